@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The type 0 configuration space, declared as data: one entry for each dword that is not zero.
+
+hdl builds its registers from :func:`config_space`, the golden model interprets it. Sources: PCI
+Local Bus 3.0 section 6.1 (type 0 header), PCI Express Base section 7.5 (PCI Express capability),
+PCI Bus Power Management 1.2 section 3.2, and PCI Express Base section 7.7 (MSI-X).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .layout import SharedLayout
+from .shell import PciShell
+
+CONFIG_DWORDS = 1024
+"""Dwords of a function's configuration space, extended space included."""
+
+PM_CAPABILITY = 0x40
+MSIX_CAPABILITY = 0x50
+PCIE_CAPABILITY = 0x60
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigRegister:
+    """One dword of configuration space.
+
+    Parameters
+    ----------
+    offset
+        Byte offset, a multiple of 4.
+    name
+        What the specification calls it.
+    reset
+        Value after reset.
+    writable
+        Bits that software may set and clear.
+    write_one_clears
+        Status bits that hardware sets and software clears by writing one.
+    survives_flr
+        Writable bits that function-level reset leaves alone (PCI Express Base 6.6.2).
+    """
+
+    offset: int
+    name: str
+    reset: int = 0
+    writable: int = 0
+    write_one_clears: int = 0
+    survives_flr: int = 0
+
+
+@dataclass(frozen=True)
+class ConfigField:
+    """``width`` bits at bit ``lsb`` of the dword at byte ``offset``."""
+
+    offset: int
+    lsb: int
+    width: int = 1
+
+    @property
+    def mask(self) -> int:
+        """The field's bits in its dword."""
+        return ((1 << self.width) - 1) << self.lsb
+
+    def of(self, dword: int) -> int:
+        """The field's value in ``dword``."""
+        return (dword & self.mask) >> self.lsb
+
+
+COMMAND = 0x04
+MEMORY_SPACE_ENABLE = ConfigField(COMMAND, 1)
+BUS_MASTER_ENABLE = ConfigField(COMMAND, 2)
+POWER_STATE = ConfigField(PM_CAPABILITY + 4, 0, 2)
+POWER_D0 = 0
+POWER_D3HOT = 3
+MSIX_FUNCTION_MASK = ConfigField(MSIX_CAPABILITY, 30)
+MSIX_ENABLE = ConfigField(MSIX_CAPABILITY, 31)
+DEVICE_CONTROL = PCIE_CAPABILITY + 8
+MAX_PAYLOAD_SIZE = ConfigField(DEVICE_CONTROL, 5, 3)
+EXTENDED_TAG_ENABLE = ConfigField(DEVICE_CONTROL, 8)
+MAX_READ_REQUEST_SIZE = ConfigField(DEVICE_CONTROL, 12, 3)
+INITIATE_FLR = ConfigField(DEVICE_CONTROL, 15)
+CORRECTABLE_ERROR_DETECTED = ConfigField(DEVICE_CONTROL, 16)
+NON_FATAL_ERROR_DETECTED = ConfigField(DEVICE_CONTROL, 17)
+UNSUPPORTED_REQUEST_DETECTED = ConfigField(DEVICE_CONTROL, 19)
+READ_COMPLETION_BOUNDARY = ConfigField(PCIE_CAPABILITY + 0x10, 3)
+
+
+def bar_offset(bar: int) -> int:
+    """Byte offset of base address register ``bar``."""
+    return 0x10 + 4 * bar
+
+
+def config_space(
+    shell: PciShell, num_fifos: int, layout: SharedLayout
+) -> dict[int, ConfigRegister]:
+    """Every dword that does not just read zero, by byte offset.
+
+    A dword that is not in the result reads zero and ignores writes.
+    """
+    registers = [
+        ConfigRegister(
+            offset=0x00, name="Device ID, Vendor ID", reset=shell.device_id << 16 | shell.vendor_id
+        ),
+        # Capabilities List (20) is the only status bit that reads one; the error bits above it
+        # clear on a one. Interrupt Disable (10) is writable although there is no INTx.
+        ConfigRegister(
+            offset=COMMAND,
+            name="Status, Command",
+            reset=1 << 20,
+            writable=0x0546,
+            write_one_clears=0xF900_0000,
+        ),
+        ConfigRegister(
+            offset=0x08,
+            name="Class Code, Revision ID",
+            reset=shell.class_code << 8 | shell.revision,
+        ),
+        ConfigRegister(offset=0x0C, name="Cache Line Size", writable=0xFF),
+        ConfigRegister(
+            offset=0x2C,
+            name="Subsystem ID, Subsystem Vendor ID",
+            reset=shell.subsystem_id << 16 | shell.subsystem_vendor_id,
+        ),
+        ConfigRegister(offset=0x34, name="Capabilities Pointer", reset=PM_CAPABILITY),
+        ConfigRegister(offset=0x3C, name="Interrupt Line", writable=0xFF),
+        # Version 3, no PME, no D1, no D2; No_Soft_Reset (3): leaving D3hot keeps all state.
+        ConfigRegister(
+            offset=PM_CAPABILITY,
+            name="Power Management Capabilities",
+            reset=3 << 16 | MSIX_CAPABILITY << 8 | 0x01,
+        ),
+        ConfigRegister(
+            offset=POWER_STATE.offset,
+            name="Power Management Control/Status",
+            reset=1 << 3,
+            writable=POWER_STATE.mask,
+        ),
+        ConfigRegister(
+            offset=MSIX_CAPABILITY,
+            name="MSI-X Message Control",
+            reset=(shell.num_vectors(num_fifos) - 1) << 16 | PCIE_CAPABILITY << 8 | 0x11,
+            writable=MSIX_ENABLE.mask | MSIX_FUNCTION_MASK.mask,
+        ),
+        ConfigRegister(
+            offset=MSIX_CAPABILITY + 4,
+            name="MSI-X Table",
+            reset=shell.msix_table_offset | shell.msix_bar,
+        ),
+        ConfigRegister(
+            offset=MSIX_CAPABILITY + 8,
+            name="MSI-X PBA",
+            reset=shell.msix_pba_offset | shell.msix_bar,
+        ),
+        # Version 2, device type 0: PCI Express endpoint.
+        ConfigRegister(offset=PCIE_CAPABILITY, name="PCI Express Capabilities", reset=0x0002_0010),
+        # 4 KiB payloads (5), extended tags (5), role-based errors (15), FLR (28).
+        ConfigRegister(
+            offset=PCIE_CAPABILITY + 4,
+            name="Device Capabilities",
+            reset=1 << 28 | 1 << 15 | 1 << 5 | 5,
+        ),
+        ConfigRegister(
+            offset=DEVICE_CONTROL,
+            name="Device Status, Device Control",
+            reset=2 << MAX_READ_REQUEST_SIZE.lsb,
+            writable=MAX_READ_REQUEST_SIZE.mask
+            | EXTENDED_TAG_ENABLE.mask
+            | MAX_PAYLOAD_SIZE.mask
+            | 0xF,
+            write_one_clears=0xF << 16,
+            survives_flr=MAX_PAYLOAD_SIZE.mask,
+        ),
+        # 8 GT/s, four lanes, ASPM optionality compliance (22); the link itself is not ours.
+        ConfigRegister(
+            offset=PCIE_CAPABILITY + 0x0C, name="Link Capabilities", reset=1 << 22 | 4 << 4 | 3
+        ),
+        ConfigRegister(
+            offset=READ_COMPLETION_BOUNDARY.offset,
+            name="Link Status, Link Control",
+            reset=(4 << 4 | 3) << 16,
+            writable=0x00CB,
+            survives_flr=0x00CB,
+        ),
+        ConfigRegister(offset=PCIE_CAPABILITY + 0x24, name="Device Capabilities 2", reset=1 << 4),
+        ConfigRegister(offset=PCIE_CAPABILITY + 0x28, name="Device Control 2", writable=1 << 4),
+        ConfigRegister(offset=PCIE_CAPABILITY + 0x2C, name="Link Capabilities 2", reset=0b111 << 1),
+        ConfigRegister(offset=PCIE_CAPABILITY + 0x30, name="Link Control 2", reset=3),
+    ]
+    for bar, size in shell.bar_sizes(num_fifos, layout).items():
+        prefetchable = 8 if bar == shell.fifo_bar else 0
+        registers.append(
+            ConfigRegister(
+                offset=bar_offset(bar),
+                name=f"Base Address Register {bar}",
+                reset=prefetchable,
+                writable=0xFFFF_FFFF & ~(size - 1),
+            )
+        )
+    return {register.offset: register for register in sorted(registers, key=lambda r: r.offset)}

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Layout of the memory that driver and device share (the RAM behind the FIFO BAR).
+
+One :class:`SharedLayout` says where the two queues of a FIFO lie, one :class:`QueueLayout` what is
+inside a queue. Source: the patch series, functions ``spsc_init``, ``spsc_capacity`` and
+``vmsg_bus_amp_pci_map_fifo``. Neither object knows the message dialect nor the PCI shell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+PAGE = 4096
+
+
+class LayoutError(ValueError):
+    """A layout that cannot be built; the text names the field and the limit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueLayout:
+    """One SPSC queue, all offsets in bytes from the start of the queue.
+
+    Parameters
+    ----------
+    head_offset, tail_offset
+        Where the two 32-bit little-endian index words are. The producer owns head, the consumer
+        owns tail.
+    slots_offset
+        First slot.
+    slot_size
+        Bytes in a slot; a power of two.
+    capacity
+        Number of slots. One always stays empty, so ``capacity - 1`` messages fit.
+
+    Raises
+    ------
+    LayoutError
+        An offset is not a multiple of 64 bytes, or the capacity is below 2.
+    """
+
+    head_offset: int = 0
+    tail_offset: int = 64
+    slots_offset: int = 128
+    slot_size: int = 64
+    capacity: int = 62
+
+    def __post_init__(self) -> None:
+        for name in ("head_offset", "tail_offset", "slots_offset"):
+            if getattr(self, name) % 64:
+                raise LayoutError(f"{name} is {getattr(self, name)}: must be a multiple of 64")
+        if self.slot_size < 8 or self.slot_size & (self.slot_size - 1):
+            raise LayoutError(f"slot_size is {self.slot_size}: must be a power of two, 8 or more")
+        if self.capacity < 2:
+            raise LayoutError(f"capacity is {self.capacity}: must be 2 or more")
+
+    @property
+    def size(self) -> int:
+        """Bytes that the queue occupies."""
+        return self.slots_offset + self.capacity * self.slot_size
+
+    def slot_offset(self, index: int) -> int:
+        """Byte offset of slot ``index`` from the start of the queue."""
+        if not 0 <= index < self.capacity:
+            raise LayoutError(f"slot index is {index}: must be 0 to {self.capacity - 1}")
+        return self.slots_offset + index * self.slot_size
+
+    def next(self, index: int) -> int:
+        """The index after ``index``, wrapped."""
+        return 0 if index + 1 >= self.capacity else index + 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedLayout:
+    """Where the queues of each FIFO lie in the FIFO BAR, offsets in bytes.
+
+    Parameters
+    ----------
+    name
+        What to call this layout in messages and reports.
+    fifo_stride
+        Distance between the windows of two FIFOs; a power of two.
+    driver_queue, device_queue
+        Offsets within a window of the queue that the driver fills and of the one that the device
+        fills. Page aligned: a queue never shares a page with the other.
+    queue
+        What is inside a queue.
+
+    Raises
+    ------
+    LayoutError
+        A queue leaves its window, overlaps the other, or is not page aligned.
+    """
+
+    name: str
+    fifo_stride: int = 4 * PAGE
+    driver_queue: int = 1 * PAGE
+    device_queue: int = 2 * PAGE
+    queue: QueueLayout = field(default_factory=QueueLayout)
+
+    def __post_init__(self) -> None:
+        if self.fifo_stride < 2 * PAGE or self.fifo_stride & (self.fifo_stride - 1):
+            raise LayoutError(f"fifo_stride is {self.fifo_stride}: must be a power of two, 8192 up")
+        if self.queue.size > PAGE:
+            raise LayoutError(f"queue takes {self.queue.size} bytes: must fit a page of {PAGE}")
+        for name in ("driver_queue", "device_queue"):
+            offset = getattr(self, name)
+            if offset % PAGE or not 0 <= offset <= self.fifo_stride - PAGE:
+                raise LayoutError(
+                    f"{name} is {offset:#x}: must be a multiple of {PAGE:#x} "
+                    f"up to {self.fifo_stride - PAGE:#x}"
+                )
+        if self.driver_queue == self.device_queue:
+            raise LayoutError("driver_queue and device_queue are the same page")
+
+    def size(self, num_fifos: int) -> int:
+        """Bytes of the shared RAM for ``num_fifos`` FIFOs, rounded up to a power of two."""
+        return 1 << (num_fifos * self.fifo_stride - 1).bit_length()
+
+    def driver_queue_base(self, fifo: int) -> int:
+        """Byte offset of FIFO ``fifo``'s driver queue from the start of the BAR."""
+        return fifo * self.fifo_stride + self.driver_queue
+
+    def device_queue_base(self, fifo: int) -> int:
+        """Byte offset of FIFO ``fifo``'s device queue from the start of the BAR."""
+        return fifo * self.fifo_stride + self.device_queue
+
+
+SPSC_PAGES = SharedLayout(name="spsc-pages")
+"""The layout of the patch series: 16 KiB per FIFO, a page for each queue, 62 slots of 64 bytes."""

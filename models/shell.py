@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The PCI shell: ids, BARs, BAR0 registers, MSI-X, as one object.
+
+Source: the patch series, ``virtio_msg_amp_pci_class_init``, ``vmsg_bus_amp_pci_realize`` and the
+register definitions above them. Knows neither the message dialect nor the layout of the shared RAM
+(it asks a :class:`~models.layout.SharedLayout` how large that is).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .layout import SharedLayout
+
+MAX_FIFOS = 8
+MSIX_ENTRY_SIZE = 16
+"""Bytes in an MSI-X table entry: address, upper address, data, vector control."""
+
+
+class ShellError(ValueError):
+    """A shell or a number of FIFOs that cannot be built; the text names the limit."""
+
+
+def check_num_fifos(num_fifos: int) -> int:
+    """Return ``num_fifos`` if it is an integer from 1 to 8, else raise :class:`ShellError`."""
+    if not isinstance(num_fifos, int) or not 1 <= num_fifos <= MAX_FIFOS:
+        raise ShellError(f"num_fifos is {num_fifos!r}: must be an integer from 1 to {MAX_FIFOS}")
+    return num_fifos
+
+
+@dataclass(frozen=True, kw_only=True)
+class PciShell:
+    """How the endpoint looks to PCI software.
+
+    Parameters
+    ----------
+    vendor_id, device_id, subsystem_vendor_id, subsystem_id, revision
+        Type 0 header identification.
+    class_code
+        24 bits: base class, subclass, programming interface.
+    register_bar, fifo_bar, msix_bar
+        BAR numbers. All are 32-bit memory; the FIFO BAR is prefetchable.
+    register_bar_size, msix_bar_size
+        Bytes, powers of two. The FIFO BAR's size follows from the layout.
+    version, features
+        What the two read-only registers read.
+    version_offset, features_offset, notify_offset, notify_stride
+        Byte offsets in the register BAR; NOTIFYn is at ``notify_offset + n * notify_stride``.
+    msix_table_offset, msix_pba_offset
+        Byte offsets in the MSI-X BAR.
+    vectors
+        Number of MSI-X vectors; ``None`` gives one to each FIFO.
+    """
+
+    name: str
+    vendor_id: int = 0x10EE
+    device_id: int = 0x9039
+    subsystem_vendor_id: int = 0x10EE
+    subsystem_id: int = 0x9039
+    revision: int = 1
+    class_code: int = 0x088000
+    register_bar: int = 0
+    fifo_bar: int = 1
+    msix_bar: int = 2
+    register_bar_size: int = 0x4000
+    msix_bar_size: int = 0x1000
+    version: int = 0x0001
+    features: int = 0
+    version_offset: int = 0x00
+    features_offset: int = 0x04
+    notify_offset: int = 0x20
+    notify_stride: int = 4
+    msix_table_offset: int = 0x000
+    msix_pba_offset: int = 0x800
+    vectors: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.vectors is not None and not 1 <= self.vectors <= 64:
+            raise ShellError(f"vectors is {self.vectors}: must be 1 to 64")
+        if len({self.register_bar, self.fifo_bar, self.msix_bar}) != 3:
+            raise ShellError("register_bar, fifo_bar and msix_bar must be three different BARs")
+        if not all(0 <= bar < 6 for bar in (self.register_bar, self.fifo_bar, self.msix_bar)):
+            raise ShellError("a BAR number must be 0 to 5")
+
+    def num_vectors(self, num_fifos: int) -> int:
+        """Number of MSI-X vectors of an endpoint with ``num_fifos`` FIFOs."""
+        return check_num_fifos(num_fifos) if self.vectors is None else self.vectors
+
+    def vector_of(self, fifo: int, num_fifos: int) -> int:
+        """The vector that FIFO ``fifo`` sends; FIFOs share vectors where there are fewer."""
+        return fifo % self.num_vectors(num_fifos)
+
+    def notify(self, fifo: int) -> int:
+        """Byte offset of FIFO ``fifo``'s doorbell in the register BAR."""
+        return self.notify_offset + fifo * self.notify_stride
+
+    def bar_sizes(self, num_fifos: int, layout: SharedLayout) -> dict[int, int]:
+        """Bytes of each BAR that is implemented, by BAR number."""
+        return {
+            self.register_bar: self.register_bar_size,
+            self.fifo_bar: layout.size(check_num_fifos(num_fifos)),
+            self.msix_bar: self.msix_bar_size,
+        }
+
+
+AMP_PCI = PciShell(name="amp-pci")
+"""The AMP PCI endpoint of the patch series, 10ee:9039."""
