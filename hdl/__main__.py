@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""``python -m hdl``: write a top as Verilog."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from models.shell import MAX_FIFOS
+
+from .tlp import DATA_WIDTHS
+from .verilog import TOPS, generate
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line and write the file. Returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m hdl", description=__doc__)
+    parser.add_argument("--top", choices=sorted(TOPS), default="endpoint")
+    parser.add_argument(
+        "--fifos", type=int, default=1, metavar=f"1..{MAX_FIFOS}", help="number of FIFOs"
+    )
+    parser.add_argument(
+        "--data-width", type=int, choices=DATA_WIDTHS, default=128, help="bits of the streams"
+    )
+    parser.add_argument("-o", "--output", type=Path, help="file to write; default: standard output")
+    options = parser.parse_args(arguments)
+    try:
+        text = generate(options.top, num_fifos=options.fifos, data_width=options.data_width)
+    except ValueError as error:
+        print(f"python -m hdl: {error}", file=sys.stderr)
+        return 1
+    if options.output is None:
+        print(text, end="")
+    elif not options.output.exists() or options.output.read_text() != text:
+        # An unchanged file keeps its time stamp, and the simulator its build.
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        options.output.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Completer: read requests in, completions out, split where PCI Express wants them split.
+
+Rules of PCI Express Base 4.0: byte count and lower address, section 2.2.9; the read-completion
+boundary of an endpoint is 128 bytes, section 2.3.1.1. Every split here falls on a multiple of the
+maximum payload size, hence of both boundaries.
+"""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import data, fifo, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .lanes import rotate_right_lanes
+from .operation import Geometry, ReadRequest, Target
+from .tlp import (
+    CompletionHeader,
+    CompletionStatus,
+    TlpFormat,
+    TlpType,
+    payload_lanes,
+    raw_signature,
+)
+
+__all__ = ["Completer", "byte_count", "first_byte"]
+
+REQUEST_DEPTH = 8
+"""Requests that wait here while completions are held up, letting posted writes go by."""
+
+
+def first_byte(first_be: Value) -> Value:
+    """Address bits 1:0 of the first enabled byte; 0 where none is (table 2-39)."""
+    return Mux(first_be[0] | ~first_be.any(), 0, Mux(first_be[1], 1, Mux(first_be[2], 2, 3)))
+
+
+def _bytes_after(last_be: Value) -> Value:
+    return Mux(last_be[3], 0, Mux(last_be[2], 1, Mux(last_be[1], 2, 3)))
+
+
+def byte_count(length: Value, first_be: Value, last_be: Value) -> Value:
+    """Bytes from the first enabled one to the last (table 2-38), 1 to 4,096, in 13 bits.
+
+    A zero-length read counts one byte.
+    """
+    final = Mux(length == 1, first_be, last_be)
+    unused = first_byte(first_be) + _bytes_after(final)
+    zero = (length == 1) & ~first_be.any()
+    return Mux(zero, 1, (length << 2) - unused)[:13]
+
+
+class Completer(wiring.Component):
+    """Answers each read request with one or more completions.
+
+    Words are read over a port with one cycle of latency that is held by ``read_enable``: the word
+    at ``read_address`` of ``read_target`` is taken from ``read_data`` the cycle after
+    ``read_enable``, and stays there until the next one.
+
+    Attributes
+    ----------
+    i : In(stream of ReadRequest)
+        Requests, in order.
+    o : Out(raw_signature(data_width))
+        Completions, in the order of the requests.
+    read_enable, read_target, read_address : Out
+        Word wanted.
+    read_data : In(data_width)
+        The word.
+    completer_id : In(16)
+        Bus, device and function number.
+    max_payload_size : In(3)
+        Encoding of the Device Control register: 128 bytes shifted left by it; above 5 counts as 5.
+    """
+
+    def __init__(self, geometry: Geometry):
+        self._geometry = geometry
+        super().__init__(
+            {
+                "i": In(stream.Signature(ReadRequest(geometry))),
+                "o": Out(raw_signature(geometry.data_width)),
+                "read_enable": Out(1),
+                "read_target": Out(Target),
+                "read_address": Out(geometry.word_address_bits),
+                "read_data": In(geometry.data_width),
+                "completer_id": In(16),
+                "max_payload_size": In(3),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        g = self._geometry
+        lanes, lane_bits = g.lanes, g.lane_bits
+
+        layout = ReadRequest(g)
+        m.submodules.queue = queue = fifo.SyncFIFO(width=layout.size, depth=REQUEST_DEPTH)
+        m.d.comb += [
+            queue.w_data.eq(self.i.p),
+            queue.w_en.eq(self.i.valid),
+            self.i.ready.eq(queue.w_rdy),
+        ]
+        request = data.View(layout, queue.r_data)
+
+        # What is left of the request at the head of the queue once its first completion is under
+        # way.
+        continued = Signal()
+        left_address = Signal(g.dword_address_bits)
+        left_dwords = Signal(11)
+        left_bytes = Signal(13)
+
+        address = Signal.like(left_address)
+        dwords = Signal.like(left_dwords)
+        bytes_left = Signal.like(left_bytes)
+        with m.If(continued):
+            m.d.comb += [
+                address.eq(left_address),
+                dwords.eq(left_dwords),
+                bytes_left.eq(left_bytes),
+            ]
+        with m.Else():
+            m.d.comb += [
+                address.eq(request.address),
+                dwords.eq(request.length),
+                bytes_left.eq(byte_count(request.length, request.first_be, request.last_be)),
+            ]
+
+        # Bytes of the first dword before the first one asked for.
+        skipped = Signal(2)
+        m.d.comb += skipped.eq(Mux(continued, 0, first_byte(request.first_be)))
+
+        completion = Const(TlpType.COMPLETION.value, 5)
+        with_data, without_data = TlpFormat.DATA_3DW.value, TlpFormat.HEADER_3DW.value
+        success = request.status == CompletionStatus.SUCCESS
+        payload_dwords = Signal(11)
+        with m.Switch(self.max_payload_size):
+            for code in range(5):
+                with m.Case(code):
+                    m.d.comb += payload_dwords.eq(32 << code)
+            with m.Default():
+                m.d.comb += payload_dwords.eq(1024)
+        room = Signal(11)
+        segment = Signal(11)
+        m.d.comb += [
+            room.eq(payload_dwords - (address & (payload_dwords - 1))),
+            segment.eq(Mux(dwords > room, room, dwords)),
+        ]
+
+        # A step reads one word. A completion that lies within one word takes one; an aligned one
+        # takes one for each beat; any other one more, to fill the shifter.
+        offset = Signal(lane_bits)
+        single = Signal()
+        steps = Signal(range(1024 // lanes + 2))
+        beats = (segment + (lanes - 1)) >> lane_bits
+        m.d.comb += [
+            offset.eq(address[:lane_bits]),
+            single.eq(~success | (offset + segment <= lanes)),
+            steps.eq(Mux(single, 1, beats + (offset != 0))),
+        ]
+
+        busy = Signal()
+        step_word = Signal(g.word_address_bits)
+        steps_left = Signal.like(steps)
+        step_request_done = Signal()
+
+        step = Signal()
+        stage_free = Signal()
+        start = queue.r_rdy & ~busy
+        final_step = Mux(busy, steps_left == 1, steps == 1)
+        request_done = Mux(busy, step_request_done, ~success | (dwords == segment))
+        m.d.comb += [
+            step.eq((start | busy) & stage_free),
+            self.read_enable.eq(step),
+            self.read_target.eq(request.target),
+            self.read_address.eq(Mux(busy, step_word, address[lane_bits:])),
+            queue.r_en.eq(step & final_step & request_done),
+        ]
+        with m.If(step):
+            m.d.sync += [
+                step_word.eq(self.read_address + 1),
+                steps_left.eq(Mux(busy, steps_left, steps) - 1),
+                busy.eq(~final_step),
+            ]
+            with m.If(~busy):
+                m.d.sync += [
+                    step_request_done.eq(request_done),
+                    continued.eq(~request_done),
+                    left_address.eq(address + segment),
+                    left_dwords.eq(dwords - segment),
+                    left_bytes.eq(bytes_left - (segment << 2) + skipped),
+                ]
+
+        # Second stage: the word is there. Collects what the beat needs of it and of the word
+        # before.
+        word_valid = Signal()
+        word_first = Signal()
+        word_last = Signal()
+        word_direct = Signal()
+        word_offset = Signal(lane_bits)
+        word_segment = Signal(11)
+        header = Signal(CompletionHeader)
+        with m.If(stage_free):
+            m.d.sync += word_valid.eq(step)
+        with m.If(step):
+            m.d.sync += [
+                word_first.eq(~busy),
+                word_last.eq(final_step),
+            ]
+            with m.If(~busy):
+                m.d.sync += [
+                    word_direct.eq(single | (offset == 0)),
+                    word_offset.eq(offset),
+                    word_segment.eq(Mux(success, segment, 0)),
+                    header.lower_address.eq(Cat(skipped, address[:5])),
+                    header.tag.eq(request.tag),
+                    header.requester_id.eq(request.requester_id),
+                    header.byte_count.eq(bytes_left[:12]),
+                    header.status.eq(request.status),
+                    header.completer_id.eq(self.completer_id),
+                    header.word0.length.eq(Mux(success, segment[:10], 0)),
+                    header.word0.attr.eq(request.attr),
+                    header.word0.ido.eq(request.ido),
+                    header.word0.tc.eq(request.tc),
+                    header.word0.type.eq(Cat(request.locked, completion[1:])),
+                    header.word0.fmt.eq(Mux(success, with_data, without_data)),
+                ]
+
+        rotated = Signal(g.data_width)
+        previous = Signal(g.data_width)
+        produce = Signal()
+        can_load = Signal()
+        sent_some = Signal()
+        left = Signal(11)
+        now_left = Signal(11)
+        m.d.comb += [
+            rotated.eq(rotate_right_lanes(self.read_data, word_offset, 32, lanes)),
+            produce.eq(word_valid & (word_direct | ~word_first)),
+            can_load.eq(~self.o.valid | self.o.ready),
+            stage_free.eq(~word_valid | ~produce | can_load),
+            now_left.eq(Mux(sent_some, left, word_segment)),
+        ]
+        with m.If(word_valid & stage_free):
+            m.d.sync += previous.eq(rotated)
+
+        out = self.o.p
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        with m.If(produce & can_load):
+            m.d.sync += [
+                self.o.valid.eq(1),
+                out.hdr.eq(header),
+                out.strb.eq(payload_lanes(now_left, lanes)),
+                out.sop.eq(~sent_some),
+                out.eop.eq(word_last),
+                sent_some.eq(~word_last),
+                left.eq(now_left - lanes),
+            ]
+            for lane in range(lanes):
+                bits = slice(32 * lane, 32 * lane + 32)
+                from_previous = ~word_direct & (word_offset + lane < lanes)
+                m.d.sync += out.data[bits].eq(Mux(from_previous, previous[bits], rotated[bits]))
+        return m

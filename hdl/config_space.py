@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Type 0 configuration space in gateware, built from :mod:`models.config_space`.
+
+Configuration requests: PCI Express Base 4.0 sections 2.2.7.3 and 7.5; capture of the bus and device
+number, 2.2.6.2; function-level reset, 6.6.2.
+"""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from models import config_space as spec
+
+from .operation import Geometry
+from .tlp import (
+    CompletionHeader,
+    CompletionStatus,
+    ConfigTarget,
+    RequestHeader,
+    TlpFormat,
+    TlpType,
+    raw_signature,
+)
+
+__all__ = ["ConfigSpace"]
+
+
+class ConfigSpace(wiring.Component):
+    """Registers of configuration space, and the completions for requests to it.
+
+    A request takes three cycles, or longer while its completion is held up; the next one waits. Its
+    effect is there the cycle after it was taken.
+
+    Attributes
+    ----------
+    i : In(raw_signature(data_width))
+        Type 0 configuration requests for function 0.
+    o : Out(raw_signature(data_width))
+        Completions.
+    bar : Out(32) array of 6
+        Base address registers, flag bits included.
+    completer_id : Out(16)
+        Bus and device number of the last configuration write, function 0.
+    memory_space_enable, bus_master_enable : Out(1)
+        Off in D3hot.
+    msix_enable, msix_function_mask, extended_tag_enable, read_completion_boundary : Out(1)
+    max_payload_size, max_read_request_size : Out(3)
+    function_reset : Out(1)
+        One-cycle pulse of function-level reset, after the completion of the write that asked for
+        it has left.
+    unsupported_posted, unsupported_non_posted, poisoned : In(1)
+        Errors, to be recorded in the status registers.
+    """
+
+    def __init__(self, geometry: Geometry):
+        self._geometry = g = geometry
+        self._registers = spec.config_space(g.shell, g.num_fifos, g.layout)
+        super().__init__(
+            {
+                "i": In(raw_signature(g.data_width)),
+                "o": Out(raw_signature(g.data_width)),
+                "bar": Out(32).array(6),
+                "completer_id": Out(16),
+                "memory_space_enable": Out(1),
+                "bus_master_enable": Out(1),
+                "msix_enable": Out(1),
+                "msix_function_mask": Out(1),
+                "extended_tag_enable": Out(1),
+                "read_completion_boundary": Out(1),
+                "max_payload_size": Out(3),
+                "max_read_request_size": Out(3),
+                "function_reset": Out(1),
+                "unsupported_posted": In(1),
+                "unsupported_non_posted": In(1),
+                "poisoned": In(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        beat = self.i.p
+        header = RequestHeader(beat.hdr)
+        target = ConfigTarget(header.dword2)
+
+        taken = Signal()
+        is_write = header.word0.fmt[1]
+        poisoned = is_write & header.word0.ep
+        dword = Signal(10)
+        write_data = Signal(32)
+        write_mask = Signal(32)
+        write = Signal()
+        m.d.comb += [
+            dword.eq(target.register),
+            write_data.eq(beat.data[:32]),
+            write_mask.eq(Cat(header.first_be[byte].replicate(8) for byte in range(4))),
+            write.eq(taken & is_write & ~poisoned),
+        ]
+
+        flr_wanted = Signal()
+        values = self._build_registers(m, dword, write, write_data, write_mask)
+        flr = spec.INITIATE_FLR
+        with m.If(write & (dword == flr.offset // 4) & write_mask[flr.lsb]):
+            m.d.sync += flr_wanted.eq(write_data[flr.lsb])
+
+        read_value = Signal(32)
+        with m.Switch(dword):
+            for offset, value in values.items():
+                with m.Case(offset // 4):
+                    m.d.comb += read_value.eq(value)
+
+        completion = Signal(CompletionHeader)
+        answer = Signal(32)
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += [self.i.ready.eq(1), taken.eq(self.i.valid & beat.sop)]
+                with m.If(taken):
+                    status = Mux(
+                        poisoned,
+                        CompletionStatus.UNSUPPORTED_REQUEST.value,
+                        CompletionStatus.SUCCESS.value,
+                    )
+                    m.d.sync += [
+                        completion.word0.fmt.eq(
+                            Mux(is_write, TlpFormat.HEADER_3DW.value, TlpFormat.DATA_3DW.value)
+                        ),
+                        completion.word0.type.eq(TlpType.COMPLETION),
+                        completion.word0.length.eq(~is_write),
+                        completion.word0.tc.eq(header.word0.tc),
+                        completion.word0.attr.eq(header.word0.attr),
+                        completion.word0.ido.eq(header.word0.ido),
+                        completion.status.eq(status),
+                        completion.byte_count.eq(4),
+                        completion.requester_id.eq(header.requester_id),
+                        completion.tag.eq(header.tag),
+                        answer.eq(read_value),
+                    ]
+                    with m.If(is_write):
+                        m.d.sync += self.completer_id.eq(
+                            Cat(Const(0, 3), target.device, target.bus)
+                        )
+                    m.next = "ANSWER"
+            with m.State("ANSWER"):
+                m.d.sync += [
+                    self.o.valid.eq(1),
+                    self.o.p.hdr.eq(completion),
+                    self.o.p.hdr[80:96].eq(self.completer_id),
+                    self.o.p.data.eq(answer),
+                    self.o.p.strb.eq(completion.word0.fmt == TlpFormat.DATA_3DW),
+                ]
+                m.next = "LEAVE"
+            with m.State("LEAVE"), m.If(self.o.ready):
+                m.d.sync += [self.o.valid.eq(0), flr_wanted.eq(0)]
+                m.d.comb += self.function_reset.eq(flr_wanted)
+                m.next = "IDLE"
+        m.d.comb += [self.o.p.sop.eq(1), self.o.p.eop.eq(1)]
+        return m
+
+    def _build_registers(self, m, dword, write, write_data, write_mask):
+        """A register for each bit that is not constant. Returns each dword's value by offset."""
+        events = {
+            spec.UNSUPPORTED_REQUEST_DETECTED: self.unsupported_posted
+            | self.unsupported_non_posted,
+            spec.CORRECTABLE_ERROR_DETECTED: self.unsupported_non_posted,
+            spec.NON_FATAL_ERROR_DETECTED: self.unsupported_posted | self.poisoned,
+            spec.DETECTED_PARITY_ERROR: self.poisoned,
+        }
+        values = {}
+        for offset, register in self._registers.items():
+            stored = register.writable | register.write_one_clears
+            if not stored:
+                values[offset] = Const(register.reset, 32)
+                continue
+            value = Signal(32, init=register.reset, name=f"config_{offset:03x}")
+            values[offset] = value
+            selected = write & (dword == offset // 4)
+            if offset == spec.POWER_STATE.offset:
+                # D1 and D2 are not supported: writing them changes nothing.
+                state = spec.POWER_STATE
+                wanted = write_data[state.lsb : state.lsb + state.width]
+                selected &= (wanted == spec.POWER_D0) | (wanted == spec.POWER_D3HOT)
+            with m.If(selected):
+                change = write_mask & register.writable
+                clear = write_mask & write_data & register.write_one_clears
+                m.d.sync += value.eq((value & ~change & ~clear) | (write_data & change))
+            for field, event in events.items():
+                if field.offset == offset:
+                    with m.If(event):
+                        m.d.sync += value[field.lsb].eq(1)
+            with m.If(self.function_reset):
+                m.d.sync += value.eq(
+                    (value & register.survives_flr) | (register.reset & ~register.survives_flr)
+                )
+
+        def field(field):
+            return values[field.offset][field.lsb : field.lsb + field.width]
+
+        in_d0 = field(spec.POWER_STATE) == spec.POWER_D0
+        m.d.comb += [
+            self.memory_space_enable.eq(field(spec.MEMORY_SPACE_ENABLE) & in_d0),
+            self.bus_master_enable.eq(field(spec.BUS_MASTER_ENABLE) & in_d0),
+            self.msix_enable.eq(field(spec.MSIX_ENABLE)),
+            self.msix_function_mask.eq(field(spec.MSIX_FUNCTION_MASK)),
+            self.extended_tag_enable.eq(field(spec.EXTENDED_TAG_ENABLE)),
+            self.read_completion_boundary.eq(field(spec.READ_COMPLETION_BOUNDARY)),
+            self.max_payload_size.eq(field(spec.MAX_PAYLOAD_SIZE)),
+            self.max_read_request_size.eq(field(spec.MAX_READ_REQUEST_SIZE)),
+        ]
+        for bar in self._geometry.bar_sizes:
+            m.d.comb += self.bar[bar].eq(values[spec.bar_offset(bar)])
+        return values

@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""AmpPciCore: the endpoint behind a PCIe hard block that owns configuration space.
+
+Behaviour: design of the project; PCI Express Base 4.0; the patch series, ``hw/virtio`` AMP PCI
+device. Its TLP ports are those of the open-source verilog-pcie library.
+"""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from models.layout import SPSC_PAGES, SharedLayout
+from models.shell import AMP_PCI, PciShell, check_num_fifos
+
+from .completer import Completer
+from .ingress import RequestIngress
+from .msix import MsixController, interrupt_signature
+from .operation import Geometry, Target
+from .queues.indices import IndexWords
+from .queues.memory import FifoMemory
+from .queues.message import message_signature
+from .queues.pop import PopEngine
+from .queues.push import PushEngine
+from .registers import RegisterBar
+from .tlp import (
+    completion_signature,
+    header_signature,
+    raw_signature,
+    request_signature,
+)
+
+__all__ = ["COUNTER_WIDTH", "AmpPciCore", "device_members"]
+
+COUNTER_WIDTH = 32
+
+
+def device_members(data_width: int, num_fifos: int) -> dict[str, wiring.Member]:
+    """Members of the device side, the same for both tops."""
+    return {
+        "m_axis_msg": Out(message_signature(data_width)),
+        "s_axis_msg": In(message_signature(data_width)),
+        "device_queue_ready": Out(num_fifos),
+        "doorbell": Out(num_fifos),
+        "host_reset": Out(1),
+        "count_dropped_packets": Out(COUNTER_WIDTH),
+        "count_sanitised_indices": Out(COUNTER_WIDTH),
+        "count_unsupported_requests": Out(COUNTER_WIDTH),
+        "count_unexpected_completions": Out(COUNTER_WIDTH),
+    }
+
+
+class AmpPciCore(wiring.Component):
+    """The AMP PCI endpoint without configuration space.
+
+    Parameters
+    ----------
+    num_fifos : int
+        1 to 8.
+    data_width : int
+        64, 128, 256 or 512 bits, of the TLP streams and of the message streams.
+    shell : PciShell
+        Ids, BARs, registers, vectors.
+    layout : SharedLayout
+        Where the queues lie in the FIFO BAR.
+
+    Attributes
+    ----------
+    rx_req_tlp : In
+        Requests that a BAR matched.
+    tx_cpl_tlp : Out
+        Completions.
+    tx_msix_wr_req_tlp : Out
+        MSI-X writes.
+    tx_rd_req_tlp, tx_wr_req_tlp : Out
+        Bus-master requests: none, as long as there is no DMA window.
+    rx_cpl_tlp : In
+        Completions for them. Each is unexpected and dropped.
+    completer_id, requester_id : In(16)
+        Bus, device and function number.
+    max_payload_size, max_read_request_size : In(3), rcb_128b, ext_tag_enable, bus_master_enable,
+    msix_enable, msix_mask : In(1)
+        From configuration space.
+    function_reset : In(1)
+        Function-level reset, for a cycle or longer. Empties the queues, clears and masks MSI-X.
+        TLPs and packets under way are finished; a message that was, moves no index.
+    status_error_cor, status_error_uncor : Out(1)
+        One-cycle pulses for the hard block's error reporting: a non-posted request was answered
+        with Unsupported Request (advisory); a posted one was unsupported or poisoned.
+    status_unsupported_posted, status_unsupported_non_posted, status_poisoned : Out(1)
+        The same pulses, by cause.
+    m_axis_msg : Out
+        Messages, driver to device, a 64-byte slot each.
+    s_axis_msg : In
+        Messages, device to driver, 8 to 64 bytes each.
+    device_queue_ready : Out(num_fifos)
+        FIFO n has room for one more message.
+    doorbell : Out(num_fifos)
+        Pulse for each doorbell write.
+    host_reset : Out(1)
+        Pulse: the host reset the function. A message under way on ``m_axis_msg`` belongs to the
+        time before.
+    count_dropped_packets, count_sanitised_indices, count_unsupported_requests,
+    count_unexpected_completions : Out(32)
+        Events since ``rst``, wrapping.
+
+    Raises
+    ------
+    ValueError
+        A parameter is out of range; the text says what is allowed.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_fifos: int = 1,
+        data_width: int = 128,
+        shell: PciShell = AMP_PCI,
+        layout: SharedLayout = SPSC_PAGES,
+    ):
+        check_num_fifos(num_fifos)
+        self._geometry = Geometry(
+            data_width=data_width, num_fifos=num_fifos, shell=shell, layout=layout
+        )
+        super().__init__(
+            {
+                "rx_req_tlp": In(request_signature(data_width)),
+                "tx_cpl_tlp": Out(raw_signature(data_width)),
+                "tx_msix_wr_req_tlp": Out(interrupt_signature()),
+                "tx_rd_req_tlp": Out(header_signature()),
+                "tx_wr_req_tlp": Out(raw_signature(data_width)),
+                "rx_cpl_tlp": In(completion_signature(data_width)),
+                "completer_id": In(16),
+                "requester_id": In(16),
+                "max_payload_size": In(3),
+                "max_read_request_size": In(3),
+                "rcb_128b": In(1),
+                "ext_tag_enable": In(1),
+                "bus_master_enable": In(1),
+                "msix_enable": In(1),
+                "msix_mask": In(1),
+                "function_reset": In(1),
+                "status_error_cor": Out(1),
+                "status_error_uncor": Out(1),
+                "status_unsupported_posted": Out(1),
+                "status_unsupported_non_posted": Out(1),
+                "status_poisoned": Out(1),
+                **device_members(data_width, num_fifos),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        g = self._geometry
+        m.submodules.ingress = ingress = RequestIngress(g)
+        m.submodules.completer = completer = Completer(g)
+        m.submodules.registers = registers = RegisterBar(g)
+        m.submodules.indices = indices = IndexWords(g)
+        m.submodules.memory = memory = FifoMemory(g)
+        m.submodules.msix = msix = MsixController(g)
+        m.submodules.pop = pop = PopEngine(g)
+        m.submodules.push = push = PushEngine(g)
+
+        wiring.connect(m, wiring.flipped(self.rx_req_tlp), ingress.i)
+        wiring.connect(m, completer.o, wiring.flipped(self.tx_cpl_tlp))
+        wiring.connect(m, msix.o, wiring.flipped(self.tx_msix_wr_req_tlp))
+        wiring.connect(m, pop.o, wiring.flipped(self.m_axis_msg))
+        wiring.connect(m, wiring.flipped(self.s_axis_msg), push.i)
+
+        self._apply_operations(m, ingress, completer, registers, indices, memory, msix)
+        self._read_words(m, completer, registers, indices, memory, msix)
+
+        reset = self.function_reset
+        m.d.comb += [
+            indices.reset.eq(reset),
+            msix.reset.eq(reset),
+            pop.reset.eq(reset),
+            push.reset.eq(reset),
+            completer.completer_id.eq(self.completer_id),
+            completer.max_payload_size.eq(self.max_payload_size),
+            msix.requester_id.eq(self.requester_id),
+            msix.enable.eq(self.msix_enable),
+            msix.function_mask.eq(self.msix_mask),
+            msix.bus_master_enable.eq(self.bus_master_enable),
+            indices.doorbell.eq(registers.doorbell),
+            self.doorbell.eq(registers.doorbell),
+            pop.driver_tail.eq(indices.driver_tail),
+            pop.snapshot.eq(indices.snapshot),
+            pop.tail_written.eq(indices.tail_written),
+            pop.room.eq(push.room),
+            indices.advance_tail.eq(pop.advance_tail),
+            memory.pop_enable.eq(pop.read_enable),
+            memory.pop_address.eq(pop.read_address),
+            pop.read_data.eq(memory.pop_data),
+            push.device_head.eq(indices.device_head),
+            push.device_tail.eq(indices.device_tail),
+            push.head_written.eq(indices.head_written),
+            indices.advance_head.eq(push.advance_head),
+            memory.push_valid.eq(push.write_valid),
+            push.write_ready.eq(memory.push_ready),
+            memory.push_address.eq(push.write_address),
+            memory.push_data.eq(push.write_data),
+            self.device_queue_ready.eq(push.room),
+        ]
+        for vector in range(len(msix.raised)):
+            fifos = [
+                push.raised[fifo]
+                for fifo in range(g.num_fifos)
+                if g.shell.vector_of(fifo, g.num_fifos) == vector
+            ]
+            m.d.comb += msix.raised[vector].eq(sum(fifos) != 0)
+
+        m.d.comb += [
+            self.status_error_cor.eq(self.status_unsupported_non_posted),
+            self.status_error_uncor.eq(self.status_unsupported_posted | self.status_poisoned),
+        ]
+
+        # Nothing asks the host for anything yet, so no completion is expected.
+        m.d.comb += self.rx_cpl_tlp.ready.eq(1)
+
+        was_reset = Signal()
+        m.d.sync += [
+            was_reset.eq(reset),
+            self.host_reset.eq(reset & ~was_reset),
+            self.status_unsupported_posted.eq(ingress.unsupported_posted),
+            self.status_unsupported_non_posted.eq(ingress.unsupported_non_posted),
+            self.status_poisoned.eq(ingress.poisoned),
+        ]
+        for counter, event in (
+            (self.count_dropped_packets, push.dropped),
+            (self.count_sanitised_indices, indices.sanitised),
+            (
+                self.count_unsupported_requests,
+                ingress.unsupported_posted | ingress.unsupported_non_posted,
+            ),
+            (self.count_unexpected_completions, self.rx_cpl_tlp.valid & self.rx_cpl_tlp.p.sop),
+        ):
+            with m.If(event):
+                m.d.sync += counter.eq(counter + 1)
+        return m
+
+    def _apply_operations(self, m, ingress, completer, registers, indices, memory, msix):
+        """Carry out each operation in turn; the ones that have to wait hold up those behind."""
+        op = ingress.o.p
+        taken = Signal()
+        write = ingress.o.valid & ~op.is_read
+        to_fifos = op.target == Target.FIFOS
+        to_msix = op.target == Target.MSIX
+        m.d.comb += taken.eq(ingress.o.valid & ingress.o.ready)
+
+        with m.If(to_msix & msix.busy):
+            m.d.comb += ingress.o.ready.eq(0)
+        with m.Elif(op.is_read):
+            m.d.comb += [
+                completer.i.valid.eq(ingress.o.valid),
+                ingress.o.ready.eq(completer.i.ready),
+            ]
+        with m.Elif(to_fifos):
+            m.d.comb += ingress.o.ready.eq(memory.host_write_ready)
+        with m.Else():
+            m.d.comb += ingress.o.ready.eq(1)
+
+        m.d.comb += [
+            completer.i.p.eq(op.request),
+            memory.host_write_enable.eq(write & to_fifos),
+            memory.host_write_address.eq(op.address),
+            memory.host_write_data.eq(op.data),
+            memory.host_write_mask.eq(op.mask),
+            indices.write_enable.eq(write & to_fifos),
+            indices.write_taken.eq(taken),
+            indices.write_address.eq(op.address),
+            indices.write_data.eq(op.data),
+            indices.write_mask.eq(op.mask),
+            registers.write_enable.eq(taken & write & (op.target == Target.REGISTERS)),
+            registers.write_address.eq(op.address),
+            registers.write_mask.eq(op.mask),
+            msix.write_enable.eq(taken & write & to_msix),
+            msix.write_address.eq(op.address),
+            msix.write_data.eq(op.data),
+            msix.write_mask.eq(op.mask),
+        ]
+
+    def _read_words(self, m, completer, registers, indices, memory, msix):
+        """Serve the completer's reads from what is behind each BAR."""
+        target = Signal(Target)
+        index_hit = Signal()
+        index_value = Signal(32)
+        with m.If(completer.read_enable):
+            m.d.sync += [
+                target.eq(completer.read_target),
+                index_hit.eq(indices.read_hit),
+                index_value.eq(indices.read_value),
+            ]
+        m.d.comb += [
+            indices.read_address.eq(completer.read_address),
+            registers.read_enable.eq(completer.read_enable),
+            registers.read_address.eq(completer.read_address),
+            memory.host_read_enable.eq(completer.read_enable),
+            memory.host_read_address.eq(completer.read_address),
+            msix.read_enable.eq(completer.read_enable),
+            msix.read_address.eq(completer.read_address),
+        ]
+        with m.Switch(target):
+            with m.Case(Target.REGISTERS):
+                m.d.comb += completer.read_data.eq(registers.read_data)
+            with m.Case(Target.FIFOS):
+                m.d.comb += completer.read_data.eq(memory.host_read_data)
+                with m.If(index_hit):
+                    m.d.comb += completer.read_data[:32].eq(index_value)
+            with m.Case(Target.MSIX):
+                m.d.comb += completer.read_data.eq(msix.read_data)

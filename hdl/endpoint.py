@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""AmpPciEndpoint: the core with its own configuration space and BAR decoding, on raw TLPs.
+
+What simulation enumerates, and what a soft PCIe core or another simulator plugs into.
+"""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import enum, wiring
+from amaranth.lib.wiring import In, Out
+
+from models.layout import SPSC_PAGES, SharedLayout
+from models.shell import AMP_PCI, PciShell, check_num_fifos
+
+from .arbiter import PacketArbiter
+from .config_space import ConfigSpace
+from .core import AmpPciCore, device_members
+from .operation import Geometry
+from .tlp import ConfigTarget, RequestHeader, TlpType, raw_signature
+
+__all__ = ["NO_BAR", "AmpPciEndpoint"]
+
+NO_BAR = 7
+"""``bar_id`` of a request that no BAR matched: the core answers it as unsupported."""
+
+
+class Route(enum.Enum, shape=2):
+    """Where a received TLP goes."""
+
+    REQUEST = 0
+    CONFIG = 1
+    COMPLETION = 2
+
+
+class AmpPciEndpoint(wiring.Component):
+    """The whole endpoint.
+
+    Parameters
+    ----------
+    num_fifos, data_width, shell, layout
+        As for :class:`~hdl.core.AmpPciCore`.
+
+    Attributes
+    ----------
+    rx_tlp : In(raw_signature(data_width))
+        TLPs received, of every kind.
+    tx_tlp : Out(raw_signature(data_width))
+        TLPs to send. MSI-X writes go before completions, so that none is overtaken by one.
+    m_axis_msg, s_axis_msg, device_queue_ready, doorbell, host_reset, count_*
+        The device side, as for :class:`~hdl.core.AmpPciCore`.
+
+    Raises
+    ------
+    ValueError
+        A parameter is out of range; the text says what is allowed.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_fifos: int = 1,
+        data_width: int = 128,
+        shell: PciShell = AMP_PCI,
+        layout: SharedLayout = SPSC_PAGES,
+    ):
+        check_num_fifos(num_fifos)
+        self._geometry = Geometry(
+            data_width=data_width, num_fifos=num_fifos, shell=shell, layout=layout
+        )
+        super().__init__(
+            {
+                "rx_tlp": In(raw_signature(data_width)),
+                "tx_tlp": Out(raw_signature(data_width)),
+                **device_members(data_width, num_fifos),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        g = self._geometry
+        m.submodules.core = core = AmpPciCore(
+            num_fifos=g.num_fifos, data_width=g.data_width, shell=g.shell, layout=g.layout
+        )
+        m.submodules.config = config = ConfigSpace(g)
+        m.submodules.arbiter = arbiter = PacketArbiter(
+            raw_signature(g.data_width), count=3, urgent=1
+        )
+
+        self._route_received(m, core, config)
+        self._collect_sent(m, core, config, arbiter)
+
+        m.d.comb += [
+            core.completer_id.eq(config.completer_id),
+            core.requester_id.eq(config.completer_id),
+            core.max_payload_size.eq(config.max_payload_size),
+            core.max_read_request_size.eq(config.max_read_request_size),
+            core.rcb_128b.eq(config.read_completion_boundary),
+            core.ext_tag_enable.eq(config.extended_tag_enable),
+            core.bus_master_enable.eq(config.bus_master_enable),
+            core.msix_enable.eq(config.msix_enable),
+            core.msix_mask.eq(config.msix_function_mask),
+            core.function_reset.eq(config.function_reset),
+        ]
+        for name, member in device_members(g.data_width, g.num_fifos).items():
+            inner, outer = getattr(core, name), getattr(self, name)
+            if member.is_signature:
+                wiring.connect(m, inner, wiring.flipped(outer))
+            else:
+                m.d.comb += outer.eq(inner)
+        return m
+
+    def _route_received(self, m, core, config):
+        """One register stage: BAR match and kind of each TLP, then on to whom it concerns."""
+        g = self._geometry
+        beat = self.rx_tlp.p
+        header = RequestHeader(beat.hdr)
+        word0 = header.word0
+        four_dwords = word0.fmt[0]
+        address = Mux(four_dwords, header.dword3, header.dword2)
+        below_4g = ~four_dwords | (header.dword2 == 0)
+
+        bar_id = Signal(3)
+        m.d.comb += bar_id.eq(NO_BAR)
+        for bar, size in g.bar_sizes.items():
+            low = (size - 1).bit_length()
+            with m.If(
+                config.memory_space_enable & below_4g & (address[low:] == config.bar[bar][low:])
+            ):
+                m.d.comb += bar_id.eq(bar)
+
+        route = Signal(Route)
+        with m.If(word0.fmt[2]):
+            m.d.comb += route.eq(Route.REQUEST)
+        with m.Elif(
+            (word0.type == TlpType.CONFIG_0)
+            & ~four_dwords
+            & (word0.length == 1)
+            & (ConfigTarget(header.dword2).function == 0)
+        ):
+            m.d.comb += route.eq(Route.CONFIG)
+        with m.Elif(word0.type[1:] == TlpType.COMPLETION.value >> 1):
+            m.d.comb += route.eq(Route.COMPLETION)
+
+        held = Signal(beat.shape())
+        held_bar = Signal(3)
+        held_route = Signal(Route)
+        valid = Signal()
+        leaves = Signal()
+        # A configuration request may move a BAR: what follows is matched after it took effect.
+        config_held = valid & (held_route == Route.CONFIG)
+        m.d.comb += self.rx_tlp.ready.eq((~valid | leaves) & ~config_held)
+        with m.If(leaves):
+            m.d.sync += valid.eq(0)
+        with m.If(self.rx_tlp.valid & self.rx_tlp.ready):
+            m.d.sync += [valid.eq(1), held.eq(beat)]
+            with m.If(beat.sop):
+                m.d.sync += [held_bar.eq(bar_id), held_route.eq(route)]
+
+        m.d.comb += [
+            config.poisoned.eq(core.status_poisoned),
+            config.unsupported_posted.eq(core.status_unsupported_posted),
+            config.unsupported_non_posted.eq(core.status_unsupported_non_posted),
+        ]
+        request, completion = core.rx_req_tlp, core.rx_cpl_tlp
+        for stream, kind in (
+            (request, Route.REQUEST),
+            (config.i, Route.CONFIG),
+            (completion, Route.COMPLETION),
+        ):
+            m.d.comb += [
+                stream.p[field].eq(held[field]) for field in ("data", "strb", "hdr", "sop", "eop")
+            ]
+            with m.If(held_route == kind):
+                m.d.comb += [stream.valid.eq(valid), leaves.eq(valid & stream.ready)]
+        m.d.comb += [
+            request.p.bar_id.eq(held_bar),
+            request.p.func_num.eq(0),
+            completion.p.error.eq(0),
+        ]
+
+    def _collect_sent(self, m, core, config, arbiter):
+        """Interrupts, completions of memory requests and of configuration requests, merged."""
+        interrupt = arbiter.i[0]
+        source = core.tx_msix_wr_req_tlp
+        m.d.comb += [
+            interrupt.p.data.eq(source.p.data),
+            interrupt.p.strb.eq(source.p.strb),
+            interrupt.p.hdr.eq(source.p.hdr),
+            interrupt.p.sop.eq(source.p.sop),
+            interrupt.p.eop.eq(source.p.eop),
+            interrupt.valid.eq(source.valid),
+            source.ready.eq(interrupt.ready),
+        ]
+        wiring.connect(m, core.tx_cpl_tlp, arbiter.i[1])
+        wiring.connect(m, config.o, arbiter.i[2])
+        wiring.connect(m, arbiter.o, wiring.flipped(self.tx_tlp))
+        m.d.comb += [core.tx_rd_req_tlp.ready.eq(1), core.tx_wr_req_tlp.ready.eq(1)]

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Arithmetic on SPSC indices: the sanitiser and the successor.
+
+An index read from shared memory may be anything (the peer is hostile); one that is the capacity or
+more counts modulo the capacity (the patch series, ``spsc_load_index``).
+"""
+
+from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["Sanitiser", "index_width", "successor"]
+
+
+def index_width(capacity: int) -> int:
+    """Bits of an index below ``capacity``."""
+    return (capacity - 1).bit_length()
+
+
+def successor(index: Value, capacity: int) -> Value:
+    """The index after ``index``, wrapped to 0 at ``capacity``; ``index_width(capacity)`` bits."""
+    width = index_width(capacity)
+    if capacity == 1 << width:
+        return (index + 1)[:width]
+    return Mux(index == capacity - 1, Const(0, width), (index + 1)[:width])
+
+
+def _residues(value: Value, capacity: int, bound: int) -> tuple[Value, int]:
+    """A value congruent to ``value`` modulo ``capacity``, and its largest possible value.
+
+    Each bit above the index weighs ``2**bit mod capacity`` instead of ``2**bit``. Bits of equal
+    weight are counted first: for 62 that is the digit sum in base 32, five short columns.
+    """
+    width = index_width(capacity)
+    columns: dict[int, list[Value]] = {}
+    for bit in range(width - 1, bound.bit_length()):
+        columns.setdefault((1 << bit) % capacity, []).append(value[bit])
+    total = value[: width - 1]
+    largest = (1 << (width - 1)) - 1
+    for weight, bits in sorted(columns.items()):
+        if weight:
+            total = total + sum(bits[1:], start=bits[0]) * weight
+            largest += len(bits) * weight
+    return total, min(largest, bound) if largest >= bound else largest
+
+
+class Sanitiser(wiring.Component):
+    """``remainder = value mod capacity``, combinational, without a divider.
+
+    Parameters
+    ----------
+    capacity : int
+        Number of slots, 2 to 65,536.
+    width : int
+        Bits of the input, default 32.
+
+    Attributes
+    ----------
+    value : In(width)
+        The index word as it is in shared memory.
+    remainder : Out(index_width(capacity))
+        The index it counts as.
+    out_of_range : Out(1)
+        ``value`` was the capacity or more.
+    """
+
+    def __init__(self, capacity: int, *, width: int = 32):
+        if not 2 <= capacity <= 65536:
+            raise ValueError(f"capacity is {capacity}: must be 2 to 65536")
+        self._capacity = capacity
+        self._width = width
+        super().__init__(
+            {
+                "value": In(width),
+                "remainder": Out(index_width(capacity)),
+                "out_of_range": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        capacity = self._capacity
+        value, bound = self.value, (1 << self._width) - 1
+        while bound >= 2 * capacity:
+            folded, folded_bound = _residues(value, capacity, bound)
+            if folded_bound >= bound:
+                break
+            step = Signal(range(folded_bound + 1), name=f"folded_{folded_bound}")
+            m.d.comb += step.eq(folded)
+            value, bound = step, folded_bound
+        while bound >= capacity:
+            step = Signal(range(bound + 1), name=f"reduced_{bound}")
+            m.d.comb += step.eq(Mux(value >= capacity, value - capacity, value))
+            value, bound = step, max(capacity - 1, bound - capacity)
+        m.d.comb += [
+            self.remainder.eq(value),
+            self.out_of_range.eq(self.value >= capacity),
+        ]
+        return m

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""MSI-X: table, pending bits, masks, and the memory writes that interrupt the host.
+
+PCI Express Base 4.0 section 6.1.4 and 7.7.2 (PCI Local Bus 3.0 section 6.8.2). An interrupt that is
+raised while it may not be sent stays pending and leaves when it may; vectors are masked after
+reset.
+"""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from models.shell import MSIX_ENTRY_SIZE
+
+from .arbiter import round_robin
+from .operation import Geometry
+from .tlp import RequestHeader, TlpFormat, TlpType
+
+__all__ = ["MsixController", "interrupt_signature"]
+
+ENTRY_DWORDS = MSIX_ENTRY_SIZE // 4
+CONTROL_LANE = 3
+"""Dword of an entry that holds the mask bit."""
+
+
+def interrupt_signature() -> stream.Signature:
+    """Stream of MSI-X writes: ``data[32]``, ``strb[1]``, ``hdr[128]``, ``sop``, ``eop``."""
+    return stream.Signature(
+        data.StructLayout({"data": 32, "strb": 1, "hdr": 128, "sop": 1, "eop": 1})
+    )
+
+
+class MsixController(wiring.Component):
+    """The MSI-X BAR and the sender of the interrupts.
+
+    Attributes
+    ----------
+    reset : In(1)
+        Masks every vector, clears pending bits and the table; ``busy`` until the table is clear.
+    busy : Out(1)
+        Host accesses have to wait.
+    enable, function_mask, bus_master_enable : In(1)
+        From configuration space.
+    requester_id : In(16)
+    raised : In(num_vectors)
+        One-cycle pulses: send this vector's interrupt.
+    write_enable, write_address, write_data, write_mask : In
+        Host write of a word of the BAR.
+    read_enable, read_address : In, read_data : Out
+        Host read; data is there the cycle after, and stays until the next read.
+    o : Out(interrupt_signature())
+        The memory writes. One is given up no more once it is valid.
+    """
+
+    def __init__(self, geometry: Geometry):
+        self._geometry = g = geometry
+        self._vectors = g.shell.num_vectors(g.num_fifos)
+        super().__init__(
+            {
+                "reset": In(1),
+                "busy": Out(1, init=1),
+                "enable": In(1),
+                "function_mask": In(1),
+                "bus_master_enable": In(1),
+                "requester_id": In(16),
+                "raised": In(self._vectors),
+                "write_enable": In(1),
+                "write_address": In(g.word_address_bits),
+                "write_data": In(g.data_width),
+                "write_mask": In(g.word_bytes),
+                "read_enable": In(1),
+                "read_address": In(g.word_address_bits),
+                "read_data": Out(g.data_width),
+                "o": Out(interrupt_signature()),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        g = self._geometry
+        vectors = self._vectors
+        first_word = g.word(g.shell.msix_table_offset)
+        depth = -(-vectors * MSIX_ENTRY_SIZE // g.word_bytes)
+        index_bits = (depth - 1).bit_length()
+
+        masked = Signal(vectors, init=-1)
+        pending = Signal(vectors)
+
+        m.submodules.table = table = memory.Memory(shape=g.data_width, depth=depth, init=[])
+        port = table.write_port(granularity=8)
+        host_port = table.read_port()
+        sender_port = table.read_port()
+
+        clearing = Signal(range(depth + 1))
+        write_in_table = (self.write_address >= first_word) & (
+            self.write_address < first_word + depth
+        )
+        with m.If(self.reset):
+            m.d.sync += [self.busy.eq(1), clearing.eq(0), masked.eq(-1)]
+        with m.Elif(self.busy):
+            m.d.sync += [clearing.eq(clearing + 1), self.busy.eq(clearing != depth - 1)]
+        with m.If(self.busy):
+            m.d.comb += [port.addr.eq(clearing), port.en.eq(-1)]
+        with m.Else():
+            m.d.comb += [
+                port.addr.eq((self.write_address - first_word)[:index_bits]),
+                port.data.eq(self.write_data),
+            ]
+            with m.If(self.write_enable & write_in_table):
+                m.d.comb += port.en.eq(self.write_mask & self._stored_bytes(m, port.addr, depth))
+
+        # The mask bits, and where a read finds them.
+        read_in_table = (self.read_address >= first_word) & (self.read_address < first_word + depth)
+        controls = Signal(g.data_width)
+        for vector in range(vectors):
+            offset = g.shell.msix_table_offset + vector * MSIX_ENTRY_SIZE + 4 * CONTROL_LANE
+            word, lane = g.word(offset), g.lane(offset)
+            with m.If(
+                self.write_enable
+                & ~self.busy
+                & (self.write_address == word)
+                & self.write_mask[4 * lane]
+                & ~self.reset
+            ):
+                m.d.sync += masked[vector].eq(self.write_data[32 * lane])
+            with m.If(self.read_address == word):
+                m.d.comb += controls[32 * lane].eq(masked[vector])
+        pba_word, pba_lane = g.word(g.shell.msix_pba_offset), g.lane(g.shell.msix_pba_offset)
+        with m.If(self.read_address == pba_word):
+            m.d.comb += controls[32 * pba_lane : 32 * pba_lane + vectors].eq(pending)
+
+        shown = Signal(g.data_width)
+        from_table = Signal()
+        m.d.comb += [
+            host_port.addr.eq((self.read_address - first_word)[:index_bits]),
+            host_port.en.eq(self.read_enable),
+            self.read_data.eq(Mux(from_table, host_port.data, 0) | shown),
+        ]
+        with m.If(self.read_enable):
+            m.d.sync += [shown.eq(controls), from_table.eq(read_in_table)]
+
+        self._send(m, pending, masked, sender_port)
+        return m
+
+    def _stored_bytes(self, m, word, depth):
+        """Byte mask of what the table's memory holds of ``word``: not the control dwords, nor what
+        lies past the last vector."""
+        g = self._geometry
+        stored = Signal(g.word_bytes)
+        for index in range(depth):
+            mask = 0
+            for byte in range(g.word_bytes):
+                offset = index * g.word_bytes + byte
+                entry, within = divmod(offset, MSIX_ENTRY_SIZE)
+                if entry < self._vectors and within // 4 != CONTROL_LANE:
+                    mask |= 1 << byte
+            with m.If(word == index):
+                m.d.comb += stored.eq(mask)
+        return stored
+
+    def _send(self, m, pending, masked, port):
+        """Pick a vector that may be sent, fetch its entry, offer the write."""
+        g = self._geometry
+        vectors = self._vectors
+        words = max(1, MSIX_ENTRY_SIZE // g.word_bytes)
+        entries = max(1, g.word_bytes // MSIX_ENTRY_SIZE)
+
+        allowed = self.enable & ~self.function_mask & self.bus_master_enable & ~self.reset
+        ready = Signal(vectors)
+        vector = Signal(range(vectors))
+        picked = Signal(range(vectors))
+        sent = Signal(vectors)
+        m.d.comb += [
+            ready.eq(Mux(allowed, pending & ~masked, 0)),
+            picked.eq(round_robin(ready, vector)),
+        ]
+        m.d.sync += pending.eq((pending & ~sent) | self.raised)
+        with m.If(self.reset):
+            m.d.sync += pending.eq(0)
+
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+
+        entry = Signal(MSIX_ENTRY_SIZE * 8)
+        low = Signal(64)
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += port.addr.eq(picked * words if words > 1 else picked // entries)
+                with m.If(ready.any()):
+                    m.d.comb += port.en.eq(1)
+                    m.d.sync += vector.eq(picked)
+                    m.next = "ADDRESS" if words > 1 else "SEND"
+            if words > 1:
+                with m.State("ADDRESS"):
+                    m.d.comb += [port.addr.eq(vector * words + 1), port.en.eq(1)]
+                    m.d.sync += low.eq(port.data)
+                    m.next = "SEND"
+            with m.State("SEND"):
+                if words > 1:
+                    m.d.comb += entry.eq(Cat(low, port.data))
+                else:
+                    m.d.comb += entry.eq(
+                        port.data.word_select(vector % entries, MSIX_ENTRY_SIZE * 8)
+                    )
+                may_go = ready.bit_select(vector, 1)
+                with m.If(~may_go):
+                    m.next = "IDLE"
+                with m.Elif(~self.o.valid | self.o.ready):
+                    m.d.comb += sent.eq(1 << vector)
+                    m.d.sync += [
+                        self.o.valid.eq(1),
+                        self.o.p.hdr.eq(self._header(m, entry)),
+                        self.o.p.data.eq(entry[64:96]),
+                    ]
+                    m.next = "IDLE"
+        m.d.comb += [self.o.p.strb.eq(1), self.o.p.sop.eq(1), self.o.p.eop.eq(1)]
+
+    def _header(self, m, entry):
+        """Header of the write to ``entry``'s address, of the short form below 4 GiB."""
+        low, high = entry[2:32], entry[32:64]
+        header = Signal(RequestHeader)
+        long = high.any()
+        address = Cat(Const(0, 2), low)
+        m.d.comb += [
+            header.word0.fmt.eq(Mux(long, TlpFormat.DATA_4DW.value, TlpFormat.DATA_3DW.value)),
+            header.word0.type.eq(TlpType.MEMORY),
+            header.word0.length.eq(1),
+            header.first_be.eq(0xF),
+            header.requester_id.eq(self.requester_id),
+            header.dword2.eq(Mux(long, high, address)),
+            header.dword3.eq(Mux(long, address, 0)),
+        ]
+        return header

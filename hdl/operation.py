@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a request does to the function: an ordered stream of word writes and reads.
+
+The ingress turns request TLPs into operations, one word write a beat; the core applies them in
+order. A word is ``data_width`` bits of a BAR, naturally aligned.
+"""
+
+from amaranth.lib import data, enum
+
+from models.layout import SharedLayout
+from models.shell import PciShell
+
+from .tlp import CompletionStatus, check_data_width
+
+__all__ = ["Geometry", "ReadRequest", "Target", "operation_layout"]
+
+
+class Target(enum.Enum, shape=2):
+    """The BAR that an operation goes to, by what is behind it."""
+
+    REGISTERS = 0
+    FIFOS = 1
+    MSIX = 2
+    NONE = 3
+
+
+class Geometry:
+    """Widths that follow from ``data_width``, the shell and the layout.
+
+    Attributes
+    ----------
+    lanes, lane_bits
+        Dwords in a word, and the bits to number them.
+    word_bytes
+        Bytes in a word.
+    dword_address_bits
+        Bits of a dword address within the largest BAR.
+    word_address_bits
+        Bits of a word address within the largest BAR.
+    """
+
+    def __init__(self, *, data_width: int, num_fifos: int, shell: PciShell, layout: SharedLayout):
+        self.data_width = check_data_width(data_width)
+        self.num_fifos = num_fifos
+        self.shell = shell
+        self.layout = layout
+        self.lanes = data_width // 32
+        self.lane_bits = self.lanes.bit_length() - 1
+        self.word_bytes = data_width // 8
+        self.bar_sizes = shell.bar_sizes(num_fifos, layout)
+        self.dword_address_bits = (max(self.bar_sizes.values()) // 4 - 1).bit_length()
+        self.word_address_bits = self.dword_address_bits - self.lane_bits
+
+    def word(self, offset: int) -> int:
+        """Word address of the byte at ``offset`` in its BAR."""
+        return offset // self.word_bytes
+
+    def lane(self, offset: int) -> int:
+        """Lane, within its word, of the dword at byte ``offset``."""
+        return offset // 4 % self.lanes
+
+
+class ReadRequest(data.StructLayout):
+    """A non-posted request that is owed an answer, normalised to the form of a memory read.
+
+    ``length`` counts 1 to 1,024 dwords. A request that is answered with an error has
+    ``status`` other than success and gets a completion without data; ``length``, ``first_be`` and
+    ``last_be`` then give that completion's byte count and lower address.
+    """
+
+    def __init__(self, geometry: Geometry):
+        super().__init__(
+            {
+                "target": Target,
+                "address": geometry.dword_address_bits,
+                "length": 11,
+                "first_be": 4,
+                "last_be": 4,
+                "requester_id": 16,
+                "tag": 8,
+                "tc": 3,
+                "attr": 2,
+                "ido": 1,
+                "locked": 1,
+                "status": CompletionStatus,
+            }
+        )
+
+
+def operation_layout(geometry: Geometry) -> data.StructLayout:
+    """Payload of the operation stream.
+
+    ``is_read``: ``request`` is valid. Else a write of ``data`` under the byte ``mask`` to the word
+    at ``address`` (a word address) of ``target``.
+    """
+    return data.StructLayout(
+        {
+            "is_read": 1,
+            "target": Target,
+            "address": geometry.word_address_bits,
+            "data": geometry.data_width,
+            "mask": geometry.word_bytes,
+            "request": ReadRequest(geometry),
+        }
+    )

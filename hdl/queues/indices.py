@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The index words of every queue, and the head snapshots that doorbells take.
+
+The words live here and not in the RAM, so that moving an index costs no RAM cycle; the host reads
+and writes them at their addresses all the same. Source of the semantics: the patch series,
+``spsc_load_index`` and ``spsc_store_index``, and the Linux driver's write-combined stores.
+"""
+
+from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..index import Sanitiser, index_width
+from ..operation import Geometry
+
+__all__ = ["IndexWords"]
+
+WORD = 32
+
+
+class IndexWords(wiring.Component):
+    """Head and tail of the driver queue and of the device queue, for each FIFO.
+
+    Each word is kept twice: the 32 bits that the host reads back, and the index that they count
+    as. A host write of any byte takes effect on the clock edge that ends its cycle, and so does a
+    doorbell; where both kinds of write meet, the host's wins over the engine's.
+
+    Attributes
+    ----------
+    reset : In(1)
+        Clears every word and snapshot.
+    write_enable, write_address, write_data, write_mask : In
+        A host write to lane 0 of a word of the FIFO BAR. ``write_address`` is a word address.
+    write_taken : In(1)
+        The write happens on this cycle's edge; until then it waits.
+    read_address : In, read_hit : Out(1), read_value : Out(32)
+        Combinational look-up of the index word in lane 0 of a word of the FIFO BAR, if one is
+        there.
+    doorbell : In(num_fifos)
+        Takes a snapshot of the driver queue's head.
+    driver_tail, snapshot, device_head, device_tail : Out
+        Indices, an element for each FIFO. The driver queue holds messages that may be popped in
+        ``[driver_tail, snapshot)``.
+    advance_tail, advance_head : In
+        ``valid``, ``fifo``, ``value``: the engine moves an index that we own.
+    tail_written, head_written : Out(num_fifos)
+        The host is writing an index that we own: in the cycle of the write and while it waits.
+    sanitised : Out(1)
+        One-cycle pulse: the host wrote an index beyond the capacity.
+    """
+
+    def __init__(self, geometry: Geometry):
+        self._geometry = geometry
+        n = geometry.num_fifos
+        capacity = geometry.layout.queue.capacity
+        index = unsigned(index_width(capacity))
+        advance = data.StructLayout({"valid": 1, "fifo": range(n), "value": index})
+        super().__init__(
+            {
+                "reset": In(1),
+                "write_enable": In(1),
+                "write_taken": In(1),
+                "write_address": In(geometry.word_address_bits),
+                "write_data": In(WORD),
+                "write_mask": In(WORD // 8),
+                "read_address": In(geometry.word_address_bits),
+                "read_hit": Out(1),
+                "read_value": Out(WORD),
+                "doorbell": In(n),
+                "driver_tail": Out(data.ArrayLayout(index, n)),
+                "snapshot": Out(data.ArrayLayout(index, n)),
+                "device_head": Out(data.ArrayLayout(index, n)),
+                "device_tail": Out(data.ArrayLayout(index, n)),
+                "advance_tail": In(advance),
+                "advance_head": In(advance),
+                "tail_written": Out(n),
+                "head_written": Out(n),
+                "sanitised": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        g = self._geometry
+        layout, queue = g.layout, g.layout.queue
+        m.submodules.sanitiser = sanitiser = Sanitiser(queue.capacity)
+
+        stored = Signal(WORD)
+        merged = Signal(WORD)
+        touched = Signal()
+        hit = Signal()
+        for byte in range(WORD // 8):
+            bits = slice(8 * byte, 8 * byte + 8)
+            m.d.comb += merged[bits].eq(
+                Mux(self.write_mask[byte], self.write_data[bits], stored[bits])
+            )
+        m.d.comb += [
+            touched.eq(self.write_enable & self.write_mask.any()),
+            sanitiser.value.eq(merged),
+            self.sanitised.eq(touched & self.write_taken & hit & sanitiser.out_of_range),
+        ]
+
+        driver_head = Signal(data.ArrayLayout(self.driver_tail[0].shape(), g.num_fifos))
+        for fifo in range(g.num_fifos):
+            tail_written, head_written = self.tail_written[fifo], self.head_written[fifo]
+            driver = layout.driver_queue_base(fifo)
+            device = layout.device_queue_base(fifo)
+            for name, offset, index, advance, written in (
+                ("driver_head", driver + queue.head_offset, driver_head, None, None),
+                (
+                    "driver_tail",
+                    driver + queue.tail_offset,
+                    self.driver_tail,
+                    self.advance_tail,
+                    tail_written,
+                ),
+                (
+                    "device_head",
+                    device + queue.head_offset,
+                    self.device_head,
+                    self.advance_head,
+                    head_written,
+                ),
+                ("device_tail", device + queue.tail_offset, self.device_tail, None, None),
+            ):
+                raw = Signal(WORD, name=f"{name}_{fifo}_word")
+                with m.If(self.read_address == g.word(offset)):
+                    m.d.comb += [self.read_hit.eq(1), self.read_value.eq(raw)]
+                if advance is not None:
+                    with m.If(advance.valid & (advance.fifo == fifo)):
+                        m.d.sync += [raw.eq(advance.value), index[fifo].eq(advance.value)]
+                with m.If(self.write_address == g.word(offset)):
+                    m.d.comb += [hit.eq(1), stored.eq(raw)]
+                    with m.If(touched & self.write_taken):
+                        m.d.sync += [raw.eq(merged), index[fifo].eq(sanitiser.remainder)]
+                    if written is not None:
+                        m.d.comb += written.eq(touched)
+                with m.If(self.reset):
+                    m.d.sync += [raw.eq(0), index[fifo].eq(0)]
+
+            with m.If(self.doorbell[fifo]):
+                m.d.sync += self.snapshot[fifo].eq(driver_head[fifo])
+            # A tail that the host wrote starts a new life of the queue (the Linux driver zeroes
+            # it when it reloads): what an older doorbell allowed says nothing about it.
+            with m.If(tail_written & self.write_taken):
+                m.d.sync += self.snapshot[fifo].eq(sanitiser.remainder)
+            with m.If(self.reset):
+                m.d.sync += self.snapshot[fifo].eq(0)
+        return m

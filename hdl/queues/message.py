@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What pop and push engine share: the message stream, and where a slot's words are."""
+
+from amaranth.hdl import Cat, Const, Value, ValueLike
+from amaranth.lib import data, stream
+
+from models.layout import PAGE
+
+from ..operation import Geometry
+
+__all__ = ["MINIMUM_MESSAGE", "message_signature", "slot_words", "word_of_slot"]
+
+MINIMUM_MESSAGE = 8
+"""Bytes of the shortest message: its header."""
+
+
+def message_signature(data_width: int) -> stream.Signature:
+    """AXI4-Stream of messages: ``tdata``, ``tkeep`` (a bit for each byte), ``tlast``, ``tdest[3]``.
+
+    A packet is one message; ``tdest`` is its FIFO.
+    """
+    return stream.Signature(
+        data.StructLayout({"tdata": data_width, "tkeep": data_width // 8, "tlast": 1, "tdest": 3})
+    )
+
+
+def slot_words(geometry: Geometry) -> int:
+    """Words of a slot. Raises ValueError where a word is larger than a slot."""
+    words, rest = divmod(geometry.layout.queue.slot_size, geometry.word_bytes)
+    if rest or not words:
+        raise ValueError(
+            f"slot_size is {geometry.layout.queue.slot_size} bytes: must be a multiple of "
+            f"{geometry.word_bytes}, the bytes of a word"
+        )
+    return words
+
+
+def word_of_slot(
+    geometry: Geometry, queue_offset: int, fifo: Value, slot: Value, word: ValueLike
+) -> Value:
+    """Word address in the FIFO BAR of word ``word`` of slot ``slot``.
+
+    ``queue_offset`` is the queue's byte offset in a FIFO's window. A queue lies within a page, so
+    only the offset in the page needs an adder.
+    """
+    layout = geometry.layout
+    words = slot_words(geometry)
+    word_bits = (words - 1).bit_length()
+    page_bits = (PAGE // geometry.word_bytes - 1).bit_length()
+    pages = layout.fifo_stride // PAGE
+    first = layout.queue.slots_offset // geometry.word_bytes
+    if first % words == 0:
+        lines = (slot + first // words)[: page_bits - word_bits]
+        in_page = Cat(Value.cast(word)[:word_bits], lines)
+    else:
+        in_page = ((slot << word_bits) + word + first)[:page_bits]
+    return Cat(in_page, Const(queue_offset // PAGE, (pages - 1).bit_length()), fifo)

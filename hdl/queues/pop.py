@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Pop engine: driver queues to the device side, a message at a time, FIFOs in turn.
+
+Source: the patch series, ``spsc_recv`` and ``vmsg_bus_amp_pci_process``. Unlike there, a queue is
+popped up to the head that the newest doorbell saw, never further.
+"""
+
+from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..arbiter import round_robin
+from ..index import index_width, successor
+from ..operation import Geometry
+from .message import message_signature, slot_words, word_of_slot
+
+__all__ = ["PopEngine"]
+
+
+class PopEngine(wiring.Component):
+    """Streams each message of ``[driver_tail, snapshot)`` out, one word a cycle, without a pause
+    between messages.
+
+    A FIFO is served while its device queue has room, so that what the device side is given can be
+    answered. Its tail moves when the last word has been read. A message under way when the host
+    resets the function or rewrites the tail is still completed on the stream, but moves no index.
+
+    Attributes
+    ----------
+    o : Out(message_signature(data_width))
+        Messages, each a whole slot.
+    reset : In(1)
+        The function is being reset.
+    driver_tail, snapshot : In
+        Indices, an element for each FIFO.
+    room : In(num_fifos)
+        The FIFO's device queue has room for one more message.
+    tail_written : In(num_fifos)
+        The host is writing the tail.
+    advance_tail : Out
+        See :class:`~hdl.queues.indices.IndexWords`.
+    read_enable, read_address : Out, read_data : In
+        RAM port, see :class:`~hdl.queues.memory.FifoMemory`.
+    """
+
+    def __init__(self, geometry: Geometry):
+        self._geometry = geometry
+        n = geometry.num_fifos
+        index = unsigned(index_width(geometry.layout.queue.capacity))
+        super().__init__(
+            {
+                "o": Out(message_signature(geometry.data_width)),
+                "reset": In(1),
+                "driver_tail": In(data.ArrayLayout(index, n)),
+                "snapshot": In(data.ArrayLayout(index, n)),
+                "room": In(n),
+                "tail_written": In(n),
+                "advance_tail": Out(
+                    data.StructLayout({"valid": 1, "fifo": range(n), "value": index})
+                ),
+                "read_enable": Out(1),
+                "read_address": Out(geometry.word_address_bits),
+                "read_data": In(geometry.data_width),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        g = self._geometry
+        words = slot_words(g)
+        capacity = g.layout.queue.capacity
+
+        waiting = Signal(g.num_fifos)
+        m.d.comb += [
+            waiting[fifo].eq(
+                (self.driver_tail[fifo] != self.snapshot[fifo]) & self.room[fifo] & ~self.reset
+            )
+            for fifo in range(g.num_fifos)
+        ]
+
+        active = Signal()
+        cancelled = Signal()
+        word = Signal(range(max(words, 2)))
+        last_fifo = Signal(range(g.num_fifos))
+        last_slot = Signal.like(self.driver_tail[0])
+
+        fifo = Signal(range(g.num_fifos))
+        slot = Signal.like(last_slot)
+        m.d.comb += [
+            fifo.eq(Mux(active, last_fifo, round_robin(waiting, last_fifo))),
+            slot.eq(Mux(active, last_slot, self.driver_tail[fifo])),
+        ]
+
+        free = ~self.o.valid | self.o.ready
+        step = Signal()
+        final = word == words - 1
+        overruled = self.reset | self.tail_written.bit_select(fifo, 1)
+        m.d.comb += [
+            step.eq(free & (active | waiting.any())),
+            self.read_enable.eq(step),
+            self.read_address.eq(word_of_slot(g, g.layout.driver_queue, fifo, slot, word)),
+            self.advance_tail.valid.eq(step & final & ~overruled & ~(active & cancelled)),
+            self.advance_tail.fifo.eq(fifo),
+            self.advance_tail.value.eq(successor(slot, capacity)),
+        ]
+        with m.If(free):
+            m.d.sync += self.o.valid.eq(step)
+        with m.If(step):
+            m.d.sync += [
+                active.eq(~final),
+                word.eq(Mux(final, 0, word + 1)),
+                last_fifo.eq(fifo),
+                last_slot.eq(slot),
+                self.o.p.tlast.eq(final),
+                self.o.p.tdest.eq(fifo),
+            ]
+        with m.If(active | step):
+            m.d.sync += cancelled.eq((active & cancelled) | overruled)
+        m.d.comb += [
+            self.o.p.tdata.eq(self.read_data),
+            self.o.p.tkeep.eq((1 << g.word_bytes) - 1),
+        ]
+        return m

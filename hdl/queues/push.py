@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Push engine: messages of the device side into the device queues.
+
+Source: the patch series, ``spsc_send`` and ``vmsg_bus_amp_pci_send``. Unlike there, a full queue
+holds the message back, and a slot's bytes past the message are written as zero.
+"""
+
+from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..index import index_width, successor
+from ..operation import Geometry
+from .message import MINIMUM_MESSAGE, message_signature, slot_words, word_of_slot
+
+__all__ = ["PushEngine"]
+
+
+class PushEngine(wiring.Component):
+    """Writes each packet into the slot at head, then moves head and raises the FIFO's interrupt.
+
+    A packet of 8 bytes to a whole slot is accepted; one of another size, with a hole in ``tkeep``,
+    or for a FIFO that does not exist is dropped whole. A packet for a full queue waits. One that is
+    under way when the host resets the function or rewrites head belongs to a queue that is no more
+    and is dropped, too.
+
+    Attributes
+    ----------
+    i : In(message_signature(data_width))
+        Packets. A short one costs the cycles of a whole slot.
+    reset : In(1)
+        The function is being reset.
+    device_head, device_tail : In
+        Indices, an element for each FIFO.
+    head_written : In(num_fifos)
+        The host is writing the head.
+    advance_head : Out
+        See :class:`~hdl.queues.indices.IndexWords`.
+    room : Out(num_fifos)
+        The FIFO has room for one more message than those accepted so far.
+    raised : Out(num_fifos)
+        One-cycle pulse with the edge on which head moves.
+    dropped : Out(1)
+        One-cycle pulse for each packet dropped.
+    write_valid, write_address, write_data : Out, write_ready : In(1)
+        RAM port, see :class:`~hdl.queues.memory.FifoMemory`.
+    """
+
+    def __init__(self, geometry: Geometry):
+        self._geometry = geometry
+        n = geometry.num_fifos
+        index = unsigned(index_width(geometry.layout.queue.capacity))
+        super().__init__(
+            {
+                "i": In(message_signature(geometry.data_width)),
+                "reset": In(1),
+                "device_head": In(data.ArrayLayout(index, n)),
+                "device_tail": In(data.ArrayLayout(index, n)),
+                "head_written": In(n),
+                "advance_head": Out(
+                    data.StructLayout({"valid": 1, "fifo": range(n), "value": index})
+                ),
+                "room": Out(n),
+                "raised": Out(n),
+                "dropped": Out(1),
+                "write_valid": Out(1),
+                "write_ready": In(1),
+                "write_address": Out(geometry.word_address_bits),
+                "write_data": Out(geometry.data_width),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        g = self._geometry
+        n = g.num_fifos
+        words = slot_words(g)
+        capacity = g.layout.queue.capacity
+        beat = self.i.p
+
+        # A packet between its first beat and the end of its slot.
+        active = Signal()
+        # Its last beat is in; zeroes are being written.
+        padding = Signal()
+        # Its rest is taken and thrown away.
+        swallowing = Signal()
+        cancelled = Signal()
+        malformed = Signal()
+        word = Signal(range(max(words, 2)))
+        last_fifo = Signal(range(n))
+        last_slot = Signal.like(self.device_head[0])
+
+        vacant = Signal(n)
+        for fifo in range(n):
+            after = Signal.like(last_slot, name=f"after_head_{fifo}")
+            m.d.comb += [
+                after.eq(successor(self.device_head[fifo], capacity)),
+                vacant[fifo].eq(after != self.device_tail[fifo]),
+                self.room[fifo].eq(
+                    vacant[fifo]
+                    & ~(
+                        active
+                        & (last_fifo == fifo)
+                        & (successor(after, capacity) == self.device_tail[fifo])
+                    )
+                ),
+            ]
+
+        fifo = Signal(range(n))
+        slot = Signal.like(last_slot)
+        exists = Signal()
+        m.d.comb += [
+            exists.eq(beat.tdest < n),
+            fifo.eq(Mux(active, last_fifo, beat.tdest)),
+            slot.eq(Mux(active, last_slot, self.device_head[fifo])),
+        ]
+        overruled = Signal()
+        m.d.comb += overruled.eq(self.reset | self.head_written.bit_select(fifo, 1))
+
+        fits = active | (vacant.bit_select(fifo, 1) & ~overruled)
+        written = Signal()
+        accepted = Signal()
+        m.d.comb += [
+            self.write_valid.eq(
+                padding | (self.i.valid & ~swallowing & Mux(active, 1, exists) & fits)
+            ),
+            self.write_address.eq(word_of_slot(g, g.layout.device_queue, fifo, slot, word)),
+            written.eq(self.write_valid & self.write_ready),
+            accepted.eq(self.i.valid & self.i.ready),
+        ]
+        with m.If(padding):
+            m.d.comb += self.i.ready.eq(0)
+        with m.Elif(swallowing | (~active & ~exists)):
+            m.d.comb += self.i.ready.eq(1)
+        with m.Else():
+            m.d.comb += self.i.ready.eq(fits & self.write_ready)
+        for byte in range(g.word_bytes):
+            bits = slice(8 * byte, 8 * byte + 8)
+            m.d.comb += self.write_data[bits].eq(
+                Mux(beat.tkeep[byte] & ~padding, beat.tdata[bits], 0)
+            )
+
+        gap = (beat.tkeep & (beat.tkeep + 1)[: g.word_bytes]).any()
+        too_short = ~active & ~beat.tkeep[MINIMUM_MESSAGE - 1]
+        bad_beat = Signal()
+        with m.If(beat.tlast):
+            m.d.comb += bad_beat.eq(gap | ~beat.tkeep.any() | too_short)
+        with m.Else():
+            m.d.comb += bad_beat.eq(~beat.tkeep.all() | (word == words - 1))
+        bad = bad_beat | (active & malformed)
+        void = overruled | (active & cancelled)
+
+        final = word == words - 1
+        ends = Signal()
+        m.d.comb += [
+            ends.eq(written & final & (padding | beat.tlast)),
+            self.advance_head.valid.eq(ends & ~void & Mux(padding, 1, ~bad)),
+            self.advance_head.fifo.eq(fifo),
+            self.advance_head.value.eq(successor(slot, capacity)),
+        ]
+        for index in range(n):
+            m.d.comb += self.raised[index].eq(self.advance_head.valid & (fifo == index))
+
+        with m.If(written):
+            m.d.sync += [
+                active.eq(~final),
+                word.eq(Mux(final, 0, word + 1)),
+                last_fifo.eq(fifo),
+                last_slot.eq(slot),
+            ]
+        with m.If(padding):
+            m.d.sync += padding.eq(~(written & final))
+        with m.Elif(accepted):
+            m.d.sync += malformed.eq(bad)
+            with m.If(~active & ~exists | swallowing):
+                m.d.sync += swallowing.eq(~beat.tlast)
+            with m.Elif(beat.tlast):
+                with m.If(bad):
+                    m.d.sync += [active.eq(0), word.eq(0)]
+                with m.Elif(~final):
+                    m.d.sync += padding.eq(1)
+            with m.Elif(final):
+                m.d.sync += swallowing.eq(1)
+        with m.If(active | written):
+            m.d.sync += cancelled.eq((active & cancelled) | overruled)
+
+        # Told once for each packet: where its last beat shows it malformed or astray, or where
+        # its slot is complete but the queue is no longer the one that it was meant for.
+        m.d.comb += self.dropped.eq(
+            (accepted & beat.tlast & (swallowing | (~active & ~exists) | bad))
+            | (ends & void & Mux(padding, 1, ~bad))
+        )
+        return m

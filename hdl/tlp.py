@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Transaction layer packets: headers as structures, and the payload of a stream of them.
+
+Headers follow PCI Express Base 4.0 section 2.2. The stream is the generic interface of the
+open-source verilog-pcie library: the header beside the data, its first byte in bits 127:120, data
+aligned to dwords (the first payload dword is lane 0 whatever the address), one segment.
+"""
+
+from amaranth.hdl import Value, ValueLike
+from amaranth.lib import data, enum, stream
+
+__all__ = [
+    "DATA_WIDTHS",
+    "CompletionHeader",
+    "CompletionStatus",
+    "HeaderWord0",
+    "RequestHeader",
+    "TlpFormat",
+    "TlpType",
+    "check_data_width",
+    "completion_signature",
+    "header_signature",
+    "payload_lanes",
+    "raw_signature",
+    "request_signature",
+]
+
+DATA_WIDTHS = (64, 128, 256, 512)
+
+
+def check_data_width(data_width: int) -> int:
+    """Return ``data_width`` if it is supported, else raise :class:`ValueError`."""
+    if data_width not in DATA_WIDTHS:
+        raise ValueError(f"data_width is {data_width!r}: must be 64, 128, 256 or 512")
+    return data_width
+
+
+class TlpFormat(enum.Enum, shape=3):
+    """Fmt field: header length and whether there is a payload (table 2-2)."""
+
+    HEADER_3DW = 0b000
+    HEADER_4DW = 0b001
+    DATA_3DW = 0b010
+    DATA_4DW = 0b011
+    PREFIX = 0b100
+
+
+class TlpType(enum.Enum, shape=5):
+    """Type field, as far as the endpoint tells types apart (table 2-3)."""
+
+    MEMORY = 0b00000
+    MEMORY_LOCKED = 0b00001
+    IO = 0b00010
+    CONFIG_0 = 0b00100
+    CONFIG_1 = 0b00101
+    COMPLETION = 0b01010
+    COMPLETION_LOCKED = 0b01011
+    FETCH_ADD = 0b01100
+    SWAP = 0b01101
+    COMPARE_AND_SWAP = 0b01110
+
+
+class CompletionStatus(enum.Enum, shape=3):
+    """Completion Status field (table 2-34)."""
+
+    SUCCESS = 0b000
+    UNSUPPORTED_REQUEST = 0b001
+    RETRY = 0b010
+    ABORT = 0b100
+
+
+class HeaderWord0(data.Struct):
+    """First dword of every header (figure 2-5); fields from the least significant bit up.
+
+    ``length`` counts dwords, 0 standing for 1,024.
+    """
+
+    length: 10
+    at: 2
+    attr: 2
+    ep: 1
+    td: 1
+    th: 1
+    ln: 1
+    ido: 1
+    t8: 1
+    tc: 3
+    t9: 1
+    type: 5
+    fmt: 3
+
+
+class RequestHeader(data.Struct):
+    """Header of a memory, I/O or configuration request (section 2.2.7), 128 bits.
+
+    ``dword2`` is the address below 4 GiB of a 3-dword header, or the upper half of a 4-dword one,
+    whose lower half is ``dword3``. In a configuration request ``dword2`` names the target.
+    """
+
+    dword3: 32
+    dword2: 32
+    first_be: 4
+    last_be: 4
+    tag: 8
+    requester_id: 16
+    word0: HeaderWord0
+
+
+class CompletionHeader(data.Struct):
+    """Header of a completion (section 2.2.9), three dwords in the upper 96 of 128 bits.
+
+    ``byte_count`` counts what is left of the request, this completion included, 0 standing for
+    4,096.
+    """
+
+    unused: 32
+    lower_address: 7
+    reserved: 1
+    tag: 8
+    requester_id: 16
+    byte_count: 12
+    bcm: 1
+    status: CompletionStatus
+    completer_id: 16
+    word0: HeaderWord0
+
+
+class ConfigTarget(data.Struct):
+    """Third dword of a configuration request (section 2.2.7.3)."""
+
+    reserved0: 2
+    register: 10
+    reserved1: 4
+    function: 3
+    device: 5
+    bus: 8
+
+
+def _beat(data_width: int, **more: int) -> data.StructLayout:
+    check_data_width(data_width)
+    return data.StructLayout(
+        {
+            "data": data_width,
+            "strb": data_width // 32,
+            "hdr": 128,
+            **more,
+            "sop": 1,
+            "eop": 1,
+        }
+    )
+
+
+def raw_signature(data_width: int) -> stream.Signature:
+    """Stream of TLPs of every kind, ``data_width`` bits of payload a beat.
+
+    The payload has ``data``; ``strb``, a bit for each dword; ``hdr[128]``, valid with ``sop``; and
+    ``sop`` and ``eop`` on a TLP's first and last beat. A TLP without payload is one beat.
+    """
+    return stream.Signature(_beat(data_width))
+
+
+def request_signature(data_width: int) -> stream.Signature:
+    """Stream of requests that a BAR matched: :func:`raw_signature` plus ``bar_id`` and
+    ``func_num``, valid with ``sop``. A ``bar_id`` that is not ours means: no BAR matched."""
+    return stream.Signature(_beat(data_width, bar_id=3, func_num=8))
+
+
+def completion_signature(data_width: int) -> stream.Signature:
+    """Stream of completions received: :func:`raw_signature` plus ``error[4]``."""
+    return stream.Signature(_beat(data_width, error=4))
+
+
+def header_signature() -> stream.Signature:
+    """Stream of TLPs that never have a payload: ``hdr[128]``, ``sop``, ``eop``."""
+    return stream.Signature(data.StructLayout({"hdr": 128, "sop": 1, "eop": 1}))
+
+
+def payload_lanes(dwords: ValueLike, lanes: int) -> Value:
+    """``strb`` of a beat that has ``dwords`` dwords left to carry, over ``lanes`` lanes."""
+    count = Value.cast(dwords)
+    return Value.cast(sum(((count > lane).as_unsigned() << lane for lane in range(lanes)), start=0))
