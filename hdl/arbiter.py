@@ -14,7 +14,7 @@ def round_robin(requests: Value, last: Value) -> Value:
     pick: Value | int = 0
     for index in reversed(range(count)):
         pick = Mux(requests[index], index, pick)
-    for index in reversed(range(count)):
+    for index in reversed(range(1, count)):
         pick = Mux(requests[index] & (last < index), index, pick)
     return Value.cast(pick)
 

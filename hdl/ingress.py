@@ -6,7 +6,7 @@ requests, 2.3.1; poisoned writes, 2.7.2. A payload that is shorter or longer tha
 taken as far as both agree.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -156,7 +156,8 @@ class RequestIngress(wiring.Component):
             rotated_mask.eq(rotate_left_lanes(enables, now_offset, 4, g.lanes)),
         ]
         for lane in range(g.lanes):
-            m.d.comb += current[4 * lane : 4 * lane + 4].eq((lane >= now_offset).replicate(4))
+            here = (now_offset <= lane) if lane < g.lanes - 1 else Const(1)
+            m.d.comb += current[4 * lane : 4 * lane + 4].eq(here.replicate(4))
         spill = Signal(g.word_bytes)
         m.d.comb += spill.eq(rotated_mask & ~current)
 

@@ -80,7 +80,8 @@ class MsixController(wiring.Component):
         g = self._geometry
         vectors = self._vectors
         first_word = g.word(g.shell.msix_table_offset)
-        depth = -(-vectors * MSIX_ENTRY_SIZE // g.word_bytes)
+        # Two words at least: a memory of one has no address, and Verilog no signal of no bits.
+        depth = max(2, -(-vectors * MSIX_ENTRY_SIZE // g.word_bytes))
         index_bits = (depth - 1).bit_length()
 
         masked = Signal(vectors, init=-1)
@@ -92,9 +93,11 @@ class MsixController(wiring.Component):
         sender_port = table.read_port()
 
         clearing = Signal(range(depth + 1))
-        write_in_table = (self.write_address >= first_word) & (
-            self.write_address < first_word + depth
-        )
+
+        def in_table(address):
+            below = address < first_word + depth
+            return below & (address >= first_word) if first_word else below
+
         with m.If(self.reset):
             m.d.sync += [self.busy.eq(1), clearing.eq(0), masked.eq(-1)]
         with m.Elif(self.busy):
@@ -106,11 +109,10 @@ class MsixController(wiring.Component):
                 port.addr.eq((self.write_address - first_word)[:index_bits]),
                 port.data.eq(self.write_data),
             ]
-            with m.If(self.write_enable & write_in_table):
+            with m.If(self.write_enable & in_table(self.write_address)):
                 m.d.comb += port.en.eq(self.write_mask & self._stored_bytes(m, port.addr, depth))
 
         # The mask bits, and where a read finds them.
-        read_in_table = (self.read_address >= first_word) & (self.read_address < first_word + depth)
         controls = Signal(g.data_width)
         for vector in range(vectors):
             offset = g.shell.msix_table_offset + vector * MSIX_ENTRY_SIZE + 4 * CONTROL_LANE
@@ -137,7 +139,7 @@ class MsixController(wiring.Component):
             self.read_data.eq(Mux(from_table, host_port.data, 0) | shown),
         ]
         with m.If(self.read_enable):
-            m.d.sync += [shown.eq(controls), from_table.eq(read_in_table)]
+            m.d.sync += [shown.eq(controls), from_table.eq(in_table(self.read_address))]
 
         self._send(m, pending, masked, sender_port)
         return m
@@ -167,8 +169,8 @@ class MsixController(wiring.Component):
 
         allowed = self.enable & ~self.function_mask & self.bus_master_enable & ~self.reset
         ready = Signal(vectors)
-        vector = Signal(range(vectors))
-        picked = Signal(range(vectors))
+        vector = Signal(range(max(vectors, 2)))
+        picked = Signal(range(max(vectors, 2)))
         sent = Signal(vectors)
         m.d.comb += [
             ready.eq(Mux(allowed, pending & ~masked, 0)),

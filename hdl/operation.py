@@ -37,11 +37,14 @@ class Geometry:
         Bits of a dword address within the largest BAR.
     word_address_bits
         Bits of a word address within the largest BAR.
+    fifo_shape
+        Shape of a FIFO's number: one bit at least, since Verilog has no signals of none.
     """
 
     def __init__(self, *, data_width: int, num_fifos: int, shell: PciShell, layout: SharedLayout):
         self.data_width = check_data_width(data_width)
         self.num_fifos = num_fifos
+        self.fifo_shape = range(max(num_fifos, 2))
         self.shell = shell
         self.layout = layout
         self.lanes = data_width // 32

@@ -54,7 +54,7 @@ class IndexWords(wiring.Component):
         n = geometry.num_fifos
         capacity = geometry.layout.queue.capacity
         index = unsigned(index_width(capacity))
-        advance = data.StructLayout({"valid": 1, "fifo": range(n), "value": index})
+        advance = data.StructLayout({"valid": 1, "fifo": geometry.fifo_shape, "value": index})
         super().__init__(
             {
                 "reset": In(1),

@@ -56,7 +56,7 @@ class PopEngine(wiring.Component):
                 "room": In(n),
                 "tail_written": In(n),
                 "advance_tail": Out(
-                    data.StructLayout({"valid": 1, "fifo": range(n), "value": index})
+                    data.StructLayout({"valid": 1, "fifo": geometry.fifo_shape, "value": index})
                 ),
                 "read_enable": Out(1),
                 "read_address": Out(geometry.word_address_bits),
@@ -81,10 +81,10 @@ class PopEngine(wiring.Component):
         active = Signal()
         cancelled = Signal()
         word = Signal(range(max(words, 2)))
-        last_fifo = Signal(range(g.num_fifos))
+        last_fifo = Signal(g.fifo_shape)
         last_slot = Signal.like(self.driver_tail[0])
 
-        fifo = Signal(range(g.num_fifos))
+        fifo = Signal(g.fifo_shape)
         slot = Signal.like(last_slot)
         m.d.comb += [
             fifo.eq(Mux(active, last_fifo, round_robin(waiting, last_fifo))),

@@ -58,7 +58,7 @@ class PushEngine(wiring.Component):
                 "device_tail": In(data.ArrayLayout(index, n)),
                 "head_written": In(n),
                 "advance_head": Out(
-                    data.StructLayout({"valid": 1, "fifo": range(n), "value": index})
+                    data.StructLayout({"valid": 1, "fifo": geometry.fifo_shape, "value": index})
                 ),
                 "room": Out(n),
                 "raised": Out(n),
@@ -87,7 +87,7 @@ class PushEngine(wiring.Component):
         cancelled = Signal()
         malformed = Signal()
         word = Signal(range(max(words, 2)))
-        last_fifo = Signal(range(n))
+        last_fifo = Signal(g.fifo_shape)
         last_slot = Signal.like(self.device_head[0])
 
         vacant = Signal(n)
@@ -106,7 +106,7 @@ class PushEngine(wiring.Component):
                 ),
             ]
 
-        fifo = Signal(range(n))
+        fifo = Signal(g.fifo_shape)
         slot = Signal.like(last_slot)
         exists = Signal()
         m.d.comb += [

