@@ -183,6 +183,8 @@ class MsixController(wiring.Component):
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
 
+        # The entry stays on the port while the stream is held up; an undriven enable reads on.
+        m.d.comb += port.en.eq(0)
         entry = Signal(MSIX_ENTRY_SIZE * 8)
         low = Signal(64)
         with m.FSM():

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Device queue rules: full, wrapped, rewritten by the host, and packets of every size."""
+
+import random
+
+import cocotb
+
+from testbench import pacing
+from testbench.axis import AxisMessage
+from tests.regressions.queue_host import FULL, QUEUE, SEED, QueueBench, slot_bytes
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def full_queue_holds_61(dut):
+    """61 messages fit, the 62nd waits until the host took one, nothing is lost."""
+    bench = QueueBench(dut)
+    await bench.start()
+    last = bench.parameters.num_fifos - 1
+    for number in range(FULL + 1):
+        bench.source.send_nowait(AxisMessage(last, slot_bytes(number)))
+    await bench.settle(FULL * 10)
+    assert bench.source.pending == 1
+    assert int(dut.device_queue_ready.value) == (1 << last) - 1
+    assert await bench.device_head(last) == FULL
+    for number in range(FULL):
+        assert await bench.device_slot(last, number) == slot_bytes(number)
+    await bench.set_device_tail(last, 1)
+    await bench.source.drained()
+    await bench.settle()
+    assert await bench.device_head(last) == 0
+    assert await bench.device_slot(last, FULL) == slot_bytes(FULL)
+    assert int(dut.device_queue_ready.value) == (1 << last) - 1
+    await bench.set_device_tail(last, 0)
+    assert await bench.device_head(last) == 0
+    assert int(dut.device_queue_ready.value) == (2 << last) - 1
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def full_queue_of_one_fifo_delays_no_other(dut):
+    """A device side that heeds ``device_queue_ready`` reaches every FIFO that has room."""
+    bench = QueueBench(dut)
+    await bench.start()
+    fifos = bench.parameters.num_fifos
+    for number in range(FULL):
+        await bench.source.send_message(0, slot_bytes(number))
+    await bench.settle()
+    assert int(dut.device_queue_ready.value) == (1 << fifos) - 2
+    for fifo in range(1, fifos):
+        await bench.source.send_message(fifo, slot_bytes(fifo))
+        await bench.settle()
+        assert await bench.device_head(fifo) == 1
+        assert await bench.device_slot(fifo, 0) == slot_bytes(fifo)
+        assert bench.host.interrupts[fifo] == 1
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=10, timeout_unit="ms")
+async def wraps_around_under_back_pressure(dut):
+    """Three times round, the host taking messages on interrupts, with pauses on every stream."""
+    rng = random.Random(SEED)
+    bench = QueueBench(
+        dut,
+        device_idle=pacing.randomly(rng.getrandbits(32)),
+        host_idle=pacing.randomly(rng.getrandbits(32)),
+        host_stall=pacing.randomly(rng.getrandbits(32)),
+    )
+    await bench.start()
+    interrupt = bench.host.interrupt(0)
+    total = 3 * QUEUE.capacity
+    for number in range(total):
+        bench.source.send_nowait(AxisMessage(0, slot_bytes(number)))
+    tail = taken = 0
+    while taken < total:
+        await interrupt.wait()
+        interrupt.clear()
+        head = await bench.device_head(0)
+        while tail != head:
+            assert await bench.device_slot(0, tail) == slot_bytes(taken)
+            tail, taken = QUEUE.next(tail), taken + 1
+        await bench.set_device_tail(0, tail)
+    assert await bench.device_head(0) == tail
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def short_messages_are_filled_with_zeros(dut):
+    """Every size from 8 to 64 bytes is written whole; the rest of its slot reads zero."""
+    bench = QueueBench(dut)
+    await bench.start()
+    dirt = b"\xa5" * QUEUE.slot_size
+    index = 0
+    for size in range(8, QUEUE.slot_size + 1):
+        await bench.store_bytes(bench.device(0, QUEUE.slot_offset(index)), dirt)
+        message = slot_bytes(size)[:size]
+        await bench.source.send_message(0, message)
+        await bench.settle(20)
+        index += 1
+        assert await bench.device_head(0) == index
+        got = await bench.device_slot(0, index - 1)
+        assert got == message.ljust(QUEUE.slot_size, b"\0"), f"{size} bytes: {got.hex()}"
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def packets_of_other_sizes_are_dropped(dut):
+    """Too short, too long, with a hole, for no FIFO: dropped whole, counted, and harmless."""
+    bench = QueueBench(dut)
+    await bench.start()
+    fifos = bench.parameters.num_fifos
+    wrong = [AxisMessage(0, bytes(range(size))) for size in (*range(1, 8), 65, 72, 100, 128, 200)]
+    wrong += [AxisMessage(fifo, bytes(64)) for fifo in range(fifos, 8)]
+    wrong += [AxisMessage(fifo, bytes(100)) for fifo in range(fifos, 8)]
+    for count, packet in enumerate(wrong):
+        await bench.source.send(packet)
+        await bench.settle(20)
+        assert int(dut.count_dropped_packets.value) == count + 1, packet
+        await bench.source.send_message(0, slot_bytes(count))
+        await bench.settle(20)
+        assert await bench.device_head(0) == (count + 1) % QUEUE.capacity
+        assert await bench.device_slot(0, count % QUEUE.capacity) == slot_bytes(count)
+        await bench.set_device_tail(0, (count + 1) % QUEUE.capacity)
+    assert bench.host.interrupts[0] == len(wrong)
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def hole_in_tkeep_is_dropped(dut):
+    """A packet that leaves bytes out has no size: dropped whole."""
+    bench = QueueBench(dut)
+    await bench.start()
+    dut.s_axis_msg_tdata.value = (1 << bench.parameters.data_width) - 1
+    dut.s_axis_msg_tdest.value = 0
+    for count, keep in enumerate((0b1011_1111, 0b1_0111_1111, 0), start=1):
+        full = (1 << bench.parameters.data_width // 8) - 1
+        dut.s_axis_msg_tkeep.value = keep & full
+        dut.s_axis_msg_tlast.value = 1
+        dut.s_axis_msg_tvalid.value = 1
+        await bench.settle(1)
+        dut.s_axis_msg_tvalid.value = 0
+        await bench.settle(20)
+        assert int(dut.count_dropped_packets.value) == count, bin(keep)
+    assert await bench.device_head(0) == 0
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def head_is_what_the_host_wrote(dut):
+    """When the host rewrites our head, the next message goes where it says."""
+    bench = QueueBench(dut)
+    await bench.start()
+    for number in range(3):
+        await bench.source.send_message(0, slot_bytes(number))
+    await bench.settle()
+    for wild in (40, 62 + 7, 2**32 - 1):
+        index = wild % QUEUE.capacity
+        await bench.store(bench.device(0, QUEUE.head_offset), wild)
+        await bench.set_device_tail(0, index)
+        assert await bench.device_head(0) == wild
+        await bench.source.send_message(0, slot_bytes(wild))
+        await bench.settle()
+        assert await bench.device_head(0) == QUEUE.next(index)
+        assert await bench.device_slot(0, index) == slot_bytes(wild)
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def host_writes_beside_the_engine(dut):
+    """Host stores into the device queue's page and messages into it do not disturb each other."""
+    rng = random.Random(SEED)
+    bench = QueueBench(dut)
+    await bench.start()
+    free = {index: b"" for index in range(FULL // 2 + 1, FULL)}
+    for number in range(FULL // 2):
+        bench.source.send_nowait(AxisMessage(0, slot_bytes(number)))
+    for index in free:
+        free[index] = rng.randbytes(QUEUE.slot_size)
+        await bench.store_bytes(bench.device(0, QUEUE.slot_offset(index)), free[index])
+    await bench.source.drained()
+    await bench.settle()
+    for number in range(FULL // 2):
+        assert await bench.device_slot(0, number) == slot_bytes(number)
+    for index, data in free.items():
+        assert await bench.device_slot(0, index) == data
+    await bench.finish()

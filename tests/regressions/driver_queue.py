@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Driver queue rules: full, empty, doorbells and their snapshots, hostile and reloading hosts."""
+
+import random
+
+import cocotb
+
+from models.shell import AMP_PCI
+from models.spsc import AsyncSpscQueue
+from tests.regressions.queue_host import FULL, QUEUE, SEED, QueueBench, slot_bytes
+
+
+class Bar:
+    """The FIFO BAR as a memory for the reference queue."""
+
+    def __init__(self, bench):
+        self.bench = bench
+
+    async def read(self, offset, size):
+        return await self.bench.host.bar_read(AMP_PCI.fifo_bar, offset, size)
+
+    async def write(self, offset, data):
+        await self.bench.host.bar_write(AMP_PCI.fifo_bar, offset, data)
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def full_queue_holds_61(dut):
+    """61 messages fit, the 62nd waits, nothing is lost."""
+    bench = QueueBench(dut)
+    await bench.start()
+    queue = AsyncSpscQueue(Bar(bench), bench.driver(0, 0))
+    await queue.open()
+    for number in range(FULL):
+        assert await queue.send(slot_bytes(number))
+    assert not await queue.send(slot_bytes(FULL))
+    await bench.expect_nothing()
+    await bench.ring(0)
+    await bench.expect([(0, slot_bytes(number)) for number in range(FULL)])
+    assert await queue.send(slot_bytes(FULL))
+    await bench.ring(0)
+    await bench.expect([(0, slot_bytes(FULL))])
+    assert await bench.driver_tail(0) == await bench.driver_head(0) == 0
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def head_without_doorbell_is_not_consumed(dut):
+    """A head that moved after the doorbell is not followed: its slot may not be there yet."""
+    bench = QueueBench(dut)
+    await bench.start()
+    bench.sink.pause()
+    head = await bench.fill(0, [1, 2])
+    await bench.ring(0)
+    # Head moves on, as write combining may let it, before the slots are written.
+    await bench.set_driver_head(0, head + 2)
+    bench.sink.resume()
+    await bench.expect([(0, slot_bytes(1)), (0, slot_bytes(2))])
+    await bench.expect_nothing()
+    assert await bench.driver_tail(0) == head
+    await bench.write_slot(0, head, slot_bytes(3))
+    await bench.write_slot(0, head + 1, slot_bytes(4))
+    await bench.expect_nothing()
+    await bench.ring(0)
+    await bench.expect([(0, slot_bytes(3)), (0, slot_bytes(4))])
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def newest_snapshot_counts(dut):
+    """A doorbell while the queue is being popped takes a new snapshot; none is lost."""
+    bench = QueueBench(dut)
+    await bench.start()
+    bench.sink.pause()
+    index = 0
+    for number in range(20):
+        index = await bench.fill(0, [number], first=index)
+        await bench.ring(0)
+    bench.sink.resume()
+    for number in range(20, 40):
+        index = await bench.fill(0, [number], first=index)
+        await bench.ring(0)
+    await bench.expect([(0, slot_bytes(number)) for number in range(40)])
+    await bench.expect_nothing()
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def wraps_around(dut):
+    """Three times round the queue, in batches of every size up to a full one."""
+    rng = random.Random(SEED)
+    bench = QueueBench(dut)
+    await bench.start()
+    index, number = 0, 0
+    while number < 3 * QUEUE.capacity:
+        batch = range(number, number + rng.choice([1, 2, 7, 30, FULL]))
+        index = await bench.fill(0, batch, first=index)
+        await bench.ring(0)
+        await bench.expect([(0, slot_bytes(n)) for n in batch])
+        number = batch.stop
+        assert await bench.driver_tail(0) == index == number % QUEUE.capacity
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def stores_split_and_reordered(dut):
+    """Write combining may split a slot's stores and let head go first; the doorbell comes last."""
+    rng = random.Random(SEED)
+    bench = QueueBench(dut)
+    await bench.start()
+    for index in range(10):
+        slot = slot_bytes(index)
+        cuts = sorted({0, 64, *rng.sample(range(1, 64), rng.randrange(8))})
+        stores = [
+            (bench.driver(0, QUEUE.slot_offset(index)) + start, slot[start:end])
+            for start, end in zip(cuts, cuts[1:], strict=False)
+        ]
+        stores.append((bench.driver(0, QUEUE.head_offset), (index + 1).to_bytes(4, "little")))
+        rng.shuffle(stores)
+        for offset, data in stores:
+            await bench.store_bytes(offset, data)
+        await bench.ring(0)
+        await bench.expect([(0, slot)])
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def storm_of_doorbells(dut):
+    """Doorbells without end deliver each message once and hold nothing up."""
+    bench = QueueBench(dut)
+    await bench.start()
+    await bench.fill(0, range(10))
+    for _ in range(200):
+        await bench.ring(0)
+    await bench.expect([(0, slot_bytes(number)) for number in range(10)])
+    await bench.expect_nothing()
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def head_beyond_capacity_counts_modulo(dut):
+    """A head of 62 or more counts modulo 62, and reads back as it was written."""
+    bench = QueueBench(dut)
+    await bench.start()
+    index = 0
+    for wild in (62 + 3, 2**32 - 1, 0x8000_0007, 62 * 1000 + 1):
+        target = wild % QUEUE.capacity
+        count = (target - index) % QUEUE.capacity
+        await bench.fill(0, range(count), first=index)
+        await bench.set_driver_head(0, wild)
+        await bench.ring(0)
+        await bench.expect([(0, slot_bytes(number)) for number in range(count)])
+        await bench.expect_nothing()
+        assert await bench.driver_head(0) == wild
+        assert await bench.driver_tail(0) == target
+        index = target
+    assert int(dut.count_sanitised_indices.value) == 4
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def tail_is_what_the_host_wrote(dut):
+    """When the host rewrites our tail we go on from there, at the next doorbell."""
+    bench = QueueBench(dut)
+    await bench.start()
+    index = await bench.fill(0, range(10))
+    await bench.ring(0)
+    await bench.expect([(0, slot_bytes(number)) for number in range(10)])
+    await bench.store(bench.driver(0, QUEUE.tail_offset), 4)
+    await bench.expect_nothing()
+    assert await bench.driver_tail(0) == 4
+    await bench.ring(0)
+    await bench.expect([(0, slot_bytes(number)) for number in range(4, index)])
+    assert await bench.driver_tail(0) == index
+    await bench.finish()
+
+
+async def zero_queues(bench, fifo):
+    """What the newest Linux driver does when its module is loaded."""
+    for base in (bench.driver(fifo, 0), bench.device(fifo, 0)):
+        for offset in range(0, QUEUE.size, 8):
+            await bench.store_bytes(base + offset, bytes(8))
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def reload_with_an_empty_queue(dut):
+    """After the driver zeroed the queues nothing stale is delivered, and messages flow."""
+    bench = QueueBench(dut)
+    await bench.start()
+    await bench.fill(0, range(5))
+    await bench.ring(0)
+    await bench.expect([(0, slot_bytes(number)) for number in range(5)])
+    await zero_queues(bench, 0)
+    await bench.expect_nothing()
+    await bench.fill(0, [100])
+    await bench.ring(0)
+    await bench.expect([(0, slot_bytes(100))])
+    await bench.expect_nothing()
+    assert await bench.driver_tail(0) == 1
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def reload_with_messages_waiting(dut):
+    """The same while the device side stalls: only what already left the queue still arrives."""
+    bench = QueueBench(dut)
+    await bench.start()
+    bench.sink.pause()
+    await bench.fill(0, range(60))
+    await bench.ring(0)
+    await zero_queues(bench, 0)
+    await bench.fill(0, [100])
+    bench.sink.resume()
+    await bench.settle()
+    # The engine may have begun a message or two before the queue was zeroed.
+    begun = bench.sink.pending
+    assert begun <= 2
+    for _ in range(begun):
+        await bench.sink.recv()
+    await bench.ring(0)
+    await bench.expect([(0, slot_bytes(100))])
+    await bench.expect_nothing()
+    assert await bench.driver_tail(0) == 1
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def fifos_take_turns(dut):
+    """A message at a time from each FIFO that has some."""
+    bench = QueueBench(dut)
+    await bench.start()
+    fifos = bench.parameters.num_fifos
+    bench.sink.pause()
+    for fifo in range(fifos):
+        await bench.fill(fifo, range(100 * fifo, 100 * fifo + 10))
+    for fifo in range(fifos):
+        await bench.ring(fifo)
+    await bench.settle()
+    bench.sink.resume()
+    order = []
+    for _ in range(10 * fifos):
+        message = await bench.sink.recv()
+        number = int.from_bytes(message.data[:4], "little")
+        assert number // 100 == message.fifo and message.data == slot_bytes(number)
+        order.append(message.fifo)
+    # Whatever the first doorbell got a head start with, each FIFO has a turn in every round.
+    for start in range(fifos, len(order) - fifos, fifos):
+        assert sorted(order[start : start + fifos]) == list(range(fifos)), order
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def request_waits_for_room_of_its_answer(dut):
+    """A message is taken only while the device queue of its FIFO has room; others go on."""
+    bench = QueueBench(dut)
+    await bench.start()
+    for number in range(FULL):
+        await bench.source.send_message(0, slot_bytes(number))
+    await bench.settle()
+    last = bench.parameters.num_fifos - 1
+    await bench.fill(0, [1])
+    await bench.ring(0)
+    await bench.expect_nothing()
+    if last:
+        await bench.fill(last, [2])
+        await bench.ring(last)
+        await bench.expect([(last, slot_bytes(2))])
+    await bench.expect_nothing()
+    await bench.set_device_tail(0, 1)
+    await bench.expect([(0, slot_bytes(1))])
+    await bench.finish()

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Drivers bring up devices behind the gateware, message by message, on every FIFO at once."""
+
+import os
+import random
+
+import cocotb
+from cocotb.task import Task
+
+from models.devices import BlockDevice, ConsoleDevice, EntropyDevice
+from models.virtio import Status
+from testbench import pacing
+from testbench.system import GatewareSystem
+
+SEED = int(os.environ["COCOTB_RANDOM_SEED"])
+
+
+def devices(num_fifos):
+    """Devices of each FIFO, with gaps between their numbers that differ from FIFO to FIFO."""
+    return [
+        {fifo: EntropyDevice(), fifo + 7: ConsoleDevice(), 31: BlockDevice(sectors=64 + fifo)}
+        for fifo in range(num_fifos)
+    ]
+
+
+async def bring_up(system, fifo, done):
+    """What the driver of one FIFO does with its bus."""
+    driver = system.drivers[fifo]
+    assert await driver.discover() == [fifo, fifo + 7, 31]
+    for number in (fifo, fifo + 7, 31):
+        device = await driver.probe(number)
+        assert await device.status() == (
+            Status.ACKNOWLEDGE | Status.DRIVER | Status.FEATURES_OK | Status.DRIVER_OK
+        )
+        for index in range(device.info.max_vqs):
+            await device.notify(index)
+        transport_device = system.device_side.transports[fifo].devices[number]
+        assert (await device.status()) == transport_device.status
+    capacity = await device.read_config(0, 8)
+    assert int.from_bytes(capacity, "little") == 64 + fifo
+
+    await system.device_side.transports[fifo].notify_config(31)
+    assert await device.wait_config(timeout_us=100) is not None
+    await system.device_side.transports[fifo].notify_used(31, 0)
+    assert await device.wait_used(0, timeout_us=100) is not None
+    await device.shutdown()
+    done.append(fifo)
+
+
+async def exchange(dut, **options):
+    """Run it on all FIFOs concurrently, then compare both ends' view of what crossed."""
+    num_fifos = int(os.environ["NUM_FIFOS"])
+    system = GatewareSystem(dut, devices(num_fifos), **options)
+    seen_by_drivers = []
+    for bus in system.buses:
+        bus.observers.append(
+            lambda direction, fifo, raw: seen_by_drivers.append((direction, fifo, raw.ljust(64, b"\0")))
+        )
+    await system.start()
+    done = []
+    tasks: list[Task] = [
+        cocotb.start_soon(bring_up(system, fifo, done)) for fifo in range(num_fifos)
+    ]
+    for task in tasks:
+        await task
+    await system.finish()
+    assert sorted(done) == list(range(num_fifos))
+
+    assert len(system.trace.entries) > 20 * num_fifos
+    for fifo in range(num_fifos):
+        for direction in {direction for direction, _, _ in seen_by_drivers}:
+            crossed = [
+                entry.raw.ljust(64, b"\0")
+                for entry in system.trace.entries
+                if entry.fifo == fifo and direction.value.split()[-1] in entry.direction.split("→")[1]
+            ]
+            assert crossed == [
+                raw for d, f, raw in seen_by_drivers if (d, f) == (direction, fifo)
+            ], f"FIFO {fifo}, {direction}"
+    for driver in system.drivers:
+        assert not driver.unclaimed
+    return system
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def thin_host(dut):
+    """Over the thin host, at full speed."""
+    await exchange(dut)
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def paced(dut):
+    """With pauses and back-pressure on every stream at once."""
+    rng = random.Random(SEED)
+    await exchange(
+        dut,
+        host_idle=pacing.randomly(rng.getrandbits(32), 0.3),
+        host_stall=pacing.randomly(rng.getrandbits(32), 0.5),
+        device_idle=pacing.randomly(rng.getrandbits(32), 0.3),
+        device_stall=pacing.randomly(rng.getrandbits(32), 0.5),
+    )

@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""MSI-X: masks, pending bits, enables, and what a host finds when it takes the interrupt."""
+
+import random
+
+import cocotb
+
+from models.shell import AMP_PCI, MSIX_ENTRY_SIZE
+from testbench import pacing
+from testbench.axis import AxisMessage
+from tests.regressions.queue_host import QUEUE, SEED, QueueBench, slot_bytes
+
+CONTROL = 12
+"""Byte offset of the mask bit's dword in a table entry."""
+
+
+class MsixBench(QueueBench):
+    """Masks and pending bits, on either top."""
+
+    async def mask(self, vector, masked):
+        offset = AMP_PCI.msix_table_offset + vector * MSIX_ENTRY_SIZE + CONTROL
+        await self.host.bar_write(AMP_PCI.msix_bar, offset, bytes([masked, 0, 0, 0]))
+
+    async def pending(self):
+        """The pending bits; the read also shows that every write before it took effect."""
+        data = await self.host.bar_read(AMP_PCI.msix_bar, AMP_PCI.msix_pba_offset, 8)
+        return int.from_bytes(data, "little")
+
+    async def control(self, *, enable, function_mask=False):
+        if self.parameters.top == "core":
+            self.host.set_pins(msix_enable=enable, msix_mask=function_mask)
+            await self.settle(2)
+        else:
+            await self.host.set_msix_control(enable=enable, mask=function_mask)
+
+    async def bus_master(self, enable):
+        if self.parameters.top == "core":
+            self.host.set_pins(bus_master_enable=enable)
+            await self.settle(2)
+        else:
+            await self.host.config_write(0x04, 0x2 | enable << 2, 2)
+
+    async def send(self, fifo, number=0):
+        await self.source.send_message(fifo, slot_bytes(number))
+        await self.settle(20)
+
+    @property
+    def counts(self):
+        return [self.host.interrupts[fifo] for fifo in range(self.parameters.num_fifos)]
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def masked_after_reset(dut):
+    """Out of reset every vector is masked; what is raised meanwhile waits, and leaves once."""
+    bench = MsixBench(dut)
+    await bench.start(msix=False)
+    await bench.control(enable=True)
+    fifos = bench.parameters.num_fifos
+    for fifo in range(fifos):
+        entry = await bench.host.bar_read(AMP_PCI.msix_bar, fifo * MSIX_ENTRY_SIZE, 16)
+        assert entry == bytes(12) + b"\1\0\0\0"
+        await bench.send(fifo)
+        await bench.send(fifo)
+    assert await bench.pending() == (1 << fifos) - 1
+    await bench.host.write_msix_table(AMP_PCI.msix_bar, AMP_PCI.msix_table_offset, fifos)
+    await bench.settle()
+    assert bench.counts == [1] * fifos
+    assert await bench.pending() == 0
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def vector_mask(dut):
+    """A masked vector keeps its interrupt pending; the others go on."""
+    bench = MsixBench(dut)
+    await bench.start()
+    fifos = bench.parameters.num_fifos
+    for vector in range(fifos):
+        await bench.mask(vector, True)
+        before = bench.counts
+        for fifo in range(fifos):
+            await bench.send(fifo)
+        assert await bench.pending() == 1 << vector
+        want = [count + (fifo != vector) for fifo, count in enumerate(before)]
+        assert bench.counts == want
+        await bench.mask(vector, False)
+        assert await bench.pending() in (0, 1 << vector)
+        await bench.settle()
+        want[vector] += 1
+        assert bench.counts == want
+        assert await bench.pending() == 0
+        # Masking and unmasking with nothing pending sends nothing.
+        await bench.mask(vector, True)
+        await bench.mask(vector, False)
+        await bench.settle()
+        assert bench.counts == want
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def function_mask_enable_and_bus_master(dut):
+    """Each of the three holds back every vector, and none is lost."""
+    bench = MsixBench(dut)
+    await bench.start()
+    fifos = bench.parameters.num_fifos
+    switches = (
+        (bench.control(enable=True, function_mask=True), bench.control(enable=True)),
+        (bench.control(enable=False), bench.control(enable=True)),
+        (bench.bus_master(False), bench.bus_master(True)),
+    )
+    for hold, release in switches:
+        before = bench.counts
+        await hold
+        for fifo in range(fifos):
+            await bench.send(fifo)
+        assert await bench.pending() == (1 << fifos) - 1
+        assert bench.counts == before
+        await release
+        await bench.settle()
+        assert bench.counts == [count + 1 for count in before]
+        assert await bench.pending() == 0
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def address_and_data_of_the_entry(dut):
+    """The write goes where the entry says, with the short header below 4 GiB and the long above."""
+    bench = MsixBench(dut, msi_address=0x1_2345_0000)
+    await bench.start()
+    fifos = bench.parameters.num_fifos
+    for fifo in range(fifos):
+        await bench.send(fifo)
+    assert bench.counts == [1] * fifos
+    bench.host.msi_address = 0xFEE0_0000
+    await bench.host.write_msix_table(AMP_PCI.msix_bar, AMP_PCI.msix_table_offset, fifos)
+    for fifo in range(fifos):
+        await bench.send(fifo, 1)
+    assert bench.counts == [2] * fifos
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def pending_bits_are_read_only(dut):
+    """Writing the pending bits neither raises nor clears an interrupt."""
+    bench = MsixBench(dut)
+    await bench.start()
+    await bench.mask(0, True)
+    await bench.host.bar_write(AMP_PCI.msix_bar, AMP_PCI.msix_pba_offset, b"\xff" * 8)
+    assert await bench.pending() == 0
+    await bench.send(0)
+    await bench.host.bar_write(AMP_PCI.msix_bar, AMP_PCI.msix_pba_offset, bytes(8))
+    assert await bench.pending() == 1
+    await bench.mask(0, False)
+    await bench.settle()
+    assert bench.counts[0] == 1
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=10, timeout_unit="ms")
+async def message_is_there_on_the_interrupt(dut):
+    """A host that reads the queue when the interrupt comes finds head moved and the slot whole."""
+    rng = random.Random(SEED)
+    bench = MsixBench(dut, host_stall=pacing.randomly(rng.getrandbits(32)))
+    await bench.start()
+    fifos = bench.parameters.num_fifos
+    seen = [0] * fifos
+    events = [bench.host.interrupt(fifo) for fifo in range(fifos)]
+
+    async def host(fifo):
+        while seen[fifo] < 20:
+            await events[fifo].wait()
+            events[fifo].clear()
+            interrupts = bench.host.interrupts[fifo]
+            head = await bench.device_head(fifo)
+            # Interrupts may merge, so there are at least as many messages.
+            assert head >= interrupts, f"FIFO {fifo}: {interrupts} interrupts, and head is {head}"
+            for index in range(seen[fifo], head):
+                assert await bench.device_slot(fifo, index) == slot_bytes(100 * fifo + index)
+            seen[fifo] = head
+
+    tasks = [cocotb.start_soon(host(fifo)) for fifo in range(fifos)]
+    for number in range(20):
+        for fifo in rng.sample(range(fifos), fifos):
+            bench.source.send_nowait(AxisMessage(fifo, slot_bytes(100 * fifo + number)))
+            if rng.random() < 0.3:
+                await bench.settle(rng.randrange(60))
+    for task in tasks:
+        await task
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=10, timeout_unit="ms")
+async def masks_flipped_at_random(dut):
+    """However masks, enables and messages interleave, the last message is never without one."""
+    rng = random.Random(SEED)
+    bench = MsixBench(dut, host_stall=pacing.randomly(rng.getrandbits(32)))
+    await bench.start()
+    fifos = bench.parameters.num_fifos
+    allowed_since = [0] * fifos
+    for number in range(60):
+        fifo = rng.randrange(fifos)
+        step = rng.randrange(4)
+        if step == 0:
+            await bench.mask(fifo, rng.random() < 0.5)
+        elif step == 1:
+            await bench.control(enable=rng.random() < 0.7, function_mask=rng.random() < 0.3)
+        else:
+            before = bench.counts[fifo]
+            bench.source.send_nowait(AxisMessage(fifo, slot_bytes(number)))
+            allowed_since[fifo] = before
+        if rng.random() < 0.5:
+            await bench.settle(rng.randrange(20))
+        for index in range(fifos):
+            head = await bench.device_head(index)
+            await bench.set_device_tail(index, head)
+    await bench.source.drained()
+    sent = [await bench.device_head(fifo) for fifo in range(fifos)]
+    for fifo in range(fifos):
+        await bench.mask(fifo, False)
+    await bench.control(enable=True)
+    await bench.settle()
+    assert await bench.pending() == 0
+    for fifo in range(fifos):
+        assert bench.counts[fifo] <= sent[fifo], "an interrupt that nobody raised"
+        assert bool(bench.counts[fifo]) == bool(sent[fifo])
+        if sent[fifo]:
+            assert bench.counts[fifo] > allowed_since[fifo], "the last message had no interrupt"
+    assert all(0 <= count < QUEUE.capacity for count in sent)
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def reset_masks_and_forgets(dut):
+    """After ``rst`` the table is zero, every vector masked and nothing pending."""
+    bench = MsixBench(dut)
+    await bench.start()
+    fifos = bench.parameters.num_fifos
+    for fifo in range(fifos):
+        await bench.mask(fifo, True)
+        await bench.send(fifo)
+    before = bench.counts
+    await bench.reset()
+    await bench.host.start(msix=False)
+    await bench.control(enable=True)
+    assert await bench.pending() == 0
+    for fifo in range(fifos):
+        entry = await bench.host.bar_read(AMP_PCI.msix_bar, fifo * MSIX_ENTRY_SIZE, 16)
+        assert entry == bytes(12) + b"\1\0\0\0"
+        assert await bench.device_head(fifo) == 0
+    await bench.host.write_msix_table(AMP_PCI.msix_bar, AMP_PCI.msix_table_offset, fifos)
+    await bench.settle()
+    assert bench.counts == before
+    await bench.finish()
