@@ -33,7 +33,7 @@ demo: $(READY) ## The main job: a driver and devices exchange messages through t
 	@$(RUN) -m sim demo $(ARGS)
 
 waves: $(READY) ## The demo with recorded waves, and how to open them
-	@$(RUN) -m sim demo --waves $(ARGS)
+	@$(RUN) -m sim demo --waves fst $(ARGS)
 
 test: lint ## Lint, unit tests, and every regression on the simulators there are
 	@$(RUN) -m pytest -n auto --dist worksteal -q $(ARGS)

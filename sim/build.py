@@ -55,14 +55,15 @@ class Configuration:
     simulator
         ``verilator`` or ``icarus``; ``None`` takes the best that the machine has.
     waves
-        Build for recording waves.
+        Record waves in this format, ``vcd`` or ``fst``; ``None`` records none. Icarus writes FST
+        whatever is asked for.
     """
 
     top: str = "endpoint"
     num_fifos: int = 1
     data_width: int = 128
     simulator: str | None = None
-    waves: bool = False
+    waves: str | None = None
 
     @property
     def module(self) -> str:
@@ -145,12 +146,14 @@ def build(configuration: Configuration) -> Built:
     source = verilog_file(configuration.top, configuration.num_fifos, configuration.data_width)
     verilator = simulator.name == "verilator"
     waivers = (LINT_WAIVERS,) if verilator else ()
+    options = ("--trace-fst",) if verilator and configuration.waves == "fst" else ()
     variables = VERILATOR_MAKE_VARIABLES if verilator else ()
     key = _digest(
         source.read_bytes(),
         simulator.identity,
         importlib.metadata.version("cocotb"),
         str(configuration.waves),
+        *options,
         *(path.read_bytes() for path in waivers),
         *variables,
     )
@@ -161,7 +164,9 @@ def build(configuration: Configuration) -> Built:
         if not done.exists():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            _run_builder(simulator.name, configuration, (*waivers, source), folder, variables)
+            _run_builder(
+                simulator.name, configuration, (*waivers, source), folder, options, variables
+            )
             done.touch()
     return Built(folder=folder, verilog=source, simulator=simulator.name)
 
@@ -171,6 +176,7 @@ def _run_builder(
     configuration: Configuration,
     sources: tuple[Path, ...],
     folder: Path,
+    options: tuple[str, ...],
     variables: tuple[str, ...],
 ) -> None:
     # The runner hands neither of these on, so they go through the environment.
@@ -184,7 +190,8 @@ def _run_builder(
             hdl_toplevel=configuration.module,
             build_dir=folder,
             timescale=TIMESCALE,
-            waves=configuration.waves,
+            build_args=list(options),
+            waves=configuration.waves is not None,
             log_file=folder / "build.log",
             always=True,
         )

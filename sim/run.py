@@ -134,7 +134,7 @@ def _run(
 ) -> None:
     # Under pytest the runner would judge by itself and exit; here one rule holds everywhere.
     pytest_test = os.environ.pop("PYTEST_CURRENT_TEST", None)
-    waves = configuration.waves
+    waves = configuration.waves is not None
     plusargs = []
     if waves and built.simulator == "icarus":
         plusargs.append(f"+dumpfile_path={folder / 'waves.fst'}")
@@ -168,10 +168,10 @@ def _tail(log: Path, lines: int = 60) -> str:
 
 
 def _waves(built: Built, configuration: Configuration, folder: Path) -> Path | None:
-    if not configuration.waves:
+    if configuration.waves is None:
         return None
-    path = folder / ("waves.fst" if built.simulator == "icarus" else "dump.vcd")
-    return path if path.exists() else None
+    name = "waves.fst" if built.simulator == "icarus" else f"dump.{configuration.waves}"
+    return folder / name if (folder / name).exists() else None
 
 
 __all__ = ["Outcome", "SimulationError", "new_seed", "simulate"]

@@ -106,3 +106,39 @@ def find(name: str | None = None) -> Simulator:
         hint = "apt-get install iverilog" if name == "icarus" else "Verilator 5.036 or newer"
         raise NoSimulatorError(f"{name} is not on this machine: install it ({hint})")
     return found[name]
+
+
+WAVE_FORMATS = ("vcd", "fst")
+FST_HINT = (
+    "FST waves need Icarus Verilog (Debian: apt-get install iverilog), or, for Verilator, the "
+    "header of lz4 (Debian: apt-get install liblz4-dev)"
+)
+
+
+def best_wave_format(simulator: Simulator) -> str:
+    """``fst`` where the simulator can write it on this machine, else ``vcd``."""
+    return "fst" if simulator.name == "icarus" or _has_lz4() else "vcd"
+
+
+def find_for_fst(name: str | None = None) -> Simulator:
+    """A simulator that writes FST: the one called ``name``, or the best one there is.
+
+    Raises
+    ------
+    NoSimulatorError
+        None does on this machine.
+    """
+    found = available()
+    for simulator in found.values():
+        if name in (None, simulator.name) and best_wave_format(simulator) == "fst":
+            return simulator
+    raise NoSimulatorError(FST_HINT if found else INSTALL_HINT)
+
+
+def _has_lz4() -> bool:
+    compiler = shutil.which("g++")
+    if compiler is None:
+        return False
+    check = [compiler, "-fsyntax-only", "-x", "c++", "-"]
+    source = "#include <lz4.h>\n"
+    return subprocess.run(check, input=source, capture_output=True, text=True).returncode == 0

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""``python -m models decode HEX`` and ``python -m models encode JSON``.
+
+A message that is not one prints a line that names the field and the limit, and exits 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+from .messages import REVISIONS, FormError, MessageError, decode, describe, from_json, wire
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the result is the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m models", description="virtio-msg messages")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, argument, text in (
+        ("decode", "HEX", "print the message as JSON"),
+        ("encode", "JSON", "print the bytes in hex, zeros up to the revision's maximum"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("message", metavar=argument, help=f"{argument}, or - for stdin")
+        command.add_argument("--revision", default="v1", help=" or ".join(REVISIONS))
+        if name == "decode":
+            command.add_argument(
+                "--text", action="store_true", help="print one line for people instead"
+            )
+    options = parser.parse_args(arguments)
+    try:
+        given = _read_stdin() if options.message == "-" else options.message
+        if options.command == "decode":
+            message = decode(_bytes(given), options.revision)
+            print(describe(message) if options.text else json.dumps(message.to_json()))
+        else:
+            print(wire(from_json(_values(given), options.revision)).hex())
+    except MessageError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _read_stdin() -> str:
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise FormError("stdin", error.object[:16], "text") from None
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise FormError("HEX", text, "hex digits, two for each byte") from None
+
+
+def _values(text: str) -> object:
+    try:
+        values: object = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FormError("JSON", text, f"an object in JSON ({error})") from None
+    return values
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The device side of an endpoint: a transport behind each FIFO, fed from one port.
+
+Messages of different FIFOs are handled by tasks of their own, so that a FIFO whose driver does not
+take its answers holds up no other. What waits between the port and a task is bounded by the
+endpoint: it pops a FIFO only while its device queue has room.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+from .bus import DevicePort, Direction, MessageObserver
+from .devices import VirtioDevice
+from .messages import Dialect
+from .runtime import Runtime, Task
+from .transport import Transport
+
+
+class DeviceSide:
+    """All devices of an endpoint.
+
+    Parameters
+    ----------
+    port
+        The endpoint's message streams.
+    devices_by_fifo
+        For each FIFO its devices by number.
+    runtime
+        Tasks and events.
+    revision
+        The wire revision, by name or as an object.
+
+    Attributes
+    ----------
+    transports
+        For each FIFO.
+    observers
+        Called for each message: when it came out of the port, or before it goes in.
+    """
+
+    def __init__(
+        self,
+        port: DevicePort,
+        devices_by_fifo: Sequence[Mapping[int, VirtioDevice]],
+        runtime: Runtime,
+        *,
+        revision: str | Dialect = "v1",
+    ) -> None:
+        self.observers: list[MessageObserver] = []
+        self._port = port
+        self._runtime = runtime
+        self._tasks: list[Task] = []
+        self.transports = [
+            Transport(devices, _Sender(self, fifo), revision)
+            for fifo, devices in enumerate(devices_by_fifo)
+        ]
+        self._inboxes = [deque[bytes]() for _ in devices_by_fifo]
+        self._arrived = [runtime.event() for _ in devices_by_fifo]
+
+    def start(self) -> None:
+        """Start taking messages from the port."""
+        if not self._tasks:
+            self._tasks = [self._runtime.spawn(self._receive())]
+            for fifo in range(len(self.transports)):
+                self._tasks.append(self._runtime.spawn(self._serve(fifo)))
+
+    def stop(self) -> None:
+        """Stop; messages that were taken and not handled are gone."""
+        for task in self._tasks:
+            task.cancel()
+        self._tasks = []
+        for inbox in self._inboxes:
+            inbox.clear()
+
+    def reset(self) -> None:
+        """The host reset the function: forget what waits and reset every device."""
+        for inbox in self._inboxes:
+            inbox.clear()
+        for transport in self.transports:
+            transport.reset()
+
+    async def send(self, fifo: int, message: bytes) -> None:
+        """Send a message to the driver of ``fifo``."""
+        for observer in self.observers:
+            observer(Direction.TO_DRIVER, fifo, message)
+        await self._port.send(fifo, message)
+
+    async def _receive(self) -> None:
+        while True:
+            fifo, slot = await self._port.receive()
+            for observer in self.observers:
+                observer(Direction.TO_DEVICE, fifo, slot)
+            self._inboxes[fifo].append(slot)
+            self._arrived[fifo].set()
+
+    async def _serve(self, fifo: int) -> None:
+        inbox, arrived = self._inboxes[fifo], self._arrived[fifo]
+        while True:
+            await arrived.wait()
+            arrived.clear()
+            while inbox:
+                await self.transports[fifo].receive(inbox.popleft())
+
+
+class _Sender:
+    """Where the transport of one FIFO sends to."""
+
+    def __init__(self, device_side: DeviceSide, fifo: int) -> None:
+        self._device_side = device_side
+        self._fifo = fifo
+
+    async def __call__(self, message: bytes) -> None:
+        await self._device_side.send(self._fifo, message)

@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Virtio devices: the base class and the device types to bring up."""
+
+from __future__ import annotations
+
+from .base import VirtioDevice
+from .block import BlockDevice
+from .console import ConsoleDevice
+from .entropy import EntropyDevice
+from .queue import QueueState
+
+__all__ = ["BlockDevice", "ConsoleDevice", "EntropyDevice", "QueueState", "VirtioDevice"]

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The virtio device: status, features, configuration space and queues, without a transport.
+
+Sources: virtio 1.3 sections 2.1 (status), 2.2 (features), 2.5 (configuration space); the
+transport's demands on a device come from the patch series, ``virtio-msg.c``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..virtio import FEATURE_BITS, Feature, Status
+from .queue import QueueState
+
+VENDOR_ID = 0x554D4551
+"""What the devices of the patch series report."""
+FEATURE_WORDS = FEATURE_BITS // 32
+_DRIVER_BITS = (
+    Status.ACKNOWLEDGE | Status.DRIVER | Status.DRIVER_OK | Status.FEATURES_OK | Status.FAILED
+)
+
+
+class VirtioDevice:
+    """A virtio device; subclasses set ``device_id`` and what they offer.
+
+    Parameters
+    ----------
+    features
+        Feature bits offered, by mask, besides VERSION_1 and ACCESS_PLATFORM, which every device
+        offers: without the latter a driver hands out addresses that no bus master may use.
+    config
+        Initial contents of configuration space.
+    writable
+        Byte offsets of configuration space that the driver may write.
+    queue_sizes
+        The maximum size of each queue; powers of two.
+
+    Raises
+    ------
+    ValueError
+        A queue's size is not a power of two from 1 to 32768, or a feature is above bit 63.
+
+    Attributes
+    ----------
+    device_id, vendor_id
+        32 bits each.
+    offered
+        Feature bits, by mask.
+    selected
+        What the driver wrote; binding once ``FEATURES_OK`` is set.
+    queues
+        The queues, by index.
+    generation
+        Counts changes of configuration space, 32 bits, wrapping.
+    """
+
+    device_id = 0
+    vendor_id = VENDOR_ID
+
+    def __init__(
+        self,
+        *,
+        features: int = 0,
+        config: bytes = b"",
+        writable: range = range(0),
+        queue_sizes: Sequence[int] = (),
+    ) -> None:
+        if features >> FEATURE_BITS:
+            raise ValueError(f"features is {features:#x}: must fit {FEATURE_BITS} bits")
+        for size in queue_sizes:
+            if not 1 <= size <= 32768 or size & (size - 1):
+                raise ValueError(f"queue size is {size}: must be a power of two from 1 to 32768")
+        self.offered = features | Feature.VERSION_1.mask | Feature.ACCESS_PLATFORM.mask
+        self.selected = 0
+        self.queues = tuple(QueueState(max_size=size) for size in queue_sizes)
+        self.generation = 0
+        self._config = bytearray(config)
+        self._writable = writable
+        self._status = Status(0)
+        self._selected_beyond = False
+
+    # Status
+
+    @property
+    def status(self) -> int:
+        """The status byte."""
+        return int(self._status)
+
+    @property
+    def running(self) -> bool:
+        """DRIVER_OK is set and nothing asks for a reset: queues may be processed."""
+        return bool(self._status & Status.DRIVER_OK) and not self._status & Status.NEEDS_RESET
+
+    def write_status(self, value: int) -> None:
+        """What the driver's write of ``value``, any number, does; 0 resets the device.
+
+        A bit stays set until reset. NEEDS_RESET and bits without a meaning are not the driver's
+        to set. FEATURES_OK is refused for a selection that the device cannot work with, and
+        DRIVER_OK without FEATURES_OK; the driver learns of it by reading the status back.
+        """
+        if value == 0:
+            self.reset()
+            return
+        wanted = Status(value & _DRIVER_BITS) & ~self._status
+        if wanted & Status.FEATURES_OK and not self.features_acceptable():
+            wanted &= ~Status.FEATURES_OK
+        if not (self._status | wanted) & Status.FEATURES_OK:
+            wanted &= ~Status.DRIVER_OK
+        self._status |= wanted
+
+    def needs_reset(self) -> None:
+        """Ask the driver for a reset: the device cannot go on (virtio 2.1.2)."""
+        self._status |= Status.NEEDS_RESET
+
+    def reset(self) -> None:
+        """Back to the state before the driver came; configuration space keeps its contents."""
+        self._status = Status(0)
+        self.selected = 0
+        self._selected_beyond = False
+        for queue in self.queues:
+            queue.reset()
+
+    # Features
+
+    def offered_word(self, index: int) -> int:
+        """Block ``index`` of the offered features, 32 bits; 0 beyond the last."""
+        return self.offered >> 32 * index & 0xFFFF_FFFF if index < FEATURE_WORDS else 0
+
+    def select_word(self, index: int, word: int) -> None:
+        """The driver's selection for block ``index``; ignored once FEATURES_OK is set."""
+        if self._status & Status.FEATURES_OK:
+            return
+        if index < FEATURE_WORDS:
+            self.selected &= ~(0xFFFF_FFFF << 32 * index)
+            self.selected |= word << 32 * index
+        elif word:
+            # Such a bit was never offered. One flag will do for 2**32 blocks.
+            self._selected_beyond = True
+
+    def features_acceptable(self) -> bool:
+        """Whether the device works with the selection: all of it offered, VERSION_1 among it."""
+        return (
+            not self._selected_beyond
+            and not self.selected & ~self.offered
+            and bool(self.selected & Feature.VERSION_1.mask)
+        )
+
+    def negotiated(self, feature: int) -> bool:
+        """Whether feature bit ``feature`` was offered, selected and confirmed."""
+        return bool(self._status & Status.FEATURES_OK) and bool(self.selected >> feature & 1)
+
+    # Configuration space
+
+    @property
+    def config_size(self) -> int:
+        """Bytes of configuration space."""
+        return len(self._config)
+
+    def read_config(self, offset: int, size: int) -> bytes | None:
+        """``size`` bytes at ``offset``; None when any of them lies outside."""
+        if offset + size > len(self._config):
+            return None
+        return bytes(self._config[offset : offset + size])
+
+    def write_config(self, offset: int, data: bytes) -> bool:
+        """The driver's write: all of it, or False and nothing.
+
+        Refused when a byte lies outside or is not writable.
+        """
+        if not data:
+            return offset <= len(self._config)
+        end = offset + len(data)
+        if end > len(self._config) or any(at not in self._writable for at in range(offset, end)):
+            return False
+        if self._config[offset:end] != data:
+            self._config[offset:end] = data
+            self.config_changed()
+        return True
+
+    def update_config(self, offset: int, data: bytes) -> None:
+        """The device's own change; ``Transport.notify_config`` tells the driver.
+
+        Raises
+        ------
+        ValueError
+            The bytes lie outside configuration space.
+        """
+        end = offset + len(data)
+        if not 0 <= offset <= end <= self.config_size:
+            raise ValueError(f"config bytes {offset} to {end}: must lie in 0 to {self.config_size}")
+        self._config[offset:end] = data
+        self.config_changed()
+
+    def config_changed(self) -> None:
+        """Count a change, so that a driver that reads in pieces notices."""
+        self.generation = self.generation + 1 & 0xFFFF_FFFF
+
+    # Queues
+
+    def queue(self, index: int) -> QueueState | None:
+        """Queue ``index``, any number; None when there is none."""
+        return self.queues[index] if 0 <= index < len(self.queues) else None
+
+    def reset_queue(self, index: int) -> None:
+        """RESET_VQUEUE: nothing unless the queue exists and RING_RESET was negotiated."""
+        queue = self.queue(index)
+        if queue is not None and self.negotiated(Feature.RING_RESET):
+            queue.reset()
+
+    def queue_notify(self, index: int) -> None:
+        """The driver made buffers available in queue ``index``, which is enabled.
+
+        Called while the device runs. The base class counts it; a device with a data path
+        processes the queue.
+        """
+        self.queues[index].notifications += 1

@@ -1,0 +1,337 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The driver side of one bus: requests and their responses, discovery, events.
+
+Source: the behaviour of the Linux driver that goes with the patch series. A response belongs to a
+request by device number, bus or transport, id and token; one request is under way for each device,
+and different devices go on side by side.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from enum import StrEnum
+
+from .bus import DriverBus
+from .driver_device import DeviceInfo, DriverDevice, RingArena
+from .driver_errors import (
+    DriverStoppedError,
+    NoDeviceError,
+    ProtocolError,
+    RequestTimeoutError,
+)
+from .events import EventQueue
+from .messages import Dialect, Kind, Message, MessageError, dialect_of
+from .runtime import Event, Lock, Runtime, Task
+
+DISCOVERY_WINDOW = 32
+"""Devices asked for at once; a device of the patch series always answers 32."""
+TIMEOUT_US = 1_000_000.0
+"""How long a request waits. (Linux waits 100 s.)"""
+PONG_DEPTH = 16
+_BUS = -1
+"""Where a device number stands for the bus itself."""
+
+
+class Unclaimed(StrEnum):
+    """Messages that the driver could do nothing with."""
+
+    MALFORMED = "malformed"
+    UNMATCHED = "response without a request"
+    UNEXPECTED = "request that is not for a driver"
+
+
+class _Pending:
+    """A request that waits for its response."""
+
+    def __init__(self, answered: Event) -> None:
+        self.answered = answered
+        self.response: Message | None = None
+
+
+class Driver:
+    """A driver over a bus; ``async with Driver(bus, runtime) as driver: ...`` starts and stops it.
+
+    Parameters
+    ----------
+    bus
+        Carries the messages.
+    runtime
+        Tasks, events and time.
+    revision
+        The wire revision, by name or as an object.
+    timeout_us
+        How long a request waits for its response, in microseconds.
+
+    Attributes
+    ----------
+    unclaimed
+        Messages that nothing was done with, by reason.
+    event_callbacks
+        Called with every event, in the receive pump: they must not block.
+    rings
+        Where the rings of queues go unless :meth:`probe` is told otherwise.
+    pings_answered
+        How many PING requests of the device were answered.
+    """
+
+    def __init__(
+        self,
+        bus: DriverBus,
+        runtime: Runtime,
+        *,
+        revision: str | Dialect = "v1",
+        timeout_us: float = TIMEOUT_US,
+    ) -> None:
+        self.runtime = runtime
+        self.dialect = dialect_of(revision)
+        self.unclaimed: Counter[Unclaimed] = Counter()
+        self.event_callbacks: list[Callable[[Message], None]] = []
+        self.rings = RingArena()
+        self.pings_answered = 0
+        self._bus = bus
+        self._timeout_us = timeout_us
+        self._tasks: list[Task] = []
+        self._token = 0
+        self._turns: dict[int, Lock] = {}
+        self._pending: dict[tuple[int, str, int], _Pending] = {}
+        self._subscribers: list[tuple[int | None, EventQueue]] = []
+        self._pongs: deque[Message] = deque(maxlen=PONG_DEPTH)
+        self._pong_due = runtime.event()
+
+    async def __aenter__(self) -> Driver:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.stop()
+
+    async def start(self) -> None:
+        """Open the bus and start receiving."""
+        if not self._tasks:
+            await self._bus.open()
+            # Answers leave from a task of their own: the pump must go on draining while the
+            # driver queue is full, or neither side would move.
+            self._tasks = [
+                self.runtime.spawn(self._pump()),
+                self.runtime.spawn(self._answer_pings()),
+            ]
+
+    def stop(self) -> None:
+        """Stop receiving; requests under way fail with :class:`DriverStoppedError`."""
+        for task in self._tasks:
+            task.cancel()
+        self._tasks = []
+        for pending in self._pending.values():
+            pending.answered.set()
+
+    async def request(self, name: str, *, dev_num: int = 0, **fields: object) -> Message:
+        """Send a request and wait for its response.
+
+        Parameters
+        ----------
+        name
+            The request.
+        dev_num
+            The device; 0 for bus messages.
+        **fields
+            The request's fields.
+
+        Raises
+        ------
+        MessageError
+            ``fields`` do not fit the request.
+        RequestTimeoutError
+            No response came in time.
+        DriverStoppedError
+            The driver is not running.
+        """
+        is_bus = self.dialect.layout(name, Kind.REQUEST).bus
+        turn = self._turns.setdefault(_BUS if is_bus else dev_num, Lock(self.runtime))
+        async with turn:
+            if not self._tasks:
+                raise DriverStoppedError(f"{name}: the driver is not running")
+            request = self.dialect.message(
+                name, Kind.REQUEST, dev_num=dev_num, token=self._next_token(), **fields
+            )
+            return await self._exchange(request)
+
+    async def _exchange(self, request: Message) -> Message:
+        key = (request.dev_num, request.name, request.token)
+        pending = self._pending[key] = _Pending(self.runtime.event())
+        try:
+            await self._bus.send(request.wire())
+            answered = await self.runtime.wait(pending.answered, self._timeout_us)
+        finally:
+            del self._pending[key]
+        where = f"{request.name} to {'the bus' if request.bus else f'device {request.dev_num}'}"
+        if not answered:
+            raise RequestTimeoutError(f"{where}: no response for {self._timeout_us:g} us")
+        if pending.response is None:
+            raise DriverStoppedError(f"{where}: the driver was stopped")
+        return pending.response
+
+    def _next_token(self) -> int:
+        # 0 stands for "no token" in events and in what old devices answer, so it is left out.
+        used = {token for _, _, token in self._pending}
+        while True:
+            self._token = self._token % 0xFFFF + 1
+            if self._token not in used:
+                return self._token
+
+    # Receiving
+
+    async def _pump(self) -> None:
+        while True:
+            raw = await self._bus.recv()
+            try:
+                message = self.dialect.decode(raw)
+            except MessageError:
+                self.unclaimed[Unclaimed.MALFORMED] += 1
+                continue
+            self._dispatch(message)
+
+    def _dispatch(self, message: Message) -> None:
+        if message.kind is Kind.RESPONSE:
+            key = (message.dev_num, message.name, message.token)
+            pending = self._pending.get(key)
+            if pending is None or pending.response is not None:
+                self.unclaimed[Unclaimed.UNMATCHED] += 1
+                return
+            pending.response = message
+            pending.answered.set()
+        elif message.kind is Kind.EVENT:
+            for callback in self.event_callbacks:
+                callback(message)
+            for dev_num, queue in self._subscribers:
+                if dev_num in (None, message.dev_num):
+                    queue.put(message)
+        elif message.name == "BUS_PING":
+            self._pongs.append(message)
+            self._pong_due.set()
+        else:
+            self.unclaimed[Unclaimed.UNEXPECTED] += 1
+
+    async def _answer_pings(self) -> None:
+        while True:
+            await self._pong_due.wait()
+            self._pong_due.clear()
+            while self._pongs:
+                ping = self._pongs.popleft()
+                await self._bus.send(ping.respond(data=ping.number("data")).wire())
+                self.pings_answered += 1
+
+    def subscribe(self, dev_num: int | None = None) -> EventQueue:
+        """A queue that gets every event of device ``dev_num``, or of all, from now on."""
+        queue = EventQueue(self.runtime)
+        self._subscribers.append((dev_num, queue))
+        return queue
+
+    def unsubscribe(self, queue: EventQueue) -> None:
+        """Stop filling ``queue``."""
+        self._subscribers = [entry for entry in self._subscribers if entry[1] is not queue]
+
+    # The bus
+
+    async def notify(self, name: str, *, dev_num: int, **fields: object) -> None:
+        """Send an event of the driver."""
+        message = self.dialect.message(name, Kind.EVENT, dev_num=dev_num, **fields)
+        await self._bus.send(message.wire())
+
+    async def ping(self, data: int = 0) -> None:
+        """Send BUS_PING and check what comes back.
+
+        Raises
+        ------
+        ProtocolError
+            The device answered other data.
+        """
+        response = await self.request("BUS_PING", data=data)
+        if response.number("data") != data:
+            raise ProtocolError(f"BUS_PING: data is {response.number('data')}: must be {data}")
+
+    async def discover(self) -> list[int]:
+        """The numbers of all devices, ascending; there may be gaps.
+
+        Raises
+        ------
+        ProtocolError
+            The device answered about other devices than those asked for, or would have the driver
+            ask for ever.
+        """
+        found: list[int] = []
+        offset = 0
+        while True:
+            response = await self.request("BUS_GET_DEVICES", offset=offset, num=DISCOVERY_WINDOW)
+            num, following = response.number("num"), response.number("next_offset")
+            if response.number("offset") != offset:
+                raise ProtocolError(
+                    f"BUS_GET_DEVICES: offset is {response.number('offset')}: must be {offset}"
+                )
+            if num > DISCOVERY_WINDOW:
+                raise ProtocolError(
+                    f"BUS_GET_DEVICES: num is {num}: must be at most {DISCOVERY_WINDOW}"
+                )
+            bitmap = bytes(response.bitmap)
+            found += [offset + k for k in range(num) if bitmap[k // 8] >> k % 8 & 1]
+            if following == 0:
+                return found
+            if following <= offset:
+                raise ProtocolError(
+                    f"BUS_GET_DEVICES: next_offset is {following}: must be 0 or above {offset}"
+                )
+            offset = following
+
+    # Devices
+
+    async def device_info(self, dev_num: int) -> DeviceInfo:
+        """What device ``dev_num`` says it is.
+
+        Raises
+        ------
+        NoDeviceError
+            It says it is none: its device id is 0.
+        """
+        response = await self.request("DEVICE_INFO", dev_num=dev_num)
+        info = DeviceInfo.from_message(response)
+        if info.device_id == 0:
+            raise NoDeviceError(f"device {dev_num}: device_id is 0")
+        return info
+
+    async def device(self, dev_num: int) -> DriverDevice:
+        """Ask what device ``dev_num`` is, and change nothing."""
+        return DriverDevice(self, dev_num, await self.device_info(dev_num))
+
+    async def probe(
+        self,
+        dev_num: int,
+        *,
+        features: int = 0,
+        num_queues: int | None = None,
+        rings: RingArena | None = None,
+    ) -> DriverDevice:
+        """Bring device ``dev_num`` up to DRIVER_OK.
+
+        The messages and their order are the Linux driver's: device info; reset, ACKNOWLEDGE,
+        DRIVER; features, FEATURES_OK; each queue; DRIVER_OK.
+
+        Parameters
+        ----------
+        dev_num
+            The device.
+        features
+            Feature bits, by mask, that this driver knows of the device type; what the device
+            offers of them is selected.
+        num_queues
+            Queues to set up; all that there are, by default.
+        rings
+            Says where the rings of the queues lie; :attr:`rings` by default.
+
+        Raises
+        ------
+        DriverError
+            A step failed. The device then has FAILED set, if it still answers.
+        """
+        device = await self.device(dev_num)
+        await device.bring_up(features=features, num_queues=num_queues, rings=rings or self.rings)
+        return device

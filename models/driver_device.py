@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""One device as a driver sees it: status, features, configuration, queues.
+
+The order of messages in each step is the Linux driver's: a status bit is added by reading the
+status and writing it back with the bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .driver_errors import ConfigError, DriverError, FeaturesRefusedError, QueueError
+from .messages import Kind, Message
+from .runtime import sleep
+from .virtio import FEATURE_BITS, Feature, Status, feature_names
+
+if TYPE_CHECKING:
+    from .driver import Driver
+
+CONFIG_ATTEMPTS = 8
+"""How often a read of configuration space starts again because it changed meanwhile."""
+RESET_POLLS = 100
+RESET_POLL_US = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceInfo:
+    """What DEVICE_INFO says; every number as on the wire."""
+
+    device_id: int
+    vendor_id: int
+    num_feature_bits: int
+    config_size: int
+    max_vqs: int
+    admin_vq_idx: int
+    admin_vq_count: int
+
+    @classmethod
+    def from_message(cls, response: Message) -> DeviceInfo:
+        """Take the response apart."""
+        return cls(**{name: response.number(name) for name in cls.__dataclass_fields__})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ring:
+    """Where a queue lies in memory that the device can reach: size and bus addresses."""
+
+    size: int
+    descriptor_addr: int
+    driver_addr: int
+    device_addr: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueInfo:
+    """What GET_VQUEUE says; a queue that does not exist has ``max_size`` 0."""
+
+    max_size: int
+    ring: Ring
+
+
+class RingArena:
+    """Hands out room for split rings, one page-aligned area after the other.
+
+    Parameters
+    ----------
+    base
+        Bus address of the arena, page aligned.
+    max_size
+        Most descriptors of a ring, whatever the device allows.
+    """
+
+    def __init__(self, base: int = 0x4000_0000, max_size: int = 256) -> None:
+        self._next = base
+        self._max_size = max_size
+
+    def allocate(self, max_size: int) -> Ring:
+        """A ring of at most ``max_size`` descriptors (virtio 2.7 gives the areas' sizes)."""
+        size = min(max_size, self._max_size)
+        return Ring(
+            size=size,
+            descriptor_addr=self._take(16 * size),
+            driver_addr=self._take(6 + 2 * size),
+            device_addr=self._take(6 + 8 * size),
+        )
+
+    def _take(self, size: int) -> int:
+        address = self._next
+        self._next += -(-size // 4096) * 4096
+        return address
+
+
+class DriverDevice:
+    """A device behind a :class:`~models.driver.Driver`, which makes these.
+
+    Attributes
+    ----------
+    dev_num
+        Its number on the bus.
+    info
+        What it said it is.
+    features
+        What was negotiated, by mask.
+    rings
+        The queues that were set up, by index.
+    events
+        Its events, in order of arrival.
+    """
+
+    def __init__(self, driver: Driver, dev_num: int, info: DeviceInfo) -> None:
+        self.dev_num = dev_num
+        self.info = info
+        self.features = 0
+        self.rings: dict[int, Ring] = {}
+        self.events = driver.subscribe(dev_num)
+        self._driver = driver
+
+    async def _request(self, name: str, **fields: object) -> Message:
+        return await self._driver.request(name, dev_num=self.dev_num, **fields)
+
+    async def bring_up(
+        self,
+        *,
+        features: int = 0,
+        num_queues: int | None = None,
+        rings: RingArena,
+    ) -> None:
+        """All steps from reset to DRIVER_OK; see :meth:`Driver.probe`."""
+        try:
+            await self.reset()
+            await self.add_status(Status.ACKNOWLEDGE)
+            await self.add_status(Status.DRIVER)
+            await self.negotiate(features)
+            count = self.info.max_vqs if num_queues is None else num_queues
+            for index in range(count):
+                await self.set_up_queue(index, rings)
+            await self.add_status(Status.DRIVER_OK)
+        except (FeaturesRefusedError, QueueError, ConfigError):
+            # The device answers, so it can be told that we gave up (virtio 3.1.1).
+            await self.add_status(Status.FAILED)
+            raise
+
+    async def shutdown(self) -> None:
+        """Reset the device, reset each queue, and acknowledge it again."""
+        await self.reset()
+        for index in sorted(self.rings):
+            await self._request("RESET_VQUEUE", index=index)
+        self.rings = {}
+        self.features = 0
+        await self.status()
+        await self.add_status(Status.ACKNOWLEDGE)
+
+    # Status
+
+    async def status(self) -> int:
+        """The device's status byte."""
+        return (await self._request("GET_DEVICE_STATUS")).number("status")
+
+    async def write_status(self, status: int) -> int:
+        """Write the status; the result is what the device made of it."""
+        return (await self._request("SET_DEVICE_STATUS", status=status)).number("status")
+
+    async def add_status(self, bits: int) -> int:
+        """Set ``bits`` besides those that are set; the result is what the device made of it."""
+        return await self.write_status(await self.status() | bits)
+
+    async def reset(self) -> None:
+        """Reset the device and wait until it says so.
+
+        Raises
+        ------
+        DriverError
+            The status did not become 0.
+        """
+        status = await self.write_status(0)
+        for _ in range(RESET_POLLS):
+            if status == 0:
+                return
+            await sleep(self._driver.runtime, RESET_POLL_US)
+            status = await self.status()
+        raise DriverError(f"device {self.dev_num}: status is {status:#04x} after reset: must be 0")
+
+    # Features
+
+    async def offered_features(self) -> int:
+        """The features that the device offers, by mask."""
+        num = FEATURE_BITS // 32
+        response = await self._request("GET_FEATURES", index=0, num=num)
+        return sum(word << 32 * k for k, word in enumerate(response.features[:num]))
+
+    async def select_features(self, features: int) -> None:
+        """Write the selection, unchecked."""
+        words = [features >> 32 * k & 0xFFFF_FFFF for k in range(FEATURE_BITS // 32)]
+        await self._request("SET_FEATURES", index=0, num=len(words), features=words)
+
+    async def negotiate(self, features: int = 0) -> int:
+        """Select what both sides know of ``features``, and of the two that every device offers.
+
+        Raises
+        ------
+        FeaturesRefusedError
+            The device lacks VERSION_1 or does not accept the selection.
+        """
+        offered = await self.offered_features()
+        if not offered & Feature.VERSION_1.mask:
+            raise FeaturesRefusedError(f"device {self.dev_num}: does not offer VERSION_1")
+        known = features | Feature.VERSION_1.mask | Feature.ACCESS_PLATFORM.mask
+        selected = offered & known
+        await self.select_features(selected)
+        await self.add_status(Status.FEATURES_OK)
+        if not await self.status() & Status.FEATURES_OK:
+            names = feature_names(selected)
+            raise FeaturesRefusedError(f"device {self.dev_num}: does not accept {names}")
+        self.features = selected
+        return selected
+
+    # Configuration space
+
+    async def config_generation(self) -> int:
+        """The generation, from a read of no bytes."""
+        response = await self._request("GET_CONFIG", offset=0, size=0)
+        return response.number("generation")
+
+    async def read_config(self, offset: int, size: int) -> bytes:
+        """Read configuration space, in as many messages as it takes, as of one moment.
+
+        Raises
+        ------
+        ConfigError
+            The device refused, or its configuration changed at each attempt.
+        """
+        for _ in range(CONFIG_ATTEMPTS):
+            before = await self.config_generation()
+            data = b""
+            while len(data) < size:
+                data += await self._read_chunk(offset + len(data), size - len(data))
+            if await self.config_generation() == before:
+                return data
+        raise ConfigError(
+            f"device {self.dev_num}: configuration changed during {CONFIG_ATTEMPTS} reads"
+        )
+
+    async def _read_chunk(self, offset: int, size: int) -> bytes:
+        size = min(size, self._config_room(Kind.RESPONSE))
+        response = await self._request("GET_CONFIG", offset=offset, size=size)
+        if response.number("size") != size:
+            raise ConfigError(f"device {self.dev_num}: no configuration at {offset}, {size} bytes")
+        return bytes(response.data)
+
+    async def write_config(self, offset: int, data: bytes) -> None:
+        """Write configuration space, in as many messages as it takes.
+
+        Raises
+        ------
+        ConfigError
+            The device refused.
+        """
+        room = self._config_room(Kind.REQUEST)
+        for at in range(0, len(data), room):
+            chunk = data[at : at + room]
+            response = await self._request(
+                "SET_CONFIG", generation=0, offset=offset + at, data=chunk
+            )
+            if response.number("size") != len(chunk):
+                raise ConfigError(
+                    f"device {self.dev_num}: cannot write configuration at {offset + at}, "
+                    f"{len(chunk)} bytes"
+                )
+
+    def _config_room(self, kind: Kind) -> int:
+        name = "GET_CONFIG" if kind is Kind.RESPONSE else "SET_CONFIG"
+        dialect = self._driver.dialect
+        return dialect.layout(name, kind).array("data").capacity(dialect.max_size)
+
+    # Queues
+
+    async def queue(self, index: int) -> QueueInfo:
+        """What the device says of queue ``index``."""
+        response = await self._request("GET_VQUEUE", index=index)
+        names = ("size", "descriptor_addr", "driver_addr", "device_addr")
+        ring = Ring(**{name: response.number(name) for name in names})
+        return QueueInfo(max_size=response.number("max_size"), ring=ring)
+
+    async def set_up_queue(self, index: int, rings: RingArena) -> Ring:
+        """Ask for the queue's maximum size, and set it up with a ring from ``rings``.
+
+        Raises
+        ------
+        QueueError
+            There is no such queue.
+        """
+        info = await self.queue(index)
+        if info.max_size == 0:
+            raise QueueError(f"device {self.dev_num}: there is no queue {index}")
+        ring = rings.allocate(info.max_size)
+        await self.set_queue(index, ring)
+        self.rings[index] = ring
+        return ring
+
+    async def set_queue(self, index: int, ring: Ring) -> None:
+        """Write the queue's size and addresses; :meth:`queue` tells whether they were taken."""
+        await self._request(
+            "SET_VQUEUE",
+            index=index,
+            size=ring.size,
+            descriptor_addr=ring.descriptor_addr,
+            driver_addr=ring.driver_addr,
+            device_addr=ring.device_addr,
+        )
+
+    async def confirm_queue(self, index: int) -> None:
+        """Read queue ``index`` back.
+
+        Raises
+        ------
+        QueueError
+            It is not as :meth:`set_up_queue` left it.
+        """
+        if (await self.queue(index)).ring != self.rings.get(index):
+            raise QueueError(f"device {self.dev_num}: queue {index} did not take its ring")
+
+    async def reset_queue(self, index: int) -> None:
+        """RESET_VQUEUE; it acts where RING_RESET was negotiated."""
+        await self._request("RESET_VQUEUE", index=index)
+
+    # Notifications
+
+    async def notify(self, index: int, *, next_offset: int = 0, next_wrap: int = 0) -> None:
+        """Tell the device that queue ``index`` has buffers: EVENT_AVAIL."""
+        await self._driver.notify(
+            "EVENT_AVAIL",
+            dev_num=self.dev_num,
+            index=index,
+            next_offset=next_offset,
+            next_wrap=next_wrap,
+        )
+
+    async def wait_used(self, index: int, timeout_us: float | None = None) -> Message | None:
+        """Wait for an EVENT_USED of queue ``index``; None when none came in time."""
+        return await self.events.get("EVENT_USED", index=index, timeout_us=timeout_us)
+
+    async def wait_config(self, timeout_us: float | None = None) -> Message | None:
+        """Wait for an EVENT_CONFIG; None when none came in time."""
+        return await self.events.get("EVENT_CONFIG", timeout_us=timeout_us)

@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The endpoint at transaction level: the golden model that the gateware is compared with.
+
+It takes configuration and BAR accesses on one side and messages on the other, and does at once
+what the gateware does in time. The index words live in the shared RAM; the only state beside them
+is one snapshot of head for each FIFO, taken by its doorbell: messages are popped up to it and
+never further. Source: docs of the design, and the patch series' ``virtio-msg-amp-pci.c`` for the
+registers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from .config_model import ConfigSpace
+from .config_space import config_space
+from .layout import SPSC_PAGES, SharedLayout
+from .msix import MsixVectors
+from .shell import AMP_PCI, MSIX_ENTRY_SIZE, PciShell, check_num_fifos
+from .spsc import INDEX_SIZE
+
+MIN_MESSAGE = 8
+"""Bytes of a message header; less is no message."""
+
+
+class AccessError(ValueError):
+    """An access outside a BAR; the text names the limit."""
+
+
+class Endpoint:
+    """The PCI function with its FIFOs.
+
+    Parameters
+    ----------
+    num_fifos
+        1 to 8.
+    shell, layout
+        How the function looks and how its RAM is laid out.
+
+    Raises
+    ------
+    ShellError
+        ``num_fifos`` is out of range.
+
+    Attributes
+    ----------
+    ram
+        The bytes of the FIFO BAR.
+    snapshots
+        For each FIFO, the driver queue's head at the newest doorbell.
+    dropped_messages
+        Messages of the device side whose size was not 8 bytes to a slot.
+    doorbell_observers
+        Called with the FIFO at each doorbell.
+    host_reset_observers
+        Called when the host reset the function.
+    host_write_observers
+        Called after each write of the host to a BAR.
+    """
+
+    def __init__(
+        self,
+        num_fifos: int = 1,
+        shell: PciShell = AMP_PCI,
+        layout: SharedLayout = SPSC_PAGES,
+    ) -> None:
+        self.num_fifos = check_num_fifos(num_fifos)
+        self.shell = shell
+        self.layout = layout
+        self.bar_sizes = shell.bar_sizes(num_fifos, layout)
+        self.config = ConfigSpace(config_space(shell, num_fifos, layout))
+        self.msix = MsixVectors(shell.num_vectors(num_fifos), lambda: self.config.msix_allowed)
+        self.ram = bytearray(self.bar_sizes[shell.fifo_bar])
+        self.snapshots = [0] * num_fifos
+        self.dropped_messages = 0
+        self.doorbell_observers: list[Callable[[int], None]] = []
+        self.host_reset_observers: list[Callable[[], None]] = []
+        self.host_write_observers: list[Callable[[], None]] = []
+        self._last_served = num_fifos - 1
+
+    # Configuration
+
+    def config_read(self, offset: int) -> int:
+        """The dword of configuration space at byte ``offset``.
+
+        Raises
+        ------
+        ConfigAccessError
+            There can be no such request.
+        """
+        return self.config.read(offset)
+
+    def config_write(self, offset: int, value: int, byte_enables: int = 0xF) -> None:
+        """Write a dword of configuration space; bit n of ``byte_enables`` selects byte n.
+
+        Raises
+        ------
+        ConfigAccessError
+            There can be no such request.
+        """
+        if self.config.write(offset, value, byte_enables):
+            self.function_reset()
+        self.msix.flush()
+
+    def function_reset(self) -> None:
+        """Function-level reset: queues empty, vectors masked; other RAM stays."""
+        self._reset(function_level=True)
+
+    def hot_reset(self) -> None:
+        """Hot reset or ``rst``: as function-level reset, and all of configuration space."""
+        self._reset(function_level=False)
+
+    def _reset(self, *, function_level: bool) -> None:
+        self.config.reset(function_level=function_level)
+        self.msix.reset()
+        queue = self.layout.queue
+        for fifo in range(self.num_fifos):
+            self.snapshots[fifo] = 0
+            for base in (
+                self.layout.driver_queue_base(fifo),
+                self.layout.device_queue_base(fifo),
+            ):
+                self._store_index(base + queue.head_offset, 0)
+                self._store_index(base + queue.tail_offset, 0)
+        self._last_served = self.num_fifos - 1
+        for observer in self.host_reset_observers:
+            observer()
+
+    # BARs
+
+    def bar_read(self, bar: int, offset: int, size: int) -> bytes:
+        """``size`` bytes at byte ``offset`` of BAR ``bar``, at any alignment.
+
+        Raises
+        ------
+        AccessError
+            Not all of them lie in a BAR.
+        """
+        self._check_access(bar, offset, size)
+        if bar == self.shell.fifo_bar:
+            return bytes(self.ram[offset : offset + size])
+        contents = self._msix_bytes() if bar == self.shell.msix_bar else self._register_bytes()
+        # Everything that is not declared reads zero.
+        return bytes(contents.get(at, 0) for at in range(offset, offset + size))
+
+    def bar_write(
+        self,
+        bar: int,
+        offset: int,
+        data: bytes,
+        byte_enables: Sequence[bool] | None = None,
+    ) -> None:
+        """Write the enabled bytes of ``data`` at byte ``offset`` of BAR ``bar``, as one request.
+
+        Parameters
+        ----------
+        bar, offset, data
+            Where and what, at any alignment.
+        byte_enables
+            One for each byte; all of them when it is left out.
+
+        Raises
+        ------
+        AccessError
+            Not all bytes lie in a BAR, or there are more or fewer enables than bytes.
+        """
+        self._check_access(bar, offset, len(data))
+        enables = [True] * len(data) if byte_enables is None else list(byte_enables)
+        if len(enables) != len(data):
+            raise AccessError(f"byte_enables has {len(enables)}: must be {len(data)}, as data has")
+        if bar == self.shell.fifo_bar:
+            for at, value, enabled in zip(
+                range(offset, offset + len(data)), data, enables, strict=True
+            ):
+                if enabled:
+                    self.ram[at] = value
+            self._follow_indices(offset, enables)
+        elif bar == self.shell.msix_bar:
+            self.msix.write_table(offset - self.shell.msix_table_offset, data, enables)
+        else:
+            self._ring_doorbells(offset, enables)
+        for observer in self.host_write_observers:
+            observer()
+
+    def _check_access(self, bar: int, offset: int, size: int) -> None:
+        if bar not in self.bar_sizes:
+            raise AccessError(f"bar is {bar}: must be one of {sorted(self.bar_sizes)}")
+        limit = self.bar_sizes[bar]
+        if size < 0 or not 0 <= offset <= limit - size:
+            raise AccessError(f"BAR {bar}, {size} bytes at {offset:#x}: must lie in {limit:#x}")
+
+    def _register_bytes(self) -> dict[int, int]:
+        contents: dict[int, int] = {}
+        for base, value in (
+            (self.shell.version_offset, self.shell.version),
+            (self.shell.features_offset, self.shell.features),
+        ):
+            contents.update(enumerate(value.to_bytes(4, "little"), base))
+        return contents
+
+    def _msix_bytes(self) -> dict[int, int]:
+        contents = dict(enumerate(self.msix.table, self.shell.msix_table_offset))
+        contents.update(enumerate(self.msix.pending_bits, self.shell.msix_pba_offset))
+        return contents
+
+    def _ring_doorbells(self, offset: int, enables: Sequence[bool]) -> None:
+        for fifo in range(self.num_fifos):
+            if not _touches(offset, enables, self.shell.notify(fifo)):
+                continue
+            head = self.layout.driver_queue_base(fifo) + self.layout.queue.head_offset
+            self.snapshots[fifo] = self._load_index(head)
+            for observer in self.doorbell_observers:
+                observer(fifo)
+
+    def _follow_indices(self, offset: int, enables: Sequence[bool]) -> None:
+        # The other three index words are read when they are used, so they need no following. A
+        # tail that the host moved voids the snapshot: it belonged to the queue as it was before,
+        # and what lies between the two is stale. The next doorbell takes a new one.
+        for fifo in range(self.num_fifos):
+            tail = self.layout.driver_queue_base(fifo) + self.layout.queue.tail_offset
+            if _touches(offset, enables, tail):
+                self.snapshots[fifo] = self._load_index(tail)
+
+    # Device side
+
+    def pop(self) -> tuple[int, bytes] | None:
+        """Take one message of the driver, as FIFO and slot; None when none may be taken.
+
+        The FIFOs are served in turn. One is left out while its device queue has no room for an
+        answer.
+        """
+        for step in range(1, self.num_fifos + 1):
+            fifo = (self._last_served + step) % self.num_fifos
+            queue, base = self.layout.queue, self.layout.driver_queue_base(fifo)
+            tail = self._load_index(base + queue.tail_offset)
+            if tail == self.snapshots[fifo] or not self.device_queue_ready(fifo):
+                continue
+            start = base + queue.slot_offset(tail)
+            slot = bytes(self.ram[start : start + queue.slot_size])
+            self._store_index(base + queue.tail_offset, queue.next(tail))
+            self._last_served = fifo
+            return fifo, slot
+        return None
+
+    def device_queue_ready(self, fifo: int) -> bool:
+        """Whether FIFO ``fifo`` has room for one more message to the driver."""
+        queue, base = self.layout.queue, self.layout.device_queue_base(fifo)
+        head = self._load_index(base + queue.head_offset)
+        return queue.next(head) != self._load_index(base + queue.tail_offset)
+
+    def push(self, fifo: int, message: bytes) -> bool:
+        """Give one message to the driver and raise the FIFO's vector.
+
+        A message of 8 bytes up to a slot fills its slot, zeros after it. One of another size is
+        taken, dropped and counted. The result is False, and nothing happened, when the queue is
+        full.
+
+        Raises
+        ------
+        AccessError
+            There is no such FIFO.
+        """
+        if not 0 <= fifo < self.num_fifos:
+            raise AccessError(f"fifo is {fifo}: must be 0 to {self.num_fifos - 1}")
+        queue, base = self.layout.queue, self.layout.device_queue_base(fifo)
+        if not MIN_MESSAGE <= len(message) <= queue.slot_size:
+            self.dropped_messages += 1
+            return True
+        if not self.device_queue_ready(fifo):
+            return False
+        head = self._load_index(base + queue.head_offset)
+        start = base + queue.slot_offset(head)
+        self.ram[start : start + queue.slot_size] = message.ljust(queue.slot_size, b"\0")
+        self._store_index(base + queue.head_offset, queue.next(head))
+        self.msix.trigger(self.shell.vector_of(fifo, self.num_fifos))
+        return True
+
+    def _load_index(self, at: int) -> int:
+        word = int.from_bytes(self.ram[at : at + INDEX_SIZE], "little")
+        return word % self.layout.queue.capacity
+
+    def _store_index(self, at: int, index: int) -> None:
+        self.ram[at : at + INDEX_SIZE] = index.to_bytes(INDEX_SIZE, "little")
+
+
+def _touches(offset: int, enables: Sequence[bool], word: int) -> bool:
+    """Whether a write at ``offset`` enables any byte of the dword at ``word``."""
+    return any(enables[max(word - offset, 0) : max(word + 4 - offset, 0)])
+
+
+def msix_entry(vector: int, shell: PciShell = AMP_PCI) -> int:
+    """Byte offset of the vector's table entry in the MSI-X BAR."""
+    return shell.msix_table_offset + vector * MSIX_ENTRY_SIZE

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Driver, golden endpoint and devices in one process, without a simulator.
+
+:class:`EndpointHost` and :class:`EndpointPort` give the golden endpoint the contracts of
+``models.bus``; :class:`PureSystem` puts a driver and a transport on every FIFO.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from .bus import FifoDriverBus, MessageObserver
+from .config_space import (
+    BUS_MASTER_ENABLE,
+    COMMAND,
+    MEMORY_SPACE_ENABLE,
+    MSIX_CAPABILITY,
+    MSIX_ENABLE,
+    bar_offset,
+)
+from .device_side import DeviceSide
+from .devices import VirtioDevice
+from .driver import TIMEOUT_US, Driver
+from .endpoint import Endpoint, msix_entry
+from .layout import SPSC_PAGES, SharedLayout
+from .messages import Dialect
+from .msix import ENTRY
+from .runtime import AsyncioRuntime, Event, Runtime
+from .shell import AMP_PCI, PciShell
+
+MSI_ADDRESS = 0xFEE0_0000
+FIRST_BAR_ADDRESS = 0x8000_0000
+
+
+class EndpointHost:
+    """A :class:`~models.bus.HostFunction` over the golden endpoint.
+
+    Attributes
+    ----------
+    interrupts
+        MSI-X messages received, by vector.
+    """
+
+    def __init__(self, endpoint: Endpoint, runtime: Runtime) -> None:
+        self.interrupts = [0] * endpoint.msix.num_vectors
+        self._endpoint = endpoint
+        self._runtime = runtime
+        self._waiting: dict[int, list[Event]] = {}
+        endpoint.msix.observers.append(self._received)
+
+    @property
+    def num_fifos(self) -> int:
+        """As :attr:`HostFunction.num_fifos`."""
+        return self._endpoint.num_fifos
+
+    async def bar_read(self, bar: int, offset: int, size: int) -> bytes:
+        """As :meth:`HostFunction.bar_read`; all ones where memory requests are not claimed."""
+        if not self._endpoint.config.memory_enabled:
+            return b"\xff" * size
+        return self._endpoint.bar_read(bar, offset, size)
+
+    async def bar_write(self, bar: int, offset: int, data: bytes) -> None:
+        """As :meth:`HostFunction.bar_write`; lost where memory requests are not claimed."""
+        if self._endpoint.config.memory_enabled:
+            self._endpoint.bar_write(bar, offset, data)
+
+    def interrupt(self, vector: int) -> Event:
+        """As :meth:`HostFunction.interrupt`."""
+        event = self._runtime.event()
+        self._waiting.setdefault(vector, []).append(event)
+        return event
+
+    def enable(self) -> None:
+        """What PCI software does before a driver: assign BARs, enable, unmask all vectors."""
+        endpoint, address = self._endpoint, FIRST_BAR_ADDRESS
+        for bar, size in sorted(endpoint.bar_sizes.items()):
+            address = -(-address // size) * size
+            endpoint.config_write(bar_offset(bar), address)
+            address += size
+        endpoint.config_write(COMMAND, MEMORY_SPACE_ENABLE.mask | BUS_MASTER_ENABLE.mask)
+        for vector in range(endpoint.msix.num_vectors):
+            entry = ENTRY.pack(MSI_ADDRESS, vector, 0)
+            endpoint.bar_write(endpoint.shell.msix_bar, msix_entry(vector, endpoint.shell), entry)
+        endpoint.config_write(MSIX_CAPABILITY, MSIX_ENABLE.mask)
+
+    def _received(self, address: int, data: int) -> None:
+        if address == MSI_ADDRESS and data < len(self.interrupts):
+            self.interrupts[data] += 1
+            for event in self._waiting.get(data, []):
+                event.set()
+
+
+class EndpointPort:
+    """A :class:`~models.bus.DevicePort` over the golden endpoint."""
+
+    def __init__(self, endpoint: Endpoint, runtime: Runtime) -> None:
+        self._endpoint = endpoint
+        self._changed = runtime.event()
+        self._queues: dict[int, list[object]] = {}
+        self._resets = 0
+        endpoint.host_write_observers.append(self._changed.set)
+        endpoint.host_reset_observers.append(self._reset)
+
+    async def receive(self) -> tuple[int, bytes]:
+        """As :meth:`DevicePort.receive`."""
+        while True:
+            self._changed.clear()
+            message = self._endpoint.pop()
+            if message is not None:
+                return message
+            await self._changed.wait()
+
+    async def send(self, fifo: int, message: bytes) -> None:
+        """As :meth:`DevicePort.send`."""
+        # Whoever came first goes first, also when room comes just as another call does.
+        turn, resets = object(), self._resets
+        waiting = self._queues.setdefault(fifo, [])
+        waiting.append(turn)
+        try:
+            while resets == self._resets:
+                self._changed.clear()
+                if waiting[0] is turn and self._endpoint.push(fifo, message):
+                    return
+                await self._changed.wait()
+        finally:
+            waiting.remove(turn)
+            self._changed.set()
+
+    def _reset(self) -> None:
+        self._resets += 1
+        self._changed.set()
+
+
+class PureSystem:
+    """A host with one driver for each FIFO, the golden endpoint, and the devices behind it.
+
+    ``async with PureSystem([{0: EntropyDevice()}]) as system: ...`` enables the function and
+    starts both sides.
+
+    Parameters
+    ----------
+    devices_by_fifo
+        For each FIFO its devices by number; as many FIFOs as there are entries.
+    runtime
+        Tasks, events and time; asyncio's by default.
+    shell, layout, revision
+        The three choices, independent of each other.
+    timeout_us
+        How long a request waits.
+
+    Attributes
+    ----------
+    endpoint
+        The golden endpoint.
+    host, port
+        Its two sides.
+    buses, drivers
+        For each FIFO.
+    device_side
+        The transports, and the task that feeds them.
+    """
+
+    def __init__(
+        self,
+        devices_by_fifo: Sequence[Mapping[int, VirtioDevice]],
+        runtime: Runtime | None = None,
+        *,
+        shell: PciShell = AMP_PCI,
+        layout: SharedLayout = SPSC_PAGES,
+        revision: str | Dialect = "v1",
+        timeout_us: float = TIMEOUT_US,
+    ) -> None:
+        self.runtime = runtime or AsyncioRuntime()
+        self.endpoint = Endpoint(len(devices_by_fifo), shell, layout)
+        self.host = EndpointHost(self.endpoint, self.runtime)
+        self.port = EndpointPort(self.endpoint, self.runtime)
+        self.device_side = DeviceSide(self.port, devices_by_fifo, self.runtime, revision=revision)
+        self.endpoint.host_reset_observers.append(self.device_side.reset)
+        self.buses = [
+            FifoDriverBus(self.host, fifo, self.runtime, shell=shell, layout=layout)
+            for fifo in range(len(devices_by_fifo))
+        ]
+        self.drivers = [
+            Driver(bus, self.runtime, revision=revision, timeout_us=timeout_us)
+            for bus in self.buses
+        ]
+
+    def observe(self, observer: MessageObserver) -> None:
+        """Call ``observer`` for each message that the drivers send or receive."""
+        for bus in self.buses:
+            bus.observers.append(observer)
+
+    async def start(self) -> None:
+        """Enable the function and start the device side and the drivers."""
+        self.host.enable()
+        self.device_side.start()
+        for driver in self.drivers:
+            await driver.start()
+
+    def stop(self) -> None:
+        """Stop both sides."""
+        for driver in self.drivers:
+            driver.stop()
+        self.device_side.stop()
+
+    async def __aenter__(self) -> PureSystem:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.stop()

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Every virtio-msg message, declared once as data for each wire revision.
+
+>>> message = decode(bytes.fromhex("0008030012000c000b000000"))
+>>> describe(message)
+'SET_DEVICE_STATUS request dev 3 token 0x0012 status 0x0b (ACKNOWLEDGE DRIVER FEATURES_OK)'
+"""
+
+from __future__ import annotations
+
+from .describe import describe, describe_bytes
+from .dialect import Dialect
+from .errors import (
+    CountError,
+    FieldRangeError,
+    FormError,
+    MessageError,
+    RevisionError,
+    SizeError,
+    TruncatedError,
+    UnknownMessageError,
+)
+from .layouts import Array, Field, FieldValue, Kind, MessageLayout, Show
+from .message import Message
+from .v1 import V1
+
+REVISIONS: dict[str, Dialect] = {V1.revision: V1}
+"""The declared revisions by name."""
+
+
+def dialect_of(revision: str | Dialect) -> Dialect:
+    """The revision called ``revision``, or the object itself.
+
+    Raises
+    ------
+    RevisionError
+        There is none of this name.
+    """
+    if isinstance(revision, Dialect):
+        return revision
+    if revision not in REVISIONS:
+        raise RevisionError("revision", revision, " or ".join(REVISIONS))
+    return REVISIONS[revision]
+
+
+def decode(raw: bytes, revision: str | Dialect = "v1") -> Message:
+    """Decode one message; see :meth:`Dialect.decode`. Raises :class:`MessageError` only."""
+    return dialect_of(revision).decode(raw)
+
+
+def encode(message: Message, revision: str | Dialect | None = None) -> bytes:
+    """The message's msg_size bytes, in its own revision or another one.
+
+    Raises
+    ------
+    MessageError
+        The other revision cannot express the message.
+    """
+    return _in_revision(message, revision).encode()
+
+
+def wire(message: Message, revision: str | Dialect | None = None) -> bytes:
+    """As :func:`encode`, filled up with zeros to the revision's maximum size (48 in v1)."""
+    return _in_revision(message, revision).wire()
+
+
+def from_json(values: object, revision: str | Dialect = "v1") -> Message:
+    """The message that :meth:`Message.to_json` wrote down. Raises :class:`MessageError`."""
+    return dialect_of(revision).from_json(values)
+
+
+def request(
+    name: str, *, dev_num: int = 0, token: int = 0, revision: str | Dialect = "v1", **fields: object
+) -> Message:
+    """A request. Raises :class:`MessageError` when ``fields`` do not fit it."""
+    return dialect_of(revision).message(name, Kind.REQUEST, dev_num=dev_num, token=token, **fields)
+
+
+def event(
+    name: str, *, dev_num: int = 0, revision: str | Dialect = "v1", **fields: object
+) -> Message:
+    """An event. Raises :class:`MessageError` when ``fields`` do not fit it."""
+    return dialect_of(revision).message(name, Kind.EVENT, dev_num=dev_num, **fields)
+
+
+def _in_revision(message: Message, revision: str | Dialect | None) -> Message:
+    dialect = message.dialect if revision is None else dialect_of(revision)
+    if dialect is message.dialect:
+        return message
+    return dialect.message(
+        message.name, message.kind, dev_num=message.dev_num, token=message.token, **message.fields
+    )
+
+
+__all__ = [
+    "REVISIONS",
+    "V1",
+    "Array",
+    "CountError",
+    "Dialect",
+    "Field",
+    "FieldRangeError",
+    "FieldValue",
+    "FormError",
+    "Kind",
+    "Message",
+    "MessageError",
+    "MessageLayout",
+    "RevisionError",
+    "Show",
+    "SizeError",
+    "TruncatedError",
+    "UnknownMessageError",
+    "decode",
+    "describe",
+    "describe_bytes",
+    "dialect_of",
+    "encode",
+    "event",
+    "from_json",
+    "request",
+    "wire",
+]

@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A wire revision: its messages and its maximum size, and the codec that they define.
+
+A revision is one :class:`Dialect` object, declared in a module of its own (``v1``); the code here
+and above it never asks which one it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from .errors import (
+    FieldRangeError,
+    FormError,
+    SizeError,
+    TruncatedError,
+    UnknownMessageError,
+)
+from .layouts import (
+    EVENT_ID,
+    HEADER,
+    HEADER_SIZE,
+    TYPE_BUS,
+    TYPE_RESPONSE,
+    FieldValue,
+    Kind,
+    MessageLayout,
+    check_integer,
+)
+from .message import Message
+
+_DERIVED_KEYS = frozenset({"message", "kind", "dev_num", "token", "msg_size", "wire"})
+
+
+class Dialect:
+    """One revision of the messages.
+
+    Parameters
+    ----------
+    revision
+        Name, for instance ``"v1"``.
+    max_size
+        Largest message in bytes, header included; also what :meth:`Message.wire` fills up to.
+    messages
+        Every message, each once.
+
+    Raises
+    ------
+    ValueError
+        Two messages share bus bit, id and kind, or name and kind; an id contradicts the kind; a
+        message does not fit ``max_size``.
+    """
+
+    def __init__(self, revision: str, *, max_size: int, messages: tuple[MessageLayout, ...]):
+        self.revision = revision
+        self.max_size = max_size
+        self.messages = messages
+        self._by_id: dict[tuple[bool, int, bool], MessageLayout] = {}
+        self._by_name: dict[tuple[str, Kind], MessageLayout] = {}
+        for layout in messages:
+            is_event = layout.kind is Kind.EVENT
+            if is_event != bool(layout.msg_id & EVENT_ID):
+                raise ValueError(f"{layout}: id {layout.msg_id:#04x} contradicts the kind")
+            if layout.min_size > max_size:
+                raise ValueError(f"{layout}: {layout.min_size} bytes, maximum is {max_size}")
+            by_id = (layout.bus, layout.msg_id, layout.kind is Kind.RESPONSE)
+            if by_id in self._by_id or (layout.name, layout.kind) in self._by_name:
+                raise ValueError(f"{layout}: declared twice")
+            self._by_id[by_id] = layout
+            self._by_name[layout.name, layout.kind] = layout
+
+    def __repr__(self) -> str:
+        return f"Dialect({self.revision!r})"
+
+    def layout(self, name: str, kind: Kind | str) -> MessageLayout:
+        """The declaration of a message.
+
+        Raises
+        ------
+        UnknownMessageError
+            The revision has no such message.
+        """
+        if kind not in list(Kind):
+            raise UnknownMessageError("kind", kind, "request, response or event")
+        try:
+            return self._by_name[name, Kind(kind)]
+        except (KeyError, TypeError):
+            limit = f"a {kind} of revision {self.revision}"
+            raise UnknownMessageError("message", name, limit) from None
+
+    def message(
+        self,
+        name: str,
+        kind: Kind | str = Kind.REQUEST,
+        *,
+        dev_num: object = 0,
+        token: object = 0,
+        msg_size: object = None,
+        **fields: object,
+    ) -> Message:
+        """Make a message.
+
+        Parameters
+        ----------
+        name, kind
+            Which one.
+        dev_num, token
+            Header fields, 16 bits each.
+        msg_size
+            Bytes with the header; the exact size when it is left out.
+        **fields
+            Every field of the message. Counts may be left out where the array says them, reserved
+            fields are zero unless given.
+
+        Raises
+        ------
+        MessageError
+            Something is missing, unknown or outside its limit.
+        """
+        layout = self.layout(name, kind)
+        return self._build(layout, dev_num, token, msg_size, fields)
+
+    def _build(
+        self,
+        layout: MessageLayout,
+        dev_num: object,
+        token: object,
+        msg_size: object,
+        fields: Mapping[str, object],
+    ) -> Message:
+        values = layout.check(fields, self.max_size)
+        exact = layout.exact_size(values)
+        size = exact if msg_size is None else _header_number("msg_size", msg_size, layout)
+        if not exact <= size <= self.max_size:
+            raise SizeError("msg_size", size, f"{exact} to {self.max_size}", context=str(layout))
+        return self._make(
+            layout,
+            _header_number("dev_num", dev_num, layout),
+            _header_number("token", token, layout),
+            size,
+            values,
+        )
+
+    def decode(self, raw: bytes) -> Message:
+        """Decode one message; what follows its msg_size in ``raw`` is stale and not looked at.
+
+        The reserved type bits 2 to 7 are ignored. A msg_size above what the fields need is room
+        for extensions and accepted up to the maximum.
+
+        Raises
+        ------
+        MessageError
+            And nothing else, whatever the bytes are.
+        """
+        if len(raw) < HEADER_SIZE:
+            raise TruncatedError("length", len(raw), f"at least {HEADER_SIZE} bytes")
+        type_bits, msg_id, dev_num, token, msg_size = HEADER.unpack_from(raw)
+        is_bus = bool(type_bits & TYPE_BUS)
+        is_response = bool(type_bits & TYPE_RESPONSE)
+        layout = self._by_id.get((is_bus, msg_id, is_response))
+        if layout is None:
+            limit = f"the id of a {'bus' if is_bus else 'transport'} "
+            limit += f"{'response' if is_response else 'request or event'} of {self.revision}"
+            raise UnknownMessageError("msg_id", msg_id, limit)
+        if not layout.min_size <= msg_size <= self.max_size:
+            limit = f"{layout.min_size} to {self.max_size}"
+            raise SizeError("msg_size", msg_size, limit, context=str(layout))
+        if len(raw) < msg_size:
+            limit = f"at least msg_size, {msg_size} bytes"
+            raise TruncatedError("length", len(raw), limit, context=str(layout))
+        values = layout.unpack(bytes(raw[:msg_size]), self.max_size)
+        return self._make(layout, dev_num, token, msg_size, values)
+
+    def from_json(self, values: object) -> Message:
+        """Make the message that :meth:`Message.to_json` wrote down; ``wire`` is not looked at.
+
+        Raises
+        ------
+        MessageError
+            A key is missing, unknown or of the wrong type, or a value is outside its limit.
+        """
+        if not isinstance(values, Mapping):
+            raise FormError("message", values, "an object with the keys message, kind, ...")
+        for key in ("message", "kind"):
+            if not isinstance(values.get(key), str):
+                raise FormError(key, values.get(key), "a string")
+        layout = self.layout(values["message"], values["kind"])
+        fields = {key: value for key, value in values.items() if key not in _DERIVED_KEYS}
+        for array in layout.arrays:
+            value = fields.get(array.name)
+            if array.element_bits != 32 and value is not None:
+                fields[array.name] = _from_hex(array.name, value, str(layout))
+        return self._build(
+            layout,
+            values.get("dev_num", 0),
+            values.get("token", 0),
+            values.get("msg_size"),
+            fields,
+        )
+
+    def _make(
+        self,
+        layout: MessageLayout,
+        dev_num: int,
+        token: int,
+        msg_size: int,
+        values: dict[str, FieldValue],
+    ) -> Message:
+        if layout.bus and dev_num:
+            raise FieldRangeError("dev_num", dev_num, "0 in a bus message", context=str(layout))
+        return Message(
+            layout=layout,
+            dev_num=dev_num,
+            token=token,
+            msg_size=msg_size,
+            fields=MappingProxyType(values),
+            dialect=self,
+        )
+
+
+def _header_number(name: str, value: object, layout: MessageLayout) -> int:
+    return check_integer(name, value, 0xFFFF, str(layout))
+
+
+def _from_hex(name: str, value: object, context: str) -> bytes:
+    if isinstance(value, str):
+        try:
+            return bytes.fromhex(value)
+        except ValueError:
+            pass
+    raise FormError(name, value, "a string of hex digits, two for each byte", context=context)

@@ -1,0 +1,334 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""How one message is laid out, as data: fields, arrays, and the sizes that follow from them.
+
+All integers are little-endian; offsets are bytes from the first byte of the message, whose
+8-byte header is type, msg_id, dev_num, token, msg_size. Source: the patch series' message
+structures; the seed's packers give the sizes.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+
+from .errors import CountError, FieldRangeError, FormError, SizeError
+
+FieldValue = int | bytes | tuple[int, ...]
+"""A field, a byte array or bitmap, an array of words."""
+
+HEADER = struct.Struct("<BBHHH")
+HEADER_SIZE = HEADER.size
+TYPE_RESPONSE = 0x01
+TYPE_BUS = 0x02
+EVENT_ID = 0x40
+"""First id of the events; ids below are requests and their responses."""
+
+
+def check_integer(name: str, value: object, maximum: int, context: str) -> int:
+    """Return ``value`` if it is an integer from 0 to ``maximum``.
+
+    Raises
+    ------
+    FormError
+        It is no integer. A bool is one to Python, but not to someone who writes a message down.
+    FieldRangeError
+        It is out of range.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise FormError(name, value, "an integer", context=context)
+    if not 0 <= value <= maximum:
+        raise FieldRangeError(name, value, f"0 to {maximum}", context=context)
+    return value
+
+
+class Kind(StrEnum):
+    """What a message is to the exchange."""
+
+    REQUEST = "request"
+    RESPONSE = "response"
+    EVENT = "event"
+
+
+class Show(Enum):
+    """How people read a number."""
+
+    DECIMAL = "decimal"
+    HEX = "hex"
+    STATUS = "status"
+    DEVICE_ID = "device id"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """A number of ``bits`` bits, at bit ``lsb`` of the little-endian word at byte ``offset``.
+
+    Parameters
+    ----------
+    name
+        The field's key in the JSON form.
+    offset
+        Byte offset of the word.
+    bits
+        Width of the field.
+    word
+        Width in bits of the word; 0 when the field fills it.
+    lsb
+        Lowest bit of the field in the word.
+    reserved
+        Sent as zero unless given; left out of the JSON form while zero.
+    show
+        How :func:`~models.messages.describe` prints it.
+    """
+
+    name: str
+    offset: int
+    bits: int
+    word: int = 0
+    lsb: int = 0
+    reserved: bool = False
+    show: Show = Show.DECIMAL
+
+    @property
+    def size(self) -> int:
+        """Bytes of the word."""
+        return (self.word or self.bits) // 8
+
+    @property
+    def maximum(self) -> int:
+        """Largest value."""
+        return (1 << self.bits) - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Array:
+    """Elements that follow each other from byte ``offset`` on.
+
+    Parameters
+    ----------
+    name
+        The array's key in the JSON form.
+    offset
+        Byte offset of the first element.
+    element_bits
+        32: words, a tuple of integers. 8: bytes. 1: a bitmap, bytes, lowest bit first, its last
+        byte filled up.
+    count
+        Name of the field that says how many elements there are, or the number itself.
+    optional
+        The array may be left out whatever the count says (EVENT_CONFIG's data).
+    """
+
+    name: str
+    offset: int
+    element_bits: int
+    count: str | int
+    optional: bool = False
+
+    def length(self, count: int) -> int:
+        """Bytes that ``count`` elements take."""
+        return (count * self.element_bits + 7) // 8
+
+    def capacity(self, max_size: int) -> int:
+        """Elements that fit in a message of ``max_size`` bytes."""
+        return (max_size - self.offset) * 8 // self.element_bits
+
+    def elements(self, raw: bytes) -> FieldValue:
+        """``raw``, cut to the array's bytes, as a value."""
+        if self.element_bits != 32:
+            return raw
+        return struct.unpack(f"<{len(raw) // 4}I", raw)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageLayout:
+    """One message: the request, the response or the event of an id.
+
+    Parameters
+    ----------
+    name
+        Name in the JSON form; bus messages start with ``BUS_``.
+    msg_id
+        Header byte 1.
+    kind
+        Request, response or event.
+    bus
+        Bus message (type bit 1) or transport message.
+    fields, arrays
+        What follows the header.
+    """
+
+    name: str
+    msg_id: int
+    kind: Kind
+    bus: bool = False
+    fields: tuple[Field, ...] = ()
+    arrays: tuple[Array, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.kind}"
+
+    @property
+    def type_bits(self) -> int:
+        """Header byte 0, as sent."""
+        return (TYPE_RESPONSE if self.kind is Kind.RESPONSE else 0) | (TYPE_BUS if self.bus else 0)
+
+    @property
+    def min_size(self) -> int:
+        """Bytes of the message when its variable arrays are empty."""
+        ends = [HEADER_SIZE, *(field.offset + field.size for field in self.fields)]
+        for array in self.arrays:
+            fixed = array.length(array.count) if isinstance(array.count, int) else 0
+            ends.append(array.offset + fixed)
+        return max(ends)
+
+    def field(self, name: str) -> Field:
+        """The field called ``name``; KeyError if there is none."""
+        for field in self.fields:
+            if field.name == name:
+                return field
+        raise KeyError(name)
+
+    def array(self, name: str) -> Array:
+        """The array called ``name``; KeyError if there is none."""
+        for array in self.arrays:
+            if array.name == name:
+                return array
+        raise KeyError(name)
+
+    def exact_size(self, values: Mapping[str, FieldValue]) -> int:
+        """Bytes that ``values`` take, header included."""
+        size = self.min_size
+        for array in self.arrays:
+            value = values[array.name]
+            if not isinstance(value, int):
+                length = 4 * len(value) if array.element_bits == 32 else len(value)
+                size = max(size, array.offset + length)
+        return size
+
+    def check(self, values: Mapping[str, object], max_size: int) -> dict[str, FieldValue]:
+        """Return ``values`` complete and in the layout's order.
+
+        A count that is missing follows from its array; a reserved field that is missing is zero.
+
+        Raises
+        ------
+        FormError
+            A value is missing, unknown or of the wrong type.
+        FieldRangeError
+            A number does not fit its field.
+        CountError
+            A count contradicts its array, or the array does not fit ``max_size`` bytes.
+        """
+        known = {field.name for field in self.fields} | {array.name for array in self.arrays}
+        for name in values:
+            if name not in known:
+                raise FormError(name, values[name], "absent: no such field", context=str(self))
+        arrays = {array.name: self._checked_array(array, values) for array in self.arrays}
+        numbers: dict[str, FieldValue] = {}
+        for field in self.fields:
+            numbers[field.name] = self._checked_number(field, values, arrays)
+        result = numbers | arrays
+        for array in self.arrays:
+            self._check_count(array, result, max_size)
+        return result
+
+    def _checked_array(self, array: Array, values: Mapping[str, object]) -> FieldValue:
+        value = values.get(array.name, b"" if array.optional else None)
+        if value is None:
+            raise FormError(array.name, value, "given", context=str(self))
+        if array.element_bits != 32:
+            if not isinstance(value, bytes | bytearray | memoryview):
+                raise FormError(array.name, value, "bytes", context=str(self))
+            return bytes(value)
+        if not isinstance(value, list | tuple):
+            raise FormError(array.name, value, "a list of numbers", context=str(self))
+        for element in value:
+            check_integer(array.name, element, 0xFFFF_FFFF, str(self))
+        return tuple(value)
+
+    def _checked_number(
+        self, field: Field, values: Mapping[str, object], arrays: Mapping[str, FieldValue]
+    ) -> int:
+        if field.name in values:
+            return check_integer(field.name, values[field.name], field.maximum, str(self))
+        for array in self.arrays:
+            value = arrays[array.name]
+            if array.count == field.name and array.element_bits != 1 and not isinstance(value, int):
+                return check_integer(field.name, len(value), field.maximum, str(self))
+        if field.reserved:
+            return 0
+        raise FormError(field.name, None, "given", context=str(self))
+
+    def _check_count(self, array: Array, values: Mapping[str, FieldValue], max_size: int) -> None:
+        value = values[array.name]
+        count = array.count if isinstance(array.count, int) else values[array.count]
+        if not isinstance(count, int) or isinstance(value, int):
+            raise FormError(array.name, value, "an array", context=str(self))
+        if array.optional and not value:
+            return
+        name = array.count if isinstance(array.count, str) else array.name
+        self.check_capacity(array, count, max_size)
+        want = count if array.element_bits == 32 else array.length(count)
+        if want != len(value):
+            unit = "elements" if array.element_bits == 32 else "bytes"
+            raise CountError(
+                name,
+                count,
+                f"right for {array.name}, which has {len(value)} {unit}",
+                context=str(self),
+            )
+
+    def check_capacity(self, array: Array, count: int, max_size: int) -> None:
+        """Raise :class:`CountError` unless ``count`` elements fit a message of ``max_size``."""
+        if count > array.capacity(max_size):
+            name = array.count if isinstance(array.count, str) else array.name
+            limit = f"at most {array.capacity(max_size)}"
+            raise CountError(name, count, limit, context=str(self))
+
+    def pack(self, values: Mapping[str, FieldValue], size: int) -> bytearray:
+        """``size`` bytes with everything but the header, from values that were checked."""
+        raw = bytearray(size)
+        for field in self.fields:
+            value = values[field.name]
+            end = field.offset + field.size
+            if isinstance(value, int):
+                word = int.from_bytes(raw[field.offset : end], "little") | value << field.lsb
+                raw[field.offset : end] = word.to_bytes(field.size, "little")
+        for array in self.arrays:
+            value = values[array.name]
+            if isinstance(value, tuple):
+                value = struct.pack(f"<{len(value)}I", *value)
+            if isinstance(value, bytes):
+                raw[array.offset : array.offset + len(value)] = value
+        return raw
+
+    def unpack(self, raw: bytes, max_size: int) -> dict[str, FieldValue]:
+        """The values in ``raw``, which is cut to msg_size and at least ``min_size`` long.
+
+        Raises
+        ------
+        CountError
+            A count is above what a message of ``max_size`` bytes can hold.
+        SizeError
+            msg_size does not cover the array that the count announces.
+        """
+        values: dict[str, FieldValue] = {}
+        for field in self.fields:
+            word = int.from_bytes(raw[field.offset : field.offset + field.size], "little")
+            values[field.name] = word >> field.lsb & field.maximum
+        for array in self.arrays:
+            count = array.count if isinstance(array.count, int) else values[array.count]
+            if not isinstance(count, int):
+                raise FormError(array.name, count, "a number", context=str(self))
+            if array.optional and len(raw) == array.offset:
+                values[array.name] = array.elements(b"")
+                continue
+            self.check_capacity(array, count, max_size)
+            end = array.offset + array.length(count)
+            if end > len(raw):
+                limit = f"at least {end} for {count} in {array.count}"
+                raise SizeError("msg_size", len(raw), limit, context=str(self))
+            values[array.name] = array.elements(raw[array.offset : end])
+        return values

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The single-producer, single-consumer queue in shared memory, either side of it.
+
+The algorithm is written once, as generators that yield the memory accesses they need and are sent
+what a read returned; :class:`SpscQueue` runs them over a byte buffer, :class:`AsyncSpscQueue` over
+a memory that takes time. Source: the patch series, ``spsc_queue.h``: ``spsc_load_index``,
+``spsc_send``, ``spsc_recv``. As there, a side caches the peer's index, reads its own from shared
+memory each time, and takes any index modulo the capacity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
+
+from .layout import QueueLayout
+
+T = TypeVar("T")
+INDEX_SIZE = 4
+"""Bytes of an index word."""
+
+
+class SpscError(ValueError):
+    """A queue that does not fit its memory, or a message that does not fit a slot."""
+
+
+class SlotSizeError(SpscError):
+    """A message size outside 1 to the slot size; the text names the limit."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """``size`` bytes wanted from byte ``offset`` of the queue, in one access."""
+
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Write:
+    """``data`` to be stored at byte ``offset`` of the queue, after all accesses before it."""
+
+    offset: int
+    data: bytes
+
+
+Steps = Generator[Read | Write, bytes, T]
+"""An operation: yields accesses, is sent what each read returned (anything after a write)."""
+
+
+class SpscAlgorithm:
+    """One side of a queue, without the memory.
+
+    Parameters
+    ----------
+    layout
+        Where things are.
+    whole_slots
+        Fill every slot up with zeros when sending. Otherwise the bytes after the message keep
+        what an earlier one left, as in the patch series.
+
+    Attributes
+    ----------
+    cached_head, cached_tail
+        The peer's index, as of the last time it mattered: a producer uses only ``cached_tail``, a
+        consumer only ``cached_head``.
+    """
+
+    def __init__(self, layout: QueueLayout, *, whole_slots: bool = False) -> None:
+        self.layout = layout
+        self.whole_slots = whole_slots
+        self.cached_head = 0
+        self.cached_tail = 0
+
+    def open(self) -> Steps[None]:
+        """Read both indices: go on where the queue stands."""
+        self.cached_tail = yield from self._load(self.layout.tail_offset)
+        self.cached_head = yield from self._load(self.layout.head_offset)
+
+    def send(self, message: bytes) -> Steps[bool]:
+        """Add a message; the result is False, and nothing changed, when the queue is full."""
+        self._check_size(len(message))
+        head = yield from self._load(self.layout.head_offset)
+        following = self.layout.next(head)
+        if following == self.cached_tail:
+            self.cached_tail = yield from self._load(self.layout.tail_offset)
+            if following == self.cached_tail:
+                return False
+        if self.whole_slots:
+            message = message.ljust(self.layout.slot_size, b"\0")
+        yield Write(self.layout.slot_offset(head), message)
+        yield from self._store(self.layout.head_offset, following)
+        return True
+
+    def recv(self, size: int) -> Steps[bytes | None]:
+        """Take ``size`` bytes of the oldest message; the result is None when there is none."""
+        self._check_size(size)
+        tail = yield from self._load(self.layout.tail_offset)
+        if tail == self.cached_head:
+            self.cached_head = yield from self._load(self.layout.head_offset)
+            if tail == self.cached_head:
+                return None
+        message = yield Read(self.layout.slot_offset(tail), size)
+        yield from self._store(self.layout.tail_offset, self.layout.next(tail))
+        return message
+
+    def _load(self, offset: int) -> Steps[int]:
+        word = yield Read(offset, INDEX_SIZE)
+        return int.from_bytes(word, "little") % self.layout.capacity
+
+    def _store(self, offset: int, index: int) -> Steps[None]:
+        yield Write(offset, index.to_bytes(INDEX_SIZE, "little"))
+
+    def _check_size(self, size: int) -> None:
+        if not 1 <= size <= self.layout.slot_size:
+            raise SlotSizeError(f"size is {size}: must be 1 to {self.layout.slot_size}")
+
+
+class SpscQueue:
+    """One side of a queue in a byte buffer.
+
+    Parameters
+    ----------
+    memory
+        The shared memory: a bytearray or a writable view of bytes.
+    base
+        Byte offset of the queue in it.
+    capacity
+        Number of slots; one stays empty.
+    layout
+        Everything else about the queue.
+    whole_slots
+        As in :class:`SpscAlgorithm`.
+
+    Raises
+    ------
+    SpscError
+        The queue does not fit the memory.
+    LayoutError
+        The capacity is below 2.
+    """
+
+    def __init__(
+        self,
+        memory: bytearray | memoryview,
+        base: int = 0,
+        capacity: int = QueueLayout().capacity,
+        *,
+        layout: QueueLayout | None = None,
+        whole_slots: bool = False,
+    ) -> None:
+        self.layout = replace(layout or QueueLayout(), capacity=capacity)
+        with memoryview(memory) as view:
+            room = view.nbytes
+        if base < 0 or base + self.layout.size > room:
+            raise SpscError(
+                f"base is {base}: must be 0 to {room - self.layout.size} "
+                f"for a queue of {self.layout.size} bytes in {room}"
+            )
+        self._memory = memory
+        self._base = base
+        self._algorithm = SpscAlgorithm(self.layout, whole_slots=whole_slots)
+        self._run(self._algorithm.open())
+
+    def send(self, message: bytes) -> bool:
+        """Add ``message``, 1 to slot size bytes; False when the queue is full.
+
+        Raises
+        ------
+        SlotSizeError
+            The message is empty or larger than a slot.
+        """
+        return self._run(self._algorithm.send(bytes(message)))
+
+    def recv(self, size: int) -> bytes | None:
+        """Take ``size`` bytes of the oldest message; None when the queue is empty.
+
+        Raises
+        ------
+        SlotSizeError
+            ``size`` is outside 1 to slot size.
+        """
+        return self._run(self._algorithm.recv(size))
+
+    def _run(self, steps: Steps[T]) -> T:
+        try:
+            access = next(steps)
+            while True:
+                start = self._base + access.offset
+                result = b""
+                if isinstance(access, Read):
+                    result = bytes(self._memory[start : start + access.size])
+                else:
+                    self._memory[start : start + len(access.data)] = access.data
+                access = steps.send(result)
+        except StopIteration as stop:
+            value: T = stop.value
+            return value
+
+
+class AsyncMemory(Protocol):
+    """A memory whose accesses take time: a BAR, a simulated RAM. Offsets in bytes."""
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """``size`` bytes from ``offset``."""
+
+    async def write(self, offset: int, data: bytes) -> None:
+        """Store ``data`` at ``offset``; later accesses come after it."""
+
+
+class AsyncSpscQueue:
+    """One side of a queue in an :class:`AsyncMemory`.
+
+    Parameters are those of :class:`SpscQueue`. Call :meth:`open` before anything else.
+    """
+
+    def __init__(
+        self,
+        memory: AsyncMemory,
+        base: int = 0,
+        capacity: int = QueueLayout().capacity,
+        *,
+        layout: QueueLayout | None = None,
+        whole_slots: bool = False,
+    ) -> None:
+        self.layout = replace(layout or QueueLayout(), capacity=capacity)
+        self._memory = memory
+        self._base = base
+        self._algorithm = SpscAlgorithm(self.layout, whole_slots=whole_slots)
+
+    async def open(self) -> None:
+        """Read the indices and go on from there; again after the queue was zeroed."""
+        await self._run(self._algorithm.open())
+
+    async def send(self, message: bytes) -> bool:
+        """As :meth:`SpscQueue.send`."""
+        return await self._run(self._algorithm.send(bytes(message)))
+
+    async def recv(self, size: int) -> bytes | None:
+        """As :meth:`SpscQueue.recv`."""
+        return await self._run(self._algorithm.recv(size))
+
+    async def _run(self, steps: Steps[T]) -> T:
+        try:
+            access = next(steps)
+            while True:
+                start = self._base + access.offset
+                result = b""
+                if isinstance(access, Read):
+                    result = await self._memory.read(start, access.size)
+                else:
+                    await self._memory.write(start, access.data)
+                access = steps.send(result)
+        except StopIteration as stop:
+            value: T = stop.value
+            return value

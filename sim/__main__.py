@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""``python -m sim``: the demo, and any cocotb module on any build of the gateware."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from hdl.tlp import DATA_WIDTHS
+from models.shell import MAX_FIFOS, check_num_fifos
+
+from .build import BUILD_ROOT, Configuration
+from .demo.command import run_demo
+from .run import SimulationError, simulate
+from .toolchain import (
+    SIMULATORS,
+    WAVE_FORMATS,
+    NoSimulatorError,
+    best_wave_format,
+    find,
+    find_for_fst,
+)
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--sim", choices=SIMULATORS, help="default: Verilator if it is there")
+    common.add_argument("--fifos", type=int, default=1, metavar=f"1..{MAX_FIFOS}")
+    common.add_argument("--data-width", type=int, choices=DATA_WIDTHS, default=128)
+    common.add_argument("--seed", type=lambda text: int(text, 0), help="default: a new one")
+    common.add_argument(
+        "--waves",
+        nargs="?",
+        const="auto",
+        choices=("auto", *WAVE_FORMATS),
+        help="record waves, as FST where the machine can and as VCD elsewhere, or as said",
+    )
+
+    parser = argparse.ArgumentParser(prog="python -m sim", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    demo = commands.add_parser("demo", parents=[common], help="the main job, told as a story")
+    demo.set_defaults(waves="auto")
+    run = commands.add_parser("run", parents=[common], help="run a cocotb module")
+    run.add_argument("module", help="import path, such as tests.regressions.exchange")
+    run.add_argument("--test", help="run only this test of the module")
+    run.add_argument("--top", choices=("endpoint", "core"), default="endpoint")
+    return parser
+
+
+def _configuration(options: argparse.Namespace) -> Configuration:
+    simulator = find_for_fst(options.sim) if options.waves == "fst" else find(options.sim)
+    waves = best_wave_format(simulator) if options.waves == "auto" else options.waves
+    return Configuration(
+        top=getattr(options, "top", "endpoint"),
+        num_fifos=check_num_fifos(options.fifos),
+        data_width=options.data_width,
+        simulator=simulator.name,
+        waves=waves,
+    )
+
+
+def _run(options: argparse.Namespace, configuration: Configuration) -> int:
+    folder = BUILD_ROOT / "run" / options.module
+    outcome = simulate(
+        configuration, options.module, folder, testcase=options.test, seed=options.seed
+    )
+    print(f"{outcome.tests} passed, seed {outcome.seed}, log {outcome.log}")
+    if outcome.waves is not None:
+        print(f"waves {outcome.waves}")
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line and do it. Returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        configuration = _configuration(options)
+        if options.command == "demo":
+            return run_demo(configuration, seed=options.seed)
+        return _run(options, configuration)
+    except (NoSimulatorError, SimulationError, ValueError) as error:
+        print(f"python -m sim: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

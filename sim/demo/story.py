@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Tells the demo's story in the terminal, event by event, while the simulation runs."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from models.bus import Direction
+
+POLL_S = 0.05
+STYLES = {Direction.TO_DEVICE.value: "cyan", Direction.TO_DRIVER.value: "green"}
+
+
+def follow(path: Path, running: Callable[[], bool]) -> Iterator[dict[str, Any]]:
+    """The events in ``path`` as they are written, until ``running()`` is false."""
+    position, rest = 0, ""
+    while True:
+        more = running()
+        if path.exists():
+            with path.open(encoding="utf-8") as file:
+                file.seek(position)
+                rest += file.read()
+                position = file.tell()
+            *lines, rest = rest.split("\n")
+            yield from map(json.loads, lines)
+        if not more:
+            return
+        time.sleep(POLL_S)
+
+
+class Teller:
+    """Prints each event.
+
+    Attributes
+    ----------
+    figures
+        What the scenario measured, once it ended well.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.figures: dict[str, Any] | None = None
+
+    def opening(self, simulator: str, num_fifos: int, data_width: int) -> None:
+        """What is about to happen."""
+        self.console.print(
+            Panel(
+                "virtio-msg carries virtio in messages instead of trapped register accesses.\n"
+                "Here a driver on a PCIe host brings up virtio devices behind the AMP PCI\n"
+                "endpoint: it stores a message in a FIFO in BAR1 and rings a doorbell in\n"
+                "BAR0. The endpoint passes the message on to the device side, puts the\n"
+                "answer into another FIFO, and interrupts the host by MSI-X.\n"
+                "The endpoint is the gateware of hdl/, simulated cycle by cycle.",
+                title="virtio-msg-amp",
+                subtitle=f"{simulator}, {num_fifos} FIFO(s), {data_width} bits",
+                expand=False,
+            )
+        )
+
+    def tell(self, event: dict[str, Any]) -> None:
+        """Print one event."""
+        facts = dict(event)
+        kind = facts.pop("kind")
+        getattr(self, f"_{kind}")(**facts)
+
+    def _line(self, time_ns: float | None, *parts: tuple[str, str]) -> None:
+        stamp = f"{time_ns / 1000:9.3f} µs  " if time_ns is not None else " " * 14
+        # A message stays on one line however long: cut, not wrapped, where the terminal ends.
+        self.console.print(
+            Text.assemble((stamp, "dim"), *parts), no_wrap=True, overflow="ellipsis", crop=True
+        )
+
+    def _chapter(self, title: str, text: str) -> None:
+        self.console.print()
+        self.console.print(Rule(title, align="left"))
+        self.console.print(Text(text, style="italic"))
+
+    def _enumerated(
+        self,
+        vendor_id: int,
+        device_id: int,
+        class_code: int,
+        pcie_id: str,
+        bars: list[dict[str, Any]],
+        msix_vectors: int,
+    ) -> None:
+        self._line(
+            None,
+            (f"{pcie_id}  {vendor_id:04x}:{device_id:04x}", "bold"),
+            (f"  class {class_code:06x}, {msix_vectors} MSI-X vector(s)", ""),
+        )
+        contents = {0: "registers, doorbells", 1: "FIFO RAM", 2: "MSI-X table, pending bits"}
+        for bar in bars:
+            kind = "prefetchable" if bar["prefetchable"] else ""
+            self._line(
+                None,
+                (f"BAR{bar['bar']}  {bar['size'] // 1024:4} KiB at {bar['address']:#010x}  ", ""),
+                (f"{contents[bar['bar']]} {kind}", "dim"),
+            )
+
+    def _device(self, fifo: int, dev_num: int, device_id: int, name: str, max_vqs: int) -> None:
+        self._line(
+            None, (f"device {dev_num}: {name} (virtio id {device_id}), {max_vqs} queue(s)", "bold")
+        )
+
+    def _message(self, time_ns: float, direction: str, fifo: int, text: str) -> None:
+        self._line(time_ns, (f"{direction}  ", STYLES[direction]), (f"fifo {fifo}  {text}", ""))
+
+    def _interrupt(self, time_ns: float, vector: int) -> None:
+        self._line(time_ns, (f"MSI-X vector {vector}", "yellow"))
+
+    def _note(self, text: str) -> None:
+        self._line(None, (text, "bold"))
+
+    def _figures(self, **figures: Any) -> None:
+        self.figures = figures
+
+    def closing(self, report: dict[str, Any], files: dict[str, Path | None]) -> None:
+        """The table of figures, and where everything lies."""
+        self.console.print()
+        table = Table(title="What happened", title_justify="left", show_header=False)
+        table.add_column(style="bold")
+        table.add_column(justify="right")
+        rows = (
+            ("messages, driver to device", report["messages_to_device"]),
+            ("messages, device to driver", report["messages_to_driver"]),
+            ("interrupts", report["interrupts"]),
+            ("TLPs judged by the PCIe monitor", report["tlps_checked"]),
+            ("simulated time", f"{report['sim_time_ns'] / 1000:,.3f} µs"),
+            ("cycles", f"{report['cycles']:,}"),
+            ("wall time", f"{report['wall_s']:.1f} s"),
+        )
+        for name, value in rows:
+            table.add_row(name, str(value))
+        self.console.print(table)
+        for name, path in files.items():
+            if path is not None:
+                self.console.print(f"{name:>14}  {path}", soft_wrap=True, highlight=False)

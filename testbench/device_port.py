@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The device side's two message streams as one port: receive any message, send to a FIFO.
+
+A device queue that is full keeps back its own FIFO's messages only: those for other FIFOs pass,
+because a message enters the stream only when ``device_queue_ready`` says that it has room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from cocotb.triggers import Event
+
+from .axis import AxisMessageSink, AxisMessageSource
+
+
+class _Turns:
+    """Lets in one task after the other, in the order of their calls."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Event] = []
+
+    async def __aenter__(self) -> None:
+        turn = Event()
+        self._waiting.append(turn)
+        if len(self._waiting) > 1:
+            await turn.wait()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._waiting.pop(0)
+        if self._waiting:
+            self._waiting[0].set()
+
+
+class StreamDevicePort:
+    """Implements the ``DevicePort`` contract of :mod:`models.bus` over the design's streams.
+
+    Parameters
+    ----------
+    dut
+        The design's top.
+    clk, reset
+        Handles; the default is ``dut.clk`` and, if it exists, ``dut.rst``.
+    idle, stall
+        Pauses on the way in and back-pressure on the way out (:mod:`testbench.pacing`).
+
+    Attributes
+    ----------
+    source, sink
+        The streams, to pause them or to change their pacing.
+    """
+
+    def __init__(
+        self,
+        dut: Any,
+        *,
+        clk: Any = None,
+        reset: Any = None,
+        idle: Iterable[int] | None = None,
+        stall: Iterable[int] | None = None,
+    ) -> None:
+        self.source = AxisMessageSource(dut, clk=clk, reset=reset, idle=idle)
+        self.sink = AxisMessageSink(dut, clk=clk, reset=reset, stall=stall)
+        self._room = dut.device_queue_ready
+        self._edge = self.source.clk.rising_edge
+        self._fifos: dict[int, _Turns] = {}
+
+    async def receive(self) -> tuple[int, bytes]:
+        """The next message of any FIFO: the FIFO's number and the whole slot."""
+        message = await self.sink.recv()
+        return message.fifo, message.data
+
+    async def send(self, fifo: int, message: bytes) -> None:
+        """Send 8 to 64 bytes to the driver; return when the design took them.
+
+        Waits while the FIFO's device queue is full. A FIFO's messages leave in the order of the
+        calls.
+        """
+        async with self._fifos.setdefault(fifo, _Turns()):
+            # What was accepted at the last edge shows in the flags from the next one on.
+            await self._edge
+            while not int(self._room.value) >> fifo & 1:
+                await self._room.value_change
+                await self._edge
+            await self.source.send_message(fifo, message)

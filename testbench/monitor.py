@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Protocol monitor: follows both directions of an endpoint's TLPs and judges what it transmits.
+
+The rules are those of :mod:`testbench.rules`; here is what has to be remembered between packets:
+which requests wait for an answer, and what configuration writes told the device (its bus and device
+number, payload sizes, bus mastering).
+
+:class:`TlpMonitor` itself needs no simulator: feed it with :meth:`~TlpMonitor.host_sent` and
+:meth:`~TlpMonitor.design_sent`. :meth:`TlpMonitor.attach` puts it on a design's ports, where a
+violation ends the test at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from models import config_space as space
+
+from .rules import (
+    Outstanding,
+    Violation,
+    advance,
+    completion_rules,
+    header_rules,
+    request_rules,
+)
+from .tlp import Kind, Status, Tlp, id_text
+
+
+class ProtocolViolation(AssertionError):
+    """The design broke a rule.
+
+    Attributes
+    ----------
+    violations
+        What it broke, at least one.
+    """
+
+    def __init__(self, violations: list[Violation], time_ns: float | None = None) -> None:
+        self.violations = violations
+        when = "" if time_ns is None else f" at {time_ns:.1f} ns"
+        super().__init__(f"PCI Express{when}: " + "; ".join(str(item) for item in violations))
+
+
+class HostMistake(RuntimeError):
+    """The test itself broke a rule, so nothing can be said about the design."""
+
+
+class TlpMonitor:
+    """Judges the packets of one function.
+
+    Parameters
+    ----------
+    device_id
+        16 bits that completions and requests must carry, where no configuration writes pass by
+        (the design sits behind a hard block); ``None`` to learn it from them.
+    max_payload_size, max_read_request_size
+        Bytes, until a write to ``device_control`` says otherwise.
+    bus_master
+        Whether the design may send requests; ``None`` to learn it from the command register.
+    device_control
+        Offset of the Device Control register in configuration space; ``None`` not to follow it.
+    fatal
+        Whether to raise :class:`ProtocolViolation`; otherwise violations only collect.
+    now
+        Simulation time in ns, for the messages.
+
+    Attributes
+    ----------
+    violations
+        Everything found so far.
+    completions, requests
+        Packets of each kind that the design has sent.
+    """
+
+    def __init__(
+        self,
+        *,
+        device_id: int | None = None,
+        max_payload_size: int = 128,
+        max_read_request_size: int = 512,
+        bus_master: bool | None = None,
+        device_control: int | None = space.DEVICE_CONTROL,
+        fatal: bool = True,
+        now: Callable[[], float] | None = None,
+    ) -> None:
+        self._initial = (device_id, max_payload_size, max_read_request_size, bus_master)
+        self.device_control = device_control
+        self.fatal = fatal
+        self.now = now
+        self.violations: list[Violation] = []
+        self.completions = 0
+        self.requests = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget requests and configuration: the design was reset."""
+        device_id, payload, read_request, bus_master = self._initial
+        self.device_id = device_id
+        self.max_payload_size = payload
+        self.max_read_request_size = read_request
+        self.bus_master = bool(bus_master)
+        self._learns_bus_master = bus_master is None
+        self._learns_id = device_id is None
+        # A function that has not been told its number calls itself 0 (section 2.2.6.2).
+        self._completer_id = 0 if device_id is None else device_id
+        self._host_requests: dict[tuple[int, int], Outstanding] = {}
+        self._own_reads: dict[int, Tlp] = {}
+        # What a configuration write changes only once its completion says that it took effect.
+        self._effects: dict[tuple[int, int], Callable[[], None]] = {}
+
+    def forget_outstanding(self) -> None:
+        """Accept answers to what was asked so far, but do not miss them.
+
+        A function-level reset may drop requests (section 6.6.2); the monitor calls this by itself
+        when one completes.
+        """
+        for pending in self._host_requests.values():
+            pending.optional = True
+        self._own_reads.clear()
+
+    @property
+    def outstanding(self) -> list[Tlp]:
+        """Requests of the host that must still be answered."""
+        return [pending.request for pending in self._host_requests.values() if not pending.optional]
+
+    def host_sent(self, tlp: Tlp) -> None:
+        """Take note of a packet that the design accepted.
+
+        Raises
+        ------
+        HostMistake
+            Its tag is in use by a request that has no answer yet.
+        """
+        if tlp.is_completion:
+            self._host_completion(tlp)
+            return
+        if not tlp.is_non_posted:
+            return
+        key = (tlp.requester_id, tlp.tag)
+        earlier = self._host_requests.get(key)
+        if earlier is not None and not earlier.optional:
+            raise HostMistake(f"tag {tlp.tag:#x} of {id_text(key[0])} is in use: {tlp}")
+        if tlp.kind == Kind.CFGWR0:
+            self._config_write(tlp, key)
+        self._host_requests[key] = Outstanding(tlp, {self._completer_id}, self.max_payload_size)
+
+    def design_sent(self, tlp: Tlp) -> None:
+        """Judge a packet that the design transmitted.
+
+        Raises
+        ------
+        ProtocolViolation
+            It breaks a rule, and the monitor is ``fatal``.
+        """
+        self.report(self._judge(tlp))
+
+    def finish(self) -> None:
+        """Require that every request has been answered and no rule was broken.
+
+        Raises
+        ------
+        ProtocolViolation
+            A request is still without a complete answer, or violations have been collected.
+        """
+        missing = [
+            Violation("no-completion", "2.3.1", "request without a complete answer", request)
+            for request in self.outstanding
+        ]
+        self.violations += missing
+        if self.violations:
+            raise ProtocolViolation(self.violations, self.now() if self.now else None)
+
+    def report(self, violations: Iterable[Violation]) -> None:
+        """Collect ``violations`` and raise if there are any and the monitor is ``fatal``."""
+        found = list(violations)
+        self.violations += found
+        if found and self.fatal:
+            raise ProtocolViolation(found, self.now() if self.now else None)
+
+    def _judge(self, tlp: Tlp) -> Iterator[Violation]:
+        broken = list(header_rules(tlp))
+        yield from broken
+        if any(item.rule == "type" for item in broken):
+            return
+        if tlp.is_completion:
+            self.completions += 1
+            yield from self._judge_completion(tlp)
+        else:
+            self.requests += 1
+            yield from self._judge_request(tlp)
+
+    def _judge_completion(self, tlp: Tlp) -> Iterator[Violation]:
+        key = (tlp.requester_id, tlp.tag)
+        pending = self._host_requests.get(key)
+        if pending is None:
+            yield Violation(
+                "unexpected-completion", "2.3.1", "no request waits for this answer", tlp
+            )
+            return
+        yield from completion_rules(tlp, pending)
+        if advance(tlp, pending):
+            del self._host_requests[key]
+            effect = self._effects.pop(key, None)
+            if effect is not None:
+                effect()
+
+    def _judge_request(self, tlp: Tlp) -> Iterator[Violation]:
+        yield from request_rules(
+            tlp,
+            requester_id=self.device_id,
+            max_payload_size=self.max_payload_size,
+            max_read_request_size=self.max_read_request_size,
+        )
+        if not self.bus_master:
+            yield Violation("bus-master", "7.5.1.1.3", "Bus Master Enable is not set", tlp)
+        if tlp.kind in (Kind.MRD32, Kind.MRD64):
+            if tlp.tag in self._own_reads:
+                yield Violation("tag", "2.2.6.2", f"tag {tlp.tag:#x} is in use", tlp)
+            self._own_reads[tlp.tag] = tlp
+
+    def _host_completion(self, tlp: Tlp) -> None:
+        request = self._own_reads.get(tlp.tag)
+        if request is None or tlp.requester_id != self.device_id:
+            return
+        last = tlp.byte_count <= 4 * tlp.length - (tlp.lower_address & 3)
+        if tlp.status != Status.SC or not tlp.has_data or last:
+            del self._own_reads[tlp.tag]
+
+    def _config_write(self, tlp: Tlp, key: tuple[int, int]) -> None:
+        if self._learns_id:
+            self.device_id = self._completer_id = tlp.completer_id & ~7
+            for pending in self._host_requests.values():
+                pending.completer_ids.add(self._completer_id)
+        register, lane = tlp.address & 0xFFC, int.from_bytes(tlp.payload[:4], "little")
+        if register == space.COMMAND and tlp.first_be & 1 and self._learns_bus_master:
+            if space.BUS_MASTER_ENABLE.of(lane):
+                self.bus_master = True
+                self._effects = {
+                    at: effect
+                    for at, effect in self._effects.items()
+                    if effect != self._stop_bus_master
+                }
+            else:
+                self._effects[key] = self._stop_bus_master
+        if register == self.device_control:
+            self._device_control(lane, tlp.first_be, key)
+
+    def _device_control(self, lane: int, first_be: int, key: tuple[int, int]) -> None:
+        if first_be & 1:
+            self.max_payload_size = 128 << min(space.MAX_PAYLOAD_SIZE.of(lane), 5)
+            # An answer may have been cut to the former size before the write.
+            for pending in self._host_requests.values():
+                pending.max_payload_size = max(pending.max_payload_size, self.max_payload_size)
+        if first_be & 2:
+            read_request = space.MAX_READ_REQUEST_SIZE.of(lane)
+            self.max_read_request_size = 128 << min(read_request, 5)
+            if space.INITIATE_FLR.of(lane):
+                self._effects[key] = self._function_reset
+
+    def _stop_bus_master(self) -> None:
+        self.bus_master = False
+
+    def _function_reset(self) -> None:
+        self.max_read_request_size = self._initial[2]
+        self.forget_outstanding()
+        if self._learns_bus_master:
+            self.bus_master = False
+
+    @classmethod
+    def attach(
+        cls,
+        dut: Any,
+        *,
+        to_design: Iterable[str] = ("rx_tlp",),
+        from_design: Iterable[str] = ("tx_tlp",),
+        clk: Any = None,
+        reset: Any = None,
+        **options: Any,
+    ) -> TlpMonitor:
+        """A monitor on the ports of ``dut``, watching also that the streams keep their protocol.
+
+        Parameters
+        ----------
+        dut
+            The design's top.
+        to_design, from_design
+            Prefixes of the TLP bundles to watch.
+        clk, reset
+            Handles; the default is ``dut.clk`` and, if it exists, ``dut.rst``. A reset calls
+            :meth:`reset`.
+        **options
+            Arguments of the constructor.
+        """
+        # Imported here: judging recorded packets needs no cocotb.
+        import cocotb
+        from cocotb.utils import get_sim_time
+
+        from .tlp_streams import TlpWatcher
+
+        monitor = cls(now=lambda: get_sim_time("ns"), **options)
+        for prefix in to_design:
+            TlpWatcher(
+                dut,
+                prefix,
+                clk=clk,
+                reset=reset,
+                on_packet=lambda packet: monitor.host_sent(packet.tlp),
+            )
+        for prefix in from_design:
+            TlpWatcher(
+                dut,
+                prefix,
+                clk=clk,
+                reset=reset,
+                on_packet=lambda packet: monitor.design_sent(packet.tlp),
+            )
+        line = getattr(dut, "rst", None) if reset is None else reset
+        if line is not None:
+            cocotb.start_soon(monitor._follow_reset(line))
+        return monitor
+
+    async def _follow_reset(self, line: Any) -> None:
+        while True:
+            await line.rising_edge
+            self.reset()

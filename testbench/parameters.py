@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What the design under test was built with, as the runner says in the environment."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """The build.
+
+    Parameters
+    ----------
+    top
+        ``core`` or ``endpoint``; from ``TOP``.
+    num_fifos
+        FIFOs of the design; from ``NUM_FIFOS``.
+    data_width
+        Bits of a beat; from ``DATA_WIDTH``.
+    """
+
+    top: str
+    num_fifos: int
+    data_width: int
+
+
+def parameters() -> Parameters:
+    """The parameters of the design under test.
+
+    Raises
+    ------
+    KeyError
+        A variable is missing: the test was not started by ``sim``.
+    """
+    return Parameters(
+        top=os.environ["TOP"],
+        num_fifos=int(os.environ["NUM_FIFOS"]),
+        data_width=int(os.environ["DATA_WIDTH"]),
+    )

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Tasks, events and time on cocotb, for code that must not know its simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any, cast
+
+import cocotb
+from cocotb.task import Task
+from cocotb.triggers import Event, First, Timer, Trigger
+from cocotb.utils import get_sim_steps, get_sim_time
+
+from models import runtime as contract
+
+
+class CocotbRuntime:
+    """The :class:`models.runtime.Runtime` of drivers and transports in a simulation."""
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Task[Any]:
+        """Run ``coroutine`` beside the caller; the task has ``cancel()``."""
+        return cocotb.start_soon(coroutine)
+
+    def event(self) -> Event:
+        """A new event: ``set()``, ``clear()``, ``is_set()`` and ``await wait()``."""
+        return Event()
+
+    async def wait(self, event: contract.Event, timeout_us: float | None = None) -> bool:
+        """Wait until ``event`` is set or ``timeout_us`` microseconds of simulated time passed.
+
+        Returns
+        -------
+        bool
+            Whether the event is set. It is not cleared.
+        """
+        if event.is_set():
+            return True
+        if timeout_us is None:
+            await event.wait()
+            return True
+        steps = get_sim_steps(timeout_us, "us", round_mode="ceil")
+        if steps > 0:
+            # The event is one of ours, and waiting for those is a trigger.
+            await First(cast(Trigger, event.wait()), Timer(steps, "step"))
+        return event.is_set()
+
+    async def sleep(self, duration_us: float) -> None:
+        """Let ``duration_us`` microseconds of simulated time pass."""
+        steps = get_sim_steps(duration_us, "us", round_mode="ceil")
+        if steps > 0:
+            await Timer(steps, "step")
+
+    def now_us(self) -> float:
+        """Simulated time in microseconds."""
+        return get_sim_time("us")

@@ -1,0 +1,522 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Event-driven valid/ready streams: source, sink and passive watcher.
+
+A beat moves on a rising clock edge where valid and ready are both high; once valid is up, it and
+the payload hold until then (the generic TLP interface of verilog-pcie, and AMBA AXI4-Stream section
+2.2.1). What a beat carries is a :class:`Framing`'s business, so TLP bundles and AXI4-Stream share
+everything here.
+
+Nothing here wakes on clock edges while a stream is idle. All signals are sampled at the clock edge,
+where cocotb shows what they were just before it, and all are driven there, which the design sees
+after it: like registers.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Generic, Protocol, TypeVar
+
+import cocotb
+from cocotb.handle import LogicArrayObject, LogicObject
+from cocotb.triggers import Event, First
+from cocotb.types import Logic
+from cocotb.utils import get_sim_time
+from cocotb_bus.bus import Bus
+
+from . import pacing
+
+HIGH = Logic("1")
+
+Beat = dict[str, int]
+"""Values of one beat by signal name."""
+
+
+class StreamError(AssertionError):
+    """A stream broke its protocol; the text names the stream, the rule and the time in ns."""
+
+
+class Assembler(Protocol):
+    """Turns the beats of one stream into packets."""
+
+    @property
+    def partial(self) -> bool:
+        """Whether a packet has begun and not ended."""
+
+    def feed(self, beat: Beat) -> Any | None:
+        """Take one beat; return the packet that it completes.
+
+        Raises
+        ------
+        StreamError
+            The beat cannot follow the ones before it.
+        """
+
+    def reset(self) -> None:
+        """Forget a packet that has begun."""
+
+
+class Framing(ABC):
+    """What the beats of a stream look like.
+
+    Parameters
+    ----------
+    valid, ready
+        Names of the handshake signals, without the prefix.
+    signals, optional
+        Names of the payload signals that must exist, and of those that may.
+    enables
+        The signal whose bits say which equal parts of a payload signal count. A part that does not
+        count may be undefined; if no part counts, it may change while the beat waits.
+    """
+
+    def __init__(
+        self,
+        *,
+        valid: str,
+        ready: str,
+        signals: tuple[str, ...],
+        optional: tuple[str, ...] = (),
+        enables: dict[str, str],
+    ) -> None:
+        self.valid = valid
+        self.ready = ready
+        self.signals = signals
+        self.optional = optional
+        self.enables = enables
+
+    @abstractmethod
+    def beats(self, packet: Any) -> Iterator[Beat]:
+        """The beats of ``packet``."""
+
+    @abstractmethod
+    def assembler(self, name: str) -> Assembler:
+        """A new assembler, which calls the stream ``name`` in its errors."""
+
+
+PacketT = TypeVar("PacketT")
+
+
+class _Stream(Generic[PacketT]):
+    """What source, sink and watcher have in common: a bundle of signals, a clock and a reset."""
+
+    def __init__(
+        self, dut: Any, prefix: str, framing: Framing, *, clk: Any = None, reset: Any = None
+    ) -> None:
+        self.name = prefix
+        self.framing = framing
+        self.clk: LogicObject = dut.clk if clk is None else clk
+        self.reset: LogicObject | None = getattr(dut, "rst", None) if reset is None else reset
+        self.bus = Bus(
+            dut,
+            prefix,
+            [framing.valid, framing.ready, *framing.signals],
+            optional_signals=list(framing.optional),
+            case_insensitive=False,
+        )
+        self.valid: LogicObject = getattr(self.bus, framing.valid)
+        self.ready: LogicObject = getattr(self.bus, framing.ready)
+        self.fields: dict[str, Any] = {
+            name: getattr(self.bus, name)
+            for name in (*framing.signals, *framing.optional)
+            if hasattr(self.bus, name)
+        }
+        # A one-bit enable is a scalar, which has no length.
+        self._parts: dict[str, int] = {}
+        for name, enable in framing.enables.items():
+            if name in self.fields:
+                handle = self.fields[enable]
+                self._parts[name] = len(handle) if isinstance(handle, LogicArrayObject) else 1
+
+    def _error(self, text: str) -> StreamError:
+        return StreamError(f"{self.name}: {text} at {get_sim_time('ns'):.1f} ns")
+
+    def _high(self, signal: LogicObject) -> bool:
+        return signal.value == HIGH
+
+    @property
+    def in_reset(self) -> bool:
+        """Whether the reset is up."""
+        return self.reset is not None and self._high(self.reset)
+
+    async def _reset_over(self) -> None:
+        if self.reset is not None and self.in_reset:
+            await self.reset.falling_edge
+
+    def _capture(self) -> Beat:
+        """The payload that is on the wires; what does not count reads zero."""
+        beat: Beat = {}
+        undefined: dict[str, str] = {}
+        for name, signal in self.fields.items():
+            value = signal.value
+            try:
+                beat[name] = int(value)
+            except ValueError:
+                undefined[name] = str(value)
+        for name, bits in undefined.items():
+            beat[name] = self._defined_parts(name, bits, beat)
+        for name, enable in self.framing.enables.items():
+            if name in beat and not beat[enable]:
+                beat[name] = 0
+        return beat
+
+    def _defined_parts(self, name: str, bits: str, beat: Beat) -> int:
+        enable = self.framing.enables.get(name)
+        if enable not in beat:
+            raise self._error(f"{name} is undefined while valid is high")
+        parts = self._parts[name]
+        width = len(bits) // parts
+        result = 0
+        for part in range(parts):
+            if beat[enable] >> part & 1:
+                chunk = bits[len(bits) - (part + 1) * width : len(bits) - part * width]
+                if set(chunk) - {"0", "1"}:
+                    raise self._error(f"part {part} of {name} counts and is undefined")
+                result |= int(chunk, 2) << part * width
+        return result
+
+
+class Source(_Stream[PacketT]):
+    """Drives packets into the design.
+
+    Parameters
+    ----------
+    dut
+        The design's top.
+    prefix
+        Name of the bundle: the signals are ``<prefix>_<signal>``.
+    framing
+        How packets become beats.
+    clk, reset
+        Handles; the default is ``dut.clk`` and, if it exists, ``dut.rst``. A reset that interrupts
+        a packet drops it and those that wait; what is queued during the reset follows after it.
+    idle
+        Cycles to stay idle before each beat (:mod:`testbench.pacing`).
+
+    Attributes
+    ----------
+    on_accept
+        Called with each packet when its last beat is accepted.
+    """
+
+    def __init__(
+        self,
+        dut: Any,
+        prefix: str,
+        framing: Framing,
+        *,
+        clk: Any = None,
+        reset: Any = None,
+        idle: Iterable[int] | None = None,
+    ) -> None:
+        super().__init__(dut, prefix, framing, clk=clk, reset=reset)
+        self.on_accept: list[Callable[[PacketT], None]] = []
+        self._queue: deque[tuple[PacketT, Event | None]] = deque()
+        self._wake = Event()
+        self._idle_event = Event()
+        self._idle_event.set()
+        self._driven: Beat = {}
+        self.set_idle(idle)
+        self._drive({framing.valid: 0, **dict.fromkeys(self.fields, 0)})
+        self._task = cocotb.start_soon(self._run())
+
+    def set_idle(self, idle: Iterable[int] | None) -> None:
+        """Replace the idle generator; ``None`` is full throughput."""
+        self._idle = iter(pacing.never() if idle is None else idle)
+
+    def send_nowait(self, packet: PacketT) -> None:
+        """Queue ``packet``."""
+        self._queue.append((packet, None))
+        self._idle_event.clear()
+        self._wake.set()
+
+    async def send(self, packet: PacketT) -> None:
+        """Queue ``packet`` and wait until the design took its last beat, or a reset dropped it."""
+        done = Event()
+        self._queue.append((packet, done))
+        self._idle_event.clear()
+        self._wake.set()
+        await done.wait()
+
+    async def drained(self) -> None:
+        """Wait until everything that was queued has been taken."""
+        await self._idle_event.wait()
+
+    @property
+    def pending(self) -> int:
+        """Packets that are queued or under way."""
+        return len(self._queue)
+
+    def _drive(self, values: Beat) -> None:
+        # Only what changes is written: a write costs more than the comparison.
+        for name, value in values.items():
+            if self._driven.get(name) != value:
+                self._driven[name] = value
+                getattr(self.bus, name).value = value
+
+    async def _run(self) -> None:
+        valid = self.framing.valid
+        edge = self.clk.rising_edge
+        while True:
+            if not self._queue:
+                self._drive({valid: 0})
+                self._idle_event.set()
+                self._wake.clear()
+                await self._wake.wait()
+                await edge
+            if self.in_reset:
+                await self._reset_over()
+                await edge
+            packet, done = self._queue[0]
+            if not await self._transfer(packet):
+                self._drive({valid: 0})
+                dropped = list(self._queue)
+                self._queue.clear()
+                for _, waiter in dropped:
+                    if waiter is not None:
+                        waiter.set()
+                await self._reset_over()
+                continue
+            self._queue.popleft()
+            for listener in self.on_accept:
+                listener(packet)
+            if done is not None:
+                done.set()
+
+    async def _transfer(self, packet: PacketT) -> bool:
+        """Move ``packet`` and return true, or false if a reset came."""
+        valid = self.framing.valid
+        edge = self.clk.rising_edge
+        for beat in self.framing.beats(packet):
+            pause = next(self._idle, 0)
+            if pause:
+                self._drive({valid: 0})
+                for _ in range(pause):
+                    await edge
+                    if self.in_reset:
+                        return False
+            self._drive({name: value for name, value in beat.items() if name in self.fields})
+            self._drive({valid: 1})
+            await edge
+            while not self._high(self.ready):
+                if self.in_reset:
+                    return False
+                # Ready was low before this edge, so its rise is still to come.
+                if self.reset is None:
+                    await self.ready.rising_edge
+                else:
+                    await First(self.ready.rising_edge, self.reset.rising_edge)
+                await edge
+            if self.in_reset:
+                return False
+        return True
+
+
+class Sink(_Stream[PacketT]):
+    """Takes packets from the design.
+
+    Parameters
+    ----------
+    dut, prefix, framing, clk, reset
+        As :class:`Source`. A reset drops the packet under way.
+    stall
+        Cycles to let each beat wait, valid high and ready low (:mod:`testbench.pacing`).
+    max_queued
+        Packets that may wait for :meth:`recv` before ready stays low; ``None`` for any number.
+
+    Attributes
+    ----------
+    on_packet
+        If set, each packet goes to this function when its last beat moves, else into a queue.
+    """
+
+    def __init__(
+        self,
+        dut: Any,
+        prefix: str,
+        framing: Framing,
+        *,
+        clk: Any = None,
+        reset: Any = None,
+        stall: Iterable[int] | None = None,
+        max_queued: int | None = None,
+        on_packet: Callable[[PacketT], None] | None = None,
+    ) -> None:
+        super().__init__(dut, prefix, framing, clk=clk, reset=reset)
+        self.on_packet = on_packet
+        self.max_queued = max_queued
+        self.received = 0
+        self._packets: deque[PacketT] = deque()
+        self._arrived = Event()
+        self._unblocked = Event()
+        self._paused = False
+        self._wait = 0
+        self._assembler = framing.assembler(self.name)
+        self.set_stall(stall)
+        self._arm()
+        self._task = cocotb.start_soon(self._run())
+
+    def set_stall(self, stall: Iterable[int] | None) -> None:
+        """Replace the back-pressure generator; ``None`` is full throughput."""
+        self._stall = iter(pacing.never() if stall is None else stall)
+
+    def pause(self) -> None:
+        """Take nothing from the next clock edge on, until :meth:`resume`."""
+        self._paused = True
+        self.ready.value = 0
+
+    def resume(self) -> None:
+        """End :meth:`pause`."""
+        self._paused = False
+        self._release()
+
+    async def recv(self) -> PacketT:
+        """The next packet, waiting for it if need be."""
+        while not self._packets:
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self.recv_nowait()
+
+    def recv_nowait(self) -> PacketT:
+        """The next packet.
+
+        Raises
+        ------
+        IndexError
+            There is none.
+        """
+        packet = self._packets.popleft()
+        self._release()
+        return packet
+
+    @property
+    def pending(self) -> int:
+        """Packets that wait for :meth:`recv`."""
+        return len(self._packets)
+
+    @property
+    def _blocked(self) -> bool:
+        full = self.max_queued is not None and len(self._packets) >= self.max_queued
+        return self._paused or full
+
+    def _release(self) -> None:
+        # Ready itself is driven by the task, at a clock edge: this may be called at any time.
+        if not self._blocked:
+            self._unblocked.set()
+
+    def _arm(self) -> None:
+        self._wait = next(self._stall, 0)
+        self.ready.value = int(self._wait == 0 and not self._blocked)
+
+    async def _run(self) -> None:
+        edge = self.clk.rising_edge
+        while True:
+            await edge
+            if self.in_reset:
+                self._assembler.reset()
+                await self._reset_over()
+            elif not self._high(self.valid):
+                await self._valid_or_reset()
+            elif self._high(self.ready):
+                packet = self._assembler.feed(self._capture())
+                if packet is not None:
+                    self._deliver(packet)
+                self._arm()
+            elif self._wait > 1:
+                self._wait -= 1
+            elif self._blocked:
+                self._unblocked.clear()
+                await self._unblocked.wait()
+            else:
+                self._wait = 0
+                self.ready.value = 1
+
+    async def _valid_or_reset(self) -> None:
+        if self._assembler.partial and self.reset is not None:
+            await First(self.valid.rising_edge, self.reset.rising_edge)
+        else:
+            await self.valid.rising_edge
+
+    def _deliver(self, packet: PacketT) -> None:
+        self.received += 1
+        if self.on_packet is not None:
+            self.on_packet(packet)
+            return
+        self._packets.append(packet)
+        self._arrived.set()
+
+
+class Watcher(_Stream[PacketT]):
+    """Watches a stream without driving anything, and fails the test when it breaks its protocol.
+
+    It checks that valid and the payload hold until ready, that accepted beats have no undefined
+    bits, and the order of the framing's beats. The exception is raised in a task of its own, which
+    ends the test there and then.
+
+    Parameters
+    ----------
+    dut, prefix, framing, clk, reset
+        As :class:`Source`. Nothing is checked across a reset.
+    on_packet
+        Called with each packet when its last beat moves.
+    """
+
+    def __init__(
+        self,
+        dut: Any,
+        prefix: str,
+        framing: Framing,
+        *,
+        clk: Any = None,
+        reset: Any = None,
+        on_packet: Callable[[PacketT], None] | None = None,
+    ) -> None:
+        super().__init__(dut, prefix, framing, clk=clk, reset=reset)
+        self.on_packet = on_packet
+        self.beats = 0
+        self.packets = 0
+        self._assembler = framing.assembler(self.name)
+        self._task = cocotb.start_soon(self._run())
+
+    async def _run(self) -> None:
+        edge = self.clk.rising_edge
+        waiting: Beat | None = None
+        while True:
+            await edge
+            if self.in_reset:
+                self._assembler.reset()
+                waiting = None
+                await self._reset_over()
+                continue
+            if not self._high(self.valid):
+                if waiting is not None:
+                    raise self._error("valid fell before ready")
+                if self._assembler.partial and self.reset is not None:
+                    await First(self.valid.rising_edge, self.reset.rising_edge)
+                else:
+                    await self.valid.rising_edge
+                continue
+            beat = self._capture()
+            if waiting is not None and beat != waiting:
+                raise self._error(self._difference(waiting, beat))
+            if self._high(self.ready):
+                waiting = None
+                self.beats += 1
+                packet = self._assembler.feed(beat)
+                if packet is not None:
+                    self.packets += 1
+                    if self.on_packet is not None:
+                        self.on_packet(packet)
+            elif self.ready.value == "0":
+                waiting = beat
+            else:
+                raise self._error("ready is undefined while valid is high")
+
+    def _difference(self, before: Beat, after: Beat) -> str:
+        changes = ", ".join(
+            f"{name} from {before[name]:#x} to {after[name]:#x}"
+            for name in before
+            if before[name] != after[name]
+        )
+        return f"payload changed before ready: {changes}"

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The gateware with a host before it and devices behind it, ready for a test or a demo.
+
+:class:`Bench` is clock, reset, host and monitors; :class:`GatewareSystem` adds the device side and
+a driver for each FIFO: the counterpart, over the gateware, of :class:`models.loopback.PureSystem`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import cocotb
+from cocotb.clock import Clock
+from cocotb.triggers import ClockCycles
+from cocotb.utils import get_sim_time
+
+from models.bus import FifoDriverBus
+from models.device_side import DeviceSide
+from models.devices import VirtioDevice
+from models.driver import Driver
+
+from .bfm import CoreBfm, EndpointBfm
+from .device_port import StreamDevicePort
+from .monitor import TlpMonitor
+from .parameters import Parameters, parameters
+from .root_complex import RootComplexHost
+from .runtime import CocotbRuntime
+from .trace import MessageTrace
+
+CLOCK_PERIOD_NS = 4
+RESET_CYCLES = 5
+REQUEST_TIMEOUT_US = 1000.0
+"""How long a driver waits for a response, simulated: far longer than any takes."""
+
+Pacing = Iterable[int] | None
+"""See :mod:`testbench.pacing`; ``None`` is full speed."""
+
+
+class Bench:
+    """Clock, reset, host and TLP monitor of a design under test, either top.
+
+    Parameters
+    ----------
+    dut
+        The design's top.
+    root_complex
+        Put cocotbext-pcie's root complex before the endpoint, in place of the thin host.
+    host_idle, host_stall
+        Pauses between the beats of TLPs in, and back-pressure on those out.
+    **options
+        Arguments of the host.
+
+    Attributes
+    ----------
+    host
+        Implements the ``HostFunction`` contract.
+    monitor
+        Judges every TLP; a broken rule fails the test at once.
+    parameters
+        What the design was built with.
+    """
+
+    def __init__(
+        self,
+        dut: Any,
+        *,
+        root_complex: bool = False,
+        host_idle: Pacing = None,
+        host_stall: Pacing = None,
+        **options: Any,
+    ) -> None:
+        self.dut = dut
+        self.parameters: Parameters = parameters()
+        self.runtime = CocotbRuntime()
+        self._clock = Clock(dut.clk, CLOCK_PERIOD_NS, "ns", impl="gpi").start()
+        dut.rst.value = 1
+        options = {"idle": host_idle, "stall": host_stall, **options}
+        options["num_fifos"] = self.parameters.num_fifos
+        self.host: Any
+        if self.parameters.top == "core":
+            self.host = CoreBfm(dut, **options)
+            self.monitor = TlpMonitor.attach(
+                dut,
+                to_design=("rx_req_tlp",),
+                from_design=("tx_cpl_tlp", "tx_msix_wr_req_tlp"),
+                device_id=self.host.device_id,
+                max_payload_size=self.host.max_payload_size,
+                bus_master=True,
+            )
+        else:
+            self.host = (
+                RootComplexHost(dut, **options) if root_complex else EndpointBfm(dut, **options)
+            )
+            self.monitor = TlpMonitor.attach(dut)
+
+    @property
+    def cycles(self) -> int:
+        """Clock cycles since time zero."""
+        return int(self.time_ns) // CLOCK_PERIOD_NS
+
+    @property
+    def time_ns(self) -> float:
+        """Simulated time, in nanoseconds."""
+        return float(get_sim_time("ns"))
+
+    async def reset(self) -> None:
+        """Hold ``rst`` for a few cycles."""
+        self.dut.rst.value = 1
+        await ClockCycles(self.dut.clk, RESET_CYCLES)
+        self.dut.rst.value = 0
+        await self.dut.clk.rising_edge
+
+    async def start(self, **options: Any) -> None:
+        """Reset the design and have the host enumerate and enable it.
+
+        Parameters
+        ----------
+        **options
+            Arguments of the host's ``start``.
+        """
+        await self.reset()
+        await self.host.start(**options)
+
+    async def settle(self, cycles: int = 50) -> None:
+        """Let ``cycles`` clock cycles pass: longer than anything takes that was asked for."""
+        await ClockCycles(self.dut.clk, cycles)
+
+    async def finish(self) -> None:
+        """Check that every request was answered, and that nothing is owed."""
+        await self.settle()
+        self.monitor.finish()
+
+
+class GatewareSystem(Bench):
+    """A host with one driver for each FIFO, the gateware, and the devices behind it.
+
+    Parameters
+    ----------
+    dut
+        The design's top.
+    devices_by_fifo
+        For each FIFO its devices by number.
+    device_idle, device_stall
+        Pauses between the beats of messages to the driver, and back-pressure on those from it.
+    **options
+        As :class:`Bench`.
+
+    Attributes
+    ----------
+    port
+        The device side's message streams.
+    device_side
+        A transport for each FIFO.
+    buses, drivers
+        For each FIFO.
+    trace
+        Every message that crossed the device-side streams.
+    """
+
+    def __init__(
+        self,
+        dut: Any,
+        devices_by_fifo: Sequence[Mapping[int, VirtioDevice]],
+        *,
+        device_idle: Pacing = None,
+        device_stall: Pacing = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(dut, **options)
+        self.port = StreamDevicePort(dut, idle=device_idle, stall=device_stall)
+        self.device_side = DeviceSide(self.port, devices_by_fifo, self.runtime)
+        self.trace = MessageTrace()
+        self.trace.attach(dut)
+        self.buses = [
+            FifoDriverBus(self.host, fifo, self.runtime) for fifo in range(len(devices_by_fifo))
+        ]
+        self.drivers = [
+            Driver(bus, self.runtime, timeout_us=REQUEST_TIMEOUT_US) for bus in self.buses
+        ]
+        self._resets = cocotb.start_soon(self._follow_resets())
+
+    async def start(self, **options: Any) -> None:
+        """As :meth:`Bench.start`, and start device side and drivers."""
+        await super().start(**options)
+        self.device_side.start()
+        for driver in self.drivers:
+            await driver.start()
+
+    async def _follow_resets(self) -> None:
+        while True:
+            await self.dut.host_reset.rising_edge
+            self.device_side.reset()

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The message trace: every message that crosses, when, which way, on which FIFO, decoded.
+
+Attached to the device-side streams it sees what the design passed on, not what someone meant to
+send. It writes JSON lines for programs and aligned text for people.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.bus import Direction
+
+TO_DEVICE = Direction.TO_DEVICE
+TO_DRIVER = Direction.TO_DRIVER
+
+Decoder = Callable[[bytes, str], Any]
+Describer = Callable[[Any], str]
+
+
+@dataclass(frozen=True)
+class TraceEntry:
+    """One message.
+
+    Parameters
+    ----------
+    time_ns
+        Simulation time when its last beat crossed.
+    direction
+        :data:`TO_DEVICE` or :data:`TO_DRIVER`.
+    fifo
+        Number of the FIFO.
+    raw
+        The bytes.
+    message
+        What the decoder made of them, ``None`` if it refused.
+    description
+        One line of text.
+    error
+        Why the decoder refused.
+    """
+
+    time_ns: float
+    direction: str
+    fifo: int
+    raw: bytes
+    message: Any = None
+    description: str = ""
+    error: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry as plain data: the decoded fields under ``message``, or ``error``."""
+        entry: dict[str, Any] = {
+            "time_ns": self.time_ns,
+            "direction": self.direction,
+            "fifo": self.fifo,
+            "raw": self.raw.hex(),
+        }
+        if self.error is not None:
+            entry["error"] = self.error
+        elif self.message is not None:
+            entry["message"] = self.message.to_json()
+        return entry
+
+    def __str__(self) -> str:
+        return f"{self.time_ns:>12.1f} ns  {self.direction}  fifo {self.fifo}  {self.description}"
+
+
+class MessageTrace:
+    """Collects messages and decodes them.
+
+    Parameters
+    ----------
+    revision
+        Wire revision that the decoder is told.
+    decode
+        ``decode(raw, revision)`` gives an object with ``to_json()``, or raises. The default is
+        that of :mod:`models.messages`.
+    describe
+        ``describe(message)`` gives one line of text.
+    now
+        Simulation time in ns; the default asks cocotb.
+    on_entry
+        Called with each entry as it comes.
+
+    Attributes
+    ----------
+    entries
+        Everything so far.
+    """
+
+    def __init__(
+        self,
+        *,
+        revision: str = "v1",
+        decode: Decoder | None = None,
+        describe: Describer | None = None,
+        now: Callable[[], float] | None = None,
+        on_entry: Callable[[TraceEntry], None] | None = None,
+    ) -> None:
+        self.revision = revision
+        self._decode = decode
+        self._describe = describe
+        if decode is None or describe is None:
+            from models import messages
+
+            self._decode = decode or messages.decode
+            self._describe = describe or messages.describe
+        self._now = now
+        self.on_entry = on_entry
+        self.entries: list[TraceEntry] = []
+
+    def record(self, direction: str, fifo: int, raw: bytes) -> TraceEntry:
+        """Add the message ``raw``; one that cannot be decoded is kept as hex with the reason."""
+        message, error = None, None
+        try:
+            assert self._decode is not None and self._describe is not None
+            message = self._decode(raw, self.revision)
+            description = self._describe(message)
+        except Exception as reason:
+            # Whatever a decoder trips over, the trace must show the bytes that made it.
+            message, error = None, str(reason) or type(reason).__name__
+            description = f"{raw.hex()}  ({error})"
+        entry = TraceEntry(self._time(), direction, fifo, raw, message, description, error)
+        self.entries.append(entry)
+        if self.on_entry is not None:
+            self.on_entry(entry)
+        return entry
+
+    def attach(
+        self,
+        dut: Any,
+        *,
+        to_device: str | None = "m_axis_msg",
+        to_driver: str | None = "s_axis_msg",
+        clk: Any = None,
+        reset: Any = None,
+    ) -> None:
+        """Record what crosses the streams of ``dut`` with these prefixes; ``None`` leaves one out.
+
+        Watching also checks that the streams keep their protocol.
+        """
+        # Imported here: recording by hand needs no cocotb.
+        from .axis import AxisMessageWatcher
+
+        for prefix, direction in ((to_device, TO_DEVICE), (to_driver, TO_DRIVER)):
+            if prefix is not None:
+                listener = self._listener(direction)
+                AxisMessageWatcher(dut, prefix, clk=clk, reset=reset, on_packet=listener)
+
+    def _listener(self, direction: str) -> Callable[[Any], None]:
+        def listen(message: Any) -> None:
+            self.record(direction, message.fifo, message.data)
+
+        return listen
+
+    def count(self, direction: str) -> int:
+        """Messages in ``direction`` so far."""
+        return sum(entry.direction == direction for entry in self.entries)
+
+    def write_json_lines(self, path: Path | str) -> None:
+        """Write one JSON object for each message."""
+        lines = (json.dumps(entry.to_json(), ensure_ascii=False) for entry in self.entries)
+        _write(path, lines)
+
+    def write_text(self, path: Path | str) -> None:
+        """Write one line of text for each message."""
+        _write(path, (str(entry) for entry in self.entries))
+
+    def _time(self) -> float:
+        if self._now is None:
+            from cocotb.utils import get_sim_time
+
+            return float(get_sim_time("ns"))
+        return self._now()
+
+
+def _write(path: Path | str, lines: Any) -> None:
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Options of the test run, and what every random test shares: a seed that is printed."""
+
+import os
+
+import pytest
+
+from sim.run import new_seed
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--regress",
+        action="store_true",
+        help="run the long matrices too: every width, number of FIFOs and simulator",
+    )
+    parser.addoption(
+        "--seed",
+        type=lambda text: int(text, 0),
+        default=None,
+        help="seed of the cocotb regressions; also the environment variable SEED",
+    )
+
+
+def pytest_configure(config):
+    # Workers must agree on it, and inherit the environment.
+    if config.getoption("--seed") is not None:
+        os.environ["SEED"] = str(config.getoption("--seed"))
+    os.environ.setdefault("SEED", str(new_seed()))
+
+
+def pytest_report_header():
+    return f"seed of the cocotb regressions: {os.environ['SEED']} (repeat with SEED=... make test)"
+
+
+@pytest.fixture(scope="session")
+def regression_seed():
+    """The seed of this run."""
+    return int(os.environ["SEED"], 0)

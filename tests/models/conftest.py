@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Runs ``async def`` tests of this folder on asyncio, each in a loop of its own."""
+
+import asyncio
+import inspect
+
+import pytest
+
+LIMIT_S = 20
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = inspect.signature(pyfuncitem.obj).parameters
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+
+    async def limited():
+        async with asyncio.timeout(LIMIT_S):
+            await pyfuncitem.obj(**arguments)
+
+    asyncio.run(limited())
+    return True

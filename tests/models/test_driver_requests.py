@@ -1,0 +1,445 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The driver over a bus whose other end the test plays."""
+
+import asyncio
+
+import pytest
+from model_support import settle
+
+from models.driver import Driver, Unclaimed
+from models.driver_errors import (
+    ConfigError,
+    DriverError,
+    DriverStoppedError,
+    FeaturesRefusedError,
+    NoDeviceError,
+    ProtocolError,
+    QueueError,
+    RequestTimeoutError,
+)
+from models.messages import FieldRangeError, decode, event, request
+from models.runtime import AsyncioRuntime
+
+
+class ScriptedBus:
+    """Keeps what the driver sends; ``answers`` maps a request's name to a function that answers."""
+
+    def __init__(self, **answers):
+        self.sent = []
+        self.answers = answers
+        self._inbox = asyncio.Queue()
+
+    async def open(self):
+        pass
+
+    async def send(self, raw):
+        message = decode(raw)
+        self.sent.append(message)
+        if message.name in self.answers and message.kind == "request":
+            answer = self.answers[message.name](message)
+            if answer is not None:
+                self.give(answer)
+
+    async def recv(self):
+        return await self._inbox.get()
+
+    def give(self, message):
+        self._inbox.put_nowait(message if isinstance(message, bytes) else message.wire())
+
+
+def driver_of(bus, **parameters):
+    return Driver(bus, AsyncioRuntime(), **parameters)
+
+
+def status(value):
+    return lambda message: message.respond(status=value)
+
+
+async def test_responses_find_their_requests_in_any_order():
+    bus = ScriptedBus()
+    async with driver_of(bus) as driver:
+        waiting = [
+            asyncio.create_task(driver.request("GET_DEVICE_STATUS", dev_num=n)) for n in range(4)
+        ]
+        await settle()
+        assert len(bus.sent) == 4
+        assert len({message.token for message in bus.sent}) == 4
+        assert 0 not in {message.token for message in bus.sent}
+        for message in reversed(bus.sent):
+            bus.give(message.respond(status=message.dev_num))
+        assert [(await task).status for task in waiting] == [0, 1, 2, 3]
+        assert driver.unclaimed.total() == 0
+
+
+async def test_one_request_for_a_device_at_a_time():
+    bus = ScriptedBus()
+    async with driver_of(bus) as driver:
+        waiting = [
+            asyncio.create_task(driver.request("GET_DEVICE_STATUS", dev_num=1)) for _ in range(3)
+        ]
+        for n in range(3):
+            await settle()
+            assert len(bus.sent) == n + 1
+            bus.give(bus.sent[n].respond(status=n))
+        assert [(await task).status for task in waiting] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"token": 999},
+        {"dev_num": 3},
+        {"name": "SET_DEVICE_STATUS"},
+    ],
+    ids=str,
+)
+async def test_what_differs_does_not_match(change):
+    bus = ScriptedBus()
+    async with driver_of(bus) as driver:
+        waiting = asyncio.create_task(driver.request("GET_DEVICE_STATUS", dev_num=2))
+        await settle()
+        (asked,) = bus.sent
+        header = {"name": asked.name, "dev_num": 2, "token": asked.token} | change
+        bus.give(asked.dialect.message(kind="response", status=0xFF, **header))
+        await settle()
+        assert not waiting.done()
+        assert driver.unclaimed == {Unclaimed.UNMATCHED: 1}
+        bus.give(asked.respond(status=1))
+        assert (await waiting).status == 1
+
+
+async def test_a_bus_response_is_no_device_response():
+    # GET_DEVICES and DEVICE_INFO share id 2 and may share device 0 and token.
+    bus = ScriptedBus()
+    async with driver_of(bus) as driver:
+        waiting = asyncio.create_task(driver.request("DEVICE_INFO", dev_num=0))
+        await settle()
+        token = bus.sent[0].token
+        bus.give(
+            request("BUS_GET_DEVICES", token=token, offset=0, num=0).respond(
+                offset=0, num=0, next_offset=0, bitmap=b""
+            )
+        )
+        await settle()
+        assert not waiting.done()
+        waiting.cancel()
+
+
+async def test_a_second_response_is_not_used():
+    bus = ScriptedBus()
+    async with driver_of(bus) as driver:
+        waiting = asyncio.create_task(driver.request("GET_DEVICE_STATUS"))
+        await settle()
+        bus.give(bus.sent[0].respond(status=1))
+        bus.give(bus.sent[0].respond(status=2))
+        assert (await waiting).status == 1
+        await settle()
+        assert driver.unclaimed == {Unclaimed.UNMATCHED: 1}
+
+
+async def test_silence_is_a_named_error_and_its_late_answer_is_not_used():
+    bus = ScriptedBus()
+    async with driver_of(bus, timeout_us=2000) as driver:
+        with pytest.raises(
+            RequestTimeoutError, match="GET_DEVICE_STATUS to device 7: no response for 2000 us"
+        ):
+            await driver.request("GET_DEVICE_STATUS", dev_num=7)
+        with pytest.raises(RequestTimeoutError, match="BUS_PING to the bus: no response"):
+            await driver.ping()
+        bus.give(bus.sent[0].respond(status=0xEE))
+        await settle()
+        assert driver.unclaimed == {Unclaimed.UNMATCHED: 1}
+        bus.answers["GET_DEVICE_STATUS"] = status(5)
+        assert (await driver.request("GET_DEVICE_STATUS", dev_num=7)).status == 5
+
+
+async def test_noise_is_counted():
+    bus = ScriptedBus()
+    async with driver_of(bus) as driver:
+        bus.give(b"\xff" * 64)
+        bus.give(b"")
+        bus.give(request("GET_DEVICE_STATUS"))
+        await settle()
+        assert driver.unclaimed == {Unclaimed.MALFORMED: 2, Unclaimed.UNEXPECTED: 1}
+
+
+async def test_pings_of_the_device_are_answered_and_their_answers_are_not():
+    bus = ScriptedBus()
+    async with driver_of(bus) as driver:
+        bus.give(request("BUS_PING", token=0x77, data=0xCAFE))
+        await settle()
+        (answer,) = bus.sent
+        assert (answer.name, answer.kind, answer.token) == ("BUS_PING", "response", 0x77)
+        assert answer.data == 0xCAFE
+        bus.give(answer)
+        await settle()
+        assert len(bus.sent) == 1
+        assert driver.unclaimed == {Unclaimed.UNMATCHED: 1}
+
+
+async def test_a_full_driver_queue_does_not_stop_receiving():
+    # The device waits for us to take its messages, we wait for it to take ours: the answer to a
+    # PING must not be what we wait for.
+    bus = ScriptedBus()
+    stuck = asyncio.Event()
+
+    async def send(raw):
+        await stuck.wait()
+
+    async with driver_of(bus) as driver:
+        bus.send = send
+        events = driver.subscribe()
+        bus.give(request("BUS_PING", data=1))
+        bus.give(event("EVENT_USED", index=0))
+        assert await events.get(timeout_us=1e6) is not None
+
+
+async def test_ping_checks_the_echo():
+    bus = ScriptedBus(BUS_PING=lambda message: message.respond(data=message.data ^ 1))
+    async with driver_of(bus) as driver:
+        with pytest.raises(ProtocolError, match="BUS_PING: data is 4: must be 5"):
+            await driver.ping(5)
+
+
+async def test_events_reach_callbacks_and_their_subscribers():
+    bus = ScriptedBus()
+    async with driver_of(bus) as driver:
+        called = []
+        driver.event_callbacks.append(called.append)
+        everything, third = driver.subscribe(), driver.subscribe(3)
+        bus.give(event("EVENT_USED", dev_num=2, index=0))
+        bus.give(event("EVENT_USED", dev_num=3, index=1))
+        await settle()
+        assert [message.dev_num for message in called] == [2, 3]
+        assert len(everything) == 2
+        assert (await third.get()).index == 1
+        assert len(third) == 0
+        driver.unsubscribe(third)
+        bus.give(event("EVENT_USED", dev_num=3, index=1))
+        await settle()
+        assert len(third) == 0
+
+
+async def test_a_stopped_driver_says_so():
+    bus = ScriptedBus()
+    driver = driver_of(bus)
+    with pytest.raises(DriverStoppedError, match="the driver is not running"):
+        await driver.request("GET_DEVICE_STATUS")
+    await driver.start()
+    waiting = asyncio.create_task(driver.request("GET_DEVICE_STATUS"))
+    await settle()
+    driver.stop()
+    with pytest.raises(DriverStoppedError, match="the driver was stopped"):
+        await waiting
+
+
+async def test_bad_fields_are_not_sent():
+    bus = ScriptedBus()
+    async with driver_of(bus) as driver:
+        with pytest.raises(FieldRangeError):
+            await driver.request("GET_VQUEUE", index=1 << 32)
+        assert bus.sent == []
+
+
+async def test_tokens_wrap_and_leave_out_zero():
+    bus = ScriptedBus(GET_DEVICE_STATUS=status(0))
+    async with driver_of(bus) as driver:
+        driver._token = 0xFFFD
+        for _ in range(4):
+            await driver.request("GET_DEVICE_STATUS")
+        assert [message.token for message in bus.sent] == [0xFFFE, 0xFFFF, 1, 2]
+
+
+# Discovery
+
+
+def windows(devices, size, /, **change):
+    """Answer GET_DEVICES for the set bits of ``devices``, ``size`` slots at once."""
+
+    def answer(message):
+        offset = message.offset
+        bits = devices >> offset & (1 << size) - 1
+        following = offset + size if devices >> offset + size else 0
+        fields = {"offset": offset, "num": size, "next_offset": following}
+        fields["bitmap"] = bits.to_bytes((size + 7) // 8, "little")
+        return message.respond(**(fields | change))
+
+    return answer
+
+
+@pytest.mark.parametrize("size", [1, 3, 8, 32])
+async def test_discovery_follows_next_offset(size):
+    numbers = [0, 2, 3, 17, 40]
+    bus = ScriptedBus(BUS_GET_DEVICES=windows(sum(1 << n for n in numbers), size))
+    async with driver_of(bus) as driver:
+        assert await driver.discover() == numbers
+    assert (bus.sent[0].offset, bus.sent[0].num) == (0, 32)
+    assert len(bus.sent) == -(-41 // size)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"offset": 1}, "offset is 1: must be 0"),
+        ({"num": 33, "bitmap": bytes(5)}, "num is 33: must be at most 32"),
+    ],
+)
+async def test_discovery_refuses_nonsense(change, text):
+    bus = ScriptedBus(BUS_GET_DEVICES=windows(1, 32, **change))
+    async with driver_of(bus) as driver:
+        with pytest.raises(ProtocolError, match=text):
+            await driver.discover()
+
+
+async def test_discovery_does_not_loop():
+    bus = ScriptedBus(BUS_GET_DEVICES=windows(1, 8, next_offset=8))
+    async with driver_of(bus) as driver:
+        with pytest.raises(ProtocolError, match="next_offset is 8: must be 0 or above 8"):
+            await driver.discover()
+    assert len(bus.sent) == 2
+
+
+# Devices
+
+
+def info(**change):
+    fields = {
+        "device_id": 4,
+        "vendor_id": 1,
+        "num_feature_bits": 64,
+        "config_size": 40,
+        "max_vqs": 1,
+        "admin_vq_idx": 0,
+        "admin_vq_count": 0,
+    }
+    return lambda message: message.respond(**(fields | change))
+
+
+async def test_device_id_0_is_no_device():
+    bus = ScriptedBus(DEVICE_INFO=info(device_id=0))
+    async with driver_of(bus) as driver:
+        with pytest.raises(NoDeviceError, match="device 9: device_id is 0"):
+            await driver.device(9)
+
+
+def features(low, high):
+    return lambda message: message.respond(index=0, features=[low, high])
+
+
+@pytest.mark.parametrize(
+    ("offer", "kept", "text"),
+    [
+        (features(0, 2), 0xB, "device 1: does not offer VERSION_1"),
+        (features(0, 3), 0x3, "device 1: does not accept VERSION_1 ACCESS_PLATFORM"),
+    ],
+)
+async def test_refused_features_end_in_failed(offer, kept, text):
+    held = 0
+
+    def set_status(message):
+        nonlocal held
+        held = message.status & (kept | 0x80)
+        return message.respond(status=held)
+
+    bus = ScriptedBus(
+        DEVICE_INFO=info(),
+        GET_FEATURES=offer,
+        SET_FEATURES=lambda message: message.respond(),
+        GET_DEVICE_STATUS=lambda message: message.respond(status=held),
+        SET_DEVICE_STATUS=set_status,
+    )
+    async with driver_of(bus) as driver:
+        with pytest.raises(FeaturesRefusedError, match=text):
+            await driver.probe(1)
+    assert held == 0x83
+
+
+async def test_only_offered_and_known_features_are_selected():
+    bus = ScriptedBus(
+        DEVICE_INFO=info(),
+        GET_FEATURES=features(0b0111, 0b101),
+        SET_FEATURES=lambda message: message.respond(),
+        GET_DEVICE_STATUS=status(0xB),
+        SET_DEVICE_STATUS=status(0xB),
+    )
+    async with driver_of(bus) as driver:
+        device = await driver.device(0)
+        assert await device.negotiate(0b1010) == 1 << 32 | 0b0010
+    (selected,) = (message for message in bus.sent if message.name == "SET_FEATURES")
+    assert selected.features == (0b0010, 0b001)
+
+
+async def test_reset_polls_until_zero():
+    left = [0xF, 0xF, 0]
+    bus = ScriptedBus(
+        DEVICE_INFO=info(),
+        SET_DEVICE_STATUS=status(0xF),
+        GET_DEVICE_STATUS=lambda message: message.respond(status=left.pop(0)),
+    )
+    async with driver_of(bus) as driver:
+        device = await driver.device(0)
+        await device.reset()
+        assert left == []
+        bus.answers["GET_DEVICE_STATUS"] = status(0xF)
+        with pytest.raises(DriverError, match="status is 0x0f after reset: must be 0"):
+            await device.reset()
+
+
+class Config:
+    """A configuration space that changes after each of the first ``changes`` data reads."""
+
+    def __init__(self, changes):
+        self.changes = changes
+        self.generation = 5
+
+    def __call__(self, message):
+        generation = self.generation
+        data = bytes([generation]) * message.size
+        if message.size and self.changes:
+            self.changes -= 1
+            self.generation += 1
+        return message.respond(generation=generation, offset=message.offset, data=data)
+
+
+async def test_config_is_read_again_until_it_holds_still():
+    bus = ScriptedBus(DEVICE_INFO=info(), GET_CONFIG=Config(3))
+    async with driver_of(bus) as driver:
+        device = await driver.device(0)
+        assert await device.read_config(4, 30) == bytes([8]) * 30
+    reads = [(message.offset, message.size) for message in bus.sent[1:]]
+    assert reads == [(0, 0), (4, 28), (32, 2), (0, 0)] * 3
+    assert bus.answers["GET_CONFIG"].changes == 0
+
+
+async def test_config_that_never_holds_still_is_an_error():
+    bus = ScriptedBus(DEVICE_INFO=info(), GET_CONFIG=Config(1000))
+    async with driver_of(bus) as driver:
+        device = await driver.device(0)
+        with pytest.raises(ConfigError, match="configuration changed during 8 reads"):
+            await device.read_config(0, 4)
+
+
+async def test_config_that_is_refused_is_an_error():
+    def nothing(message):
+        return message.respond(generation=0, offset=message.offset, data=b"")
+
+    bus = ScriptedBus(DEVICE_INFO=info(), GET_CONFIG=nothing, SET_CONFIG=nothing)
+    async with driver_of(bus) as driver:
+        device = await driver.device(2)
+        with pytest.raises(ConfigError, match="device 2: no configuration at 4, 8 bytes"):
+            await device.read_config(4, 8)
+        with pytest.raises(ConfigError, match="device 2: cannot write configuration at 4, 28"):
+            await device.write_config(4, bytes(30))
+
+
+async def test_a_queue_that_does_not_exist_is_an_error():
+    bus = ScriptedBus(
+        DEVICE_INFO=info(),
+        GET_VQUEUE=lambda message: message.respond(
+            index=message.index, max_size=0, size=0, descriptor_addr=0, driver_addr=0, device_addr=0
+        ),
+    )
+    async with driver_of(bus) as driver:
+        device = await driver.device(2)
+        with pytest.raises(QueueError, match="device 2: there is no queue 6"):
+            await device.set_up_queue(6, driver.rings)

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Waiting, locking, and the queues of events."""
+
+import asyncio
+
+from model_support import settle
+
+from models.events import EventQueue
+from models.messages import event
+from models.runtime import AsyncioRuntime, Lock, sleep
+
+
+async def test_wait_returns_whether_the_event_came():
+    runtime = AsyncioRuntime()
+    flag = runtime.event()
+    assert not await runtime.wait(flag, 100)
+    flag.set()
+    assert await runtime.wait(flag, 0)
+    assert await runtime.wait(flag)
+    flag.clear()
+    runtime.spawn(_set_later(runtime, flag))
+    assert await runtime.wait(flag, 1e6)
+
+
+async def _set_later(runtime, flag):
+    await sleep(runtime, 100)
+    flag.set()
+
+
+async def test_lock_admits_one_at_a_time():
+    runtime = AsyncioRuntime()
+    lock, inside, most = Lock(runtime), 0, 0
+
+    async def work():
+        nonlocal inside, most
+        async with lock:
+            inside += 1
+            most = max(most, inside)
+            await settle(2)
+            inside -= 1
+
+    await asyncio.gather(*(work() for _ in range(5)))
+    assert most == 1
+
+
+async def test_lock_is_released_by_an_error_and_by_a_cancelled_waiter():
+    lock = Lock(AsyncioRuntime())
+    try:
+        async with lock:
+            waiter = asyncio.create_task(_hold(lock))
+            await settle()
+            waiter.cancel()
+            await settle()
+            raise KeyError
+    except KeyError:
+        pass
+    async with lock:
+        pass
+
+
+async def _hold(lock):
+    async with lock:
+        pass
+
+
+def used(index, dev_num=0):
+    return event("EVENT_USED", dev_num=dev_num, index=index)
+
+
+async def test_event_queue_takes_the_first_that_fits():
+    queue = EventQueue(AsyncioRuntime())
+    config = event("EVENT_CONFIG", status=0, generation=0, offset=0, size=0)
+    for message in (used(0), config, used(1), used(0)):
+        queue.put(message)
+    assert await queue.get("EVENT_USED", index=1) == used(1)
+    assert await queue.get("EVENT_CONFIG") == config
+    assert await queue.get() == used(0)
+    assert await queue.get("EVENT_USED", index=5, timeout_us=100) is None
+    assert len(queue) == 1
+
+
+async def test_event_queue_wakes_who_waits_and_loses_the_oldest():
+    queue = EventQueue(AsyncioRuntime(), depth=2)
+    waiting = asyncio.create_task(queue.get("EVENT_USED", index=1))
+    await settle()
+    queue.put(used(0))
+    await settle()
+    assert not waiting.done()
+    queue.put(used(1))
+    assert await waiting == used(1)
+    queue.put(used(2))
+    queue.put(used(3))
+    assert queue.lost == 1
+    assert [(await queue.get()).index for _ in range(2)] == [2, 3]

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Judges that are not ours: cocotbext-axi on the message streams, cocotbext-pcie before them."""
+
+import os
+import random
+
+import cocotb
+from cocotb.triggers import ClockCycles
+from cocotbext.axi import AxiStreamBus, AxiStreamFrame, AxiStreamSink, AxiStreamSource
+
+from models.bus import FifoDriverBus
+from testbench import pacing
+from testbench.system import Bench
+from tests.regressions.queue_host import slot_bytes
+
+SEED = int(os.environ["COCOTB_RANDOM_SEED"])
+COUNT = 20
+
+
+async def cross(dut, *, pauses):
+    """Messages both ways between the root complex and the library's streams."""
+    rng = random.Random(SEED)
+    bench = Bench(dut, root_complex=True)
+    sink = AxiStreamSink(AxiStreamBus.from_prefix(dut, "m_axis_msg"), dut.clk, dut.rst)
+    source = AxiStreamSource(AxiStreamBus.from_prefix(dut, "s_axis_msg"), dut.clk, dut.rst)
+    if pauses:
+        for end in (sink, source):
+            seed = rng.getrandbits(32)
+            end.set_pause_generator(bool(pause) for pause in pacing.randomly(seed))
+    await bench.start()
+    fifos = bench.parameters.num_fifos
+    buses = [FifoDriverBus(bench.host, fifo, bench.runtime) for fifo in range(fifos)]
+    for bus in buses:
+        await bus.open()
+
+    for number in range(COUNT):
+        fifo = number % fifos
+        await buses[fifo].send(slot_bytes(number))
+        frame = await sink.recv()
+        assert bytes(frame.tdata) == slot_bytes(number)
+        assert frame.tdest == fifo or set(frame.tdest) == {fifo}
+
+        size = rng.randint(8, 64)
+        await source.send(AxiStreamFrame(tdata=slot_bytes(number)[:size], tdest=fifo))
+        assert await buses[fifo].recv() == slot_bytes(number)[:size].ljust(64, b"\0")
+    await ClockCycles(dut.clk, 50)
+    assert sink.empty() and source.idle()
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def full_speed(dut):
+    """No pauses."""
+    await cross(dut, pauses=False)
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def with_pauses(dut):
+    """The library's streams pause at random."""
+    await cross(dut, pauses=True)

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Runs the cocotb regressions, each on several builds of the gateware and every simulator."""
+
+import os
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from hdl.tlp import DATA_WIDTHS
+from models.shell import MAX_FIFOS
+from sim import toolchain
+from sim.build import BUILD_ROOT, Configuration
+from sim.run import simulate
+
+ON_BOTH_TOPS = ("bar_access", "driver_queue", "device_queue", "exchange", "msix", "recorded")
+ON_ENDPOINT = ("enumeration", "libraries")
+
+# (top, FIFOs, width): each width, and each of one, several, an odd number and all FIFOs.
+BUILDS = [
+    ("endpoint", 1, 64),
+    ("endpoint", 2, 128),
+    ("endpoint", 3, 256),
+    ("endpoint", 8, 512),
+    ("core", 2, 128),
+]
+EVERY_BUILD = list(product(("endpoint", "core"), (1, 2, 3, 5, MAX_FIFOS), DATA_WIDTHS))
+
+
+def modules(top):
+    """The regressions of a top."""
+    return ON_BOTH_TOPS + (ON_ENDPOINT if top == "endpoint" else ())
+
+
+def cases(builds):
+    """Parameters of a test for each simulator, build and module; one build's cases in a row."""
+    return [
+        pytest.param(simulator, *build, module, id=f"{simulator}-{top}-f{fifos}-w{width}-{module}")
+        for simulator in toolchain.SIMULATORS
+        for build in builds
+        for top, fifos, width in [build]
+        for module in modules(top)
+    ]
+
+
+def run(simulator, top, num_fifos, data_width, module, seed):
+    if simulator not in toolchain.available():
+        pytest.skip(f"{simulator} is not on this machine")
+    configuration = Configuration(
+        top=top, num_fifos=num_fifos, data_width=data_width, simulator=simulator
+    )
+    name = f"{simulator}-{top}-f{num_fifos}-w{data_width}-{module}"
+    outcome = simulate(
+        configuration, f"tests.regressions.{module}", BUILD_ROOT / "test" / name, seed=seed
+    )
+    assert outcome.tests > 0
+
+
+@pytest.mark.parametrize("simulator, top, num_fifos, data_width, module", cases(BUILDS))
+def test_regression(simulator, top, num_fifos, data_width, module, regression_seed):
+    run(simulator, top, num_fifos, data_width, module, regression_seed)
+
+
+@pytest.mark.parametrize(
+    "simulator, top, num_fifos, data_width, module",
+    [case for case in cases(EVERY_BUILD) if tuple(case.values[1:4]) not in BUILDS],
+)
+def test_matrix(simulator, top, num_fifos, data_width, module, regression_seed, request):
+    if not request.config.getoption("--regress"):
+        pytest.skip("part of make regress")
+    run(simulator, top, num_fifos, data_width, module, regression_seed)
+
+
+def test_every_regression_is_run():
+    folder = Path(__file__).parent / "regressions"
+    with_tests = {
+        path.stem for path in folder.glob("*.py") if "@cocotb.test" in path.read_text()
+    }
+    assert with_tests == {*ON_BOTH_TOPS, *ON_ENDPOINT}
+
+
+def test_some_simulator_is_there():
+    assert toolchain.available(), toolchain.INSTALL_HINT
+    assert os.environ["SEED"]

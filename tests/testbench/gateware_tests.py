@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The hosts and the device port on the gateware; ``test_gateware.py`` runs them."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import cocotb
+import pytest
+from cocotb.clock import Clock
+from cocotb.triggers import ClockCycles, with_timeout
+
+from models.layout import SPSC_PAGES
+from models.shell import AMP_PCI
+from testbench import pacing
+from testbench.bfm import CoreBfm, EndpointBfm
+from testbench.completions import CompletionError, HostError, TlpTimeout
+from testbench.device_port import StreamDevicePort
+from testbench.host import TlpHost
+from testbench.monitor import TlpMonitor
+from testbench.parameters import parameters
+from testbench.root_complex import RootComplexHost
+from testbench.tlp import Kind, Status, Tlp, memory_read
+
+LIMIT: dict[str, Any] = {"timeout_time": 2, "timeout_unit": "ms"}
+BUILD = parameters()
+CORE = BUILD.top == "core"
+QUEUE = SPSC_PAGES.queue
+
+
+async def reset(dut: Any) -> None:
+    dut.rst.value = 1
+    await ClockCycles(dut.clk, 4)
+    dut.rst.value = 0
+    await dut.clk.rising_edge
+
+
+async def thin_host(dut: Any, **options: Any) -> tuple[Any, TlpMonitor]:
+    """A thin host on whichever top this is, started, and a monitor."""
+    Clock(dut.clk, 4, "ns", impl="gpi").start()
+    host: TlpHost
+    if CORE:
+        host = CoreBfm(dut, num_fifos=BUILD.num_fifos, **options)
+        monitor = TlpMonitor.attach(
+            dut,
+            to_design=["rx_req_tlp"],
+            from_design=["tx_cpl_tlp", "tx_msix_wr_req_tlp"],
+            device_id=host.device_id,
+            bus_master=True,
+            max_payload_size=host.max_payload_size,
+        )
+    else:
+        host = EndpointBfm(dut, num_fifos=BUILD.num_fifos, **options)
+        monitor = TlpMonitor.attach(dut)
+    await reset(dut)
+    await host.start()
+    return host, monitor
+
+
+async def exercise(host: Any, port: StreamDevicePort) -> None:
+    """What every host can do: registers, memory, a message each way, an interrupt."""
+    version = await host.bar_read(AMP_PCI.register_bar, AMP_PCI.version_offset, 4)
+    assert int.from_bytes(version, "little") == AMP_PCI.version
+    generator = random.Random(1)
+    base = SPSC_PAGES.device_queue_base(0) + QUEUE.slots_offset
+    for size in (1, 3, 4, 64, 65, 700, 1500):
+        offset = base + generator.randrange(64)
+        data = generator.randbytes(size)
+        await host.bar_write(AMP_PCI.fifo_bar, offset, data)
+        assert await host.bar_read(AMP_PCI.fifo_bar, offset, size) == data
+    first, second = host.interrupt(1), host.interrupt(1)
+    await port.send(1, bytes(range(40)))
+    await first.wait()
+    assert second.is_set()
+    slot = SPSC_PAGES.device_queue_base(1) + QUEUE.slot_offset(0)
+    assert await host.bar_read(AMP_PCI.fifo_bar, slot, 64) == bytes(range(40)) + bytes(24)
+    assert host.interrupts == {0: 0, 1: 1}
+    queue = SPSC_PAGES.driver_queue_base(1)
+    await host.bar_write(AMP_PCI.fifo_bar, queue + QUEUE.slot_offset(0), bytes(range(64)))
+    await host.bar_write(AMP_PCI.fifo_bar, queue + QUEUE.head_offset, b"\1\0\0\0")
+    await host.bar_write(AMP_PCI.register_bar, AMP_PCI.notify(1), b"\1\0\0\0")
+    assert await with_timeout(port.receive(), 20, "us") == (1, bytes(range(64)))
+
+
+@cocotb.test(**LIMIT)
+@cocotb.parametrize(msi_address=[0xFEE0_0000, 0x12_0000_0000])
+async def thin_host_does_it_all(dut: Any, msi_address: int) -> None:
+    host, monitor = await thin_host(
+        dut, idle=pacing.randomly(1), stall=pacing.randomly(2), msi_address=msi_address
+    )
+    await exercise(host, StreamDevicePort(dut))
+    monitor.finish()
+
+
+@cocotb.test(skip=CORE, **LIMIT)
+@cocotb.parametrize(max_payload_size=[128, 512])
+async def root_complex_does_it_all(dut: Any, max_payload_size: int) -> None:
+    Clock(dut.clk, 4, "ns", impl="gpi").start()
+    host = RootComplexHost(
+        dut,
+        num_fifos=BUILD.num_fifos,
+        max_payload_size=max_payload_size,
+        idle=pacing.randomly(3),
+        stall=pacing.randomly(4),
+    )
+    monitor = TlpMonitor.attach(dut)
+    await reset(dut)
+    with pytest.raises(HostError, match=r"BAR0 is not there: start\(\) first"):
+        await host.bar_read(0, 0, 4)
+    function = await host.start()
+    assert (function.vendor_id, function.device_id) == (AMP_PCI.vendor_id, AMP_PCI.device_id)
+    assert host.vectors == AMP_PCI.num_vectors(BUILD.num_fifos)
+    await exercise(host, StreamDevicePort(dut))
+    assert monitor.max_payload_size == max_payload_size
+    monitor.finish()
+
+
+@cocotb.test(skip=CORE, **LIMIT)
+async def thin_host_finds_what_there_is(dut: Any) -> None:
+    host, _ = await thin_host(dut)
+    function = host.function
+    assert (function.vendor_id, function.device_id) == (AMP_PCI.vendor_id, AMP_PCI.device_id)
+    assert (function.revision, function.class_code) == (AMP_PCI.revision, AMP_PCI.class_code)
+    assert function.bar_sizes == AMP_PCI.bar_sizes(BUILD.num_fifos, SPSC_PAGES)
+    assert function.msix_vectors == AMP_PCI.num_vectors(BUILD.num_fifos)
+    assert function.msix_table == (AMP_PCI.msix_bar, AMP_PCI.msix_table_offset)
+    assert function.msix_pba == (AMP_PCI.msix_bar, AMP_PCI.msix_pba_offset)
+    assert await host.config_read(0x09, 3) == AMP_PCI.class_code
+
+
+@cocotb.test(**LIMIT)
+async def refusals_have_names(dut: Any) -> None:
+    host, monitor = await thin_host(dut)
+    host.bars[7] = 0x1000
+    with pytest.raises(CompletionError, match=r"MRD32 .* was answered with UR") as caught:
+        await host.bar_read(7, 0, 4)
+    assert caught.value.status == Status.UR
+    answers = await host.request(Tlp(Kind.IORD, length=1, address=0x1000, first_be=0xF), bar=7)
+    assert [answer.status for answer in answers] == [Status.UR]
+    monitor.finish()
+
+
+@cocotb.test(**LIMIT)
+async def more_pieces_than_tags(dut: Any) -> None:
+    host, monitor = await thin_host(dut, tags=2, max_read_request_size=128)
+    base = SPSC_PAGES.device_queue_base(0)
+    data = random.Random(2).randbytes(4000)
+    await host.bar_write(AMP_PCI.fifo_bar, base, data)
+    readers = [
+        cocotb.start_soon(host.bar_read(AMP_PCI.fifo_bar, base + at, 1000))
+        for at in range(0, 4000, 1000)
+    ]
+    assert b"".join([await reader for reader in readers]) == data
+    assert await host.bar_read(AMP_PCI.fifo_bar, base, 0) == b""
+    monitor.finish()
+
+
+@cocotb.test(**LIMIT)
+async def raw_requests_bring_their_completions(dut: Any) -> None:
+    host, monitor = await thin_host(dut)
+    address = host.bars[AMP_PCI.fifo_bar] + 0x60
+    answers = await host.request(memory_read(address, 1024, tc=3), bar=AMP_PCI.fifo_bar)
+    assert len(answers) > 1 and sum(answer.length for answer in answers) == 256
+    assert {answer.tc for answer in answers} == {3}
+    monitor.finish()
+
+
+@cocotb.test(**LIMIT)
+async def reset_in_the_middle_of_a_read(dut: Any) -> None:
+    host, monitor = await thin_host(dut)
+    reading = cocotb.start_soon(host.bar_read(AMP_PCI.fifo_bar, 0, 4096))
+    await ClockCycles(dut.clk, 20)
+    await reset(dut)
+    host.requester.abandon()
+    with pytest.raises(TlpTimeout, match="no complete answer to MRD32"):
+        await reading
+    await host.start()
+    assert await host.bar_read32(0, 0) == AMP_PCI.version
+    monitor.finish()
+
+
+@cocotb.test(**LIMIT)
+async def full_queue_holds_back_its_own_fifo_only(dut: Any) -> None:
+    host, monitor = await thin_host(dut)
+    port = StreamDevicePort(dut)
+    fits = QUEUE.capacity - 1
+    senders = [cocotb.start_soon(port.send(0, bytes([number]) * 8)) for number in range(fits + 3)]
+    await ClockCycles(dut.clk, 3000)
+    assert [sender.done() for sender in senders] == [True] * fits + [False] * 3
+    await with_timeout(port.send(1, b"otherway"), 1, "us")
+    # The driver takes one message: one more enters, the next in order.
+    queue = SPSC_PAGES.device_queue_base(0)
+    await host.bar_write(AMP_PCI.fifo_bar, queue + QUEUE.tail_offset, b"\1\0\0\0")
+    await with_timeout(senders[fits], 2, "us")
+    await ClockCycles(dut.clk, 200)
+    assert not senders[fits + 1].done()
+    slot = await host.bar_read(AMP_PCI.fifo_bar, queue + QUEUE.slot_offset(fits), 8)
+    assert slot == bytes([fits]) * 8
+    monitor.finish()

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Runs ``gateware_tests.py`` on both tops, on each simulator that the machine has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sim import toolchain
+from sim.build import Configuration
+from sim.run import simulate
+
+
+@pytest.mark.parametrize("simulator", toolchain.SIMULATORS)
+@pytest.mark.parametrize("top", ["endpoint", "core"])
+def test_hosts_on_the_gateware(top: str, simulator: str, tmp_path: Path):
+    if simulator not in toolchain.available():
+        pytest.skip(f"{simulator} is not on this machine")
+    configuration = Configuration(top=top, num_fifos=2, data_width=128, simulator=simulator)
+    outcome = simulate(
+        configuration,
+        "gateware_tests",
+        tmp_path,
+        environment={"PYTHONPATH": f"{Path(__file__).parents[2]}:{Path(__file__).parent}"},
+    )
+    assert outcome.tests >= 8

@@ -1,0 +1,512 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The protocol monitor: for each rule one packet that breaks it, and legal traffic that passes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import testbench.monitor
+import testbench.rules
+from models.config_space import COMMAND, DEVICE_CONTROL
+from testbench.monitor import HostMistake, ProtocolViolation, TlpMonitor
+from testbench.tlp import (
+    Kind,
+    Status,
+    Tlp,
+    completion,
+    config_read,
+    config_write,
+    memory_read,
+    memory_write,
+    pcie_id,
+    request_bytes,
+)
+
+DEVICE = pcie_id(0x2A, 0)
+HOST = pcie_id(0, 3, 1)
+READ = memory_read(0xC000_0123, 77, requester_id=HOST, tag=5, tc=2, attr=0b01)
+READ_IDO = READ.replace(attr=0b101)
+ZERO_LENGTH = memory_read(0xC000_0120, 0, requester_id=HOST, tag=5)
+LONG = memory_read(0xC000_0064, 400, requester_id=HOST, tag=5)
+LOCKED = READ.replace(kind=Kind.MRDLK32)
+CONFIG_READ = config_read(DEVICE, 0x10, requester_id=HOST, tag=5)
+CONFIG_WRITE = config_write(DEVICE, 0x10, 0, requester_id=HOST, tag=5)
+CAS = Tlp(
+    Kind.CAS32,
+    length=4,
+    requester_id=HOST,
+    tag=5,
+    address=0x1000,
+    first_be=0xF,
+    last_be=0xF,
+    payload=bytes(16),
+)
+
+
+def monitor(**options: Any) -> TlpMonitor:
+    """A monitor of a function that has its number and may send requests."""
+    return TlpMonitor(device_id=DEVICE, bus_master=True, **options)
+
+
+def whole(request: Tlp, **fields: Any) -> Tlp:
+    """The right answer to ``request`` in one completion, with ``fields`` wrong."""
+    answer = completion(request, DEVICE, bytes(4 * request.length))
+    return answer.replace(**fields) if fields else answer
+
+
+def bare(request: Tlp, status: int = Status.UR, **fields: Any) -> Tlp:
+    """The right answer to ``request`` without data, with ``fields`` wrong."""
+    return completion(request, DEVICE, status=status, **fields)
+
+
+def broken(check: TlpMonitor, packet: Tlp) -> set[str]:
+    """Names of the rules that ``packet`` breaks."""
+    before = len(check.violations)
+    check.fatal = False
+    check.design_sent(Tlp.unpack(packet.pack(), packet.payload))
+    return {item.rule for item in check.violations[before:]}
+
+
+def answer_rules(request: Tlp, *answers: Tlp) -> set[str]:
+    """Names of the rules that ``answers`` break as the answer to ``request``."""
+    check = monitor(max_payload_size=256)
+    check.host_sent(request)
+    found: set[str] = set()
+    for answer in answers:
+        found |= broken(check, answer)
+    return found
+
+
+LEGAL_ANSWERS = {
+    "read": (READ, whole(READ)),
+    "zero-length read": (ZERO_LENGTH, whole(ZERO_LENGTH)),
+    "read refused": (READ, bare(READ)),
+    "read aborted": (READ, bare(READ, Status.CA)),
+    "read refused, lower address left out": (READ, bare(READ, lower_address=0)),
+    "ID-based ordering echoed": (READ_IDO, whole(READ_IDO, attr=0b101)),
+    "ID-based ordering not used": (READ_IDO, whole(READ_IDO)),
+    "locked read refused": (LOCKED, bare(LOCKED)),
+    "configuration read": (CONFIG_READ, whole(CONFIG_READ)),
+    "configuration read, try again": (CONFIG_READ, bare(CONFIG_READ, Status.CRS)),
+    "configuration write": (CONFIG_WRITE, bare(CONFIG_WRITE, Status.SC)),
+    "compare and swap": (
+        CAS,
+        completion(CAS, DEVICE, bytes(8), byte_count=8),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LEGAL_ANSWERS)
+def test_legal_answer(name: str):
+    request, answer = LEGAL_ANSWERS[name]
+    check = monitor()
+    check.host_sent(request)
+    assert not broken(check, answer)
+    check.finish()
+
+
+BROKEN_ANSWERS: dict[str, tuple[Tlp, Tlp, str]] = {
+    "tag": (READ, whole(READ, tag=6), "unexpected-completion"),
+    "requester id": (READ, whole(READ, requester_id=HOST + 1), "unexpected-completion"),
+    "completer id": (READ, whole(READ, completer_id=DEVICE + 8), "completer-id"),
+    "traffic class": (READ, whole(READ, tc=0), "tc"),
+    "attributes lost": (READ, whole(READ, attr=0), "attributes"),
+    "attributes gained": (READ, whole(READ, attr=0b11), "attributes"),
+    "ID-based ordering": (READ, whole(READ, attr=0b101), "attributes"),
+    "byte count of whole dwords": (READ, whole(READ, byte_count=80), "byte-count"),
+    "byte count of an error": (READ, bare(READ, byte_count=4), "byte-count"),
+    "byte count of a zero-length read": (
+        ZERO_LENGTH,
+        whole(ZERO_LENGTH, byte_count=4),
+        "byte-count",
+    ),
+    "byte count of a configuration read": (
+        CONFIG_READ,
+        whole(CONFIG_READ, byte_count=1),
+        "byte-count",
+    ),
+    "byte count of a configuration write": (
+        CONFIG_WRITE,
+        bare(CONFIG_WRITE, Status.SC, byte_count=4096),
+        "byte-count",
+    ),
+    "byte count of an atomic": (
+        CAS,
+        completion(CAS, DEVICE, bytes(8), byte_count=16),
+        "byte-count",
+    ),
+    "lower address of the dword": (READ, whole(READ, lower_address=0x20), "lower-address"),
+    "lower address of an error": (READ, bare(READ, lower_address=0x24), "lower-address"),
+    "lower address of a configuration read": (
+        CONFIG_READ,
+        whole(CONFIG_READ, lower_address=0x10),
+        "lower-address",
+    ),
+    "byte count modified": (READ, whole(READ, bcm=1), "bcm"),
+    "too long": (READ, whole(READ, length=21, payload=bytes(84)), "length"),
+    "payload shorter than length": (READ, whole(READ, length=21), "length"),
+    "length of an error": (READ, bare(READ, length=20), "length"),
+    "two dwords of configuration space": (
+        CONFIG_READ,
+        whole(CONFIG_READ, length=2, payload=bytes(8)),
+        "length",
+    ),
+    "payload where Fmt has none": (READ, whole(READ, kind=Kind.CPL), "payload"),
+    "error with data": (READ, whole(READ, status=Status.UR), "status"),
+    "reserved status": (READ, bare(READ, 3), "status"),
+    "retry of a memory read": (READ, bare(READ, Status.CRS), "status"),
+    "locked read served": (LOCKED, whole(LOCKED), "status"),
+    "success without data": (READ, bare(READ, Status.SC), "completion-type"),
+    "configuration write with data": (CONFIG_WRITE, whole(CONFIG_WRITE), "completion-type"),
+    "Cpl for a locked read": (LOCKED, bare(LOCKED, kind=Kind.CPL), "completion-type"),
+    "CplDLk for a read": (READ, whole(READ, kind=Kind.CPLDLK), "completion-type"),
+    "poisoned": (READ, whole(READ, ep=1), "poisoned"),
+    "digest": (READ, whole(READ, td=1), "reserved"),
+    "hints": (READ, whole(READ, th=1), "reserved"),
+    "lightweight notification": (READ, whole(READ, ln=1), "reserved"),
+    "address type": (READ, whole(READ, at=1), "reserved"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_ANSWERS)
+def test_broken_answer(name: str):
+    request, answer, rule = BROKEN_ANSWERS[name]
+    assert rule in answer_rules(request, answer)
+
+
+def pieces(request: Tlp, *lengths: int) -> list[Tlp]:
+    """The right answer to ``request``, cut to ``lengths`` dwords wherever that may be."""
+    first, remaining = request_bytes(request)
+    answers = []
+    for length in lengths:
+        answers.append(
+            completion(
+                request,
+                DEVICE,
+                bytes(4 * length),
+                byte_count=remaining,
+                lower_address=first & 0x7F,
+            )
+        )
+        remaining -= (first & ~3) + 4 * length - first
+        first = (first & ~3) + 4 * length
+    return answers
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [(7, 32, 32, 29), (39, 61), (7, 64, 29), (39, 32, 29)],
+    ids=["at each boundary", "largest first", "largest second", "uneven"],
+)
+def test_legal_splits(lengths: tuple[int, ...]):
+    """400 bytes from 0x64, Max_Payload_Size 256: boundaries at 0x80, 0x100 and 0x180."""
+    assert not answer_rules(LONG, *pieces(LONG, *lengths))
+
+
+@pytest.mark.parametrize(
+    ("lengths", "rule"),
+    [
+        ((8, 31, 61), "split"),
+        ((23, 16, 61), "split"),
+        ((6, 94), "split"),
+        ((7, 93), "max-payload"),
+        ((7, 32, 32, 30), "length"),
+    ],
+    ids=["not at a boundary", "at 64 bytes", "before a boundary", "too long", "too much"],
+)
+def test_broken_splits(lengths: tuple[int, ...], rule: str):
+    assert rule in answer_rules(LONG, *pieces(LONG, *lengths))
+
+
+def test_second_piece_that_repeats_the_first_header():
+    first, second = pieces(LONG, 39, 61)
+    wrong = second.replace(byte_count=first.byte_count, lower_address=first.lower_address)
+    assert answer_rules(LONG, first, wrong) == {"byte-count", "lower-address"}
+
+
+def test_read_within_a_boundary_is_not_split():
+    request = memory_read(0xC000_0000, 128, requester_id=HOST, tag=5)
+    assert "split" in answer_rules(request, *pieces(request, 16, 16))
+
+
+def test_error_ends_a_split_answer():
+    first, second = pieces(LONG, 39, 61)
+    failed = second.replace(kind=Kind.CPL, length=0, payload=b"", status=Status.CA)
+    assert not answer_rules(LONG, first, failed)
+    assert answer_rules(LONG, first, failed, second) == {"unexpected-completion"}
+
+
+@given(st.integers(0, 4095), st.integers(1, 4096), st.sampled_from([128, 256, 512]), st.data())
+def test_every_legal_split_passes(offset: int, size: int, payload: int, data: st.DataObject):
+    """A reference completer that cuts at random boundaries breaks no rule."""
+    size = min(size, 4096 - offset)
+    request = memory_read(0xC000_0000 + offset, size, requester_id=HOST, tag=9)
+    start, end = request.address, request.address + 4 * request.length
+    lengths = []
+    while start < end:
+        stops = [
+            at for at in range(-(-(start + 1) // 128) * 128, end, 128) if at - start <= payload
+        ]
+        if end - start <= payload:
+            stops.append(end)
+        stop = data.draw(st.sampled_from(stops))
+        lengths.append((stop - start) // 4)
+        start = stop
+    check = monitor(max_payload_size=payload)
+    check.host_sent(request)
+    for answer in pieces(request, *lengths):
+        check.design_sent(Tlp.unpack(answer.pack(), answer.payload))
+    check.finish()
+
+
+def test_second_answer():
+    assert answer_rules(READ, whole(READ), whole(READ)) == {"unexpected-completion"}
+
+
+def test_answer_to_a_posted_request():
+    write = memory_write(0xC000_0000, bytes(4), requester_id=HOST, tag=5)
+    assert answer_rules(write, bare(write)) == {"unexpected-completion"}
+
+
+def test_missing_answer():
+    check = monitor()
+    check.host_sent(READ)
+    with pytest.raises(ProtocolViolation, match=r"no-completion .* without a complete answer"):
+        check.finish()
+
+
+def test_half_an_answer():
+    check = monitor(max_payload_size=256)
+    check.host_sent(LONG)
+    assert not broken(check, pieces(LONG, 39, 61)[0])
+    with pytest.raises(ProtocolViolation, match="no-completion"):
+        check.finish()
+
+
+def test_reserved_bit_of_a_completion():
+    check = monitor(fatal=False)
+    check.host_sent(READ)
+    answer = whole(READ)
+    check.design_sent(Tlp.unpack(answer.pack() | 1 << 39, answer.payload))
+    assert [item.rule for item in check.violations] == ["reserved"]
+
+
+def test_fourth_dword_of_a_completion():
+    check = monitor(fatal=False)
+    check.host_sent(READ)
+    answer = whole(READ)
+    check.design_sent(Tlp.unpack(answer.pack() | 1, answer.payload))
+    assert [item.rule for item in check.violations] == ["reserved"]
+
+
+def test_host_that_reuses_a_tag():
+    check = monitor()
+    check.host_sent(READ)
+    with pytest.raises(HostMistake, match=r"tag 0x5 of 00:03\.1 is in use"):
+        check.host_sent(LONG)
+
+
+def test_same_tag_of_two_requesters():
+    check = monitor()
+    other = READ.replace(requester_id=HOST + 8)
+    check.host_sent(READ)
+    check.host_sent(other)
+    assert not broken(check, whole(other))
+    assert not broken(check, whole(READ))
+    check.finish()
+
+
+MSIX = memory_write(0xFEE0_0010, bytes(4), requester_id=DEVICE)
+
+
+def with_enables(length: int, first: int, last: int, address: int = 0x1000) -> Tlp:
+    return Tlp(
+        Kind.MWR32,
+        length=length,
+        requester_id=DEVICE,
+        address=address,
+        first_be=first,
+        last_be=last,
+        payload=bytes(4 * length),
+    )
+
+
+LEGAL_REQUESTS = {
+    "MSI-X": MSIX,
+    "MSI-X above 4 GiB": memory_write(0x1_FEE0_0010, bytes(4), requester_id=DEVICE),
+    "zero-length write": memory_write(0x1000, b"", requester_id=DEVICE),
+    "largest payload": memory_write(0x1F80, bytes(128), requester_id=DEVICE),
+    "holes in one dword": with_enables(1, 0b1001, 0),
+    "holes in an aligned quadword": with_enables(2, 0b0101, 0b1010),
+    "unaligned ends": with_enables(3, 0b1000, 0b0001),
+    "read": memory_read(0x1E00, 512, requester_id=DEVICE),
+}
+
+
+@pytest.mark.parametrize("name", LEGAL_REQUESTS)
+def test_legal_request(name: str):
+    assert not broken(monitor(), LEGAL_REQUESTS[name])
+
+
+BROKEN_REQUESTS: dict[str, tuple[Tlp, str]] = {
+    "requester id": (MSIX.replace(requester_id=DEVICE + 1), "requester-id"),
+    "traffic class": (MSIX.replace(tc=1), "tc"),
+    "relaxed ordering": (MSIX.replace(attr=2), "attributes"),
+    "4 dwords below 4 GiB": (MSIX.replace(kind=Kind.MWR64), "address-form"),
+    "hint without TH": (MSIX.replace(processing_hint=1), "reserved"),
+    "4 KiB": (with_enables(2, 0xF, 0xF, address=0x1FFC), "4k-crossing"),
+    "payload": (memory_write(0x1000, bytes(132), requester_id=DEVICE), "max-payload"),
+    "read request": (memory_read(0x1000, 516, requester_id=DEVICE), "max-read-request"),
+    "last enables of one dword": (with_enables(1, 0xF, 0x1), "byte-enables"),
+    "no last enables": (with_enables(2, 0xF, 0), "byte-enables"),
+    "no first enables": (with_enables(2, 0, 0xF), "byte-enables"),
+    "hole in the first of three": (with_enables(3, 0b1010, 0xF), "byte-enables"),
+    "hole in the last of three": (with_enables(3, 0xF, 0b0101), "byte-enables"),
+    "gap after the first of three": (with_enables(3, 0b0111, 0xF), "byte-enables"),
+    "hole in an unaligned pair": (with_enables(2, 0b1010, 0xF, address=0x1004), "byte-enables"),
+    "payload shorter than length": (MSIX.replace(length=2, last_be=0xF), "length"),
+    "I/O": (MSIX.replace(kind=Kind.IOWR), "type"),
+    "configuration": (CONFIG_READ, "type"),
+    "nonsense": (MSIX.replace(kind=0x9F), "type"),
+    "poisoned": (MSIX.replace(ep=1), "poisoned"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_REQUESTS)
+def test_broken_request(name: str):
+    packet, rule = BROKEN_REQUESTS[name]
+    assert rule in broken(monitor(), packet)
+
+
+def test_read_tag_in_use():
+    check = monitor()
+    read = memory_read(0x1000, 4, requester_id=DEVICE, tag=3)
+    assert not broken(check, read)
+    assert broken(check, read) == {"tag"}
+
+
+def test_read_tag_free_again_after_the_last_completion():
+    check = monitor()
+    read = memory_read(0x1000, 256, requester_id=DEVICE, tag=3)
+    assert not broken(check, read)
+    check.host_sent(completion(read, 0, bytes(128)))
+    assert broken(check, read) == {"tag"}
+    check.host_sent(completion(read, 0, bytes(128), byte_count=128))
+    assert not broken(check, read)
+
+
+def learner() -> TlpMonitor:
+    """A monitor that knows only what configuration writes tell it."""
+    return TlpMonitor()
+
+
+def configure(
+    check: TlpMonitor, offset: int, value: int, first_be: int = 0xF, **fields: int
+) -> Tlp:
+    """Write configuration space and let the design complete it."""
+    request = config_write(DEVICE, offset, value, first_be, requester_id=HOST, tag=1, **fields)
+    check.host_sent(request)
+    answer = bare(request, Status.SC)
+    assert not broken(check, answer)
+    return request
+
+
+def test_request_before_the_function_has_a_number():
+    assert broken(learner(), MSIX) == {"requester-id", "bus-master"}
+
+
+def test_completion_before_the_function_has_a_number():
+    check = learner()
+    check.host_sent(CONFIG_READ)
+    assert not broken(check, whole(CONFIG_READ, completer_id=0))
+
+
+def test_function_learns_its_number_and_bus_mastering():
+    check = learner()
+    configure(check, COMMAND, 0x6, 0b0011)
+    assert not broken(check, MSIX)
+    assert broken(check, MSIX.replace(requester_id=DEVICE + 0x100)) == {"requester-id"}
+
+
+def test_bus_mastering_ends_with_the_completion_of_the_write():
+    check = learner()
+    configure(check, COMMAND, 0x6)
+    stop = config_write(DEVICE, COMMAND, 0x2, requester_id=HOST, tag=2)
+    check.host_sent(stop)
+    assert not broken(check, MSIX)
+    assert not broken(check, bare(stop, Status.SC))
+    assert broken(check, MSIX) == {"bus-master"}
+
+
+def test_command_byte_that_is_not_enabled_changes_nothing():
+    check = learner()
+    configure(check, COMMAND, 0x6, 0b0010)
+    assert broken(check, MSIX) == {"bus-master"}
+
+
+def test_payload_sizes_are_learned():
+    check = learner()
+    configure(check, COMMAND, 0x6)
+    write = memory_write(0x1000, bytes(512), requester_id=DEVICE)
+    read = memory_read(0x1000, 1024, requester_id=DEVICE)
+    assert broken(check, write) == {"max-payload"}
+    assert broken(check, read) == {"max-read-request"}
+    configure(check, DEVICE_CONTROL, 2 << 5 | 3 << 12)
+    assert not broken(check, write)
+    assert not broken(check, read.replace(tag=1))
+
+
+def test_answer_cut_before_the_payload_size_shrank():
+    check = learner()
+    configure(check, DEVICE_CONTROL, 2 << 5)
+    check.host_sent(LONG)
+    configure(check, DEVICE_CONTROL, 0)
+    assert not broken(check, completion(LONG, DEVICE, bytes(400)))
+
+
+def test_function_level_reset_may_drop_requests():
+    check = learner()
+    configure(check, COMMAND, 0x6)
+    check.host_sent(READ)
+    configure(check, DEVICE_CONTROL, 1 << 15)
+    assert not check.outstanding
+    assert broken(check, MSIX) == {"bus-master"}
+    check.host_sent(READ)
+    assert check.outstanding == [READ]
+
+
+def test_reset_forgets_everything():
+    check = monitor()
+    check.host_sent(READ)
+    check.reset()
+    check.finish()
+    assert broken(check, whole(READ)) == {"unexpected-completion"}
+
+
+def test_violation_is_raised_with_time_and_section():
+    check = monitor(now=lambda: 1234.5)
+    check.host_sent(READ)
+    with pytest.raises(ProtocolViolation) as caught:
+        check.design_sent(whole(READ, tc=0))
+    text = str(caught.value)
+    assert re.search(r"at 1234.5 ns: tc \(2\.2\.9\): TC is 0, the request had 2: CPLD SC", text)
+    assert [item.rule for item in caught.value.violations] == ["tc"]
+    with pytest.raises(ProtocolViolation):
+        check.finish()
+
+
+def test_every_rule_is_tried() -> None:
+    """A rule that no test breaks would be a rule that nobody knows to work."""
+    tried = {rule for _, _, rule in BROKEN_ANSWERS.values()}
+    tried |= {rule for _, rule in BROKEN_REQUESTS.values()}
+    tried |= {"split", "no-completion", "bus-master", "tag"}
+    modules = (testbench.rules, testbench.monitor)
+    source = "".join(Path(module.__file__ or "").read_text() for module in modules)
+    declared = set(re.findall(r'Violation\(\s*"([a-z0-9-]+)"', source))
+    assert declared <= tried

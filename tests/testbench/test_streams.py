@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Runs ``slice_tests.py`` on each simulator that the machine has, and checks the framings."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cocotb_tools.check_results import get_results
+from cocotb_tools.runner import get_runner
+
+from sim import toolchain
+from testbench.axis import AxisAssembler, AxisMessage
+from testbench.streams import StreamError
+from testbench.tlp import memory_write
+from testbench.tlp_streams import TlpAssembler
+
+HERE = Path(__file__).parent
+WIDTHS = {"verilator": (128,), "icarus": (64, 512)}
+
+
+@pytest.mark.parametrize(
+    ("simulator", "width"),
+    [(simulator, width) for simulator, widths in WIDTHS.items() for width in widths],
+)
+def test_on_a_register_slice(
+    simulator: str, width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    if simulator not in toolchain.available():
+        pytest.skip(f"{simulator} is not on this machine")
+    # Under pytest the runner would judge by itself, and only by its exit status.
+    monkeypatch.delenv("PYTEST_CURRENT_TEST")
+    runner = get_runner(simulator)
+    runner.build(
+        sources=[HERE / "slice.v"],
+        hdl_toplevel="slice",
+        parameters={"W": width},
+        build_args=["-Wno-WIDTH"] if simulator == "verilator" else [],
+        build_dir=tmp_path / "build",
+        timescale=("1ns", "1ps"),
+        log_file=tmp_path / "build.log",
+    )
+    results = tmp_path / "results.xml"
+    log = tmp_path / "sim.log"
+    search = os.pathsep.join([str(HERE), str(HERE.parent.parent), os.environ.get("PYTHONPATH", "")])
+    with contextlib.suppress(SystemExit):
+        runner.test(
+            test_module="slice_tests",
+            hdl_toplevel="slice",
+            hdl_toplevel_lang="verilog",
+            build_dir=tmp_path / "build",
+            test_dir=tmp_path,
+            results_xml=str(results),
+            seed=1,
+            extra_env={"PYTHONPATH": search, "SIM": simulator, "COCOTB_ANSI_OUTPUT": "0"},
+            log_file=log,
+        )
+    tests, failures = get_results(results)
+    assert tests >= 40 and not failures, log.read_text()[-8000:]
+
+
+FULL = {"sop": 1, "eop": 1, "hdr": memory_write(0, bytes(8)).pack(), "strb": 0b0011, "data": 0}
+
+BROKEN_TLPS = {
+    "no sop": ([{**FULL, "sop": 0}], "a beat without sop outside a packet"),
+    "two sops": (
+        [{**FULL, "eop": 0, "strb": 0xF}, FULL],
+        "sop before the eop of the packet under way",
+    ),
+    "hole": ([{**FULL, "strb": 0b0101}], "is not dwords from lane 0 up"),
+    "high lanes": ([{**FULL, "strb": 0b1100}], "is not dwords from lane 0 up"),
+    "short beat": ([{**FULL, "eop": 0}], "leaves lanes empty before eop"),
+    "empty beat": (
+        [{**FULL, "eop": 0, "strb": 0xF}, {**FULL, "sop": 0, "strb": 0}],
+        "a beat after sop carries nothing",
+    ),
+    "fourth dword": ([{**FULL, "hdr": FULL["hdr"] | 1}], "3-dword header are not zero"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_TLPS)
+def test_broken_tlp_framing(name: str):
+    beats, text = BROKEN_TLPS[name]
+    assembler = TlpAssembler("tx_tlp", 128)
+    with pytest.raises(StreamError, match=f"tx_tlp: .*{text}"):
+        for beat in beats:
+            assembler.feed(beat)
+
+
+def transfer(keep: int, last: int = 1, fifo: int = 2) -> dict[str, Any]:
+    return {"tdata": 0x0807060504030201, "tkeep": keep, "tlast": last, "tdest": fifo}
+
+
+BROKEN_MESSAGES = {
+    "hole": ([transfer(0b101)], "is not bytes from lane 0 up"),
+    "nothing": ([transfer(0)], "is not bytes from lane 0 up"),
+    "short transfer": ([transfer(0b111, last=0)], "leaves lanes empty before tlast"),
+    "tdest": ([transfer(0xFF, last=0), transfer(0xFF, fifo=3)], "tdest goes from 2 to 3"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_MESSAGES)
+def test_broken_message_framing(name: str):
+    beats, text = BROKEN_MESSAGES[name]
+    assembler = AxisAssembler("m_axis_msg", 64)
+    with pytest.raises(StreamError, match=f"m_axis_msg: .*{text}"):
+        for beat in beats:
+            assembler.feed(beat)
+
+
+def test_message_of_two_transfers():
+    assembler = AxisAssembler("m_axis_msg", 64)
+    assert assembler.feed(transfer(0xFF, last=0)) is None
+    assert assembler.partial
+    assert assembler.feed(transfer(0b11)) == AxisMessage(2, bytes([1, 2, 3, 4, 5, 6, 7, 8, 1, 2]))
+    assert not assembler.partial
