@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from .streams import Beat, Framing, Sink, Source, StreamError, Watcher
+from .framing import Beat, Framing, StreamError
+from .streams import Sink, Source, Watcher
 
 
 class AxisMessage(NamedTuple):

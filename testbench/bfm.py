@@ -17,7 +17,8 @@ from models.shell import AMP_PCI, PciShell
 
 from .completions import CompletionError, HostError
 from .host import TlpHost
-from .tlp import Status, Tlp, config_read, config_write, pcie_id
+from .packets import config_read, config_write
+from .tlp import Status, Tlp, pcie_id
 from .tlp_streams import Packet, TlpSink, TlpSource
 
 MEMORY_WINDOW = 0xC000_0000

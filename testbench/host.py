@@ -16,7 +16,8 @@ from cocotb.triggers import Event
 from models.shell import MSIX_ENTRY_SIZE
 
 from .completions import HostError, Requester, UnexpectedTlp, read_data, split
-from .tlp import MEMORY_WRITES, Tlp, memory_read, memory_write
+from .packets import memory_read, memory_write
+from .tlp import MEMORY_WRITES, Tlp
 
 
 class TlpHost(ABC):

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from .packets import request_bytes
 from .tlp import (
     ATOMICS,
     COMPLETIONS,
@@ -23,7 +24,6 @@ from .tlp import (
     Status,
     Tlp,
     id_text,
-    request_bytes,
 )
 
 READ_COMPLETION_BOUNDARY = 128

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .streams import Beat, Framing, Sink, Source, StreamError, Watcher
+from .framing import Beat, Framing, StreamError
+from .streams import Sink, Source, Watcher
 from .tlp import Tlp
 
 

@@ -15,9 +15,6 @@ from typing import Any
 
 from models.bus import Direction
 
-TO_DEVICE = Direction.TO_DEVICE
-TO_DRIVER = Direction.TO_DRIVER
-
 Decoder = Callable[[bytes, str], Any]
 Describer = Callable[[Any], str]
 
@@ -31,7 +28,7 @@ class TraceEntry:
     time_ns
         Simulation time when its last beat crossed.
     direction
-        :data:`TO_DEVICE` or :data:`TO_DRIVER`.
+        :class:`~models.bus.Direction`.
     fifo
         Number of the FIFO.
     raw
@@ -45,7 +42,7 @@ class TraceEntry:
     """
 
     time_ns: float
-    direction: str
+    direction: Direction
     fifo: int
     raw: bytes
     message: Any = None
@@ -114,7 +111,7 @@ class MessageTrace:
         self.on_entry = on_entry
         self.entries: list[TraceEntry] = []
 
-    def record(self, direction: str, fifo: int, raw: bytes) -> TraceEntry:
+    def record(self, direction: Direction, fifo: int, raw: bytes) -> TraceEntry:
         """Add the message ``raw``; one that cannot be decoded is kept as hex with the reason."""
         message, error = None, None
         try:
@@ -147,18 +144,21 @@ class MessageTrace:
         # Imported here: recording by hand needs no cocotb.
         from .axis import AxisMessageWatcher
 
-        for prefix, direction in ((to_device, TO_DEVICE), (to_driver, TO_DRIVER)):
+        for prefix, direction in (
+            (to_device, Direction.TO_DEVICE),
+            (to_driver, Direction.TO_DRIVER),
+        ):
             if prefix is not None:
                 listener = self._listener(direction)
                 AxisMessageWatcher(dut, prefix, clk=clk, reset=reset, on_packet=listener)
 
-    def _listener(self, direction: str) -> Callable[[Any], None]:
+    def _listener(self, direction: Direction) -> Callable[[Any], None]:
         def listen(message: Any) -> None:
             self.record(direction, message.fifo, message.data)
 
         return listen
 
-    def count(self, direction: str) -> int:
+    def count(self, direction: Direction) -> int:
         """Messages in ``direction`` so far."""
         return sum(entry.direction == direction for entry in self.entries)
 

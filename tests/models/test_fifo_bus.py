@@ -15,7 +15,7 @@ from models.spsc import SlotSizeError
 
 
 class LoggedHost(EndpointHost):
-    """Writes down every access."""
+    """Writes down every access, and lets others go on during it."""
 
     def __init__(self, endpoint, runtime):
         super().__init__(endpoint, runtime)
@@ -24,10 +24,13 @@ class LoggedHost(EndpointHost):
 
     async def bar_read(self, bar, offset, size):
         self.log.append(("read", bar, offset, size))
-        return await super().bar_read(bar, offset, size)
+        data = await super().bar_read(bar, offset, size)
+        await asyncio.sleep(0)
+        return data
 
     async def bar_write(self, bar, offset, data):
         self.log.append(("write", bar, offset, bytes(data)))
+        await asyncio.sleep(0)
         await super().bar_write(bar, offset, data)
 
 
@@ -98,7 +101,7 @@ async def test_no_message_is_missed_between_drain_and_wait():
     await bus.open()
     for n in range(200):
         receiving = asyncio.create_task(bus.recv())
-        await settle(n % 4)
+        await settle(n % 8)
         endpoint.push(0, bytes([n]) * 8)
         assert (await receiving)[0] == n
 

@@ -185,7 +185,11 @@ async def test_function_level_reset_under_traffic():
         for _ in range(100):
             await system.buses[0].send(request("GET_DEVICE_STATUS", token=0xAAAA).wire())
         await settle(100)
+        waiting = asyncio.create_task(system.device_side.transports[0].notify_used(3, 1))
+        await settle()
+        assert not waiting.done()
         system.endpoint.config_write(DEVICE_CONTROL, INITIATE_FLR.mask)
+        await waiting
         await settle(100)
         assert [d.status for d in system.device_side.transports[0].devices.values()] == [0, 0, 0]
         assert await system.host.bar_read(0, 0, 4) == b"\xff" * 4

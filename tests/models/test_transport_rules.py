@@ -64,6 +64,7 @@ def dropped(exchange, raw, reason):
         (32, 1, 0, 0, ""),
         (65535, 65535, 0, 0, ""),
         (0, 0, 0, 0, ""),
+        (5, 0, 0, 0, ""),
     ],
 )
 def test_get_devices_is_a_window(exchange, offset, num, answered, following, bitmap):

@@ -19,9 +19,10 @@ from testbench.completions import CompletionError, HostError, TlpTimeout
 from testbench.device_port import StreamDevicePort
 from testbench.host import TlpHost
 from testbench.monitor import TlpMonitor
+from testbench.packets import memory_read
 from testbench.parameters import parameters
 from testbench.root_complex import RootComplexHost
-from testbench.tlp import Kind, Status, Tlp, memory_read
+from testbench.tlp import Kind, Status, Tlp
 
 LIMIT: dict[str, Any] = {"timeout_time": 2, "timeout_unit": "ms"}
 BUILD = parameters()

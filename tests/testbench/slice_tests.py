@@ -13,14 +13,16 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, SimTimeoutError, Timer, with_timeout
 from cocotb.utils import get_sim_time
 
+from models.bus import Direction
 from testbench import pacing
 from testbench.axis import AxisMessage, AxisMessageSink, AxisMessageSource, AxisMessageWatcher
 from testbench.completions import Requester, TlpTimeout, UnexpectedTlp
+from testbench.framing import StreamError
+from testbench.packets import completion, memory_read, memory_write
 from testbench.runtime import CocotbRuntime
-from testbench.streams import StreamError
-from testbench.tlp import Tlp, completion, memory_read, memory_write
+from testbench.tlp import Tlp
 from testbench.tlp_streams import Packet, TlpSink, TlpSource, TlpWatcher
-from testbench.trace import TO_DEVICE, TO_DRIVER, MessageTrace
+from testbench.trace import MessageTrace
 
 PERIOD_NS = 4
 LIMIT: dict[str, Any] = {"timeout_time": 200, "timeout_unit": "us"}
@@ -309,11 +311,11 @@ async def trace_has_time_direction_and_fifo(dut: Any) -> None:
     sent = get_sim_time("ns")
     await sink.recv()
     assert [(entry.direction, entry.fifo, entry.raw) for entry in trace.entries] == [
-        (TO_DRIVER, 3, b"\x01\x02"),
-        (TO_DEVICE, 3, b"\x01\x02"),
+        (Direction.TO_DRIVER, 3, b"\x01\x02"),
+        (Direction.TO_DEVICE, 3, b"\x01\x02"),
     ]
     assert [entry.time_ns for entry in trace.entries] == [sent, sent + PERIOD_NS]
-    assert trace.count(TO_DEVICE) == 1
+    assert trace.count(Direction.TO_DEVICE) == 1
 
 
 @cocotb.test(**LIMIT)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from testbench import pacing
 from testbench.completions import CompletionError, HostError, Requester, read_data, split
-from testbench.tlp import Status, byte_enables, completion, memory_read
+from testbench.packets import byte_enables, completion, memory_read
+from testbench.tlp import Status
 
 
 @given(

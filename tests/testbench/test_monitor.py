@@ -15,18 +15,15 @@ import testbench.monitor
 import testbench.rules
 from models.config_space import COMMAND, DEVICE_CONTROL
 from testbench.monitor import HostMistake, ProtocolViolation, TlpMonitor
-from testbench.tlp import (
-    Kind,
-    Status,
-    Tlp,
+from testbench.packets import (
     completion,
     config_read,
     config_write,
     memory_read,
     memory_write,
-    pcie_id,
     request_bytes,
 )
+from testbench.tlp import Kind, Status, Tlp, pcie_id
 
 DEVICE = pcie_id(0x2A, 0)
 HOST = pcie_id(0, 3, 1)

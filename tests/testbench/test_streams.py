@@ -14,8 +14,8 @@ from cocotb_tools.runner import get_runner
 
 from sim import toolchain
 from testbench.axis import AxisAssembler, AxisMessage
-from testbench.streams import StreamError
-from testbench.tlp import memory_write
+from testbench.framing import StreamError
+from testbench.packets import memory_write
 from testbench.tlp_streams import TlpAssembler
 
 HERE = Path(__file__).parent

@@ -10,6 +10,15 @@ from cocotbext.pcie.core.utils import PcieId
 from hypothesis import given
 from hypothesis import strategies as st
 
+from testbench.packets import (
+    byte_enables,
+    completion,
+    config_read,
+    config_write,
+    memory_read,
+    memory_write,
+    request_bytes,
+)
 from testbench.tlp import (
     COMPLETIONS,
     CONFIG_REQUESTS,
@@ -17,16 +26,9 @@ from testbench.tlp import (
     Status,
     Tlp,
     TlpError,
-    byte_enables,
-    completion,
-    config_read,
-    config_write,
     from_cocotbext,
     id_text,
-    memory_read,
-    memory_write,
     pcie_id,
-    request_bytes,
     to_cocotbext,
 )
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from testbench.trace import TO_DEVICE, TO_DRIVER, MessageTrace, TraceEntry
+from models.bus import Direction
+from testbench.trace import MessageTrace, TraceEntry
 
 MESSAGES = json.loads((Path(__file__).parents[1] / "data" / "messages_v1.json").read_text())
 
@@ -38,8 +39,8 @@ def make_trace(**options: Any) -> MessageTrace:
 
 def test_text_is_aligned(tmp_path: Path):
     trace = make_trace()
-    trace.record(TO_DEVICE, 0, b"\x05\x06")
-    trace.record(TO_DRIVER, 1, b"\x07\x08")
+    trace.record(Direction.TO_DEVICE, 0, b"\x05\x06")
+    trace.record(Direction.TO_DRIVER, 1, b"\x07\x08")
     trace.write_text(tmp_path / "build" / "trace.txt")
     assert (tmp_path / "build" / "trace.txt").read_text().splitlines() == [
         "        10.0 ns  driver→device  fifo 0  first 5",
@@ -49,8 +50,8 @@ def test_text_is_aligned(tmp_path: Path):
 
 def test_json_lines(tmp_path: Path):
     trace = make_trace()
-    trace.record(TO_DEVICE, 0, b"\x05\x06")
-    trace.record(TO_DRIVER, 1, b"\x07")
+    trace.record(Direction.TO_DEVICE, 0, b"\x05\x06")
+    trace.record(Direction.TO_DRIVER, 1, b"\x07")
     trace.write_json_lines(tmp_path / "trace.jsonl")
     lines = (tmp_path / "trace.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [
@@ -75,14 +76,18 @@ def test_json_lines(tmp_path: Path):
 def test_each_entry_is_told_as_it_comes():
     seen: list[TraceEntry] = []
     trace = make_trace(on_entry=seen.append)
-    trace.record(TO_DEVICE, 0, b"\x05\x06")
-    assert seen == trace.entries and trace.count(TO_DEVICE) == 1 and trace.count(TO_DRIVER) == 0
+    trace.record(Direction.TO_DEVICE, 0, b"\x05\x06")
+    assert (
+        seen == trace.entries
+        and trace.count(Direction.TO_DEVICE) == 1
+        and trace.count(Direction.TO_DRIVER) == 0
+    )
 
 
 @pytest.mark.parametrize("case", MESSAGES, ids=lambda case: f"{case['message']} {case['kind']}")
 def test_real_messages_decode_by_default(case: dict[str, Any]):
     trace = MessageTrace(now=lambda: 0.0)
-    entry = trace.record(TO_DEVICE, 0, bytes.fromhex(case["wire"]))
+    entry = trace.record(Direction.TO_DEVICE, 0, bytes.fromhex(case["wire"]))
     assert entry.error is None
     assert case["message"] in entry.description
     assert entry.to_json()["message"]["message"] == case["message"]

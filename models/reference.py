@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The facts of shell, layout, configuration space and messages as a Markdown page.
+
+``python -m models reference`` prints it; ``docs/reference.md`` is its output, and a test keeps it
+so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from .config_space import config_space
+from .layout import SPSC_PAGES, SharedLayout
+from .messages import REVISIONS, Dialect, Kind, MessageLayout
+from .shell import AMP_PCI, MAX_FIFOS, MSIX_ENTRY_SIZE, PciShell
+
+
+def _table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> Iterator[str]:
+    columns = list(header)
+    yield "| " + " | ".join(columns) + " |"
+    yield "|" + " --- |" * len(columns)
+    for row in rows:
+        yield "| " + " | ".join(str(cell) for cell in row) + " |"
+    yield ""
+
+
+def _shell(shell: PciShell, layout: SharedLayout) -> Iterator[str]:
+    yield f"## PCI shell `{shell.name}`\n"
+    yield (
+        f"Vendor {shell.vendor_id:#06x}, device {shell.device_id:#06x}, subsystem "
+        f"{shell.subsystem_vendor_id:#06x}:{shell.subsystem_id:#06x}, revision {shell.revision}, "
+        f"class {shell.class_code:#08x}. 1 to {MAX_FIFOS} FIFOs.\n"
+    )
+    first, most = shell.bar_sizes(1, layout), shell.bar_sizes(MAX_FIFOS, layout)
+    contents = {
+        shell.register_bar: "registers and doorbells",
+        shell.fifo_bar: "RAM with the FIFOs, prefetchable",
+        shell.msix_bar: "MSI-X table and pending bits",
+    }
+    rows = []
+    for bar in sorted(first):
+        size = f"{first[bar]:#x}" if first[bar] == most[bar] else f"{first[bar]:#x} to {most[bar]:#x}"
+        rows.append((bar, size, f"32-bit memory: {contents[bar]}"))
+    yield from _table(("BAR", "bytes", "kind and contents"), rows)
+
+    yield f"### BAR{shell.register_bar}\n"
+    yield from _table(
+        ("offset", "register", "access"),
+        (
+            (f"{shell.version_offset:#04x}", "VERSION", f"reads {shell.version:#06x}"),
+            (f"{shell.features_offset:#04x}", "FEATURES", f"reads {shell.features:#x}"),
+            (
+                f"{shell.notify_offset:#04x} + {shell.notify_stride} n",
+                "NOTIFYn",
+                "a write that enables any of its bytes rings FIFO n, whatever the value; reads 0",
+            ),
+            ("all else", "", "reads 0, ignores writes"),
+        ),
+    )
+    yield f"### BAR{shell.msix_bar}\n"
+    yield from _table(
+        ("offset", "contents"),
+        (
+            (
+                f"{shell.msix_table_offset:#05x} + {MSIX_ENTRY_SIZE} n",
+                "MSI-X table entry n: address, upper address, data, vector control (masked)",
+            ),
+            (f"{shell.msix_pba_offset:#05x}", "pending bits"),
+        ),
+    )
+
+
+def _layout(shell: PciShell, layout: SharedLayout) -> Iterator[str]:
+    queue = layout.queue
+    yield f"## Shared area `{layout.name}`: BAR{shell.fifo_bar}\n"
+    yield from _table(
+        ("offset", "contents"),
+        (
+            (
+                f"{layout.fifo_stride:#x} n + {layout.driver_queue:#x}",
+                "driver queue of FIFO n: the driver fills it",
+            ),
+            (
+                f"{layout.fifo_stride:#x} n + {layout.device_queue:#x}",
+                "device queue of FIFO n: the device fills it",
+            ),
+            ("all else", "RAM without a meaning"),
+        ),
+    )
+    yield "### A queue\n"
+    yield from _table(
+        ("offset", "contents"),
+        (
+            (f"{queue.head_offset:#x}", "head, 32 bits, little-endian; the producer moves it"),
+            (f"{queue.tail_offset:#x}", "tail, 32 bits, little-endian; the consumer moves it"),
+            (
+                f"{queue.slots_offset:#x} + {queue.slot_size} k",
+                f"slot k of {queue.capacity}, {queue.slot_size} bytes",
+            ),
+        ),
+    )
+    yield (
+        f"Empty when head equals tail; full when the index after head is tail, so "
+        f"{queue.capacity - 1} messages fit. An index of {queue.capacity} or more counts modulo "
+        f"{queue.capacity}.\n"
+    )
+
+
+def _config(shell: PciShell, layout: SharedLayout) -> Iterator[str]:
+    yield "## Configuration space, with one FIFO\n"
+    yield "What is not listed reads 0 and ignores writes.\n"
+    yield from _table(
+        ("offset", "name", "reset", "writable", "one clears"),
+        (
+            (
+                f"{offset:#05x}",
+                register.name,
+                f"{register.reset:#010x}",
+                f"{register.writable:#010x}" if register.writable else "",
+                f"{register.write_one_clears:#010x}" if register.write_one_clears else "",
+            )
+            for offset, register in config_space(shell, 1, layout).items()
+        ),
+    )
+
+
+def _fields(message: MessageLayout) -> str:
+    parts = []
+    for field in message.fields:
+        bits = "" if field.size * 8 == field.bits else f", bits {field.lsb}+{field.bits}"
+        parts.append((field.offset, f"{field.offset}:{field.size * 8} {field.name}{bits}"))
+    for array in message.arrays:
+        parts.append(
+            (array.offset, f"{array.offset}:{array.element_bits}\\[{array.count}\\] {array.name}")
+        )
+    return ", ".join(text for _, text in sorted(parts, key=lambda part: part[0]))
+
+
+def _messages(dialect: Dialect) -> Iterator[str]:
+    yield f"## Messages, revision `{dialect.revision}`\n"
+    yield (
+        f"At most {dialect.max_size} bytes. Header: 0:8 type (bit 0 response, bit 1 bus message), "
+        "1:8 id, 2:16 device number, 4:16 token, 6:16 size. Fields are offset:bits, little-endian.\n"
+    )
+    order = list(Kind)
+    messages = sorted(dialect.messages, key=lambda m: (m.bus, m.msg_id, order.index(m.kind)))
+    yield from _table(
+        ("id", "message", "kind", "bytes", "fields"),
+        (
+            (
+                f"{message.msg_id:#04x}",
+                message.name,
+                str(message.kind),
+                message.min_size if not message.arrays else f"{message.min_size} up",
+                _fields(message),
+            )
+            for message in messages
+        ),
+    )
+
+
+def reference() -> str:
+    """The whole page."""
+    lines = [
+        "# Reference",
+        "",
+        "Made by `python -m models reference` from the data that gateware, models and testbench "
+        "read. Do not edit.",
+        "",
+        *_shell(AMP_PCI, SPSC_PAGES),
+        *_layout(AMP_PCI, SPSC_PAGES),
+        *_config(AMP_PCI, SPSC_PAGES),
+    ]
+    for dialect in REVISIONS.values():
+        lines += _messages(dialect)
+    return "\n".join(lines).rstrip() + "\n"
