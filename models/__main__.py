@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""``python -m models decode HEX`` and ``python -m models encode JSON``.
+"""``python -m models``: ``decode HEX``, ``encode JSON``, ``reference``.
 
 A message that is not one prints a line that names the field and the limit, and exits 1.
 """
@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from .messages import REVISIONS, FormError, MessageError, decode, describe, from_json, wire
+from .reference import reference
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             command.add_argument(
                 "--text", action="store_true", help="print one line for people instead"
             )
+    commands.add_parser("reference", help="print docs/reference.md")
     options = parser.parse_args(arguments)
+    if options.command == "reference":
+        print(reference(), end="")
+        return 0
     try:
         given = _read_stdin() if options.message == "-" else options.message
         if options.command == "decode":

@@ -39,7 +39,9 @@ def _shell(shell: PciShell, layout: SharedLayout) -> Iterator[str]:
     }
     rows = []
     for bar in sorted(first):
-        size = f"{first[bar]:#x}" if first[bar] == most[bar] else f"{first[bar]:#x} to {most[bar]:#x}"
+        size = (
+            f"{first[bar]:#x}" if first[bar] == most[bar] else f"{first[bar]:#x} to {most[bar]:#x}"
+        )
         rows.append((bar, size, f"32-bit memory: {contents[bar]}"))
     yield from _table(("BAR", "bytes", "kind and contents"), rows)
 
@@ -140,7 +142,8 @@ def _messages(dialect: Dialect) -> Iterator[str]:
     yield f"## Messages, revision `{dialect.revision}`\n"
     yield (
         f"At most {dialect.max_size} bytes. Header: 0:8 type (bit 0 response, bit 1 bus message), "
-        "1:8 id, 2:16 device number, 4:16 token, 6:16 size. Fields are offset:bits, little-endian.\n"
+        "1:8 id, 2:16 device number, 4:16 token, 6:16 size. Fields are offset:bits, "
+        "little-endian.\n"
     )
     order = list(Kind)
     messages = sorted(dialect.messages, key=lambda m: (m.bus, m.msg_id, order.index(m.kind)))

@@ -10,20 +10,21 @@ from .layouts import Array, Field, Kind, Show
 from .message import Message
 
 
-def describe(message: Message) -> str:
+def describe(message: Message, *, brief: bool = False) -> str:
     """The message in one line.
 
     For instance ``SET_DEVICE_STATUS request dev 3 token 0x0012 status 0x0b (ACKNOWLEDGE DRIVER
     FEATURES_OK)``: name, kind, device unless it is a bus message, token unless an event has none,
-    then the fields in the order of the declaration.
+    then the fields in the order of the declaration. A ``brief`` line is for those who see which
+    way the message goes: it has neither kind nor token.
     """
     parts = [message.name]
     # The name of an event says what it is.
-    if message.kind is not Kind.EVENT:
+    if message.kind is not Kind.EVENT and not brief:
         parts.append(message.kind.value)
     if not message.bus:
         parts.append(f"dev {message.dev_num}")
-    if message.token or message.kind is not Kind.EVENT:
+    if (message.token or message.kind is not Kind.EVENT) and not brief:
         parts.append(f"token 0x{message.token:04x}")
     for field in message.layout.fields:
         value = message.fields[field.name]

@@ -19,8 +19,9 @@ from models.bus import Direction
 from models.config_space import bar_offset
 from models.devices import ConsoleDevice, EntropyDevice, VirtioDevice
 from models.driver_device import DriverDevice
+from models.messages import describe
 from models.shell import AMP_PCI, MSIX_ENTRY_SIZE
-from models.virtio import DeviceId
+from models.virtio import device_name
 from testbench.parameters import parameters
 from testbench.system import GatewareSystem
 from testbench.trace import TraceEntry
@@ -47,14 +48,6 @@ class Story:
     def chapter(self, title: str, text: str) -> None:
         """Begin a chapter."""
         self.tell("chapter", title=title, text=text)
-
-
-def device_name(device_id: int) -> str:
-    """What the virtio specification calls a device type."""
-    try:
-        return DeviceId(device_id).name.lower().replace("_", " ")
-    except ValueError:
-        return f"type {device_id}"
 
 
 def make_devices(num_fifos: int) -> list[dict[int, VirtioDevice]]:
@@ -117,7 +110,7 @@ async def _one_fifo(story: Story, system: GatewareSystem, fifo: int) -> list[dic
     handles: dict[int, DriverDevice] = {}
     for number in numbers:
         device = await driver.device(number)
-        name = device_name(device.info.device_id)
+        name = device_name(device.info.device_id) or "unknown"
         found.append(
             {"fifo": fifo, "dev_num": number, "device_id": device.info.device_id, "name": name}
         )
@@ -180,7 +173,7 @@ def _tell_message(story: Story, entry: TraceEntry) -> None:
         time_ns=entry.time_ns,
         direction=entry.direction,
         fifo=entry.fifo,
-        text=entry.description,
+        text=entry.description if entry.message is None else describe(entry.message, brief=True),
     )
 
 

@@ -18,7 +18,11 @@ from rich.text import Text
 from models.bus import Direction
 
 POLL_S = 0.05
-STYLES = {Direction.TO_DEVICE.value: "cyan", Direction.TO_DRIVER.value: "green"}
+STAMP_WIDTH = 14
+ARROWS = {
+    Direction.TO_DEVICE.value: ("driver ─► device", "cyan"),
+    Direction.TO_DRIVER.value: ("driver ◄─ device", "green"),
+}
 
 
 def follow(path: Path, running: Callable[[], bool]) -> Iterator[dict[str, Any]]:
@@ -50,9 +54,11 @@ class Teller:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.figures: dict[str, Any] | None = None
+        self._several = False
 
     def opening(self, simulator: str, num_fifos: int, data_width: int) -> None:
         """What is about to happen."""
+        self._several = num_fifos > 1
         self.console.print(
             Panel(
                 "virtio-msg carries virtio in messages instead of trapped register accesses.\n"
@@ -74,11 +80,14 @@ class Teller:
         getattr(self, f"_{kind}")(**facts)
 
     def _line(self, time_ns: float | None, *parts: tuple[str, str]) -> None:
-        stamp = f"{time_ns / 1000:9.3f} µs  " if time_ns is not None else " " * 14
-        # A message stays on one line however long: cut, not wrapped, where the terminal ends.
-        self.console.print(
-            Text.assemble((stamp, "dim"), *parts), no_wrap=True, overflow="ellipsis", crop=True
-        )
+        stamp = "" if time_ns is None else f"{time_ns / 1000:9.3f} µs"
+        line = Table.grid(padding=(0, 1), expand=False)
+        line.add_column(width=STAMP_WIDTH - 1, style="dim")
+        for _ in parts[:-1]:
+            line.add_column(no_wrap=True)
+        line.add_column(overflow="fold")
+        line.add_row(stamp, *(Text(*part) for part in parts))
+        self.console.print(line)
 
     def _chapter(self, title: str, text: str) -> None:
         self.console.print()
@@ -97,14 +106,14 @@ class Teller:
         self._line(
             None,
             (f"{pcie_id}  {vendor_id:04x}:{device_id:04x}", "bold"),
-            (f"  class {class_code:06x}, {msix_vectors} MSI-X vector(s)", ""),
+            (f"class {class_code:06x}, {msix_vectors} MSI-X vector(s)", ""),
         )
         contents = {0: "registers, doorbells", 1: "FIFO RAM", 2: "MSI-X table, pending bits"}
         for bar in bars:
             kind = "prefetchable" if bar["prefetchable"] else ""
             self._line(
                 None,
-                (f"BAR{bar['bar']}  {bar['size'] // 1024:4} KiB at {bar['address']:#010x}  ", ""),
+                (f"BAR{bar['bar']}  {bar['size'] // 1024:4} KiB at {bar['address']:#010x}", ""),
                 (f"{contents[bar['bar']]} {kind}", "dim"),
             )
 
@@ -114,10 +123,11 @@ class Teller:
         )
 
     def _message(self, time_ns: float, direction: str, fifo: int, text: str) -> None:
-        self._line(time_ns, (f"{direction}  ", STYLES[direction]), (f"fifo {fifo}  {text}", ""))
+        where = f"fifo {fifo}" if self._several else ""
+        self._line(time_ns, ARROWS[direction], (where, "dim"), (text, ""))
 
     def _interrupt(self, time_ns: float, vector: int) -> None:
-        self._line(time_ns, (f"MSI-X vector {vector}", "yellow"))
+        self._line(time_ns, (f"  host ◄─ MSI-X  vector {vector}", "yellow"))
 
     def _note(self, text: str) -> None:
         self._line(None, (text, "bold"))

@@ -5,6 +5,9 @@ import asyncio
 import inspect
 
 import pytest
+from model_support import Exchange
+
+from models.devices import BlockDevice, ConsoleDevice, EntropyDevice
 
 LIMIT_S = 20
 
@@ -22,3 +25,9 @@ def pytest_pyfunc_call(pyfuncitem):
 
     asyncio.run(limited())
     return True
+
+
+@pytest.fixture
+def exchange():
+    """A transport with three devices and gaps."""
+    return Exchange({0: EntropyDevice(), 3: ConsoleDevice(), 31: BlockDevice()})

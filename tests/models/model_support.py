@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hypothesis import settings
 
-from models.messages import decode
+from models.messages import decode, request
 from models.transport import Transport
 
 DATA = Path(__file__).parent.parent / "data"
@@ -43,6 +43,32 @@ class Exchange:
         """The one answer to ``message``."""
         (answer,) = self.ask_bytes(message.wire())
         return answer
+
+
+RING = {"descriptor_addr": 0x1000, "driver_addr": 0x2000, "device_addr": 0x3000}
+
+
+def ask(exchange, name, dev_num=0, token=0x1234, **fields):
+    answer = exchange.ask(request(name, dev_num=dev_num, token=token, **fields))
+    assert (answer.name, answer.kind, answer.dev_num) == (name, "response", dev_num)
+    assert answer.token == token
+    return answer
+
+
+def bring_up(exchange, dev_num=0, features=(0, 3)):
+    for status in (0, 1, 3):
+        ask(exchange, "SET_DEVICE_STATUS", dev_num, status=status)
+    ask(exchange, "SET_FEATURES", dev_num, index=0, features=list(features))
+    ask(exchange, "SET_DEVICE_STATUS", dev_num, status=0xB)
+    ask(exchange, "SET_VQUEUE", dev_num, index=0, size=64, **RING)
+    answer = ask(exchange, "SET_DEVICE_STATUS", dev_num, status=0xF)
+    assert answer.status == 0xF
+
+
+def dropped(exchange, raw, reason):
+    before = exchange.transport.drops[reason]
+    assert exchange.ask_bytes(raw) == []
+    assert exchange.transport.drops[reason] == before + 1
 
 
 async def settle(rounds=20):

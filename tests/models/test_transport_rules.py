@@ -1,51 +1,18 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What the transport answers, and what it drops. D-nn are the known defects of the series."""
 
-import asyncio
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from model_support import FIXED, VECTORS, Exchange
+from model_support import FIXED, RING, VECTORS, Exchange, ask, bring_up, dropped
 
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice
-from models.messages import V1, decode, event, request
+from models.messages import V1, decode, request
 from models.transport import Drop, Transport, TransportError
 from models.virtio import Feature
 
 EMPTY = 5
 """A slot without a device."""
-RING = {"descriptor_addr": 0x1000, "driver_addr": 0x2000, "device_addr": 0x3000}
-
-
-@pytest.fixture
-def exchange():
-    return Exchange({0: EntropyDevice(), 3: ConsoleDevice(), 31: BlockDevice()})
-
-
-def ask(exchange, name, dev_num=0, token=0x1234, **fields):
-    answer = exchange.ask(request(name, dev_num=dev_num, token=token, **fields))
-    assert (answer.name, answer.kind, answer.dev_num) == (name, "response", dev_num)
-    assert answer.token == token
-    return answer
-
-
-def bring_up(exchange, dev_num=0, features=(0, 3)):
-    for status in (0, 1, 3):
-        ask(exchange, "SET_DEVICE_STATUS", dev_num, status=status)
-    ask(exchange, "SET_FEATURES", dev_num, index=0, features=list(features))
-    ask(exchange, "SET_DEVICE_STATUS", dev_num, status=0xB)
-    ask(exchange, "SET_VQUEUE", dev_num, index=0, size=64, **RING)
-    answer = ask(exchange, "SET_DEVICE_STATUS", dev_num, status=0xF)
-    assert answer.status == 0xF
-
-
-def dropped(exchange, raw, reason):
-    before = exchange.transport.drops[reason]
-    assert exchange.ask_bytes(raw) == []
-    assert exchange.transport.drops[reason] == before + 1
-
-
 # Enumeration: D-01, D-02, D-03, D-04
 
 
@@ -325,78 +292,6 @@ def test_reset_vqueue_needs_ring_reset(negotiated):
     bring_up(exchange, features=(0, 0x103 if negotiated else 3))
     ask(exchange, "RESET_VQUEUE", index=0)
     assert ask(exchange, "GET_VQUEUE", index=0).size == (0 if negotiated else 64)
-
-
-# Notifications: D-15, D-17, D-20, D-21
-
-
-def avail(index, dev_num=0):
-    return event("EVENT_AVAIL", dev_num=dev_num, index=index, next_offset=0, next_wrap=0).wire()
-
-
-def test_event_avail_reaches_the_queue(exchange):
-    bring_up(exchange)
-    assert exchange.ask_bytes(avail(0)) == []
-    assert exchange.transport.devices[0].queues[0].notifications == 1
-    assert exchange.transport.drops.total() == 0
-
-
-def test_event_avail_too_early_is_dropped_and_breaks_nothing(exchange):
-    dropped(exchange, avail(0), Drop.NOT_RUNNING)
-    assert ask(exchange, "GET_DEVICE_STATUS").status == 0
-    bring_up(exchange)
-    exchange.ask_bytes(avail(0))
-    assert exchange.transport.devices[0].queues[0].notifications == 1
-
-
-@pytest.mark.parametrize("index", [1, 0x1_0000, 0xFFFF_FFFF])
-def test_event_avail_counts_the_whole_index(exchange, index):
-    bring_up(exchange)
-    dropped(exchange, avail(index), Drop.NO_QUEUE)
-    assert exchange.transport.devices[0].queues[0].notifications == 0
-
-
-def test_event_avail_of_a_queue_that_is_not_set_up(exchange):
-    bring_up(exchange, dev_num=3)
-    dropped(exchange, avail(1, dev_num=3), Drop.NO_QUEUE)
-
-
-def test_events_to_the_driver(exchange):
-    transport = exchange.transport
-    bring_up(exchange, dev_num=3)
-    exchange.sent.clear()
-    asyncio.run(transport.notify_used(3, 1))
-    transport.devices[3].resize(3, 4)
-    asyncio.run(transport.notify_config(3))
-    asyncio.run(transport.notify_used(3, 0))
-    used, config, again = (decode(raw) for raw in exchange.sent)
-    assert (used.name, used.dev_num, used.index, used.token) == ("EVENT_USED", 3, 1, 0)
-    assert (config.name, config.status, config.generation) == ("EVENT_CONFIG", 0xF, 1)
-    assert (config.offset, config.size, config.msg_size) == (0, 0, 24)
-    assert (again.name, again.index) == ("EVENT_USED", 0)
-
-
-def test_no_events_before_driver_ok(exchange):
-    asyncio.run(exchange.transport.notify_used(0, 0))
-    asyncio.run(exchange.transport.notify_config(0))
-    assert exchange.sent == []
-
-
-def test_needs_reset_is_told_and_stops_used(exchange):
-    bring_up(exchange)
-    exchange.sent.clear()
-    exchange.transport.devices[0].needs_reset()
-    asyncio.run(exchange.transport.notify_config(0))
-    asyncio.run(exchange.transport.notify_used(0, 0))
-    (told,) = (decode(raw) for raw in exchange.sent)
-    assert (told.name, told.status) == ("EVENT_CONFIG", 0x4F)
-
-
-def test_events_need_a_device_and_a_queue(exchange):
-    with pytest.raises(TransportError, match="device number is 5: there is no such device"):
-        asyncio.run(exchange.transport.notify_config(EMPTY))
-    with pytest.raises(TransportError, match="queue is 1: device 0 has 1"):
-        asyncio.run(exchange.transport.notify_used(0, 1))
 
 
 # The whole

@@ -89,15 +89,13 @@ async def short_messages_are_filled_with_zeros(dut):
     bench = QueueBench(dut)
     await bench.start()
     dirt = b"\xa5" * QUEUE.slot_size
-    index = 0
-    for size in range(8, QUEUE.slot_size + 1):
+    for index, size in enumerate(range(8, QUEUE.slot_size + 1)):
         await bench.store_bytes(bench.device(0, QUEUE.slot_offset(index)), dirt)
         message = slot_bytes(size)[:size]
         await bench.source.send_message(0, message)
         await bench.settle(20)
-        index += 1
-        assert await bench.device_head(0) == index
-        got = await bench.device_slot(0, index - 1)
+        assert await bench.device_head(0) == index + 1
+        got = await bench.device_slot(0, index)
         assert got == message.ljust(QUEUE.slot_size, b"\0"), f"{size} bytes: {got.hex()}"
     await bench.finish()
 
@@ -170,7 +168,7 @@ async def host_writes_beside_the_engine(dut):
     rng = random.Random(SEED)
     bench = QueueBench(dut)
     await bench.start()
-    free = {index: b"" for index in range(FULL // 2 + 1, FULL)}
+    free = dict.fromkeys(range(FULL // 2 + 1, FULL), b"")
     for number in range(FULL // 2):
         bench.source.send_nowait(AxisMessage(0, slot_bytes(number)))
     for index in free:

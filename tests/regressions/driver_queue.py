@@ -2,6 +2,7 @@
 """Driver queue rules: full, empty, doorbells and their snapshots, hostile and reloading hosts."""
 
 import random
+from itertools import pairwise
 
 import cocotb
 
@@ -112,7 +113,7 @@ async def stores_split_and_reordered(dut):
         cuts = sorted({0, 64, *rng.sample(range(1, 64), rng.randrange(8))})
         stores = [
             (bench.driver(0, QUEUE.slot_offset(index)) + start, slot[start:end])
-            for start, end in zip(cuts, cuts[1:], strict=False)
+            for start, end in pairwise(cuts)
         ]
         stores.append((bench.driver(0, QUEUE.head_offset), (index + 1).to_bytes(4, "little")))
         rng.shuffle(stores)

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A driver's bus whose other end the test plays."""
+
+import asyncio
+
+from models.driver import Driver
+from models.messages import decode
+from models.runtime import AsyncioRuntime
+
+
+class ScriptedBus:
+    """Keeps what the driver sends; ``answers`` maps a request's name to a function that answers."""
+
+    def __init__(self, **answers):
+        self.sent = []
+        self.answers = answers
+        self._inbox = asyncio.Queue()
+
+    async def open(self):
+        pass
+
+    async def send(self, raw):
+        message = decode(raw)
+        self.sent.append(message)
+        if message.name in self.answers and message.kind == "request":
+            answer = self.answers[message.name](message)
+            if answer is not None:
+                self.give(answer)
+
+    async def recv(self):
+        return await self._inbox.get()
+
+    def give(self, message):
+        self._inbox.put_nowait(message if isinstance(message, bytes) else message.wire())
+
+
+def driver_of(bus, **parameters):
+    return Driver(bus, AsyncioRuntime(), **parameters)
+
+
+def status(value):
+    return lambda message: message.respond(status=value)

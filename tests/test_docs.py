@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The documentation says what the code says."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from models.reference import reference
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_reference_is_current():
+    page = (ROOT / "docs" / "reference.md").read_text()
+    assert page == reference(), "run: .venv/bin/python -m models reference > docs/reference.md"
+
+
+def test_readme_example_of_decode():
+    readme = (ROOT / "README.md").read_text()
+    found = re.search(r"^\$ \.venv/bin/python -m models decode (\w+)\n(.+)$", readme, re.MULTILINE)
+    assert found is not None
+    command = [sys.executable, "-m", "models", "decode", found[1]]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == found[2]
+
+
+def test_readme_names_what_exists():
+    readme = (ROOT / "README.md").read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"^make (\w+)|`make (\w+)`", readme, re.MULTILINE)):
+        name = next(filter(None, target))
+        assert re.search(rf"^{name}:", makefile, re.MULTILINE), f"make {name}"
+    for path in re.findall(r"`((?:hdl|models|testbench|sim|tests)/[\w/.]*)`", readme):
+        assert (ROOT / path).exists(), path
+
+
+def test_every_source_file_names_its_licence():
+    files = subprocess.run(["git", "ls-files"], capture_output=True, text=True, cwd=ROOT)
+    if files.returncode:
+        sources = [path for path in ROOT.rglob("*.py") if ".venv" not in path.parts]
+    else:
+        sources = [ROOT / name for name in files.stdout.split()]
+    kinds = {".py", ".v", ".vlt"}
+    for path in sources:
+        if path.suffix in kinds or path.name in ("Makefile", "run"):
+            head = path.read_text().splitlines()[:3]
+            assert any("SPDX-License-Identifier: BSD-2-Clause" in line for line in head), path
