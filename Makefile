@@ -36,10 +36,10 @@ waves: $(READY) ## The demo with recorded waves, and how to open them
 	@$(RUN) -m sim demo --waves fst $(ARGS)
 
 test: lint ## Lint, unit tests, and every regression on the simulators there are
-	@$(RUN) -m pytest -n auto --dist worksteal -q $(ARGS)
+	@$(RUN) -m pytest -n auto --dist worksteal -q -rs $(ARGS)
 
 regress: $(READY) ## The longer matrices: every width, number of FIFOs and simulator
-	@$(RUN) -m pytest -n auto --dist worksteal -q --regress $(ARGS)
+	@$(RUN) -m pytest -n auto --dist worksteal -q -rs --regress tests/test_regressions.py $(ARGS)
 
 lint: $(READY) ## Style, formatting and types
 	@$(VENV)/bin/ruff check --quiet .

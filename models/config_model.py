@@ -110,11 +110,12 @@ class ConfigSpace:
 
     @property
     def msix_allowed(self) -> bool:
-        """MSI-X messages may leave: enabled, function not masked, bus mastering on."""
+        """MSI-X messages may leave: enabled, not masked, bus mastering on, and power on (D0)."""
         return bool(
             self.field(MSIX_ENABLE)
             and not self.field(MSIX_FUNCTION_MASK)
             and self.field(BUS_MASTER_ENABLE)
+            and self.field(POWER_STATE) == POWER_D0
         )
 
     def bar_address(self, bar: int) -> int:

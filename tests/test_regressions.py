@@ -24,29 +24,45 @@ BUILDS = [
     ("endpoint", 8, 512),
     ("core", 2, 128),
 ]
+# What the second simulator runs: it is there to disagree, and takes several times as long.
+FEW_BUILDS = [("endpoint", 2, 128), ("core", 1, 64)]
 EVERY_BUILD = [
     *product(("endpoint",), (1, 2, 3, 5, MAX_FIFOS), DATA_WIDTHS),
     *product(("core",), (1, MAX_FIFOS), DATA_WIDTHS),
 ]
 
 
-def modules(top):
-    """The regressions of a top."""
-    return ON_BOTH_TOPS + (ON_ENDPOINT if top == "endpoint" else ())
+def builds(simulator, *, everything):
+    """What to build for a simulator."""
+    if everything:
+        return sorted({*EVERY_BUILD, *BUILDS, *FEW_BUILDS})
+    first = next(iter(toolchain.available()), None)
+    return BUILDS if simulator == first else FEW_BUILDS
 
 
-def cases(builds):
-    """Parameters of a test for each simulator, build and module; one build's cases in a row."""
-    return [
-        pytest.param(simulator, *build, module, id=f"{simulator}-{top}-f{fifos}-w{width}-{module}")
-        for simulator in toolchain.SIMULATORS
-        for build in builds
-        for top, fifos, width in [build]
-        for module in modules(top)
-    ]
+def pytest_generate_tests(metafunc):
+    if "module" not in metafunc.fixturenames:
+        return
+    everything = metafunc.config.getoption("--regress")
+    metafunc.parametrize(
+        "simulator, top, num_fifos, data_width, module",
+        [
+            pytest.param(
+                simulator,
+                top,
+                fifos,
+                width,
+                module,
+                id=f"{simulator}-{top}-f{fifos}-w{width}-{module}",
+            )
+            for simulator in toolchain.SIMULATORS
+            for top, fifos, width in builds(simulator, everything=everything)
+            for module in (*ON_BOTH_TOPS, *(ON_ENDPOINT if top == "endpoint" else ()))
+        ],
+    )
 
 
-def run(simulator, top, num_fifos, data_width, module, seed):
+def test_regression(simulator, top, num_fifos, data_width, module, regression_seed):
     if simulator not in toolchain.available():
         pytest.skip(f"{simulator} is not on this machine")
     configuration = Configuration(
@@ -54,24 +70,12 @@ def run(simulator, top, num_fifos, data_width, module, seed):
     )
     name = f"{simulator}-{top}-f{num_fifos}-w{data_width}-{module}"
     outcome = simulate(
-        configuration, f"tests.regressions.{module}", BUILD_ROOT / "test" / name, seed=seed
+        configuration,
+        f"tests.regressions.{module}",
+        BUILD_ROOT / "test" / name,
+        seed=regression_seed,
     )
     assert outcome.tests > 0
-
-
-@pytest.mark.parametrize("simulator, top, num_fifos, data_width, module", cases(BUILDS))
-def test_regression(simulator, top, num_fifos, data_width, module, regression_seed):
-    run(simulator, top, num_fifos, data_width, module, regression_seed)
-
-
-@pytest.mark.parametrize(
-    "simulator, top, num_fifos, data_width, module",
-    [case for case in cases(EVERY_BUILD) if tuple(case.values[1:4]) not in BUILDS],
-)
-def test_matrix(simulator, top, num_fifos, data_width, module, regression_seed, request):
-    if not request.config.getoption("--regress"):
-        pytest.skip("part of make regress")
-    run(simulator, top, num_fifos, data_width, module, regression_seed)
 
 
 def test_every_regression_is_run():

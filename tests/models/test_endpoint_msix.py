@@ -5,7 +5,15 @@ import struct
 
 import pytest
 
-from models.config_space import COMMAND, DEVICE_CONTROL, INITIATE_FLR, MSIX_CAPABILITY
+from models.config_space import (
+    COMMAND,
+    DEVICE_CONTROL,
+    INITIATE_FLR,
+    MSIX_CAPABILITY,
+    POWER_D0,
+    POWER_D3HOT,
+    POWER_STATE,
+)
 from models.endpoint import Endpoint, msix_entry
 
 MASTER, ENABLE, FUNCTION_MASK = 1 << 2, 1 << 31, 1 << 30
@@ -61,8 +69,9 @@ def test_an_open_vector_sends_at_once(bench):
         ((COMMAND, 0x2), (COMMAND, 0x2 | MASTER)),
         ((MSIX_CAPABILITY, 0), (MSIX_CAPABILITY, ENABLE)),
         ((MSIX_CAPABILITY, ENABLE | FUNCTION_MASK), (MSIX_CAPABILITY, ENABLE)),
+        ((POWER_STATE.offset, POWER_D3HOT), (POWER_STATE.offset, POWER_D0)),
     ],
-    ids=["bus master off", "disabled", "function mask"],
+    ids=["bus master off", "disabled", "function mask", "D3hot"],
 )
 def test_what_may_not_leave_waits(bench, closed, opened):
     bench.enable()
