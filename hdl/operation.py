@@ -5,11 +5,13 @@ The ingress turns request TLPs into operations, one word write a beat; the core 
 order. A word is ``data_width`` bits of a BAR, naturally aligned.
 """
 
+from amaranth.hdl import unsigned
 from amaranth.lib import data, enum
 
 from models.layout import SharedLayout
 from models.shell import PciShell
 
+from .index import index_width
 from .tlp import CompletionStatus, check_data_width
 
 __all__ = ["Geometry", "ReadRequest", "Target", "operation_layout"]
@@ -39,12 +41,21 @@ class Geometry:
         Bits of a word address within the largest BAR.
     fifo_shape
         Shape of a FIFO's number: one bit at least, since Verilog has no signals of none.
+    index_shape, indices_shape
+        Shapes of a queue index, and of one for each FIFO.
+    advance_shape
+        Structure by which an engine moves an index that we own: ``valid``, ``fifo``, ``value``.
     """
 
     def __init__(self, *, data_width: int, num_fifos: int, shell: PciShell, layout: SharedLayout):
         self.data_width = check_data_width(data_width)
         self.num_fifos = num_fifos
         self.fifo_shape = range(max(num_fifos, 2))
+        self.index_shape = unsigned(index_width(layout.queue.capacity))
+        self.indices_shape = data.ArrayLayout(self.index_shape, num_fifos)
+        self.advance_shape = data.StructLayout(
+            {"valid": 1, "fifo": self.fifo_shape, "value": self.index_shape}
+        )
         self.shell = shell
         self.layout = layout
         self.lanes = data_width // 32

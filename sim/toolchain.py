@@ -17,11 +17,19 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import find_libpython
+
 SIMULATORS = ("verilator", "icarus")
 OLDEST_VERILATOR = (5, 36)
 INSTALL_HINT = (
     "no simulator found: install Verilator 5.036 or newer, or Icarus Verilog "
     "(Debian: apt-get install iverilog)"
+)
+
+
+LIBPYTHON_HINT = (
+    "cocotb needs Python's shared library, which this interpreter is without: install it (Debian: "
+    "apt-get install libpython3-dev), or set PYTHON to one built with --enable-shared"
 )
 
 
@@ -100,6 +108,8 @@ def find(name: str | None = None) -> Simulator:
     found = available()
     if not found:
         raise NoSimulatorError(INSTALL_HINT)
+    if find_libpython.find_libpython() is None:
+        raise NoSimulatorError(LIBPYTHON_HINT)
     if name is None:
         return next(iter(found.values()))
     if name not in found:

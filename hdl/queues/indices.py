@@ -6,11 +6,11 @@ and writes them at their addresses all the same. Source of the semantics: the pa
 ``spsc_load_index`` and ``spsc_store_index``, and the Linux driver's write-combined stores.
 """
 
-from amaranth.hdl import Module, Mux, Signal, unsigned
-from amaranth.lib import data, wiring
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..index import Sanitiser, index_width
+from ..index import Sanitiser
 from ..operation import Geometry
 
 __all__ = ["IndexWords"]
@@ -52,9 +52,7 @@ class IndexWords(wiring.Component):
     def __init__(self, geometry: Geometry):
         self._geometry = geometry
         n = geometry.num_fifos
-        capacity = geometry.layout.queue.capacity
-        index = unsigned(index_width(capacity))
-        advance = data.StructLayout({"valid": 1, "fifo": geometry.fifo_shape, "value": index})
+        indices, advance = geometry.indices_shape, geometry.advance_shape
         super().__init__(
             {
                 "reset": In(1),
@@ -67,10 +65,10 @@ class IndexWords(wiring.Component):
                 "read_hit": Out(1),
                 "read_value": Out(WORD),
                 "doorbell": In(n),
-                "driver_tail": Out(data.ArrayLayout(index, n)),
-                "snapshot": Out(data.ArrayLayout(index, n)),
-                "device_head": Out(data.ArrayLayout(index, n)),
-                "device_tail": Out(data.ArrayLayout(index, n)),
+                "driver_tail": Out(indices),
+                "snapshot": Out(indices),
+                "device_head": Out(indices),
+                "device_tail": Out(indices),
                 "advance_tail": In(advance),
                 "advance_head": In(advance),
                 "tail_written": Out(n),
@@ -100,7 +98,7 @@ class IndexWords(wiring.Component):
             self.sanitised.eq(touched & self.write_taken & hit & sanitiser.out_of_range),
         ]
 
-        driver_head = Signal(data.ArrayLayout(self.driver_tail[0].shape(), g.num_fifos))
+        driver_head = Signal(g.indices_shape)
         for fifo in range(g.num_fifos):
             tail_written, head_written = self.tail_written[fifo], self.head_written[fifo]
             driver = layout.driver_queue_base(fifo)

@@ -5,12 +5,12 @@ Source: the patch series, ``spsc_recv`` and ``vmsg_bus_amp_pci_process``. Unlike
 popped up to the head that the newest doorbell saw, never further.
 """
 
-from amaranth.hdl import Module, Mux, Signal, unsigned
-from amaranth.lib import data, wiring
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..arbiter import round_robin
-from ..index import index_width, successor
+from ..index import successor
 from ..operation import Geometry
 from .message import message_signature, slot_words, word_of_slot
 
@@ -46,18 +46,15 @@ class PopEngine(wiring.Component):
     def __init__(self, geometry: Geometry):
         self._geometry = geometry
         n = geometry.num_fifos
-        index = unsigned(index_width(geometry.layout.queue.capacity))
         super().__init__(
             {
                 "o": Out(message_signature(geometry.data_width)),
                 "reset": In(1),
-                "driver_tail": In(data.ArrayLayout(index, n)),
-                "snapshot": In(data.ArrayLayout(index, n)),
+                "driver_tail": In(geometry.indices_shape),
+                "snapshot": In(geometry.indices_shape),
                 "room": In(n),
                 "tail_written": In(n),
-                "advance_tail": Out(
-                    data.StructLayout({"valid": 1, "fifo": geometry.fifo_shape, "value": index})
-                ),
+                "advance_tail": Out(geometry.advance_shape),
                 "read_enable": Out(1),
                 "read_address": Out(geometry.word_address_bits),
                 "read_data": In(geometry.data_width),

@@ -5,11 +5,11 @@ Source: the patch series, ``spsc_send`` and ``vmsg_bus_amp_pci_send``. Unlike th
 holds the message back, and a slot's bytes past the message are written as zero.
 """
 
-from amaranth.hdl import Module, Mux, Signal, unsigned
-from amaranth.lib import data, wiring
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..index import index_width, successor
+from ..index import successor
 from ..operation import Geometry
 from .message import MINIMUM_MESSAGE, message_signature, slot_words, word_of_slot
 
@@ -49,17 +49,14 @@ class PushEngine(wiring.Component):
     def __init__(self, geometry: Geometry):
         self._geometry = geometry
         n = geometry.num_fifos
-        index = unsigned(index_width(geometry.layout.queue.capacity))
         super().__init__(
             {
                 "i": In(message_signature(geometry.data_width)),
                 "reset": In(1),
-                "device_head": In(data.ArrayLayout(index, n)),
-                "device_tail": In(data.ArrayLayout(index, n)),
+                "device_head": In(geometry.indices_shape),
+                "device_tail": In(geometry.indices_shape),
                 "head_written": In(n),
-                "advance_head": Out(
-                    data.StructLayout({"valid": 1, "fifo": geometry.fifo_shape, "value": index})
-                ),
+                "advance_head": Out(geometry.advance_shape),
                 "room": Out(n),
                 "raised": Out(n),
                 "dropped": Out(1),

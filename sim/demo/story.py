@@ -156,3 +156,6 @@ class Teller:
         for name, path in files.items():
             if path is not None:
                 self.console.print(f"{name:>14}  {path}", soft_wrap=True, highlight=False)
+        waves = files.get("waves")
+        if waves is not None:
+            self.console.print(f"{'to open them':>14}  gtkwave {waves}", soft_wrap=True)
