@@ -18,7 +18,7 @@ from .msix import MsixController, interrupt_signature
 from .operation import Geometry, Target
 from .queues.indices import IndexWords
 from .queues.memory import FifoMemory
-from .queues.message import message_signature
+from .queues.message import message_signature, slot_words
 from .queues.pop import PopEngine
 from .queues.push import PushEngine
 from .registers import RegisterBar
@@ -121,6 +121,7 @@ class AmpPciCore(wiring.Component):
         self._geometry = Geometry(
             data_width=data_width, num_fifos=num_fifos, shell=shell, layout=layout
         )
+        slot_words(self._geometry)
         super().__init__(
             {
                 "rx_req_tlp": In(request_signature(data_width)),

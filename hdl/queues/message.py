@@ -4,7 +4,7 @@
 from amaranth.hdl import Cat, Const, Value, ValueLike
 from amaranth.lib import data, stream
 
-from models.layout import PAGE
+from models.layout import PAGE, LayoutError
 
 from ..operation import Geometry
 
@@ -25,10 +25,10 @@ def message_signature(data_width: int) -> stream.Signature:
 
 
 def slot_words(geometry: Geometry) -> int:
-    """Words of a slot. Raises ValueError where a word is larger than a slot."""
+    """Words of a slot. Raises LayoutError where a slot is not whole words."""
     words, rest = divmod(geometry.layout.queue.slot_size, geometry.word_bytes)
     if rest or not words:
-        raise ValueError(
+        raise LayoutError(
             f"slot_size is {geometry.layout.queue.slot_size} bytes: must be a multiple of "
             f"{geometry.word_bytes}, the bytes of a word"
         )

@@ -45,6 +45,7 @@ class PopEngine(wiring.Component):
 
     def __init__(self, geometry: Geometry):
         self._geometry = geometry
+        self._words = slot_words(geometry)
         n = geometry.num_fifos
         super().__init__(
             {
@@ -64,7 +65,7 @@ class PopEngine(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         g = self._geometry
-        words = slot_words(g)
+        words = self._words
         capacity = g.layout.queue.capacity
 
         waiting = Signal(g.num_fifos)

@@ -48,6 +48,7 @@ class PushEngine(wiring.Component):
 
     def __init__(self, geometry: Geometry):
         self._geometry = geometry
+        self._words = slot_words(geometry)
         n = geometry.num_fifos
         super().__init__(
             {
@@ -71,7 +72,7 @@ class PushEngine(wiring.Component):
         m = Module()
         g = self._geometry
         n = g.num_fifos
-        words = slot_words(g)
+        words = self._words
         capacity = g.layout.queue.capacity
         beat = self.i.p
 

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Shell and layout are choices of their own: the gateware takes others than today's."""
+
+import pytest
+from amaranth.back import verilog
+
+from hdl.core import AmpPciCore
+from hdl.endpoint import AmpPciEndpoint
+from hdl.verilog import FlatTop
+from models.layout import LayoutError, QueueLayout, SharedLayout
+from models.shell import PciShell, ShellError
+
+OTHER_PAGES = SharedLayout(
+    name="other pages",
+    driver_queue=0x2000,
+    device_queue=0x3000,
+    queue=QueueLayout(capacity=30),
+)
+TWO_PAGES = SharedLayout(
+    name="two pages",
+    fifo_stride=0x2000,
+    driver_queue=0,
+    device_queue=0x1000,
+    queue=QueueLayout(slots_offset=192, capacity=61),
+)
+OTHER_SHELL = PciShell(
+    name="other shell",
+    vendor_id=0x1234,
+    device_id=0x5678,
+    vectors=2,
+    register_bar=2,
+    fifo_bar=4,
+    msix_bar=0,
+    notify_offset=0x100,
+    notify_stride=8,
+)
+
+
+@pytest.mark.parametrize("layout", [OTHER_PAGES, TWO_PAGES], ids=lambda layout: layout.name)
+@pytest.mark.parametrize("fifos, width", [(1, 64), (3, 512)])
+def test_other_shell_and_layout(fifos, width, layout):
+    top = AmpPciEndpoint(num_fifos=fifos, data_width=width, shell=OTHER_SHELL, layout=layout)
+    assert "module top" in verilog.convert(FlatTop(top), name="top")
+
+
+@pytest.mark.parametrize("top", [AmpPciCore, AmpPciEndpoint])
+def test_parameters_are_checked(top):
+    with pytest.raises(ShellError, match="num_fifos is 9: must be an integer from 1 to 8"):
+        top(num_fifos=9)
+    with pytest.raises(ValueError, match="data_width is 32: must be 64, 128, 256 or 512"):
+        top(data_width=32)
+
+
+def test_slots_are_whole_words():
+    layout = SharedLayout(name="half", queue=QueueLayout(slot_size=32, slots_offset=128))
+    with pytest.raises(LayoutError, match="slot_size is 32"):
+        AmpPciCore(data_width=512, layout=layout)

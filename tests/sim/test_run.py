@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The runner: failures are seen, builds are made once, missing simulators are named in a line."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from sim import build as builds
+from sim import toolchain
+from sim.build import Configuration, build
+from sim.demo.command import run_demo
+from sim.run import SimulationError, simulate
+
+MODULE = "tests.sim.misbehaving"
+CONFIGURATION = Configuration(num_fifos=2, data_width=128)
+
+
+def test_a_passing_test_passes(tmp_path):
+    outcome = simulate(CONFIGURATION, MODULE, tmp_path, testcase="passes", seed=7)
+    assert (outcome.tests, outcome.seed) == (1, 7)
+    assert "Seeding Python random module with 7" in outcome.log.read_text()
+
+
+@pytest.mark.parametrize(
+    "testcase, text",
+    [
+        ("fails", "1 of 1 tests failed"),
+        ("hangs", "1 of 1 tests failed"),
+        ("prints_like_an_assertion", "the gateware asserted"),
+        ("no_such_test", "no test ran|ended without results"),
+    ],
+)
+def test_what_must_not_pass(testcase, text, tmp_path):
+    with pytest.raises(SimulationError, match=text) as caught:
+        simulate(CONFIGURATION, MODULE, tmp_path, testcase=testcase, seed=7)
+    assert "seed 7" in str(caught.value)
+
+
+def test_a_module_that_is_not_there(tmp_path):
+    with pytest.raises(SimulationError):
+        simulate(CONFIGURATION, "tests.sim.no_such_module", tmp_path)
+
+
+def test_builds_are_made_once(monkeypatch):
+    first = build(CONFIGURATION)
+
+    def never(*_):
+        raise AssertionError("built again")
+
+    monkeypatch.setattr(builds, "_run_builder", never)
+    monkeypatch.setattr(builds, "generate", never)
+    assert build(CONFIGURATION) == first
+
+
+def test_no_simulator_at_all(monkeypatch):
+    monkeypatch.setattr(toolchain, "available", dict)
+    with pytest.raises(toolchain.NoSimulatorError, match="install Verilator"):
+        toolchain.find()
+
+
+def test_the_other_simulator_is_missing(monkeypatch):
+    only = {"verilator": toolchain.Simulator("verilator", "x")}
+    monkeypatch.setattr(toolchain, "available", lambda: only)
+    with pytest.raises(toolchain.NoSimulatorError, match="icarus is not on this machine"):
+        toolchain.find("icarus")
+
+
+def test_python_without_its_library(monkeypatch):
+    monkeypatch.setattr(toolchain.find_libpython, "find_libpython", lambda: None)
+    with pytest.raises(toolchain.NoSimulatorError, match="Python's shared library"):
+        toolchain.find()
+
+
+def test_fst_needs_a_simulator_that_writes_it(monkeypatch):
+    only = {"verilator": toolchain.Simulator("verilator", "x")}
+    monkeypatch.setattr(toolchain, "available", lambda: only)
+    monkeypatch.setattr(toolchain, "_has_lz4", lambda: False)
+    assert toolchain.best_wave_format(only["verilator"]) == "vcd"
+    with pytest.raises(toolchain.NoSimulatorError, match="FST waves need"):
+        toolchain.find_for_fst()
+
+
+@pytest.mark.parametrize("fifos", ["0", "9"])
+def test_command_line_says_what_is_allowed(fifos):
+    command = [sys.executable, "-m", "sim", "run", MODULE, "--fifos", fifos]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1 and "from 1 to 8" in done.stderr
+
+
+def test_demo_report(monkeypatch, tmp_path, capsys):
+    """The demo's report has what the design promises, and agrees with itself."""
+    monkeypatch.setattr("sim.demo.command.BUILD_ROOT", tmp_path)
+    assert run_demo(CONFIGURATION, seed=1) == 0
+    told = capsys.readouterr().out
+    report = json.loads((tmp_path / "demo" / "report.json").read_text())
+    assert report["ok"] is True
+    assert (report["num_fifos"], report["data_width"]) == (2, 128)
+    enumerated = report["enumerated"]
+    assert (enumerated["vendor_id"], enumerated["device_id"]) == (0x10EE, 0x9039)
+    assert {bar["bar"]: bar["size"] for bar in enumerated["bars"]} == {
+        0: 0x4000,
+        1: 0x8000,
+        2: 0x1000,
+    }
+    assert enumerated["msix_vectors"] == 2
+    assert [(d["fifo"], d["dev_num"], d["device_id"]) for d in report["devices"]] == [
+        (fifo, number, device_id) for fifo in (0, 1) for number, device_id in ((0, 4), (3, 3))
+    ]
+    trace = (tmp_path / "demo" / "trace.jsonl").read_text().splitlines()
+    ways = [json.loads(line)["direction"] for line in trace]
+    assert ways.count("driver→device") == report["messages_to_device"] > 0
+    assert ways.count("device→driver") == report["messages_to_driver"] > 0
+    assert told.count("driver ─► device") == report["messages_to_device"]
+    assert 0 < report["interrupts"] <= report["messages_to_driver"]
+    assert report["cycles"] * 4 == pytest.approx(report["sim_time_ns"], abs=4)
+    assert report["wall_s"] > 0 and report["simulator"] in toolchain.available()
+
+
+def test_demo_says_when_it_failed(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("sim.demo.command.BUILD_ROOT", tmp_path)
+    monkeypatch.setattr("sim.demo.command.SCENARIO", "tests.sim.misbehaving")
+    assert run_demo(CONFIGURATION, seed=1) == 1
+    assert "The demo failed" in capsys.readouterr().out
+    assert json.loads((tmp_path / "demo" / "report.json").read_text())["ok"] is False
