@@ -127,19 +127,32 @@ async def hole_in_tkeep_is_dropped(dut):
     """A packet that leaves bytes out has no size: dropped whole."""
     bench = QueueBench(dut)
     await bench.start()
+    full = (1 << bench.parameters.data_width // 8) - 1
+    packets = [[0b1011_1111], [0b1_0111_1111 & full], [0]]
+    if bench.parameters.data_width // 8 < QUEUE.slot_size:
+        # A hole in any beat but the last, too.
+        packets += [[full ^ 1, full], [full ^ 1 << 7, 1], [0, full]]
+    for count, packet in enumerate(packets, start=1):
+        await drive_beats(bench, packet)
+        assert int(dut.count_dropped_packets.value) == count, list(map(bin, packet))
+    assert await bench.device_head(0) == 0
+    await drive_beats(bench, [full])
+    assert await bench.device_head(0) == 1
+    await bench.finish()
+
+
+async def drive_beats(bench, keeps):
+    """One packet for FIFO 0, all ones, with these ``tkeep``, a beat each cycle."""
+    dut = bench.dut
     dut.s_axis_msg_tdata.value = (1 << bench.parameters.data_width) - 1
     dut.s_axis_msg_tdest.value = 0
-    for count, keep in enumerate((0b1011_1111, 0b1_0111_1111, 0), start=1):
-        full = (1 << bench.parameters.data_width // 8) - 1
-        dut.s_axis_msg_tkeep.value = keep & full
-        dut.s_axis_msg_tlast.value = 1
+    for number, keep in enumerate(keeps, start=1):
+        dut.s_axis_msg_tkeep.value = keep
+        dut.s_axis_msg_tlast.value = number == len(keeps)
         dut.s_axis_msg_tvalid.value = 1
         await bench.settle(1)
-        dut.s_axis_msg_tvalid.value = 0
-        await bench.settle(20)
-        assert int(dut.count_dropped_packets.value) == count, bin(keep)
-    assert await bench.device_head(0) == 0
-    await bench.finish()
+    dut.s_axis_msg_tvalid.value = 0
+    await bench.settle(20)
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
@@ -180,4 +193,114 @@ async def host_writes_beside_the_engine(dut):
         assert await bench.device_slot(0, number) == slot_bytes(number)
     for index, data in free.items():
         assert await bench.device_slot(0, index) == data
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def bytes_that_do_not_count_read_zero(dut):
+    """What ``tdata`` has where ``tkeep`` is low never reaches the slot."""
+    bench = QueueBench(dut)
+    await bench.start()
+    await drive_beats(bench, [0xFF])
+    assert await bench.device_head(0) == 1
+    assert await bench.device_slot(0, 0) == b"\xff" * 8 + bytes(QUEUE.slot_size - 8)
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def packet_under_way_takes_its_room(dut):
+    """``device_queue_ready`` is low from the first beat of the packet that fills the queue."""
+    bench = QueueBench(dut)
+    await bench.start()
+    for number in range(FULL - 1):
+        await bench.source.send_message(0, slot_bytes(number))
+    await bench.settle()
+    assert int(dut.device_queue_ready.value) & 1
+    # The beats of the last packet come far apart.
+    bench.source.set_idle(pacing.every([40]))
+    bench.source.send_nowait(AxisMessage(0, slot_bytes(FULL - 1)))
+    await bench.settle(60)
+    assert not int(dut.device_queue_ready.value) & 1
+    # A request whose answer would have no room is not taken meanwhile.
+    await bench.fill(0, [1])
+    await bench.ring(0)
+    await bench.source.drained()
+    await bench.expect_nothing()
+    await bench.set_device_tail(0, 1)
+    await bench.expect([(0, slot_bytes(1))])
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def head_rewritten_under_a_packet(dut):
+    """The queue that the packet was meant for is gone: dropped, and the next goes by the head."""
+    bench = QueueBench(dut)
+    await bench.start()
+    bench.source.set_idle(pacing.every([40]))
+    bench.source.send_nowait(AxisMessage(0, slot_bytes(1)))
+    await bench.settle(60)
+    one_beat = bench.parameters.data_width // 8 == QUEUE.slot_size
+    await bench.store(bench.device(0, QUEUE.head_offset), 20)
+    await bench.set_device_tail(0, 20)
+    await bench.source.drained()
+    await bench.settle()
+    assert await bench.device_head(0) == 20
+    assert int(dut.count_dropped_packets.value) == (0 if one_beat else 1)
+    assert bench.host.interrupts[0] == (1 if one_beat else 0)
+    await bench.source.send_message(0, slot_bytes(2))
+    await bench.settle()
+    assert await bench.device_head(0) == 21
+    assert await bench.device_slot(0, 20) == slot_bytes(2)
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def function_reset_under_traffic(dut):
+    """Packets under way are finished, move nothing, and the queues start empty."""
+    bench = QueueBench(dut)
+    await bench.start()
+    resets = []
+
+    async def count_resets():
+        while True:
+            await dut.host_reset.rising_edge
+            resets.append(bench.time_ns)
+
+    cocotb.start_soon(count_resets())
+    last = bench.parameters.num_fifos - 1
+    one_beat = bench.parameters.data_width // 8 == QUEUE.slot_size
+    for number in range(5):
+        await bench.source.send_message(last, slot_bytes(number))
+    bench.sink.pause()
+    await bench.fill(0, range(100, 110))
+    await bench.ring(0)
+    await bench.settle()
+    bench.source.set_idle(pacing.every([60]))
+    bench.source.send_nowait(AxisMessage(last, slot_bytes(5)))
+    await bench.settle(70)
+    interrupts = dict(bench.host.interrupts)
+
+    await bench.function_reset()
+    assert len(resets) == 1
+    assert await bench.driver_tail(0) == await bench.driver_head(0) == 0
+    assert await bench.device_head(last) == 0
+    bench.sink.resume()
+    # The message whose first beat was on offer is completed, as every packet is.
+    await bench.expect([(0, slot_bytes(100))])
+    await bench.expect_nothing()
+    assert await bench.driver_tail(0) == 0
+    await bench.source.drained()
+    bench.source.set_idle(None)
+    await bench.settle()
+    assert await bench.device_head(last) == 0
+    assert int(dut.count_dropped_packets.value) == (0 if one_beat else 1)
+    assert bench.host.interrupts == interrupts
+
+    await bench.fill(0, [200])
+    await bench.ring(0)
+    await bench.expect([(0, slot_bytes(200))])
+    await bench.source.send_message(last, slot_bytes(201))
+    await bench.settle()
+    assert await bench.device_slot(last, 0) == slot_bytes(201)
+    assert bench.host.interrupts[last] == interrupts[last] + 1
     await bench.finish()

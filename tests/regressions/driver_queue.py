@@ -269,3 +269,23 @@ async def request_waits_for_room_of_its_answer(dut):
     await bench.set_device_tail(0, 1)
     await bench.expect([(0, slot_bytes(1))])
     await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def tail_moves_after_the_slot_was_read(dut):
+    """A slot that the device side has not been given whole stays the engine's."""
+    bench = QueueBench(dut)
+    await bench.start()
+    bench.sink.pause()
+    await bench.fill(0, [1, 2])
+    await bench.ring(0)
+    await bench.settle()
+    # One beat is on offer and no more: a whole slot only where a beat is one.
+    read = int(bench.parameters.data_width // 8 == QUEUE.slot_size)
+    assert await bench.driver_tail(0) == read
+    await bench.write_slot(0, 1, slot_bytes(3))
+    await bench.settle()
+    bench.sink.resume()
+    await bench.expect([(0, slot_bytes(1)), (0, slot_bytes(3))])
+    assert await bench.driver_tail(0) == 2
+    await bench.finish()

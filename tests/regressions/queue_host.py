@@ -4,6 +4,7 @@
 import os
 import random
 
+from models.config_space import INITIATE_FLR
 from models.layout import SPSC_PAGES
 from models.shell import AMP_PCI
 from testbench.axis import AxisMessageSink, AxisMessageSource
@@ -77,6 +78,21 @@ class QueueBench(Bench):
             index = QUEUE.next(index)
         await self.set_driver_head(fifo, index)
         return index
+
+    async def function_reset(self):
+        """Function-level reset the way of either top, then whatever makes BARs work again."""
+        if self.parameters.top == "core":
+            self.host.set_pins(function_reset=1)
+            await self.settle(1)
+            self.host.set_pins(function_reset=0)
+            self.monitor.forget_outstanding()
+            await self.settle(20)
+        else:
+            field = INITIATE_FLR
+            control = await self.host.config_read(field.offset)
+            await self.host.config_write(field.offset, control & 0xFFFF | field.mask)
+            await self.settle(20)
+        await self.host.start()
 
     async def expect(self, messages):
         """The next messages out, as ``(fifo, bytes)``, are exactly these."""
