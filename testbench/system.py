@@ -141,6 +141,8 @@ class GatewareSystem(Bench):
         The design's top.
     devices_by_fifo
         For each FIFO its devices by number.
+    drivers
+        Whether to make a driver for each FIFO; a test that brings its own does without.
     device_idle, device_stall
         Pauses between the beats of messages to the driver, and back-pressure on those from it.
     **options
@@ -163,6 +165,7 @@ class GatewareSystem(Bench):
         dut: Any,
         devices_by_fifo: Sequence[Mapping[int, VirtioDevice]],
         *,
+        drivers: bool = True,
         device_idle: Pacing = None,
         device_stall: Pacing = None,
         **options: Any,
@@ -173,7 +176,8 @@ class GatewareSystem(Bench):
         self.trace = MessageTrace()
         self.trace.attach(dut)
         self.buses = [
-            FifoDriverBus(self.host, fifo, self.runtime) for fifo in range(len(devices_by_fifo))
+            FifoDriverBus(self.host, fifo, self.runtime)
+            for fifo in range(len(devices_by_fifo) if drivers else 0)
         ]
         self.drivers = [
             Driver(bus, self.runtime, timeout_us=REQUEST_TIMEOUT_US) for bus in self.buses

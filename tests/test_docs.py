@@ -25,6 +25,13 @@ def test_readme_example_of_decode():
     assert done.stdout.strip() == found[2]
 
 
+def test_readme_driver_is_the_one_that_is_tested():
+    readme = (ROOT / "README.md").read_text()
+    found = re.search(r"^```python\n(.+?)^```", readme, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    assert found[1] in (ROOT / "tests" / "regressions" / "own_driver.py").read_text()
+
+
 def test_readme_names_what_exists():
     readme = (ROOT / "README.md").read_text()
     makefile = (ROOT / "Makefile").read_text()

@@ -13,7 +13,15 @@ from sim import toolchain
 from sim.build import BUILD_ROOT, Configuration
 from sim.run import simulate
 
-ON_BOTH_TOPS = ("bar_access", "driver_queue", "device_queue", "exchange", "msix", "recorded")
+ON_BOTH_TOPS = (
+    "bar_access",
+    "driver_queue",
+    "device_queue",
+    "exchange",
+    "msix",
+    "own_driver",
+    "recorded",
+)
 ON_ENDPOINT = ("enumeration", "libraries")
 
 # (top, FIFOs, width): each width, and each of one, several, an odd number and all FIFOs.

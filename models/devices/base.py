@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from ..virtio import FEATURE_BITS, Feature, Status
 from .queue import QueueState
 
-VENDOR_ID = 0x554D4551
-"""What the devices of the patch series report."""
+VENDOR_ID = 0x1AF4
+"""The PCI vendor id of virtio itself: these devices are nobody's product."""
 FEATURE_WORDS = FEATURE_BITS // 32
 _DRIVER_BITS = (
     Status.ACKNOWLEDGE | Status.DRIVER | Status.DRIVER_OK | Status.FEATURES_OK | Status.FAILED
