@@ -42,7 +42,7 @@ class ConfigSpace(wiring.Component):
     completer_id : Out(16)
         Bus and device number of the last configuration write, function 0.
     memory_space_enable, bus_master_enable : Out(1)
-        Off in D3hot.
+        Off in D3hot; the latter also while a function-level reset is due.
     msix_enable, msix_function_mask, extended_tag_enable, read_completion_boundary : Out(1)
     max_payload_size, max_read_request_size : Out(3)
     function_reset : Out(1)
@@ -97,7 +97,7 @@ class ConfigSpace(wiring.Component):
         ]
 
         flr_wanted = Signal()
-        values = self._build_registers(m, dword, write, write_data, write_mask)
+        values = self._build_registers(m, dword, write, write_data, write_mask, flr_wanted)
         flr = spec.INITIATE_FLR
         with m.If(write & (dword == flr.offset // 4) & write_mask[flr.lsb]):
             m.d.sync += flr_wanted.eq(write_data[flr.lsb])
@@ -155,7 +155,7 @@ class ConfigSpace(wiring.Component):
         m.d.comb += [self.o.p.sop.eq(1), self.o.p.eop.eq(1)]
         return m
 
-    def _build_registers(self, m, dword, write, write_data, write_mask):
+    def _build_registers(self, m, dword, write, write_data, write_mask, flr_wanted):
         """A register for each bit that is not constant. Returns each dword's value by offset."""
         events = {
             spec.UNSUPPORTED_REQUEST_DETECTED: self.unsupported_posted
@@ -197,7 +197,9 @@ class ConfigSpace(wiring.Component):
         in_d0 = field(spec.POWER_STATE) == spec.POWER_D0
         m.d.comb += [
             self.memory_space_enable.eq(field(spec.MEMORY_SPACE_ENABLE) & in_d0),
-            self.bus_master_enable.eq(field(spec.BUS_MASTER_ENABLE) & in_d0),
+            # A reset that was asked for ends bus mastering at once: nothing leaves after the
+            # completion, when the host takes the function for reset.
+            self.bus_master_enable.eq(field(spec.BUS_MASTER_ENABLE) & in_d0 & ~flr_wanted),
             self.msix_enable.eq(field(spec.MSIX_ENABLE)),
             self.msix_function_mask.eq(field(spec.MSIX_FUNCTION_MASK)),
             self.extended_tag_enable.eq(field(spec.EXTENDED_TAG_ENABLE)),
