@@ -75,6 +75,9 @@ class Bench:
         self.runtime = CocotbRuntime()
         self._clock = Clock(dut.clk, CLOCK_PERIOD_NS, "ns", impl="gpi").start()
         dut.rst.value = 1
+        # An input that nobody drives is undefined, and so is soon all that depends on it.
+        for name in ("s_axis_msg_tvalid", "m_axis_msg_tready"):
+            getattr(dut, name).value = 0
         options = {"idle": host_idle, "stall": host_stall, **options}
         options["num_fifos"] = self.parameters.num_fifos
         self.host: Any
