@@ -10,7 +10,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from models.layout import SPSC_PAGES, SharedLayout
-from models.shell import AMP_PCI, PciShell, check_num_fifos
+from models.shell import AMP_PCI, PciShell
 
 from .completer import Completer
 from .ingress import RequestIngress
@@ -18,7 +18,7 @@ from .msix import MsixController, interrupt_signature
 from .operation import Geometry, Target
 from .queues.indices import IndexWords
 from .queues.memory import FifoMemory
-from .queues.message import message_signature, slot_words
+from .queues.message import message_signature
 from .queues.pop import PopEngine
 from .queues.push import PushEngine
 from .registers import RegisterBar
@@ -117,11 +117,9 @@ class AmpPciCore(wiring.Component):
         shell: PciShell = AMP_PCI,
         layout: SharedLayout = SPSC_PAGES,
     ):
-        check_num_fifos(num_fifos)
         self._geometry = Geometry(
             data_width=data_width, num_fifos=num_fifos, shell=shell, layout=layout
         )
-        slot_words(self._geometry)
         super().__init__(
             {
                 "rx_req_tlp": In(request_signature(data_width)),

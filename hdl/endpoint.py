@@ -9,7 +9,7 @@ from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import In, Out
 
 from models.layout import SPSC_PAGES, SharedLayout
-from models.shell import AMP_PCI, PciShell, check_num_fifos
+from models.shell import AMP_PCI, PciShell
 
 from .arbiter import PacketArbiter
 from .config_space import ConfigSpace
@@ -62,7 +62,6 @@ class AmpPciEndpoint(wiring.Component):
         shell: PciShell = AMP_PCI,
         layout: SharedLayout = SPSC_PAGES,
     ):
-        check_num_fifos(num_fifos)
         self._geometry = Geometry(
             data_width=data_width, num_fifos=num_fifos, shell=shell, layout=layout
         )

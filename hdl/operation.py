@@ -8,8 +8,8 @@ order. A word is ``data_width`` bits of a BAR, naturally aligned.
 from amaranth.hdl import unsigned
 from amaranth.lib import data, enum
 
-from models.layout import SharedLayout
-from models.shell import PciShell
+from models.layout import LayoutError, SharedLayout
+from models.shell import PciShell, check_num_fifos
 
 from .index import index_width
 from .tlp import CompletionStatus, check_data_width
@@ -45,11 +45,18 @@ class Geometry:
         Shapes of a queue index, and of one for each FIFO.
     advance_shape
         Structure by which an engine moves an index that we own: ``valid``, ``fifo``, ``value``.
+    slot_words
+        Words in a slot.
+
+    Raises
+    ------
+    ValueError
+        A parameter is out of range, or a slot is not whole words; the text says what is allowed.
     """
 
     def __init__(self, *, data_width: int, num_fifos: int, shell: PciShell, layout: SharedLayout):
         self.data_width = check_data_width(data_width)
-        self.num_fifos = num_fifos
+        self.num_fifos = check_num_fifos(num_fifos)
         self.fifo_shape = range(max(num_fifos, 2))
         self.index_shape = unsigned(index_width(layout.queue.capacity))
         self.indices_shape = data.ArrayLayout(self.index_shape, num_fifos)
@@ -61,6 +68,12 @@ class Geometry:
         self.lanes = data_width // 32
         self.lane_bits = self.lanes.bit_length() - 1
         self.word_bytes = data_width // 8
+        self.slot_words, rest = divmod(layout.queue.slot_size, self.word_bytes)
+        if rest or not self.slot_words:
+            raise LayoutError(
+                f"slot_size is {layout.queue.slot_size} bytes: must be a multiple of "
+                f"{self.word_bytes}, the bytes of a word"
+            )
         self.bar_sizes = shell.bar_sizes(num_fifos, layout)
         self.dword_address_bits = (max(self.bar_sizes.values()) // 4 - 1).bit_length()
         self.word_address_bits = self.dword_address_bits - self.lane_bits

@@ -4,11 +4,11 @@
 from amaranth.hdl import Cat, Const, Value, ValueLike
 from amaranth.lib import data, stream
 
-from models.layout import PAGE, LayoutError
+from models.layout import PAGE
 
 from ..operation import Geometry
 
-__all__ = ["MINIMUM_MESSAGE", "message_signature", "slot_words", "word_of_slot"]
+__all__ = ["MINIMUM_MESSAGE", "message_signature", "word_of_slot"]
 
 MINIMUM_MESSAGE = 8
 """Bytes of the shortest message: its header."""
@@ -24,17 +24,6 @@ def message_signature(data_width: int) -> stream.Signature:
     )
 
 
-def slot_words(geometry: Geometry) -> int:
-    """Words of a slot. Raises LayoutError where a slot is not whole words."""
-    words, rest = divmod(geometry.layout.queue.slot_size, geometry.word_bytes)
-    if rest or not words:
-        raise LayoutError(
-            f"slot_size is {geometry.layout.queue.slot_size} bytes: must be a multiple of "
-            f"{geometry.word_bytes}, the bytes of a word"
-        )
-    return words
-
-
 def word_of_slot(
     geometry: Geometry, queue_offset: int, fifo: Value, slot: Value, word: ValueLike
 ) -> Value:
@@ -44,7 +33,7 @@ def word_of_slot(
     only the offset in the page needs an adder.
     """
     layout = geometry.layout
-    words = slot_words(geometry)
+    words = geometry.slot_words
     word_bits = (words - 1).bit_length()
     page_bits = (PAGE // geometry.word_bytes - 1).bit_length()
     pages = layout.fifo_stride // PAGE

@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Out
 from ..arbiter import round_robin
 from ..index import successor
 from ..operation import Geometry
-from .message import message_signature, slot_words, word_of_slot
+from .message import message_signature, word_of_slot
 
 __all__ = ["PopEngine"]
 
@@ -45,7 +45,6 @@ class PopEngine(wiring.Component):
 
     def __init__(self, geometry: Geometry):
         self._geometry = geometry
-        self._words = slot_words(geometry)
         n = geometry.num_fifos
         super().__init__(
             {
@@ -65,7 +64,7 @@ class PopEngine(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         g = self._geometry
-        words = self._words
+        words = g.slot_words
         capacity = g.layout.queue.capacity
 
         waiting = Signal(g.num_fifos)

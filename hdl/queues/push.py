@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..index import successor
 from ..operation import Geometry
-from .message import MINIMUM_MESSAGE, message_signature, slot_words, word_of_slot
+from .message import MINIMUM_MESSAGE, message_signature, word_of_slot
 
 __all__ = ["PushEngine"]
 
@@ -48,7 +48,6 @@ class PushEngine(wiring.Component):
 
     def __init__(self, geometry: Geometry):
         self._geometry = geometry
-        self._words = slot_words(geometry)
         n = geometry.num_fifos
         super().__init__(
             {
@@ -72,7 +71,7 @@ class PushEngine(wiring.Component):
         m = Module()
         g = self._geometry
         n = g.num_fifos
-        words = self._words
+        words = g.slot_words
         capacity = g.layout.queue.capacity
         beat = self.i.p
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from monitor_support import DEVICE, HOST, LONG, MSIX, READ, bare, broken, monitor, whole
 
 import testbench.monitor
 import testbench.rules
-from models.config_space import COMMAND, DEVICE_CONTROL
-from testbench.monitor import HostMistake, ProtocolViolation, TlpMonitor
+from testbench.monitor import HostMistake, ProtocolViolation
 from testbench.packets import (
     completion,
     config_read,
@@ -23,14 +22,10 @@ from testbench.packets import (
     memory_write,
     request_bytes,
 )
-from testbench.tlp import Kind, Status, Tlp, pcie_id
+from testbench.tlp import Kind, Status, Tlp
 
-DEVICE = pcie_id(0x2A, 0)
-HOST = pcie_id(0, 3, 1)
-READ = memory_read(0xC000_0123, 77, requester_id=HOST, tag=5, tc=2, attr=0b01)
 READ_IDO = READ.replace(attr=0b101)
 ZERO_LENGTH = memory_read(0xC000_0120, 0, requester_id=HOST, tag=5)
-LONG = memory_read(0xC000_0064, 400, requester_id=HOST, tag=5)
 LOCKED = READ.replace(kind=Kind.MRDLK32)
 CONFIG_READ = config_read(DEVICE, 0x10, requester_id=HOST, tag=5)
 CONFIG_WRITE = config_write(DEVICE, 0x10, 0, requester_id=HOST, tag=5)
@@ -44,30 +39,6 @@ CAS = Tlp(
     last_be=0xF,
     payload=bytes(16),
 )
-
-
-def monitor(**options: Any) -> TlpMonitor:
-    """A monitor of a function that has its number and may send requests."""
-    return TlpMonitor(device_id=DEVICE, bus_master=True, **options)
-
-
-def whole(request: Tlp, **fields: Any) -> Tlp:
-    """The right answer to ``request`` in one completion, with ``fields`` wrong."""
-    answer = completion(request, DEVICE, bytes(4 * request.length))
-    return answer.replace(**fields) if fields else answer
-
-
-def bare(request: Tlp, status: int = Status.UR, **fields: Any) -> Tlp:
-    """The right answer to ``request`` without data, with ``fields`` wrong."""
-    return completion(request, DEVICE, status=status, **fields)
-
-
-def broken(check: TlpMonitor, packet: Tlp) -> set[str]:
-    """Names of the rules that ``packet`` breaks."""
-    before = len(check.violations)
-    check.fatal = False
-    check.design_sent(Tlp.unpack(packet.pack(), packet.payload))
-    return {item.rule for item in check.violations[before:]}
 
 
 def answer_rules(request: Tlp, *answers: Tlp) -> set[str]:
@@ -319,9 +290,6 @@ def test_same_tag_of_two_requesters():
     check.finish()
 
 
-MSIX = memory_write(0xFEE0_0010, bytes(4), requester_id=DEVICE)
-
-
 def with_enables(length: int, first: int, last: int, address: int = 0x1000) -> Tlp:
     return Tlp(
         Kind.MWR32,
@@ -396,94 +364,6 @@ def test_read_tag_free_again_after_the_last_completion():
     assert broken(check, read) == {"tag"}
     check.host_sent(completion(read, 0, bytes(128), byte_count=128))
     assert not broken(check, read)
-
-
-def learner() -> TlpMonitor:
-    """A monitor that knows only what configuration writes tell it."""
-    return TlpMonitor()
-
-
-def configure(
-    check: TlpMonitor, offset: int, value: int, first_be: int = 0xF, **fields: int
-) -> Tlp:
-    """Write configuration space and let the design complete it."""
-    request = config_write(DEVICE, offset, value, first_be, requester_id=HOST, tag=1, **fields)
-    check.host_sent(request)
-    answer = bare(request, Status.SC)
-    assert not broken(check, answer)
-    return request
-
-
-def test_request_before_the_function_has_a_number():
-    assert broken(learner(), MSIX) == {"requester-id", "bus-master"}
-
-
-def test_completion_before_the_function_has_a_number():
-    check = learner()
-    check.host_sent(CONFIG_READ)
-    assert not broken(check, whole(CONFIG_READ, completer_id=0))
-
-
-def test_function_learns_its_number_and_bus_mastering():
-    check = learner()
-    configure(check, COMMAND, 0x6, 0b0011)
-    assert not broken(check, MSIX)
-    assert broken(check, MSIX.replace(requester_id=DEVICE + 0x100)) == {"requester-id"}
-
-
-def test_bus_mastering_ends_with_the_completion_of_the_write():
-    check = learner()
-    configure(check, COMMAND, 0x6)
-    stop = config_write(DEVICE, COMMAND, 0x2, requester_id=HOST, tag=2)
-    check.host_sent(stop)
-    assert not broken(check, MSIX)
-    assert not broken(check, bare(stop, Status.SC))
-    assert broken(check, MSIX) == {"bus-master"}
-
-
-def test_command_byte_that_is_not_enabled_changes_nothing():
-    check = learner()
-    configure(check, COMMAND, 0x6, 0b0010)
-    assert broken(check, MSIX) == {"bus-master"}
-
-
-def test_payload_sizes_are_learned():
-    check = learner()
-    configure(check, COMMAND, 0x6)
-    write = memory_write(0x1000, bytes(512), requester_id=DEVICE)
-    read = memory_read(0x1000, 1024, requester_id=DEVICE)
-    assert broken(check, write) == {"max-payload"}
-    assert broken(check, read) == {"max-read-request"}
-    configure(check, DEVICE_CONTROL, 2 << 5 | 3 << 12)
-    assert not broken(check, write)
-    assert not broken(check, read.replace(tag=1))
-
-
-def test_answer_cut_before_the_payload_size_shrank():
-    check = learner()
-    configure(check, DEVICE_CONTROL, 2 << 5)
-    check.host_sent(LONG)
-    configure(check, DEVICE_CONTROL, 0)
-    assert not broken(check, completion(LONG, DEVICE, bytes(400)))
-
-
-def test_function_level_reset_may_drop_requests():
-    check = learner()
-    configure(check, COMMAND, 0x6)
-    check.host_sent(READ)
-    configure(check, DEVICE_CONTROL, 1 << 15)
-    assert not check.outstanding
-    assert broken(check, MSIX) == {"bus-master"}
-    check.host_sent(READ)
-    assert check.outstanding == [READ]
-
-
-def test_reset_forgets_everything():
-    check = monitor()
-    check.host_sent(READ)
-    check.reset()
-    check.finish()
-    assert broken(check, whole(READ)) == {"unexpected-completion"}
 
 
 def test_violation_is_raised_with_time_and_section():

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Requests, right answers and a monitor that tells which rules a packet breaks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from testbench.monitor import TlpMonitor
+from testbench.packets import completion, memory_read, memory_write
+from testbench.tlp import Status, Tlp, pcie_id
+
+DEVICE = pcie_id(0x2A, 0)
+HOST = pcie_id(0, 3, 1)
+READ = memory_read(0xC000_0123, 77, requester_id=HOST, tag=5, tc=2, attr=0b01)
+LONG = memory_read(0xC000_0064, 400, requester_id=HOST, tag=5)
+MSIX = memory_write(0xFEE0_0010, bytes(4), requester_id=DEVICE)
+
+
+def monitor(**options: Any) -> TlpMonitor:
+    """A monitor of a function that has its number and may send requests."""
+    return TlpMonitor(device_id=DEVICE, bus_master=True, **options)
+
+
+def whole(request: Tlp, **fields: Any) -> Tlp:
+    """The right answer to ``request`` in one completion, with ``fields`` wrong."""
+    answer = completion(request, DEVICE, bytes(4 * request.length))
+    return answer.replace(**fields) if fields else answer
+
+
+def bare(request: Tlp, status: int = Status.UR, **fields: Any) -> Tlp:
+    """The right answer to ``request`` without data, with ``fields`` wrong."""
+    return completion(request, DEVICE, status=status, **fields)
+
+
+def broken(check: TlpMonitor, packet: Tlp) -> set[str]:
+    """Names of the rules that ``packet`` breaks."""
+    before = len(check.violations)
+    check.fatal = False
+    check.design_sent(Tlp.unpack(packet.pack(), packet.payload))
+    return {item.rule for item in check.violations[before:]}
