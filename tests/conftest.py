@@ -29,8 +29,10 @@ def pytest_configure(config):
     os.environ.setdefault("SEED", str(new_seed()))
 
 
-def pytest_report_header():
-    return f"seed of the cocotb regressions: {os.environ['SEED']} (repeat with SEED=... make test)"
+def pytest_terminal_summary(terminalreporter):
+    # At the end and not in the header, which a quiet run leaves out.
+    seed = os.environ["SEED"]
+    terminalreporter.write_line(f"seed of the cocotb regressions: {seed} (repeat: SEED={seed})")
 
 
 @pytest.fixture(scope="session")
