@@ -9,7 +9,7 @@ import sys
 from hdl.tlp import DATA_WIDTHS
 from models.shell import MAX_FIFOS, check_num_fifos
 
-from .build import BUILD_ROOT, Configuration
+from .build import BUILD_ROOT, BuildError, Configuration
 from .demo.command import run_demo
 from .run import SimulationError, simulate
 from .toolchain import (
@@ -78,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "demo":
             return run_demo(configuration, seed=options.seed)
         return _run(options, configuration)
-    except (NoSimulatorError, SimulationError, ValueError) as error:
+    except (BuildError, NoSimulatorError, SimulationError, ValueError) as error:
         print(f"python -m sim: {error}", file=sys.stderr)
         return 1
 

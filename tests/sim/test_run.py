@@ -54,6 +54,14 @@ def test_builds_are_made_once(monkeypatch):
     assert build(CONFIGURATION) == first
 
 
+def test_a_build_that_fails(monkeypatch, tmp_path):
+    monkeypatch.setattr(builds, "BUILD_ROOT", tmp_path)
+    monkeypatch.setattr(builds, "generate", lambda *_, **__: "module amp_pci_core(; endmodule\n")
+    with pytest.raises(builds.BuildError, match=r"could not build it, log .*build\.log\n.*rror"):
+        build(Configuration(top="core"))
+    assert not list(tmp_path.rglob("built"))
+
+
 def test_no_simulator_at_all(monkeypatch):
     monkeypatch.setattr(toolchain, "available", dict)
     with pytest.raises(toolchain.NoSimulatorError, match="install Verilator"):
