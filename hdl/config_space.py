@@ -97,7 +97,9 @@ class ConfigSpace(wiring.Component):
         ]
 
         flr_wanted = Signal()
-        values = self._build_registers(m, dword, write, write_data, write_mask, flr_wanted)
+        values = self._build_registers(
+            m, dword, write, write_data, write_mask, taken & poisoned, flr_wanted
+        )
         flr = spec.INITIATE_FLR
         with m.If(write & (dword == flr.offset // 4) & write_mask[flr.lsb]):
             m.d.sync += flr_wanted.eq(write_data[flr.lsb])
@@ -155,14 +157,16 @@ class ConfigSpace(wiring.Component):
         m.d.comb += [self.o.p.sop.eq(1), self.o.p.eop.eq(1)]
         return m
 
-    def _build_registers(self, m, dword, write, write_data, write_mask, flr_wanted):
+    def _build_registers(self, m, dword, write, write_data, write_mask, refused, flr_wanted):
         """A register for each bit that is not constant. Returns each dword's value by offset."""
+        # An error that is answered counts as advisory: correctable (section 6.2.3.2.4.1). That goes
+        # for ``refused`` too, a poisoned configuration write.
         events = {
             spec.UNSUPPORTED_REQUEST_DETECTED: self.unsupported_posted
             | self.unsupported_non_posted,
-            spec.CORRECTABLE_ERROR_DETECTED: self.unsupported_non_posted,
+            spec.CORRECTABLE_ERROR_DETECTED: self.unsupported_non_posted | refused,
             spec.NON_FATAL_ERROR_DETECTED: self.unsupported_posted | self.poisoned,
-            spec.DETECTED_PARITY_ERROR: self.poisoned,
+            spec.DETECTED_PARITY_ERROR: self.poisoned | refused,
         }
         values = {}
         for offset, register in self._registers.items():

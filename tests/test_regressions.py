@@ -21,8 +21,9 @@ ON_BOTH_TOPS = (
     "msix",
     "own_driver",
     "recorded",
+    "refused_requests",
 )
-ON_ENDPOINT = ("enumeration", "libraries")
+ON_ENDPOINT = ("enumeration", "function_reset", "libraries")
 
 # (top, FIFOs, width): each width, and each of one, several, an odd number and all FIFOs.
 BUILDS = [

@@ -5,70 +5,15 @@ import random
 
 import cocotb
 
-from models.config_space import DEVICE_CONTROL, MAX_PAYLOAD_SIZE
-from models.endpoint import Endpoint
 from models.layout import PAGE
 from models.shell import AMP_PCI, MSIX_ENTRY_SIZE
 from testbench import pacing
-from testbench.completions import read_data
-from testbench.packets import memory_read, memory_write
 from testbench.tlp import Kind
-from tests.regressions.queue_host import SEED, QueueBench
+from tests.regressions.mirror import Mirror
+from tests.regressions.queue_host import SEED, PulseCounter, slot_bytes
 
 PATTERNS = range(16)
 """Every byte-enable pattern of a dword, those with holes included."""
-
-
-class Mirror(QueueBench):
-    """A bench whose writes go to the golden endpoint too, and whose reads are compared with it."""
-
-    async def start(self, **options):
-        await super().start(msix=False, **options)
-        self.golden = Endpoint(self.parameters.num_fifos)
-        # The RAM keeps what an earlier test left; both start from the same.
-        size = self.golden.bar_sizes[AMP_PCI.fifo_bar]
-        for offset in range(0, size, 256):
-            await self.host.bar_write(AMP_PCI.fifo_bar, offset, bytes(256))
-
-    async def write(self, bar, offset, data, **fields):
-        """A write request as ``fields`` change it; the golden endpoint takes what it enables."""
-        tlp = memory_write(self.host.bars[bar] + offset, data, **fields)
-        enables = [bool(tlp.first_be >> lane & 1) for lane in range(4)]
-        if tlp.length > 1:
-            enables += [True] * (4 * (tlp.length - 2))
-            enables += [bool(tlp.last_be >> lane & 1) for lane in range(4)]
-        self.golden.bar_write(bar, offset & ~3, tlp.payload, enables)
-        await self.host.send(tlp, bar=bar)
-
-    async def ask(self, bar, offset, size, **fields):
-        """Send a read request; the result is what to compare, once it is there."""
-        tlp = memory_read(
-            self.host.bars[bar] + offset, size, requester_id=self.host.requester_id, **fields
-        )
-        pending = await self.host.requester.open(tlp)
-        self.host.send_nowait(pending.request, bar=bar)
-        return pending, bar, offset, size, self.golden.bar_read(bar, offset & ~3, 4 * tlp.length)
-
-    async def compare(self, asked):
-        """Wait for the answer and compare the bytes that were asked for; returns completions."""
-        pending, bar, offset, size, want = asked
-        answers = await pending.answers()
-        got = read_data(pending.request, size, answers)
-        want = want[offset & 3 :][:size]
-        assert got == want, f"BAR{bar}+{offset:#x}, {size}: {got.hex()} is not {want.hex()}"
-        return answers
-
-    async def read(self, bar, offset, size, **fields):
-        return await self.compare(await self.ask(bar, offset, size, **fields))
-
-    async def set_max_payload(self, code):
-        if self.parameters.top == "core":
-            self.host.set_pins(max_payload_size=code)
-            self.monitor.max_payload_size = 128 << code
-        else:
-            control = await self.host.config_read(DEVICE_CONTROL, 2)
-            control = control & ~MAX_PAYLOAD_SIZE.mask | code << MAX_PAYLOAD_SIZE.lsb
-            await self.host.config_write(DEVICE_CONTROL, control, 2)
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
@@ -149,8 +94,9 @@ async def completions_are_split(dut):
     await bench.start()
     for offset in range(0, PAGE, 256):
         await bench.write(AMP_PCI.fifo_bar, 0x3000 + offset, rng.randbytes(256))
-    for code in range(6):
-        payload = 128 << code
+    # The two encodings that are reserved count as the largest.
+    for code in range(8):
+        payload = 128 << min(code, 5)
         await bench.set_max_payload(code)
         assert len(await bench.read(AMP_PCI.fifo_bar, 0x3000, PAGE)) == PAGE // payload
         for _ in range(10):
@@ -160,7 +106,6 @@ async def completions_are_split(dut):
             assert all(4 * answer.length <= payload for answer in answers)
             end = offset + size
             assert len(answers) == (end - 1) // payload - offset // payload + 1
-    await bench.set_max_payload(0)
     await bench.finish()
 
 
@@ -185,6 +130,9 @@ async def long_headers(dut):
     rng = random.Random(SEED)
     bench = Mirror(dut)
     await bench.start()
+    await bench.read(AMP_PCI.register_bar, 0, 64, kind=Kind.MRD64)
+    await bench.write(AMP_PCI.msix_bar, 0, rng.randbytes(12), kind=Kind.MWR64)
+    await bench.read(AMP_PCI.msix_bar, 0, 16, kind=Kind.MRD64)
     for offset in range(0x3000, 0x3100, 20):
         data = rng.randbytes(20)
         await bench.write(AMP_PCI.fifo_bar, offset, data, kind=Kind.MWR64)
@@ -199,16 +147,7 @@ async def registers_and_doorbells(dut):
     bench = Mirror(dut)
     await bench.start()
     fifos = bench.parameters.num_fifos
-    rings = [0] * fifos
-
-    async def count():
-        while True:
-            await dut.clk.rising_edge
-            pulses = int(dut.doorbell.value)
-            for fifo in range(fifos):
-                rings[fifo] += pulses >> fifo & 1
-
-    counter = cocotb.start_soon(count())
+    rings = PulseCounter(dut.doorbell)
     await bench.read(AMP_PCI.register_bar, 0, 256)
     await bench.read(AMP_PCI.register_bar, 0, 4)
 
@@ -221,13 +160,27 @@ async def registers_and_doorbells(dut):
         for fifo in range(fifos):
             first = AMP_PCI.notify(fifo)
             want[fifo] += offset < first + 4 and offset + size > first
-    for pattern in PATTERNS:
-        await bench.write(AMP_PCI.register_bar, AMP_PCI.notify(0), bytes(4), first_be=pattern)
-        want[0] += pattern != 0
+    for kind in (Kind.MWR32, Kind.MWR64):
+        for pattern in PATTERNS:
+            fields = {"kind": kind, "first_be": pattern}
+            await bench.write(AMP_PCI.register_bar, AMP_PCI.notify(0), bytes(4), **fields)
+            want[0] += pattern != 0
+    # Bytes of the last dword alone: that FIFO's, not those of the dword before with none enabled.
+    await bench.write(
+        AMP_PCI.register_bar, AMP_PCI.features_offset, bytes(8), first_be=0xF, last_be=0x4
+    )
+    await bench.write(
+        AMP_PCI.register_bar, AMP_PCI.notify(0) - 4, bytes(8), first_be=0x2, last_be=0x4
+    )
+    want[0] += 1
+    # Addresses that differ from NOTIFY0's in one bit only.
+    for bit in range(6, 14):
+        await bench.write(AMP_PCI.register_bar, AMP_PCI.notify(0) | 1 << bit, bytes(4))
     await bench.settle()
-    assert rings == want
+    # Reading rings nothing.
     await bench.read(AMP_PCI.register_bar, 0, 256)
-    counter.cancel()
+    await bench.settle()
+    assert rings.counts(fifos) == want
     await bench.expect_nothing()
     await bench.finish()
 
@@ -246,6 +199,17 @@ async def msix_table(dut):
         await bench.read(AMP_PCI.msix_bar, 0, 256)
     await bench.write(AMP_PCI.msix_bar, AMP_PCI.msix_pba_offset, b"\xff" * 16)
     await bench.read(AMP_PCI.msix_bar, AMP_PCI.msix_pba_offset, 64)
+    # MSI-X is not enabled, so what is raised stays pending whatever is written over it.
+    for fifo in rng.sample(
+        range(bench.parameters.num_fifos), (bench.parameters.num_fifos + 1) // 2
+    ):
+        await bench.source.send_message(fifo, slot_bytes(fifo))
+        assert bench.golden.push(fifo, slot_bytes(fifo))
+        await bench.settle()
+        await bench.read(AMP_PCI.msix_bar, AMP_PCI.msix_pba_offset, 8)
+        for value in (0x00, 0xFF):
+            await bench.write(AMP_PCI.msix_bar, AMP_PCI.msix_pba_offset, bytes([value] * 16))
+            await bench.read(AMP_PCI.msix_bar, AMP_PCI.msix_pba_offset, 64)
     await bench.read(AMP_PCI.msix_bar, 0xF00, 256)
     await bench.finish()
 
@@ -270,34 +234,114 @@ async def index_words(dut):
     await bench.finish()
 
 
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def whole_fifo_bar(dut):
+    """Every part of the FIFO BAR has RAM of its own, the reserved pages and the last bytes too."""
+    rng = random.Random(SEED)
+    bench = Mirror(dut)
+    await bench.start()
+    size = bench.golden.bar_sizes[AMP_PCI.fifo_bar]
+    pieces = [(offset + 4 * rng.randrange(224), 128) for offset in range(0, size, 1024)]
+    pieces.append((size - 128, 128))
+    for offset, count in rng.sample(pieces, len(pieces)):
+        await bench.write(AMP_PCI.fifo_bar, offset, rng.randbytes(count))
+    for offset, count in pieces:
+        await bench.read(AMP_PCI.fifo_bar, offset, count)
+    await bench.expect_nothing()
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=10, timeout_unit="ms")
+async def writes_pass_waiting_reads(dut):
+    """While completions are held up, writes go by the reads that wait (PCI Express 2.4.1)."""
+    rng = random.Random(SEED)
+    bench = Mirror(dut)
+    await bench.start()
+    area = 0x3000
+    await bench.write(AMP_PCI.fifo_bar, area, rng.randbytes(512))
+    for _ in range(4):
+        bench.completions_out.pause()
+        asked = []
+        for _ in range(8):
+            offset = area + rng.randrange(256)
+            asked.append(await bench.ask(AMP_PCI.fifo_bar, offset, rng.randint(1, 256)))
+            # Where no read looks: those that wait may see it or not.
+            await bench.write(AMP_PCI.fifo_bar, area + 512, rng.randbytes(100))
+            await bench.write(AMP_PCI.msix_bar, 0, rng.randbytes(12))
+        assert not any(pending.completions for pending, *_ in asked)
+        bench.completions_out.resume()
+        for one in asked:
+            await bench.compare(one)
+        await bench.read(AMP_PCI.fifo_bar, area, 1024)
+        await bench.read(AMP_PCI.msix_bar, 0, 16)
+    await bench.finish()
+
+
 @cocotb.test(timeout_time=50, timeout_unit="ms")
 async def random_accesses(dut):
-    """Hundreds of accesses to all BARs, several reads under way, pauses on both streams."""
+    """Hundreds of accesses to all BARs, many under way, pauses on both streams."""
     rng = random.Random(SEED)
     bench = Mirror(
         dut,
+        tags=256,
         host_idle=pacing.randomly(rng.getrandbits(32), 0.3),
         host_stall=pacing.randomly(rng.getrandbits(32), 0.5),
     )
     await bench.start()
+    await bench.set_max_payload(rng.randrange(4))
     asked = []
-    for _ in range(400):
-        bar = rng.choice([0, 1, 1, 1, 1, 2])
-        limit = bench.golden.bar_sizes[bar]
-        # Where something is: the first words of a queue, of the table, of the pending bits.
-        interesting = [0, 0x1000, 0x2000, 0x3000, 0x800, limit - 256]
-        offset = min(rng.choice(interesting) + rng.randrange(256), limit - 1)
-        size = min(rng.choice([1, 2, 3, 4, 5, 8, 16, 33, 64, 100, 200]), PAGE - offset % PAGE)
-        if rng.random() < 0.5:
-            # A read that is under way may see a write that comes after it.
-            while asked:
-                await bench.compare(asked.pop(0))
-            # No doorbells: the golden endpoint's device side is not at work here.
-            if bar != AMP_PCI.register_bar or offset + size <= AMP_PCI.notify_offset:
-                await bench.write(bar, offset, rng.randbytes(size))
-        else:
-            asked.append(await bench.ask(bar, offset, size))
-    while asked:
-        await bench.compare(asked.pop(0))
+    for _ in range(500):
+        bar, offset, size, fields = somewhere(rng, bench)
+        fields |= {"tc": rng.randrange(8), "attr": rng.randrange(8)}
+        fields["requester_id"] = rng.getrandbits(16)
+        long = rng.random() < 0.3
+        if rng.random() < 0.6:
+            kind = Kind.MRD64 if long else Kind.MRD32
+            asked.append(await bench.ask(bar, offset, size, kind=kind, **fields))
+            continue
+        # A read that is under way may see a write that comes after it.
+        for one in [one for one in asked if overlap(one, bar, offset, size)]:
+            asked.remove(one)
+            await bench.compare(one)
+        # No doorbells: the golden endpoint's device side is not at work here.
+        if bar != AMP_PCI.register_bar or offset + size <= AMP_PCI.notify_offset:
+            kind = Kind.MWR64 if long else Kind.MWR32
+            data = rng.randbytes(4 * fields["length"] if "length" in fields else size)
+            place = offset & ~3 if "length" in fields else offset
+            await bench.write(bar, place, data, kind=kind, **fields)
+    for one in asked:
+        await bench.compare(one)
+    for offset in range(0, bench.golden.bar_sizes[AMP_PCI.fifo_bar], PAGE):
+        await bench.read(AMP_PCI.fifo_bar, offset, 512)
     await bench.expect_nothing()
     await bench.finish()
+
+
+def somewhere(rng, bench):
+    """BAR, offset and size of an access, and the fields that byte enables with holes need."""
+    bar = rng.choice([0, 1, 1, 1, 1, 1, 2])
+    limit = bench.golden.bar_sizes[bar]
+    # Where something is: the first words of a queue, of the table, of the pending bits.
+    interesting = [0, 0x800, limit - 256]
+    interesting += [PAGE * rng.randrange(limit // PAGE)] * 3
+    offset = min(rng.choice(interesting) + rng.randrange(256), limit - 1)
+    rest = PAGE - offset % PAGE
+    if rng.random() < 0.3 and rest >= 8:
+        dwords, first, last = rng.randint(1, 2), rng.randrange(1, 16), rng.randrange(1, 16)
+        if dwords == 1:
+            last = 0
+        low, high = byte_span(first, last or first, dwords)
+        fields = {"length": dwords, "first_be": first, "last_be": last}
+        return bar, (offset & ~3) + low, high - low, fields
+    # Seldom long, or the long ones would take all the time.
+    size = rng.choice([0, 1, 2, 3, 4, 5, 8, 16, 33, 64, 100, 200, 700])
+    if rng.random() < 0.02:
+        size = PAGE
+    return bar, offset, min(size, rest), {}
+
+
+def overlap(asked, bar, offset, size):
+    """Whether an access has a dword in common with a read that was asked for."""
+    _, other_bar, other, other_size, _ = asked
+    ends = [max(at + count, at + 1) for at, count in ((offset, size), (other, other_size))]
+    return bar == other_bar and offset & ~3 < ends[1] and other & ~3 < ends[0]

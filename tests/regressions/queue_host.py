@@ -4,11 +4,14 @@
 import os
 import random
 
+import cocotb
+
 from models.config_space import INITIATE_FLR
 from models.layout import SPSC_PAGES
 from models.shell import AMP_PCI
 from testbench.axis import AxisMessageSink, AxisMessageSource
 from testbench.system import Bench
+from testbench.tlp import Status
 
 SEED = int(os.environ["COCOTB_RANDOM_SEED"])
 QUEUE = SPSC_PAGES.queue
@@ -19,6 +22,31 @@ FULL = QUEUE.capacity - 1
 def slot_bytes(number):
     """A slot's worth of bytes that tells its number and is random otherwise."""
     return number.to_bytes(4, "little") + random.Random(number).randbytes(QUEUE.slot_size - 4)
+
+
+class PulseCounter:
+    """Counts the cycles that each bit of a signal is high for."""
+
+    def __init__(self, signal):
+        self._signal = signal
+        self._counts = {}
+        cocotb.start_soon(self._run())
+
+    @property
+    def total(self):
+        return sum(self._counts.values())
+
+    def counts(self, bits):
+        return [self._counts.get(bit, 0) for bit in range(bits)]
+
+    async def _run(self):
+        edge = cocotb.top.clk.rising_edge
+        while True:
+            await edge
+            value, bit = int(self._signal.value), 0
+            while value >> bit:
+                self._counts[bit] = self._counts.get(bit, 0) + (value >> bit & 1)
+                bit += 1
 
 
 class QueueBench(Bench):
@@ -103,3 +131,9 @@ class QueueBench(Bench):
     async def expect_nothing(self, cycles=100):
         await self.settle(cycles)
         assert not self.sink.pending, f"a message came that was not due: {self.sink.recv_nowait()}"
+
+
+async def refused(bench, tlp):
+    """One completion, Unsupported Request; the monitor checks all else about it."""
+    (answer,) = await bench.host.request(tlp)
+    assert answer.status == Status.UR and not answer.payload, f"{tlp} got {answer}"

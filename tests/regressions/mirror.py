@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A host whose accesses to the BARs are compared with the golden endpoint."""
+
+from models.config_space import DEVICE_CONTROL, MAX_PAYLOAD_SIZE
+from models.endpoint import Endpoint
+from models.layout import PAGE
+from models.shell import AMP_PCI
+from testbench.completions import read_data
+from testbench.packets import memory_read, memory_write
+from tests.regressions.queue_host import SEED, QueueBench
+
+
+class Mirror(QueueBench):
+    """A bench whose writes go to the golden endpoint too, and whose reads are compared with it."""
+
+    left_in_ram = None
+    """What a test that passed left in the RAM, which no reset clears."""
+
+    async def start(self, **options):
+        await super().start(msix=False, **options)
+        self.golden = Endpoint(self.parameters.num_fifos)
+        left, Mirror.left_in_ram = Mirror.left_in_ram, None
+        if left is None:
+            for offset in range(0, len(self.golden.ram), PAGE):
+                tlp = memory_write(self.host.bars[AMP_PCI.fifo_bar] + offset, bytes(PAGE))
+                await self.host.send(tlp, bar=AMP_PCI.fifo_bar)
+        else:
+            self.golden.ram[:] = left
+            self.golden.hot_reset()
+
+    async def finish(self):
+        await super().finish()
+        Mirror.left_in_ram = bytes(self.golden.ram)
+
+    async def write(self, bar, offset, data, **fields):
+        """A write request as ``fields`` change it; the golden endpoint takes what it enables."""
+        tlp = memory_write(self.host.bars[bar] + offset, data, **fields)
+        enables = [bool(tlp.first_be >> lane & 1) for lane in range(4)]
+        if tlp.length > 1:
+            enables += [True] * (4 * (tlp.length - 2))
+            enables += [bool(tlp.last_be >> lane & 1) for lane in range(4)]
+        self.golden.bar_write(bar, offset & ~3, tlp.payload, enables)
+        await self.host.send(tlp, bar=bar)
+
+    async def ask(self, bar, offset, size, **fields):
+        """Send a read request; the result is what to compare, once it is there."""
+        fields = {"requester_id": self.host.requester_id, **fields}
+        tlp = memory_read(self.host.bars[bar] + offset, size, **fields)
+        pending = await self.host.requester.open(tlp)
+        self.host.send_nowait(pending.request, bar=bar)
+        return pending, bar, offset, size, self.golden.bar_read(bar, offset & ~3, 4 * tlp.length)
+
+    async def compare(self, asked):
+        """Wait for the answer and compare the bytes that were asked for; returns completions."""
+        pending, bar, offset, size, want = asked
+        answers = await pending.answers()
+        got = read_data(pending.request, size, answers)
+        want = want[offset & 3 :][:size]
+        assert got == want, (
+            f"BAR{bar}+{offset:#x}, {size}, seed {SEED}: {got.hex()} is not {want.hex()}"
+        )
+        return answers
+
+    async def read(self, bar, offset, size, **fields):
+        return await self.compare(await self.ask(bar, offset, size, **fields))
+
+    @property
+    def completions_out(self):
+        """The host's end of the stream that completions leave on."""
+        return self.host.sinks["tx_cpl_tlp"] if self.parameters.top == "core" else self.host.sink
+
+    async def set_max_payload(self, code):
+        if self.parameters.top == "core":
+            self.host.set_pins(max_payload_size=code)
+            self.monitor.max_payload_size = 128 << min(code, 5)
+        else:
+            control = await self.host.config_read(DEVICE_CONTROL, 2)
+            control = control & ~MAX_PAYLOAD_SIZE.mask | code << MAX_PAYLOAD_SIZE.lsb
+            await self.host.config_write(DEVICE_CONTROL, control, 2)

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Memory requests that are not served, and kinds of request that the endpoint does not have."""
+
+import random
+
+import cocotb
+
+from models.layout import PAGE
+from models.shell import AMP_PCI
+from testbench.packets import memory_read, memory_write
+from testbench.tlp import Kind, Status, Tlp
+from testbench.tlp_streams import Packet
+from tests.regressions.mirror import Mirror
+from tests.regressions.queue_host import SEED, PulseCounter
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def refused_requests(dut):
+    """What is not served is answered once if it asks, does nothing, and is reported and counted."""
+    rng = random.Random(SEED)
+    bench = Mirror(dut)
+    await bench.start()
+    host, base = bench.host, bench.host.bars[AMP_PCI.fifo_bar]
+    rings = PulseCounter(dut.doorbell)
+    core = bench.parameters.top == "core"
+    pins = [dut.status_error_cor, dut.status_error_uncor] if core else []
+    errors = [PulseCounter(pin) for pin in pins]
+    await bench.write(AMP_PCI.fifo_bar, 0x3000, rng.randbytes(PAGE))
+    dword = b"\xff" * 4
+    here = {"address": base + 0x3000, "length": 1, "first_be": 0xF}
+    long = {**here, "length": 2, "last_be": 0xF}
+
+    reads = [(memory_read(base + 0x3FFC, 8), {}), (memory_read(base + 0x3804, PAGE), {})]
+    reads += [(Tlp(kind, **here), {}) for kind in (Kind.MRDLK32, Kind.IORD)]
+    reads += [(Tlp(Kind.IOWR, payload=dword, **here), {})]
+    reads += [(Tlp(kind, payload=dword, **here), {}) for kind in (Kind.FETCHADD32, Kind.SWAP32)]
+    reads += [(Tlp(kind, payload=dword * 2, **long), {}) for kind in (Kind.SWAP64, Kind.CAS32)]
+    writes = [
+        (memory_write(base + 0x3000, dword * 40, ep=1), {}),
+        (memory_write(host.bars[AMP_PCI.register_bar] + AMP_PCI.notify(0), dword, ep=1), {}),
+        (memory_write(host.bars[AMP_PCI.msix_bar], dword * 4, ep=1), {}),
+        (memory_write(base + 0x3FF8, dword * 8), {}),
+    ]
+    if core:
+        # A hard block says which BAR matched and which function is meant.
+        for place in [{"bar_id": bar} for bar in range(3, 8)] + [{"func_num": 1}]:
+            reads.append((memory_read(base + 0x3000, 64), place))
+            writes.append((memory_write(base + 0x3000, dword * 16), place))
+
+    before = int(dut.count_unsupported_requests.value)
+    for tlp, place in rng.sample(reads, len(reads)) + rng.sample(writes, len(writes)):
+        place = {"bar_id": bar_of(host, tlp.address), **place}
+        if not tlp.is_non_posted:
+            await host.source.send(Packet(tlp, **place))
+            continue
+        request = tlp.replace(tc=rng.randrange(8), attr=rng.randrange(8))
+        pending = await host.requester.open(request.replace(requester_id=rng.getrandbits(16)))
+        host.source.send_nowait(Packet(pending.request, **place))
+        (answer,) = await pending.answers()
+        assert answer.status == Status.UR and not answer.payload, f"{tlp} got {answer}"
+    await bench.settle()
+    poisoned = sum(tlp.ep for tlp, _ in writes)
+    counted = int(dut.count_unsupported_requests.value) - before
+    assert counted == len(reads) + len(writes) - poisoned
+    assert [error.total for error in errors] == [len(reads), len(writes)] * core
+    assert rings.total == 0
+    await bench.read(AMP_PCI.fifo_bar, 0x3000, PAGE)
+    await bench.read(AMP_PCI.msix_bar, 0, 64)
+    await bench.expect_nothing()
+    await bench.finish()
+
+
+def bar_of(host, address):
+    """The BAR that an address lies in, all of them being next to each other."""
+    return max((bar for bar in host.bars if host.bars[bar] <= address), key=host.bars.get)
