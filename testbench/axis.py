@@ -8,7 +8,7 @@ Signals: ``<prefix>_tdata[W]``, ``_tkeep[W/8]``, ``_tvalid``, ``_tready``, ``_tl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from .framing import Beat, Framing, StreamError
@@ -101,26 +101,15 @@ class AxisFraming(Framing):
 
 
 class AxisMessageSource(Source[AxisMessage]):
-    """Device to driver: drives messages into the design.
+    """Device to driver: drives messages into the design; parameters as :class:`~.streams.Source`.
 
-    Parameters
-    ----------
-    dut, prefix
-        The design's top and the stream's name.
-    clk, reset, idle
-        As :class:`~.streams.Source`.
+    The stream is ``s_axis_msg`` unless ``prefix`` says otherwise.
     """
 
-    def __init__(
-        self,
-        dut: Any,
-        prefix: str = "s_axis_msg",
-        *,
-        clk: Any = None,
-        reset: Any = None,
-        idle: Iterable[int] | None = None,
-    ) -> None:
-        super().__init__(dut, prefix, AxisFraming(dut, prefix), clk=clk, reset=reset, idle=idle)
+    framing_type = AxisFraming
+
+    def __init__(self, dut: Any, prefix: str = "s_axis_msg", **options: Any) -> None:
+        super().__init__(dut, prefix, **options)
 
     async def send_message(self, fifo: int, data: bytes) -> None:
         """Send ``data`` to FIFO ``fifo``; return when the design took the last byte."""
@@ -128,51 +117,18 @@ class AxisMessageSource(Source[AxisMessage]):
 
 
 class AxisMessageSink(Sink[AxisMessage]):
-    """Driver to device: takes messages from the design; ``recv()`` gives ``(fifo, bytes)``.
+    """Driver to device: takes messages from the design; parameters as :class:`~.streams.Sink`.
 
-    Parameters
-    ----------
-    dut, prefix
-        The design's top and the stream's name.
-    clk, reset, stall, max_queued, on_packet
-        As :class:`~.streams.Sink`.
+    The stream is ``m_axis_msg`` unless ``prefix`` says otherwise.
     """
 
-    def __init__(
-        self,
-        dut: Any,
-        prefix: str = "m_axis_msg",
-        *,
-        clk: Any = None,
-        reset: Any = None,
-        stall: Iterable[int] | None = None,
-        max_queued: int | None = None,
-        on_packet: Callable[[AxisMessage], None] | None = None,
-    ) -> None:
-        super().__init__(
-            dut,
-            prefix,
-            AxisFraming(dut, prefix),
-            clk=clk,
-            reset=reset,
-            stall=stall,
-            max_queued=max_queued,
-            on_packet=on_packet,
-        )
+    framing_type = AxisFraming
+
+    def __init__(self, dut: Any, prefix: str = "m_axis_msg", **options: Any) -> None:
+        super().__init__(dut, prefix, **options)
 
 
 class AxisMessageWatcher(Watcher[AxisMessage]):
-    """Watches a stream of messages, either direction, and checks its protocol."""
+    """Watches a stream of messages, either direction; parameters as :class:`~.streams.Watcher`."""
 
-    def __init__(
-        self,
-        dut: Any,
-        prefix: str,
-        *,
-        clk: Any = None,
-        reset: Any = None,
-        on_packet: Callable[[AxisMessage], None] | None = None,
-    ) -> None:
-        super().__init__(
-            dut, prefix, AxisFraming(dut, prefix), clk=clk, reset=reset, on_packet=on_packet
-        )
+    framing_type = AxisFraming

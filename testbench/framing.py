@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from cocotb.handle import LogicArrayObject, LogicObject
 from cocotb.types import Logic
@@ -84,17 +84,30 @@ class Framing(ABC):
         """A new assembler, which calls the stream ``name`` in its errors."""
 
 
+class FramingType(Protocol):
+    """A :class:`Framing` that finds its widths from the design."""
+
+    def __call__(self, dut: Any, prefix: str, /) -> Framing:
+        """The framing of bundle ``prefix`` of ``dut``."""
+
+
 PacketT = TypeVar("PacketT")
 
 
 class Stream(Generic[PacketT]):
-    """What source, sink and watcher have in common: a bundle of signals, a clock and a reset."""
+    """What source, sink and watcher have in common: a bundle of signals, a clock and a reset.
 
-    def __init__(
-        self, dut: Any, prefix: str, framing: Framing, *, clk: Any = None, reset: Any = None
-    ) -> None:
+    Attributes
+    ----------
+    framing_type
+        How packets become beats; subclasses set it.
+    """
+
+    framing_type: ClassVar[FramingType]
+
+    def __init__(self, dut: Any, prefix: str, *, clk: Any = None, reset: Any = None) -> None:
         self.name = prefix
-        self.framing = framing
+        self.framing = framing = self.framing_type(dut, prefix)
         self.clk: LogicObject = dut.clk if clk is None else clk
         self.reset: LogicObject | None = getattr(dut, "rst", None) if reset is None else reset
         self.bus = Bus(

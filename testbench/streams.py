@@ -21,7 +21,7 @@ import cocotb
 from cocotb.triggers import Event, First
 
 from . import pacing
-from .framing import Beat, Framing, PacketT, Stream
+from .framing import Beat, PacketT, Stream
 
 
 class Source(Stream[PacketT]):
@@ -33,8 +33,6 @@ class Source(Stream[PacketT]):
         The design's top.
     prefix
         Name of the bundle: the signals are ``<prefix>_<signal>``.
-    framing
-        How packets become beats.
     clk, reset
         Handles; the default is ``dut.clk`` and, if it exists, ``dut.rst``. A reset that interrupts
         a packet drops it and those that wait; what is queued during the reset follows after it.
@@ -51,13 +49,12 @@ class Source(Stream[PacketT]):
         self,
         dut: Any,
         prefix: str,
-        framing: Framing,
         *,
         clk: Any = None,
         reset: Any = None,
         idle: Iterable[int] | None = None,
     ) -> None:
-        super().__init__(dut, prefix, framing, clk=clk, reset=reset)
+        super().__init__(dut, prefix, clk=clk, reset=reset)
         self.on_accept: list[Callable[[PacketT], None]] = []
         self._queue: deque[tuple[PacketT, Event | None]] = deque()
         self._wake = Event()
@@ -65,7 +62,7 @@ class Source(Stream[PacketT]):
         self._idle_event.set()
         self._driven: Beat = {}
         self.set_idle(idle)
-        self._drive({framing.valid: 0, **dict.fromkeys(self.fields, 0)})
+        self._drive({self.framing.valid: 0, **dict.fromkeys(self.fields, 0)})
         self._task = cocotb.start_soon(self._run())
 
     def set_idle(self, idle: Iterable[int] | None) -> None:
@@ -165,7 +162,7 @@ class Sink(Stream[PacketT]):
 
     Parameters
     ----------
-    dut, prefix, framing, clk, reset
+    dut, prefix, clk, reset
         As :class:`Source`. A reset drops the packet under way.
     stall
         Cycles to let each beat wait, valid high and ready low (:mod:`testbench.pacing`).
@@ -182,7 +179,6 @@ class Sink(Stream[PacketT]):
         self,
         dut: Any,
         prefix: str,
-        framing: Framing,
         *,
         clk: Any = None,
         reset: Any = None,
@@ -190,7 +186,7 @@ class Sink(Stream[PacketT]):
         max_queued: int | None = None,
         on_packet: Callable[[PacketT], None] | None = None,
     ) -> None:
-        super().__init__(dut, prefix, framing, clk=clk, reset=reset)
+        super().__init__(dut, prefix, clk=clk, reset=reset)
         self.on_packet = on_packet
         self.max_queued = max_queued
         self.received = 0
@@ -199,7 +195,7 @@ class Sink(Stream[PacketT]):
         self._unblocked = Event()
         self._paused = False
         self._wait = 0
-        self._assembler = framing.assembler(self.name)
+        self._assembler = self.framing.assembler(self.name)
         self.set_stall(stall)
         self._arm()
         self._task = cocotb.start_soon(self._run())
@@ -303,7 +299,7 @@ class Watcher(Stream[PacketT]):
 
     Parameters
     ----------
-    dut, prefix, framing, clk, reset
+    dut, prefix, clk, reset
         As :class:`Source`. Nothing is checked across a reset.
     on_packet
         Called with each packet when its last beat moves.
@@ -313,17 +309,16 @@ class Watcher(Stream[PacketT]):
         self,
         dut: Any,
         prefix: str,
-        framing: Framing,
         *,
         clk: Any = None,
         reset: Any = None,
         on_packet: Callable[[PacketT], None] | None = None,
     ) -> None:
-        super().__init__(dut, prefix, framing, clk=clk, reset=reset)
+        super().__init__(dut, prefix, clk=clk, reset=reset)
         self.on_packet = on_packet
         self.beats = 0
         self.packets = 0
-        self._assembler = framing.assembler(self.name)
+        self._assembler = self.framing.assembler(self.name)
         self._task = cocotb.start_soon(self._run())
 
     async def _run(self) -> None:

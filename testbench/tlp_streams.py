@@ -8,7 +8,7 @@ Signals: ``<prefix>_data[W]``, ``_strb[W/32]`` (a bit for each dword), ``_hdr[12
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,56 +132,16 @@ class TlpFraming(Framing):
 class TlpSource(Source[Packet]):
     """Drives :class:`Packet` objects into a bundle; parameters as :class:`~.streams.Source`."""
 
-    def __init__(
-        self,
-        dut: Any,
-        prefix: str,
-        *,
-        clk: Any = None,
-        reset: Any = None,
-        idle: Iterable[int] | None = None,
-    ) -> None:
-        super().__init__(dut, prefix, TlpFraming(dut, prefix), clk=clk, reset=reset, idle=idle)
+    framing_type = TlpFraming
 
 
 class TlpSink(Sink[Packet]):
     """Takes :class:`Packet` objects from a bundle; parameters as :class:`~.streams.Sink`."""
 
-    def __init__(
-        self,
-        dut: Any,
-        prefix: str,
-        *,
-        clk: Any = None,
-        reset: Any = None,
-        stall: Iterable[int] | None = None,
-        max_queued: int | None = None,
-        on_packet: Callable[[Packet], None] | None = None,
-    ) -> None:
-        super().__init__(
-            dut,
-            prefix,
-            TlpFraming(dut, prefix),
-            clk=clk,
-            reset=reset,
-            stall=stall,
-            max_queued=max_queued,
-            on_packet=on_packet,
-        )
+    framing_type = TlpFraming
 
 
 class TlpWatcher(Watcher[Packet]):
     """Watches a bundle, either direction; parameters as :class:`~.streams.Watcher`."""
 
-    def __init__(
-        self,
-        dut: Any,
-        prefix: str,
-        *,
-        clk: Any = None,
-        reset: Any = None,
-        on_packet: Callable[[Packet], None] | None = None,
-    ) -> None:
-        super().__init__(
-            dut, prefix, TlpFraming(dut, prefix), clk=clk, reset=reset, on_packet=on_packet
-        )
+    framing_type = TlpFraming
