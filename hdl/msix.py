@@ -10,17 +10,13 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from models.shell import MSIX_ENTRY_SIZE
+from models.shell import MSIX_CONTROL_OFFSET, MSIX_ENTRY_SIZE
 
 from .arbiter import round_robin
 from .operation import Geometry
 from .tlp import RequestHeader, TlpFormat, TlpType
 
 __all__ = ["MsixController", "interrupt_signature"]
-
-ENTRY_DWORDS = MSIX_ENTRY_SIZE // 4
-CONTROL_LANE = 3
-"""Dword of an entry that holds the mask bit."""
 
 
 def interrupt_signature() -> stream.Signature:
@@ -115,7 +111,7 @@ class MsixController(wiring.Component):
         # The mask bits, and where a read finds them.
         controls = Signal(g.data_width)
         for vector in range(vectors):
-            offset = g.shell.msix_table_offset + vector * MSIX_ENTRY_SIZE + 4 * CONTROL_LANE
+            offset = g.shell.msix_control(vector)
             word, lane = g.word(offset), g.lane(offset)
             with m.If(
                 self.write_enable
@@ -154,7 +150,7 @@ class MsixController(wiring.Component):
             for byte in range(g.word_bytes):
                 offset = index * g.word_bytes + byte
                 entry, within = divmod(offset, MSIX_ENTRY_SIZE)
-                if entry < self._vectors and within // 4 != CONTROL_LANE:
+                if entry < self._vectors and within < MSIX_CONTROL_OFFSET:
                     mask |= 1 << byte
             with m.If(word == index):
                 m.d.comb += stored.eq(mask)

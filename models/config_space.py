@@ -87,6 +87,28 @@ UNSUPPORTED_REQUEST_DETECTED = ConfigField(DEVICE_CONTROL, 19)
 READ_COMPLETION_BOUNDARY = ConfigField(PCIE_CAPABILITY + 0x10, 3)
 
 
+LARGEST_SIZE_CODE = 5
+"""Code of 4,096 bytes in Max_Payload_Size and Max_Read_Request_Size; those above are reserved."""
+
+
+def size_code(size: int) -> int:
+    """The code of ``size`` bytes in Max_Payload_Size and Max_Read_Request_Size.
+
+    Raises
+    ------
+    ValueError
+        ``size`` is not a power of two from 128 to 4,096.
+    """
+    if size not in {coded_size(code) for code in range(LARGEST_SIZE_CODE + 1)}:
+        raise ValueError(f"size is {size}: must be a power of two from 128 to 4096")
+    return size.bit_length() - 8
+
+
+def coded_size(code: int) -> int:
+    """The bytes that ``code`` stands for; a reserved one counts as the largest."""
+    return 128 << min(code, LARGEST_SIZE_CODE)
+
+
 def bar_offset(bar: int) -> int:
     """Byte offset of base address register ``bar``."""
     return 0x10 + 4 * bar

@@ -14,13 +14,10 @@ from collections.abc import Callable, Sequence
 
 from .config_model import ConfigSpace
 from .config_space import config_space
-from .layout import SPSC_PAGES, SharedLayout
+from .layout import MIN_MESSAGE, SPSC_PAGES, SharedLayout
 from .msix import MsixVectors
-from .shell import AMP_PCI, MSIX_ENTRY_SIZE, PciShell, check_num_fifos
+from .shell import AMP_PCI, PciShell, check_num_fifos
 from .spsc import INDEX_SIZE
-
-MIN_MESSAGE = 8
-"""Bytes of a message header; less is no message."""
 
 
 class AccessError(ValueError):
@@ -286,8 +283,3 @@ class Endpoint:
 def _touches(offset: int, enables: Sequence[bool], word: int) -> bool:
     """Whether a write at ``offset`` enables any byte of the dword at ``word``."""
     return any(enables[max(word - offset, 0) : max(word + 4 - offset, 0)])
-
-
-def msix_entry(vector: int, shell: PciShell = AMP_PCI) -> int:
-    """Byte offset of the vector's table entry in the MSI-X BAR."""
-    return shell.msix_table_offset + vector * MSIX_ENTRY_SIZE

@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 PAGE = 4096
+MIN_MESSAGE = 8
+"""Bytes of the shortest message, the header of every dialect; less is no message."""
 
 
 class LayoutError(ValueError):

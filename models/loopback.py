@@ -21,7 +21,7 @@ from .config_space import (
 from .device_side import DeviceSide
 from .devices import VirtioDevice
 from .driver import TIMEOUT_US, Driver
-from .endpoint import Endpoint, msix_entry
+from .endpoint import Endpoint
 from .layout import SPSC_PAGES, SharedLayout
 from .messages import Dialect
 from .msix import ENTRY
@@ -72,7 +72,7 @@ class EndpointHost:
 
     def enable(self) -> None:
         """What PCI software does before a driver: assign BARs, enable, unmask all vectors."""
-        endpoint, address = self._endpoint, FIRST_BAR_ADDRESS
+        endpoint, shell, address = self._endpoint, self._endpoint.shell, FIRST_BAR_ADDRESS
         for bar, size in sorted(endpoint.bar_sizes.items()):
             address = -(-address // size) * size
             endpoint.config_write(bar_offset(bar), address)
@@ -80,7 +80,7 @@ class EndpointHost:
         endpoint.config_write(COMMAND, MEMORY_SPACE_ENABLE.mask | BUS_MASTER_ENABLE.mask)
         for vector in range(endpoint.msix.num_vectors):
             entry = ENTRY.pack(MSI_ADDRESS, vector, 0)
-            endpoint.bar_write(endpoint.shell.msix_bar, msix_entry(vector, endpoint.shell), entry)
+            endpoint.bar_write(shell.msix_bar, shell.msix_entry(vector), entry)
         endpoint.config_write(MSIX_CAPABILITY, MSIX_ENABLE.mask)
 
     def _received(self, address: int, data: int) -> None:

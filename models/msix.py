@@ -11,13 +11,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 
-from .shell import MSIX_ENTRY_SIZE
+from .shell import MSIX_CONTROL_OFFSET, MSIX_ENTRY_SIZE
 
-CONTROL_OFFSET = 12
 MASK_BIT = 0x01
 ENTRY = struct.Struct("<QII")
 """Address, data, vector control."""
-_WRITABLE = bytes([0xFF] * CONTROL_OFFSET + [MASK_BIT, 0, 0, 0])
+_WRITABLE = bytes([0xFF] * MSIX_CONTROL_OFFSET + [MASK_BIT, 0, 0, 0])
 
 InterruptObserver = Callable[[int, int], None]
 """Called with address and data of each MSI-X message that leaves."""
@@ -74,7 +73,7 @@ class MsixVectors:
 
     def masked(self, vector: int) -> bool:
         """The vector's own mask bit."""
-        return bool(self._table[vector * MSIX_ENTRY_SIZE + CONTROL_OFFSET] & MASK_BIT)
+        return bool(self._table[vector * MSIX_ENTRY_SIZE + MSIX_CONTROL_OFFSET] & MASK_BIT)
 
     def trigger(self, vector: int) -> None:
         """The function has something to tell on ``vector``."""

@@ -15,6 +15,8 @@ from .layout import SharedLayout
 MAX_FIFOS = 8
 MSIX_ENTRY_SIZE = 16
 """Bytes in an MSI-X table entry: address, upper address, data, vector control."""
+MSIX_CONTROL_OFFSET = 12
+"""Byte offset of vector control in an entry; bit 0 masks the vector, the rest is reserved."""
 
 
 class ShellError(ValueError):
@@ -93,6 +95,14 @@ class PciShell:
     def notify(self, fifo: int) -> int:
         """Byte offset of FIFO ``fifo``'s doorbell in the register BAR."""
         return self.notify_offset + fifo * self.notify_stride
+
+    def msix_entry(self, vector: int) -> int:
+        """Byte offset of vector ``vector``'s table entry in the MSI-X BAR."""
+        return self.msix_table_offset + vector * MSIX_ENTRY_SIZE
+
+    def msix_control(self, vector: int) -> int:
+        """Byte offset of vector ``vector``'s vector control in the MSI-X BAR."""
+        return self.msix_entry(vector) + MSIX_CONTROL_OFFSET
 
     def bar_sizes(self, num_fifos: int, layout: SharedLayout) -> dict[int, int]:
         """Bytes of each BAR that is implemented, by BAR number."""

@@ -7,6 +7,7 @@ import argparse
 import sys
 
 from hdl.tlp import DATA_WIDTHS
+from hdl.verilog import TOPS
 from models.shell import MAX_FIFOS, check_num_fifos
 
 from .build import BUILD_ROOT, BuildError, Configuration
@@ -43,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", parents=[common], help="run a cocotb module")
     run.add_argument("module", help="import path, such as tests.regressions.exchange")
     run.add_argument("--test", help="run only this test of the module")
-    run.add_argument("--top", choices=("endpoint", "core"), default="endpoint")
+    run.add_argument("--top", choices=sorted(TOPS), default="endpoint")
     return parser
 
 

@@ -12,6 +12,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from models.config_space import (
+    BUS_MASTER_ENABLE,
+    COMMAND,
+    MEMORY_SPACE_ENABLE,
+    bar_offset,
+    coded_size,
+    size_code,
+)
 from models.layout import SPSC_PAGES, SharedLayout
 from models.shell import AMP_PCI, PciShell
 
@@ -179,7 +187,8 @@ class EndpointBfm(TlpHost):
         await self._place_bars(function)
         await self._walk_capabilities(function)
         await self._set_payload_sizes(function)
-        await self.config_write(0x04, 0x2 | bus_master << 2, 2)
+        command = MEMORY_SPACE_ENABLE.mask | bus_master * BUS_MASTER_ENABLE.mask
+        await self.config_write(COMMAND, command, 2)
         if MSIX_CAPABILITY in function.capabilities:
             await self._find_msix(function)
             if msix:
@@ -203,7 +212,7 @@ class EndpointBfm(TlpHost):
         place = MEMORY_WINDOW
         bar = 0
         while bar < 6:
-            register = 0x10 + 4 * bar
+            register = bar_offset(bar)
             await self.config_write(register, 0xFFFF_FFFF)
             probe = await self.config_read(register)
             wide = probe & 0b111 == 0b100
@@ -236,11 +245,11 @@ class EndpointBfm(TlpHost):
         capability = function.capabilities.get(PCI_EXPRESS_CAPABILITY)
         if capability is None:
             raise HostError("no PCI Express capability was found")
-        supported = 128 << (await self.config_read(capability + 4) & 7)
+        supported = coded_size(await self.config_read(capability + 4) & 7)
         self.max_payload_size = min(self.max_payload_size, supported)
         control = await self.config_read(capability + 8, 2) & ~0x70E0
-        control |= _size_code(self.max_payload_size) << 5
-        control |= _size_code(self.max_read_request_size) << 12
+        control |= size_code(self.max_payload_size) << 5
+        control |= size_code(self.max_read_request_size) << 12
         await self.config_write(capability + 8, control, 2)
 
     async def _find_msix(self, function: Enumerated) -> None:
@@ -325,8 +334,8 @@ class CoreBfm(TlpHost):
         self.set_pins(
             completer_id=device_id,
             requester_id=device_id,
-            max_payload_size=_size_code(self.max_payload_size),
-            max_read_request_size=_size_code(self.max_read_request_size),
+            max_payload_size=size_code(self.max_payload_size),
+            max_read_request_size=size_code(self.max_read_request_size),
             rcb_128b=0,
             ext_tag_enable=0,
             bus_master_enable=0,
@@ -363,9 +372,3 @@ def _lanes(offset: int, size: int) -> int:
     if not 1 <= size <= 4 - (offset & 3):
         raise ValueError(f"size is {size} at offset {offset:#x}: must stay within a dword")
     return (1 << size) - 1 << (offset & 3)
-
-
-def _size_code(size: int) -> int:
-    if size not in (128, 256, 512, 1024, 2048, 4096):
-        raise ValueError(f"size is {size}: must be a power of two from 128 to 4096")
-    return size.bit_length() - 8

@@ -249,13 +249,12 @@ class TlpMonitor:
 
     def _device_control(self, lane: int, first_be: int, key: tuple[int, int]) -> None:
         if first_be & 1:
-            self.max_payload_size = 128 << min(space.MAX_PAYLOAD_SIZE.of(lane), 5)
+            self.max_payload_size = space.coded_size(space.MAX_PAYLOAD_SIZE.of(lane))
             # An answer may have been cut to the former size before the write.
             for pending in self._host_requests.values():
                 pending.max_payload_size = max(pending.max_payload_size, self.max_payload_size)
         if first_be & 2:
-            read_request = space.MAX_READ_REQUEST_SIZE.of(lane)
-            self.max_read_request_size = 128 << min(read_request, 5)
+            self.max_read_request_size = space.coded_size(space.MAX_READ_REQUEST_SIZE.of(lane))
             if space.INITIATE_FLR.of(lane):
                 self._effects[key] = self._function_reset
 

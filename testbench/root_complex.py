@@ -34,6 +34,8 @@ from cocotbext.pcie.core import RootComplex
 from cocotbext.pcie.core.device import Device
 from cocotbext.pcie.core.utils import PcieId
 
+from models.config_space import size_code
+
 from .completions import HostError
 from .tlp import Kind, from_cocotbext, to_cocotbext
 from .tlp_streams import Packet, TlpSink, TlpSource
@@ -135,7 +137,7 @@ class RootComplexHost:
     ) -> None:
         self.num_fifos = num_fifos
         self.rc = RootComplex() if rc is None else rc
-        self.rc.max_payload_size = max_payload_size.bit_length() - 8
+        self.rc.max_payload_size = size_code(max_payload_size)
         self.endpoint = RawTlpDevice(dut, **options)
         self.rc.make_port().connect(self.endpoint)
         self.function: Any = None

@@ -8,10 +8,7 @@ from models.layout import PAGE
 
 from ..operation import Geometry
 
-__all__ = ["MINIMUM_MESSAGE", "message_signature", "word_of_slot"]
-
-MINIMUM_MESSAGE = 8
-"""Bytes of the shortest message: its header."""
+__all__ = ["message_signature", "word_of_slot"]
 
 
 def message_signature(data_width: int) -> stream.Signature:

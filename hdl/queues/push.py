@@ -9,9 +9,11 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from models.layout import MIN_MESSAGE
+
 from ..index import successor
 from ..operation import Geometry
-from .message import MINIMUM_MESSAGE, message_signature, word_of_slot
+from .message import message_signature, word_of_slot
 
 __all__ = ["PushEngine"]
 
@@ -138,7 +140,7 @@ class PushEngine(wiring.Component):
             )
 
         gap = (beat.tkeep & (beat.tkeep + 1)[: g.word_bytes]).any()
-        too_short = ~active & ~beat.tkeep[MINIMUM_MESSAGE - 1]
+        too_short = ~active & ~beat.tkeep[MIN_MESSAGE - 1]
         bad_beat = Signal()
         with m.If(beat.tlast):
             m.d.comb += bad_beat.eq(gap | ~beat.tkeep.any() | too_short)

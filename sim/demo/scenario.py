@@ -19,8 +19,9 @@ from models.bus import Direction
 from models.config_space import bar_offset
 from models.devices import ConsoleDevice, EntropyDevice, VirtioDevice
 from models.driver_device import DriverDevice
+from models.layout import SPSC_PAGES
 from models.messages import describe
-from models.shell import AMP_PCI, MSIX_ENTRY_SIZE
+from models.shell import AMP_PCI
 from models.virtio import device_name
 from testbench.parameters import parameters
 from testbench.system import GatewareSystem
@@ -142,7 +143,7 @@ async def _config_change(
     size_before = await console.read_config(0, 4)
 
     vector = AMP_PCI.vector_of(fifo, len(system.drivers))
-    mask = AMP_PCI.msix_table_offset + vector * MSIX_ENTRY_SIZE + 12
+    mask = AMP_PCI.msix_control(vector)
     await system.host.bar_write(AMP_PCI.msix_bar, mask, b"\1\0\0\0")
     device.resize(132, 43)
     await transport.notify_config(CONSOLE)
@@ -204,7 +205,7 @@ async def _enumerated(system: GatewareSystem) -> dict[str, Any]:
 
 def _compare_ends(system: GatewareSystem, received: list[tuple[Direction, int, bytes]]) -> None:
     """Every message that one end sent, the other got, whole and in order."""
-    slot = 64
+    slot = SPSC_PAGES.queue.slot_size
     for fifo in range(len(system.drivers)):
         for direction in Direction:
             at_host = [

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from models.bus import Direction
+from models.shell import AMP_PCI
 
 POLL_S = 0.05
 STAMP_WIDTH = 14
@@ -108,7 +109,11 @@ class Teller:
             (f"{pcie_id}  {vendor_id:04x}:{device_id:04x}", "bold"),
             (f"class {class_code:06x}, {msix_vectors} MSI-X vector(s)", ""),
         )
-        contents = {0: "registers, doorbells", 1: "FIFO RAM", 2: "MSI-X table, pending bits"}
+        contents = {
+            AMP_PCI.register_bar: "registers, doorbells",
+            AMP_PCI.fifo_bar: "FIFO RAM",
+            AMP_PCI.msix_bar: "MSI-X table, pending bits",
+        }
         for bar in bars:
             kind = "prefetchable" if bar["prefetchable"] else ""
             self._line(

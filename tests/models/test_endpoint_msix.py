@@ -14,7 +14,8 @@ from models.config_space import (
     POWER_D3HOT,
     POWER_STATE,
 )
-from models.endpoint import Endpoint, msix_entry
+from models.endpoint import Endpoint
+from models.shell import AMP_PCI
 
 MASTER, ENABLE, FUNCTION_MASK = 1 << 2, 1 << 31, 1 << 30
 PBA = 0x800
@@ -28,7 +29,7 @@ class Bench:
 
     def entry(self, vector, *, masked, address=0xFEE0_0000):
         data = struct.pack("<QII", address + 16 * vector, 0x40 + vector, masked)
-        self.endpoint.bar_write(2, msix_entry(vector), data)
+        self.endpoint.bar_write(2, AMP_PCI.msix_entry(vector), data)
 
     def enable(self):
         self.endpoint.config_write(COMMAND, 0x2 | MASTER)
@@ -94,7 +95,7 @@ def test_a_vectors_mask(bench):
     bench.entry(1, masked=0)
     assert (bench.sent, bench.pending) == ([(0xFEE0_0010, 0x41)], 1)
     # One byte is enough to unmask.
-    bench.endpoint.bar_write(2, msix_entry(0) + 12, b"\0")
+    bench.endpoint.bar_write(2, AMP_PCI.msix_control(0), b"\0")
     assert (bench.sent[1:], bench.pending) == ([(0xFEE0_0000, 0x40)], 0)
 
 

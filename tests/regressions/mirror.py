@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A host whose accesses to the BARs are compared with the golden endpoint."""
 
-from models.config_space import DEVICE_CONTROL, MAX_PAYLOAD_SIZE
+from models.config_space import DEVICE_CONTROL, MAX_PAYLOAD_SIZE, coded_size
 from models.endpoint import Endpoint
 from models.layout import PAGE
 from models.shell import AMP_PCI
@@ -72,7 +72,7 @@ class Mirror(QueueBench):
     async def set_max_payload(self, code):
         if self.parameters.top == "core":
             self.host.set_pins(max_payload_size=code)
-            self.monitor.max_payload_size = 128 << min(code, 5)
+            self.monitor.max_payload_size = coded_size(code)
         else:
             control = await self.host.config_read(DEVICE_CONTROL, 2)
             control = control & ~MAX_PAYLOAD_SIZE.mask | code << MAX_PAYLOAD_SIZE.lsb
