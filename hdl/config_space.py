@@ -83,7 +83,7 @@ class ConfigSpace(wiring.Component):
         target = ConfigTarget(header.dword2)
 
         taken = Signal()
-        is_write = header.word0.fmt[1]
+        is_write = header.word0.has_payload
         poisoned = is_write & header.word0.ep
         dword = Signal(10)
         write_data = Signal(32)

@@ -4,7 +4,7 @@
 What simulation enumerates, and what a soft PCIe core or another simulator plugs into.
 """
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Signal
 from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -21,6 +21,10 @@ __all__ = ["NO_BAR", "AmpPciEndpoint"]
 
 NO_BAR = 7
 """``bar_id`` of a request that no BAR matched: the core answers it as unsupported."""
+
+
+RAW_FIELDS = ("data", "strb", "hdr", "sop", "eop")
+"""Payload fields that every stream of whole TLPs has."""
 
 
 class Route(enum.Enum, shape=2):
@@ -113,9 +117,8 @@ class AmpPciEndpoint(wiring.Component):
         beat = self.rx_tlp.p
         header = RequestHeader(beat.hdr)
         word0 = header.word0
-        four_dwords = word0.fmt[0]
-        address = Mux(four_dwords, header.dword3, header.dword2)
-        below_4g = ~four_dwords | (header.dword2 == 0)
+        address = header.low_address
+        below_4g = ~word0.four_dwords | (header.dword2 == 0)
 
         bar_id = Signal(3)
         m.d.comb += bar_id.eq(NO_BAR)
@@ -127,16 +130,16 @@ class AmpPciEndpoint(wiring.Component):
                 m.d.comb += bar_id.eq(bar)
 
         route = Signal(Route)
-        with m.If(word0.fmt[2]):
+        with m.If(word0.is_prefix):
             m.d.comb += route.eq(Route.REQUEST)
         with m.Elif(
             (word0.type == TlpType.CONFIG_0)
-            & ~four_dwords
+            & ~word0.four_dwords
             & (word0.length == 1)
             & (ConfigTarget(header.dword2).function == 0)
         ):
             m.d.comb += route.eq(Route.CONFIG)
-        with m.Elif(word0.type[1:] == TlpType.COMPLETION.value >> 1):
+        with m.Elif(word0.is_completion):
             m.d.comb += route.eq(Route.COMPLETION)
 
         held = Signal(beat.shape())
@@ -165,9 +168,7 @@ class AmpPciEndpoint(wiring.Component):
             (config.i, Route.CONFIG),
             (completion, Route.COMPLETION),
         ):
-            m.d.comb += [
-                stream.p[field].eq(held[field]) for field in ("data", "strb", "hdr", "sop", "eop")
-            ]
+            m.d.comb += [stream.p[field].eq(held[field]) for field in RAW_FIELDS]
             with m.If(held_route == kind):
                 m.d.comb += [stream.valid.eq(valid), leaves.eq(valid & stream.ready)]
         m.d.comb += [
@@ -180,12 +181,9 @@ class AmpPciEndpoint(wiring.Component):
         """Interrupts, completions of memory requests and of configuration requests, merged."""
         interrupt = arbiter.i[0]
         source = core.tx_msix_wr_req_tlp
+        # Narrower than the others, so it cannot just be connected.
+        m.d.comb += [interrupt.p[field].eq(source.p[field]) for field in RAW_FIELDS]
         m.d.comb += [
-            interrupt.p.data.eq(source.p.data),
-            interrupt.p.strb.eq(source.p.strb),
-            interrupt.p.hdr.eq(source.p.hdr),
-            interrupt.p.sop.eq(source.p.sop),
-            interrupt.p.eop.eq(source.p.eop),
             interrupt.valid.eq(source.valid),
             source.ready.eq(interrupt.ready),
         ]

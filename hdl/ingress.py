@@ -55,17 +55,15 @@ class RequestIngress(wiring.Component):
         header = RequestHeader(beat.hdr)
         word0 = header.word0
 
-        four_dwords = word0.fmt[0]
-        has_payload = word0.fmt[1]
-        address = Mux(four_dwords, header.dword3, header.dword2)
+        address = header.low_address
         length = Signal(11)
         m.d.comb += length.eq(Cat(word0.length, word0.length == 0))
 
-        is_prefix = word0.fmt[2]
+        is_prefix = word0.is_prefix
         is_memory = word0.type == TlpType.MEMORY
         is_locked = word0.type == TlpType.MEMORY_LOCKED
         is_message = word0.type[3:] == 0b10
-        is_completion = word0.type[1:] == TlpType.COMPLETION.value >> 1
+        is_completion = word0.is_completion
         is_cas = word0.type == TlpType.COMPARE_AND_SWAP
         is_atomic = (word0.type == TlpType.FETCH_ADD) | (word0.type == TlpType.SWAP) | is_cas
         is_write = Signal()
@@ -74,7 +72,7 @@ class RequestIngress(wiring.Component):
         target = Signal(Target)
         served = Signal()
         m.d.comb += [
-            is_write.eq(is_memory & has_payload & ~is_prefix),
+            is_write.eq(is_memory & word0.has_payload & ~is_prefix),
             posted.eq(is_write | is_message | is_completion | is_prefix),
             crosses.eq(address[2:12] + length > 1024),
             target.eq(Target.NONE),

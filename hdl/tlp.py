@@ -6,7 +6,7 @@ open-source verilog-pcie library: the header beside the data, its first byte in 
 aligned to dwords (the first payload dword is lane 0 whatever the address), one segment.
 """
 
-from amaranth.hdl import Value, ValueLike
+from amaranth.hdl import Mux, Value, ValueLike
 from amaranth.lib import data, enum, stream
 
 __all__ = [
@@ -89,6 +89,26 @@ class HeaderWord0(data.Struct):
     type: 5
     fmt: 3
 
+    @property
+    def four_dwords(self) -> Value:
+        """The header has four dwords, not three."""
+        return self.fmt[0]
+
+    @property
+    def has_payload(self) -> Value:
+        """There is a payload."""
+        return self.fmt[1]
+
+    @property
+    def is_prefix(self) -> Value:
+        """This is no header but a TLP prefix."""
+        return self.fmt[2]
+
+    @property
+    def is_completion(self) -> Value:
+        """A completion, locked or not, if it is no prefix."""
+        return self.type[1:] == Value.cast(TlpType.COMPLETION)[1:]
+
 
 class RequestHeader(data.Struct):
     """Header of a memory, I/O or configuration request (section 2.2.7), 128 bits.
@@ -104,6 +124,11 @@ class RequestHeader(data.Struct):
     tag: 8
     requester_id: 16
     word0: HeaderWord0
+
+    @property
+    def low_address(self) -> Value:
+        """Address bits 31:0 of either form."""
+        return Mux(self.word0.four_dwords, self.dword3, self.dword2)
 
 
 class CompletionHeader(data.Struct):

@@ -13,9 +13,9 @@ from enum import StrEnum
 from typing import Protocol
 
 from .layout import SPSC_PAGES, SharedLayout
-from .runtime import AsyncioRuntime, Event, Lock, Runtime, Task, sleep
+from .runtime import Event, Lock, Runtime, sleep
 from .shell import AMP_PCI, PciShell
-from .spsc import AsyncSpscQueue, SlotSizeError
+from .spsc import AsyncSpscQueue
 
 POLL_FIRST_US = 1.0
 POLL_LAST_US = 64.0
@@ -65,6 +65,38 @@ class HostFunction(Protocol):
         """
 
 
+class Interrupts:
+    """What a :class:`HostFunction` keeps of its vectors: counts, and the events of who waits.
+
+    Parameters
+    ----------
+    new_event
+        Makes an event.
+
+    Attributes
+    ----------
+    counts
+        MSI-X messages received, by vector.
+    """
+
+    def __init__(self, new_event: Callable[[], Event]) -> None:
+        self.counts: dict[int, int] = {}
+        self._new_event = new_event
+        self._events: dict[int, list[Event]] = {}
+
+    def event(self, vector: int) -> Event:
+        """As :meth:`HostFunction.interrupt`."""
+        event = self._new_event()
+        self._events.setdefault(vector, []).append(event)
+        return event
+
+    def raised(self, vector: int) -> None:
+        """A message of ``vector`` came, which is in ``counts``."""
+        self.counts[vector] += 1
+        for event in self._events.get(vector, ()):
+            event.set()
+
+
 class DevicePort(Protocol):
     """The device side of the endpoint: its two message streams."""
 
@@ -93,17 +125,19 @@ class DriverBus(Protocol):
         """The next message; only one task calls it."""
 
 
-class _Bar:
-    """One BAR as a memory for the queues."""
+class BarMemory:
+    """BAR ``bar`` of ``host`` as an :class:`~models.spsc.AsyncMemory` for the queues."""
 
     def __init__(self, host: HostFunction, bar: int) -> None:
         self._host = host
         self._bar = bar
 
     async def read(self, offset: int, size: int) -> bytes:
+        """``size`` bytes from byte ``offset``."""
         return await self._host.bar_read(self._bar, offset, size)
 
     async def write(self, offset: int, data: bytes) -> None:
+        """Store ``data`` at byte ``offset``; posted."""
         await self._host.bar_write(self._bar, offset, data)
 
 
@@ -152,7 +186,7 @@ class FifoDriverBus:
         self._shell = shell
         self._layout = layout
         self._timeout_us = send_timeout_us
-        memory = _Bar(host, shell.fifo_bar)
+        memory = BarMemory(host, shell.fifo_bar)
         queue, capacity = layout.queue, layout.queue.capacity
         self._to_device = AsyncSpscQueue(
             memory, layout.driver_queue_base(fifo), capacity, layout=queue, whole_slots=True
@@ -229,20 +263,3 @@ class FifoDriverBus:
                     observer(Direction.TO_DRIVER, self.fifo, slot)
                 return slot
             self._draining = False
-
-
-__all__ = [
-    "AsyncioRuntime",
-    "BusError",
-    "BusTimeoutError",
-    "DevicePort",
-    "Direction",
-    "DriverBus",
-    "Event",
-    "FifoDriverBus",
-    "HostFunction",
-    "MessageObserver",
-    "Runtime",
-    "SlotSizeError",
-    "Task",
-]

@@ -242,7 +242,7 @@ class DriverDevice:
         )
 
     async def _read_chunk(self, offset: int, size: int) -> bytes:
-        size = min(size, self._config_room(Kind.RESPONSE))
+        size = min(size, self._driver.dialect.room("GET_CONFIG", Kind.RESPONSE, "data"))
         response = await self._request("GET_CONFIG", offset=offset, size=size)
         if response.number("size") != size:
             raise ConfigError(f"device {self.dev_num}: no configuration at {offset}, {size} bytes")
@@ -256,7 +256,7 @@ class DriverDevice:
         ConfigError
             The device refused.
         """
-        room = self._config_room(Kind.REQUEST)
+        room = self._driver.dialect.room("SET_CONFIG", Kind.REQUEST, "data")
         for at in range(0, len(data), room):
             chunk = data[at : at + room]
             response = await self._request(
@@ -267,11 +267,6 @@ class DriverDevice:
                     f"device {self.dev_num}: cannot write configuration at {offset + at}, "
                     f"{len(chunk)} bytes"
                 )
-
-    def _config_room(self, kind: Kind) -> int:
-        name = "GET_CONFIG" if kind is Kind.RESPONSE else "SET_CONFIG"
-        dialect = self._driver.dialect
-        return dialect.layout(name, kind).array("data").capacity(dialect.max_size)
 
     # Queues
 

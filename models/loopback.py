@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from .bus import FifoDriverBus, MessageObserver
+from .bus import FifoDriverBus, Interrupts, MessageObserver
 from .config_space import (
     BUS_MASTER_ENABLE,
     COMMAND,
@@ -25,7 +25,7 @@ from .endpoint import Endpoint
 from .layout import SPSC_PAGES, SharedLayout
 from .messages import Dialect
 from .msix import ENTRY
-from .runtime import AsyncioRuntime, Event, Runtime
+from .runtime import AsyncioRuntime, Event, Lock, Runtime
 from .shell import AMP_PCI, PciShell
 
 MSI_ADDRESS = 0xFEE0_0000
@@ -42,10 +42,10 @@ class EndpointHost:
     """
 
     def __init__(self, endpoint: Endpoint, runtime: Runtime) -> None:
-        self.interrupts = [0] * endpoint.msix.num_vectors
+        self._interrupts = Interrupts(runtime.event)
+        self.interrupts = self._interrupts.counts
+        self.interrupts.update(dict.fromkeys(range(endpoint.msix.num_vectors), 0))
         self._endpoint = endpoint
-        self._runtime = runtime
-        self._waiting: dict[int, list[Event]] = {}
         endpoint.msix.observers.append(self._received)
 
     @property
@@ -66,9 +66,7 @@ class EndpointHost:
 
     def interrupt(self, vector: int) -> Event:
         """As :meth:`HostFunction.interrupt`."""
-        event = self._runtime.event()
-        self._waiting.setdefault(vector, []).append(event)
-        return event
+        return self._interrupts.event(vector)
 
     def enable(self) -> None:
         """What PCI software does before a driver: assign BARs, enable, unmask all vectors."""
@@ -84,10 +82,8 @@ class EndpointHost:
         endpoint.config_write(MSIX_CAPABILITY, MSIX_ENABLE.mask)
 
     def _received(self, address: int, data: int) -> None:
-        if address == MSI_ADDRESS and data < len(self.interrupts):
-            self.interrupts[data] += 1
-            for event in self._waiting.get(data, []):
-                event.set()
+        if address == MSI_ADDRESS and data in self.interrupts:
+            self._interrupts.raised(data)
 
 
 class EndpointPort:
@@ -95,8 +91,9 @@ class EndpointPort:
 
     def __init__(self, endpoint: Endpoint, runtime: Runtime) -> None:
         self._endpoint = endpoint
+        self._runtime = runtime
         self._changed = runtime.event()
-        self._queues: dict[int, list[object]] = {}
+        self._turns: dict[int, Lock] = {}
         self._resets = 0
         endpoint.host_write_observers.append(self._changed.set)
         endpoint.host_reset_observers.append(self._reset)
@@ -112,19 +109,13 @@ class EndpointPort:
 
     async def send(self, fifo: int, message: bytes) -> None:
         """As :meth:`DevicePort.send`."""
-        # Whoever came first goes first, also when room comes just as another call does.
-        turn, resets = object(), self._resets
-        waiting = self._queues.setdefault(fifo, [])
-        waiting.append(turn)
-        try:
+        resets = self._resets
+        async with self._turns.setdefault(fifo, Lock(self._runtime)):
             while resets == self._resets:
                 self._changed.clear()
-                if waiting[0] is turn and self._endpoint.push(fifo, message):
+                if self._endpoint.push(fifo, message):
                     return
                 await self._changed.wait()
-        finally:
-            waiting.remove(turn)
-            self._changed.set()
 
     def _reset(self) -> None:
         self._resets += 1

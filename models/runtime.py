@@ -83,17 +83,22 @@ class AsyncioRuntime:
 
 
 class Lock:
-    """Mutual exclusion of coroutines: ``async with lock: ...``."""
+    """Mutual exclusion of coroutines, in the order of their calls: ``async with lock: ...``."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self._held = False
-        self._released = runtime.event()
+        self._runtime = runtime
+        # Who is in, then those who wait.
+        self._turns: list[Event] = []
 
     async def __aenter__(self) -> None:
-        while self._held:
-            self._released.clear()
-            await self._released.wait()
-        self._held = True
+        turn = self._runtime.event()
+        self._turns.append(turn)
+        if self._turns[0] is not turn:
+            try:
+                await turn.wait()
+            except BaseException:
+                self._leave(turn)
+                raise
 
     async def __aexit__(
         self,
@@ -101,8 +106,13 @@ class Lock:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._held = False
-        self._released.set()
+        self._leave(self._turns[0])
+
+    def _leave(self, turn: Event) -> None:
+        was_in = self._turns[0] is turn
+        self._turns.remove(turn)
+        if was_in and self._turns:
+            self._turns[0].set()
 
 
 async def sleep(runtime: Runtime, time_us: float) -> None:

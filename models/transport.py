@@ -251,8 +251,7 @@ class Transport:
 
     def _feature_blocks(self, request: Message, carrier: Kind) -> tuple[int, int]:
         num = request.number("num")
-        array = self._dialect.layout(request.name, carrier).array("features")
-        most = array.capacity(self._dialect.max_size)
+        most = self._dialect.room(request.name, carrier, "features")
         if not 1 <= num <= most:
             text = f"{request.layout}: num is {num}: must be 1 to {most}"
             raise _Refused(Drop.BAD_COUNT, text)
@@ -262,7 +261,8 @@ class Transport:
         # What cannot be read is answered with no bytes: Linux would wait 100 s for silence. A
         # size of 0 is how it asks for the generation.
         offset, size = request.number("offset"), request.number("size")
-        data = device.read_config(offset, size) if size <= self._config_room(request) else None
+        room = self._dialect.room(request.name, Kind.RESPONSE, "data")
+        data = device.read_config(offset, size) if size <= room else None
         return request.respond(generation=device.generation, offset=offset, data=data or b"")
 
     def _set_config(self, request: Message, device: VirtioDevice) -> Message:
@@ -271,10 +271,6 @@ class Transport:
         offset, data = request.number("offset"), bytes(request.data)
         stored = device.read_config(offset, len(data)) if device.write_config(offset, data) else b""
         return request.respond(generation=device.generation, offset=offset, data=stored or b"")
-
-    def _config_room(self, request: Message) -> int:
-        array = self._dialect.layout(request.name, Kind.RESPONSE).array("data")
-        return array.capacity(self._dialect.max_size)
 
     def _get_status(self, request: Message, device: VirtioDevice) -> Message:
         return request.respond(status=device.status)

@@ -15,6 +15,7 @@ import cocotb
 from cocotb.triggers import Event, Timer
 from cocotb.utils import get_sim_time
 
+from .packets import more_to_come, request_bytes
 from .tlp import MEMORY_READS, Status, Tlp
 
 
@@ -125,7 +126,7 @@ def read_data(request: Tlp, size: int, answers: list[Tlp]) -> bytes:
     payload = b"".join(answer.payload for answer in answers)
     if len(payload) != 4 * request.length:
         raise HostError(f"{request} was answered with {len(payload)} bytes")
-    lead = (request.first_be & -request.first_be).bit_length() - 1 if request.first_be else 0
+    lead = request_bytes(request)[0] & 3
     return payload[lead : lead + size]
 
 
@@ -180,9 +181,7 @@ class Requester:
         if pending is None:
             raise UnexpectedTlp(f"no request waits for {answer}")
         pending.completions.append(answer)
-        rest = answer.byte_count + (answer.lower_address & 3) - 4 * answer.length
-        partial = answer.status == Status.SC and answer.has_data and rest > 0
-        if partial and pending.request.kind in MEMORY_READS:
+        if pending.request.kind in MEMORY_READS and more_to_come(answer):
             return
         del self._pending[answer.tag]
         self._free.append(answer.tag)

@@ -10,27 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from cocotb.triggers import Event
+from models.runtime import Lock
 
 from .axis import AxisMessageSink, AxisMessageSource
-
-
-class _Turns:
-    """Lets in one task after the other, in the order of their calls."""
-
-    def __init__(self) -> None:
-        self._waiting: list[Event] = []
-
-    async def __aenter__(self) -> None:
-        turn = Event()
-        self._waiting.append(turn)
-        if len(self._waiting) > 1:
-            await turn.wait()
-
-    async def __aexit__(self, *_: object) -> None:
-        self._waiting.pop(0)
-        if self._waiting:
-            self._waiting[0].set()
+from .runtime import CocotbRuntime
 
 
 class StreamDevicePort:
@@ -64,7 +47,8 @@ class StreamDevicePort:
         self.sink = AxisMessageSink(dut, clk=clk, reset=reset, stall=stall)
         self._room = dut.device_queue_ready
         self._edge = self.source.clk.rising_edge
-        self._fifos: dict[int, _Turns] = {}
+        self._runtime = CocotbRuntime()
+        self._turns: dict[int, Lock] = {}
 
     async def receive(self) -> tuple[int, bytes]:
         """The next message of any FIFO: the FIFO's number and the whole slot."""
@@ -77,7 +61,7 @@ class StreamDevicePort:
         Waits while the FIFO's device queue is full. A FIFO's messages leave in the order of the
         calls.
         """
-        async with self._fifos.setdefault(fifo, _Turns()):
+        async with self._turns.setdefault(fifo, Lock(self._runtime)):
             # What was accepted at the last edge shows in the flags from the next one on.
             await self._edge
             while not int(self._room.value) >> fifo & 1:

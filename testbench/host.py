@@ -13,6 +13,8 @@ from collections.abc import Callable
 
 from cocotb.triggers import Event
 
+from models import runtime as contract
+from models.bus import Interrupts
 from models.shell import MSIX_ENTRY_SIZE
 
 from .completions import HostError, Requester, UnexpectedTlp, read_data, split
@@ -68,10 +70,10 @@ class TlpHost(ABC):
         self.requester = Requester(tags=tags, timeout_us=timeout_us)
         self.msi_address = msi_address
         self.bars: dict[int, int] = {}
-        self.interrupts: dict[int, int] = {}
+        self._interrupts = Interrupts(Event)
+        self.interrupts = self._interrupts.counts
         self.on_interrupt: list[Callable[[int], None]] = []
         self.on_request: Callable[[Tlp], None] | None = None
-        self._events: dict[int, list[Event]] = {}
         self._vectors: dict[int, tuple[int, int]] = {}
 
     @abstractmethod
@@ -145,14 +147,12 @@ class TlpHost(ABC):
         """Write the little-endian dword at byte ``offset`` of BAR ``bar``."""
         await self.bar_write(bar, offset, value.to_bytes(4, "little"))
 
-    def interrupt(self, vector: int) -> Event:
+    def interrupt(self, vector: int) -> contract.Event:
         """A new event that every MSI-X write of ``vector`` sets from now on.
 
         Each call gives an event of its own; who waits for it clears it.
         """
-        event = Event()
-        self._events.setdefault(vector, []).append(event)
-        return event
+        return self._interrupts.event(vector)
 
     def msix_entry(self, vector: int, *, masked: bool = False) -> bytes:
         """The 16 bytes of vector ``vector``'s table entry; the host then knows its writes."""
@@ -196,8 +196,6 @@ class TlpHost(ABC):
                 f"MSI-X write of vector {vector} has {tlp.payload.hex()}, enabled "
                 f"{tlp.first_be:#x}, instead of {data:#010x} in memory order: {tlp}"
             )
-        self.interrupts[vector] += 1
-        for event in self._events.get(vector, ()):
-            event.set()
+        self._interrupts.raised(vector)
         for listener in self.on_interrupt:
             listener(vector)

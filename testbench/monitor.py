@@ -17,6 +17,7 @@ from typing import Any
 
 from models import config_space as space
 
+from .packets import more_to_come
 from .rules import (
     Outstanding,
     Violation,
@@ -25,7 +26,7 @@ from .rules import (
     header_rules,
     request_rules,
 )
-from .tlp import Kind, Status, Tlp, id_text
+from .tlp import Kind, Tlp, id_text
 
 
 class ProtocolViolation(AssertionError):
@@ -224,8 +225,7 @@ class TlpMonitor:
         request = self._own_reads.get(tlp.tag)
         if request is None or tlp.requester_id != self.device_id:
             return
-        last = tlp.byte_count <= 4 * tlp.length - (tlp.lower_address & 3)
-        if tlp.status != Status.SC or not tlp.has_data or last:
+        if not more_to_come(tlp):
             del self._own_reads[tlp.tag]
 
     def _config_write(self, tlp: Tlp, key: tuple[int, int]) -> None:
@@ -299,22 +299,14 @@ class TlpMonitor:
         from .tlp_streams import TlpWatcher
 
         monitor = cls(now=lambda: get_sim_time("ns"), **options)
+
+        def watch(prefix: str, take: Callable[[Tlp], None]) -> None:
+            TlpWatcher(dut, prefix, clk=clk, reset=reset, on_packet=lambda packet: take(packet.tlp))
+
         for prefix in to_design:
-            TlpWatcher(
-                dut,
-                prefix,
-                clk=clk,
-                reset=reset,
-                on_packet=lambda packet: monitor.host_sent(packet.tlp),
-            )
+            watch(prefix, monitor.host_sent)
         for prefix in from_design:
-            TlpWatcher(
-                dut,
-                prefix,
-                clk=clk,
-                reset=reset,
-                on_packet=lambda packet: monitor.design_sent(packet.tlp),
-            )
+            watch(prefix, monitor.design_sent)
         line = getattr(dut, "rst", None) if reset is None else reset
         if line is not None:
             cocotb.start_soon(monitor._follow_reset(line))

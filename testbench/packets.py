@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .tlp import LOCKED_READS, MEMORY_READS, Kind, Tlp
+from .tlp import LOCKED_READS, MEMORY_READS, Kind, Status, Tlp
 
 
 def byte_enables(address: int, size: int) -> tuple[int, int, int, int]:
@@ -87,6 +87,12 @@ def request_bytes(request: Tlp) -> tuple[int, int]:
     last = request.first_be if request.length == 1 else request.last_be
     trail = 4 - last.bit_length()
     return request.address + lead, 4 * request.length - lead - trail
+
+
+def more_to_come(answer: Tlp) -> bool:
+    """Whether further completions of the same memory read follow this one (section 2.3.1.1)."""
+    brought = 4 * answer.length - (answer.lower_address & 3)
+    return answer.status == Status.SC and answer.has_data and answer.byte_count > brought
 
 
 def completion(request: Tlp, completer_id: int, payload: bytes = b"", **fields: Any) -> Tlp:

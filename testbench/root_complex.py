@@ -34,6 +34,8 @@ from cocotbext.pcie.core import RootComplex
 from cocotbext.pcie.core.device import Device
 from cocotbext.pcie.core.utils import PcieId
 
+from models import runtime as contract
+from models.bus import Interrupts
 from models.config_space import size_code
 
 from .completions import HostError
@@ -142,8 +144,8 @@ class RootComplexHost:
         self.rc.make_port().connect(self.endpoint)
         self.function: Any = None
         self.vectors = 0
-        self.interrupts: dict[int, int] = {}
-        self._events: dict[int, list[Event]] = {}
+        self._interrupts = Interrupts(Event)
+        self.interrupts = self._interrupts.counts
 
     async def start(self, *, msix: bool = True, max_vectors: int = 2048) -> Any:
         """Enumerate, enable the function and bus mastering, and set up MSI-X.
@@ -175,9 +177,7 @@ class RootComplexHost:
 
     def _listener(self, vector: int) -> Any:
         async def interrupted() -> None:
-            self.interrupts[vector] += 1
-            for event in self._events.get(vector, ()):
-                event.set()
+            self._interrupts.raised(vector)
 
         return interrupted
 
@@ -203,14 +203,12 @@ class RootComplexHost:
         """
         await self._window(bar).write(offset, data)
 
-    def interrupt(self, vector: int) -> Event:
+    def interrupt(self, vector: int) -> contract.Event:
         """A new event that every MSI-X write of ``vector`` sets from now on.
 
         Each call gives an event of its own; who waits for it clears it.
         """
-        event = Event()
-        self._events.setdefault(vector, []).append(event)
-        return event
+        return self._interrupts.event(vector)
 
     def _window(self, bar: int) -> Any:
         window = None if self.function is None else self.function.bar_window[bar]

@@ -9,7 +9,7 @@ from typing import Any, cast
 import cocotb
 from cocotb.task import Task
 from cocotb.triggers import Event, First, Timer, Trigger
-from cocotb.utils import get_sim_steps, get_sim_time
+from cocotb.utils import get_sim_steps
 
 from models import runtime as contract
 
@@ -43,13 +43,3 @@ class CocotbRuntime:
             # The event is one of ours, and waiting for those is a trigger.
             await First(cast(Trigger, event.wait()), Timer(steps, "step"))
         return event.is_set()
-
-    async def sleep(self, duration_us: float) -> None:
-        """Let ``duration_us`` microseconds of simulated time pass."""
-        steps = get_sim_steps(duration_us, "us", round_mode="ceil")
-        if steps > 0:
-            await Timer(steps, "step")
-
-    def now_us(self) -> float:
-        """Simulated time in microseconds."""
-        return get_sim_time("us")

@@ -83,11 +83,6 @@ def id_text(identifier: int) -> str:
     return f"{identifier >> 8:02x}:{identifier >> 3 & 0x1F:02x}.{identifier & 7}"
 
 
-def is_message(kind: int) -> bool:
-    """Whether ``kind`` is a message request, with or without data (section 2.2.8)."""
-    return kind & 0b1011_1000 == 0b0011_0000
-
-
 @dataclass(slots=True)
 class Tlp:
     """One packet, fields as the specification names them.

@@ -89,6 +89,18 @@ class Dialect:
             limit = f"a {kind} of revision {self.revision}"
             raise UnknownMessageError("message", name, limit) from None
 
+    def room(self, name: str, kind: Kind | str, array: str) -> int:
+        """Most elements that ``array`` of a message can have.
+
+        Raises
+        ------
+        UnknownMessageError
+            The revision has no such message.
+        KeyError
+            The message has no such array.
+        """
+        return self.layout(name, kind).array(array).capacity(self.max_size)
+
     def message(
         self,
         name: str,

@@ -43,6 +43,28 @@ async def test_lock_admits_one_at_a_time():
     assert most == 1
 
 
+async def test_lock_admits_in_the_order_of_the_calls_without_those_who_gave_up():
+    lock, order = Lock(AsyncioRuntime()), []
+
+    async def work(number):
+        async with lock:
+            order.append(number)
+            await settle(2)
+
+    async with lock:
+        tasks = []
+        for number in range(5):
+            tasks.append(asyncio.create_task(work(number)))
+            await settle()
+        tasks[0].cancel()
+        tasks[2].cancel()
+        await settle()
+    # The first whose turn it is gives up in the very moment that it is let in.
+    tasks[1].cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert order == [3, 4]
+
+
 async def test_lock_is_released_by_an_error_and_by_a_cancelled_waiter():
     lock = Lock(AsyncioRuntime())
     try:

@@ -6,22 +6,8 @@ from itertools import pairwise
 
 import cocotb
 
-from models.shell import AMP_PCI
 from models.spsc import AsyncSpscQueue
 from tests.regressions.queue_host import FULL, QUEUE, SEED, QueueBench, slot_bytes
-
-
-class Bar:
-    """The FIFO BAR as a memory for the reference queue."""
-
-    def __init__(self, bench):
-        self.bench = bench
-
-    async def read(self, offset, size):
-        return await self.bench.host.bar_read(AMP_PCI.fifo_bar, offset, size)
-
-    async def write(self, offset, data):
-        await self.bench.host.bar_write(AMP_PCI.fifo_bar, offset, data)
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
@@ -29,7 +15,7 @@ async def full_queue_holds_61(dut):
     """61 messages fit, the 62nd waits, nothing is lost."""
     bench = QueueBench(dut)
     await bench.start()
-    queue = AsyncSpscQueue(Bar(bench), bench.driver(0, 0))
+    queue = AsyncSpscQueue(bench.memory, bench.driver(0, 0))
     await queue.open()
     for number in range(FULL):
         assert await queue.send(slot_bytes(number))

@@ -6,6 +6,7 @@ import random
 
 import cocotb
 
+from models.bus import BarMemory
 from models.config_space import INITIATE_FLR
 from models.layout import SPSC_PAGES
 from models.shell import AMP_PCI
@@ -56,6 +57,11 @@ class QueueBench(Bench):
         super().__init__(dut, **options)
         self.sink = AxisMessageSink(dut, stall=device_stall)
         self.source = AxisMessageSource(dut, idle=device_idle)
+
+    @property
+    def memory(self):
+        """The FIFO BAR as a memory for the reference queue."""
+        return BarMemory(self.host, AMP_PCI.fifo_bar)
 
     def driver(self, fifo, offset):
         return SPSC_PAGES.driver_queue_base(fifo) + offset

@@ -9,7 +9,6 @@ import cocotb
 
 from models.shell import AMP_PCI
 from models.spsc import AsyncSpscQueue
-from tests.regressions.driver_queue import Bar
 from tests.regressions.queue_host import QUEUE, QueueBench
 
 DATA = Path(__file__).resolve().parent.parent / "data"
@@ -28,8 +27,8 @@ async def vectors_there_and_back(dut):
     """Every recorded message crosses to the device and back, byte for byte."""
     bench = QueueBench(dut)
     await bench.start()
-    queue_in = AsyncSpscQueue(Bar(bench), bench.driver(0, 0), whole_slots=True)
-    queue_out = AsyncSpscQueue(Bar(bench), bench.device(0, 0))
+    queue_in = AsyncSpscQueue(bench.memory, bench.driver(0, 0), whole_slots=True)
+    queue_out = AsyncSpscQueue(bench.memory, bench.device(0, 0))
     await queue_in.open()
     await queue_out.open()
     interrupt = bench.host.interrupt(0)
@@ -70,7 +69,7 @@ async def traces_through_the_push_engine(dut):
     base = bench.device(0, 0)
     for trace in traces():
         await prepare(bench, base, trace)
-        queue = AsyncSpscQueue(Bar(bench), base)
+        queue = AsyncSpscQueue(bench.memory, base)
         await queue.open()
         for name, *arguments in trace["ops"]:
             if name == "recv":
@@ -96,7 +95,7 @@ async def traces_through_the_pop_engine(dut):
     base = bench.driver(0, 0)
     for trace in traces():
         await prepare(bench, base, trace)
-        queue = AsyncSpscQueue(Bar(bench), base)
+        queue = AsyncSpscQueue(bench.memory, base)
         await queue.open()
         for name, *arguments in trace["ops"]:
             if name == "send":
