@@ -7,6 +7,7 @@ from pathlib import Path
 
 from models.shell import MAX_FIFOS
 
+from .dma.limits import COMPLETION_TIMEOUT
 from .tlp import DATA_WIDTHS
 from .verilog import TOPS, generate
 
@@ -21,10 +22,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--data-width", type=int, choices=DATA_WIDTHS, default=128, help="bits of the streams"
     )
+    parser.add_argument(
+        "--completion-timeout",
+        type=int,
+        default=COMPLETION_TIMEOUT,
+        metavar="CYCLES",
+        help="until a read of host memory without an answer fails; default: %(default)s",
+    )
     parser.add_argument("-o", "--output", type=Path, help="file to write; default: standard output")
     options = parser.parse_args(arguments)
     try:
-        text = generate(options.top, num_fifos=options.fifos, data_width=options.data_width)
+        text = generate(
+            options.top,
+            num_fifos=options.fifos,
+            data_width=options.data_width,
+            completion_timeout=options.completion_timeout,
+        )
     except ValueError as error:
         print(f"python -m hdl: {error}", file=sys.stderr)
         return 1

@@ -10,14 +10,14 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .lanes import rotate_right_lanes
 from .operation import Geometry, ReadRequest, Target
+from .payload import PayloadAligner, words_taken
 from .tlp import (
     CompletionHeader,
     CompletionStatus,
     TlpFormat,
     TlpType,
-    payload_lanes,
+    coded_dwords,
     raw_signature,
 )
 
@@ -130,29 +130,20 @@ class Completer(wiring.Component):
         with_data, without_data = TlpFormat.DATA_3DW.value, TlpFormat.HEADER_3DW.value
         success = request.status == CompletionStatus.SUCCESS
         payload_dwords = Signal(11)
-        with m.Switch(self.max_payload_size):
-            for code in range(5):
-                with m.Case(code):
-                    m.d.comb += payload_dwords.eq(32 << code)
-            with m.Default():
-                m.d.comb += payload_dwords.eq(1024)
         room = Signal(11)
         segment = Signal(11)
         m.d.comb += [
+            payload_dwords.eq(coded_dwords(self.max_payload_size)),
             room.eq(payload_dwords - (address & (payload_dwords - 1))),
             segment.eq(Mux(dwords > room, room, dwords)),
         ]
 
-        # A step reads one word. A completion that lies within one word takes one; an aligned one
-        # takes one for each beat; any other one more, to fill the shifter.
+        # A step reads one word.
         offset = Signal(lane_bits)
-        single = Signal()
         steps = Signal(range(1024 // lanes + 2))
-        beats = (segment + (lanes - 1)) >> lane_bits
         m.d.comb += [
             offset.eq(address[:lane_bits]),
-            single.eq(~success | (offset + segment <= lanes)),
-            steps.eq(Mux(single, 1, beats + (offset != 0))),
+            steps.eq(Mux(success, words_taken(offset, segment, lanes), 1)),
         ]
 
         busy = Signal()
@@ -187,27 +178,24 @@ class Completer(wiring.Component):
                     left_bytes.eq(bytes_left - (segment << 2) + skipped),
                 ]
 
-        # Second stage: the word is there. Collects what the beat needs of it and of the word
-        # before.
-        word_valid = Signal()
-        word_first = Signal()
-        word_last = Signal()
-        word_direct = Signal()
-        word_offset = Signal(lane_bits)
-        word_segment = Signal(11)
+        # The word is there the cycle after.
+        m.submodules.aligner = aligner = PayloadAligner(g)
+        word = aligner.i.p
         header = Signal(CompletionHeader)
+        m.d.comb += [
+            stage_free.eq(~aligner.i.valid | aligner.i.ready),
+            word.data.eq(self.read_data),
+            word.hdr.eq(header),
+        ]
+        wiring.connect(m, aligner.o, wiring.flipped(self.o))
         with m.If(stage_free):
-            m.d.sync += word_valid.eq(step)
+            m.d.sync += aligner.i.valid.eq(step)
         with m.If(step):
-            m.d.sync += [
-                word_first.eq(~busy),
-                word_last.eq(final_step),
-            ]
+            m.d.sync += [word.first.eq(~busy), word.last.eq(final_step)]
             with m.If(~busy):
                 m.d.sync += [
-                    word_direct.eq(single | (offset == 0)),
-                    word_offset.eq(offset),
-                    word_segment.eq(Mux(success, segment, 0)),
+                    word.offset.eq(Mux(success, offset, 0)),
+                    word.dwords.eq(Mux(success, segment, 0)),
                     header.lower_address.eq(Cat(skipped, address[:5])),
                     header.tag.eq(request.tag),
                     header.requester_id.eq(request.requester_id),
@@ -221,39 +209,4 @@ class Completer(wiring.Component):
                     header.word0.type.eq(Cat(request.locked, completion[1:])),
                     header.word0.fmt.eq(Mux(success, with_data, without_data)),
                 ]
-
-        rotated = Signal(g.data_width)
-        previous = Signal(g.data_width)
-        produce = Signal()
-        can_load = Signal()
-        sent_some = Signal()
-        left = Signal(11)
-        now_left = Signal(11)
-        m.d.comb += [
-            rotated.eq(rotate_right_lanes(self.read_data, word_offset, 32, lanes)),
-            produce.eq(word_valid & (word_direct | ~word_first)),
-            can_load.eq(~self.o.valid | self.o.ready),
-            stage_free.eq(~word_valid | ~produce | can_load),
-            now_left.eq(Mux(sent_some, left, word_segment)),
-        ]
-        with m.If(word_valid & stage_free):
-            m.d.sync += previous.eq(rotated)
-
-        out = self.o.p
-        with m.If(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
-        with m.If(produce & can_load):
-            m.d.sync += [
-                self.o.valid.eq(1),
-                out.hdr.eq(header),
-                out.strb.eq(payload_lanes(now_left, lanes)),
-                out.sop.eq(~sent_some),
-                out.eop.eq(word_last),
-                sent_some.eq(~word_last),
-                left.eq(now_left - lanes),
-            ]
-            for lane in range(lanes):
-                bits = slice(32 * lane, 32 * lane + 32)
-                from_previous = ~word_direct & (word_offset + lane < lanes)
-                m.d.sync += out.data[bits].eq(Mux(from_previous, previous[bits], rotated[bits]))
         return m

@@ -22,7 +22,20 @@ from .tlp import (
     raw_signature,
 )
 
-__all__ = ["ConfigSpace"]
+__all__ = ["ERRORS", "ConfigSpace"]
+
+
+ERRORS = (
+    "unsupported_posted",
+    "unsupported_non_posted",
+    "poisoned",
+    "completion_unexpected",
+    "completion_unsupported",
+    "completion_aborted",
+    "completion_poisoned",
+    "completion_timeout",
+)
+"""Errors that the function can find."""
 
 
 class ConfigSpace(wiring.Component):
@@ -44,12 +57,14 @@ class ConfigSpace(wiring.Component):
     memory_space_enable, bus_master_enable : Out(1)
         Off in D3hot; the latter also while a function-level reset is due.
     msix_enable, msix_function_mask, extended_tag_enable, read_completion_boundary : Out(1)
+    completion_timeout_disable : Out(1)
     max_payload_size, max_read_request_size : Out(3)
     function_reset : Out(1)
         One-cycle pulse of function-level reset, after the completion of the write that asked for
         it has left.
-    unsupported_posted, unsupported_non_posted, poisoned : In(1)
-        Errors, to be recorded in the status registers.
+    unsupported_posted, unsupported_non_posted, poisoned, completion_* : In(1)
+        Errors, to be recorded in the status registers; see ``status_*`` of
+        :class:`~hdl.core.AmpPciCore`.
     """
 
     def __init__(self, geometry: Geometry):
@@ -67,12 +82,11 @@ class ConfigSpace(wiring.Component):
                 "msix_function_mask": Out(1),
                 "extended_tag_enable": Out(1),
                 "read_completion_boundary": Out(1),
+                "completion_timeout_disable": Out(1),
                 "max_payload_size": Out(3),
                 "max_read_request_size": Out(3),
                 "function_reset": Out(1),
-                "unsupported_posted": In(1),
-                "unsupported_non_posted": In(1),
-                "poisoned": In(1),
+                **dict.fromkeys(ERRORS, In(1)),
             }
         )
 
@@ -160,13 +174,23 @@ class ConfigSpace(wiring.Component):
     def _build_registers(self, m, dword, write, write_data, write_mask, refused, flr_wanted):
         """A register for each bit that is not constant. Returns each dword's value by offset."""
         # An error that is answered counts as advisory: correctable (section 6.2.3.2.4.1). That goes
-        # for ``refused`` too, a poisoned configuration write.
+        # for ``refused`` too, a poisoned configuration write, and for an unexpected completion
+        # (section 6.2.3.2.4.5).
+        parity_error_response = Signal()
         events = {
             spec.UNSUPPORTED_REQUEST_DETECTED: self.unsupported_posted
             | self.unsupported_non_posted,
-            spec.CORRECTABLE_ERROR_DETECTED: self.unsupported_non_posted | refused,
-            spec.NON_FATAL_ERROR_DETECTED: self.unsupported_posted | self.poisoned,
-            spec.DETECTED_PARITY_ERROR: self.poisoned | refused,
+            spec.CORRECTABLE_ERROR_DETECTED: self.unsupported_non_posted
+            | refused
+            | self.completion_unexpected,
+            spec.NON_FATAL_ERROR_DETECTED: self.unsupported_posted
+            | self.poisoned
+            | self.completion_poisoned
+            | self.completion_timeout,
+            spec.DETECTED_PARITY_ERROR: self.poisoned | refused | self.completion_poisoned,
+            spec.MASTER_DATA_PARITY_ERROR: self.completion_poisoned & parity_error_response,
+            spec.RECEIVED_MASTER_ABORT: self.completion_unsupported,
+            spec.RECEIVED_TARGET_ABORT: self.completion_aborted,
         }
         values = {}
         for offset, register in self._registers.items():
@@ -200,6 +224,8 @@ class ConfigSpace(wiring.Component):
 
         in_d0 = field(spec.POWER_STATE) == spec.POWER_D0
         m.d.comb += [
+            parity_error_response.eq(field(spec.PARITY_ERROR_RESPONSE)),
+            self.completion_timeout_disable.eq(field(spec.COMPLETION_TIMEOUT_DISABLE)),
             self.memory_space_enable.eq(field(spec.MEMORY_SPACE_ENABLE) & in_d0),
             # A reset that was asked for ends bus mastering at once: nothing leaves after the
             # completion, when the host takes the function for reset.

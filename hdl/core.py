@@ -13,6 +13,9 @@ from models.layout import SPSC_PAGES, SharedLayout
 from models.shell import AMP_PCI, PciShell
 
 from .completer import Completer
+from .dma.axi import AxiSignature
+from .dma.limits import COMPLETION_TIMEOUT
+from .dma.window import DmaWindow
 from .ingress import RequestIngress
 from .msix import MsixController, interrupt_signature
 from .operation import Geometry, Target
@@ -34,11 +37,22 @@ __all__ = ["COUNTER_WIDTH", "AmpPciCore", "device_members"]
 COUNTER_WIDTH = 32
 
 
+COMPLETION_ERRORS = {
+    "unexpected": "unexpected",
+    "unsupported": "unsupported",
+    "aborted": "aborted",
+    "poisoned": "poisoned",
+    "timeout": "timed_out",
+}
+"""``status_completion_*`` outputs, and what they are called in the DMA window."""
+
+
 def device_members(data_width: int, num_fifos: int) -> dict[str, wiring.Member]:
     """Members of the device side, the same for both tops."""
     return {
         "m_axis_msg": Out(message_signature(data_width)),
         "s_axis_msg": In(message_signature(data_width)),
+        "s_axi_dma": In(AxiSignature(data_width)),
         "device_queue_ready": Out(num_fifos),
         "doorbell": Out(num_fifos),
         "host_reset": Out(1),
@@ -46,6 +60,7 @@ def device_members(data_width: int, num_fifos: int) -> dict[str, wiring.Member]:
         "count_sanitised_indices": Out(COUNTER_WIDTH),
         "count_unsupported_requests": Out(COUNTER_WIDTH),
         "count_unexpected_completions": Out(COUNTER_WIDTH),
+        "count_dma_errors": Out(COUNTER_WIDTH),
     }
 
 
@@ -62,6 +77,11 @@ class AmpPciCore(wiring.Component):
         Ids, BARs, registers, vectors.
     layout : SharedLayout
         Where the queues lie in the FIFO BAR.
+    completion_timeout : int
+        Cycles, 64 or more, until a read of host memory that is not answered fails.
+    timeout_control : bool
+        Whether there is an input that disables this. Hard blocks do not offer that setting, so by
+        default there is none.
 
     Attributes
     ----------
@@ -72,26 +92,36 @@ class AmpPciCore(wiring.Component):
     tx_msix_wr_req_tlp : Out
         MSI-X writes.
     tx_rd_req_tlp, tx_wr_req_tlp : Out
-        Bus-master requests: none, as long as there is no DMA window.
+        Bus-master requests. A message waits until the writes that were accepted before it have left
+        here.
     rx_cpl_tlp : In
-        Completions for them. Each is unexpected and dropped.
+        Completions for them, always taken. An unexpected one is dropped.
     completer_id, requester_id : In(16)
         Bus, device and function number.
     max_payload_size, max_read_request_size : In(3), rcb_128b, ext_tag_enable, bus_master_enable,
     msix_enable, msix_mask : In(1)
-        From configuration space.
+        From configuration space. ``rcb_128b`` does not matter: an answer may come split at any
+        boundary. Nor does ``ext_tag_enable``: five bits do.
+    completion_timeout_disable : In(1)
+        From configuration space: reads of host memory wait without end. With ``timeout_control``.
     function_reset : In(1)
         Function-level reset, for a cycle or longer. Empties the queues, clears and masks MSI-X.
-        TLPs and packets under way are finished; a message that was, moves no index.
+        TLPs and packets under way are finished; a message that was, moves no index. Accesses to
+        host memory that were accepted fail, answered or not.
     status_error_cor, status_error_uncor : Out(1)
         One-cycle pulses for the hard block's error reporting: a non-posted request was answered
-        with Unsupported Request (advisory); a posted one was unsupported or poisoned.
-    status_unsupported_posted, status_unsupported_non_posted, status_poisoned : Out(1)
-        The same pulses, by cause.
+        with Unsupported Request or a completion was unexpected (both advisory); a posted request
+        was unsupported, a write or a completion was poisoned, or a completion did not come.
+    status_unsupported_posted, status_unsupported_non_posted, status_poisoned,
+    status_completion_unexpected, status_completion_unsupported, status_completion_aborted,
+    status_completion_poisoned, status_completion_timeout : Out(1)
+        One-cycle pulses, by cause.
     m_axis_msg : Out
         Messages, driver to device, a 64-byte slot each.
     s_axis_msg : In
         Messages, device to driver, 8 to 64 bytes each.
+    s_axi_dma : In
+        Host memory, see :class:`~hdl.dma.window.DmaWindow`.
     device_queue_ready : Out(num_fifos)
         FIFO n has room for one more message.
     doorbell : Out(num_fifos)
@@ -100,7 +130,7 @@ class AmpPciCore(wiring.Component):
         Pulse: the host reset the function. A message under way on ``m_axis_msg`` belongs to the
         time before.
     count_dropped_packets, count_sanitised_indices, count_unsupported_requests,
-    count_unexpected_completions : Out(32)
+    count_unexpected_completions, count_dma_errors : Out(32)
         Events since ``rst``, wrapping.
 
     Raises
@@ -116,10 +146,14 @@ class AmpPciCore(wiring.Component):
         data_width: int = 128,
         shell: PciShell = AMP_PCI,
         layout: SharedLayout = SPSC_PAGES,
+        completion_timeout: int = COMPLETION_TIMEOUT,
+        timeout_control: bool = False,
     ):
         self._geometry = Geometry(
             data_width=data_width, num_fifos=num_fifos, shell=shell, layout=layout
         )
+        self._timeout_control = timeout_control
+        self._window = DmaWindow(self._geometry, completion_timeout=completion_timeout)
         super().__init__(
             {
                 "rx_req_tlp": In(request_signature(data_width)),
@@ -134,6 +168,7 @@ class AmpPciCore(wiring.Component):
                 "max_read_request_size": In(3),
                 "rcb_128b": In(1),
                 "ext_tag_enable": In(1),
+                **({"completion_timeout_disable": In(1)} if timeout_control else {}),
                 "bus_master_enable": In(1),
                 "msix_enable": In(1),
                 "msix_mask": In(1),
@@ -143,6 +178,7 @@ class AmpPciCore(wiring.Component):
                 "status_unsupported_posted": Out(1),
                 "status_unsupported_non_posted": Out(1),
                 "status_poisoned": Out(1),
+                **{f"status_completion_{cause}": Out(1) for cause in COMPLETION_ERRORS},
                 **device_members(data_width, num_fifos),
             }
         )
@@ -158,12 +194,17 @@ class AmpPciCore(wiring.Component):
         m.submodules.msix = msix = MsixController(g)
         m.submodules.pop = pop = PopEngine(g)
         m.submodules.push = push = PushEngine(g)
+        m.submodules.window = window = self._window
 
         wiring.connect(m, wiring.flipped(self.rx_req_tlp), ingress.i)
         wiring.connect(m, completer.o, wiring.flipped(self.tx_cpl_tlp))
         wiring.connect(m, msix.o, wiring.flipped(self.tx_msix_wr_req_tlp))
         wiring.connect(m, pop.o, wiring.flipped(self.m_axis_msg))
         wiring.connect(m, wiring.flipped(self.s_axis_msg), push.i)
+        wiring.connect(m, wiring.flipped(self.s_axi_dma), window.axi)
+        wiring.connect(m, wiring.flipped(self.rx_cpl_tlp), window.completions)
+        wiring.connect(m, window.reads, wiring.flipped(self.tx_rd_req_tlp))
+        wiring.connect(m, window.writes, wiring.flipped(self.tx_wr_req_tlp))
 
         self._apply_operations(m, ingress, completer, registers, indices, memory, msix)
         self._read_words(m, completer, registers, indices, memory, msix)
@@ -174,6 +215,13 @@ class AmpPciCore(wiring.Component):
             msix.reset.eq(reset),
             pop.reset.eq(reset),
             push.reset.eq(reset),
+            push.writes_pending.eq(window.pending),
+            push.write_left.eq(window.left),
+            window.reset.eq(reset),
+            window.requester_id.eq(self.requester_id),
+            window.bus_master_enable.eq(self.bus_master_enable),
+            window.max_payload_size.eq(self.max_payload_size),
+            window.max_read_request_size.eq(self.max_read_request_size),
             completer.completer_id.eq(self.completer_id),
             completer.max_payload_size.eq(self.max_payload_size),
             msix.requester_id.eq(self.requester_id),
@@ -200,6 +248,8 @@ class AmpPciCore(wiring.Component):
             memory.push_data.eq(push.write_data),
             self.device_queue_ready.eq(push.room),
         ]
+        if self._timeout_control:
+            m.d.comb += window.timeout_disable.eq(self.completion_timeout_disable)
         for vector in range(len(msix.raised)):
             fifos = [
                 push.raised[fifo]
@@ -209,12 +259,16 @@ class AmpPciCore(wiring.Component):
             m.d.comb += msix.raised[vector].eq(sum(fifos) != 0)
 
         m.d.comb += [
-            self.status_error_cor.eq(self.status_unsupported_non_posted),
-            self.status_error_uncor.eq(self.status_unsupported_posted | self.status_poisoned),
+            self.status_error_cor.eq(
+                self.status_unsupported_non_posted | self.status_completion_unexpected
+            ),
+            self.status_error_uncor.eq(
+                self.status_unsupported_posted
+                | self.status_poisoned
+                | self.status_completion_poisoned
+                | self.status_completion_timeout
+            ),
         ]
-
-        # Nothing asks the host for anything yet, so no completion is expected.
-        m.d.comb += self.rx_cpl_tlp.ready.eq(1)
 
         was_reset = Signal()
         m.d.sync += [
@@ -224,6 +278,8 @@ class AmpPciCore(wiring.Component):
             self.status_unsupported_non_posted.eq(ingress.unsupported_non_posted),
             self.status_poisoned.eq(ingress.poisoned),
         ]
+        for cause, pulse in COMPLETION_ERRORS.items():
+            m.d.sync += getattr(self, f"status_completion_{cause}").eq(getattr(window, pulse))
         for counter, event in (
             (self.count_dropped_packets, push.dropped),
             (self.count_sanitised_indices, indices.sanitised),
@@ -231,10 +287,13 @@ class AmpPciCore(wiring.Component):
                 self.count_unsupported_requests,
                 ingress.unsupported_posted | ingress.unsupported_non_posted,
             ),
-            (self.count_unexpected_completions, self.rx_cpl_tlp.valid & self.rx_cpl_tlp.p.sop),
+            (self.count_unexpected_completions, window.unexpected),
         ):
             with m.If(event):
                 m.d.sync += counter.eq(counter + 1)
+        m.d.sync += self.count_dma_errors.eq(
+            self.count_dma_errors + window.read_failed + window.write_failed
+        )
         return m
 
     def _apply_operations(self, m, ingress, completer, registers, indices, memory, msix):

@@ -12,8 +12,9 @@ from models.layout import SPSC_PAGES, SharedLayout
 from models.shell import AMP_PCI, PciShell
 
 from .arbiter import PacketArbiter
-from .config_space import ConfigSpace
+from .config_space import ERRORS, ConfigSpace
 from .core import AmpPciCore, device_members
+from .dma.limits import COMPLETION_TIMEOUT
 from .operation import Geometry
 from .tlp import ConfigTarget, RequestHeader, TlpType, raw_signature
 
@@ -40,7 +41,7 @@ class AmpPciEndpoint(wiring.Component):
 
     Parameters
     ----------
-    num_fifos, data_width, shell, layout
+    num_fifos, data_width, shell, layout, completion_timeout
         As for :class:`~hdl.core.AmpPciCore`.
 
     Attributes
@@ -48,8 +49,9 @@ class AmpPciEndpoint(wiring.Component):
     rx_tlp : In(raw_signature(data_width))
         TLPs received, of every kind.
     tx_tlp : Out(raw_signature(data_width))
-        TLPs to send. MSI-X writes go before completions, so that none is overtaken by one.
-    m_axis_msg, s_axis_msg, device_queue_ready, doorbell, host_reset, count_*
+        TLPs to send. MSI-X writes go before completions, so that none is overtaken by one; all
+        else takes turns.
+    m_axis_msg, s_axis_msg, s_axi_dma, device_queue_ready, doorbell, host_reset, count_*
         The device side, as for :class:`~hdl.core.AmpPciCore`.
 
     Raises
@@ -65,9 +67,18 @@ class AmpPciEndpoint(wiring.Component):
         data_width: int = 128,
         shell: PciShell = AMP_PCI,
         layout: SharedLayout = SPSC_PAGES,
+        completion_timeout: int = COMPLETION_TIMEOUT,
     ):
         self._geometry = Geometry(
             data_width=data_width, num_fifos=num_fifos, shell=shell, layout=layout
+        )
+        self._core = AmpPciCore(
+            num_fifos=num_fifos,
+            data_width=data_width,
+            shell=shell,
+            layout=layout,
+            completion_timeout=completion_timeout,
+            timeout_control=True,
         )
         super().__init__(
             {
@@ -80,12 +91,10 @@ class AmpPciEndpoint(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         g = self._geometry
-        m.submodules.core = core = AmpPciCore(
-            num_fifos=g.num_fifos, data_width=g.data_width, shell=g.shell, layout=g.layout
-        )
+        m.submodules.core = core = self._core
         m.submodules.config = config = ConfigSpace(g)
         m.submodules.arbiter = arbiter = PacketArbiter(
-            raw_signature(g.data_width), count=3, urgent=1
+            raw_signature(g.data_width), count=5, urgent=1
         )
 
         self._route_received(m, core, config)
@@ -98,6 +107,7 @@ class AmpPciEndpoint(wiring.Component):
             core.max_read_request_size.eq(config.max_read_request_size),
             core.rcb_128b.eq(config.read_completion_boundary),
             core.ext_tag_enable.eq(config.extended_tag_enable),
+            core.completion_timeout_disable.eq(config.completion_timeout_disable),
             core.bus_master_enable.eq(config.bus_master_enable),
             core.msix_enable.eq(config.msix_enable),
             core.msix_mask.eq(config.msix_function_mask),
@@ -158,9 +168,7 @@ class AmpPciEndpoint(wiring.Component):
                 m.d.sync += [held_bar.eq(bar_id), held_route.eq(route)]
 
         m.d.comb += [
-            config.poisoned.eq(core.status_poisoned),
-            config.unsupported_posted.eq(core.status_unsupported_posted),
-            config.unsupported_non_posted.eq(core.status_unsupported_non_posted),
+            getattr(config, error).eq(getattr(core, f"status_{error}")) for error in ERRORS
         ]
         request, completion = core.rx_req_tlp, core.rx_cpl_tlp
         for stream, kind in (
@@ -178,16 +186,26 @@ class AmpPciEndpoint(wiring.Component):
         ]
 
     def _collect_sent(self, m, core, config, arbiter):
-        """Interrupts, completions of memory requests and of configuration requests, merged."""
-        interrupt = arbiter.i[0]
-        source = core.tx_msix_wr_req_tlp
-        # Narrower than the others, so it cannot just be connected.
-        m.d.comb += [interrupt.p[field].eq(source.p[field]) for field in RAW_FIELDS]
-        m.d.comb += [
-            interrupt.valid.eq(source.valid),
-            source.ready.eq(interrupt.ready),
-        ]
-        wiring.connect(m, core.tx_cpl_tlp, arbiter.i[1])
-        wiring.connect(m, config.o, arbiter.i[2])
+        """Everything that is to leave, merged: what may not be overtaken goes first."""
+        interrupt, answer, config_answer, write, read = arbiter.i
+        wiring.connect(m, core.tx_cpl_tlp, answer)
+        wiring.connect(m, core.tx_wr_req_tlp, write)
         wiring.connect(m, arbiter.o, wiring.flipped(self.tx_tlp))
-        m.d.comb += [core.tx_rd_req_tlp.ready.eq(1), core.tx_wr_req_tlp.ready.eq(1)]
+        # Narrower than the others, so these cannot just be connected.
+        for source, sink in ((core.tx_msix_wr_req_tlp, interrupt), (core.tx_rd_req_tlp, read)):
+            fields = dict(source.signature.members["payload"].shape)
+            m.d.comb += [sink.p[field].eq(source.p[field]) for field in fields]
+            m.d.comb += [sink.valid.eq(source.valid), source.ready.eq(sink.ready)]
+
+        # Once the host has been told that bus mastering is off, nothing leaves any more. What is
+        # offered cannot be taken back, so it goes before.
+        requests = (core.tx_msix_wr_req_tlp, core.tx_wr_req_tlp, core.tx_rd_req_tlp)
+        under_way = Signal()
+        held = Signal()
+        m.d.comb += [
+            under_way.eq(sum(request.valid for request in requests) != 0),
+            held.eq(under_way & ~config.bus_master_enable),
+            config_answer.p.eq(config.o.p),
+            config_answer.valid.eq(config.o.valid & ~held),
+            config.o.ready.eq(config_answer.ready & ~held),
+        ]

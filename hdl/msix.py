@@ -14,7 +14,7 @@ from models.shell import MSIX_CONTROL_OFFSET, MSIX_ENTRY_SIZE
 
 from .arbiter import round_robin
 from .operation import Geometry
-from .tlp import RequestHeader, TlpFormat, TlpType
+from .tlp import memory_header
 
 __all__ = ["MsixController", "interrupt_signature"]
 
@@ -209,25 +209,17 @@ class MsixController(wiring.Component):
                     m.d.comb += sent.eq(1 << vector)
                     m.d.sync += [
                         self.o.valid.eq(1),
-                        self.o.p.hdr.eq(self._header(m, entry)),
+                        self.o.p.hdr.eq(
+                            memory_header(
+                                address=entry[2:64],
+                                length=Const(1, 10),
+                                first_be=Const(0xF, 4),
+                                last_be=Const(0, 4),
+                                requester_id=self.requester_id,
+                                write=True,
+                            )
+                        ),
                         self.o.p.data.eq(entry[64:96]),
                     ]
                     m.next = "IDLE"
         m.d.comb += [self.o.p.strb.eq(1), self.o.p.sop.eq(1), self.o.p.eop.eq(1)]
-
-    def _header(self, m, entry):
-        """Header of the write to ``entry``'s address, of the short form below 4 GiB."""
-        low, high = entry[2:32], entry[32:64]
-        header = Signal(RequestHeader)
-        long = high.any()
-        address = Cat(Const(0, 2), low)
-        m.d.comb += [
-            header.word0.fmt.eq(Mux(long, TlpFormat.DATA_4DW.value, TlpFormat.DATA_3DW.value)),
-            header.word0.type.eq(TlpType.MEMORY),
-            header.word0.length.eq(1),
-            header.first_be.eq(0xF),
-            header.requester_id.eq(self.requester_id),
-            header.dword2.eq(Mux(long, high, address)),
-            header.dword3.eq(Mux(long, address, 0)),
-        ]
-        return header

@@ -6,8 +6,10 @@ open-source verilog-pcie library: the header beside the data, its first byte in 
 aligned to dwords (the first payload dword is lane 0 whatever the address), one segment.
 """
 
-from amaranth.hdl import Mux, Value, ValueLike
+from amaranth.hdl import Cat, Const, Mux, Value, ValueLike
 from amaranth.lib import data, enum, stream
+
+from models.config_space import LARGEST_SIZE_CODE, coded_size
 
 __all__ = [
     "DATA_WIDTHS",
@@ -18,8 +20,10 @@ __all__ = [
     "TlpFormat",
     "TlpType",
     "check_data_width",
+    "coded_dwords",
     "completion_signature",
     "header_signature",
+    "memory_header",
     "payload_lanes",
     "raw_signature",
     "request_signature",
@@ -161,6 +165,43 @@ class ConfigTarget(data.Struct):
     bus: 8
 
 
+def memory_header(
+    *,
+    address: Value,
+    length: ValueLike,
+    first_be: ValueLike,
+    last_be: ValueLike,
+    requester_id: Value,
+    write: bool,
+    tag: ValueLike = 0,
+) -> Value:
+    """Header of a memory request, 128 bits, in the short form below 4 GiB (section 2.2.4.1).
+
+    ``address`` has 62 bits: it counts dwords. Of ``length`` 10 bits count, and 8 of ``tag``.
+    """
+    low, high = Cat(Const(0, 2), address[:30]), address[30:]
+    long = high.any()
+    if write:
+        format_ = Mux(long, TlpFormat.DATA_4DW, TlpFormat.DATA_3DW)
+    else:
+        format_ = Mux(long, TlpFormat.HEADER_4DW, TlpFormat.HEADER_3DW)
+    word0 = Cat(
+        (Const(0, 10) | length)[:10],
+        Const(0, 14),
+        Value.cast(TlpType.MEMORY),
+        format_[:3],
+    )
+    return Cat(
+        Mux(long, low, 0),
+        Mux(long, high, low),
+        Value.cast(first_be)[:4],
+        Value.cast(last_be)[:4],
+        (Const(0, 8) | tag)[:8],
+        requester_id,
+        word0,
+    )
+
+
 def _beat(data_width: int, **more: int) -> data.StructLayout:
     check_data_width(data_width)
     return data.StructLayout(
@@ -198,6 +239,13 @@ def completion_signature(data_width: int) -> stream.Signature:
 def header_signature() -> stream.Signature:
     """Stream of TLPs that never have a payload: ``hdr[128]``, ``sop``, ``eop``."""
     return stream.Signature(data.StructLayout({"hdr": 128, "sop": 1, "eop": 1}))
+
+
+def coded_dwords(code: Value) -> Value:
+    """Dwords that ``code`` means in Max_Payload_Size and Max_Read_Request_Size; a reserved code
+    counts as the largest."""
+    limited = Mux(code > LARGEST_SIZE_CODE, LARGEST_SIZE_CODE, code)
+    return (Const(coded_size(0) // 4) << limited)[:11]
 
 
 def payload_lanes(dwords: ValueLike, lanes: int) -> Value:

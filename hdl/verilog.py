@@ -3,17 +3,19 @@
 
 A stream member ``tx_tlp`` of payload ``data, hdr`` becomes ports ``tx_tlp_data``, ``tx_tlp_hdr``,
 ``tx_tlp_valid`` and ``tx_tlp_ready``; an AXI4-Stream, recognised by its payload's ``tdata``, has
-``tvalid`` and ``tready`` instead.
+``tvalid`` and ``tready`` instead. An AXI4 interface ``s_axi_dma`` becomes ``s_axi_dma_awaddr``,
+``s_axi_dma_awvalid`` and so on, a prefix for each channel.
 """
 
 import re
 
 from amaranth.back import verilog
 from amaranth.hdl import Module
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import Out
 
 from .core import AmpPciCore
+from .dma.limits import COMPLETION_TIMEOUT
 from .endpoint import AmpPciEndpoint
 
 __all__ = ["TOPS", "FlatTop", "generate"]
@@ -30,27 +32,26 @@ class FlatTop(wiring.Component):
     Parameters
     ----------
     inner : wiring.Component
-        Its members are plain signals and streams of structures.
+        Its members are plain signals, streams of structures, and interfaces made of such streams.
     """
 
     def __init__(self, inner: wiring.Component):
         self._inner = inner
         members: dict[str, wiring.Member] = {}
-        self._streams: list[tuple[str, wiring.Member, str]] = []
+        # The inner stream, which way its payload flows, its fields, and the prefix of its ports.
+        self._streams = []
         for name, member in inner.signature.members.items():
             if member.is_port:
                 members[name] = member
                 continue
-            if not isinstance(member.signature, stream.Signature):
-                raise TypeError(f"{name} is neither a port nor a stream: no flat names for it")
-            forward, backward = (Out, In) if member.flow == Out else (In, Out)
-            fields = dict(member.signature.members["payload"].shape)
-            prefix = f"{name}_t" if "tdata" in fields else f"{name}_"
-            self._streams.append((name, member, prefix))
-            for field, position in fields.items():
-                members[f"{name}_{field}"] = forward(position.shape)
-            members[f"{prefix}valid"] = forward(1)
-            members[f"{prefix}ready"] = backward(1)
+            for source, flow, signature, prefix in _streams(name, member, getattr(inner, name)):
+                fields = dict(data.Layout.cast(signature.members["payload"].shape))
+                for field, position in fields.items():
+                    members[f"{prefix}{field}"] = flow(position.shape)
+                handshake = f"{prefix}t" if "tdata" in fields else prefix
+                members[f"{handshake}valid"] = flow(1)
+                members[f"{handshake}ready"] = flow.flip()(1)
+                self._streams.append((source, flow, fields, prefix, handshake))
         super().__init__(members)
 
     def elaborate(self, platform):
@@ -63,13 +64,24 @@ class FlatTop(wiring.Component):
         for name, member in inner.signature.members.items():
             if member.is_port:
                 join(member.flow, getattr(inner, name), getattr(self, name))
-        for name, member, prefix in self._streams:
-            inside = getattr(inner, name)
-            for field in dict(member.signature.members["payload"].shape):
-                join(member.flow, inside.payload[field], getattr(self, f"{name}_{field}"))
-            join(member.flow, inside.valid, getattr(self, f"{prefix}valid"))
-            join(member.flow.flip(), inside.ready, getattr(self, f"{prefix}ready"))
+        for source, flow, fields, prefix, handshake in self._streams:
+            for field in fields:
+                join(flow, source.payload[field], getattr(self, f"{prefix}{field}"))
+            join(flow, source.valid, getattr(self, f"{handshake}valid"))
+            join(flow.flip(), source.ready, getattr(self, f"{handshake}ready"))
         return m
+
+
+def _streams(name, member, interface):
+    """The streams of the inner interface ``name``, each with flow, signature and port prefix."""
+    if isinstance(member.signature, stream.Signature):
+        yield interface, member.flow, member.signature, f"{name}_"
+        return
+    for channel, inner in member.signature.members.items():
+        if not (inner.is_signature and isinstance(inner.signature, stream.Signature)):
+            raise TypeError(f"{name}.{channel} is no stream: no flat names for it")
+        # Of a member that flows in, the signature is flipped already.
+        yield getattr(interface, channel), inner.flow, inner.signature, f"{name}_{channel}"
 
 
 def _settle_at_time_zero(text: str) -> str:
@@ -93,7 +105,13 @@ def _settle_at_time_zero(text: str) -> str:
     )
 
 
-def generate(top: str, *, num_fifos: int = 1, data_width: int = 128) -> str:
+def generate(
+    top: str,
+    *,
+    num_fifos: int = 1,
+    data_width: int = 128,
+    completion_timeout: int = COMPLETION_TIMEOUT,
+) -> str:
     """Verilog text of ``core`` or ``endpoint``; the module is ``amp_pci_core`` or
     ``amp_pci_endpoint``.
 
@@ -104,13 +122,15 @@ def generate(top: str, *, num_fifos: int = 1, data_width: int = 128) -> str:
     """
     if top not in TOPS:
         raise ValueError(f"top is {top!r}: must be {' or '.join(TOPS)}")
-    component = TOPS[top](num_fifos=num_fifos, data_width=data_width)
+    component = TOPS[top](
+        num_fifos=num_fifos, data_width=data_width, completion_timeout=completion_timeout
+    )
     text = verilog.convert(
         FlatTop(component), name=MODULE_NAMES[top], emit_src=False, strip_internal_attrs=True
     )
     licence = "// SPDX-License-Identifier: BSD-2-Clause\n"
     origin = (
         f"// virtio-msg AMP PCI endpoint: python -m hdl --top {top} --fifos {num_fifos} "
-        f"--data-width {data_width}\n"
+        f"--data-width {data_width} --completion-timeout {completion_timeout}\n"
     )
     return licence + origin + _settle_at_time_zero(text)

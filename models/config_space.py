@@ -70,6 +70,10 @@ class ConfigField:
 COMMAND = 0x04
 MEMORY_SPACE_ENABLE = ConfigField(COMMAND, 1)
 BUS_MASTER_ENABLE = ConfigField(COMMAND, 2)
+PARITY_ERROR_RESPONSE = ConfigField(COMMAND, 6)
+MASTER_DATA_PARITY_ERROR = ConfigField(COMMAND, 24)
+RECEIVED_TARGET_ABORT = ConfigField(COMMAND, 28)
+RECEIVED_MASTER_ABORT = ConfigField(COMMAND, 29)
 DETECTED_PARITY_ERROR = ConfigField(COMMAND, 31)
 POWER_STATE = ConfigField(PM_CAPABILITY + 4, 0, 2)
 POWER_D0 = 0
@@ -85,6 +89,7 @@ CORRECTABLE_ERROR_DETECTED = ConfigField(DEVICE_CONTROL, 16)
 NON_FATAL_ERROR_DETECTED = ConfigField(DEVICE_CONTROL, 17)
 UNSUPPORTED_REQUEST_DETECTED = ConfigField(DEVICE_CONTROL, 19)
 READ_COMPLETION_BOUNDARY = ConfigField(PCIE_CAPABILITY + 0x10, 3)
+COMPLETION_TIMEOUT_DISABLE = ConfigField(PCIE_CAPABILITY + 0x28, 4)
 
 
 LARGEST_SIZE_CODE = 5
@@ -206,7 +211,11 @@ def config_space(
             survives_flr=0x00CB,
         ),
         ConfigRegister(offset=PCIE_CAPABILITY + 0x24, name="Device Capabilities 2", reset=1 << 4),
-        ConfigRegister(offset=PCIE_CAPABILITY + 0x28, name="Device Control 2", writable=1 << 4),
+        ConfigRegister(
+            offset=COMPLETION_TIMEOUT_DISABLE.offset,
+            name="Device Control 2",
+            writable=COMPLETION_TIMEOUT_DISABLE.mask,
+        ),
         ConfigRegister(offset=PCIE_CAPABILITY + 0x2C, name="Link Capabilities 2", reset=0b111 << 1),
         ConfigRegister(offset=PCIE_CAPABILITY + 0x30, name="Link Control 2", reset=3),
     ]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from hdl.dma.limits import COMPLETION_TIMEOUT
 from hdl.tlp import DATA_WIDTHS
 from hdl.verilog import TOPS
 from models.shell import MAX_FIFOS, check_num_fifos
@@ -39,22 +40,25 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(prog="python -m sim", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    demo = commands.add_parser("demo", parents=[common], help="the main job, told as a story")
-    demo.set_defaults(waves="auto")
+    commands.add_parser("demo", parents=[common], help="the main job, told as a story")
     run = commands.add_parser("run", parents=[common], help="run a cocotb module")
     run.add_argument("module", help="import path, such as tests.regressions.exchange")
     run.add_argument("--test", help="run only this test of the module")
+    run.add_argument("--completion-timeout", type=int, default=COMPLETION_TIMEOUT, metavar="CYCLES")
     run.add_argument("--top", choices=sorted(TOPS), default="endpoint")
     return parser
 
 
 def _configuration(options: argparse.Namespace) -> Configuration:
     simulator = find_for_fst(options.sim) if options.waves == "fst" else find(options.sim)
-    waves = best_wave_format(simulator) if options.waves == "auto" else options.waves
+    waves = options.waves or ("auto" if options.command == "demo" else None)
+    if waves == "auto":
+        waves = best_wave_format(simulator)
     return Configuration(
         top=getattr(options, "top", "endpoint"),
         num_fifos=check_num_fifos(options.fifos),
         data_width=options.data_width,
+        completion_timeout=getattr(options, "completion_timeout", COMPLETION_TIMEOUT),
         simulator=simulator.name,
         waves=waves,
     )

@@ -22,6 +22,7 @@ from cocotb_tools.runner import get_runner
 
 import hdl
 import models
+from hdl.dma.limits import COMPLETION_TIMEOUT
 from hdl.verilog import MODULE_NAMES, generate
 
 from . import toolchain
@@ -56,7 +57,7 @@ class Configuration:
     ----------
     top
         ``core`` or ``endpoint``.
-    num_fifos, data_width
+    num_fifos, data_width, completion_timeout
         Parameters of the gateware.
     simulator
         ``verilator`` or ``icarus``; ``None`` takes the best that the machine has.
@@ -68,6 +69,7 @@ class Configuration:
     top: str = "endpoint"
     num_fifos: int = 1
     data_width: int = 128
+    completion_timeout: int = COMPLETION_TIMEOUT
     simulator: str | None = None
     waves: str | None = None
 
@@ -124,13 +126,21 @@ def _source_digest() -> str:
     return _digest(*versions, *(path.read_bytes() for path in files))
 
 
-def verilog_file(top: str, num_fifos: int, data_width: int) -> Path:
-    """The generated Verilog of a top, made if it is not there yet."""
-    name = f"{MODULE_NAMES[top]}-f{num_fifos}-w{data_width}"
-    path = BUILD_ROOT / "cache" / f"{name}-{_source_digest()}" / f"{MODULE_NAMES[top]}.v"
+def verilog_file(configuration: Configuration) -> Path:
+    """The generated Verilog of the top, made if it is not there yet."""
+    module = configuration.module
+    name = f"{module}-f{configuration.num_fifos}-w{configuration.data_width}"
+    if configuration.completion_timeout != COMPLETION_TIMEOUT:
+        name += f"-t{configuration.completion_timeout}"
+    path = BUILD_ROOT / "cache" / f"{name}-{_source_digest()}" / f"{module}.v"
     with _locked(path.parent):
         if not path.exists():
-            text = generate(top, num_fifos=num_fifos, data_width=data_width)
+            text = generate(
+                configuration.top,
+                num_fifos=configuration.num_fifos,
+                data_width=configuration.data_width,
+                completion_timeout=configuration.completion_timeout,
+            )
             path.parent.mkdir(parents=True, exist_ok=True)
             partial = path.with_suffix(".partial")
             partial.write_text(text)
@@ -149,7 +159,7 @@ def build(configuration: Configuration) -> Built:
         The simulator's compiler failed.
     """
     simulator = toolchain.find(configuration.simulator)
-    source = verilog_file(configuration.top, configuration.num_fifos, configuration.data_width)
+    source = verilog_file(configuration)
     verilator = simulator.name == "verilator"
     options: tuple[str, ...] = VERILATOR_ARGUMENTS if verilator else ()
     if verilator and configuration.waves == "fst":

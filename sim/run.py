@@ -95,6 +95,7 @@ def simulate(
     source_root = str(Path(__file__).resolve().parent.parent)
     variables = {
         "NUM_FIFOS": str(configuration.num_fifos),
+        "COMPLETION_TIMEOUT": str(configuration.completion_timeout),
         "DATA_WIDTH": str(configuration.data_width),
         "TOP": configuration.top,
         "PYTHONPATH": os.pathsep.join(

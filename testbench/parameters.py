@@ -19,11 +19,14 @@ class Parameters:
         FIFOs of the design; from ``NUM_FIFOS``.
     data_width
         Bits of a beat; from ``DATA_WIDTH``.
+    completion_timeout
+        Cycles until a read of the design fails; from ``COMPLETION_TIMEOUT``.
     """
 
     top: str
     num_fifos: int
     data_width: int
+    completion_timeout: int
 
 
 def parameters() -> Parameters:
@@ -38,4 +41,5 @@ def parameters() -> Parameters:
         top=os.environ["TOP"],
         num_fifos=int(os.environ["NUM_FIFOS"]),
         data_width=int(os.environ["DATA_WIDTH"]),
+        completion_timeout=int(os.environ["COMPLETION_TIMEOUT"]),
     )

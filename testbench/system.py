@@ -33,6 +33,16 @@ RESET_CYCLES = 5
 REQUEST_TIMEOUT_US = 1000.0
 """How long a driver waits for a response, simulated: far longer than any takes."""
 
+DEVICE_INPUTS = (
+    "s_axis_msg_tvalid",
+    "m_axis_msg_tready",
+    "s_axi_dma_awvalid",
+    "s_axi_dma_wvalid",
+    "s_axi_dma_bready",
+    "s_axi_dma_arvalid",
+    "s_axi_dma_rready",
+)
+
 Pacing = Iterable[int] | None
 """See :mod:`testbench.pacing`; ``None`` is full speed."""
 
@@ -76,7 +86,7 @@ class Bench:
         self._clock = Clock(dut.clk, CLOCK_PERIOD_NS, "ns", impl="gpi").start()
         dut.rst.value = 1
         # An input that nobody drives is undefined, and so is soon all that depends on it.
-        for name in ("s_axis_msg_tvalid", "m_axis_msg_tready"):
+        for name in DEVICE_INPUTS:
             getattr(dut, name).value = 0
         options = {"idle": host_idle, "stall": host_stall, **options}
         options["num_fifos"] = self.parameters.num_fifos

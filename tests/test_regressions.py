@@ -25,6 +25,9 @@ ON_BOTH_TOPS = (
 )
 ON_ENDPOINT = ("enumeration", "function_reset", "libraries")
 
+COMPLETION_TIMEOUT = 4096
+"""Cycles: longer than the slowest host that the regressions have, and soon over."""
+
 # (top, FIFOs, width): each width, and each of one, several, an odd number and all FIFOs.
 BUILDS = [
     ("endpoint", 1, 64),
@@ -75,7 +78,11 @@ def test_regression(simulator, top, num_fifos, data_width, module, regression_se
     if simulator not in toolchain.available():
         pytest.skip(f"{simulator} is not on this machine")
     configuration = Configuration(
-        top=top, num_fifos=num_fifos, data_width=data_width, simulator=simulator
+        top=top,
+        num_fifos=num_fifos,
+        data_width=data_width,
+        completion_timeout=COMPLETION_TIMEOUT,
+        simulator=simulator,
     )
     name = f"{simulator}-{top}-f{num_fifos}-w{data_width}-{module}"
     outcome = simulate(

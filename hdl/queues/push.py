@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from models.layout import MIN_MESSAGE
 
+from ..dma.limits import PENDING_WRITES
 from ..index import successor
 from ..operation import Geometry
 from .message import message_signature, word_of_slot
@@ -22,7 +23,8 @@ class PushEngine(wiring.Component):
     """Writes each packet into the slot at head, then moves head and raises the FIFO's interrupt.
 
     A packet of 8 bytes to a whole slot is accepted; one of another size, with a hole in ``tkeep``,
-    or for a FIFO that does not exist is dropped whole. A packet for a full queue waits. One that is
+    or for a FIFO that does not exist is dropped whole. A packet for a full queue waits. Its slot is
+    completed when what the device side wrote to host memory before it has left. One that is
     under way when the host resets the function or rewrites head belongs to a queue that is no more
     and is dropped, too.
 
@@ -32,6 +34,9 @@ class PushEngine(wiring.Component):
         Packets. A short one costs the cycles of a whole slot.
     reset : In(1)
         The function is being reset.
+    writes_pending : In, write_left : In(1)
+        Bursts of the DMA window that are still to leave for host memory, and the pulse with which
+        one has left.
     device_head, device_tail : In
         Indices, an element for each FIFO.
     head_written : In(num_fifos)
@@ -55,6 +60,8 @@ class PushEngine(wiring.Component):
             {
                 "i": In(message_signature(geometry.data_width)),
                 "reset": In(1),
+                "writes_pending": In(range(PENDING_WRITES + 1)),
+                "write_left": In(1),
                 "device_head": In(geometry.indices_shape),
                 "device_tail": In(geometry.indices_shape),
                 "head_written": In(n),
@@ -117,12 +124,29 @@ class PushEngine(wiring.Component):
         m.d.comb += overruled.eq(self.reset | self.head_written.bit_select(fifo, 1))
 
         fits = active | (vacant.bit_select(fifo, 1) & ~overruled)
+        final = word == words - 1
+        wants = Signal()
         written = Signal()
         accepted = Signal()
+
+        # Only the writes that are under way when the slot's last word is due are waited for: the
+        # device side may go on writing.
+        fencing = Signal()
+        still_to_leave = Signal.like(self.writes_pending)
+        now_to_leave = Signal.like(self.writes_pending)
+        held = Signal()
         m.d.comb += [
-            self.write_valid.eq(
-                padding | (self.i.valid & ~swallowing & Mux(active, 1, exists) & fits)
-            ),
+            now_to_leave.eq(Mux(fencing, still_to_leave, self.writes_pending)),
+            held.eq(final & (now_to_leave != 0)),
+        ]
+        m.d.sync += [
+            fencing.eq(wants & final & ~written),
+            still_to_leave.eq(now_to_leave - (self.write_left & (now_to_leave != 0))),
+        ]
+
+        m.d.comb += [
+            wants.eq(padding | (self.i.valid & ~swallowing & Mux(active, 1, exists) & fits)),
+            self.write_valid.eq(wants & ~held),
             self.write_address.eq(word_of_slot(g, g.layout.device_queue, fifo, slot, word)),
             written.eq(self.write_valid & self.write_ready),
             accepted.eq(self.i.valid & self.i.ready),
@@ -132,7 +156,7 @@ class PushEngine(wiring.Component):
         with m.Elif(swallowing | (~active & ~exists)):
             m.d.comb += self.i.ready.eq(1)
         with m.Else():
-            m.d.comb += self.i.ready.eq(fits & self.write_ready)
+            m.d.comb += self.i.ready.eq(fits & self.write_ready & ~held)
         for byte in range(g.word_bytes):
             bits = slice(8 * byte, 8 * byte + 8)
             m.d.comb += self.write_data[bits].eq(
@@ -149,7 +173,6 @@ class PushEngine(wiring.Component):
         bad = bad_beat | (active & malformed)
         void = overruled | (active & cancelled)
 
-        final = word == words - 1
         ends = Signal()
         m.d.comb += [
             ends.eq(written & final & (padding | beat.tlast)),

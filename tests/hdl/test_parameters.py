@@ -49,6 +49,11 @@ def test_parameters_are_checked(top):
         top(num_fifos=9)
     with pytest.raises(ValueError, match="data_width is 32: must be 64, 128, 256 or 512"):
         top(data_width=32)
+    for timeout in (63, 1 << 31, 4096.0):
+        with pytest.raises(
+            ValueError, match=r"completion_timeout is \S+: must be an integer from 64"
+        ):
+            top(completion_timeout=timeout)
 
 
 def test_slots_are_whole_words():

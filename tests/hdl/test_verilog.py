@@ -35,12 +35,32 @@ def axis(name, width, flow):
     }
 
 
+def axi(name, width, flow):
+    other = {"input": "output", "output": "input"}[flow]
+    address = {"id": 8, "addr": 64, "len": 8, "size": 3, "burst": 2}
+    channels = {
+        "aw": (flow, address),
+        "w": (flow, {"data": width, "strb": width // 8, "last": 1}),
+        "b": (other, {"id": 8, "resp": 2}),
+        "ar": (flow, address),
+        "r": (other, {"id": 8, "data": width, "resp": 2, "last": 1}),
+    }
+    back = {flow: other, other: flow}
+    ports = {}
+    for channel, (way, fields) in channels.items():
+        for field, bits in {**fields, "valid": 1}.items():
+            ports[f"{name}_{channel}{field}"] = (way, bits)
+        ports[f"{name}_{channel}ready"] = (back[way], 1)
+    return ports
+
+
 def device_side(width, fifos):
     return {
         "clk": ("input", 1),
         "rst": ("input", 1),
         **axis("m_axis_msg", width, "output"),
         **axis("s_axis_msg", width, "input"),
+        **axi("s_axi_dma", width, "input"),
         "device_queue_ready": ("output", fifos),
         "doorbell": ("output", fifos),
         "host_reset": ("output", 1),

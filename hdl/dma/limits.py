@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""How much the requester has under way at once, and how long it waits."""
+
+from amaranth.hdl import Mux, Value
+
+from models.config_space import size_code
+
+from ..tlp import coded_dwords
+
+__all__ = [
+    "COMPLETION_TIMEOUT",
+    "MAX_COMPLETION_TIMEOUT",
+    "PENDING_WRITES",
+    "REQUEST_BYTES",
+    "TAGS",
+    "check_completion_timeout",
+    "limited_dwords",
+]
+
+TAGS = 32
+"""Reads outstanding. As many as five tag bits number, so that extended tags need not be enabled
+(PCI Express Base 4.0 section 2.2.6.2)."""
+
+REQUEST_BYTES = 512
+"""Bytes of the longest request, whatever the host allows beyond that."""
+
+PENDING_WRITES = 8
+"""AXI write bursts between their address and their response."""
+
+COMPLETION_TIMEOUT = 2_500_000
+"""Cycles until a read is given up: 10 ms at 250 MHz (section 2.8 allows 50 µs to 50 ms)."""
+
+MAX_COMPLETION_TIMEOUT = 1 << 30
+
+
+def check_completion_timeout(cycles: int) -> int:
+    """Return ``cycles`` if it can be a completion timeout, else raise :class:`ValueError`."""
+    if not isinstance(cycles, int) or not 64 <= cycles <= MAX_COMPLETION_TIMEOUT:
+        raise ValueError(
+            f"completion_timeout is {cycles!r}: must be an integer from 64 to "
+            f"{MAX_COMPLETION_TIMEOUT} cycles"
+        )
+    return cycles
+
+
+def limited_dwords(code: Value) -> Value:
+    """Dwords of the longest request: what ``code`` in Device Control allows, and what we do."""
+    largest = size_code(REQUEST_BYTES)
+    return coded_dwords(Mux(code > largest, largest, code))

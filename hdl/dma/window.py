@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The DMA window: an AXI4 subordinate whose accesses reach host memory as TLPs."""
+
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ..operation import Geometry
+from ..tlp import completion_signature, header_signature, raw_signature
+from .axi import AxiSignature
+from .limits import PENDING_WRITES
+from .read import ReadRequester
+from .write import WriteRequester
+
+__all__ = ["DmaWindow"]
+
+FROM_CONFIGURATION = ("reset", "bus_master_enable", "requester_id")
+FROM_READS = ("timed_out", "unexpected", "unsupported", "aborted", "poisoned")
+
+
+class DmaWindow(wiring.Component):
+    """Read and write half, which share nothing but configuration.
+
+    Parameters
+    ----------
+    geometry : Geometry
+    completion_timeout : int
+        As for :class:`~hdl.dma.read.ReadRequester`.
+
+    Attributes
+    ----------
+    axi : In(AxiSignature(data_width))
+        INCR bursts, and single beats of any type; narrow and unaligned ones, too. What is not
+        served, and what did not reach the host or came back with an error, is answered with
+        SLVERR. Reads are answered in the order of their addresses, and so are writes.
+    reads : Out(header_signature()), writes : Out(raw_signature(data_width))
+        Memory requests.
+    completions : In(completion_signature(data_width))
+        Always taken.
+    reset, bus_master_enable, timeout_disable : In(1), requester_id : In(16),
+    max_payload_size, max_read_request_size : In(3)
+        The function is being reset; settings of configuration space.
+    pending, left : Out
+        Write bursts on their way, as in :class:`~hdl.dma.write.WriteRequester`.
+    read_failed, write_failed : Out(1)
+        One-cycle pulses: a read or a write burst is answered with SLVERR.
+    timed_out, unexpected, unsupported, aborted, poisoned : Out(1)
+        As in :class:`~hdl.dma.read.ReadRequester`.
+    """
+
+    def __init__(self, geometry: Geometry, *, completion_timeout: int):
+        self._geometry = geometry
+        self._read = ReadRequester(geometry, completion_timeout=completion_timeout)
+        width = geometry.data_width
+        super().__init__(
+            {
+                "axi": In(AxiSignature(width)),
+                "reads": Out(header_signature()),
+                "writes": Out(raw_signature(width)),
+                "completions": In(completion_signature(width)),
+                "reset": In(1),
+                "bus_master_enable": In(1),
+                "timeout_disable": In(1),
+                "requester_id": In(16),
+                "max_payload_size": In(3),
+                "max_read_request_size": In(3),
+                "pending": Out(range(PENDING_WRITES + 1)),
+                "left": Out(1),
+                "read_failed": Out(1),
+                "write_failed": Out(1),
+                **dict.fromkeys(FROM_READS, Out(1)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.read = read = self._read
+        m.submodules.write = write = WriteRequester(self._geometry)
+        axi = wiring.flipped(self.axi)
+        for source, sink in (
+            (axi.aw, write.aw),
+            (axi.w, write.w),
+            (write.b, axi.b),
+            (axi.ar, read.ar),
+            (read.r, axi.r),
+            (read.o, wiring.flipped(self.reads)),
+            (write.o, wiring.flipped(self.writes)),
+            (wiring.flipped(self.completions), read.completions),
+        ):
+            wiring.connect(m, source, sink)
+        for name in FROM_CONFIGURATION:
+            m.d.comb += [
+                getattr(read, name).eq(getattr(self, name)),
+                getattr(write, name).eq(getattr(self, name)),
+            ]
+        m.d.comb += [getattr(self, name).eq(getattr(read, name)) for name in FROM_READS]
+        m.d.comb += [
+            read.timeout_disable.eq(self.timeout_disable),
+            read.max_read_request_size.eq(self.max_read_request_size),
+            write.max_payload_size.eq(self.max_payload_size),
+            self.pending.eq(write.pending),
+            self.left.eq(write.left),
+            self.read_failed.eq(read.failed),
+            self.write_failed.eq(write.failed),
+        ]
+        return m

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""From words of memory to the payload of a TLP: drops what precedes the first dword.
+
+Words are aligned to their address, a payload to its first dword (generic TLP interface of
+verilog-pcie).
+"""
+
+from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .lanes import rotate_right_lanes
+from .operation import Geometry
+from .tlp import payload_lanes, raw_signature
+
+__all__ = ["PayloadAligner", "aligner_word", "words_taken"]
+
+MAX_DWORDS = 1024
+
+
+def words_taken(offset: Value, dwords: Value, lanes: int) -> Value:
+    """Words that the aligner takes for ``dwords`` dwords from lane ``offset`` of the first word.
+
+    That is a word for each beat and, where dwords have to move, one more to begin with. The last
+    one may then lie past the payload: what it holds does not matter.
+    """
+    beats = (dwords + (lanes - 1)) >> (lanes.bit_length() - 1)
+    single = offset + dwords <= lanes
+    return Mux(single, 1, beats + (offset != 0))
+
+
+def aligner_word(geometry: Geometry) -> data.StructLayout:
+    """Payload of the aligner's input: a word and what TLP it is for.
+
+    ``data``; ``first`` and ``last`` word of the TLP; ``offset``, the lane of the TLP's first dword
+    in its first word; ``dwords`` of the payload, 0 to 1,024; ``hdr``; ``mark``, any flag. All but
+    ``data``, ``last`` and ``mark`` are the same for each word of a TLP.
+    """
+    return data.StructLayout(
+        {
+            "data": geometry.data_width,
+            "first": 1,
+            "last": 1,
+            "offset": geometry.lane_bits,
+            "dwords": range(MAX_DWORDS + 1),
+            "hdr": 128,
+            "mark": 1,
+        }
+    )
+
+
+class PayloadAligner(wiring.Component):
+    """Turns the words that a payload lies in into the beats of a TLP; one register stage.
+
+    It takes a word a cycle, as many as :func:`words_taken` says. Where dwords have to move, the
+    first one makes no beat.
+
+    Attributes
+    ----------
+    i : In(stream of aligner_word)
+        Words, each TLP's in order. A TLP without payload is one word.
+    o : Out(raw_signature(data_width))
+        TLPs.
+    marked : Out(1)
+        ``mark`` of the word that completed the beat on ``o``.
+    """
+
+    def __init__(self, geometry: Geometry):
+        self._geometry = geometry
+        super().__init__(
+            {
+                "i": In(stream.Signature(aligner_word(geometry))),
+                "o": Out(raw_signature(geometry.data_width)),
+                "marked": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        g = self._geometry
+        lanes = g.lanes
+        word, out = self.i.p, self.o.p
+
+        rotated = Signal(g.data_width)
+        previous = Signal(g.data_width)
+        direct = Signal()
+        produce = Signal()
+        can_load = Signal()
+        sent_some = Signal()
+        left = Signal(range(MAX_DWORDS + 1))
+        now_left = Signal.like(left)
+        m.d.comb += [
+            rotated.eq(rotate_right_lanes(word.data, word.offset, 32, lanes)),
+            direct.eq((word.offset == 0) | (word.offset + word.dwords <= lanes)),
+            produce.eq(self.i.valid & (direct | ~word.first)),
+            can_load.eq(~self.o.valid | self.o.ready),
+            self.i.ready.eq(~produce | can_load),
+            now_left.eq(Mux(sent_some, left, word.dwords)),
+        ]
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += previous.eq(rotated)
+
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        with m.If(produce & can_load):
+            m.d.sync += [
+                self.o.valid.eq(1),
+                self.marked.eq(word.mark),
+                out.hdr.eq(word.hdr),
+                out.strb.eq(payload_lanes(now_left, lanes)),
+                out.sop.eq(~sent_some),
+                out.eop.eq(word.last),
+                sent_some.eq(~word.last),
+                left.eq(now_left - lanes),
+            ]
+            for lane in range(lanes):
+                bits = slice(32 * lane, 32 * lane + 32)
+                from_previous = ~direct & (word.offset + lane < lanes)
+                m.d.sync += out.data[bits].eq(Mux(from_previous, previous[bits], rotated[bits]))
+        return m
