@@ -8,13 +8,14 @@ say which BAR matched, and configuration is a matter of pins.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from models.config_space import (
     BUS_MASTER_ENABLE,
     COMMAND,
+    EXTENDED_TAG_ENABLE,
     MEMORY_SPACE_ENABLE,
     bar_offset,
     coded_size,
@@ -26,7 +27,7 @@ from models.shell import AMP_PCI, PciShell
 from .completions import CompletionError, HostError
 from .host import TlpHost
 from .packets import config_read, config_write
-from .tlp import Status, Tlp, pcie_id
+from .tlp import Status, Tlp, error_code, pcie_id
 from .tlp_streams import Packet, TlpSink, TlpSource
 
 MEMORY_WINDOW = 0xC000_0000
@@ -124,6 +125,10 @@ class EndpointBfm(TlpHost):
     async def send(self, tlp: Tlp, *, bar: int = 0) -> None:
         """As :meth:`send_nowait`, and wait until the design accepted the packet."""
         await self.source.send(Packet(tlp))
+
+    def complete_nowait(self, tlp: Tlp) -> None:
+        """Queue a completion of one of the design's own requests, as it is."""
+        self.send_nowait(tlp)
 
     async def config_read(self, offset: int, size: int = 4) -> int:
         """Read ``size`` bytes, 1 to 4 within a dword, at byte ``offset`` of configuration space.
@@ -247,7 +252,8 @@ class EndpointBfm(TlpHost):
             raise HostError("no PCI Express capability was found")
         supported = coded_size(await self.config_read(capability + 4) & 7)
         self.max_payload_size = min(self.max_payload_size, supported)
-        control = await self.config_read(capability + 8, 2) & ~0x70E0
+        control = await self.config_read(capability + 8, 2) & ~0x70E0 & ~EXTENDED_TAG_ENABLE.mask
+        control |= self.extended_tags * EXTENDED_TAG_ENABLE.mask
         control |= size_code(self.max_payload_size) << 5
         control |= size_code(self.max_read_request_size) << 12
         await self.config_write(capability + 8, control, 2)
@@ -273,7 +279,11 @@ class CoreBfm(TlpHost):
     shell, layout
         Which BARs there are and how large.
     idle, stall
-        As :class:`EndpointBfm`; the stall generator paces the completions.
+        As :class:`EndpointBfm`: of requests in and completions out.
+    completion_idle
+        Pauses of completions in.
+    read_stall, write_stall
+        Back-pressure on the design's own reads and writes.
     device_id
         16 bits for ``completer_id`` and ``requester_id``.
     **options
@@ -284,7 +294,9 @@ class CoreBfm(TlpHost):
     source
         Requests into the design.
     completion_source
-        Completions into the design, ``None`` if it has no such bundle.
+        Completions into the design.
+    completion_error
+        The error code to give with a completion; the default is :func:`error_code`.
     sinks
         What comes out of it, by prefix.
     """
@@ -299,6 +311,9 @@ class CoreBfm(TlpHost):
         layout: SharedLayout = SPSC_PAGES,
         idle: Iterable[int] | None = None,
         stall: Iterable[int] | None = None,
+        completion_idle: Iterable[int] | None = None,
+        read_stall: Iterable[int] | None = None,
+        write_stall: Iterable[int] | None = None,
         device_id: int = pcie_id(0x2A, 0),
         **options: Any,
     ) -> None:
@@ -312,32 +327,34 @@ class CoreBfm(TlpHost):
             self.bars[bar] = place
             place += size
         self.source = TlpSource(dut, "rx_req_tlp", clk=clk, reset=reset, idle=idle)
-        # Bus mastering is absent from designs without a DMA window.
-        bundles = ("tx_cpl_tlp", "tx_msix_wr_req_tlp", "tx_rd_req_tlp", "tx_wr_req_tlp")
+        stalls = {
+            "tx_cpl_tlp": stall,
+            "tx_msix_wr_req_tlp": None,
+            "tx_rd_req_tlp": read_stall,
+            "tx_wr_req_tlp": write_stall,
+        }
         self.sinks = {
             prefix: TlpSink(
                 dut,
                 prefix,
                 clk=clk,
                 reset=reset,
-                stall=stall if prefix == "tx_cpl_tlp" else None,
+                stall=pauses,
                 on_packet=lambda packet: self.receive(packet.tlp),
             )
-            for prefix in bundles
-            if hasattr(dut, f"{prefix}_valid")
+            for prefix, pauses in stalls.items()
         }
-        self.completion_source = (
-            TlpSource(dut, "rx_cpl_tlp", clk=clk, reset=reset)
-            if hasattr(dut, "rx_cpl_tlp_valid")
-            else None
+        self.completion_source = TlpSource(
+            dut, "rx_cpl_tlp", clk=clk, reset=reset, idle=completion_idle
         )
+        self.completion_error: Callable[[Tlp], int] = error_code
         self.set_pins(
             completer_id=device_id,
             requester_id=device_id,
             max_payload_size=size_code(self.max_payload_size),
             max_read_request_size=size_code(self.max_read_request_size),
-            rcb_128b=0,
-            ext_tag_enable=0,
+            rcb_128b=int(self.memory.read_completion_boundary == 128),
+            ext_tag_enable=int(self.extended_tags),
             bus_master_enable=0,
             msix_enable=0,
             msix_mask=0,
@@ -358,6 +375,10 @@ class CoreBfm(TlpHost):
     async def send(self, tlp: Tlp, *, bar: int = 0) -> None:
         """As :meth:`send_nowait`, and wait until the design accepted the packet."""
         await self.source.send(Packet(tlp, bar_id=bar))
+
+    def complete_nowait(self, tlp: Tlp) -> None:
+        """Queue a completion of one of the design's own requests, as it is."""
+        self.completion_source.send_nowait(Packet(tlp, error=self.completion_error(tlp)))
 
     async def start(self, *, msix: bool = True, bus_master: bool = True) -> None:
         """Set Bus Master Enable; fill in the MSI-X table and enable MSI-X."""

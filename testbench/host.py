@@ -9,17 +9,21 @@ Twenty to thirty times as fast as a root complex model; :class:`testbench.bfm.En
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from cocotb.triggers import Event
+import cocotb
+from cocotb.triggers import Event, First, Timer
+from cocotb.utils import get_sim_time
 
 from models import runtime as contract
 from models.bus import Interrupts
 from models.shell import MSIX_ENTRY_SIZE
 
 from .completions import HostError, Requester, UnexpectedTlp, read_data, split
+from .host_memory import HostMemory
 from .packets import memory_read, memory_write
-from .tlp import MEMORY_WRITES, Tlp
+from .tlp import MEMORY_READS, MEMORY_WRITES, Tlp
 
 
 class TlpHost(ABC):
@@ -38,6 +42,10 @@ class TlpHost(ABC):
     msi_address
         Where interrupts are written to; vector n has the address ``msi_address + 16 * n``.
         From 4 GiB up they need 4-dword headers.
+    extended_tags
+        Whether the design may use 8-bit tags for its reads; otherwise 5 bits.
+    memory_options
+        Arguments of :class:`~testbench.host_memory.HostMemory`.
 
     Attributes
     ----------
@@ -45,11 +53,12 @@ class TlpHost(ABC):
         Base address of each BAR.
     interrupts
         How many MSI-X writes have come for each vector.
+    memory
+        Serves the design's memory reads and writes; software's own accesses are direct.
     on_interrupt
         Called with the vector of each MSI-X write.
     on_request
-        Called with each request of the design that is no MSI-X write; without it such a request
-        fails the test.
+        Called with each request of the design that is no MSI-X write, in place of ``memory``.
     """
 
     def __init__(
@@ -62,6 +71,8 @@ class TlpHost(ABC):
         tags: int = 32,
         timeout_us: float = 100.0,
         msi_address: int = 0xFEE0_0000,
+        extended_tags: bool = False,
+        memory_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.num_fifos = num_fifos
         self.requester_id = requester_id
@@ -69,6 +80,12 @@ class TlpHost(ABC):
         self.max_read_request_size = max_read_request_size
         self.requester = Requester(tags=tags, timeout_us=timeout_us)
         self.msi_address = msi_address
+        self.extended_tags = extended_tags
+        self.memory = HostMemory(
+            self.complete_nowait, **{"completer_id": requester_id, **(memory_options or {})}
+        )
+        self._serving = False
+        self._sooner = Event()
         self.bars: dict[int, int] = {}
         self._interrupts = Interrupts(Event)
         self.interrupts = self._interrupts.counts
@@ -91,6 +108,10 @@ class TlpHost(ABC):
     @abstractmethod
     async def send(self, tlp: Tlp, *, bar: int = 0) -> None:
         """As :meth:`send_nowait`, and wait until the design accepted the packet."""
+
+    @abstractmethod
+    def complete_nowait(self, tlp: Tlp) -> None:
+        """Queue a completion of one of the design's own requests, as it is."""
 
     async def request(self, tlp: Tlp, *, bar: int = 0) -> list[Tlp]:
         """Send a non-posted request under a free tag; return its completions, whatever they say.
@@ -176,7 +197,7 @@ class TlpHost(ABC):
         Raises
         ------
         UnexpectedTlp
-            Nobody waits for it.
+            Nobody waits for it, or it is a request that memory does not serve.
         HostError
             An MSI-X write carries other data than its table entry.
         """
@@ -186,8 +207,28 @@ class TlpHost(ABC):
             self._interrupted(tlp)
         elif self.on_request is not None:
             self.on_request(tlp)
+        elif tlp.kind in MEMORY_READS | MEMORY_WRITES:
+            self._serve(tlp)
         else:
             raise UnexpectedTlp(f"nobody serves {tlp}")
+
+    def _serve(self, tlp: Tlp) -> None:
+        now = get_sim_time("ns")
+        self.memory.take(tlp, now, self.max_payload_size)
+        if self.memory.run(now) is None:
+            return
+        self._sooner.set()
+        if not self._serving:
+            self._serving = True
+            cocotb.start_soon(self._serve_later())
+
+    async def _serve_later(self) -> None:
+        # A task for all reads, which lives as long as one is under way.
+        while (due := self.memory.run(get_sim_time("ns"))) is not None:
+            self._sooner.clear()
+            wait = max(due - get_sim_time("ns"), 0.001)
+            await First(Timer(wait, "ns", round_mode="ceil"), self._sooner.wait())
+        self._serving = False
 
     def _interrupted(self, tlp: Tlp) -> None:
         vector, data = self._vectors[tlp.address]

@@ -17,7 +17,7 @@ from typing import Any
 
 from models import config_space as space
 
-from .packets import more_to_come
+from .own_reads import OwnReads
 from .rules import (
     Outstanding,
     Violation,
@@ -26,7 +26,12 @@ from .rules import (
     header_rules,
     request_rules,
 )
-from .tlp import Kind, Tlp, id_text
+from .tlp import CompletionErrorCode, Kind, Tlp, id_text
+from .traffic import Traffic
+
+CORE_TO_DESIGN = ("rx_req_tlp", "rx_cpl_tlp")
+CORE_FROM_DESIGN = ("tx_cpl_tlp", "tx_msix_wr_req_tlp", "tx_rd_req_tlp", "tx_wr_req_tlp")
+"""The bundles of a design behind a hard block, for :meth:`TlpMonitor.attach`."""
 
 
 class ProtocolViolation(AssertionError):
@@ -58,6 +63,12 @@ class TlpMonitor:
         (the design sits behind a hard block); ``None`` to learn it from them.
     max_payload_size, max_read_request_size
         Bytes, until a write to ``device_control`` says otherwise.
+    extended_tags
+        Whether the design's reads may have 8-bit tags, until a write to ``device_control`` says
+        otherwise.
+    completion_timeout_ns
+        Simulated ns after which the design may use the tag of a read again that got no complete
+        answer; ``None`` for never. Needs ``now``.
     bus_master
         Whether the design may send requests; ``None`` to learn it from the command register.
     device_control
@@ -73,6 +84,13 @@ class TlpMonitor:
         Everything found so far.
     completions, requests
         Packets of each kind that the design has sent.
+    traffic
+        Its own memory reads and writes, interrupts included.
+
+    Raises
+    ------
+    ValueError
+        There is a completion timeout and no time.
     """
 
     def __init__(
@@ -81,33 +99,46 @@ class TlpMonitor:
         device_id: int | None = None,
         max_payload_size: int = 128,
         max_read_request_size: int = 512,
+        extended_tags: bool = False,
+        completion_timeout_ns: float | None = None,
         bus_master: bool | None = None,
         device_control: int | None = space.DEVICE_CONTROL,
         fatal: bool = True,
         now: Callable[[], float] | None = None,
     ) -> None:
-        self._initial = (device_id, max_payload_size, max_read_request_size, bus_master)
+        if completion_timeout_ns is not None and now is None:
+            raise ValueError("completion_timeout_ns needs now: there is no time without it")
+        self._initial = (
+            device_id,
+            max_payload_size,
+            max_read_request_size,
+            extended_tags,
+            bus_master,
+        )
         self.device_control = device_control
         self.fatal = fatal
         self.now = now
         self.violations: list[Violation] = []
         self.completions = 0
         self.requests = 0
+        self.traffic = Traffic()
+        self._own_reads = OwnReads(completion_timeout_ns, now or (lambda: 0.0))
         self.reset()
 
     def reset(self) -> None:
         """Forget requests and configuration: the design was reset."""
-        device_id, payload, read_request, bus_master = self._initial
+        device_id, payload, read_request, extended_tags, bus_master = self._initial
         self.device_id = device_id
         self.max_payload_size = payload
         self.max_read_request_size = read_request
+        self.extended_tags = extended_tags
         self.bus_master = bool(bus_master)
         self._learns_bus_master = bus_master is None
         self._learns_id = device_id is None
         # A function that has not been told its number calls itself 0 (section 2.2.6.2).
         self._completer_id = 0 if device_id is None else device_id
         self._host_requests: dict[tuple[int, int], Outstanding] = {}
-        self._own_reads: dict[int, Tlp] = {}
+        self._own_reads.clear()
         # What a configuration write changes only once its completion says that it took effect.
         self._effects: dict[tuple[int, int], Callable[[], None]] = {}
 
@@ -126,8 +157,15 @@ class TlpMonitor:
         """Requests of the host that must still be answered."""
         return [pending.request for pending in self._host_requests.values() if not pending.optional]
 
-    def host_sent(self, tlp: Tlp) -> None:
+    def host_sent(self, tlp: Tlp, error: int = CompletionErrorCode.NONE) -> None:
         """Take note of a packet that the design accepted.
+
+        Parameters
+        ----------
+        tlp
+            The packet.
+        error
+            Of a completion: what a hard block says is wrong with it.
 
         Raises
         ------
@@ -135,7 +173,10 @@ class TlpMonitor:
             Its tag is in use by a request that has no answer yet.
         """
         if tlp.is_completion:
-            self._host_completion(tlp)
+            if tlp.requester_id == self.device_id:
+                # What these two say, the header says too.
+                told = (CompletionErrorCode.NONE, CompletionErrorCode.POISONED)
+                self._own_reads.answered(tlp, broken=error not in told)
             return
         if not tlp.is_non_posted:
             return
@@ -213,20 +254,15 @@ class TlpMonitor:
             requester_id=self.device_id,
             max_payload_size=self.max_payload_size,
             max_read_request_size=self.max_read_request_size,
+            extended_tags=self.extended_tags,
         )
+        self.traffic.count(tlp)
         if not self.bus_master:
             yield Violation("bus-master", "7.5.1.1.3", "Bus Master Enable is not set", tlp)
         if tlp.kind in (Kind.MRD32, Kind.MRD64):
-            if tlp.tag in self._own_reads:
+            if self._own_reads.in_use(tlp.tag):
                 yield Violation("tag", "2.2.6.2", f"tag {tlp.tag:#x} is in use", tlp)
-            self._own_reads[tlp.tag] = tlp
-
-    def _host_completion(self, tlp: Tlp) -> None:
-        request = self._own_reads.get(tlp.tag)
-        if request is None or tlp.requester_id != self.device_id:
-            return
-        if not more_to_come(tlp):
-            del self._own_reads[tlp.tag]
+            self._own_reads.sent(tlp)
 
     def _config_write(self, tlp: Tlp, key: tuple[int, int]) -> None:
         if self._learns_id:
@@ -255,6 +291,7 @@ class TlpMonitor:
                 pending.max_payload_size = max(pending.max_payload_size, self.max_payload_size)
         if first_be & 2:
             self.max_read_request_size = space.coded_size(space.MAX_READ_REQUEST_SIZE.of(lane))
+            self.extended_tags = bool(space.EXTENDED_TAG_ENABLE.of(lane))
             if space.INITIATE_FLR.of(lane):
                 self._effects[key] = self._function_reset
 
@@ -262,7 +299,7 @@ class TlpMonitor:
         self.bus_master = False
 
     def _function_reset(self) -> None:
-        self.max_read_request_size = self._initial[2]
+        self.max_read_request_size, self.extended_tags = self._initial[2:4]
         self.forget_outstanding()
         if self._learns_bus_master:
             self.bus_master = False
@@ -285,7 +322,8 @@ class TlpMonitor:
         dut
             The design's top.
         to_design, from_design
-            Prefixes of the TLP bundles to watch.
+            Prefixes of the TLP bundles to watch, for one :data:`CORE_TO_DESIGN` and
+            :data:`CORE_FROM_DESIGN`.
         clk, reset
             Handles; the default is ``dut.clk`` and, if it exists, ``dut.rst``. A reset calls
             :meth:`reset`.
@@ -296,17 +334,17 @@ class TlpMonitor:
         import cocotb
         from cocotb.utils import get_sim_time
 
-        from .tlp_streams import TlpWatcher
+        from .tlp_streams import Packet, TlpWatcher
 
         monitor = cls(now=lambda: get_sim_time("ns"), **options)
 
-        def watch(prefix: str, take: Callable[[Tlp], None]) -> None:
-            TlpWatcher(dut, prefix, clk=clk, reset=reset, on_packet=lambda packet: take(packet.tlp))
+        def watch(prefix: str, take: Callable[[Packet], None]) -> None:
+            TlpWatcher(dut, prefix, clk=clk, reset=reset, on_packet=take)
 
         for prefix in to_design:
-            watch(prefix, monitor.host_sent)
+            watch(prefix, lambda packet: monitor.host_sent(packet.tlp, packet.error))
         for prefix in from_design:
-            watch(prefix, monitor.design_sent)
+            watch(prefix, lambda packet: monitor.design_sent(packet.tlp))
         line = getattr(dut, "rst", None) if reset is None else reset
         if line is not None:
             cocotb.start_soon(monitor._follow_reset(line))

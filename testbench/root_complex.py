@@ -39,6 +39,7 @@ from models.bus import Interrupts
 from models.config_space import size_code
 
 from .completions import HostError
+from .root_memory import RootComplexMemory
 from .tlp import Kind, from_cocotbext, to_cocotbext
 from .tlp_streams import Packet, TlpSink, TlpSource
 
@@ -113,6 +114,8 @@ class RootComplexHost:
         Bytes, 128 to 4,096: what the root complex sets.
     rc
         A root complex to use; the default is a new one.
+    memory_base
+        As ``base`` of :class:`~testbench.root_memory.RootComplexMemory`.
     **options
         As :class:`RawTlpDevice`.
 
@@ -120,6 +123,8 @@ class RootComplexHost:
     ----------
     rc, endpoint
         The root complex and the device on its link.
+    memory
+        The root complex's memory, which the function may read and write.
     function
         The :class:`cocotbext.pcie.core.pci.PciDevice` that enumeration found, after :meth:`start`.
     vectors
@@ -135,11 +140,13 @@ class RootComplexHost:
         num_fifos: int = 1,
         max_payload_size: int = 128,
         rc: Any = None,
+        memory_base: int = 0,
         **options: Any,
     ) -> None:
         self.num_fifos = num_fifos
         self.rc = RootComplex() if rc is None else rc
         self.rc.max_payload_size = size_code(max_payload_size)
+        self.memory = RootComplexMemory(self.rc, base=memory_base)
         self.endpoint = RawTlpDevice(dut, **options)
         self.rc.make_port().connect(self.endpoint)
         self.function: Any = None

@@ -119,7 +119,12 @@ def header_rules(tlp: Tlp) -> Iterator[Violation]:
 
 
 def request_rules(
-    tlp: Tlp, *, requester_id: int | None, max_payload_size: int, max_read_request_size: int
+    tlp: Tlp,
+    *,
+    requester_id: int | None,
+    max_payload_size: int,
+    max_read_request_size: int,
+    extended_tags: bool,
 ) -> Iterator[Violation]:
     """Rules of a memory request that the device transmits.
 
@@ -131,6 +136,8 @@ def request_rules(
         16 bits, or ``None`` if no configuration write has told the device its number yet.
     max_payload_size, max_read_request_size
         Bytes.
+    extended_tags
+        Whether Extended Tag Field Enable is set.
     """
     if requester_id is None:
         yield Violation(
@@ -159,6 +166,10 @@ def request_rules(
     if 4 * tlp.length > limit:
         rule = "max-payload" if tlp.has_data else "max-read-request"
         yield Violation(rule, "2.2.2, 2.2.7", f"longer than {name}, {limit} bytes", tlp)
+    tags = 256 if extended_tags else 32
+    # The tag of a posted request may have any value.
+    if tlp.is_non_posted and tlp.tag >= tags:
+        yield Violation("tag-size", "2.2.6.2", f"tag is {tlp.tag:#x}: must be below {tags:#x}", tlp)
     yield from byte_enable_rules(tlp)
 
 
@@ -296,3 +307,16 @@ def advance(tlp: Tlp, pending: Outstanding) -> bool:
     pending.next_address = (start & ~3) + 4 * min(tlp.length, MAX_LENGTH)
     pending.remaining -= pending.next_address - start
     return pending.remaining <= 0
+
+
+def in_place(tlp: Tlp, pending: Outstanding) -> bool:
+    """Whether a completion says that it goes on where the read ``pending`` stands.
+
+    Says nothing about who sent it or where it is cut: for completions of a host, which may be
+    wrong on purpose.
+    """
+    return (
+        tlp.byte_count == pending.remaining
+        and tlp.lower_address == pending.next_address & 0x7F
+        and 4 * tlp.length == len(tlp.payload)
+    )

@@ -20,9 +20,12 @@ from models.device_side import DeviceSide
 from models.devices import VirtioDevice
 from models.driver import Driver
 
+from .axi_channels import drive_idle
 from .bfm import CoreBfm, EndpointBfm
+from .completions import HostError
 from .device_port import StreamDevicePort
-from .monitor import TlpMonitor
+from .host import TlpHost
+from .monitor import CORE_FROM_DESIGN, CORE_TO_DESIGN, TlpMonitor
 from .parameters import Parameters, parameters
 from .root_complex import RootComplexHost
 from .runtime import CocotbRuntime
@@ -32,16 +35,6 @@ CLOCK_PERIOD_NS = 4
 RESET_CYCLES = 5
 REQUEST_TIMEOUT_US = 1000.0
 """How long a driver waits for a response, simulated: far longer than any takes."""
-
-DEVICE_INPUTS = (
-    "s_axis_msg_tvalid",
-    "m_axis_msg_tready",
-    "s_axi_dma_awvalid",
-    "s_axi_dma_wvalid",
-    "s_axi_dma_bready",
-    "s_axi_dma_arvalid",
-    "s_axi_dma_rready",
-)
 
 Pacing = Iterable[int] | None
 """See :mod:`testbench.pacing`; ``None`` is full speed."""
@@ -86,26 +79,31 @@ class Bench:
         self._clock = Clock(dut.clk, CLOCK_PERIOD_NS, "ns", impl="gpi").start()
         dut.rst.value = 1
         # An input that nobody drives is undefined, and so is soon all that depends on it.
-        for name in DEVICE_INPUTS:
+        for name in ("s_axis_msg_tvalid", "m_axis_msg_tready"):
             getattr(dut, name).value = 0
+        drive_idle(dut)
         options = {"idle": host_idle, "stall": host_stall, **options}
         options["num_fifos"] = self.parameters.num_fifos
+        timeout_ns = self.parameters.completion_timeout * CLOCK_PERIOD_NS
         self.host: Any
         if self.parameters.top == "core":
             self.host = CoreBfm(dut, **options)
             self.monitor = TlpMonitor.attach(
                 dut,
-                to_design=("rx_req_tlp",),
-                from_design=("tx_cpl_tlp", "tx_msix_wr_req_tlp"),
+                to_design=CORE_TO_DESIGN,
+                from_design=CORE_FROM_DESIGN,
                 device_id=self.host.device_id,
                 max_payload_size=self.host.max_payload_size,
+                max_read_request_size=self.host.max_read_request_size,
+                extended_tags=self.host.extended_tags,
                 bus_master=True,
+                completion_timeout_ns=timeout_ns,
             )
         else:
             self.host = (
                 RootComplexHost(dut, **options) if root_complex else EndpointBfm(dut, **options)
             )
-            self.monitor = TlpMonitor.attach(dut)
+            self.monitor = TlpMonitor.attach(dut, completion_timeout_ns=timeout_ns)
 
     @property
     def cycles(self) -> int:
@@ -120,6 +118,8 @@ class Bench:
     async def reset(self) -> None:
         """Hold ``rst`` for a few cycles."""
         self.dut.rst.value = 1
+        if isinstance(self.host, TlpHost):
+            self.host.memory.abandon()
         await ClockCycles(self.dut.clk, RESET_CYCLES)
         self.dut.rst.value = 0
         await self.dut.clk.rising_edge
@@ -139,10 +139,27 @@ class Bench:
         """Let ``cycles`` clock cycles pass: longer than anything takes that was asked for."""
         await ClockCycles(self.dut.clk, cycles)
 
-    async def finish(self) -> None:
-        """Check that every request was answered, and that nothing is owed."""
+    async def finish(self, *, refused_writes: int = 0) -> None:
+        """Check that every request was answered, and that nothing is owed.
+
+        Parameters
+        ----------
+        refused_writes
+            Memory writes of the design that the thin host could not take, as a test expects them.
+
+        Raises
+        ------
+        HostError
+            There were more of these, or fewer.
+        """
         await self.settle()
         self.monitor.finish()
+        if isinstance(self.host, TlpHost):
+            refused = self.host.memory.refused_writes
+            if len(refused) != refused_writes:
+                raise HostError(
+                    f"{len(refused)} writes were refused, not {refused_writes}: {refused}"
+                )
 
 
 class GatewareSystem(Bench):

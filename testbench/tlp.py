@@ -60,6 +60,20 @@ class Status(IntEnum):
     CA = 4
 
 
+class CompletionErrorCode(IntEnum):
+    """What a hard block found wrong with a completion: ``_error`` of verilog-pcie's bundles."""
+
+    NONE = 0
+    POISONED = 1
+    BAD_STATUS = 2
+    MISMATCH = 3
+    INVALID_LENGTH = 4
+    INVALID_ADDRESS = 5
+    INVALID_TAG = 6
+    FUNCTION_RESET = 8
+    TIMEOUT = 15
+
+
 MEMORY_READS = frozenset({Kind.MRD32, Kind.MRD64, Kind.MRDLK32, Kind.MRDLK64})
 LOCKED_READS = frozenset({Kind.MRDLK32, Kind.MRDLK64})
 MEMORY_WRITES = frozenset({Kind.MWR32, Kind.MWR64})
@@ -299,6 +313,13 @@ class Tlp:
             f"{name} {id_text(self.requester_id)} tag {self.tag:#x} address {self.address:#x} "
             f"length {self.length} be {self.first_be:#x}/{self.last_be:#x}"
         )
+
+
+def error_code(tlp: Tlp) -> int:
+    """What a hard block says of a completion whose own header tells what is wrong with it."""
+    if tlp.status != Status.SC:
+        return CompletionErrorCode.BAD_STATUS
+    return CompletionErrorCode.POISONED if tlp.ep else CompletionErrorCode.NONE
 
 
 def from_cocotbext(packet: Any) -> Tlp:

@@ -28,7 +28,7 @@ class Packet:
     bar_id, func_num
         Of a request received: the BAR that matched and the function.
     error
-        Of a completion received: the error code.
+        Of a completion received: a :class:`~testbench.tlp.CompletionErrorCode`.
     """
 
     tlp: Tlp

@@ -15,6 +15,11 @@ from sim.run import simulate
 
 ON_BOTH_TOPS = (
     "bar_access",
+    "dma_bursts",
+    "dma_faults",
+    "dma_order",
+    "dma_random",
+    "dma_reset",
     "driver_queue",
     "device_queue",
     "exchange",
@@ -23,7 +28,8 @@ ON_BOTH_TOPS = (
     "recorded",
     "refused_requests",
 )
-ON_ENDPOINT = ("enumeration", "function_reset", "libraries")
+ON_ENDPOINT = ("endpoint_dma", "enumeration", "function_reset", "libraries")
+ON_CORE = ("core_dma",)
 
 COMPLETION_TIMEOUT = 4096
 """Cycles: longer than the slowest host that the regressions have, and soon over."""
@@ -69,7 +75,7 @@ def pytest_generate_tests(metafunc):
             )
             for simulator in toolchain.SIMULATORS
             for top, fifos, width in builds(simulator, everything=everything)
-            for module in (*ON_BOTH_TOPS, *(ON_ENDPOINT if top == "endpoint" else ()))
+            for module in (*ON_BOTH_TOPS, *(ON_ENDPOINT if top == "endpoint" else ON_CORE))
         ],
     )
 
@@ -97,7 +103,7 @@ def test_regression(simulator, top, num_fifos, data_width, module, regression_se
 def test_every_regression_is_run():
     folder = Path(__file__).parent / "regressions"
     with_tests = {path.stem for path in folder.glob("*.py") if "@cocotb.test" in path.read_text()}
-    assert with_tests == {*ON_BOTH_TOPS, *ON_ENDPOINT}
+    assert with_tests == {*ON_BOTH_TOPS, *ON_ENDPOINT, *ON_CORE}
 
 
 def test_some_simulator_is_there():

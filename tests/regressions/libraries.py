@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Judges that are not ours: cocotbext-axi on the message streams, cocotbext-pcie before them."""
+"""Judges that are not ours: cocotbext-axi on streams and window, cocotbext-pcie before them."""
 
 import os
 import random
@@ -10,7 +10,9 @@ from cocotbext.axi import AxiStreamBus, AxiStreamFrame, AxiStreamSink, AxiStream
 
 from models.bus import FifoDriverBus
 from testbench import pacing
+from testbench.axi_dma import AxiDma
 from testbench.system import Bench
+from tests.regressions.dma_host import Region
 from tests.regressions.queue_host import slot_bytes
 
 SEED = int(os.environ["COCOTB_RANDOM_SEED"])
@@ -46,6 +48,43 @@ async def cross(dut, *, pauses):
         assert await buses[fifo].recv() == slot_bytes(number)[:size].ljust(64, b"\0")
     await ClockCycles(dut.clk, 50)
     assert sink.empty() and source.idle()
+    await bench.finish()
+
+
+async def use_memory(bench, region, rng):
+    """Random accesses of one task to a piece of the root complex's memory."""
+    for _ in range(8):
+        offset, size = region.span(rng, 4096)
+        address = region.address + offset
+        if rng.random() < 0.5:
+            data = rng.randbytes(size)
+            await bench.dma.write(address, data)
+            region.bytes[offset : offset + size] = data
+        assert await bench.dma.read(address, size) == region.bytes[offset : offset + size]
+
+
+@cocotb.test(timeout_time=50, timeout_unit="ms")
+@cocotb.parametrize(payload=[128, 512], boundary=[False, True])
+async def memory(dut, payload, boundary):
+    """The root complex's own memory, read and written by the library's AXI master."""
+    rng = random.Random(SEED)
+    bench = Bench(dut, root_complex=True, max_payload_size=payload)
+    bench.dma = AxiDma(dut)
+    bench.host.rc.max_read_request_size = rng.randrange(6)
+    bench.host.rc.read_completion_boundary = boundary
+    bench.host.rc.split_on_all_rcb = rng.random() < 0.5
+    await bench.start()
+    regions = [Region(bench.host.memory, 8192, rng, base=base) for base in (0, 1 << 36)]
+    for region in regions:
+        await region.fill()
+    tasks = [
+        cocotb.start_soon(use_memory(bench, region, random.Random(rng.getrandbits(32))))
+        for region in regions
+    ]
+    for task in tasks:
+        await task
+    for region in regions:
+        await region.check()
     await bench.finish()
 
 

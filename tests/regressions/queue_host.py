@@ -37,6 +37,9 @@ class PulseCounter:
     def total(self):
         return sum(self._counts.values())
 
+    def clear(self):
+        self._counts.clear()
+
     def counts(self, bits):
         return [self._counts.get(bit, 0) for bit in range(bits)]
 

@@ -9,17 +9,25 @@ from typing import Any
 import cocotb
 import pytest
 from cocotb.clock import Clock
-from cocotb.triggers import ClockCycles, with_timeout
+from cocotb.triggers import ClockCycles, Timer, with_timeout
+from cocotb.utils import get_sim_time
 
+from models.config_space import DEVICE_CONTROL, EXTENDED_TAG_ENABLE
+from models.dma import DmaError
 from models.layout import SPSC_PAGES
 from models.shell import AMP_PCI
-from testbench import pacing
+from testbench import faults, pacing
+from testbench.answers import Split
+from testbench.axi_channels import drive_idle
+from testbench.axi_dma import AxiDma, random_pauses
 from testbench.bfm import CoreBfm, EndpointBfm
 from testbench.completions import CompletionError, HostError, TlpTimeout
 from testbench.device_port import StreamDevicePort
+from testbench.faults import Fault
 from testbench.host import TlpHost
-from testbench.monitor import TlpMonitor
-from testbench.packets import memory_read
+from testbench.host_memory import latencies
+from testbench.monitor import CORE_FROM_DESIGN, CORE_TO_DESIGN, TlpMonitor
+from testbench.packets import completion, memory_read
 from testbench.parameters import parameters
 from testbench.root_complex import RootComplexHost
 from testbench.tlp import Kind, Status, Tlp
@@ -28,6 +36,8 @@ LIMIT: dict[str, Any] = {"timeout_time": 2, "timeout_unit": "ms"}
 BUILD = parameters()
 CORE = BUILD.top == "core"
 QUEUE = SPSC_PAGES.queue
+PERIOD_NS = 4
+TIMEOUT_NS = PERIOD_NS * BUILD.completion_timeout
 
 
 async def reset(dut: Any) -> None:
@@ -39,24 +49,35 @@ async def reset(dut: Any) -> None:
 
 async def thin_host(dut: Any, **options: Any) -> tuple[Any, TlpMonitor]:
     """A thin host on whichever top this is, started, and a monitor."""
-    Clock(dut.clk, 4, "ns", impl="gpi").start()
+    Clock(dut.clk, PERIOD_NS, "ns", impl="gpi").start()
+    drive_idle(dut)
     host: TlpHost
     if CORE:
         host = CoreBfm(dut, num_fifos=BUILD.num_fifos, **options)
         monitor = TlpMonitor.attach(
             dut,
-            to_design=["rx_req_tlp"],
-            from_design=["tx_cpl_tlp", "tx_msix_wr_req_tlp"],
+            to_design=CORE_TO_DESIGN,
+            from_design=CORE_FROM_DESIGN,
             device_id=host.device_id,
             bus_master=True,
             max_payload_size=host.max_payload_size,
+            completion_timeout_ns=TIMEOUT_NS,
         )
     else:
         host = EndpointBfm(dut, num_fifos=BUILD.num_fifos, **options)
-        monitor = TlpMonitor.attach(dut)
+        monitor = TlpMonitor.attach(dut, completion_timeout_ns=TIMEOUT_NS)
     await reset(dut)
     await host.start()
     return host, monitor
+
+
+async def memory_is_there(host: Any) -> None:
+    """Every host has memory, below and above 4 GiB."""
+    for base in (None, 1 << 36):
+        address = host.memory.allocate(100, 256, base=base)
+        assert address % 256 == 0 and (address >= 1 << 36) == (base is not None)
+        await host.memory.write(address + 1, b"software")
+        assert await host.memory.read(address, 100) == b"\0software" + bytes(91)
 
 
 async def exercise(host: Any, port: StreamDevicePort) -> None:
@@ -90,6 +111,7 @@ async def thin_host_does_it_all(dut: Any, msi_address: int) -> None:
     host, monitor = await thin_host(
         dut, idle=pacing.randomly(1), stall=pacing.randomly(2), msi_address=msi_address
     )
+    await memory_is_there(host)
     await exercise(host, StreamDevicePort(dut))
     monitor.finish()
 
@@ -97,7 +119,8 @@ async def thin_host_does_it_all(dut: Any, msi_address: int) -> None:
 @cocotb.test(skip=CORE, **LIMIT)
 @cocotb.parametrize(max_payload_size=[128, 512])
 async def root_complex_does_it_all(dut: Any, max_payload_size: int) -> None:
-    Clock(dut.clk, 4, "ns", impl="gpi").start()
+    Clock(dut.clk, PERIOD_NS, "ns", impl="gpi").start()
+    drive_idle(dut)
     host = RootComplexHost(
         dut,
         num_fifos=BUILD.num_fifos,
@@ -112,8 +135,29 @@ async def root_complex_does_it_all(dut: Any, max_payload_size: int) -> None:
     function = await host.start()
     assert (function.vendor_id, function.device_id) == (AMP_PCI.vendor_id, AMP_PCI.device_id)
     assert host.vectors == AMP_PCI.num_vectors(BUILD.num_fifos)
+    await memory_is_there(host)
     await exercise(host, StreamDevicePort(dut))
     assert monitor.max_payload_size == max_payload_size
+    monitor.finish()
+
+
+@cocotb.test(skip=not CORE, **LIMIT)
+async def core_is_given_completions_that_nobody_asked_for(dut: Any) -> None:
+    host, monitor = await thin_host(dut)
+    for tag in range(5):
+        read = memory_read(0x1000, 64, requester_id=host.device_id, tag=tag)
+        host.complete_nowait(completion(read, host.requester_id, bytes(64)))
+    await with_timeout(host.completion_source.drained(), 5, "us")
+    assert int(dut.count_unexpected_completions.value) == 5
+    monitor.finish()
+
+
+@cocotb.test(skip=CORE, **LIMIT)
+@cocotb.parametrize(extended_tags=[False, True])
+async def tag_size_is_set(dut: Any, extended_tags: bool) -> None:
+    host, monitor = await thin_host(dut, extended_tags=extended_tags)
+    control = await host.config_read(DEVICE_CONTROL, 2)
+    assert EXTENDED_TAG_ENABLE.of(control) == monitor.extended_tags == extended_tags
     monitor.finish()
 
 
@@ -198,4 +242,99 @@ async def full_queue_holds_back_its_own_fifo_only(dut: Any) -> None:
     assert not senders[fits + 1].done()
     slot = await host.bar_read(AMP_PCI.fifo_bar, queue + QUEUE.slot_offset(fits), 8)
     assert slot == bytes([fits]) * 8
+    monitor.finish()
+
+
+async def random_accesses(dma: AxiDma, memory: Any, base: int | None) -> None:
+    """What devices read and write is what software writes and reads."""
+    generator = random.Random(5)
+    start = memory.allocate(16384, base=base)
+    content = bytearray(generator.randbytes(16384))
+    await memory.write(start, bytes(content))
+
+    async def work(task: int) -> None:
+        for _ in range(5):
+            size = generator.choice([1, 3, 4, 64, generator.randrange(1, 1500)])
+            offset = 4096 * task + generator.randrange(4096 - size)
+            if generator.random() < 0.5:
+                data = generator.randbytes(size)
+                await dma.write(start + offset, data)
+                content[offset : offset + size] = data
+            assert await dma.read(start + offset, size) == content[offset : offset + size]
+
+    for task in [cocotb.start_soon(work(task)) for task in range(4)]:
+        await task
+    assert await memory.read(start, 16384) == content
+
+
+@cocotb.test(**LIMIT)
+@cocotb.parametrize(base=[None, 1 << 36])
+async def devices_reach_the_thin_hosts_memory(dut: Any, base: int | None) -> None:
+    dma = AxiDma(dut, pauses=random_pauses(6, 0.1))
+    host, monitor = await thin_host(
+        dut,
+        idle=pacing.randomly(7),
+        stall=pacing.randomly(8),
+        memory_options={"latency": latencies(9), "split": Split.RANDOM},
+    )
+    await random_accesses(dma, host.memory, base)
+    assert not host.memory.refused_reads and not host.memory.refused_writes
+    assert monitor.traffic == host.memory.traffic
+    monitor.finish()
+
+
+@cocotb.test(skip=CORE, **LIMIT)
+@cocotb.parametrize(base=[None, 1 << 36])
+async def devices_reach_the_root_complexs_memory(dut: Any, base: int | None) -> None:
+    Clock(dut.clk, PERIOD_NS, "ns", impl="gpi").start()
+    dma = AxiDma(dut)
+    host = RootComplexHost(dut, num_fifos=BUILD.num_fifos)
+    monitor = TlpMonitor.attach(dut)
+    await reset(dut)
+    await host.start()
+    await random_accesses(dma, host.memory, base)
+    with pytest.raises(DmaError, match="read of 4 bytes at 0x0: answered with"):
+        await dma.read(0, 4)
+    monitor.finish()
+
+
+@cocotb.test(**LIMIT)
+async def wrong_answers_reach_devices_as_errors(dut: Any) -> None:
+    dma = AxiDma(dut)
+    host, monitor = await thin_host(dut, memory_options={"split": Split.SMALLEST})
+    address = host.memory.allocate(4096)
+    for change in (
+        faults.refused(),
+        faults.refused(Status.CA, at=1),
+        faults.refused(Status.CRS),
+        faults.poisoned(),
+        faults.poisoned(at=1),
+    ):
+        host.memory.faults.append(Fault(change))
+        with pytest.raises(DmaError, match=f"read of 256 bytes at {address:#x}: answered with"):
+            await dma.read(address, 256)
+        assert await dma.read(address, 256) == bytes(256)
+    for change in (faults.repeated(), faults.preceded(tag=31), faults.preceded(requester_id=1)):
+        host.memory.faults.append(Fault(change))
+        assert await dma.read(address, 256) == bytes(256)
+    assert not [fault for fault in host.memory.faults if not fault.hits]
+    monitor.finish()
+
+
+@cocotb.test(**LIMIT)
+async def answer_after_the_completion_timeout(dut: Any) -> None:
+    """The read fails in its time, its late answer hurts no other, and its tag is used again."""
+    dma = AxiDma(dut)
+    host, monitor = await thin_host(dut)
+    address = host.memory.allocate(4096)
+    await host.memory.write(address, bytes(range(256)))
+    host.memory.faults.append(Fault(faults.right, after_ns=1.5 * TIMEOUT_NS))
+    began = get_sim_time("ns")
+    with pytest.raises(DmaError, match=f"read of 64 bytes at {address:#x}: answered with"):
+        await dma.read(address, 64)
+    assert TIMEOUT_NS <= get_sim_time("ns") - began <= 1.1 * TIMEOUT_NS
+    await Timer(TIMEOUT_NS, "ns")
+    assert host.memory.outstanding == 0
+    for _ in range(40):
+        assert await dma.read(address + 64, 64) == bytes(range(64, 128))
     monitor.finish()

@@ -17,11 +17,18 @@ from sim.run import simulate
 def test_hosts_on_the_gateware(top: str, simulator: str, tmp_path: Path):
     if simulator not in toolchain.available():
         pytest.skip(f"{simulator} is not on this machine")
-    configuration = Configuration(top=top, num_fifos=2, data_width=128, simulator=simulator)
+    configuration = Configuration(
+        top=top,
+        num_fifos=2,
+        data_width=128,
+        # Longer than the slowest host here, and soon over.
+        completion_timeout=8192,
+        simulator=simulator,
+    )
     outcome = simulate(
         configuration,
         "gateware_tests",
         tmp_path,
         environment={"PYTHONPATH": f"{Path(__file__).parents[2]}:{Path(__file__).parent}"},
     )
-    assert outcome.tests >= 8
+    assert outcome.tests >= 12

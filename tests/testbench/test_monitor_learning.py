@@ -74,6 +74,24 @@ def test_payload_sizes_are_learned():
     assert not broken(check, read.replace(tag=1))
 
 
+def test_tag_size_is_learned():
+    check = learner()
+    configure(check, COMMAND, 0x6)
+    read = memory_read(0x1000, 4, requester_id=DEVICE, tag=32)
+    assert broken(check, read) == {"tag-size"}
+    configure(check, DEVICE_CONTROL, 1 << 8, 0b0001)
+    assert broken(check, read.replace(tag=33)) == {"tag-size"}
+    configure(check, DEVICE_CONTROL, 1 << 8)
+    assert not broken(check, read.replace(tag=255))
+    assert broken(check, read.replace(tag=256)) == {"tag-size"}
+    configure(check, DEVICE_CONTROL, 0)
+    assert broken(check, read.replace(tag=34)) == {"tag-size"}
+    configure(check, DEVICE_CONTROL, 1 << 8)
+    configure(check, DEVICE_CONTROL, 1 << 15 | 1 << 8)
+    configure(check, COMMAND, 0x6)
+    assert broken(check, read.replace(tag=35)) == {"tag-size"}
+
+
 def test_answer_cut_before_the_payload_size_shrank():
     check = learner()
     configure(check, DEVICE_CONTROL, 2 << 5)

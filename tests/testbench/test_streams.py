@@ -3,63 +3,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cocotb_tools.check_results import get_results
-from cocotb_tools.runner import get_runner
+from slice_runner import SIMULATORS_AND_WIDTHS, run_slice
 
-from sim import toolchain
 from testbench.axis import AxisAssembler, AxisMessage
 from testbench.framing import StreamError
 from testbench.packets import memory_write
 from testbench.tlp_streams import TlpAssembler
 
-HERE = Path(__file__).parent
-WIDTHS = {"verilator": (128,), "icarus": (64, 512)}
 
-
-@pytest.mark.parametrize(
-    ("simulator", "width"),
-    [(simulator, width) for simulator, widths in WIDTHS.items() for width in widths],
-)
-def test_on_a_register_slice(
-    simulator: str, width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    if simulator not in toolchain.available():
-        pytest.skip(f"{simulator} is not on this machine")
-    # Under pytest the runner would judge by itself, and only by its exit status.
-    monkeypatch.delenv("PYTEST_CURRENT_TEST")
-    runner = get_runner(simulator)
-    runner.build(
-        sources=[HERE / "slice.v"],
-        hdl_toplevel="slice",
-        parameters={"W": width},
-        build_args=["-Wno-WIDTH"] if simulator == "verilator" else [],
-        build_dir=tmp_path / "build",
-        timescale=("1ns", "1ps"),
-        log_file=tmp_path / "build.log",
-    )
-    results = tmp_path / "results.xml"
-    log = tmp_path / "sim.log"
-    search = os.pathsep.join([str(HERE), str(HERE.parent.parent), os.environ.get("PYTHONPATH", "")])
-    with contextlib.suppress(SystemExit):
-        runner.test(
-            test_module="slice_tests",
-            hdl_toplevel="slice",
-            hdl_toplevel_lang="verilog",
-            build_dir=tmp_path / "build",
-            test_dir=tmp_path,
-            results_xml=str(results),
-            seed=1,
-            extra_env={"PYTHONPATH": search, "SIM": simulator, "COCOTB_ANSI_OUTPUT": "0"},
-            log_file=log,
-        )
-    tests, failures = get_results(results)
-    assert tests >= 40 and not failures, log.read_text()[-8000:]
+@pytest.mark.parametrize(("simulator", "width"), SIMULATORS_AND_WIDTHS)
+def test_on_a_register_slice(simulator: str, width: int, tmp_path: Path):
+    run_slice("slice", "slice_tests", simulator, width, tmp_path, at_least=40)
 
 
 FULL = {"sop": 1, "eop": 1, "hdr": memory_write(0, bytes(8)).pack(), "strb": 0b0011, "data": 0}

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The core's DMA bundles behind a hard block: each goes its own way, and errors have codes."""
+
+import random
+
+import cocotb
+
+from testbench.tlp import CompletionErrorCode
+from tests.regressions.dma_faults import VICTIM, fails, fault_bench, prepare, read, use_every_tag
+from tests.regressions.dma_host import SEED, DmaBench, Region, Writer
+from tests.regressions.queue_host import QUEUE, slot_bytes
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def errors_of_a_hard_block(dut):
+    """What a hard block says of a completion counts, whatever its header says."""
+    rng = random.Random(SEED)
+    bench = fault_bench(dut)
+    region = await prepare(bench, rng)
+    right = bench.host.completion_error
+    for code in CompletionErrorCode:
+        bench.host.completion_error = lambda answer, code=code: code
+        if code == CompletionErrorCode.NONE:
+            await read(bench, region, VICTIM, 256)
+        else:
+            await fails(bench.dma.read(region.address + VICTIM, 256))
+        await bench.settle(100)
+        bench.host.completion_error = right
+        await use_every_tag(bench, region)
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def a_bundle_that_is_held_up_holds_up_no_other(dut):
+    """Answers, interrupts and writes go on behind a read that cannot leave, and so on round."""
+    rng = random.Random(SEED)
+    bench = DmaBench(dut)
+    await bench.start()
+    region = Region(bench.host.memory, 4096, rng)
+    await region.fill()
+    await bench.dma.read(region.address, 64)
+    sinks = bench.host.sinks
+    tail, head = bench.device(0, QUEUE.tail_offset), bench.device(0, QUEUE.head_offset)
+
+    async def do_reads():
+        await read(bench, region, 100, 600)
+
+    async def do_writes():
+        data = rng.randbytes(700)
+        await bench.dma.write(region.address + 2000, data)
+        region.bytes[2000:2700] = data
+
+    async def do_answers():
+        await bench.store(0x3000, 0x1234)
+        assert await bench.load(0x3000) == 0x1234
+
+    async def do_messages():
+        before = bench.host.interrupts[0]
+        await bench.source.send_message(0, slot_bytes(1))
+        while bench.host.interrupts[0] == before:
+            await bench.settle(5)
+
+    work = {
+        "tx_rd_req_tlp": do_reads,
+        "tx_wr_req_tlp": do_writes,
+        "tx_cpl_tlp": do_answers,
+        "tx_msix_wr_req_tlp": do_messages,
+    }
+    for stuck in work:
+        sinks[stuck].pause()
+        # A message waits for the writes before it: there are none when it is its turn.
+        held = None
+        if stuck != "tx_wr_req_tlp":
+            held = cocotb.start_soon(work[stuck]())
+            await bench.settle(20)
+        for name, access in work.items():
+            if name != stuck:
+                await access()
+        if held is None:
+            held = cocotb.start_soon(work[stuck]())
+        await bench.settle(200)
+        assert not held.done(), f"{stuck} is not held up"
+        sinks[stuck].resume()
+        await held
+        await bench.store(tail, await bench.load(head))
+    await region.check()
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def message_given_up_while_it_waits(dut):
+    """The host takes the queue away while a message waits for writes: the next one still waits."""
+    rng = random.Random(SEED)
+    bench = DmaBench(dut)
+    await bench.start()
+    writer = Writer(dut)
+    region = Region(bench.host.memory, 4096, rng)
+    await region.fill()
+    stream = bench.host.sinks["tx_wr_req_tlp"]
+    head, tail = bench.device(0, QUEUE.head_offset), bench.device(0, QUEUE.tail_offset)
+    for number in range(4):
+        stream.pause()
+        data = rng.randbytes(512)
+        await writer.burst(region.address, data)
+        region.bytes[:512] = data
+        first = cocotb.start_soon(bench.source.send_message(0, slot_bytes(0)))
+        await bench.settle(30)
+        await bench.store(head, 0)
+        second = cocotb.start_soon(bench.source.send_message(0, slot_bytes(1)))
+        await bench.settle(60)
+        assert await bench.load(head) == 0, f"round {number}: a message went before the write"
+        before = bench.host.interrupts[0]
+        stream.resume()
+        await first
+        await second
+        await writer.answered()
+        await bench.settle()
+        assert bench.host.interrupts[0] > before
+        await region.check()
+        await bench.store(tail, 0)
+        await bench.store(head, 0)
+    await bench.finish()

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Bursts of every shape at the window: narrow, unaligned, full of holes, and ones it refuses."""
+
+import random
+
+import cocotb
+from cocotbext.axi import AxiBurstType, AxiResp
+
+from testbench.answers import Split
+from testbench.axi_channels import AxiChannels
+from tests.regressions.dma_host import ABOVE_4G, SEED, DmaBench, Region, slow
+
+PAGE = 4096
+
+
+def lanes_of(address, beat, size, lanes):
+    """Bytes of memory that a beat covers: first and last address (AXI4 A3.4.1)."""
+    aligned = address & -(1 << size)
+    first = address if beat == 0 else aligned + (beat << size)
+    return first, aligned + (beat << size) + (1 << size) - 1
+
+
+def some_strobes(rng, lanes):
+    full = (1 << lanes) - 1
+    return rng.choice(
+        [full, full, full, 0, rng.getrandbits(lanes), full & ~(1 << rng.randrange(lanes))]
+    )
+
+
+def shape(rng, region, lanes):
+    """Address, size and number of beats of a burst that is served."""
+    size = rng.randrange(lanes.bit_length())
+    address = region.address + rng.randrange(region.size)
+    if rng.random() < 0.5:
+        address &= -lanes
+    left = PAGE - (address & (PAGE - 1) & -(1 << size))
+    beats = rng.randint(1, min(rng.choice([1, 4, 20, 256]), left >> size))
+    return address, size, beats
+
+
+async def open_window(dut, rng, **options):
+    bench = DmaBench(
+        dut,
+        memory_options={"latency": slow(rng, tail=0), "split": Split.RANDOM, "seed": SEED},
+        **options,
+    )
+    await bench.start()
+    region = Region(bench.host.memory, 2 * PAGE, rng, base=rng.choice([None, ABOVE_4G]))
+    await region.fill()
+    return bench, AxiChannels(dut), region
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def any_strobes(dut):
+    """Exactly the bytes that a burst strobes are written, and strobes off its lanes do nothing."""
+    rng = random.Random(SEED)
+    bench, channels, region = await open_window(
+        dut, rng, max_payload_size=rng.choice([128, 256, 512])
+    )
+    lanes = channels.lanes
+    for _ in range(60):
+        address, size, count = shape(rng, region, lanes)
+        beats = [(rng.getrandbits(8 * lanes), some_strobes(rng, lanes)) for _ in range(count)]
+        answer = await channels.write(address, beats, size=size, transfer_id=rng.randrange(256))
+        assert answer.responses == [AxiResp.OKAY]
+        for number, (data, strobes) in enumerate(beats):
+            first, last = lanes_of(address, number, size, lanes)
+            for at in range(first, last + 1):
+                lane = at % lanes
+                if strobes >> lane & 1:
+                    region.bytes[at - region.address] = data >> 8 * lane & 0xFF
+    await bench.settle()
+    await region.check()
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def any_reads(dut):
+    """Each beat has its bytes on their own lanes."""
+    rng = random.Random(SEED)
+    bench, channels, region = await open_window(
+        dut, rng, max_read_request_size=rng.choice([128, 256, 512])
+    )
+    lanes = channels.lanes
+    for _ in range(60):
+        address, size, count = shape(rng, region, lanes)
+        answer = await channels.read(address, count, size=size, transfer_id=rng.randrange(256))
+        assert answer.responses == [AxiResp.OKAY] * count and len(answer.beats) == count
+        for number, data in enumerate(answer.beats):
+            first, last = lanes_of(address, number, size, lanes)
+            for at in range(first, last + 1):
+                assert data >> 8 * (at % lanes) & 0xFF == region.bytes[at - region.address]
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def refused_bursts(dut):
+    """What the window does not serve gets SLVERR whole, makes no TLP, and the next burst works."""
+    rng = random.Random(SEED)
+    bench, channels, region = await open_window(dut, rng)
+    lanes, page = channels.lanes, region.address
+    width = lanes.bit_length() - 1
+    bad = [
+        {"address": page, "count": 4, "burst": AxiBurstType.WRAP},
+        {"address": page, "count": 2, "burst": AxiBurstType.FIXED},
+        {"address": page, "count": 2, "burst": 3},
+        {"address": page + PAGE - lanes, "count": 2},
+        {"address": page + 1, "count": PAGE // lanes + 1} if PAGE // lanes < 256 else None,
+        *({"address": page, "count": 1, "size": size} for size in range(width + 1, 8)),
+    ]
+    refused = 0
+    for case in rng.sample([case for case in bad if case], len([case for case in bad if case])):
+        count = case.pop("count")
+        address = case.pop("address")
+        sent = bench.monitor.traffic.writes + bench.monitor.traffic.reads
+        written = await channels.write(address, [(0, (1 << lanes) - 1)] * count, **case)
+        assert written.responses == [AxiResp.SLVERR], case
+        read = await channels.read(address, count, **case)
+        assert read.responses == [AxiResp.SLVERR] * count and not any(read.beats), case
+        refused += 2
+        assert bench.monitor.traffic.writes + bench.monitor.traffic.reads == sent, case
+        good = await channels.read(region.address, 1)
+        assert good.responses == [AxiResp.OKAY]
+        assert good.beats[0] == int.from_bytes(region.bytes[:lanes], "little")
+    assert bench.dma_errors() == refused
+    await region.check()
+
+    # A single beat is the same whatever its type.
+    for kind in (AxiBurstType.FIXED, AxiBurstType.WRAP):
+        data = rng.getrandbits(8 * lanes)
+        answer = await channels.write(page, [(data, (1 << lanes) - 1)], burst=kind)
+        assert answer.responses == [AxiResp.OKAY]
+        answer = await channels.read(page, 1, burst=kind)
+        assert answer.beats == [data] and answer.responses == [AxiResp.OKAY]
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def last_in_the_wrong_place(dut):
+    """A burst is as long as its address says; where ``wlast`` disagrees it is an error."""
+    rng = random.Random(SEED)
+    bench, channels, region = await open_window(dut, rng)
+    lanes = channels.lanes
+    for lasts in ([0, 1, 0, 1], [0, 0, 0, 0], [1, 1, 1, 1]):
+        await channels.aw.send(
+            channels.aw._transaction_obj(
+                awid=5, awaddr=region.address, awlen=3, awsize=lanes.bit_length() - 1, awburst=1
+            )
+        )
+        for last in lasts:
+            await channels.w.send(channels.w._transaction_obj(wdata=0, wstrb=0, wlast=last))
+        answer = await channels.b.recv()
+        assert (int(answer.bid), int(answer.bresp)) == (5, AxiResp.SLVERR), lasts
+        good = await channels.write(region.address, [(0, 0)] * 4)
+        assert good.responses == [AxiResp.OKAY]
+    await region.check()
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def as_few_requests_as_can_be(dut):
+    """Beats that share a word, and words that follow each other, make one request."""
+    rng = random.Random(SEED)
+    bench, channels, region = await open_window(
+        dut, rng, max_payload_size=256, max_read_request_size=256
+    )
+    lanes, traffic = channels.lanes, bench.monitor.traffic
+    full = (1 << lanes) - 1
+
+    async def writes_of(beats, *, offset=0, size=None):
+        before = traffic.writes
+        await channels.write(region.address + offset, beats, size=size)
+        return traffic.writes - before
+
+    async def reads_of(count, *, offset=0, size=None):
+        before = traffic.reads
+        await channels.read(region.address + offset, count, size=size)
+        return traffic.reads - before
+
+    assert await writes_of([(0, full)] * (1024 // lanes)) == 4
+    assert await writes_of([(0, full)] * (1024 // lanes), offset=lanes) == 5
+    assert await writes_of([(0, full)] * 64, size=1) == 1
+    assert await writes_of([(0, 0)] * 8) == 0
+    # A hole of one byte makes two of one; a hole in each word as many more.
+    assert await writes_of([(0, full & ~2)]) == 2
+    assert await writes_of([(0, full & ~2)] * 3) == 4
+    assert await reads_of(1024 // lanes) == 4
+    assert await reads_of(1024 // lanes, offset=lanes) == 5
+    assert await reads_of(64, size=1) == 1
+    await bench.finish()

@@ -1,0 +1,346 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Everything that can go wrong with a bus master's requests: SLVERR for the one who asked, no more.
+
+Each fault meets one read among others that are under way; those come back whole, the tag is freed,
+and the next access works.
+"""
+
+import random
+
+import cocotb
+
+from models import config_space as space
+from models.dma import DmaError
+from testbench import faults
+from testbench.answers import Split
+from testbench.faults import Fault
+from testbench.tlp import Status
+from tests.regressions.dma_host import SEED, DmaBench, Region, slow
+from tests.regressions.queue_host import PulseCounter
+
+SIZE = 4096
+TAGS = 32
+VICTIM = 1024
+"""Offset of the read that meets the fault; nothing else is read there."""
+
+# What is wrong with the answer; whether the read waits for its time-out because of it; how many
+# completions of the answer belong to no read.
+WRONG_ANSWERS = {
+    "unsupported_request": (faults.refused(Status.UR), False, 0),
+    "completer_abort": (faults.refused(Status.CA), False, 0),
+    "retry": (faults.refused(Status.CRS), False, 0),
+    "reserved_status": (faults.refused(7), False, 0),
+    "abort_in_the_middle": (faults.refused(Status.CA, at=1), False, 0),
+    "poisoned": (faults.poisoned(), False, 0),
+    "poisoned_first": (faults.poisoned(at=0), False, 0),
+    "poisoned_later": (faults.poisoned(at=1), False, 0),
+    "without_data": (faults.without_data(), False, 0),
+    "byte_count": (faults.altered(byte_count=lambda answer: answer.byte_count + 4), False, 3),
+    "byte_count_of_one": (faults.altered(byte_count=1), False, 3),
+    "lower_address": (
+        faults.altered(lower_address=lambda answer: answer.lower_address ^ 4),
+        False,
+        3,
+    ),
+    "too_much": (faults.too_much(), False, 0),
+    "too_little": (faults.too_little(), True, 0),
+    "silent": (faults.silent(), True, 0),
+    "silent_in_the_middle": (faults.silent(after=1), True, 0),
+}
+
+
+def fault_bench(dut, **options):
+    """Reads of 256 bytes are answered in four completions."""
+    return DmaBench(
+        dut,
+        max_payload_size=128,
+        max_read_request_size=256,
+        memory_options={"split": Split.SMALLEST, **options},
+    )
+
+
+def the_victim(region):
+    return lambda request: request.address == region.address + VICTIM
+
+
+async def prepare(bench, rng):
+    await bench.start()
+    region = Region(bench.host.memory, SIZE, rng)
+    await region.fill()
+    return region
+
+
+async def read(bench, region, offset, size):
+    got = await bench.dma.read(region.address + offset, size)
+    assert got == region.bytes[offset : offset + size], f"{size} bytes at {offset:#x}"
+
+
+async def fails(access):
+    try:
+        await access
+    except DmaError as error:
+        assert "SLVERR" in str(error), error
+        return
+    raise AssertionError("the access did not fail")
+
+
+async def use_every_tag(bench, region):
+    """More reads than there are tags, all at once: none of them may be lost."""
+    tasks = [cocotb.start_soon(read(bench, region, 64 * n, 64)) for n in range(TAGS + 8)]
+    for task in tasks:
+        await task
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+@cocotb.parametrize(name=list(WRONG_ANSWERS))
+async def wrong_answer(dut, name):
+    """One read of many is answered wrongly."""
+    change, times_out, stray = WRONG_ANSWERS[name]
+    rng = random.Random(SEED)
+    bench = fault_bench(dut, latency=slow(rng, tail=0))
+    region = await prepare(bench, rng)
+    await use_every_tag(bench, region)
+    bench.host.memory.faults.append(fault := Fault(change, the_victim(region)))
+
+    others = [
+        cocotb.start_soon(read(bench, region, offset, 300))
+        for offset in (0, 512, VICTIM + 256, 2048, 3000)
+    ]
+    before = bench.cycles
+    await fails(bench.dma.read(region.address + VICTIM, 256))
+    took = bench.cycles - before
+    for task in others:
+        await task
+    timeout = bench.parameters.completion_timeout
+    assert (took >= timeout) == times_out and took < timeout + 500, f"{took} cycles"
+    assert fault.hits == bench.dma_errors() == 1
+    await bench.settle(200)
+    assert bench.unexpected_completions() == stray
+
+    await use_every_tag(bench, region)
+    await bench.dma.write(region.address + VICTIM, bytes(256))
+    region.bytes[VICTIM : VICTIM + 256] = bytes(256)
+    await read(bench, region, VICTIM, 256)
+    assert bench.dma_errors() == 1
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def only_the_beats_concerned(dut):
+    """Of a burst of several reads, what came back well is delivered, and zeros for the rest."""
+    rng = random.Random(SEED)
+    bench = fault_bench(dut)
+    region = await prepare(bench, rng)
+    await read(bench, region, 0, 64)
+    bench.host.memory.faults.append(Fault(faults.poisoned(), the_victim(region)))
+    answer = await bench.dma._master.read(region.address + VICTIM - 512, 1024)
+    data = bytes(answer.data)
+    assert data[:512] == region.bytes[VICTIM - 512 : VICTIM]
+    assert data[512:768] == bytes(256)
+    assert data[768:] == region.bytes[VICTIM + 256 : VICTIM + 512]
+    assert bench.dma_errors() == 1
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def stray_completions(dut):
+    """Completions that nobody waits for are dropped and counted; reads come back right."""
+    rng = random.Random(SEED)
+    bench = fault_bench(dut, latency=slow(rng, tail=0))
+    region = await prepare(bench, rng)
+    strays = [
+        faults.preceded(tag=lambda answer: answer.tag ^ 16),
+        faults.preceded(tag=lambda answer: answer.tag + 32),
+        faults.preceded(tag=lambda answer: answer.tag + 256),
+        faults.preceded(requester_id=lambda answer: answer.requester_id ^ 8),
+        faults.preceded(kind=0x4B),
+        faults.repeated(),
+        faults.repeated(0),
+    ]
+    for number, change in enumerate(strays, start=1):
+        bench.host.memory.faults.append(Fault(change, the_victim(region)))
+        await read(bench, region, VICTIM, 256)
+        await bench.settle(200)
+        assert bench.unexpected_completions() == number, f"stray {number}"
+    assert bench.dma_errors() == 0
+    await use_every_tag(bench, region)
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def late_answer(dut):
+    """An answer after the time-out meets no other read: it is unexpected."""
+    rng = random.Random(SEED)
+    bench = fault_bench(dut)
+    region = await prepare(bench, rng)
+    timeout = bench.parameters.completion_timeout
+    late = Fault(faults.right, the_victim(region), after_ns=4 * (timeout + 1000))
+    bench.host.memory.faults.append(late)
+    await fails(bench.dma.read(region.address + VICTIM, 256))
+    # Fewer than there are tags, so that the late one's is not in use when its answer comes.
+    for _ in range(8):
+        await read(bench, region, 0, 200)
+    await bench.settle(1500)
+    assert bench.unexpected_completions() == 4 and not bench.host.memory.outstanding
+    await use_every_tag(bench, region)
+    assert bench.dma_errors() == 1
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def every_tag_times_out(dut):
+    """A host that has gone silent costs its time-out once, not once for each read."""
+    rng = random.Random(SEED)
+    bench = fault_bench(dut)
+    region = await prepare(bench, rng)
+    bench.host.memory.faults.append(Fault(faults.silent(), times=TAGS))
+    before = bench.cycles
+    tasks = [
+        cocotb.start_soon(fails(bench.dma.read(region.address + 64 * n, 64))) for n in range(TAGS)
+    ]
+    for task in tasks:
+        await task
+    timeout = bench.parameters.completion_timeout
+    assert timeout <= bench.cycles - before < timeout + 1000
+    assert bench.dma_errors() == TAGS
+    await use_every_tag(bench, region)
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def bus_mastering_off(dut):
+    """Without bus mastering everything fails and nothing leaves; what has left is answered."""
+    rng = random.Random(SEED)
+    bench = fault_bench(dut, latency=slow(rng, shortest_ns=2000, longest_ns=3000, tail=0))
+    region = await prepare(bench, rng)
+    await read(bench, region, 0, 64)
+    under_way = cocotb.start_soon(read(bench, region, 512, 1000))
+    await bench.settle(30)
+
+    await set_bus_mastering(bench, False)
+    traffic = bench.monitor.traffic
+    sent = traffic.reads, traffic.writes
+    assert not under_way.done()
+    await under_way
+    for offset, size in ((0, 4), (3, 2), (100, 3000)):
+        await fails(bench.dma.read(region.address + offset, size))
+        await fails(bench.dma.write(region.address + offset, bytes(size)))
+    assert (traffic.reads, traffic.writes) == sent
+    assert bench.dma_errors() > 0
+    await region.check()
+
+    await set_bus_mastering(bench, True)
+    await bench.dma.write(region.address + 8, b"again")
+    region.bytes[8:13] = b"again"
+    await read(bench, region, 0, 64)
+    await region.check()
+    await bench.finish()
+
+
+async def set_bus_mastering(bench, on):
+    if bench.parameters.top == "core":
+        bench.host.set_pins(bus_master_enable=int(on))
+        await bench.settle(4)
+        return
+    command = space.MEMORY_SPACE_ENABLE.mask | on * space.BUS_MASTER_ENABLE.mask
+    await bench.host.config_write(space.COMMAND, command, 2)
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def bus_mastering_goes_off_under_load(dut):
+    """Whenever it goes off, nothing leaves once the host was told, and everything is answered."""
+    rng = random.Random(SEED)
+    bench = fault_bench(dut, latency=slow(rng, tail=0))
+    region = await prepare(bench, rng)
+    outcomes = {True: 0, False: 0}
+
+    async def access(offset):
+        data = rng.randbytes(rng.randint(1, 500))
+        try:
+            if rng.random() < 0.5:
+                await bench.dma.read(region.address + offset, len(data))
+            else:
+                await bench.dma.write(region.address + offset, data)
+            outcomes[True] += 1
+        except DmaError:
+            outcomes[False] += 1
+
+    for _ in range(12):
+        tasks = [cocotb.start_soon(access(512 * (n % 7))) for n in range(10)]
+        await bench.settle(rng.randint(1, 80))
+        # The monitor judges what leaves after the host was told.
+        await set_bus_mastering(bench, False)
+        for task in tasks:
+            await task
+        await set_bus_mastering(bench, True)
+    assert min(outcomes.values()) > 5, outcomes
+    await region.fill()
+    await use_every_tag(bench, region)
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def what_is_not_there(dut):
+    """A read of memory that the host does not have fails; a write to it shows nowhere."""
+    rng = random.Random(SEED)
+    bench = fault_bench(dut)
+    region = await prepare(bench, rng)
+    for address in (0x8000_0000, 0xFFFF_FFFF_FFFF_F000, region.address + (1 << 40)):
+        await fails(bench.dma.read(address, 64))
+        await bench.dma.write(address, bytes(64))
+    assert len(bench.host.memory.refused_reads) == len(bench.host.memory.refused_writes) == 3
+    await read(bench, region, 0, 64)
+    await region.check()
+    await bench.finish(refused_writes=3)
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def errors_are_recorded(dut):
+    """Configuration space and the status outputs say what came: each error its own bits."""
+    rng = random.Random(SEED)
+    bench = fault_bench(dut)
+    region = await prepare(bench, rng)
+    core = bench.parameters.top == "core"
+    correctable = PulseCounter(dut.status_error_cor) if core else None
+    uncorrectable = PulseCounter(dut.status_error_uncor) if core else None
+    pulses = {
+        name: PulseCounter(getattr(dut, f"status_completion_{name}")) if core else None
+        for name in ("unexpected", "unsupported", "aborted", "poisoned", "timeout")
+    }
+    if not core:
+        enable = space.PARITY_ERROR_RESPONSE.mask
+        command = space.MEMORY_SPACE_ENABLE.mask | space.BUS_MASTER_ENABLE.mask | enable
+        await bench.host.config_write(space.COMMAND, command, 2)
+
+    parity = space.DETECTED_PARITY_ERROR.mask | space.MASTER_DATA_PARITY_ERROR.mask
+    non_fatal = space.NON_FATAL_ERROR_DETECTED.mask
+    # Change, pulse, bits of the status register, bits of the device status register.
+    for change, pulse, status, device in (
+        (faults.refused(Status.UR), "unsupported", space.RECEIVED_MASTER_ABORT.mask, 0),
+        (faults.refused(Status.CA), "aborted", space.RECEIVED_TARGET_ABORT.mask, 0),
+        (faults.poisoned(at=0), "poisoned", parity, non_fatal),
+        (faults.silent(), "timeout", 0, non_fatal),
+        (faults.repeated(), "unexpected", 0, space.CORRECTABLE_ERROR_DETECTED.mask),
+    ):
+        bench.host.memory.faults.append(Fault(change, the_victim(region)))
+        if pulse == "unexpected":
+            await read(bench, region, VICTIM, 256)
+        else:
+            await fails(bench.dma.read(region.address + VICTIM, 256))
+        await bench.settle()
+        if core:
+            assert {name: counter.total for name, counter in pulses.items()} == {
+                name: int(name == pulse) for name in pulses
+            }, pulse
+            assert correctable.total == (pulse == "unexpected"), pulse
+            assert uncorrectable.total == (pulse in ("poisoned", "timeout")), pulse
+            for counter in (correctable, uncorrectable, *pulses.values()):
+                counter.clear()
+            continue
+        found = await bench.host.config_read(space.COMMAND)
+        assert found & 0xF900_0000 == status, f"{pulse}: {found:#010x}"
+        await bench.host.config_write(space.COMMAND, found)
+        found = await bench.host.config_read(space.DEVICE_CONTROL)
+        assert found & 0xF << 16 == device, f"{pulse}: {found:#010x}"
+        await bench.host.config_write(space.DEVICE_CONTROL, found)
+    await bench.finish()

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A host whose memory the device side reads and writes, and a copy to compare it with."""
+
+import os
+
+import cocotb
+from cocotb.triggers import Event
+from cocotbext.axi import AxiResp
+
+from testbench.axi_channels import AxiChannels
+from testbench.axi_dma import AxiDma, random_pauses
+from testbench.host_memory import latencies
+from tests.regressions.queue_host import QueueBench
+
+SEED = int(os.environ["COCOTB_RANDOM_SEED"])
+ABOVE_4G = 0x12_3456_0000
+"""Where requests need the long header."""
+
+
+class Region:
+    """A piece of host memory and what should be in it."""
+
+    def __init__(self, memory, size, rng, *, base=None):
+        self.memory = memory
+        self.size = size
+        self.address = memory.allocate(size, base=base)
+        self.bytes = bytearray(rng.randbytes(size))
+
+    async def fill(self):
+        await self.memory.write(self.address, bytes(self.bytes))
+
+    async def check(self):
+        got = await self.memory.read(self.address, self.size)
+        wrong = [at for at in range(self.size) if got[at] != self.bytes[at]]
+        assert not wrong, f"{len(wrong)} bytes differ, from {self.address + wrong[0]:#x} on"
+
+    def span(self, rng, longest):
+        """Offset and size of a random piece; small ones and those at a page's end are common."""
+        size = rng.randint(1, rng.choice([4, 64, 300, longest]))
+        offset = rng.randrange(self.size - size + 1)
+        if rng.random() < 0.3:
+            offset = max(min((offset | 0xFFF) - rng.randrange(70), self.size - size), 0)
+        return offset, size
+
+
+class DmaBench(QueueBench):
+    """A bench with cocotbext-axi's master at the window."""
+
+    def __init__(self, dut, *, memory_options=None, dma_options=None, **options):
+        super().__init__(dut, memory_options=memory_options or {}, **options)
+        self.dma = AxiDma(dut, **(dma_options or {}))
+
+    def dma_errors(self):
+        return int(self.dut.count_dma_errors.value)
+
+    def unexpected_completions(self):
+        return int(self.dut.count_unexpected_completions.value)
+
+
+def slow(rng, **options):
+    """Latencies of a host that answers out of order."""
+    return latencies(rng.getrandbits(32), **options)
+
+
+def pauses(rng, probability=0.3):
+    """Pauses on every channel of the window."""
+    return random_pauses(rng.getrandbits(32), probability)
+
+
+def at_once(coroutine):
+    """The result of a coroutine that lets no simulation time pass."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    raise AssertionError("it waits")
+
+
+class Writer:
+    """Sends write bursts and knows when the window has taken the last beat of one."""
+
+    def __init__(self, dut):
+        self._dut = dut
+        self._channels = AxiChannels(dut)
+        self.lanes = self._channels.lanes
+        self._taken = Event()
+        cocotb.start_soon(self._watch())
+
+    async def burst(self, address, data):
+        """Write whole beats; return when they are taken, answered or not."""
+        self._taken.clear()
+        await self.begin(address, len(data) // self.lanes)
+        await self.beats(data)
+        await self._taken.wait()
+
+    async def begin(self, address, beats):
+        """Announce a burst of whole beats."""
+        size = self.lanes.bit_length() - 1
+        aw = self._channels.aw
+        await aw.send(
+            aw._transaction_obj(awid=0, awaddr=address, awlen=beats - 1, awsize=size, awburst=1)
+        )
+
+    async def beats(self, data, *, ends=True):
+        """Whole beats of the burst, the last of which ends it."""
+        lanes, w = self.lanes, self._channels.w
+        for at in range(0, len(data), lanes):
+            beat = int.from_bytes(data[at : at + lanes], "little")
+            last = int(ends and at + lanes == len(data))
+            await w.send(w._transaction_obj(wdata=beat, wstrb=(1 << lanes) - 1, wlast=last))
+
+    async def answered(self):
+        """Wait for the response of the oldest burst."""
+        assert int((await self._channels.b.recv()).bresp) == AxiResp.OKAY
+
+    async def _watch(self):
+        dut, edge = self._dut, self._dut.clk.rising_edge
+        while True:
+            await edge
+            if dut.s_axi_dma_wvalid.value != "1":
+                await dut.s_axi_dma_wvalid.rising_edge
+            elif dut.s_axi_dma_wready.value == "1" and dut.s_axi_dma_wlast.value == "1":
+                self._taken.set()

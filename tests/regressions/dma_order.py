@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a driver that sees a message finds in its memory, whichever way it sees it.
+
+Writes that the window accepted before a message have left before the message's head moves and
+before its interrupt (PCI Express Base 4.0 section 2.4.1 does the rest).
+"""
+
+import random
+
+import cocotb
+
+from models.shell import AMP_PCI
+from testbench import pacing
+from tests.regressions.dma_host import ABOVE_4G, SEED, DmaBench, Region, Writer, at_once
+from tests.regressions.queue_host import QUEUE, slot_bytes
+
+ROUNDS = 25
+
+
+async def open_bench(dut, rng, *, stalls=True):
+    options = {}
+    if stalls:
+        options["host_stall"] = pacing.randomly(rng.getrandbits(32), 0.7, 8)
+    bench = DmaBench(dut, max_payload_size=128, **options)
+    await bench.start()
+    if stalls and bench.parameters.top == "core":
+        # The bundle of the writes is held up, that of the interrupts is not.
+        stall = pacing.randomly(rng.getrandbits(32), 0.7, 12)
+        bench.host.sinks["tx_wr_req_tlp"].set_stall(stall)
+    region = Region(bench.host.memory, 4096, rng, base=rng.choice([None, ABOVE_4G]))
+    await region.fill()
+    return bench, region
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def interrupt_finds_the_data(dut):
+    """When the host takes the interrupt, the data that was accepted before is in its memory."""
+    rng = random.Random(SEED)
+    bench, region = await open_bench(dut, rng)
+    writer = Writer(dut)
+    fifos = bench.parameters.num_fifos
+    seen = []
+
+    def interrupted(vector):
+        # Right there, in the host's own time: no simulation time passes in a look at memory.
+        got = at_once(region.memory.read(region.address, region.size))
+        seen.append((vector, bytes(got) == bytes(region.bytes)))
+
+    bench.host.on_interrupt.append(interrupted)
+    for number in range(ROUNDS):
+        fifo = number % fifos
+        size = writer.lanes * rng.randint(1, 512 // writer.lanes)
+        offset = rng.randrange(0, region.size - size + 1, writer.lanes)
+        data = rng.randbytes(size)
+        await writer.burst(region.address + offset, data)
+        region.bytes[offset : offset + size] = data
+        message = slot_bytes(number)[: rng.choice([8, 33, 64])]
+        await bench.source.send_message(fifo, message)
+        await writer.answered()
+        while len(seen) <= number:
+            await bench.settle(10)
+        assert seen[number] == (AMP_PCI.vector_of(fifo, fifos), True), f"message {number}"
+        tail = bench.device(fifo, QUEUE.tail_offset)
+        await bench.store(tail, await bench.device_head(fifo))
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def head_finds_the_data(dut):
+    """A host that reads head instead of waiting finds the data as soon as head has moved."""
+    rng = random.Random(SEED)
+    bench, region = await open_bench(dut, rng)
+    writer = Writer(dut)
+    head = bench.device(0, QUEUE.head_offset)
+    for number in range(ROUNDS):
+        size = writer.lanes * rng.randint(1, 512 // writer.lanes)
+        data = rng.randbytes(size)
+        await writer.burst(region.address, data)
+        region.bytes[:size] = data
+        sent = cocotb.start_soon(bench.source.send_message(0, slot_bytes(number)))
+        while await bench.load(head) != (number + 1) % QUEUE.capacity:
+            pass
+        got = at_once(region.memory.read(region.address, region.size))
+        assert bytes(got) == bytes(region.bytes), f"message {number}"
+        await sent
+        await writer.answered()
+        await bench.store(bench.device(0, QUEUE.tail_offset), (number + 1) % QUEUE.capacity)
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def later_writes_hold_up_no_message(dut):
+    """A device side that never stops writing does not keep its own messages back."""
+    rng = random.Random(SEED)
+    bench, region = await open_bench(dut, rng, stalls=False)
+    lanes = bench.parameters.data_width // 8
+    stop = []
+
+    async def keep_writing():
+        while not stop:
+            await bench.dma.write(region.address, bytes(4096))
+
+    # Several at once, so that the window is never without.
+    tasks = [cocotb.start_soon(keep_writing()) for _ in range(6)]
+    await bench.settle(3000)
+    for number in range(10):
+        before = bench.cycles
+        await bench.source.send_message(0, slot_bytes(number))
+        # No more than the bursts that the window holds, at their own pace.
+        assert bench.cycles - before < 12 * 4096 // lanes, f"message {number}"
+    stop.append(True)
+    for task in tasks:
+        await task
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def unfinished_burst_holds_up_nothing(dut):
+    """A burst whose data stops in the middle keeps neither messages nor answers back."""
+    rng = random.Random(SEED)
+    bench, region = await open_bench(dut, rng, stalls=False)
+    writer = Writer(dut)
+    lanes = writer.lanes
+    count = 1024 // lanes
+    await writer.begin(region.address, count)
+    await writer.beats(b"\xa5" * lanes * (count // 2), ends=False)
+    await bench.settle(200)
+    for number in range(3):
+        await bench.source.send_message(0, slot_bytes(number))
+    await bench.settle(100)
+    assert bench.host.interrupts[0] == 3 and await bench.device_head(0) == 3
+    await writer.beats(b"\xa5" * (1024 - lanes * (count // 2)))
+    await writer.answered()
+    region.bytes[:1024] = b"\xa5" * 1024
+    await region.check()
+    await bench.finish()

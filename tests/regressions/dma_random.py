@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Random reads and writes of host memory against a copy of it, by cocotbext-axi's master.
+
+Over payload sizes, read-completion boundaries, splits, latencies and pauses; the widths are those
+of the builds. Completions overtake each other as the latencies have it.
+"""
+
+import random
+
+import cocotb
+
+from testbench import pacing
+from testbench.answers import Split
+from tests.regressions.dma_host import ABOVE_4G, SEED, DmaBench, Region, pauses, slow
+
+TASKS = 4
+PAGES = 3
+
+
+async def use_memory(bench, region, rng, accesses):
+    """One of the device side's tasks, with a region of its own."""
+    longest = rng.choice([512, 4096, 5000])
+    for _ in range(accesses):
+        offset, size = region.span(rng, longest)
+        address = region.address + offset
+        if rng.random() < 0.5:
+            data = rng.randbytes(size)
+            await bench.dma.write(address, data)
+            region.bytes[offset : offset + size] = data
+        else:
+            got = await bench.dma.read(address, size)
+            assert got == region.bytes[offset : offset + size], f"read of {size} at {address:#x}"
+
+
+async def compare(bench, rng, *, accesses):
+    """Tasks side by side, then memory as a whole, then the books."""
+    await bench.start()
+    regions = [
+        Region(bench.host.memory, 4096 * PAGES, rng, base=ABOVE_4G if task % 2 else None)
+        for task in range(TASKS)
+    ]
+    for region in regions:
+        await region.fill()
+    seeds = [rng.getrandbits(32) for _ in regions]
+    tasks = [
+        cocotb.start_soon(use_memory(bench, region, random.Random(seed), accesses))
+        for region, seed in zip(regions, seeds, strict=True)
+    ]
+    for task in tasks:
+        await task
+    await bench.settle()
+    for region in regions:
+        await region.check()
+
+    memory, statistics = bench.host.memory, bench.dma.statistics
+    assert memory.traffic.write_bytes == statistics.bytes_written
+    assert memory.traffic.read_bytes >= statistics.bytes_read > 0
+    assert not memory.outstanding and not memory.refused_reads and not memory.refused_writes
+    assert bench.dma_errors() == bench.unexpected_completions() == 0
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+@cocotb.parametrize(payload=[128, 256, 512], boundary=[64, 128])
+async def sizes(dut, payload, boundary):
+    """Each payload size and boundary; the host answers late, in pieces and out of order."""
+    rng = random.Random(SEED + payload + boundary)
+    bench = DmaBench(
+        dut,
+        max_payload_size=payload,
+        max_read_request_size=rng.choice([128, 256, 512, 4096]),
+        memory_options={
+            "latency": slow(rng),
+            "split": Split.RANDOM,
+            "read_completion_boundary": boundary,
+            "seed": rng.getrandbits(32),
+        },
+    )
+    await compare(bench, rng, accesses=12)
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def at_once(dut):
+    """A host that answers at once, with as few completions as there can be."""
+    rng = random.Random(SEED)
+    bench = DmaBench(dut, max_payload_size=1024, max_read_request_size=1024)
+    await compare(bench, rng, accesses=20)
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def paced(dut):
+    """Pauses on every channel and stream, narrow beats and short bursts."""
+    rng = random.Random(SEED)
+    bench = DmaBench(
+        dut,
+        host_idle=pacing.randomly(rng.getrandbits(32), 0.2),
+        host_stall=pacing.randomly(rng.getrandbits(32), 0.4),
+        memory_options={"latency": slow(rng, tail=0.3), "split": Split.SMALLEST},
+        dma_options={
+            "pauses": pauses(rng),
+            "beat_bytes": rng.choice([4, 8]),
+            "burst_beats": rng.choice([3, 16, 256]),
+        },
+    )
+    if bench.parameters.top == "core":
+        sinks = bench.host.sinks
+        sinks["tx_wr_req_tlp"].set_stall(pacing.randomly(rng.getrandbits(32), 0.5))
+        sinks["tx_rd_req_tlp"].set_stall(pacing.randomly(rng.getrandbits(32), 0.5))
+    await compare(bench, rng, accesses=12)

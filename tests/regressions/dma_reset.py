@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Resets with requests under way: all are answered, none leaves, and the next life is clean."""
+
+import random
+
+import cocotb
+
+from models.config_space import INITIATE_FLR
+from models.dma import DmaError
+from testbench import pacing
+from testbench.answers import Split
+from tests.regressions.dma_faults import use_every_tag
+from tests.regressions.dma_host import SEED, DmaBench, Region, pauses, slow
+
+ROUNDS = 10
+TASKS = 6
+LONG_LATENCY = {"shortest_ns": 200, "longest_ns": 1500, "tail": 0}
+
+
+async def access(bench, region, rng, outcomes):
+    """One access after another; each comes back, well or not."""
+    while outcomes["going"]:
+        offset, size = region.span(rng, 2000)
+        try:
+            if rng.random() < 0.5:
+                await bench.dma.read(region.address + offset, size)
+            else:
+                await bench.dma.write(region.address + offset, rng.randbytes(size))
+            outcomes["well"] += 1
+        except DmaError:
+            outcomes["failed"] += 1
+            # A device that goes on at once after a failure would only fail again.
+            await bench.settle(20)
+
+
+async def clean_life(bench, region):
+    """Memory and window work as if nothing had been."""
+    region.bytes[:] = bytes(range(256)) * (region.size // 256)
+    await region.fill()
+    await use_every_tag(bench, region)
+    await bench.dma.write(region.address + 77, b"a new life")
+    region.bytes[77:87] = b"a new life"
+    await bench.settle(20)
+    await region.check()
+
+
+@cocotb.test(timeout_time=50, timeout_unit="ms")
+async def function_level_reset(dut):
+    """At any time; answers to reads of the life before are unexpected and land nowhere."""
+    rng = random.Random(SEED)
+    bench = DmaBench(
+        dut,
+        max_payload_size=128,
+        memory_options={"latency": slow(rng, **LONG_LATENCY), "split": Split.RANDOM},
+        dma_options={"pauses": pauses(rng, 0.2)},
+        host_stall=pacing.randomly(rng.getrandbits(32), 0.2),
+    )
+    await bench.start()
+    region = Region(bench.host.memory, 4 * 4096, rng)
+    total = {"well": 0, "failed": 0}
+    for _ in range(ROUNDS):
+        outcomes = {"going": True, "well": 0, "failed": 0}
+        tasks = [
+            cocotb.start_soon(access(bench, region, random.Random(rng.getrandbits(32)), outcomes))
+            for _ in range(TASKS)
+        ]
+        await bench.settle(rng.randint(20, 400))
+        outcomes["going"] = False
+        await bench.function_reset()
+        for task in tasks:
+            await task
+        for key in total:
+            total[key] += outcomes[key]
+        # The host takes back what it still owes.
+        while bench.host.memory.outstanding:
+            await bench.settle(50)
+        await clean_life(bench, region)
+    assert total["failed"] > ROUNDS and total["well"] > ROUNDS, total
+    assert bench.unexpected_completions() > 0
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=50, timeout_unit="ms")
+async def reset_while_nothing_can_leave(dut):
+    """What was offered before the reset leaves; what waited behind it does not."""
+    rng = random.Random(SEED)
+    bench = DmaBench(dut, max_payload_size=128)
+    await bench.start()
+    region = Region(bench.host.memory, 4096, rng)
+    await region.fill()
+    await bench.dma.read(region.address, 64)
+    core = bench.parameters.top == "core"
+    control = 0 if core else await bench.host.config_read(INITIATE_FLR.offset, 2)
+    names = ("tx_rd_req_tlp", "tx_wr_req_tlp")
+    sinks = [bench.host.sinks[name] for name in names] if core else [bench.host.sink]
+    for sink in sinks:
+        sink.pause()
+    results = []
+
+    async def attempt(coroutine):
+        try:
+            await coroutine
+            results.append(True)
+        except DmaError:
+            results.append(False)
+
+    before = bench.monitor.traffic.reads, bench.monitor.traffic.writes
+    tasks = [
+        cocotb.start_soon(attempt(bench.dma.read(region.address, 4096))),
+        cocotb.start_soon(attempt(bench.dma.write(region.address, bytes(4096)))),
+    ]
+    await bench.settle(100)
+    if core:
+        reset = cocotb.start_soon(bench.function_reset())
+    else:
+        value = control | INITIATE_FLR.mask
+        reset = cocotb.start_soon(bench.host.config_write(INITIATE_FLR.offset, value, 2))
+    await bench.settle(100)
+    for sink in sinks:
+        sink.resume()
+    await reset
+    await bench.settle()
+    await bench.host.start()
+    for task in tasks:
+        await task
+    assert results == [False, False]
+    after = bench.monitor.traffic.reads, bench.monitor.traffic.writes
+    # One of each stood at the outputs.
+    assert all(now - then <= 1 for now, then in zip(after, before, strict=True)), (before, after)
+    await clean_life(bench, region)
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=50, timeout_unit="ms")
+async def hot_reset(dut):
+    """``rst`` in the middle of everything."""
+    rng = random.Random(SEED)
+    bench = DmaBench(
+        dut,
+        max_payload_size=128,
+        memory_options={"latency": slow(rng, **LONG_LATENCY), "split": Split.RANDOM},
+    )
+    await bench.start()
+    region = Region(bench.host.memory, 4 * 4096, rng)
+    await region.fill()
+    for _ in range(4):
+        outcomes = {"going": True, "well": 0, "failed": 0}
+        tasks = [
+            cocotb.start_soon(access(bench, region, random.Random(rng.getrandbits(32)), outcomes))
+            for _ in range(TASKS)
+        ]
+        await bench.settle(rng.randint(20, 300))
+        outcomes["going"] = False
+        bench.host.memory.abandon()
+        await bench.reset()
+        for task in tasks:
+            await task
+        assert bench.unexpected_completions() == bench.dma_errors() == 0
+        await bench.host.start()
+        await clean_life(bench, region)
+    await bench.finish()

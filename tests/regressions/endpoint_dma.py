@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What the endpoint adds to the core's DMA: one stream for all that leaves, and configuration."""
+
+import random
+
+import cocotb
+
+from models import config_space as space
+from testbench import faults, pacing
+from testbench.faults import Fault
+from testbench.packets import memory_read
+from tests.regressions.dma_faults import (
+    VICTIM,
+    fails,
+    fault_bench,
+    prepare,
+    read,
+    the_victim,
+)
+from tests.regressions.dma_host import SEED, DmaBench, Region
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def timeout_disabled(dut):
+    """Device Control 2 lets reads wait without end."""
+    rng = random.Random(SEED)
+    bench = fault_bench(dut)
+    region = await prepare(bench, rng)
+    field = space.COMPLETION_TIMEOUT_DISABLE
+    late = 4 * 3 * bench.parameters.completion_timeout
+    await bench.host.config_write(field.offset, field.mask, 2)
+    bench.host.memory.faults.append(Fault(faults.right, the_victim(region), after_ns=late))
+    await read(bench, region, VICTIM, 256)
+    await bench.host.config_write(field.offset, 0, 2)
+    bench.host.memory.faults.append(Fault(faults.silent(), the_victim(region)))
+    await fails(bench.dma.read(region.address + VICTIM, 256))
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def everybody_gets_a_turn(dut):
+    """Reads, writes and answers to the host, all of them without end, share what leaves."""
+    rng = random.Random(SEED)
+    bench = DmaBench(dut, max_payload_size=128, max_read_request_size=128)
+    await bench.start()
+    region = Region(bench.host.memory, 8192, rng)
+    await region.fill()
+    await bench.dma.read(region.address, 4)
+    stop = []
+
+    async def keep_on(access):
+        while not stop:
+            await access()
+
+    async def answers():
+        host = bench.host
+        pending = []
+        for _ in range(24):
+            pending.append(await host.requester.open(memory_read(host.bars[1] + 0x3000, 64)))
+            host.send_nowait(pending[-1].request)
+        for one in pending:
+            await one.answers()
+
+    # The link is slower than any of them alone.
+    bench.host.sink.set_stall(pacing.every([2]))
+    accesses = [
+        lambda: bench.dma.read(region.address, 4096),
+        lambda: bench.dma.write(region.address + 4096, bytes(4096)),
+        answers,
+    ]
+    tasks = [cocotb.start_soon(keep_on(access)) for access in accesses for _ in range(3)]
+    await bench.settle(500)
+    monitor = bench.monitor
+    before = monitor.traffic.reads, monitor.traffic.writes, monitor.completions
+    await bench.settle(6000)
+    after = monitor.traffic.reads, monitor.traffic.writes, monitor.completions
+    reads, writes, completions = (now - then for now, then in zip(after, before, strict=True))
+    stop.append(True)
+    for task in tasks:
+        await task
+    shares = f"{reads} reads, {writes} writes, {completions} completions"
+    assert 2 * min(writes, completions) > max(writes, completions), shares
+    # Reads wait for their own answers, too, so they take less than they might.
+    assert 4 * reads > writes, shares
+    await bench.finish()
