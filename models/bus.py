@@ -12,6 +12,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Protocol
 
+from .dma import HostMemory
 from .layout import SPSC_PAGES, SharedLayout
 from .runtime import Event, Lock, Runtime, sleep
 from .shell import AMP_PCI, PciShell
@@ -48,6 +49,10 @@ class HostFunction(Protocol):
     @property
     def num_fifos(self) -> int:
         """FIFOs of the endpoint."""
+
+    @property
+    def memory(self) -> HostMemory:
+        """Memory of the host, which the function reaches as a bus master."""
 
     async def bar_read(self, bar: int, offset: int, size: int) -> bytes:
         """Read ``size`` bytes at byte ``offset`` of BAR ``bar``."""

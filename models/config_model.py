@@ -109,13 +109,17 @@ class ConfigSpace:
         return bool(self.field(MEMORY_SPACE_ENABLE)) and self.field(POWER_STATE) == POWER_D0
 
     @property
+    def bus_master_enabled(self) -> bool:
+        """Requests may leave: bus mastering on, and power on (D0)."""
+        return bool(self.field(BUS_MASTER_ENABLE)) and self.field(POWER_STATE) == POWER_D0
+
+    @property
     def msix_allowed(self) -> bool:
-        """MSI-X messages may leave: enabled, not masked, bus mastering on, and power on (D0)."""
+        """MSI-X messages may leave: enabled, not masked, and requests may leave."""
         return bool(
             self.field(MSIX_ENABLE)
             and not self.field(MSIX_FUNCTION_MASK)
-            and self.field(BUS_MASTER_ENABLE)
-            and self.field(POWER_STATE) == POWER_D0
+            and self.bus_master_enabled
         )
 
     def bar_address(self, bar: int) -> int:

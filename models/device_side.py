@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from .bus import DevicePort, Direction, MessageObserver
 from .devices import VirtioDevice
+from .dma import Dma
 from .messages import Dialect
 from .runtime import Runtime, Task
 from .transport import Transport
@@ -29,6 +30,8 @@ class DeviceSide:
         For each FIFO its devices by number.
     runtime
         Tasks and events.
+    dma
+        Host memory: gives every device its data path. Without it devices only talk.
     revision
         The wire revision, by name or as an object.
 
@@ -46,6 +49,7 @@ class DeviceSide:
         devices_by_fifo: Sequence[Mapping[int, VirtioDevice]],
         runtime: Runtime,
         *,
+        dma: Dma | None = None,
         revision: str | Dialect = "v1",
     ) -> None:
         self.observers: list[MessageObserver] = []
@@ -56,6 +60,10 @@ class DeviceSide:
             Transport(devices, _Sender(self, fifo), revision)
             for fifo, devices in enumerate(devices_by_fifo)
         ]
+        if dma is not None:
+            for transport in self.transports:
+                for number, device in transport.devices.items():
+                    device.attach(_Link(transport, number, dma, runtime))
         self._inboxes = [deque[bytes]() for _ in devices_by_fifo]
         self._arrived = [runtime.event() for _ in devices_by_fifo]
 
@@ -102,6 +110,24 @@ class DeviceSide:
             arrived.clear()
             while inbox:
                 await self.transports[fifo].receive(inbox.popleft())
+
+
+class _Link:
+    """What a device knows of the side it is on; see :class:`~models.devices.DeviceLink`."""
+
+    def __init__(self, transport: Transport, dev_num: int, dma: Dma, runtime: Runtime) -> None:
+        self.dma = dma
+        self.runtime = runtime
+        self._transport = transport
+        self._dev_num = dev_num
+
+    async def notify_used(self, queue: int) -> None:
+        """As :meth:`DeviceLink.notify_used`."""
+        await self._transport.notify_used(self._dev_num, queue)
+
+    async def notify_config(self) -> None:
+        """As :meth:`DeviceLink.notify_config`."""
+        await self._transport.notify_config(self._dev_num)
 
 
 class _Sender:

@@ -10,10 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .dma import HostMemory
 from .driver_errors import ConfigError, DriverError, FeaturesRefusedError, QueueError
 from .messages import Kind, Message
 from .runtime import sleep
 from .virtio import FEATURE_BITS, Feature, Status, feature_names
+from .virtqueue import SplitLayout
 
 if TYPE_CHECKING:
     from .driver import Driver
@@ -66,26 +68,36 @@ class RingArena:
     Parameters
     ----------
     base
-        Bus address of the arena, page aligned.
+        Bus address of the arena, page aligned, of which nobody makes sure that it is memory.
     max_size
-        Most descriptors of a ring, whatever the device allows.
+        Most descriptors of a ring, whatever the device allows; a power of two.
+    memory
+        Host memory to take the rings from, zeroed, instead of ``base``.
     """
 
-    def __init__(self, base: int = 0x4000_0000, max_size: int = 256) -> None:
+    def __init__(
+        self,
+        base: int = 0x4000_0000,
+        max_size: int = 256,
+        memory: HostMemory | None = None,
+    ) -> None:
         self._next = base
         self._max_size = max_size
+        self._memory = memory
 
     def allocate(self, max_size: int) -> Ring:
-        """A ring of at most ``max_size`` descriptors (virtio 2.7 gives the areas' sizes)."""
-        size = min(max_size, self._max_size)
+        """A ring of at most ``max_size`` descriptors."""
+        layout = SplitLayout(min(max_size, self._max_size))
         return Ring(
-            size=size,
-            descriptor_addr=self._take(16 * size),
-            driver_addr=self._take(6 + 2 * size),
-            device_addr=self._take(6 + 8 * size),
+            size=layout.size,
+            descriptor_addr=self._take(layout.descriptor_bytes),
+            driver_addr=self._take(layout.available_bytes),
+            device_addr=self._take(layout.used_bytes),
         )
 
     def _take(self, size: int) -> int:
+        if self._memory is not None:
+            return self._memory.allocate(size)
         address = self._next
         self._next += -(-size // 4096) * 4096
         return address

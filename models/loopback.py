@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
 from .bus import FifoDriverBus, Interrupts, MessageObserver
@@ -20,12 +21,15 @@ from .config_space import (
 )
 from .device_side import DeviceSide
 from .devices import VirtioDevice
+from .dma import DmaError
 from .driver import TIMEOUT_US, Driver
+from .driver_device import RingArena
 from .endpoint import Endpoint
+from .host_memory import MemoryAccessError, MemoryModel
 from .layout import SPSC_PAGES, SharedLayout
 from .messages import Dialect
 from .msix import ENTRY
-from .runtime import AsyncioRuntime, Event, Lock, Runtime
+from .runtime import AsyncioRuntime, Event, Lock, Runtime, sleep
 from .shell import AMP_PCI, PciShell
 
 MSI_ADDRESS = 0xFEE0_0000
@@ -39,12 +43,15 @@ class EndpointHost:
     ----------
     interrupts
         MSI-X messages received, by vector.
+    memory
+        The host's memory.
     """
 
     def __init__(self, endpoint: Endpoint, runtime: Runtime) -> None:
         self._interrupts = Interrupts(runtime.event)
         self.interrupts = self._interrupts.counts
         self.interrupts.update(dict.fromkeys(range(endpoint.msix.num_vectors), 0))
+        self.memory = MemoryModel()
         self._endpoint = endpoint
         endpoint.msix.observers.append(self._received)
 
@@ -122,6 +129,54 @@ class EndpointPort:
         self._changed.set()
 
 
+class EndpointDma:
+    """A :class:`~models.dma.Dma` of the golden endpoint: host memory while it is a bus master.
+
+    Parameters
+    ----------
+    endpoint
+        Says whether it is.
+    memory
+        The host's memory.
+    runtime
+        Time.
+    latency_us
+        How long each access takes, microseconds.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, memory: MemoryModel, runtime: Runtime, latency_us: float = 0.0
+    ) -> None:
+        self.latency_us = latency_us
+        self._endpoint = endpoint
+        self._memory = memory
+        self._runtime = runtime
+
+    async def read(self, address: int, size: int) -> bytes:
+        """As :meth:`Dma.read`."""
+        await self._pass_time()
+        self._check("read", address, size)
+        try:
+            return self._memory.load(address, size)
+        except MemoryAccessError as error:
+            raise DmaError(f"read refused: {error}") from error
+
+    async def write(self, address: int, data: bytes) -> None:
+        """As :meth:`Dma.write`; what is not memory is lost."""
+        self._check("write", address, len(data))
+        with contextlib.suppress(MemoryAccessError):
+            self._memory.store(address, data)
+        await self._pass_time()
+
+    async def _pass_time(self) -> None:
+        if self.latency_us:
+            await sleep(self._runtime, self.latency_us)
+
+    def _check(self, verb: str, address: int, size: int) -> None:
+        if not self._endpoint.config.bus_master_enabled:
+            raise DmaError(f"{verb} of {size} bytes at {address:#x}: bus mastering is off")
+
+
 class PureSystem:
     """A host with one driver for each FIFO, the golden endpoint, and the devices behind it.
 
@@ -138,6 +193,8 @@ class PureSystem:
         The three choices, independent of each other.
     timeout_us
         How long a request waits.
+    dma_latency_us
+        How long a device's access to host memory takes, microseconds.
 
     Attributes
     ----------
@@ -147,6 +204,8 @@ class PureSystem:
         Its two sides.
     buses, drivers
         For each FIFO.
+    dma
+        The devices' window onto host memory.
     device_side
         The transports, and the task that feeds them.
     """
@@ -160,12 +219,16 @@ class PureSystem:
         layout: SharedLayout = SPSC_PAGES,
         revision: str | Dialect = "v1",
         timeout_us: float = TIMEOUT_US,
+        dma_latency_us: float = 0.0,
     ) -> None:
         self.runtime = runtime or AsyncioRuntime()
         self.endpoint = Endpoint(len(devices_by_fifo), shell, layout)
         self.host = EndpointHost(self.endpoint, self.runtime)
         self.port = EndpointPort(self.endpoint, self.runtime)
-        self.device_side = DeviceSide(self.port, devices_by_fifo, self.runtime, revision=revision)
+        self.dma = EndpointDma(self.endpoint, self.host.memory, self.runtime, dma_latency_us)
+        self.device_side = DeviceSide(
+            self.port, devices_by_fifo, self.runtime, dma=self.dma, revision=revision
+        )
         self.endpoint.host_reset_observers.append(self.device_side.reset)
         self.buses = [
             FifoDriverBus(self.host, fifo, self.runtime, shell=shell, layout=layout)
@@ -175,6 +238,8 @@ class PureSystem:
             Driver(bus, self.runtime, revision=revision, timeout_us=timeout_us)
             for bus in self.buses
         ]
+        for driver in self.drivers:
+            driver.rings = RingArena(memory=self.host.memory)
 
     def observe(self, observer: MessageObserver) -> None:
         """Call ``observer`` for each message that the drivers send or receive."""

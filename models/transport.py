@@ -49,6 +49,10 @@ DropObserver = Callable[[Drop, str, bytes], None]
 """Called with the reason, one line of text and the raw bytes."""
 
 
+_ENDS_ACCESS = ("SET_DEVICE_STATUS", "RESET_VQUEUE")
+"""Requests after whose answer a device may use a queue no more."""
+
+
 class _Refused(Exception):
     """A well-formed message that gets no answer."""
 
@@ -131,6 +135,10 @@ class Transport:
             return
         self.received += 1
         if response is not None:
+            if response.name in _ENDS_ACCESS:
+                # The driver takes the answer for leave to use the queues' memory again. An access
+                # always comes back, so the messages behind wait for one at most.
+                await self.devices[response.dev_num].still()
             await self._send(response.wire())
 
     async def notify_used(self, dev_num: int, queue: int) -> None:

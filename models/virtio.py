@@ -24,6 +24,8 @@ class Status(IntFlag):
 class Feature(IntEnum):
     """Bit numbers of the features that belong to no device type (virtio 6)."""
 
+    INDIRECT_DESC = 28
+    EVENT_IDX = 29
     VERSION_1 = 32
     ACCESS_PLATFORM = 33
     NOTIFICATION_DATA = 38
@@ -34,6 +36,10 @@ class Feature(IntEnum):
     def mask(self) -> int:
         """The feature as a bit of the feature word that spans all blocks."""
         return 1 << self.value
+
+
+RING_FEATURES = Feature.INDIRECT_DESC.mask | Feature.EVENT_IDX.mask
+"""What devices with a data path offer, and drivers take, whatever the device type."""
 
 
 class DeviceId(IntEnum):

@@ -19,8 +19,10 @@ from models.bus import FifoDriverBus
 from models.device_side import DeviceSide
 from models.devices import VirtioDevice
 from models.driver import Driver
+from models.driver_device import RingArena
 
 from .axi_channels import drive_idle
+from .axi_dma import AxiDma
 from .bfm import CoreBfm, EndpointBfm
 from .completions import HostError
 from .device_port import StreamDevicePort
@@ -175,6 +177,8 @@ class GatewareSystem(Bench):
         Whether to make a driver for each FIFO; a test that brings its own does without.
     device_idle, device_stall
         Pauses between the beats of messages to the driver, and back-pressure on those from it.
+    dma_pauses
+        Pauses of the channels of the DMA window, as :class:`~testbench.axi_dma.AxiDma`.
     **options
         As :class:`Bench`.
 
@@ -182,6 +186,8 @@ class GatewareSystem(Bench):
     ----------
     port
         The device side's message streams.
+    dma
+        The devices' window onto host memory.
     device_side
         A transport for each FIFO.
     buses, drivers
@@ -198,11 +204,13 @@ class GatewareSystem(Bench):
         drivers: bool = True,
         device_idle: Pacing = None,
         device_stall: Pacing = None,
+        dma_pauses: Mapping[str, Iterable[int]] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(dut, **options)
         self.port = StreamDevicePort(dut, idle=device_idle, stall=device_stall)
-        self.device_side = DeviceSide(self.port, devices_by_fifo, self.runtime)
+        self.dma = AxiDma(dut, pauses=dma_pauses)
+        self.device_side = DeviceSide(self.port, devices_by_fifo, self.runtime, dma=self.dma)
         self.trace = MessageTrace()
         self.trace.attach(dut)
         self.buses = [
@@ -212,6 +220,8 @@ class GatewareSystem(Bench):
         self.drivers = [
             Driver(bus, self.runtime, timeout_us=REQUEST_TIMEOUT_US) for bus in self.buses
         ]
+        for driver in self.drivers:
+            driver.rings = RingArena(memory=self.host.memory)
         self._resets = cocotb.start_soon(self._follow_resets())
 
     async def start(self, **options: Any) -> None:

@@ -27,6 +27,7 @@ ON_BOTH_TOPS = (
     "own_driver",
     "recorded",
     "refused_requests",
+    "virtqueues",
 )
 ON_ENDPOINT = ("endpoint_dma", "enumeration", "function_reset", "libraries")
 ON_CORE = ("core_dma",)

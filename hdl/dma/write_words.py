@@ -40,7 +40,7 @@ def written_word(geometry: Geometry) -> data.StructLayout:
 class WriteCollector(wiring.Component):
     """Takes write bursts one after another and passes on the words that they write.
 
-    A burst that the window does not serve is taken whole and makes one word without strobes.
+    A burst that the window does not serve is taken whole and makes words without strobes.
 
     Attributes
     ----------
@@ -113,7 +113,7 @@ class WriteCollector(wiring.Component):
             self.w.ready.eq(active & can_load),
             taken.eq(self.w.valid & self.w.ready),
             after.eq(next_beat(in_page, size)),
-            word_done.eq(last | (served & (after[word_bits:] != in_page[word_bits:]))),
+            word_done.eq(last | (after[word_bits:] != in_page[word_bits:])),
             self.complete.eq(taken & last),
             self.malformed.eq(taken & (beat.last != last)),
         ]

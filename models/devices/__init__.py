@@ -7,6 +7,20 @@ from .base import VirtioDevice
 from .block import BlockDevice
 from .console import ConsoleDevice
 from .entropy import EntropyDevice
+from .network import NetworkDevice
 from .queue import QueueState
+from .service import DeviceLink
+from .storage import FileStorage, MemoryStorage, Storage
 
-__all__ = ["BlockDevice", "ConsoleDevice", "EntropyDevice", "QueueState", "VirtioDevice"]
+__all__ = [
+    "BlockDevice",
+    "ConsoleDevice",
+    "DeviceLink",
+    "EntropyDevice",
+    "FileStorage",
+    "MemoryStorage",
+    "NetworkDevice",
+    "QueueState",
+    "Storage",
+    "VirtioDevice",
+]

@@ -7,10 +7,13 @@ transport's demands on a device come from the patch series, ``virtio-msg.c``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from ..virtio import FEATURE_BITS, Feature, Status
+from ..dma import Dma
+from ..virtio import FEATURE_BITS, RING_FEATURES, Feature, Status
+from ..virtqueue import Chain, DeviceQueue
 from .queue import QueueState
+from .service import DeviceLink, QueueService
 
 VENDOR_ID = 0x1AF4
 """The PCI vendor id of virtio itself: these devices are nobody's product."""
@@ -52,6 +55,8 @@ class VirtioDevice:
         The queues, by index.
     generation
         Counts changes of configuration space, 32 bits, wrapping.
+    failure
+        What made the device ask for a reset, if anything did since the last one.
     """
 
     device_id = 0
@@ -78,6 +83,15 @@ class VirtioDevice:
         self._writable = writable
         self._status = Status(0)
         self._selected_beyond = False
+        self.failure: Exception | None = None
+        self._link: DeviceLink | None = None
+        self._services: dict[int, QueueService] = {}
+        self._ended: list[QueueService] = []
+
+    def attach(self, link: DeviceLink) -> None:
+        """Give the device its data path: from now on its queues move data."""
+        self._link = link
+        self.offered |= RING_FEATURES
 
     # Status
 
@@ -107,13 +121,23 @@ class VirtioDevice:
         if not (self._status | wanted) & Status.FEATURES_OK:
             wanted &= ~Status.DRIVER_OK
         self._status |= wanted
+        if wanted & Status.DRIVER_OK:
+            self.driver_ready()
+
+    def driver_ready(self) -> None:
+        """DRIVER_OK has been set: what waits for the driver may go."""
 
     def needs_reset(self) -> None:
         """Ask the driver for a reset: the device cannot go on (virtio 2.1.2)."""
         self._status |= Status.NEEDS_RESET
 
     def reset(self) -> None:
-        """Back to the state before the driver came; configuration space keeps its contents."""
+        """Back to the state before the driver came; configuration space keeps its contents.
+
+        No access to the queues' memory begins after that; :meth:`still` waits for the last one.
+        """
+        self._end(range(len(self.queues)))
+        self.failure = None
         self._status = Status(0)
         self.selected = 0
         self._selected_beyond = False
@@ -205,12 +229,68 @@ class VirtioDevice:
         """RESET_VQUEUE: nothing unless the queue exists and RING_RESET was negotiated."""
         queue = self.queue(index)
         if queue is not None and self.negotiated(Feature.RING_RESET):
+            self._end([index])
             queue.reset()
 
     def queue_notify(self, index: int) -> None:
         """The driver made buffers available in queue ``index``, which is enabled.
 
-        Called while the device runs. The base class counts it; a device with a data path
-        processes the queue.
+        Called while the device runs.
         """
         self.queues[index].notifications += 1
+        self.wake(index)
+
+    # Data path
+
+    def wake(self, index: int) -> None:
+        """There may be work in queue ``index``; served if the device runs and has a data path."""
+        state = self.queues[index]
+        if self._link is None or not self.running or not state.enabled:
+            return
+        if index not in self._services:
+
+            def make_queue(dma: Dma) -> DeviceQueue:
+                return DeviceQueue(
+                    dma,
+                    size=state.size,
+                    descriptor_addr=state.descriptor_addr,
+                    driver_addr=state.driver_addr,
+                    device_addr=state.device_addr,
+                    indirect=self.negotiated(Feature.INDIRECT_DESC),
+                    event_index=self.negotiated(Feature.EVENT_IDX),
+                )
+
+            self._services[index] = QueueService(
+                self._link, index, make_queue, self.serve, self._failed
+            )
+        self._services[index].wake()
+
+    async def serve(self, index: int, queue: DeviceQueue) -> None:
+        """Do what there is to do in queue ``index``; by default, give back what :meth:`handle`
+        makes of each chain."""
+        while (chain := await queue.next_chain()) is not None:
+            await queue.complete(chain, await self.handle(index, queue, chain))
+
+    async def handle(self, index: int, queue: DeviceQueue, chain: Chain) -> int:
+        """Serve one chain; returns the bytes written to it."""
+        return 0
+
+    async def still(self) -> None:
+        """Wait until no access to memory of queues that were reset is under way."""
+        for service in self._ended:
+            await service.still()
+        self._ended = []
+
+    async def _failed(self, error: Exception) -> None:
+        self._end(range(len(self.queues)))
+        self.failure = error
+        self.needs_reset()
+        if self._link is not None:
+            await self._link.notify_config()
+
+    def _end(self, indices: Iterable[int]) -> None:
+        for index in indices:
+            service = self._services.pop(index, None)
+            if service is not None:
+                service.end()
+                self._ended.append(service)

@@ -4,15 +4,23 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 
-from ..virtio import DeviceId
+from ..virtio import DeviceId, Status
+from ..virtqueue import Chain, DeviceQueue
 from .base import VirtioDevice
 
 F_SIZE = 1 << 0
 """Feature: ``cols`` and ``rows`` are valid."""
+F_EMERG_WRITE = 1 << 2
+"""Feature: a character written to ``emerg_wr`` is output, before there are queues."""
 CONFIG = struct.Struct("<HHII")
 """cols, rows, max_nr_ports, emerg_wr."""
 EMERG_WR = range(8, 12)
+RECEIVE, TRANSMIT = 0, 1
+"""Queues, as the driver sees them."""
+OUTPUT_LIMIT = 1 << 20
+"""Bytes of output kept, the newest."""
 
 
 class ConsoleDevice(VirtioDevice):
@@ -24,18 +32,73 @@ class ConsoleDevice(VirtioDevice):
         Size in characters, 16 bits each.
     queue_size
         Maximum size of either queue; a power of two.
+
+    Attributes
+    ----------
+    output
+        What the driver printed.
+    output_observers
+        Called with each piece of it.
     """
 
     device_id = DeviceId.CONSOLE.value
 
     def __init__(self, *, cols: int = 80, rows: int = 25, queue_size: int = 64) -> None:
         super().__init__(
-            features=F_SIZE,
+            features=F_SIZE | F_EMERG_WRITE,
             config=CONFIG.pack(cols, rows, 1, 0),
             writable=EMERG_WR,
             queue_sizes=(queue_size, queue_size),
         )
+        self.output = bytearray()
+        self.output_observers: list[Callable[[bytes], None]] = []
+        self._input = bytearray()
 
     def resize(self, cols: int, rows: int) -> None:
         """Change the size; ``Transport.notify_config`` tells the driver."""
         self.update_config(0, struct.pack("<HH", cols, rows))
+
+    def type(self, data: bytes) -> None:
+        """Give ``data`` to the driver as soon as it has room."""
+        self._input += data
+        self.wake(RECEIVE)
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that were typed and that the driver has not got."""
+        return len(self._input)
+
+    def driver_ready(self) -> None:
+        """What was typed before goes to the driver."""
+        self.wake(RECEIVE)
+
+    def write_config(self, offset: int, data: bytes) -> bool:
+        """As :meth:`VirtioDevice.write_config`; a character in ``emerg_wr`` is output."""
+        written = super().write_config(offset, data)
+        if written and data and offset == EMERG_WR.start and not self._status & Status.FAILED:
+            self._print(data[:1])
+        return written
+
+    async def serve(self, index: int, queue: DeviceQueue) -> None:
+        """Print what is transmitted; fill what may be received into, as far as there is input."""
+        if index == TRANSMIT:
+            await super().serve(index, queue)
+            return
+        while self._input and (chain := await queue.next_chain()) is not None:
+            data = bytes(self._input[: chain.writable_size])
+            if data:
+                await queue.write(chain, data)
+            await queue.complete(chain, len(data))
+            # Only now: what did not reach the driver is not lost.
+            del self._input[: len(data)]
+
+    async def handle(self, index: int, queue: DeviceQueue, chain: Chain) -> int:
+        """Print what the driver transmits."""
+        self._print(await queue.read(chain))
+        return 0
+
+    def _print(self, data: bytes) -> None:
+        self.output += data
+        del self.output[:-OUTPUT_LIMIT]
+        for observer in self.output_observers:
+            observer(data)

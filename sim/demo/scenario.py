@@ -2,13 +2,12 @@
 """What the demo does, inside the simulator, and the events that the story is told from.
 
 An independent PCIe root complex enumerates the gateware; a driver for each FIFO brings up what is
-behind it. What a driver knows came out of BAR1 after an MSI-X write; what a device knows came out
-of ``m_axis_msg``.
+behind it and puts it to work. What a driver knows came out of BAR1 after an MSI-X write, or out of
+its own memory; what a device knows came out of ``m_axis_msg``, or through the DMA window.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,9 @@ import cocotb
 
 from models.bus import Direction
 from models.config_space import bar_offset
-from models.devices import ConsoleDevice, EntropyDevice, VirtioDevice
+from models.devices import ConsoleDevice
 from models.driver_device import DriverDevice
+from models.drivers import DataPath
 from models.layout import SPSC_PAGES
 from models.messages import describe
 from models.shell import AMP_PCI
@@ -27,33 +27,16 @@ from testbench.parameters import parameters
 from testbench.system import GatewareSystem
 from testbench.trace import TraceEntry
 
+from . import data
+from .data import Machine, Result
+from .events import Story
+
 EVENTS = "DEMO_EVENTS"
 """Environment variable: the file that events go to, a JSON object a line."""
 TRACE_JSON = "trace.jsonl"
 TRACE_TEXT = "trace.txt"
-CONSOLE = 3
+PAYLOAD_SIZE = 256
 EVENT_TIMEOUT_US = 1000.0
-
-
-class Story:
-    """Writes events for whoever tells the story, as they happen."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("w", encoding="utf-8")
-
-    def tell(self, kind: str, **facts: Any) -> None:
-        """Add an event."""
-        self._file.write(json.dumps({"kind": kind, **facts}, ensure_ascii=False) + "\n")
-        self._file.flush()
-
-    def chapter(self, title: str, text: str) -> None:
-        """Begin a chapter."""
-        self.tell("chapter", title=title, text=text)
-
-
-def make_devices(num_fifos: int) -> list[dict[int, VirtioDevice]]:
-    """The devices of each FIFO, with a gap in the numbers: drivers must follow the bitmap."""
-    return [{0: EntropyDevice(), CONSOLE: ConsoleDevice()} for _ in range(num_fifos)]
 
 
 @cocotb.test(timeout_time=100, timeout_unit="ms")
@@ -61,7 +44,10 @@ async def demo(dut: Any) -> None:
     """The whole story, then a check of both ends against each other, then the figures."""
     build = parameters()
     story = Story(Path(os.environ[EVENTS]))
-    system = GatewareSystem(dut, make_devices(build.num_fifos), root_complex=True)
+    seed = int(os.environ["COCOTB_RANDOM_SEED"])
+    machines = [Machine(seed + fifo) for fifo in range(build.num_fifos)]
+    devices_by_fifo = [machine.devices for machine in machines]
+    system = GatewareSystem(dut, devices_by_fifo, root_complex=True, max_payload_size=PAYLOAD_SIZE)
     system.trace.on_entry = lambda entry: _tell_message(story, entry)
     received: list[tuple[Direction, int, bytes]] = []
     for bus in system.buses:
@@ -76,8 +62,9 @@ async def demo(dut: Any) -> None:
     story.tell("enumerated", **enumerated)
 
     devices: list[dict[str, Any]] = []
+    result = Result()
     for fifo in range(build.num_fifos):
-        devices += await _one_fifo(story, system, fifo)
+        devices += await _one_fifo(story, system, fifo, machines[fifo], result)
     await system.finish()
     _compare_ends(system, received)
 
@@ -93,13 +80,16 @@ async def demo(dut: Any) -> None:
         messages_to_device=system.trace.count(Direction.TO_DEVICE),
         messages_to_driver=system.trace.count(Direction.TO_DRIVER),
         interrupts=sum(system.host.interrupts.values()),
+        **data.figures(system, result),
         tlps_checked=system.monitor.completions + system.monitor.requests,
         cycles=system.cycles,
         sim_time_ns=system.time_ns,
     )
 
 
-async def _one_fifo(story: Story, system: GatewareSystem, fifo: int) -> list[dict[str, Any]]:
+async def _one_fifo(
+    story: Story, system: GatewareSystem, fifo: int, machine: Machine, result: Result
+) -> list[dict[str, Any]]:
     driver = system.drivers[fifo]
     where = f" on FIFO {fifo}" if len(system.drivers) > 1 else ""
     story.chapter(
@@ -108,7 +98,7 @@ async def _one_fifo(story: Story, system: GatewareSystem, fifo: int) -> list[dic
     )
     numbers = await driver.discover()
     found: list[dict[str, Any]] = []
-    handles: dict[int, DriverDevice] = {}
+    paths: dict[int, DataPath] = {}
     for number in numbers:
         device = await driver.device(number)
         name = device_name(device.info.device_id) or "unknown"
@@ -121,8 +111,12 @@ async def _one_fifo(story: Story, system: GatewareSystem, fifo: int) -> list[dic
             f"Bring-up of device {entry['dev_num']}, {entry['name']}{where}",
             "Reset, acknowledge, negotiate features, set up each queue, DRIVER_OK.",
         )
-        handles[entry["dev_num"]] = await driver.probe(entry["dev_num"])
-    await _config_change(story, system, fifo, handles[CONSOLE], where)
+        probe = data.DRIVERS[entry["dev_num"]].probe
+        paths[entry["dev_num"]] = await probe(driver, entry["dev_num"], system.host.memory)
+    await _config_change(story, system, fifo, paths[data.CONSOLE].device, where)
+    await data.DataChapters(story, system, machine, fifo, where, result).tell(paths)
+    for path in paths.values():
+        path.stop()
     return found
 
 
@@ -130,23 +124,21 @@ async def _config_change(
     story: Story, system: GatewareSystem, fifo: int, console: DriverDevice, where: str
 ) -> None:
     transport = system.device_side.transports[fifo]
-    device = transport.devices[CONSOLE]
+    device = transport.devices[data.CONSOLE]
     assert isinstance(device, ConsoleDevice)
 
     story.chapter(
         f"Events{where}",
-        "Queues are kicked with EVENT_AVAIL. Then the console's window changes size while its "
-        "interrupt is masked: the interrupt waits, and comes when the mask goes.",
+        "The console's window changes size while the interrupt is masked: the interrupt waits, "
+        "and comes when the mask goes.",
     )
-    for index in range(console.info.max_vqs):
-        await console.notify(index)
     size_before = await console.read_config(0, 4)
 
     vector = AMP_PCI.vector_of(fifo, len(system.drivers))
     mask = AMP_PCI.msix_control(vector)
     await system.host.bar_write(AMP_PCI.msix_bar, mask, b"\1\0\0\0")
     device.resize(132, 43)
-    await transport.notify_config(CONSOLE)
+    await transport.notify_config(data.CONSOLE)
     await system.settle()
     pending = await system.host.bar_read(AMP_PCI.msix_bar, AMP_PCI.msix_pba_offset, 8)
     assert int.from_bytes(pending, "little") == 1 << vector, "the masked interrupt is not pending"

@@ -56,6 +56,7 @@ class Teller:
         self.console = console
         self.figures: dict[str, Any] | None = None
         self._several = False
+        self._works: list[tuple[str, int, int, int, int, int, str]] = []
 
     def opening(self, simulator: str, num_fifos: int, data_width: int) -> None:
         """What is about to happen."""
@@ -134,6 +135,33 @@ class Teller:
     def _interrupt(self, time_ns: float, vector: int) -> None:
         self._line(time_ns, (f"  host ◄─ MSI-X  vector {vector}", "yellow"))
 
+    def _untold(self, messages: int) -> None:
+        self._line(None, (f"… and {messages} messages more, which are in the trace", "dim"))
+
+    def _work(
+        self,
+        fifo: int,
+        device: str,
+        outcome: str,
+        requests: int,
+        bytes_out: int,
+        bytes_in: int,
+        interrupts: int,
+        cycles: int,
+    ) -> None:
+        self._line(None, (outcome, "bold"))
+        each = f"{cycles / requests:,.0f}" if requests else "-"
+        self._line(
+            None,
+            (
+                f"{requests} requests, {bytes_out:,} bytes out, {bytes_in:,} in, {interrupts} "
+                f"interrupts, {cycles:,} cycles, {each} a request",
+                "",
+            ),
+        )
+        where = f"{device} {fifo}" if self._several else device
+        self._works.append((where, requests, bytes_out, bytes_in, interrupts, cycles, each))
+
     def _note(self, text: str) -> None:
         self._line(None, (text, "bold"))
 
@@ -143,6 +171,13 @@ class Teller:
     def closing(self, report: dict[str, Any], files: dict[str, Path | None]) -> None:
         """The table of figures, and where everything lies."""
         self.console.print()
+        work = Table(title="What the devices did", title_justify="left")
+        work.add_column("device")
+        for column in ("requests", "bytes out", "bytes in", "interrupts", "cycles", "a request"):
+            work.add_column(column, justify="right")
+        for name, *counts, each in self._works:
+            work.add_row(name, *(f"{count:,}" for count in counts), each)
+        self.console.print(work)
         table = Table(title="What happened", title_justify="left", show_header=False)
         table.add_column(style="bold")
         table.add_column(justify="right")
@@ -150,6 +185,8 @@ class Teller:
             ("messages, driver to device", report["messages_to_device"]),
             ("messages, device to driver", report["messages_to_driver"]),
             ("interrupts", report["interrupts"]),
+            ("bytes that devices read from host memory", f"{report['dma_read_bytes']:,}"),
+            ("bytes that devices wrote to host memory", f"{report['dma_write_bytes']:,}"),
             ("TLPs judged by the PCIe monitor", report["tlps_checked"]),
             ("simulated time", f"{report['sim_time_ns'] / 1000:,.3f} µs"),
             ("cycles", f"{report['cycles']:,}"),

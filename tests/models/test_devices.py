@@ -26,8 +26,8 @@ def bring_up(device, features=BOTH):
     ("device", "device_id", "queues", "config_size", "features"),
     [
         (EntropyDevice(), 4, 1, 0, 0),
-        (ConsoleDevice(), 3, 2, 12, 1),
-        (BlockDevice(), 2, 1, 60, 1 << 2 | 1 << 6),
+        (ConsoleDevice(), 3, 2, 12, 1 << 0 | 1 << 2),
+        (BlockDevice(), 2, 1, 60, 1 << 2 | 1 << 6 | 1 << 9),
     ],
 )
 def test_what_a_device_is(device, device_id, queues, config_size, features):
@@ -39,7 +39,7 @@ def test_what_a_device_is(device, device_id, queues, config_size, features):
 
 def test_offered_words():
     device = ConsoleDevice()
-    assert [device.offered_word(n) for n in (0, 1, 2, 0xFFFF_FFFF)] == [1, 3, 0, 0]
+    assert [device.offered_word(n) for n in (0, 1, 2, 0xFFFF_FFFF)] == [5, 3, 0, 0]
 
 
 def test_console_and_block_configuration():

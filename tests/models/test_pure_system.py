@@ -10,7 +10,7 @@ from models.bus import Direction
 from models.config_space import COMMAND, DEVICE_CONTROL, INITIATE_FLR
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice
 from models.driver import Driver
-from models.driver_device import Ring
+from models.driver_device import Ring, RingArena
 from models.driver_errors import QueueError, RequestTimeoutError
 from models.loopback import PureSystem
 from models.messages import V1, decode, describe, event, request
@@ -45,7 +45,7 @@ async def test_bring_up_is_the_linux_sequence():
     async with PureSystem([{5: ConsoleDevice()}]) as system:
         driver, trace = system.drivers[0], []
         system.observe(lambda direction, fifo, raw: trace.append((direction, decode(raw))))
-        device = await driver.probe(5)
+        device = await driver.probe(5, rings=RingArena(0x4000_0000))
         await device.notify(0)
         await device.shutdown()
         lines = [

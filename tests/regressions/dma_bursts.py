@@ -158,6 +158,32 @@ async def last_in_the_wrong_place(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
+async def responses_that_nobody_takes(dut):
+    """More bursts than the window keeps, and no response taken: all are answered in the end."""
+    rng = random.Random(SEED)
+    bench, channels, region = await open_window(dut, rng)
+    lanes, count = channels.lanes, 30
+    size, full = lanes.bit_length() - 1, (1 << lanes) - 1
+    channels.b.pause = channels.r.pause = True
+    for number in range(count):
+        at = region.address + lanes * number
+        for sender, prefix in ((channels.aw, "aw"), (channels.ar, "ar")):
+            fields = {"id": number, "addr": at, "len": 0, "size": size, "burst": 1}
+            transfer = {prefix + name: value for name, value in fields.items()}
+            sender.send_nowait(sender._transaction_obj(**transfer))
+        data = int.from_bytes(region.bytes[lanes * number : lanes * (number + 1)], "little")
+        channels.w.send_nowait(channels.w._transaction_obj(wdata=data, wstrb=full, wlast=1))
+    await bench.settle(2000)
+    channels.b.pause = channels.r.pause = False
+    for number in range(count):
+        written, read = await channels.b.recv(), await channels.r.recv()
+        assert (int(written.bid), int(written.bresp)) == (number, AxiResp.OKAY)
+        assert (int(read.rid), int(read.rresp)) == (number, AxiResp.OKAY)
+    await region.check()
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
 async def as_few_requests_as_can_be(dut):
     """Beats that share a word, and words that follow each other, make one request."""
     rng = random.Random(SEED)

@@ -60,8 +60,10 @@ async def interrupt_finds_the_data(dut):
         while len(seen) <= number:
             await bench.settle(10)
         assert seen[number] == (AMP_PCI.vector_of(fifo, fifos), True), f"message {number}"
-        tail = bench.device(fifo, QUEUE.tail_offset)
-        await bench.store(tail, await bench.device_head(fifo))
+        head = await bench.device_head(fifo)
+        slot = await bench.device_slot(fifo, (head - 1) % QUEUE.capacity)
+        assert slot == message.ljust(QUEUE.slot_size, b"\0"), f"message {number}"
+        await bench.store(bench.device(fifo, QUEUE.tail_offset), head)
     await bench.finish()
 
 
@@ -98,16 +100,18 @@ async def later_writes_hold_up_no_message(dut):
 
     async def keep_writing():
         while not stop:
-            await bench.dma.write(region.address, bytes(4096))
+            await bench.dma.write(region.address, bytes(2 * lanes))
 
-    # Several at once, so that the window is never without.
-    tasks = [cocotb.start_soon(keep_writing()) for _ in range(6)]
-    await bench.settle(3000)
+    # So many, and they leave so slowly, that the window is never without.
+    sinks = bench.host.sinks if bench.parameters.top == "core" else None
+    (sinks["tx_wr_req_tlp"] if sinks else bench.host.sink).set_stall(pacing.every([8]))
+    tasks = [cocotb.start_soon(keep_writing()) for _ in range(16)]
+    await bench.settle(1000)
     for number in range(10):
         before = bench.cycles
         await bench.source.send_message(0, slot_bytes(number))
         # No more than the bursts that the window holds, at their own pace.
-        assert bench.cycles - before < 12 * 4096 // lanes, f"message {number}"
+        assert bench.cycles - before < 500, f"message {number}"
     stop.append(True)
     for task in tasks:
         await task

@@ -2,6 +2,7 @@
 """The runner: failures are seen, builds are made once, missing simulators are named in a line."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -115,13 +116,27 @@ def test_demo_report(monkeypatch, tmp_path, capsys):
     }
     assert enumerated["msix_vectors"] == 2
     assert [(d["fifo"], d["dev_num"], d["device_id"]) for d in report["devices"]] == [
-        (fifo, number, device_id) for fifo in (0, 1) for number, device_id in ((0, 4), (3, 3))
+        (fifo, number, device_id)
+        for fifo in (0, 1)
+        for number, device_id in ((0, 4), (1, 2), (3, 3), (4, 1))
     ]
+    assert report["rng_bytes"] == 2 * 4096
+    assert report["blk_bytes"] == 2 * 64 * 512 and report["blk_sha256_ok"] is True
+    assert report["console_ok"] is True and report["pings_ok"] == 2 * 3
+    # Each disk image crosses once each way, the entropy once, and rings and descriptors with them.
+    moved = report["blk_bytes"]
+    assert moved < report["dma_read_bytes"] < 2 * moved
+    assert moved + report["rng_bytes"] < report["dma_write_bytes"] < 2 * moved
     trace = (tmp_path / "demo" / "trace.jsonl").read_text().splitlines()
     ways = [json.loads(line)["direction"] for line in trace]
     assert ways.count("driver→device") == report["messages_to_device"] > 0
     assert ways.count("device→driver") == report["messages_to_driver"] > 0
-    assert told.count("driver ─► device") == report["messages_to_device"]
+    # What the story leaves out, it counts.
+    left_out = sum(int(count) for count in re.findall(r"… and (\d+) messages more", told))
+    shown = told.count("driver ─► device") + told.count("driver ◄─ device")
+    assert shown + left_out == report["messages_to_device"] + report["messages_to_driver"]
+    for device in ("entropy 1", "disk 0", "console 1", "network 0"):
+        assert device in told
     assert 0 < report["interrupts"] <= report["messages_to_driver"]
     assert report["cycles"] * 4 == pytest.approx(report["sim_time_ns"], abs=4)
     assert report["wall_s"] > 0 and report["simulator"] in toolchain.available()

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The network device, virtio 5.1: queue 0 receives, queue 1 transmits, no offloads.
+
+Neither mergeable buffers nor a control queue: a frame takes one buffer.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Callable
+
+from ..virtio import DeviceId
+from ..virtqueue import Chain, DeviceQueue
+from .base import VirtioDevice
+
+F_MAC = 1 << 5
+F_STATUS = 1 << 16
+LINK_UP = 1
+"""Bit of the status word in configuration space."""
+CONFIG = struct.Struct("<6sHHH")
+"""mac, status, max_virtqueue_pairs, mtu."""
+STATUS_OFFSET = 6
+HEADER = struct.Struct("<BBHHHHH")
+"""``struct virtio_net_hdr``: flags, gso_type, hdr_len, gso_size, csum_start, csum_offset,
+num_buffers; the last is there because VERSION_1 is (5.1.6)."""
+ONE_BUFFER = HEADER.pack(0, 0, 0, 0, 0, 0, 1)
+SHORTEST_FRAME = 14
+LONGEST_FRAME = 1514
+"""Bytes from destination address to payload, without checksum: header, and an MTU of 1,500."""
+RECEIVE, TRANSMIT = 0, 1
+"""Queues, as the driver sees them."""
+WAITING_FRAMES = 64
+"""Frames kept for a driver that has no buffers; what comes after is dropped."""
+
+
+class NetworkDevice(VirtioDevice):
+    """A network card.
+
+    Parameters
+    ----------
+    mac
+        Its address, 6 bytes.
+    wire
+        Called with each frame that the driver sends; what it returns comes back.
+        :meth:`models.ethernet.NetworkPeer.answer` for one. None is a wire with nobody on it.
+    queue_size
+        Maximum size of either queue; a power of two.
+
+    Raises
+    ------
+    ValueError
+        ``mac`` is not 6 bytes.
+
+    Attributes
+    ----------
+    sent, received
+        Frames that the driver sent and got.
+    dropped
+        Frames that were too short or too long, asked for an offload, or found no room.
+    """
+
+    device_id = DeviceId.NET.value
+
+    def __init__(
+        self,
+        *,
+        mac: bytes = b"\x02\0\0\0\0\x01",
+        wire: Callable[[bytes], list[bytes]] | None = None,
+        queue_size: int = 64,
+    ) -> None:
+        if len(mac) != 6:
+            raise ValueError(f"mac is {len(mac)} bytes: must be 6")
+        super().__init__(
+            features=F_MAC | F_STATUS,
+            config=CONFIG.pack(mac, LINK_UP, 1, 1500),
+            queue_sizes=(queue_size, queue_size),
+        )
+        self.sent = 0
+        self.received = 0
+        self.dropped = 0
+        self._wire = wire
+        self._frames: deque[bytes] = deque()
+
+    @property
+    def link_up(self) -> bool:
+        """Whether the link is up."""
+        return bool(self._config[STATUS_OFFSET] & LINK_UP)
+
+    def set_link(self, up: bool) -> None:
+        """Plug or unplug; ``Transport.notify_config`` tells the driver."""
+        self.update_config(STATUS_OFFSET, struct.pack("<H", up * LINK_UP))
+
+    def deliver(self, frame: bytes) -> None:
+        """A frame comes in from the wire."""
+        fits = SHORTEST_FRAME <= len(frame) <= LONGEST_FRAME
+        if not fits or not self.link_up or len(self._frames) == WAITING_FRAMES:
+            self.dropped += 1
+            return
+        self._frames.append(bytes(frame))
+        self.wake(RECEIVE)
+
+    def reset(self) -> None:
+        """As :meth:`VirtioDevice.reset`; frames that wait are gone."""
+        super().reset()
+        self._frames.clear()
+
+    async def serve(self, index: int, queue: DeviceQueue) -> None:
+        """Send what is transmitted; fill what may be received into, a frame to a buffer."""
+        if index == TRANSMIT:
+            await super().serve(index, queue)
+            return
+        while self._frames and (chain := await queue.next_chain()) is not None:
+            packet = ONE_BUFFER + self._frames.popleft()
+            if len(packet) > chain.writable_size:
+                self.dropped += 1
+                await queue.complete(chain, 0)
+                continue
+            await queue.write(chain, packet)
+            await queue.complete(chain, len(packet))
+            self.received += 1
+
+    async def handle(self, index: int, queue: DeviceQueue, chain: Chain) -> int:
+        """Take a frame off the driver."""
+        size = chain.readable_size - HEADER.size
+        if not SHORTEST_FRAME <= size <= LONGEST_FRAME or not self.link_up:
+            self.dropped += 1
+            return 0
+        packet = await queue.read(chain)
+        flags, offload, *_ = HEADER.unpack_from(packet)
+        if flags or offload:
+            # Neither was negotiated: what it means nobody knows.
+            self.dropped += 1
+            return 0
+        self.sent += 1
+        for answer in self._wire(packet[HEADER.size :]) if self._wire else ():
+            self.deliver(answer)
+        return 0

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A queue being served: a task while there is work, and an end that leaves nothing behind.
+
+A driver that has reset a device, or a queue of it, takes the memory of the queue for its own again
+(virtio 1.3 sections 2.4, 2.6.1). So what serves a queue asks before each access whether the queue
+still lives, and who ends it can wait for the access that is under way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+from ..dma import Dma, DmaError
+from ..runtime import Runtime
+from ..virtqueue import DeviceQueue, VirtqueueError
+
+T = TypeVar("T")
+
+
+class DeviceLink(Protocol):
+    """What a device with a data path needs of the side it is on."""
+
+    @property
+    def dma(self) -> Dma:
+        """Host memory."""
+
+    @property
+    def runtime(self) -> Runtime:
+        """Tasks and events."""
+
+    async def notify_used(self, queue: int) -> None:
+        """Tell the driver of used buffers in ``queue``."""
+
+    async def notify_config(self) -> None:
+        """Tell the driver of a change of configuration or status."""
+
+
+class QueueEndedError(Exception):
+    """The queue was reset while it was served; ends the service and goes no further."""
+
+
+class LivingDma:
+    """Host memory for as long as a queue lives.
+
+    Attributes
+    ----------
+    alive
+        Accesses may begin.
+    """
+
+    def __init__(self, dma: Dma, runtime: Runtime) -> None:
+        self.alive = True
+        self._dma = dma
+        self._under_way = 0
+        self._still = runtime.event()
+        self._still.set()
+
+    async def read(self, address: int, size: int) -> bytes:
+        """As :meth:`models.dma.Dma.read`.
+
+        Raises
+        ------
+        QueueEndedError
+            The queue lives no more.
+        DmaError
+            As there.
+        """
+        return await self._access(lambda: self._dma.read(address, size))
+
+    async def write(self, address: int, data: bytes) -> None:
+        """As :meth:`models.dma.Dma.write`.
+
+        Raises
+        ------
+        QueueEndedError
+            The queue lives no more.
+        DmaError
+            As there.
+        """
+        await self._access(lambda: self._dma.write(address, data))
+
+    async def still(self) -> None:
+        """Wait until no access is under way."""
+        await self._still.wait()
+
+    async def _access(self, start: Callable[[], Awaitable[T]]) -> T:
+        self._check()
+        self._under_way += 1
+        self._still.clear()
+        try:
+            result = await start()
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._still.set()
+        self._check()
+        return result
+
+    def _check(self) -> None:
+        if not self.alive:
+            raise QueueEndedError
+
+
+class QueueService:
+    """One life of a queue, from its set-up to its reset.
+
+    Parameters
+    ----------
+    link
+        The device's side.
+    index
+        The queue's number.
+    make_queue
+        Makes the queue's device end over its memory.
+    serve
+        Called with index and queue each time that there may be work, until it returns.
+    failed
+        Called with the error that ended the service.
+    """
+
+    def __init__(
+        self,
+        link: DeviceLink,
+        index: int,
+        make_queue: Callable[[Dma], DeviceQueue],
+        serve: Callable[[int, DeviceQueue], Awaitable[None]],
+        failed: Callable[[Exception], Awaitable[None]],
+    ) -> None:
+        self._link = link
+        self._index = index
+        self._memory = LivingDma(link.dma, link.runtime)
+        self._queue = make_queue(self._memory)
+        self._serve = serve
+        self._failed = failed
+        self._running = False
+        self._again = False
+
+    def wake(self) -> None:
+        """There may be work."""
+        self._again = True
+        if not self._running and self._memory.alive:
+            self._running = True
+            self._link.runtime.spawn(self._run())
+
+    def end(self) -> None:
+        """Begin no access to memory any more, and tell the driver nothing."""
+        self._memory.alive = False
+
+    async def still(self) -> None:
+        """Wait until no access is under way: it comes back, or is given up by the hardware."""
+        await self._memory.still()
+
+    async def _run(self) -> None:
+        try:
+            while self._again and self._memory.alive:
+                self._again = False
+                await self._serve(self._index, self._queue)
+                if await self._queue.wants_notification():
+                    await self._link.notify_used(self._index)
+        except QueueEndedError:
+            pass
+        except (VirtqueueError, DmaError) as error:
+            if self._memory.alive:
+                await self._failed(error)
+        finally:
+            self._running = False

@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What the drivers of all device types share: queues in host memory, and waiting for them.
+
+Source: virtio 1.3 section 2.7.13, 2.7.14. EVENT_USED wakes a task for the device, which looks into
+the queue's used ring; what is there wakes whoever waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from ..dma import HostMemory
+from ..driver import Driver
+from ..driver_device import DriverDevice, RingArena
+from ..driver_errors import DriverError
+from ..runtime import Event, Lock, Task
+from ..virtio import RING_FEATURES, Feature
+from ..virtqueue import Buffer, DriverQueue, VirtqueueError
+
+TIMEOUT_US = 10_000.0
+"""How long a transfer waits, in microseconds."""
+QUEUE_SIZE = 64
+"""Descriptors of a queue, if the device allows as many."""
+
+
+class DataPathError(DriverError):
+    """A queue does not work any more: the device broke a rule of the virtqueue."""
+
+
+class TransferTimeoutError(DriverError):
+    """A buffer did not come back in time; the text names device, queue and time."""
+
+
+@dataclass
+class Statistics:
+    """What a driver has moved.
+
+    Parameters
+    ----------
+    requests
+        Chains that came back.
+    bytes_out, bytes_in
+        Payload to the device and from it, as the device type counts it.
+    """
+
+    requests: int = 0
+    bytes_out: int = 0
+    bytes_in: int = 0
+
+
+class Transfer:
+    """A chain on its way.
+
+    Attributes
+    ----------
+    written
+        Bytes that the device wrote, once it came back.
+    """
+
+    def __init__(self, done: Event) -> None:
+        self.written: int | None = None
+        self.done = done
+
+
+class _QueuePath:
+    def __init__(self, queue: DriverQueue, turn: Lock, room: Event) -> None:
+        self.queue = queue
+        self.turn = turn
+        self.room = room
+        self.transfers: dict[int, Transfer] = {}
+
+
+class DataPath:
+    """Queues of a device that was brought up; :meth:`probe` brings it up.
+
+    Parameters
+    ----------
+    driver
+        The driver that the device is behind.
+    device
+        The device, up to DRIVER_OK.
+    memory
+        Host memory, where its rings are too.
+    timeout_us
+        How long a transfer waits.
+
+    Attributes
+    ----------
+    FEATURES
+        What subclasses take of the device type's features, by mask.
+    device, memory
+        As given.
+    statistics
+        What was moved so far.
+    """
+
+    FEATURES: ClassVar[int] = 0
+
+    def __init__(
+        self,
+        driver: Driver,
+        device: DriverDevice,
+        memory: HostMemory,
+        *,
+        timeout_us: float = TIMEOUT_US,
+    ) -> None:
+        self.device = device
+        self.memory = memory
+        self.statistics = Statistics()
+        self._runtime = driver.runtime
+        self._timeout_us = timeout_us
+        self._failure: VirtqueueError | None = None
+        self._paths: dict[int, _QueuePath] = {}
+        for index, ring in device.rings.items():
+            queue = DriverQueue(
+                memory,
+                ring,
+                indirect=bool(device.features & Feature.INDIRECT_DESC.mask),
+                event_index=bool(device.features & Feature.EVENT_IDX.mask),
+            )
+            path = _QueuePath(queue, Lock(self._runtime), self._runtime.event())
+            self._paths[index] = path
+        self._pump: Task = self._runtime.spawn(self._listen())
+
+    @classmethod
+    async def probe(
+        cls,
+        driver: Driver,
+        dev_num: int,
+        memory: HostMemory,
+        *,
+        queue_size: int = QUEUE_SIZE,
+        ring_features: int = RING_FEATURES,
+        timeout_us: float = TIMEOUT_US,
+    ) -> Self:
+        """Bring device ``dev_num`` up, with rings in ``memory``.
+
+        Parameters
+        ----------
+        driver, dev_num, memory, timeout_us
+            As above.
+        queue_size
+            Most descriptors of a queue; a power of two.
+        ring_features
+            Which of INDIRECT_DESC and EVENT_IDX to take, by mask.
+
+        Raises
+        ------
+        DriverError
+            A step failed.
+        """
+        rings = RingArena(max_size=queue_size, memory=memory)
+        features = cls.FEATURES | ring_features
+        device = await driver.probe(dev_num, features=features, rings=rings)
+        path = cls(driver, device, memory, timeout_us=timeout_us)
+        await path.start()
+        return path
+
+    async def start(self) -> None:
+        """Called when the queues are there: give the device buffers to fill, for one."""
+
+    def stop(self) -> None:
+        """Listen no more."""
+        self._pump.cancel()
+
+    async def submit(
+        self, index: int, readable: Sequence[Buffer], writable: Sequence[Buffer]
+    ) -> Transfer:
+        """Give the device a chain in queue ``index``; waits while the queue has no room.
+
+        Raises
+        ------
+        DataPathError
+            The queue does not work any more.
+        TransferTimeoutError
+            There was no room in time.
+        """
+        path = self._paths[index]
+        transfer = Transfer(self._runtime.event())
+        while True:
+            self._check()
+            async with path.turn:
+                if path.queue.free >= len(readable) + len(writable):
+                    head = await path.queue.add(readable, writable)
+                    path.transfers[head] = transfer
+                    kick = await path.queue.wants_kick()
+                    break
+                path.room.clear()
+            if not await self._runtime.wait(path.room, self._timeout_us):
+                raise self._late(index)
+        if kick:
+            await self.device.notify(index)
+        return transfer
+
+    async def finish(self, index: int, transfer: Transfer) -> int:
+        """Wait until the device has given the chain back; the result is what it wrote, bytes.
+
+        Raises
+        ------
+        DataPathError
+            The queue does not work any more.
+        TransferTimeoutError
+            It did not in time.
+        """
+        if not await self._runtime.wait(transfer.done, self._timeout_us):
+            raise self._late(index)
+        if transfer.written is None:
+            self._check()
+            raise DataPathError(f"device {self.device.dev_num}: queue {index} was given up")
+        return transfer.written
+
+    async def transfer(
+        self, index: int, readable: Sequence[Buffer], writable: Sequence[Buffer]
+    ) -> int:
+        """:meth:`submit` and :meth:`finish`."""
+        return await self.finish(index, await self.submit(index, readable, writable))
+
+    def _late(self, index: int) -> TransferTimeoutError:
+        return TransferTimeoutError(
+            f"device {self.device.dev_num}, queue {index}: no buffer came back for "
+            f"{self._timeout_us:g} us"
+        )
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise DataPathError(f"device {self.device.dev_num}: {self._failure}") from self._failure
+
+    async def _listen(self) -> None:
+        while True:
+            message = await self.device.events.get("EVENT_USED")
+            if message is None:
+                continue
+            path = self._paths.get(message.number("index"))
+            if path is None:
+                continue
+            try:
+                await self._collect(path)
+            except VirtqueueError as error:
+                self._failure = error
+                for other in self._paths.values():
+                    for transfer in other.transfers.values():
+                        transfer.done.set()
+                    other.room.set()
+                return
+
+    async def _collect(self, path: _QueuePath) -> None:
+        while True:
+            async with path.turn:
+                used = await path.queue.collect()
+            if not used:
+                return
+            for head, written in used:
+                transfer = path.transfers.pop(head)
+                transfer.written = written
+                self.statistics.requests += 1
+                transfer.done.set()
+            path.room.set()

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A driver for the block device, virtio 5.2."""
+
+from __future__ import annotations
+
+from ..devices.block import F_BLK_SIZE, F_FLUSH, F_RO, F_SEG_MAX, ID_SIZE, REQUEST, SECTOR
+from ..devices.block import RequestStatus as Status
+from ..devices.block import RequestType as Type
+from ..driver_errors import DriverError
+from ..virtqueue import Buffer
+from .base import DataPath
+
+QUEUE = 0
+UNANSWERED = 0xFF
+"""What the status byte holds until the device has written it."""
+
+
+class BlockError(DriverError):
+    """The device answered a request with an error.
+
+    Attributes
+    ----------
+    status
+        The status byte.
+    """
+
+    def __init__(self, what: str, status: int) -> None:
+        super().__init__(f"{what}: status is {status}")
+        self.status = status
+
+
+class BlockDriver(DataPath):
+    """A disk. Several requests may be under way at once."""
+
+    FEATURES = F_SEG_MAX | F_RO | F_BLK_SIZE | F_FLUSH
+
+    async def sectors(self) -> int:
+        """Size of the disk in units of 512 bytes."""
+        return int.from_bytes(await self.device.read_config(0, 8), "little")
+
+    async def read(self, sector: int, count: int) -> bytes:
+        """``count`` sectors from ``sector`` on.
+
+        Raises
+        ------
+        BlockError
+            The device refused.
+        DriverError
+            It did not answer, or its queue does not work any more.
+        """
+        data = await self.request(Type.IN, sector, room=SECTOR * count)
+        self.statistics.bytes_in += len(data)
+        return data
+
+    async def write(self, sector: int, data: bytes) -> None:
+        """Write ``data`` from ``sector`` on; raises as :meth:`read`."""
+        await self.request(Type.OUT, sector, data=data)
+        self.statistics.bytes_out += len(data)
+
+    async def flush(self) -> None:
+        """Make what was written permanent; raises as :meth:`read`."""
+        await self.request(Type.FLUSH)
+
+    async def serial(self) -> bytes:
+        """The disk's serial number, without the zeros after it; raises as :meth:`read`."""
+        return (await self.request(Type.GET_ID, room=ID_SIZE)).rstrip(b"\0")
+
+    async def request(
+        self, kind: int, sector: int = 0, *, data: bytes = b"", room: int = 0
+    ) -> bytes:
+        """One request, whatever it is; returns the ``room`` bytes that the device filled.
+
+        Raises as :meth:`read`.
+        """
+        # Header, data and status, each in a buffer of its own, in one piece of memory.
+        base = self.memory.allocate(REQUEST.size + max(len(data), room) + 1)
+        payload = base + REQUEST.size
+        status = payload + max(len(data), room)
+        await self.memory.write(base, REQUEST.pack(kind, 0, sector) + data)
+        await self.memory.write(status, bytes([UNANSWERED]))
+        readable = [Buffer(base, REQUEST.size)]
+        writable = [Buffer(status, 1)]
+        if data:
+            readable.append(Buffer(payload, len(data)))
+        if room:
+            writable.insert(0, Buffer(payload, room))
+        await self.transfer(QUEUE, readable, writable)
+        answer = (await self.memory.read(status, 1))[0]
+        if answer != Status.OK:
+            raise BlockError(
+                f"device {self.device.dev_num}: request {kind} at sector {sector}", answer
+            )
+        return await self.memory.read(payload, room) if room else b""

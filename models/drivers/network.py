@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A driver for the network device, virtio 5.1, and a ping over it."""
+
+from __future__ import annotations
+
+from ..devices.network import (
+    CONFIG,
+    F_MAC,
+    F_STATUS,
+    HEADER,
+    LINK_UP,
+    LONGEST_FRAME,
+    RECEIVE,
+    TRANSMIT,
+)
+from ..ethernet import arp_request, echo_request, parse_arp_reply, parse_echo_reply
+from ..virtqueue import Buffer
+from .base import DataPath
+from .receiving import Receiver
+
+BUFFERS = 8
+NO_OFFLOAD = bytes(HEADER.size)
+
+
+class NetworkDriver(DataPath):
+    """A network interface."""
+
+    FEATURES = F_MAC | F_STATUS
+
+    async def start(self) -> None:
+        """Give the device buffers for frames."""
+        self._receiver = Receiver(self, RECEIVE, buffers=BUFFERS, size=HEADER.size + LONGEST_FRAME)
+        await self._receiver.start()
+
+    async def mac(self) -> bytes:
+        """The interface's address, 6 bytes."""
+        return CONFIG.unpack(await self.device.read_config(0, CONFIG.size))[0]
+
+    async def link_up(self) -> bool:
+        """Whether the link is up."""
+        status = CONFIG.unpack(await self.device.read_config(0, CONFIG.size))[1]
+        return bool(status & LINK_UP)
+
+    async def send(self, frame: bytes) -> None:
+        """Send a frame, without checksum.
+
+        Raises
+        ------
+        DriverError
+            The device did not take it in time, or its queue does not work any more.
+        """
+        packet = NO_OFFLOAD + frame
+        address = self.memory.allocate(len(packet))
+        await self.memory.write(address, packet)
+        await self.transfer(TRANSMIT, [Buffer(address, len(packet))], ())
+        self.statistics.bytes_out += len(frame)
+
+    async def receive(self) -> bytes:
+        """The next frame, without checksum.
+
+        Raises
+        ------
+        DriverError
+            There was none in time, or the queue does not work any more.
+        """
+        frame = (await self._receiver.receive())[HEADER.size :]
+        self.statistics.bytes_in += len(frame)
+        return frame
+
+    async def resolve(self, own_ip: bytes, ip: bytes) -> bytes:
+        """Ask by ARP who has ``ip``; the result is their MAC address. Raises as :meth:`receive`."""
+        await self.send(arp_request(await self.mac(), own_ip, ip))
+        while True:
+            mac = parse_arp_reply(await self.receive(), ip)
+            if mac is not None:
+                return mac
+
+    async def ping(
+        self, own_ip: bytes, mac: bytes, ip: bytes, *, sequence: int = 1, payload: bytes = b""
+    ) -> bytes:
+        """Send an ICMP echo request and wait for its reply; the result is the reply's payload.
+
+        Raises as :meth:`receive`.
+        """
+        own_mac = await self.mac()
+        await self.send(echo_request(own_mac, own_ip, mac, ip, 1, sequence, payload))
+        while True:
+            reply = parse_echo_reply(await self.receive(), own_mac, own_ip)
+            if reply is not None and reply[:2] == (1, sequence):
+                return reply[2]

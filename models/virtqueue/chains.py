@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Reads chains of descriptors out of host memory, whatever the driver wrote there.
+
+Source: virtio 1.3 sections 2.7.4 (message framing), 2.7.5 (descriptor table), 2.7.5.3 (indirect
+descriptors). The work for a chain is bounded by the queue's size, whatever it says.
+"""
+
+from __future__ import annotations
+
+from ..dma import Dma
+from .errors import ChainTooLargeError, DescriptorError
+from .layout import DESCRIPTOR, Buffer, Descriptor, DescriptorFlag
+
+MAX_CHAIN_BYTES = 16 << 20
+"""Bytes of the largest chain, unless a device says otherwise."""
+READ_AHEAD = 4
+"""Descriptors read at once: drivers mostly hand them out one after the other."""
+ADDRESS_END = 1 << 64
+
+
+class _Table:
+    """A descriptor table, read a few entries at a time."""
+
+    def __init__(self, dma: Dma, address: int, count: int, ahead: int) -> None:
+        self.count = count
+        self._dma = dma
+        self._address = address
+        self._ahead = ahead
+        self._known: dict[int, Descriptor] = {}
+
+    async def entry(self, number: int) -> Descriptor:
+        if number not in self._known:
+            run = min(self._ahead, self.count - number)
+            raw = await self._dma.read(
+                self._address + DESCRIPTOR.size * number, DESCRIPTOR.size * run
+            )
+            for step, fields in enumerate(DESCRIPTOR.iter_unpack(raw)):
+                self._known.setdefault(number + step, Descriptor(*fields))
+        return self._known[number]
+
+
+class ChainReader:
+    """Reads the chains of one queue.
+
+    Parameters
+    ----------
+    dma
+        Host memory.
+    address, size
+        Bus address and number of descriptors of the queue's table.
+    indirect
+        INDIRECT_DESC was negotiated.
+    max_chain_bytes
+        Bytes of the largest chain.
+    """
+
+    def __init__(
+        self, dma: Dma, address: int, size: int, *, indirect: bool, max_chain_bytes: int
+    ) -> None:
+        self._dma = dma
+        self._address = address
+        self._size = size
+        self._indirect = indirect
+        self._max_bytes = max_chain_bytes
+
+    async def read(self, head: int) -> tuple[list[Buffer], list[Buffer]]:
+        """The readable and the writable buffers of the chain that begins with ``head``.
+
+        Raises
+        ------
+        VirtqueueError
+            The chain breaks a rule; the text says which.
+        DmaError
+            Host memory could not be read.
+        """
+        table = _Table(self._dma, self._address, self._size, READ_AHEAD)
+        nested = False
+        number, steps, total = head, 0, 0
+        readable: list[Buffer] = []
+        writable: list[Buffer] = []
+        while True:
+            steps += 1
+            if steps > self._size:
+                raise DescriptorError(
+                    f"chain from {head}: must end within {self._size} descriptors, the queue's size"
+                )
+            descriptor = await table.entry(number)
+            where = f"descriptor {number} of the chain from {head}"
+            if descriptor.flags & DescriptorFlag.INDIRECT:
+                table = self._enter(descriptor, where, nested)
+                nested, number = True, 0
+                continue
+            self._check_buffer(descriptor, where)
+            total += descriptor.size
+            if total > self._max_bytes:
+                raise ChainTooLargeError(
+                    f"chain from {head} has {total} bytes: must be {self._max_bytes} at most"
+                )
+            buffer = Buffer(descriptor.address, descriptor.size)
+            if descriptor.flags & DescriptorFlag.WRITE:
+                writable.append(buffer)
+            elif writable:
+                raise DescriptorError(f"{where}: readable, must not follow writable ones")
+            else:
+                readable.append(buffer)
+            if not descriptor.flags & DescriptorFlag.NEXT:
+                return readable, writable
+            number = descriptor.next
+            if number >= table.count:
+                raise DescriptorError(f"{where}: next is {number}, must be below {table.count}")
+
+    def _enter(self, descriptor: Descriptor, where: str, nested: bool) -> _Table:
+        if not self._indirect:
+            raise DescriptorError(f"{where}: flags has INDIRECT, which was not negotiated")
+        if nested:
+            raise DescriptorError(f"{where}: flags has INDIRECT within an indirect table")
+        if descriptor.flags & DescriptorFlag.NEXT:
+            raise DescriptorError(f"{where}: flags has INDIRECT and NEXT, must have one of them")
+        count, rest = divmod(descriptor.size, DESCRIPTOR.size)
+        if rest or not 1 <= count <= self._size:
+            raise DescriptorError(
+                f"{where}: len of the indirect table is {descriptor.size}, must be a multiple of "
+                f"{DESCRIPTOR.size} up to {DESCRIPTOR.size * self._size}"
+            )
+        self._check_buffer(descriptor, where)
+        return _Table(self._dma, descriptor.address, count, count)
+
+    def _check_buffer(self, descriptor: Descriptor, where: str) -> None:
+        if not descriptor.size:
+            raise DescriptorError(f"{where}: len is 0, must be 1 or more")
+        if descriptor.address + descriptor.size > ADDRESS_END:
+            raise DescriptorError(
+                f"{where}: addr is {descriptor.address:#x} and len {descriptor.size}, must end "
+                f"within 64 bits"
+            )

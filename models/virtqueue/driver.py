@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The driver's end of a split virtqueue.
+
+Source: virtio 1.3 section 2.7.13 (supplying buffers), 2.7.14 (receiving used buffers).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from ..dma import HostMemory
+from .errors import QueueFullError, UsedRingError
+from .layout import (
+    AVAILABLE_ENTRY,
+    DESCRIPTOR,
+    EVENT,
+    INDEX_MASK,
+    NO_NOTIFY,
+    RING_HEADER,
+    USED_ENTRY,
+    Buffer,
+    Descriptor,
+    DescriptorFlag,
+    SplitLayout,
+    event_passed,
+)
+
+
+class RingAddresses(Protocol):
+    """Where a queue is: size and bus addresses."""
+
+    @property
+    def size(self) -> int:
+        """Descriptors."""
+
+    @property
+    def descriptor_addr(self) -> int:
+        """Of the descriptor table."""
+
+    @property
+    def driver_addr(self) -> int:
+        """Of the available ring."""
+
+    @property
+    def device_addr(self) -> int:
+        """Of the used ring."""
+
+
+class Used(NamedTuple):
+    """A chain that came back: the number that :meth:`DriverQueue.add` gave, and bytes written."""
+
+    head: int
+    written: int
+
+
+@dataclass
+class _Outstanding:
+    descriptors: list[int]
+    writable_size: int
+
+
+class DriverQueue:
+    """Makes chains available and takes them back. One task uses it at a time.
+
+    Parameters
+    ----------
+    memory
+        Host memory.
+    ring
+        Where the queue is. Its memory is zero.
+    indirect
+        INDIRECT_DESC was negotiated: chains of more than one buffer take one descriptor.
+    event_index
+        EVENT_IDX was negotiated.
+    """
+
+    def __init__(
+        self,
+        memory: HostMemory,
+        ring: RingAddresses,
+        *,
+        indirect: bool = False,
+        event_index: bool = False,
+    ) -> None:
+        self.layout = SplitLayout(ring.size)
+        self._memory = memory
+        self._ring = ring
+        self._indirect = indirect
+        self._event_index = event_index
+        self._free = list(reversed(range(ring.size)))
+        self._tables: dict[int, Buffer] = {}
+        self._outstanding: dict[int, _Outstanding] = {}
+        self._available = 0
+        self._kicked = 0
+        self._used = 0
+
+    @property
+    def outstanding(self) -> int:
+        """Chains that the device has."""
+        return len(self._outstanding)
+
+    @property
+    def free(self) -> int:
+        """Descriptors that are left."""
+        return len(self._free)
+
+    async def add(self, readable: Sequence[Buffer], writable: Sequence[Buffer]) -> int:
+        """Make a chain of these buffers available; the result is its number.
+
+        Raises
+        ------
+        QueueFullError
+            There are too few free descriptors.
+        ValueError
+            There is no buffer.
+        """
+        buffers = [(buffer, 0) for buffer in readable]
+        buffers += [(buffer, int(DescriptorFlag.WRITE)) for buffer in writable]
+        if not buffers:
+            raise ValueError("a chain has no buffer: must have one or more")
+        if self._indirect and 1 < len(buffers) <= self.layout.size:
+            numbers = await self._add_indirect(buffers)
+        else:
+            numbers = await self._add_direct(buffers)
+        head = numbers[0]
+        self._outstanding[head] = _Outstanding(numbers, sum(buffer.size for buffer in writable))
+        place = self._available % self.layout.size
+        at = self._ring.driver_addr + self.layout.available_entry(place)
+        await self._memory.write(at, AVAILABLE_ENTRY.pack(head))
+        self._available = self._available + 1 & INDEX_MASK
+        await self._memory.write(self._ring.driver_addr, RING_HEADER.pack(0, self._available))
+        return head
+
+    async def wants_kick(self) -> bool:
+        """Whether the device wants to be told of what was added since it was last asked."""
+        before, self._kicked = self._kicked, self._available
+        if before == self._available:
+            return False
+        if self._event_index:
+            at = self._ring.device_addr + self.layout.avail_event
+            (event,) = EVENT.unpack(await self._memory.read(at, EVENT.size))
+            return event_passed(event, before, self._available)
+        header = await self._memory.read(self._ring.device_addr, RING_HEADER.size)
+        flags, _ = RING_HEADER.unpack(header)
+        return not flags & NO_NOTIFY
+
+    async def collect(self) -> list[Used]:
+        """What the device gave back. An empty list means too that it will notify of the next.
+
+        Raises
+        ------
+        UsedRingError
+            The device broke a rule; the text says which.
+        """
+        found = await self._collect()
+        if found or not self._event_index:
+            return found
+        at = self._ring.driver_addr + self.layout.used_event
+        await self._memory.write(at, EVENT.pack(self._used))
+        # The device may have looked at the old one before it changed.
+        return await self._collect()
+
+    async def _collect(self) -> list[Used]:
+        header = await self._memory.read(self._ring.device_addr, RING_HEADER.size)
+        _, index = RING_HEADER.unpack(header)
+        count = index - self._used & INDEX_MASK
+        if count > len(self._outstanding):
+            raise UsedRingError(
+                f"used.idx is {index}, {count} more than before: must be no more than "
+                f"{len(self._outstanding)}, the chains that the device has"
+            )
+        return [await self._take() for _ in range(count)]
+
+    async def _take(self) -> Used:
+        place = self._used % self.layout.size
+        at = self._ring.device_addr + self.layout.used_entry(place)
+        head, written = USED_ENTRY.unpack(await self._memory.read(at, USED_ENTRY.size))
+        if head not in self._outstanding:
+            raise UsedRingError(f"used id is {head}: must be a chain that the device has")
+        limit = self._outstanding[head].writable_size
+        if written > limit:
+            raise UsedRingError(
+                f"used len of chain {head} is {written}: must be no more than {limit}"
+            )
+        self._free += reversed(self._outstanding.pop(head).descriptors)
+        self._used = self._used + 1 & INDEX_MASK
+        return Used(head, written)
+
+    async def _add_direct(self, buffers: Sequence[tuple[Buffer, int]]) -> list[int]:
+        if len(buffers) > len(self._free):
+            raise QueueFullError(
+                f"free descriptors are {len(self._free)}: must be {len(buffers)} for the chain"
+            )
+        numbers = [self._free.pop() for _ in buffers]
+        for place, (buffer, flags) in enumerate(buffers):
+            more = place + 1 < len(buffers)
+            entry = Descriptor(
+                buffer.address,
+                buffer.size,
+                flags | more * DescriptorFlag.NEXT,
+                numbers[place + 1] if more else 0,
+            )
+            await self._store(numbers[place], entry)
+        return numbers
+
+    async def _add_indirect(self, buffers: Sequence[tuple[Buffer, int]]) -> list[int]:
+        if not self._free:
+            raise QueueFullError("free descriptors are 0: must be 1 for the chain")
+        number = self._free.pop()
+        size = DESCRIPTOR.size * len(buffers)
+        table = self._tables.get(number)
+        if table is None or table.size < size:
+            table = self._tables[number] = Buffer(self._memory.allocate(size, 16), size)
+        entries = b"".join(
+            Descriptor(
+                buffer.address,
+                buffer.size,
+                flags | (place + 1 < len(buffers)) * DescriptorFlag.NEXT,
+                place + 1 if place + 1 < len(buffers) else 0,
+            ).pack()
+            for place, (buffer, flags) in enumerate(buffers)
+        )
+        await self._memory.write(table.address, entries)
+        await self._store(number, Descriptor(table.address, size, int(DescriptorFlag.INDIRECT), 0))
+        return [number]
+
+    async def _store(self, number: int, entry: Descriptor) -> None:
+        at = self._ring.descriptor_addr + DESCRIPTOR.size * number
+        await self._memory.write(at, entry.pack())

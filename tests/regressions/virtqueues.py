@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Devices that move data: drivers and devices over virtqueues in host memory, on every FIFO."""
+
+import os
+import random
+
+import cocotb
+from cocotb.task import Task
+
+from models.devices import (
+    BlockDevice,
+    ConsoleDevice,
+    EntropyDevice,
+    MemoryStorage,
+    NetworkDevice,
+)
+from models.devices.block import SECTOR
+from models.drivers import BlockDriver, ConsoleDriver, EntropyDriver, NetworkDriver
+from models.ethernet import NetworkPeer
+from models.virtio import RING_FEATURES, Feature, Status
+from testbench import pacing
+from testbench.answers import Split
+from testbench.system import GatewareSystem
+from tests.regressions.dma_host import ABOVE_4G, SEED, at_once, pauses, slow
+
+SECTORS = 24
+OWN_IP, PEER_IP = b"\x0a\0\0\1", b"\x0a\0\0\2"
+PEER_MAC = b"\x02\0\0\0\0\x99"
+ENTROPY, BLOCK, CONSOLE, NETWORK = 0, 5, 6, 31
+
+
+class Machine:
+    """The devices of a FIFO and what they should hold."""
+
+    def __init__(self, fifo, seed):
+        self.seed = seed
+        self.disk = bytearray(random.Random(seed).randbytes(SECTOR * SECTORS))
+        self.peer = NetworkPeer(PEER_MAC, PEER_IP)
+        self.console = ConsoleDevice(cols=80 + fifo)
+        self.devices = {
+            ENTROPY: EntropyDevice(source=random.Random(seed).randbytes),
+            BLOCK: BlockDevice(storage=MemoryStorage(self.disk), serial=b"disk %d" % fifo),
+            CONSOLE: self.console,
+            NETWORK: NetworkDevice(wire=self.peer.answer),
+        }
+
+
+async def use_devices(system, machine, fifo, *, ring_features, accesses):
+    """What one host does with the four devices of a FIFO."""
+    rng = random.Random(machine.seed + 1)
+    driver, memory = system.drivers[fifo], system.host.memory
+    options = {"ring_features": ring_features, "queue_size": rng.choice([16, 32, 64])}
+    entropy = await EntropyDriver.probe(driver, ENTROPY, memory, **options)
+    block = await BlockDriver.probe(driver, BLOCK, memory, **options)
+    console = await ConsoleDriver.probe(driver, CONSOLE, memory, **options)
+    network = await NetworkDriver.probe(driver, NETWORK, memory, **options)
+
+    source = random.Random(machine.seed)
+    sizes = [rng.randint(1, 700) for _ in range(4)]
+    for size in sizes:
+        assert await entropy.read(size) == source.randbytes(size)
+
+    assert await block.sectors() == SECTORS and await block.serial() == b"disk %d" % fifo
+    image = bytearray(machine.disk)
+    for _ in range(accesses):
+        count = rng.randint(1, 8)
+        sector = rng.randrange(SECTORS - count + 1)
+        data = rng.randbytes(SECTOR * count)
+        await block.write(sector, data)
+        image[SECTOR * sector : SECTOR * (sector + count)] = data
+    reads = [cocotb.start_soon(block.read(at, 8)) for at in range(0, SECTORS, 8)]
+    assert b"".join([await read for read in reads]) == image == machine.disk
+    await block.flush()
+
+    await console.write(b"hello from FIFO %d\n" % fifo)
+    assert machine.console.output == b"hello from FIFO %d\n" % fifo
+    machine.console.type(b"and back\n" * 50)
+    for _ in range(50):
+        assert await console.read_line() == b"and back\n"
+    assert await console.size() == (80 + fifo, 25)
+
+    assert await network.resolve(OWN_IP, PEER_IP) == PEER_MAC
+    for sequence in range(3):
+        payload = rng.randbytes(rng.randint(0, 1400))
+        got = await network.ping(OWN_IP, PEER_MAC, PEER_IP, sequence=sequence, payload=payload)
+        assert got == payload
+    assert machine.peer.echo_replies == 3
+    return [entropy, block, console, network]
+
+
+async def run(dut, *, ring_features=RING_FEATURES, accesses=4, **options):
+    rng = random.Random(SEED)
+    num_fifos = options.pop("num_fifos")
+    machines = [Machine(fifo, rng.getrandbits(32)) for fifo in range(num_fifos)]
+    system = GatewareSystem(dut, [machine.devices for machine in machines], **options)
+    await system.start()
+    tasks: list[Task] = [
+        cocotb.start_soon(
+            use_devices(system, machine, fifo, ring_features=ring_features, accesses=accesses)
+        )
+        for fifo, machine in enumerate(machines)
+    ]
+    for task in tasks:
+        for path in await task:
+            assert await path.device.status() & Status.DRIVER_OK
+            path.stop()
+    for machine in machines:
+        assert not any(device.failure for device in machine.devices.values())
+    await system.finish()
+    return system
+
+
+def fifos():
+    return int(os.environ["NUM_FIFOS"])
+
+
+@cocotb.test(timeout_time=50, timeout_unit="ms")
+@cocotb.parametrize(features=[RING_FEATURES, Feature.EVENT_IDX.mask, Feature.INDIRECT_DESC.mask, 0])
+async def four_devices(dut, features):
+    """With and without event index and indirect descriptors."""
+    await run(dut, ring_features=features, num_fifos=fifos())
+
+
+@cocotb.test(timeout_time=50, timeout_unit="ms")
+async def slow_and_paced(dut):
+    """A host that answers late and in pieces, memory above 4 GiB, pauses everywhere."""
+    rng = random.Random(SEED)
+    await run(
+        dut,
+        num_fifos=fifos(),
+        accesses=2,
+        host_idle=pacing.randomly(rng.getrandbits(32), 0.2),
+        host_stall=pacing.randomly(rng.getrandbits(32), 0.3),
+        device_idle=pacing.randomly(rng.getrandbits(32), 0.2),
+        device_stall=pacing.randomly(rng.getrandbits(32), 0.3),
+        dma_pauses=pauses(rng, 0.2),
+        memory_options={"latency": slow(rng, tail=0.05), "split": Split.RANDOM, "base": ABOVE_4G},
+    )
+
+
+@cocotb.test(timeout_time=50, timeout_unit="ms")
+async def interrupt_means_done(dut):
+    """When the interrupt of EVENT_USED comes, the used ring and the data are in host memory."""
+    rng = random.Random(SEED)
+    machine = Machine(0, rng.getrandbits(32))
+    machines = [machine] + [Machine(fifo, 0) for fifo in range(1, fifos())]
+    system = GatewareSystem(
+        dut,
+        [one.devices for one in machines],
+        host_stall=pacing.randomly(rng.getrandbits(32), 0.6, 8),
+    )
+    await system.start()
+    memory = system.host.memory
+    entropy = await EntropyDriver.probe(system.drivers[0], ENTROPY, memory)
+    ring = entropy.device.rings[0]
+    seen = []
+
+    def interrupted(vector):
+        header = at_once(memory.read(ring.device_addr, 4))
+        seen.append(int.from_bytes(header[2:], "little"))
+
+    system.host.on_interrupt.append(interrupted)
+    source = random.Random(machine.seed)
+    for number in range(1, 20):
+        size = rng.randint(1, 900)
+        assert await entropy.read(size) == source.randbytes(size)
+        assert seen[-1] == number, "the interrupt came before the used ring"
+    entropy.stop()
+    await system.finish()
