@@ -121,11 +121,6 @@ class VirtioDevice:
         if not (self._status | wanted) & Status.FEATURES_OK:
             wanted &= ~Status.DRIVER_OK
         self._status |= wanted
-        if wanted & Status.DRIVER_OK:
-            self.driver_ready()
-
-    def driver_ready(self) -> None:
-        """DRIVER_OK has been set: what waits for the driver may go."""
 
     def needs_reset(self) -> None:
         """Ask the driver for a reset: the device cannot go on (virtio 2.1.2)."""

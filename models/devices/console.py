@@ -68,10 +68,6 @@ class ConsoleDevice(VirtioDevice):
         """Bytes that were typed and that the driver has not got."""
         return len(self._input)
 
-    def driver_ready(self) -> None:
-        """What was typed before goes to the driver."""
-        self.wake(RECEIVE)
-
     def write_config(self, offset: int, data: bytes) -> bool:
         """As :meth:`VirtioDevice.write_config`; a character in ``emerg_wr`` is output."""
         written = super().write_config(offset, data)

@@ -156,7 +156,7 @@ class QueueService:
             while self._again and self._memory.alive:
                 self._again = False
                 await self._serve(self._index, self._queue)
-                if await self._queue.wants_notification():
+                if await self._queue.wants_notification() and self._memory.alive:
                     await self._link.notify_used(self._index)
         except QueueEndedError:
             pass

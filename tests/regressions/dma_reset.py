@@ -44,7 +44,7 @@ async def clean_life(bench, region):
     await region.check()
 
 
-@cocotb.test(timeout_time=50, timeout_unit="ms")
+@cocotb.test(timeout_time=5, timeout_unit="ms")
 async def function_level_reset(dut):
     """At any time; answers to reads of the life before are unexpected and land nowhere."""
     rng = random.Random(SEED)
@@ -80,7 +80,7 @@ async def function_level_reset(dut):
     await bench.finish()
 
 
-@cocotb.test(timeout_time=50, timeout_unit="ms")
+@cocotb.test(timeout_time=5, timeout_unit="ms")
 async def reset_while_nothing_can_leave(dut):
     """What was offered before the reset leaves; what waited behind it does not."""
     rng = random.Random(SEED)
@@ -132,7 +132,7 @@ async def reset_while_nothing_can_leave(dut):
     await bench.finish()
 
 
-@cocotb.test(timeout_time=50, timeout_unit="ms")
+@cocotb.test(timeout_time=5, timeout_unit="ms")
 async def hot_reset(dut):
     """``rst`` in the middle of everything."""
     rng = random.Random(SEED)

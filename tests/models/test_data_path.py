@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Drivers and devices move data over virtqueues, without a simulator."""
+
+import asyncio
+import random
+
+import pytest
+
+from models.devices import (
+    BlockDevice,
+    ConsoleDevice,
+    EntropyDevice,
+    FileStorage,
+    MemoryStorage,
+    NetworkDevice,
+)
+from models.devices.block import SECTOR
+from models.devices.console import F_EMERG_WRITE
+from models.drivers import (
+    BlockDriver,
+    BlockError,
+    ConsoleDriver,
+    EntropyDriver,
+    NetworkDriver,
+    TransferTimeoutError,
+)
+from models.ethernet import NetworkPeer
+from models.loopback import PureSystem
+from models.virtio import RING_FEATURES, Feature
+from models.virtqueue import Buffer
+
+LATENCIES = [0.0, 2.0]
+RINGS = [RING_FEATURES, Feature.EVENT_IDX.mask, Feature.INDIRECT_DESC.mask, 0]
+OWN_IP, PEER_IP = bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2])
+PEER_MAC = bytes.fromhex("020000000099")
+IN, OUT, FLUSH, GET_ID, DISCARD = 0, 1, 4, 8, 11
+
+
+async def probe(system, kind, **options):
+    return await kind.probe(system.drivers[0], 0, system.host.memory, **options)
+
+
+@pytest.mark.parametrize("latency", LATENCIES)
+@pytest.mark.parametrize("rings", RINGS)
+async def test_entropy(rings, latency):
+    device = EntropyDevice(source=random.Random(3).randbytes)
+    async with PureSystem([{0: device}], dma_latency_us=latency) as system:
+        entropy = await probe(system, EntropyDriver, ring_features=rings, queue_size=4)
+        assert bool(entropy.device.features & RING_FEATURES) == bool(rings)
+        source = random.Random(3)
+        # More requests than descriptors.
+        for size in (1, 7, 512, 4096, 33, 64):
+            assert await entropy.read(size) == source.randbytes(size)
+        assert device.given == entropy.statistics.bytes_in == 4713
+        assert entropy.statistics.requests == 6
+
+
+@pytest.mark.parametrize("latency", LATENCIES)
+@pytest.mark.parametrize("rings", RINGS)
+async def test_disk_with_many_requests_under_way(rings, latency):
+    rng = random.Random(5)
+    image = rng.randbytes(64 * SECTOR)
+    storage = MemoryStorage(bytearray(len(image)))
+    system = PureSystem([{0: BlockDevice(storage=storage)}], dma_latency_us=latency)
+    async with system:
+        disk = await probe(system, BlockDriver, ring_features=rings, queue_size=8)
+        assert await disk.sectors() == 64
+        writes = [disk.write(at, image[SECTOR * at : SECTOR * (at + 4)]) for at in range(0, 64, 4)]
+        await asyncio.gather(*writes)
+        reads = await asyncio.gather(*(disk.read(at, 4) for at in range(0, 64, 4)))
+        assert b"".join(reads) == image == storage.contents
+        flushes = []
+        storage.flush = lambda: flushes.append(True)
+        await disk.flush()
+        assert flushes == [True] and await disk.serial() == b"virtio-msg-amp"
+
+
+async def test_file_as_a_disk(tmp_path):
+    path = tmp_path / "disk.img"
+    path.write_bytes(bytes(8 * SECTOR))
+    async with PureSystem(
+        [{0: BlockDevice(storage=FileStorage(path), serial=b"x" * 20)}]
+    ) as system:
+        disk = await probe(system, BlockDriver)
+        await disk.write(3, b"\xa5" * SECTOR)
+        await disk.flush()
+        assert path.read_bytes() == bytes(3 * SECTOR) + b"\xa5" * SECTOR + bytes(4 * SECTOR)
+        assert await disk.read(3, 2) == b"\xa5" * SECTOR + bytes(SECTOR)
+        assert await disk.serial() == b"x" * 20
+        # The medium fails: the driver is told, and the device goes on.
+        path.write_bytes(b"")
+        with pytest.raises(BlockError, match="status is 1"):
+            await disk.read(0, 1)
+        await disk.write(0, bytes(SECTOR))
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        ({"kind": IN, "sector": 0, "room": SECTOR}, 0),
+        ({"kind": IN, "sector": 15, "room": 2 * SECTOR}, 1),
+        ({"kind": IN, "sector": 16, "room": SECTOR}, 1),
+        ({"kind": IN, "sector": 1 << 63, "room": SECTOR}, 1),
+        ({"kind": IN, "sector": 0, "room": SECTOR - 1}, 1),
+        ({"kind": OUT, "sector": 15, "data": bytes(SECTOR)}, 0),
+        ({"kind": OUT, "sector": 15, "data": bytes(2 * SECTOR)}, 1),
+        ({"kind": OUT, "sector": 0, "data": bytes(100)}, 1),
+        ({"kind": FLUSH}, 0),
+        ({"kind": GET_ID, "room": 20}, 0),
+        ({"kind": GET_ID, "room": 19}, 1),
+        ({"kind": DISCARD, "data": bytes(16)}, 2),
+        ({"kind": 0xFFFF_FFFF}, 2),
+    ],
+)
+async def test_status_of_every_kind_of_request(request_, status):
+    device = BlockDevice(sectors=16)
+    async with PureSystem([{0: device}]) as system:
+        disk = await probe(system, BlockDriver)
+        if status:
+            with pytest.raises(BlockError) as caught:
+                await disk.request(**request_)
+            assert caught.value.status == status
+        else:
+            await disk.request(**request_)
+        assert device.statuses[status] == 1
+        assert device.failure is None
+
+
+async def test_read_only_disk(tmp_path):
+    path = tmp_path / "disk.img"
+    path.write_bytes(b"\x11" * SECTOR)
+    path.chmod(0o444)
+    for storage in (
+        MemoryStorage(bytearray(b"\x11" * SECTOR), read_only=True),
+        FileStorage(path, read_only=True),
+    ):
+        async with PureSystem([{0: BlockDevice(storage=storage)}]) as system:
+            disk = await probe(system, BlockDriver)
+            assert disk.device.features & 1 << 5
+            with pytest.raises(BlockError, match="status is 1"):
+                await disk.write(0, bytes(SECTOR))
+            assert await disk.read(0, 1) == b"\x11" * SECTOR
+
+
+def test_disks_that_cannot_be():
+    with pytest.raises(ValueError, match="storage has 513 bytes: must be a multiple of 512"):
+        BlockDevice(storage=MemoryStorage(bytearray(513)))
+    with pytest.raises(ValueError, match="serial has 21 bytes: must be 20 at most"):
+        BlockDevice(serial=bytes(21))
+    with pytest.raises(ValueError, match="mac is 5 bytes: must be 6"):
+        NetworkDevice(mac=bytes(5))
+
+
+@pytest.mark.parametrize("latency", LATENCIES)
+@pytest.mark.parametrize("rings", RINGS)
+async def test_console(rings, latency):
+    device, heard = ConsoleDevice(), []
+    device.output_observers.append(heard.append)
+    # Typed before there is a driver: it waits.
+    device.type(b"early\n")
+    async with PureSystem([{0: device}], dma_latency_us=latency) as system:
+        console = await probe(system, ConsoleDriver, ring_features=rings)
+        assert await console.read_line() == b"early\n"
+        await console.write(b"out\n")
+        await console.write(b"and out\n")
+        assert heard == [b"out\n", b"and out\n"] and device.output == b"out\nand out\n"
+        # More than all buffers hold.
+        lines = [b"line %d %s\n" % (n, b"x" * 50) for n in range(60)]
+        device.type(b"".join(lines))
+        for line in lines:
+            assert await console.read_line() == line
+        assert device.waiting == 0
+        with pytest.raises(TransferTimeoutError, match=r"device 0, queue 0: no buffer came back"):
+            await console.read_line()
+
+
+async def test_console_size_and_emergency_output():
+    device = ConsoleDevice()
+    async with PureSystem([{0: device}]) as system:
+        console = await probe(system, ConsoleDriver)
+        assert console.device.info.config_size == 12 and device.offered & F_EMERG_WRITE
+        device.resize(132, 43)
+        await system.device_side.transports[0].notify_config(0)
+        assert (await console.device.wait_config(1e6)).generation == 1
+        assert await console.size() == (132, 43)
+        await console.device.write_config(8, b"!\0\0\0")
+        assert device.output == b"!"
+
+
+@pytest.mark.parametrize("latency", LATENCIES)
+@pytest.mark.parametrize("rings", RINGS)
+async def test_ping(rings, latency):
+    peer = NetworkPeer(PEER_MAC, PEER_IP)
+    device = NetworkDevice(wire=peer.answer)
+    async with PureSystem([{0: device}], dma_latency_us=latency) as system:
+        network = await probe(system, NetworkDriver, ring_features=rings)
+        assert await network.link_up() and await network.mac() == b"\2\0\0\0\0\1"
+        assert await network.resolve(OWN_IP, PEER_IP) == PEER_MAC
+        for sequence, size in enumerate((0, 1, 56, 1472)):
+            payload = random.Random(size).randbytes(size)
+            options = {"sequence": sequence, "payload": payload}
+            assert await network.ping(OWN_IP, PEER_MAC, PEER_IP, **options) == payload
+        assert (peer.arp_replies, peer.echo_replies, device.sent, device.received) == (1, 4, 5, 5)
+        assert device.dropped == 0
+
+
+async def test_frames_that_do_not_pass():
+    out = []
+    device = NetworkDevice(wire=lambda frame: out.append(frame) or [])
+    async with PureSystem([{0: device}]) as system:
+        network = await probe(system, NetworkDriver)
+        for size, passes in ((13, False), (14, True), (1514, True), (1515, False)):
+            out.clear()
+            await network.send(bytes(size))
+            assert [len(frame) for frame in out] == [size] * passes
+        assert device.dropped == 2
+        # An offload that was not negotiated.
+        address = system.host.memory.allocate(100)
+        await system.host.memory.write(address, b"\1")
+        await network.transfer(1, [Buffer(address, 100)], ())
+        assert device.dropped == 3
+        device.deliver(bytes(13))
+        device.deliver(bytes(1515))
+        assert device.dropped == 5
+        device.set_link(False)
+        assert not await network.link_up()
+        device.deliver(bytes(100))
+        await network.send(bytes(100))
+        assert device.dropped == 7
+
+
+async def test_frames_wait_for_buffers_up_to_a_limit():
+    device = NetworkDevice()
+    for number in range(100):
+        device.deliver(bytes([number]) * 60)
+    assert device.dropped == 36
+    async with PureSystem([{0: device}]) as system:
+        network = await probe(system, NetworkDriver)
+        # A reset, with which bring-up begins, forgets what waited for the driver before.
+        device.deliver(b"\x77" * 60)
+        assert await network.receive() == b"\x77" * 60
+
+
+async def test_fewer_notifications_than_buffers():
+    """With an event index, what is used while the driver is at it needs no message each."""
+    device = BlockDevice(sectors=64)
+    async with PureSystem([{0: device}], dma_latency_us=1.0) as system:
+        disk = await probe(system, BlockDriver, timeout_us=1e6)
+        before = system.host.interrupts[0]
+        kicks = device.queues[0].notifications
+        await asyncio.gather(*(disk.read(at, 1) for at in range(32)))
+        assert disk.statistics.requests == 32
+        assert system.host.interrupts[0] - before < 32
+        assert device.queues[0].notifications - kicks < 32

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A queue's service: one task at a time, an end after which nothing begins, and a wait for it."""
+
+import asyncio
+
+import pytest
+from model_support import settle
+
+from models.devices.service import LivingDma, QueueEndedError, QueueService
+from models.dma import DmaError
+from models.runtime import AsyncioRuntime
+
+
+class SlowMemory:
+    """Accesses that end when they are told to."""
+
+    def __init__(self):
+        self.began = 0
+        self.gates = []
+
+    async def read(self, address, size):
+        self.began += 1
+        self.gates.append(asyncio.Event())
+        await self.gates[-1].wait()
+        return bytes(size)
+
+    async def write(self, address, data):
+        await self.read(address, len(data))
+
+
+class Link:
+    def __init__(self):
+        self.dma = SlowMemory()
+        self.runtime = AsyncioRuntime()
+        self.told = []
+
+    async def notify_used(self, queue):
+        self.told.append(queue)
+
+
+async def test_nothing_begins_after_the_end():
+    memory = SlowMemory()
+    living = LivingDma(memory, AsyncioRuntime())
+    living.alive = False
+    with pytest.raises(QueueEndedError):
+        await living.read(0, 1)
+    with pytest.raises(QueueEndedError):
+        await living.write(0, b"x")
+    assert memory.began == 0
+
+
+async def test_what_comes_back_after_the_end_goes_no_further():
+    memory = SlowMemory()
+    living = LivingDma(memory, AsyncioRuntime())
+    reading = asyncio.create_task(living.read(0, 1))
+    await settle()
+    living.alive = False
+    memory.gates[0].set()
+    with pytest.raises(QueueEndedError):
+        await reading
+
+
+async def test_still_waits_for_every_access():
+    memory = SlowMemory()
+    living = LivingDma(memory, AsyncioRuntime())
+    await living.still()
+    accesses = [asyncio.create_task(living.read(0, 1)) for _ in range(2)]
+    await settle()
+    waiting = asyncio.create_task(living.still())
+    memory.gates[1].set()
+    await settle()
+    assert not waiting.done()
+    memory.gates[0].set()
+    await waiting
+    await asyncio.gather(*accesses)
+
+
+class Queue:
+    """Stands in for a queue that always wants to be notified of."""
+
+    async def wants_notification(self):
+        return True
+
+
+def service(link, serve, failures=None):
+    async def failed(error):
+        failures.append(error)
+
+    return QueueService(link, 3, lambda dma: Queue(), serve, failed)
+
+
+async def test_wakes_are_served_one_after_another_and_none_is_lost():
+    link, at_once, most, rounds = Link(), 0, 0, 0
+    gate = asyncio.Event()
+
+    async def serve(index, queue):
+        nonlocal at_once, most, rounds
+        rounds += 1
+        at_once += 1
+        most = max(most, at_once)
+        await gate.wait()
+        at_once -= 1
+
+    one = service(link, serve)
+    one.wake()
+    await settle()
+    # However often it is woken while it serves, it looks again once.
+    for _ in range(5):
+        one.wake()
+    await settle()
+    gate.set()
+    await settle()
+    assert (rounds, most, link.told) == (2, 1, [3, 3])
+    one.wake()
+    await settle()
+    assert (rounds, most) == (3, 1)
+
+
+async def test_an_ended_service_tells_nothing_and_stays_quiet():
+    link, rounds = Link(), 0
+    gate = asyncio.Event()
+
+    async def serve(index, queue):
+        nonlocal rounds
+        rounds += 1
+        await gate.wait()
+
+    one = service(link, serve)
+    one.wake()
+    await settle()
+    one.wake()
+    one.end()
+    gate.set()
+    await settle()
+    assert (rounds, link.told) == (1, [])
+    one.wake()
+    await settle()
+    assert rounds == 1
+
+
+async def test_failures_of_a_living_queue_are_told():
+    failures = []
+
+    async def serve(index, queue):
+        raise DmaError("read of 4 bytes")
+
+    one = service(Link(), serve, failures)
+    one.wake()
+    await settle()
+    assert [str(error) for error in failures] == ["read of 4 bytes"]
+
+    async def ends_and_fails(index, queue):
+        two.end()
+        raise DmaError("read of 4 bytes")
+
+    two = service(Link(), ends_and_fails, failures)
+    two.wake()
+    await settle()
+    assert len(failures) == 1
