@@ -156,7 +156,7 @@ class PushEngine(wiring.Component):
         with m.Elif(swallowing | (~active & ~exists)):
             m.d.comb += self.i.ready.eq(1)
         with m.Else():
-            m.d.comb += self.i.ready.eq(fits & self.write_ready & ~held)
+            m.d.comb += self.i.ready.eq(written)
         for byte in range(g.word_bytes):
             bits = slice(8 * byte, 8 * byte + 8)
             m.d.comb += self.write_data[bits].eq(

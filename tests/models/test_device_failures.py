@@ -229,7 +229,8 @@ async def test_driver_distrusts_the_device():
     for used in (b"\0\0\1\0\7\0\0\0\0\0\0\0", b"\0\0\1\0\0\0\0\0\xff\xff\0\0", b"\0\0\x50\0"):
         device = EntropyDevice()
         async with PureSystem([{0: device}]) as system:
-            entropy = await EntropyDriver.probe(system.drivers[0], 0, system.host.memory, **SHORT)
+            memory = system.host.memory
+            entropy = await EntropyDriver.probe(system.drivers[0], 0, memory, **PATIENT)
             device._link = None
             reading = asyncio.create_task(entropy.read(16))
             await asyncio.sleep(0.0005)

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""ARP and ICMP echo, with scapy as the judge of every frame."""
+
+import logging
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from model_support import FIXED
+
+from models.ethernet import (
+    SHORTEST_FRAME,
+    NetworkPeer,
+    arp_request,
+    echo_request,
+    parse_arp_reply,
+    parse_echo_reply,
+)
+
+# It warns of network interfaces that it does not find, and none is needed.
+logging.getLogger("scapy").setLevel(logging.ERROR)
+
+from scapy.layers.inet import ICMP, IP  # noqa: E402
+from scapy.layers.l2 import ARP, Ether  # noqa: E402
+from scapy.packet import Raw  # noqa: E402
+
+MAC, IP_ADDRESS = bytes.fromhex("020000000099"), bytes([10, 0, 0, 2])
+OWN_MAC, OWN_IP = bytes.fromhex("020000000001"), bytes([10, 0, 0, 1])
+NAMES = {"src": "02:00:00:00:00:01", "dst": "02:00:00:00:00:99"}
+
+
+def peer():
+    return NetworkPeer(MAC, IP_ADDRESS)
+
+
+def padded(packet):
+    return bytes(packet).ljust(SHORTEST_FRAME, b"\0")
+
+
+def ping(payload=b"", *, options=(), **fields):
+    """An echo request as scapy builds it; ``fields`` are the IP header's."""
+    header = {"src": "10.0.0.1", "dst": "10.0.0.2", "flags": "DF", "id": 0, **fields}
+    message = ICMP(type=8, id=0x1234, seq=7) / Raw(payload)
+    return Ether(**NAMES) / IP(options=list(options), **header) / message
+
+
+def test_arp_request_and_reply():
+    ours = arp_request(OWN_MAC, OWN_IP, IP_ADDRESS)
+    theirs = Ether(src=NAMES["src"], dst="ff:ff:ff:ff:ff:ff") / ARP(
+        op=1, hwsrc=NAMES["src"], psrc="10.0.0.1", hwdst="00:00:00:00:00:00", pdst="10.0.0.2"
+    )
+    assert ours == padded(theirs)
+    host = peer()
+    (reply,) = host.answer(bytes(theirs))
+    expected = Ether(src=NAMES["dst"], dst=NAMES["src"]) / ARP(
+        op=2, hwsrc=NAMES["dst"], psrc="10.0.0.2", hwdst=NAMES["src"], pdst="10.0.0.1"
+    )
+    assert reply == padded(expected)
+    assert parse_arp_reply(reply, IP_ADDRESS) == MAC
+    assert parse_arp_reply(reply, OWN_IP) is None and parse_arp_reply(ours, OWN_IP) is None
+    assert (host.arp_replies, host.echo_replies, host.ignored) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("size", [0, 1, 17, 18, 19, 56, 1472])
+def test_echo(size):
+    payload = bytes(n * 7 & 0xFF for n in range(size))
+    assert echo_request(OWN_MAC, OWN_IP, MAC, IP_ADDRESS, 0x1234, 7, payload) == padded(
+        ping(payload)
+    )
+    host = peer()
+    (reply,) = host.answer(padded(ping(payload)))
+    parsed = Ether(reply)
+    assert (parsed.src, parsed.dst) == (NAMES["dst"], NAMES["src"])
+    assert (parsed[IP].src, parsed[IP].dst) == ("10.0.0.2", "10.0.0.1")
+    icmp = parsed[ICMP]
+    assert (icmp.type, icmp.code, icmp.id, icmp.seq) == (0, 0, 0x1234, 7)
+    # Built anew without checksums, scapy puts its own in.
+    given_checks = parsed[IP].chksum, icmp.chksum
+    del parsed[IP].chksum, parsed[ICMP].chksum
+    again = Ether(bytes(parsed))
+    assert (again[IP].chksum, again[ICMP].chksum) == given_checks
+    assert parse_echo_reply(reply, OWN_MAC, OWN_IP) == (0x1234, 7, payload)
+    assert parse_echo_reply(reply, MAC, OWN_IP) is None
+    assert parse_echo_reply(reply, OWN_MAC, IP_ADDRESS) is None
+    assert (host.arp_replies, host.echo_replies) == (0, 1)
+
+
+def test_header_with_options():
+    from scapy.layers.inet import IPOption_NOP
+
+    (reply,) = peer().answer(padded(ping(b"options", options=[IPOption_NOP()] * 4)))
+    assert Ether(reply)[Raw].load[:7] == b"options"
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        bytes(Ether(**NAMES) / ARP(op=1, psrc="10.0.0.1", pdst="10.0.0.3")),
+        bytes(Ether(**NAMES) / ARP(op=2, psrc="10.0.0.1", pdst="10.0.0.2")),
+        bytes(Ether(**NAMES) / ARP(op=1, hwtype=6, psrc="10.0.0.1", pdst="10.0.0.2")),
+        bytes(ping(b"x" * 30, dst="10.0.0.3")),
+        bytes(ping(b"x" * 30, flags="MF")),
+        bytes(ping(b"x" * 30, frag=2)),
+        bytes(ping(b"x" * 30, proto=17)),
+        bytes(ping(b"x" * 30, version=6)),
+        bytes(ping(b"x" * 30, chksum=0)),
+        bytes(ping(b"x" * 30, len=400)),
+        bytes(ping(b"x" * 30, len=27)),
+        bytes(ping(b"x" * 30, ihl=4)),
+        bytes(ping(b"x" * 30))[:-1],
+        bytes(Ether(src=NAMES["src"], dst="02:00:00:00:00:98") / ping(b"x" * 30)[IP]),
+        bytes(Ether(**NAMES) / IP(src="10.0.0.1", dst="10.0.0.2") / ICMP(type=0)),
+        bytes(Ether(**NAMES) / IP(src="10.0.0.1", dst="10.0.0.2") / ICMP(type=8, code=1)),
+        bytes(Ether(**NAMES) / IP(src="10.0.0.1", dst="10.0.0.2") / ICMP(type=8, chksum=1)),
+        b"",
+        bytes(13),
+    ],
+)
+def test_frames_that_get_no_answer(frame):
+    host = peer()
+    assert host.answer(frame) == []
+    assert host.ignored == 1
+
+
+@FIXED
+@given(st.binary(max_size=200))
+def test_any_bytes(frame):
+    assert peer().answer(frame) in ([], peer().answer(frame))
+    parse_arp_reply(frame, OWN_IP)
+    parse_echo_reply(frame, OWN_MAC, OWN_IP)
+
+
+@FIXED
+@given(st.binary(min_size=30, max_size=100), st.integers(0, 10_000), st.integers(1, 255))
+def test_one_wrong_byte_behind_the_addresses_is_noticed(payload, place, change):
+    """Both checksums together cover all from the IP header on."""
+    frame = bytearray(bytes(ping(payload)))
+    at = 14 + place % (len(frame) - 14)
+    frame[at] ^= change
+    assert peer().answer(bytes(frame)) == []
+
+
+def test_addresses_are_checked():
+    with pytest.raises(ValueError, match="mac and ip are 5 and 4 bytes: must be 6 and 4"):
+        NetworkPeer(bytes(5), bytes(4))
