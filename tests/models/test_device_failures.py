@@ -298,3 +298,18 @@ async def test_nothing_moves_before_driver_ok():
         device.type(b"not yet")
         await asyncio.sleep(0.001)
         assert watched.accesses == 0 and device.waiting == 7
+
+
+async def test_a_failure_ends_what_other_queues_have_under_way():
+    device = ConsoleDevice()
+    async with PureSystem([{0: device}], dma_latency_us=300.0) as system:
+        watched = watch(system)
+        memory = system.host.memory
+        console = await ConsoleDriver.probe(system.drivers[0], 0, memory, **PATIENT)
+        device.type(bytes(4 * 256))
+        await corrupt(console, (0x1000_0000, 0, 0, 0), index=1)
+        told = await console.device.wait_config(1e6)
+        assert told is not None and told.status & Status.NEEDS_RESET
+        before = watched.accesses
+        await asyncio.sleep(0.01)
+        assert watched.accesses == before and device.waiting > 0

@@ -12,6 +12,7 @@ from models.ethernet import (
     SHORTEST_FRAME,
     NetworkPeer,
     arp_request,
+    checksum,
     echo_request,
     parse_arp_reply,
     parse_echo_reply,
@@ -23,9 +24,12 @@ logging.getLogger("scapy").setLevel(logging.ERROR)
 from scapy.layers.inet import ICMP, IP  # noqa: E402
 from scapy.layers.l2 import ARP, Ether  # noqa: E402
 from scapy.packet import Raw  # noqa: E402
+from scapy.utils import checksum as scapy_checksum  # noqa: E402
 
 MAC, IP_ADDRESS = bytes.fromhex("020000000099"), bytes([10, 0, 0, 2])
 OWN_MAC, OWN_IP = bytes.fromhex("020000000001"), bytes([10, 0, 0, 1])
+ARP_FRAME = arp_request(OWN_MAC, OWN_IP, IP_ADDRESS)[:42]
+"""Without padding."""
 NAMES = {"src": "02:00:00:00:00:01", "dst": "02:00:00:00:00:99"}
 
 
@@ -89,7 +93,7 @@ def test_header_with_options():
     from scapy.layers.inet import IPOption_NOP
 
     (reply,) = peer().answer(padded(ping(b"options", options=[IPOption_NOP()] * 4)))
-    assert Ether(reply)[Raw].load[:7] == b"options"
+    assert parse_echo_reply(reply, OWN_MAC, OWN_IP) == (0x1234, 7, b"options")
 
 
 @pytest.mark.parametrize(
@@ -97,7 +101,6 @@ def test_header_with_options():
     [
         bytes(Ether(**NAMES) / ARP(op=1, psrc="10.0.0.1", pdst="10.0.0.3")),
         bytes(Ether(**NAMES) / ARP(op=2, psrc="10.0.0.1", pdst="10.0.0.2")),
-        bytes(Ether(**NAMES) / ARP(op=1, hwtype=6, psrc="10.0.0.1", pdst="10.0.0.2")),
         bytes(ping(b"x" * 30, dst="10.0.0.3")),
         bytes(ping(b"x" * 30, flags="MF")),
         bytes(ping(b"x" * 30, frag=2)),
@@ -122,12 +125,96 @@ def test_frames_that_get_no_answer(frame):
     assert host.ignored == 1
 
 
+@pytest.mark.parametrize("at", range(12, 22))
+def test_every_byte_from_type_to_operation_of_an_arp_counts(at):
+    frame = bytearray(arp_request(OWN_MAC, OWN_IP, IP_ADDRESS))
+    assert peer().answer(bytes(frame))
+    frame[at] ^= 1
+    assert peer().answer(bytes(frame)) == []
+
+
+@pytest.mark.parametrize("at", [12, 13])
+def test_echo_of_another_ethernet_type(at):
+    frame = bytearray(bytes(ping(b"x" * 30)))
+    frame[at] ^= 1
+    assert peer().answer(bytes(frame)) == []
+
+
+def test_echo_that_may_be_fragmented_but_is_not():
+    (reply,) = peer().answer(bytes(ping(b"x" * 30, flags=0)))
+    assert Ether(reply)[Raw].load == b"x" * 30
+
+
+def test_header_shorter_than_a_header():
+    """All else is right: the message starts in the address, which is that of the peer."""
+    message = bytes(ICMP(type=8, id=1, seq=1) / Raw(b"x" * 40))
+    header = bytes(IP(ihl=4, len=16 + len(message), proto=1, src="10.0.0.1", chksum=0))[:16]
+    header = header[:10] + scapy_checksum(header).to_bytes(2, "big") + header[12:]
+    frame = bytes(Ether(type=0x0800, **NAMES)) + header + message
+    assert NetworkPeer(MAC, message[:4]).answer(frame) == []
+
+
+def test_request_is_no_reply():
+    frame = echo_request(OWN_MAC, OWN_IP, MAC, IP_ADDRESS, 1, 1, b"")
+    assert parse_echo_reply(frame, MAC, IP_ADDRESS) is None
+
+
+def test_reply_is_what_scapy_would_send():
+    (reply,) = peer().answer(bytes(ping(b"abc")))
+    assert reply == padded(
+        Ether(src=NAMES["dst"], dst=NAMES["src"])
+        / IP(src="10.0.0.2", dst="10.0.0.1", flags="DF", id=0)
+        / ICMP(type=0, id=0x1234, seq=7)
+        / Raw(b"abc")
+    )
+    assert len(reply) == 60
+
+
+@pytest.mark.parametrize("frame", [bytes(ping(b"x" * 30)), ARP_FRAME], ids=["echo", "arp"])
+def test_no_truncated_frame_is_answered(frame):
+    assert peer().answer(frame)
+    assert not any(peer().answer(frame[:size]) for size in range(len(frame)))
+
+
+def tampered(frame):
+    """``frame`` with some bytes replaced, and cut short or with more at its end."""
+    places = st.dictionaries(st.integers(0, len(frame) - 1), st.integers(0, 255), max_size=4)
+
+    def build(changes, size, tail):
+        changed = bytes(changes.get(at, byte) for at, byte in enumerate(frame))
+        return changed[:size] + tail
+
+    return st.builds(build, places, st.integers(0, len(frame)) | st.none(), st.binary(max_size=40))
+
+
 @FIXED
-@given(st.binary(max_size=200))
+@given(
+    st.one_of(
+        st.binary(max_size=200),
+        tampered(ARP_FRAME),
+        tampered(bytes(ping(b"x" * 30))),
+        tampered(echo_request(MAC, IP_ADDRESS, OWN_MAC, OWN_IP, 1, 1, b"x" * 30)),
+    )
+)
 def test_any_bytes(frame):
-    assert peer().answer(frame) in ([], peer().answer(frame))
+    host = peer()
+    replies = host.answer(frame)
+    assert len(replies) == host.arp_replies + host.echo_replies == 1 - host.ignored
+    for reply in replies:
+        assert len(reply) >= 60 and reply[6:12] == MAC
+        assert parse_arp_reply(reply, IP_ADDRESS) == MAC or not scapy_checksum(reply[14:34])
     parse_arp_reply(frame, OWN_IP)
     parse_echo_reply(frame, OWN_MAC, OWN_IP)
+
+
+@FIXED
+@given(st.integers(14, 71), st.integers(1, 255))
+def test_one_wrong_byte_of_a_reply_is_noticed(at, change):
+    (reply,) = peer().answer(bytes(ping(b"x" * 30)))
+    frame = bytearray(reply)
+    frame[at] ^= change
+    assert parse_echo_reply(reply, OWN_MAC, OWN_IP) is not None
+    assert parse_echo_reply(bytes(frame), OWN_MAC, OWN_IP) is None
 
 
 @FIXED
@@ -143,3 +230,11 @@ def test_one_wrong_byte_behind_the_addresses_is_noticed(payload, place, change):
 def test_addresses_are_checked():
     with pytest.raises(ValueError, match="mac and ip are 5 and 4 bytes: must be 6 and 4"):
         NetworkPeer(bytes(5), bytes(4))
+    with pytest.raises(ValueError, match="mac and ip are 6 and 16 bytes: must be 6 and 4"):
+        NetworkPeer(bytes(6), bytes(16))
+
+
+def test_checksum_carries_twice():
+    # RFC 1071: carries come round until there are none; these words need it twice.
+    assert checksum(b"\xff\xff\xff\xff\0\1") == 0xFFFE
+    assert checksum(b"\1") == checksum(b"\1\0") == 0xFEFF
