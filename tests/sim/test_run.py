@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from builds import COMPLETION_TIMEOUT
 
 from sim import build as builds
 from sim import toolchain
@@ -15,7 +16,7 @@ from sim.demo.command import run_demo
 from sim.run import SimulationError, simulate
 
 MODULE = "tests.sim.misbehaving"
-CONFIGURATION = Configuration(num_fifos=2, data_width=128)
+CONFIGURATION = Configuration(num_fifos=2, data_width=128, completion_timeout=COMPLETION_TIMEOUT)
 
 
 def test_a_passing_test_passes(tmp_path):

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from builds import COMPLETION_TIMEOUT
 
 from sim import toolchain
 from sim.build import Configuration
@@ -21,8 +22,7 @@ def test_hosts_on_the_gateware(top: str, simulator: str, tmp_path: Path):
         top=top,
         num_fifos=2,
         data_width=128,
-        # Longer than the slowest host here, and soon over.
-        completion_timeout=8192,
+        completion_timeout=COMPLETION_TIMEOUT,
         simulator=simulator,
     )
     outcome = simulate(
