@@ -164,14 +164,13 @@ def build(configuration: Configuration) -> Built:
     options: tuple[str, ...] = VERILATOR_ARGUMENTS if verilator else ()
     if verilator and configuration.waves == "fst":
         options += ("--trace-fst",)
-    variables = VERILATOR_MAKE_VARIABLES if verilator else ()
     key = _digest(
         source.read_bytes(),
         simulator.identity,
         importlib.metadata.version("cocotb"),
         str(configuration.waves),
         *options,
-        *variables,
+        *_make_variables(simulator.name),
     )
     name = f"{simulator.name}-{configuration.top}-f{configuration.num_fifos}"
     folder = BUILD_ROOT / "cache" / f"{name}-w{configuration.data_width}-{key}"
@@ -180,9 +179,28 @@ def build(configuration: Configuration) -> Built:
         if not done.exists():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            _run_builder(simulator.name, configuration, source, folder, options, variables)
+            _run_builder(simulator.name, configuration, source, folder, options)
             done.touch()
     return Built(folder=folder, verilog=source, simulator=simulator.name)
+
+
+@contextmanager
+def builder_environment(simulator: str) -> Iterator[None]:
+    """What a simulator's compiler needs in the environment, as the runner does not hand it on."""
+    before = dict(os.environ)
+    os.environ["MAKEFLAGS"] = " ".join(_make_variables(simulator))
+    if shutil.which("ccache"):
+        os.environ.setdefault("OBJCACHE", "ccache")
+        os.environ.setdefault("CCACHE_DIR", str(BUILD_ROOT / "ccache"))
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _make_variables(simulator: str) -> tuple[str, ...]:
+    return VERILATOR_MAKE_VARIABLES if simulator == "verilator" else ()
 
 
 def _run_builder(
@@ -191,32 +209,22 @@ def _run_builder(
     source: Path,
     folder: Path,
     options: tuple[str, ...],
-    variables: tuple[str, ...],
 ) -> None:
-    # The runner hands neither of these on, so they go through the environment.
-    make_flags = os.environ.get("MAKEFLAGS")
-    os.environ["MAKEFLAGS"] = " ".join(variables)
-    if shutil.which("ccache"):
-        os.environ.setdefault("OBJCACHE", "ccache")
-        os.environ.setdefault("CCACHE_DIR", str(BUILD_ROOT / "ccache"))
     try:
-        get_runner(simulator).build(
-            sources=[source],
-            hdl_toplevel=configuration.module,
-            build_dir=folder,
-            timescale=TIMESCALE,
-            build_args=list(options),
-            waves=configuration.waves is not None,
-            log_file=folder / "build.log",
-            always=True,
-        )
+        with builder_environment(simulator):
+            get_runner(simulator).build(
+                sources=[source],
+                hdl_toplevel=configuration.module,
+                build_dir=folder,
+                timescale=TIMESCALE,
+                build_args=list(options),
+                waves=configuration.waves is not None,
+                log_file=folder / "build.log",
+                always=True,
+            )
     except (RuntimeError, SystemExit) as error:
         log = folder / "build.log"
         last = log.read_text(errors="replace").splitlines()[-20:] if log.exists() else []
         raise BuildError(
             "\n".join([f"{simulator} could not build it, log {log}", *last])
         ) from error
-    finally:
-        del os.environ["MAKEFLAGS"]
-        if make_flags is not None:
-            os.environ["MAKEFLAGS"] = make_flags

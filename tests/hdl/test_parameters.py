@@ -36,8 +36,11 @@ OTHER_SHELL = PciShell(
 )
 
 
-@pytest.mark.parametrize("layout", [OTHER_PAGES, TWO_PAGES], ids=lambda layout: layout.name)
-@pytest.mark.parametrize("fifos, width", [(1, 64), (3, 512)])
+@pytest.mark.parametrize(
+    "layout, fifos, width",
+    [(OTHER_PAGES, 1, 64), (TWO_PAGES, 1, 64), (TWO_PAGES, 3, 256)],
+    ids=lambda value: getattr(value, "name", str(value)),
+)
 def test_other_shell_and_layout(fifos, width, layout):
     top = AmpPciEndpoint(num_fifos=fifos, data_width=width, shell=OTHER_SHELL, layout=layout)
     assert "module top" in verilog.convert(FlatTop(top), name="top")

@@ -12,6 +12,7 @@ from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import get_runner
 
 from sim import toolchain
+from sim.build import TIMESCALE, builder_environment
 from sim.run import QUIET
 
 HERE = Path(__file__).parent
@@ -31,15 +32,16 @@ def run_slice(
     pytest_test = os.environ.pop("PYTEST_CURRENT_TEST", None)
     try:
         runner = get_runner(simulator)
-        runner.build(
-            sources=[HERE / f"{toplevel}.v"],
-            hdl_toplevel=toplevel,
-            parameters={"W": width},
-            build_args=["-Wno-WIDTH"] if simulator == "verilator" else [],
-            build_dir=folder / "build",
-            timescale=("1ns", "1ps"),
-            log_file=folder / "build.log",
-        )
+        with builder_environment(simulator):
+            runner.build(
+                sources=[HERE / f"{toplevel}.v"],
+                hdl_toplevel=toplevel,
+                parameters={"W": width},
+                build_args=["-Wno-WIDTH"] if simulator == "verilator" else [],
+                build_dir=folder / "build",
+                timescale=TIMESCALE,
+                log_file=folder / "build.log",
+            )
         results = folder / "results.xml"
         log = folder / "sim.log"
         path = [str(HERE), str(HERE.parent.parent), os.environ.get("PYTHONPATH", "")]
