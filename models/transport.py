@@ -104,6 +104,7 @@ class Transport:
         self.drops: Counter[Drop] = Counter()
         self.drop_observers: list[DropObserver] = []
         self._send = send
+        self._lives = 0
         self._dialect = dialect_of(revision)
         self._device_handlers: dict[str, Callable[[Message, VirtioDevice], Message | None]] = {
             "DEVICE_INFO": self._device_info,
@@ -138,7 +139,11 @@ class Transport:
             if response.name in _ENDS_ACCESS:
                 # The driver takes the answer for leave to use the queues' memory again. An access
                 # always comes back, so the messages behind wait for one at most.
+                life = self._lives
                 await self.devices[response.dev_num].still()
+                if life != self._lives:
+                    # Who asked is gone, and another driver may wait for an answer like this one.
+                    return
             await self._send(response.wire())
 
     async def notify_used(self, dev_num: int, queue: int) -> None:
@@ -178,7 +183,8 @@ class Transport:
             )
 
     def reset(self) -> None:
-        """The host reset the function: reset every device."""
+        """The host reset the function: reset every device, and answer nobody of before."""
+        self._lives += 1
         for device in self.devices.values():
             device.reset()
 

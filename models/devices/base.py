@@ -272,9 +272,11 @@ class VirtioDevice:
 
     async def still(self) -> None:
         """Wait until no access to memory of queues that were reset is under way."""
-        for service in self._ended:
+        while self._ended:
+            service = self._ended[0]
             await service.still()
-        self._ended = []
+            # Not the whole list: more may have ended meanwhile.
+            self._ended = [other for other in self._ended if other is not service]
 
     async def _failed(self, error: Exception) -> None:
         self._end(range(len(self.queues)))

@@ -21,7 +21,7 @@ class EntropyDevice(VirtioDevice):
     features
         More features to offer, by mask.
     source
-        Gives so many random bytes; the operating system's by default.
+        Gives so many random bytes, or fewer, but one at least; the operating system's by default.
 
     Attributes
     ----------
@@ -43,8 +43,19 @@ class EntropyDevice(VirtioDevice):
         self._source = source
 
     async def handle(self, index: int, queue: DeviceQueue, chain: Chain) -> int:
-        """Fill the chain."""
+        """Fill the chain.
+
+        Raises
+        ------
+        ValueError
+            The source gave too many bytes or none.
+        """
         size = chain.writable_size
-        await queue.write(chain, self._source(size))
-        self.given += size
-        return size
+        if not size:
+            return 0
+        data = self._source(size)
+        if not 1 <= len(data) <= size:
+            raise ValueError(f"source gave {len(data)} bytes: must be 1 to {size}")
+        await queue.write(chain, data)
+        self.given += len(data)
+        return len(data)

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
-from ..dma import Dma, DmaError
+from ..dma import Dma
 from ..runtime import Runtime
-from ..virtqueue import DeviceQueue, VirtqueueError
+from ..virtqueue import DeviceQueue
 
 T = TypeVar("T")
 
@@ -160,7 +160,9 @@ class QueueService:
                     await self._link.notify_used(self._index)
         except QueueEndedError:
             pass
-        except (VirtqueueError, DmaError) as error:
+        except Exception as error:
+            # A broken ring or a host that refuses; or what is behind the device failed, such as a
+            # source of bytes or a wire. A driver must learn of either.
             if self._memory.alive:
                 await self._failed(error)
         finally:

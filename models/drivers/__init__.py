@@ -3,19 +3,22 @@
 
 from __future__ import annotations
 
-from .base import DataPath, DataPathError, TransferTimeoutError
+from .base import ChainTooLongError, DataPath, DataPathError, TransferTimeoutError
 from .block import BlockDriver, BlockError
-from .console import ConsoleDriver
+from .console import ConsoleDriver, LineTooLongError
 from .entropy import EntropyDriver
-from .network import NetworkDriver
+from .network import NetworkDriver, NoReplyError
 
 __all__ = [
     "BlockDriver",
     "BlockError",
+    "ChainTooLongError",
     "ConsoleDriver",
     "DataPath",
     "DataPathError",
     "EntropyDriver",
+    "LineTooLongError",
     "NetworkDriver",
+    "NoReplyError",
     "TransferTimeoutError",
 ]

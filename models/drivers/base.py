@@ -29,6 +29,10 @@ class DataPathError(DriverError):
     """A queue does not work any more: the device broke a rule of the virtqueue."""
 
 
+class ChainTooLongError(DriverError):
+    """A chain has more buffers than its queue has descriptors: there will never be room."""
+
+
 class TransferTimeoutError(DriverError):
     """A buffer did not come back in time; the text names device, queue and time."""
 
@@ -172,17 +176,25 @@ class DataPath:
 
         Raises
         ------
+        ChainTooLongError
+            There will never be room.
         DataPathError
             The queue does not work any more.
         TransferTimeoutError
             There was no room in time.
         """
         path = self._paths[index]
+        needed, size = len(readable) + len(writable), path.queue.layout.size
+        if needed > size:
+            raise ChainTooLongError(
+                f"device {self.device.dev_num}, queue {index}: chain has {needed} buffers: must be "
+                f"{size} at most"
+            )
         transfer = Transfer(self._runtime.event())
         while True:
             self._check()
             async with path.turn:
-                if path.queue.free >= len(readable) + len(writable):
+                if path.queue.free >= needed:
                     head = await path.queue.add(readable, writable)
                     path.transfers[head] = transfer
                     kick = await path.queue.wants_kick()
@@ -252,8 +264,10 @@ class DataPath:
             if not used:
                 return
             for head, written in used:
-                transfer = path.transfers.pop(head)
-                transfer.written = written
                 self.statistics.requests += 1
-                transfer.done.set()
+                # Whoever submitted it may have been cancelled before it was noted.
+                transfer = path.transfers.pop(head, None)
+                if transfer is not None:
+                    transfer.written = written
+                    transfer.done.set()
             path.room.set()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from ..driver_errors import ProtocolError
 from ..virtqueue import Buffer
 from .base import DataPath
 
@@ -18,6 +19,8 @@ class EntropyDriver(DataPath):
 
         Raises
         ------
+        ProtocolError
+            The device gave a buffer back empty, which it may not (5.4.6.2).
         DriverError
             The device did not give them in time, or its queue does not work any more.
         """
@@ -26,6 +29,10 @@ class EntropyDriver(DataPath):
         while len(data) < size:
             wanted = min(request_size, size - len(data))
             written = await self.transfer(QUEUE, (), [Buffer(address, wanted)])
-            data += await self.memory.read(address, written) if written else b""
+            if not written:
+                raise ProtocolError(
+                    f"device {self.device.dev_num}: 0 random bytes: must be 1 or more"
+                )
+            data += await self.memory.read(address, written)
             self.statistics.bytes_in += written
         return data

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from ..devices.network import (
     CONFIG,
     F_MAC,
@@ -13,6 +16,7 @@ from ..devices.network import (
     RECEIVE,
     TRANSMIT,
 )
+from ..driver_errors import DriverError
 from ..ethernet import arp_request, echo_request, parse_arp_reply, parse_echo_reply
 from ..virtqueue import Buffer
 from .base import DataPath
@@ -20,6 +24,13 @@ from .receiving import Receiver
 
 BUFFERS = 8
 NO_OFFLOAD = bytes(HEADER.size)
+FRAMES_LOOKED_AT = 256
+"""Frames among which an answer must be: a wire that is never silent makes nobody wait for ever."""
+T = TypeVar("T")
+
+
+class NoReplyError(DriverError):
+    """Frames came, and none of them was the answer; the text names what was waited for."""
 
 
 class NetworkDriver(DataPath):
@@ -68,23 +79,39 @@ class NetworkDriver(DataPath):
         return frame
 
     async def resolve(self, own_ip: bytes, ip: bytes) -> bytes:
-        """Ask by ARP who has ``ip``; the result is their MAC address. Raises as :meth:`receive`."""
+        """Ask by ARP who has ``ip``; the result is their MAC address.
+
+        Raises
+        ------
+        NoReplyError
+            Nobody said so in the next frames.
+        DriverError
+            As :meth:`receive`.
+        """
         await self.send(arp_request(await self.mac(), own_ip, ip))
-        while True:
-            mac = parse_arp_reply(await self.receive(), ip)
-            if mac is not None:
-                return mac
+        return await self._await_reply("ARP reply", lambda frame: parse_arp_reply(frame, ip))
 
     async def ping(
         self, own_ip: bytes, mac: bytes, ip: bytes, *, sequence: int = 1, payload: bytes = b""
     ) -> bytes:
         """Send an ICMP echo request and wait for its reply; the result is the reply's payload.
 
-        Raises as :meth:`receive`.
+        Raises as :meth:`resolve`.
         """
         own_mac = await self.mac()
+
+        def parse(frame: bytes) -> bytes | None:
+            reply = parse_echo_reply(frame, own_mac, own_ip)
+            return reply[2] if reply is not None and reply[:2] == (1, sequence) else None
+
         await self.send(echo_request(own_mac, own_ip, mac, ip, 1, sequence, payload))
-        while True:
-            reply = parse_echo_reply(await self.receive(), own_mac, own_ip)
-            if reply is not None and reply[:2] == (1, sequence):
-                return reply[2]
+        return await self._await_reply(f"reply to echo {sequence}", parse)
+
+    async def _await_reply(self, what: str, parse: Callable[[bytes], T | None]) -> T:
+        for _ in range(FRAMES_LOOKED_AT):
+            reply = parse(await self.receive())
+            if reply is not None:
+                return reply
+        raise NoReplyError(
+            f"device {self.device.dev_num}: no {what} among {FRAMES_LOOKED_AT} frames"
+        )

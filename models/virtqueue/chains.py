@@ -75,12 +75,12 @@ class ChainReader:
         """
         table = _Table(self._dma, self._address, self._size, READ_AHEAD)
         nested = False
-        number, steps, total = head, 0, 0
+        number, total = head, 0
         readable: list[Buffer] = []
         writable: list[Buffer] = []
         while True:
-            steps += 1
-            if steps > self._size:
+            # A descriptor that refers to an indirect table is no buffer, and there is one at most.
+            if len(readable) + len(writable) == self._size:
                 raise DescriptorError(
                     f"chain from {head}: must end within {self._size} descriptors, the queue's size"
                 )

@@ -5,6 +5,7 @@ import asyncio
 import random
 
 import pytest
+from model_support import settle
 
 from models.config_space import BUS_MASTER_ENABLE, COMMAND, MEMORY_SPACE_ENABLE
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, NetworkDevice
@@ -313,3 +314,64 @@ async def test_a_failure_ends_what_other_queues_have_under_way():
         before = watched.accesses
         await asyncio.sleep(0.01)
         assert watched.accesses == before and device.waiting > 0
+
+
+@pytest.mark.parametrize(
+    ("source", "failure"),
+    [
+        (lambda size: bytes(size + 1), "source gave 17 bytes: must be 1 to 16"),
+        (lambda size: b"", "source gave 0 bytes: must be 1 to 16"),
+        (lambda size: 1 // 0, "division"),
+    ],
+)
+async def test_what_is_behind_a_device_fails(source, failure):
+    device = EntropyDevice(source=source)
+    async with PureSystem([{0: device}]) as system:
+        memory = system.host.memory
+        entropy = await EntropyDriver.probe(system.drivers[0], 0, memory, **SHORT)
+        with pytest.raises(DriverError):
+            await entropy.read(16)
+        assert (await entropy.device.wait_config(5e6)).status & Status.NEEDS_RESET
+        assert failure in str(device.failure)
+
+
+class Held(Watched):
+    """Host memory for the devices in which every access takes until they are let go."""
+
+    def __init__(self, dma):
+        super().__init__(dma)
+        self.gate = asyncio.Event()
+
+    async def _count(self, access):
+        async def held():
+            await self.gate.wait()
+            return await access
+
+        return await super()._count(held())
+
+
+async def test_answer_to_a_driver_of_before_a_function_reset():
+    """It waited for host memory; nobody may get it who asked the same later."""
+    device = BlockDevice(sectors=64)
+    async with PureSystem([{0: device}]) as system:
+        disk = await BlockDriver.probe(system.drivers[0], 0, system.host.memory, **PATIENT)
+        device._link.dma = memory = Held(system.dma)
+        tasks = [asyncio.create_task(disk.read(0, 1))]
+        while not memory.under_way:
+            await asyncio.sleep(0)
+        tasks.append(asyncio.create_task(disk.device.reset()))
+        while device.status:
+            await asyncio.sleep(0)
+        sent = []
+        system.device_side.observers.append(lambda *message: sent.append(message))
+        system.endpoint.function_reset()
+        memory.gate.set()
+        await settle(100)
+        assert memory.under_way == 0 and sent == []
+        for task in tasks:
+            task.cancel()
+        # The transport goes on.
+        system.drivers[0].stop()
+        system.host.enable()
+        await system.drivers[0].start()
+        assert await system.drivers[0].discover() == [0]

@@ -6,9 +6,11 @@ import asyncio
 import pytest
 from model_support import settle
 
+from models.devices import ConsoleDevice
 from models.devices.service import LivingDma, QueueEndedError, QueueService
 from models.dma import DmaError
 from models.runtime import AsyncioRuntime
+from models.virtio import Feature
 
 
 class SlowMemory:
@@ -157,3 +159,39 @@ async def test_failures_of_a_living_queue_are_told():
     two.wake()
     await settle()
     assert len(failures) == 1
+
+
+def bring_up(device, link, features):
+    device.attach(link)
+    device.offered |= Feature.RING_RESET.mask
+    device.write_status(3)
+    for index in range(2):
+        device.select_word(index, features >> 32 * index & 0xFFFF_FFFF)
+    device.write_status(0xB)
+    for queue in device.queues:
+        queue.configure(size=8, descriptor_addr=0, driver_addr=0, device_addr=0)
+    device.write_status(0xF)
+
+
+async def test_a_wait_for_one_queue_forgets_no_other():
+    """While the reset of a queue waits for its access, the device is reset as a whole."""
+    device, link = ConsoleDevice(), Link()
+    bring_up(device, link, Feature.VERSION_1.mask | Feature.RING_RESET.mask)
+    device.type(b"input")
+    device.queue_notify(1)
+    await settle()
+    assert link.dma.began == 2
+    device.reset_queue(0)
+    waiting = asyncio.create_task(device.still())
+    await settle()
+    device.reset()
+    link.dma.gates[0].set()
+    await settle()
+    assert not waiting.done()
+    again = asyncio.create_task(device.still())
+    await settle()
+    assert not again.done()
+    link.dma.gates[1].set()
+    await waiting
+    await again
+    await device.still()

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The driver's end of a virtqueue, against rings that are read and written by hand."""
+
+import pytest
+from virtqueue_support import Hand
+
+from models.virtqueue import Buffer, QueueFullError, UsedRingError, VirtqueueError
+
+
+class Order:
+    """Host memory that remembers what the driver stored, in order."""
+
+    def __init__(self, hand):
+        self.stores = []
+        self._memory = hand.memory
+        self.allocate = hand.memory.allocate
+        self.read = hand.memory.read
+        hand.memory = self
+
+    async def write(self, address, data):
+        self.stores.append((address, bytes(data).hex()))
+        self._memory.store(address, data)
+
+    def load(self, address, size):
+        return self._memory.load(address, size)
+
+
+async def test_a_request_byte_by_byte():
+    hand = Hand(4)
+    order = Order(hand)
+    queue = hand.driver()
+    head = await queue.add(
+        [Buffer(0x1122_3344_5566_7788, 16)], [Buffer(0x2000, 512), Buffer(0x3000, 1)]
+    )
+    assert (head, queue.free, queue.outstanding) == (0, 1, 1)
+    # The descriptors, then the entry, then the index that shows it.
+    assert order.stores == [
+        (hand.table, "88776655443322111000000001000100"),
+        (hand.table + 16, "00200000000000000002000003000200"),
+        (hand.table + 32, "00300000000000000100000002000000"),
+        (hand.avail + 4, "0000"),
+        (hand.avail, "00000100"),
+    ]
+    assert await queue.add([Buffer(0x4000, 1)], ()) == 3
+    assert order.stores[-3:] == [
+        (hand.table + 48, "00400000000000000100000000000000"),
+        (hand.avail + 6, "0300"),
+        (hand.avail, "00000200"),
+    ]
+
+
+async def test_indirect_byte_by_byte():
+    hand = Hand(4)
+    order = Order(hand)
+    queue = hand.driver(indirect=True)
+    assert await queue.add([Buffer(0x1000, 16)], [Buffer(0x2000, 4)]) == 0
+    table = int.from_bytes(bytes.fromhex(order.stores[1][1])[:8], "little")
+    assert table % 16 == 0 and queue.free == 3
+    assert order.stores == [
+        (table, "0010000000000000100000000100010000200000000000000400000002000000"),
+        (hand.table, table.to_bytes(8, "little").hex() + "2000000004000000"),
+        (hand.avail + 4, "0000"),
+        (hand.avail, "00000100"),
+    ]
+    # One buffer needs no table, and more than the queue's size may not be in one (2.7.5.3.1).
+    await queue.add([Buffer(0x3000, 7)], ())
+    assert order.stores[4] == (hand.table + 16, "00300000000000000700000000000000")
+    with pytest.raises(QueueFullError, match="free descriptors are 2: must be 5 for the chain"):
+        await queue.add([Buffer(0x3000, 1)] * 5, ())
+
+
+async def test_table_is_used_again():
+    hand, allocated = Hand(2), []
+    queue = hand.driver(indirect=True)
+    allocate = hand.memory.allocate
+    hand.memory.allocate = lambda *arguments: allocated.append(arguments) or allocate(*arguments)
+    for number in range(6):
+        await queue.add([Buffer(0x1000, 1)] * 2, ())
+        hand.give_back((0, 0), (0, 0), index=number + 1)
+        assert await queue.collect() == [(0, 0)]
+    assert allocated == [(32, 16)]
+
+
+async def test_descriptors_come_back():
+    hand = Hand(4)
+    queue = hand.driver()
+    first = await queue.add([Buffer(0x1000, 1)] * 3, ())
+    with pytest.raises(QueueFullError, match="free descriptors are 1: must be 2 for the chain"):
+        await queue.add([Buffer(0x1000, 1)] * 2, ())
+    second = await queue.add((), [Buffer(0x2000, 9)])
+    with pytest.raises(QueueFullError, match="free descriptors are 0: must be 1 for the chain"):
+        await queue.add([Buffer(0x1000, 1)], ())
+    hand.give_back((second, 9), (first, 0))
+    assert await queue.collect() == [(second, 9), (first, 0)]
+    assert (queue.free, queue.outstanding) == (4, 0)
+    assert await queue.collect() == []
+    for _ in range(4):
+        await queue.add([Buffer(0x1000, 1)], ())
+
+
+async def test_indirect_with_no_descriptor_left():
+    queue = Hand(2).driver(indirect=True)
+    for _ in range(2):
+        await queue.add([Buffer(0x1000, 1)] * 2, ())
+    with pytest.raises(QueueFullError, match="free descriptors are 0: must be 1 for the chain"):
+        await queue.add([Buffer(0x1000, 1)] * 2, ())
+
+
+async def test_chain_of_nothing():
+    with pytest.raises(ValueError, match="a chain has no buffer: must have one or more"):
+        await Hand().driver().add((), ())
+
+
+# What the device writes
+
+
+async def two_outstanding(**options):
+    hand = Hand(4)
+    queue = hand.driver(**options)
+    assert await queue.add([Buffer(0x1000, 16)], [Buffer(0x2000, 8), Buffer(0x3000, 1)]) == 0
+    assert await queue.add((), [Buffer(0x4000, 4)]) == 3
+    return hand, queue
+
+
+@pytest.mark.parametrize(
+    ("elements", "text"),
+    [
+        ([(1, 0)], "used id is 1: must be a chain that the device has"),
+        ([(4, 0)], "used id is 4: must be a chain"),
+        ([(0xFFFF_FFFF, 0)], "used id is 4294967295: must be a chain"),
+        ([(0, 0), (0, 0)], "used id is 0: must be a chain"),
+        ([(0, 10)], "used len of chain 0 is 10: must be no more than 9"),
+        ([(3, 0xFFFF_FFFF)], "used len of chain 3 is 4294967295: must be no more than 4"),
+    ],
+)
+async def test_used_elements_that_break_a_rule(elements, text):
+    hand, queue = await two_outstanding()
+    hand.give_back(*elements)
+    with pytest.raises(UsedRingError, match=text):
+        await queue.collect()
+
+
+@pytest.mark.parametrize("index", [3, 4, 0xFFFF, 0x8000])
+async def test_used_index_that_runs_away(index):
+    hand, queue = await two_outstanding()
+    hand.give_back((0, 0), (3, 0), index=index)
+    text = f"used.idx is {index}, {index} more than before: must be no more than 2"
+    with pytest.raises(UsedRingError, match=text) as caught:
+        await queue.collect()
+    assert isinstance(caught.value, VirtqueueError)
+
+
+async def test_used_index_that_goes_back():
+    hand, queue = await two_outstanding()
+    hand.give_back((0, 9), (3, 4))
+    assert await queue.collect() == [(0, 9), (3, 4)]
+    hand.give_back((0, 9), index=1)
+    with pytest.raises(UsedRingError, match=r"used\.idx is 1, 65535 more than before"):
+        await queue.collect()
+
+
+# Notifications
+
+
+@pytest.mark.parametrize("suppressed", [False, True])
+async def test_flag_no_notify(suppressed):
+    hand = Hand(4)
+    hand.give_back(flags=1 if suppressed else 0)
+    hand.set_avail_event(3 if not suppressed else 0)
+    queue = hand.driver()
+    assert not await queue.wants_kick()
+    await queue.add([Buffer(0x1000, 1)], ())
+    assert await queue.wants_kick() == (not suppressed)
+    assert not await queue.wants_kick()
+
+
+@pytest.mark.parametrize("event", range(4))
+async def test_avail_event(event):
+    """A kick when the available index steps over avail_event, whatever the flag says."""
+    hand = Hand(4)
+    hand.give_back(flags=1)
+    hand.set_avail_event(event)
+    queue = hand.driver(event_index=True)
+    kicks = []
+    for _ in range(3):
+        await queue.add([Buffer(0x1000, 1)], ())
+        kicks.append(await queue.wants_kick())
+    assert kicks == [number == event for number in range(3)]
+
+
+async def test_one_kick_for_several():
+    hand = Hand(4)
+    hand.set_avail_event(1)
+    queue = hand.driver(event_index=True)
+    for _ in range(3):
+        await queue.add([Buffer(0x1000, 1)], ())
+    assert await queue.wants_kick() and not await queue.wants_kick()
+
+
+async def test_used_event_says_where_the_driver_stands():
+    hand, queue = await two_outstanding(event_index=True)
+    hand.give_back((3, 0))
+    assert await queue.collect() == [(3, 0)]
+    assert hand.used_event == b"\0\0"
+    assert await queue.collect() == [] and hand.used_event == b"\1\0"
+
+
+async def test_what_comes_while_used_event_is_written_is_found():
+    hand, queue = await two_outstanding(event_index=True)
+    write = hand.memory.write
+
+    async def write_and_complete(address, data):
+        await write(address, data)
+        hand.give_back((3, 2))
+
+    hand.memory.write = write_and_complete
+    assert await queue.collect() == [(3, 2)]
+
+
+async def test_used_event_is_left_alone_unless_negotiated():
+    hand, queue = await two_outstanding()
+    hand.give_back((3, 0))
+    await queue.collect()
+    assert await queue.collect() == [] and hand.used_event == b"\0\0"

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Both ends of a virtqueue against each other: any chains, in any order of their accesses."""
+
+import asyncio
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from model_support import FIXED
+from virtqueue_support import Hand
+
+from models.dma import DmaError
+from models.virtqueue import Buffer, VirtqueueError
+
+OPTIONS = st.fixed_dictionaries({"indirect": st.booleans(), "event_index": st.booleans()})
+
+
+class Turn:
+    """Awaited before each access: lets whoever steps the coroutine do something else first."""
+
+    def __await__(self):
+        yield
+
+
+class SteppedMemory:
+    """Memory whose every access is a step of its own."""
+
+    def __init__(self, memory):
+        self._memory = memory
+        self.allocate = memory.allocate
+
+    async def read(self, address, size):
+        await Turn()
+        return self._memory.load(address, size)
+
+    async def write(self, address, data):
+        await Turn()
+        self._memory.store(address, data)
+
+
+class Flag:
+    """What a notification sets; waiting for it takes steps."""
+
+    def __init__(self):
+        self.raised = False
+        self.count = 0
+        self.waiting = False
+
+    def set(self):
+        self.raised = True
+        self.count += 1
+
+    async def wait(self):
+        self.waiting = True
+        while not self.raised:
+            await Turn()
+        self.waiting = False
+        self.raised = False
+
+
+class Pair:
+    """A driver that sends requests and a device that answers them, each told by the other only.
+
+    A request's readable bytes come back reversed, as far as there is room.
+    """
+
+    def __init__(self, size, requests, *, indirect, event_index):
+        self.hand = Hand(size)
+        self.requests = requests
+        self.answers = {}
+        self.kicks, self.interrupts = Flag(), Flag()
+        self._memory = self.hand.memory
+        self.hand.memory = SteppedMemory(self._memory)
+        options = {"indirect": indirect, "event_index": event_index}
+        self.driver_queue = self.hand.driver(**options)
+        self.device_queue = self.hand.device(**options)
+
+    def _place(self, number):
+        sizes, rooms = self.requests[number]
+        readable, writable = [], []
+        for size in sizes:
+            readable.append(Buffer(self._memory.allocate(size), size))
+            self._memory.store(readable[-1].address, bytes([number & 0xFF]) * size)
+        for room in rooms:
+            writable.append(Buffer(self._memory.allocate(room), room))
+        return readable, writable
+
+    async def driver(self):
+        queue, under_way = self.driver_queue, {}
+        left = list(range(len(self.requests)))
+        while left or under_way:
+            while left and queue.free >= sum(map(len, self.requests[left[0]])):
+                number = left.pop(0)
+                readable, writable = self._place(number)
+                under_way[await queue.add(readable, writable)] = number, writable
+                if await queue.wants_kick():
+                    self.kicks.set()
+            found = await queue.collect()
+            for head, written in found:
+                number, writable = under_way.pop(head)
+                data = b"".join(self._memory.load(*buffer) for buffer in writable)
+                self.answers[number] = data[:written]
+            if not found and under_way:
+                await self.interrupts.wait()
+
+    async def device(self):
+        queue = self.device_queue
+        while True:
+            await self.kicks.wait()
+            while (chain := await queue.next_chain()) is not None:
+                data = (await queue.read(chain))[::-1][: chain.writable_size]
+                await queue.write(chain, data)
+                await queue.complete(chain, len(data))
+            if await queue.wants_notification():
+                self.interrupts.set()
+
+    def run(self, choices):
+        """Step both as ``choices`` say, then in turn, until the driver is through."""
+        driver, device = self.driver(), self.device()
+        try:
+            for choice in choices:
+                (device if choice else driver).send(None)
+            while True:
+                for _ in range(3):
+                    driver.send(None)
+                    device.send(None)
+                stuck = self.kicks.waiting and self.interrupts.waiting
+                assert not stuck or self.kicks.raised or self.interrupts.raised, "both wait"
+        except StopIteration:
+            pass
+        finally:
+            driver.close()
+            device.close()
+
+    def check(self):
+        for number, (sizes, rooms) in enumerate(self.requests):
+            size = min(sum(sizes), sum(rooms))
+            assert self.answers[number] == bytes([number & 0xFF]) * size
+        assert self.driver_queue.outstanding == 0
+        assert self.driver_queue.free == self.hand.size
+
+
+def chains(most):
+    """Sizes of readable and of writable buffers, ``most`` together and one at least."""
+    sizes = st.lists(st.integers(1, 40), max_size=most)
+    pairs = st.tuples(sizes, sizes)
+    return pairs.filter(lambda pair: 1 <= len(pair[0]) + len(pair[1]) <= most)
+
+
+@FIXED
+@given(st.data())
+def test_every_request_is_answered_whatever_the_order(data):
+    """No notification is missed, and none that is missed is needed."""
+    size = data.draw(st.sampled_from([1, 2, 4, 8]))
+    requests = data.draw(st.lists(chains(min(size, 4)), min_size=1, max_size=12))
+    pair = Pair(size, requests, **data.draw(OPTIONS))
+    pair.run(data.draw(st.lists(st.booleans(), max_size=400)))
+    pair.check()
+    assert pair.kicks.count <= len(requests) and pair.interrupts.count <= len(requests)
+
+
+@pytest.mark.parametrize("event_index", [False, True])
+def test_an_event_index_saves_notifications(event_index):
+    pair = Pair(8, [([4], [4])] * 64, indirect=False, event_index=event_index)
+    # The driver first fills the queue, then the device empties it.
+    pair.run(([0] * 60 + [1] * 200) * 8)
+    pair.check()
+    assert (pair.kicks.count < 32) == event_index
+
+
+@pytest.mark.parametrize("event_index", [False, True])
+async def test_indices_wrap(event_index):
+    """More chains than an index counts, a few at a time, and told of right to the end."""
+    hand = Hand(32)
+    address = hand.memory.allocate(4)
+    driver = hand.driver(event_index=event_index)
+    device = hand.device(event_index=event_index)
+    done, batch = 0, 29
+    while done < 0x1_0000 + 100:
+        for _ in range(batch):
+            await driver.add((), [Buffer(address, 4)])
+        assert await driver.wants_kick()
+        heads = set()
+        while (chain := await device.next_chain()) is not None:
+            heads.add(chain.head)
+            await device.complete(chain, done & 3)
+        assert await device.wants_notification()
+        assert {used.head for used in await driver.collect()} == heads
+        assert len(heads) == batch and await driver.collect() == []
+        hand.memory.log.clear()
+        done += batch
+    index = (done & 0xFFFF).to_bytes(2, "little")
+    assert hand.memory.load(hand.avail, 4) == hand.memory.load(hand.used, 4) == b"\0\0" + index
+
+
+# A hostile peer
+
+
+POKES = st.tuples(
+    st.sampled_from(["table", "avail", "used", "indirect"]),
+    st.integers(0, 127),
+    st.binary(min_size=1, max_size=8) | st.sampled_from([b"\0", b"\1", b"\4\0", b"\xff\xff"]),
+)
+
+
+@FIXED
+@given(st.data())
+def test_corrupt_rings_raise_named_errors_only(data):
+    """Either end reads on in what somebody else scribbled over, a few bytes at a time."""
+    size = data.draw(st.sampled_from([1, 4, 8]))
+    hand = Hand(size)
+    options = data.draw(OPTIONS)
+    driver = hand.driver(**options)
+    device = hand.device(**options, max_chain_bytes=1 << 16)
+    buffers, table = hand.memory.allocate(4096), hand.memory.allocate(128)
+    areas = {
+        "table": (hand.table, 16 * size),
+        "avail": (hand.avail, 6 + 2 * size),
+        "used": (hand.used, 6 + 8 * size),
+        "indirect": (table, 128),
+    }
+
+    def poke(area, offset, raw):
+        base, length = areas[area]
+        raw = raw[:length]
+        hand.memory.store(base + offset % (length - len(raw) + 1), raw)
+
+    async def add():
+        count = data.draw(st.integers(1, 3))
+        if count <= driver.free:
+            await driver.add([Buffer(buffers, 8)], [Buffer(buffers + 8, 64)] * (count - 1))
+            await driver.wants_kick()
+
+    async def refer_to_table():
+        if driver.free:
+            head = await driver.add([Buffer(table, 16 * data.draw(st.integers(1, 8)))], ())
+            hand.memory.store(hand.table + 16 * head + 12, b"\4\0")
+
+    async def serve():
+        # Bounded: the rings and the limit of a chain say how much work there can be.
+        hand.memory.reads_left = 8 * size + 16
+        with contextlib.suppress(VirtqueueError, DmaError):
+            if (chain := await device.next_chain()) is not None:
+                assert chain.readable_size + chain.writable_size <= 1 << 16
+                assert len(chain.readable) + len(chain.writable) <= size
+                await device.read(chain, 0, min(chain.readable_size, 16))
+                await device.complete(chain, 0)
+            await device.wants_notification()
+
+    async def collect():
+        hand.memory.reads_left = 4 * size + 8
+        with contextlib.suppress(VirtqueueError):
+            used = await driver.collect()
+            assert len(used) <= size
+
+    async def run():
+        for _ in range(data.draw(st.integers(1, 20))):
+            for area, offset, raw in data.draw(st.lists(POKES, max_size=2)):
+                poke(area, offset, raw)
+            hand.memory.reads_left = None
+            await data.draw(st.sampled_from([add, refer_to_table, serve, serve, collect]))()
+
+    asyncio.run(run())

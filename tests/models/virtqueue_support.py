@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A virtqueue written by hand, and a device's memory that remembers what was done to it."""
+
+import struct
+
+from models.dma import DmaError
+from models.driver_device import Ring
+from models.host_memory import MemoryAccessError, MemoryModel
+from models.virtqueue import DeviceQueue, DriverQueue
+
+NEXT, WRITE, INDIRECT = 1, 2, 4
+
+
+class Memory(MemoryModel):
+    """Host memory, and a :class:`~models.dma.Dma` on it.
+
+    Attributes
+    ----------
+    log
+        The device's accesses: "read" or "write", address, size.
+    reads_left
+        How many more reads it may make; one more fails the test.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.log = []
+        self.reads_left = None
+        self.dma = self
+
+    async def read(self, address, size):
+        self.log.append(("read", address, size))
+        if self.reads_left is not None:
+            self.reads_left -= 1
+            assert self.reads_left >= 0, "too many reads"
+        try:
+            return self.load(address, size)
+        except MemoryAccessError as error:
+            raise DmaError(str(error)) from error
+
+    async def write(self, address, data):
+        self.log.append(("write", address, len(data)))
+        self.store(address, data)
+
+
+class Hand:
+    """A queue of ``size`` descriptors whose bytes a test writes and reads itself."""
+
+    def __init__(self, size=4):
+        self.size = size
+        self.memory = Memory()
+        self.table = self.memory.allocate(16 * size)
+        self.avail = self.memory.allocate(6 + 2 * size)
+        self.used = self.memory.allocate(6 + 8 * size)
+        self.ring = Ring(
+            size=size,
+            descriptor_addr=self.table,
+            driver_addr=self.avail,
+            device_addr=self.used,
+        )
+
+    def device(self, **options):
+        return DeviceQueue(
+            self.memory,
+            size=self.size,
+            descriptor_addr=self.table,
+            driver_addr=self.avail,
+            device_addr=self.used,
+            **options,
+        )
+
+    def driver(self, **options):
+        return DriverQueue(self.memory, self.ring, **options)
+
+    def describe(self, number, address, size, flags=0, following=0, *, table=None):
+        """Write descriptor ``number`` of ``table``, by default the queue's."""
+        at = (self.table if table is None else table) + 16 * number
+        self.memory.store(at, struct.pack("<QIHH", address, size, flags, following))
+
+    def offer(self, *heads, index=None, flags=0):
+        """Make these heads available from entry 0 on; the index says how many there are."""
+        count = len(heads) if index is None else index
+        entries = struct.pack(f"<HH{len(heads)}H", flags, count, *heads)
+        self.memory.store(self.avail, entries)
+
+    def give_back(self, *elements, index=None, flags=0):
+        """Put ids and lengths into the used ring from entry 0 on."""
+        count = len(elements) if index is None else index
+        self.memory.store(self.used, struct.pack("<HH", flags, count))
+        for place, element in enumerate(elements):
+            self.memory.store(self.used + 4 + 8 * place, struct.pack("<II", *element))
+
+    def set_used_event(self, value):
+        self.memory.store(self.avail + 4 + 2 * self.size, struct.pack("<H", value))
+
+    def set_avail_event(self, value):
+        self.memory.store(self.used + 4 + 8 * self.size, struct.pack("<H", value))
+
+    @property
+    def used_event(self):
+        return self.memory.load(self.avail + 4 + 2 * self.size, 2)
+
+    @property
+    def avail_event(self):
+        return self.memory.load(self.used + 4 + 8 * self.size, 2)
