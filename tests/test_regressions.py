@@ -33,8 +33,8 @@ ON_BOTH_TOPS = (
 ON_ENDPOINT = ("endpoint_dma", "enumeration", "function_reset", "libraries")
 ON_CORE = ("core_dma",)
 
-# (top, FIFOs, width): the narrowest, the default and the widest; one, several and all FIFOs. What is
-# between them is in EVERY_BUILD.
+# (top, FIFOs, width): the narrowest, the default and the widest; one, several and all FIFOs. The
+# rest is in EVERY_BUILD.
 BUILDS = [
     ("endpoint", MAX_FIFOS, 64),
     ("endpoint", 2, 128),
