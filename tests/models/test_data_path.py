@@ -130,6 +130,27 @@ async def test_status_of_every_kind_of_request(request_, status):
         assert device.failure is None
 
 
+@pytest.mark.parametrize(
+    ("kind", "sector", "data", "room", "written"),
+    [
+        (IN, 0, b"", SECTOR, SECTOR + 1),
+        (IN, 16, b"", SECTOR, 0),
+        (OUT, 0, bytes(SECTOR), 0, 1),
+        (OUT, 16, bytes(SECTOR), 0, 1),
+        (GET_ID, 0, b"", 30, 20),
+    ],
+)
+async def test_length_counts_from_the_first_byte(kind, sector, data, room, written):
+    """Bytes that the device left out may not be in it (2.7.8.2): the status can lie behind them."""
+    async with PureSystem([{0: BlockDevice(sectors=16)}]) as system:
+        path, memory = await probe(system, DataPath), system.host.memory
+        header = kind.to_bytes(8, "little") + sector.to_bytes(8, "little")
+        readable = Buffer(memory.allocate(len(header + data)), len(header + data))
+        await memory.write(readable.address, header + data)
+        writable = Buffer(memory.allocate(room + 1), room + 1)
+        assert await path.transfer(0, [readable], [writable]) == written
+
+
 async def test_read_only_disk(tmp_path):
     path = tmp_path / "disk.img"
     path.write_bytes(b"\x11" * SECTOR)
@@ -223,19 +244,20 @@ async def test_frames_that_do_not_pass():
             await network.send(bytes(size))
             assert [len(frame) for frame in out] == [size] * passes
         assert device.dropped == 2
-        # An offload that was not negotiated.
+        # Offloads that were not negotiated: flags, gso_type.
         address = system.host.memory.allocate(100)
-        await system.host.memory.write(address, b"\1")
-        await network.transfer(1, [Buffer(address, 100)], ())
-        assert device.dropped == 3
+        for header in (b"\1\0", b"\0\1"):
+            await system.host.memory.write(address, header)
+            await network.transfer(1, [Buffer(address, 100)], ())
+        assert device.dropped == 4
         device.deliver(bytes(13))
         device.deliver(bytes(1515))
-        assert device.dropped == 5
+        assert device.dropped == 6
         device.set_link(False)
         assert not await network.link_up()
         device.deliver(bytes(100))
         await network.send(bytes(100))
-        assert device.dropped == 7
+        assert device.dropped == 8
 
 
 async def test_frames_wait_for_buffers_up_to_a_limit():

@@ -127,7 +127,7 @@ async def test_notifications_both_ways():
 
 
 async def test_an_absent_device_times_out_and_others_go_on():
-    async with PureSystem([some_devices()], timeout_us=3000) as system:
+    async with PureSystem([some_devices()], timeout_us=2e5) as system:
         driver = system.drivers[0]
         with pytest.raises(RequestTimeoutError, match="DEVICE_INFO to device 7"):
             await driver.probe(7)

@@ -157,7 +157,9 @@ async def test_head_that_the_device_has():
         await queue.next_chain()
 
 
-@pytest.mark.parametrize(("under_way", "index", "right"), [(0, 4, 1), (0, 5, 0), (2, 4, 1)])
+@pytest.mark.parametrize(
+    ("under_way", "index", "right"), [(0, 4, 1), (0, 5, 0), (2, 4, 1), (2, 5, 0)]
+)
 @pytest.mark.parametrize("backwards", [False, True])
 async def test_available_index_that_runs_away(under_way, index, right, backwards):
     hand = Hand(4)
