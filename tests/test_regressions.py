@@ -33,16 +33,16 @@ ON_BOTH_TOPS = (
 ON_ENDPOINT = ("endpoint_dma", "enumeration", "function_reset", "libraries")
 ON_CORE = ("core_dma",)
 
-# (top, FIFOs, width): the narrowest, the default and the widest; one, several and all FIFOs. The
-# rest is in EVERY_BUILD.
+# (top, FIFOs, width): one, several and all FIFOs. The widest is the second simulator's, for which
+# it takes no long compilation.
 BUILDS = [
     ("endpoint", MAX_FIFOS, 64),
     ("endpoint", 2, 128),
-    ("endpoint", 1, 512),
+    ("endpoint", 1, 256),
     ("core", 2, 128),
 ]
 # What the second simulator runs: it is there to disagree, and takes several times as long.
-FEW_BUILDS = [("endpoint", 1, 128), ("core", 2, 64)]
+FEW_BUILDS = [("endpoint", 1, 128), ("core", 2, 512)]
 EVERY_BUILD = [
     *product(("endpoint",), (1, 2, 3, 5, MAX_FIFOS), DATA_WIDTHS),
     *product(("core",), (1, 2, MAX_FIFOS), DATA_WIDTHS),
