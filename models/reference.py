@@ -138,6 +138,10 @@ def _fields(message: MessageLayout) -> str:
     return ", ".join(text for _, text in sorted(parts, key=lambda part: part[0]))
 
 
+def _varies(message: MessageLayout) -> bool:
+    return any(isinstance(array.count, str) for array in message.arrays)
+
+
 def _messages(dialect: Dialect) -> Iterator[str]:
     yield f"## Messages, revision `{dialect.revision}`\n"
     yield (
@@ -154,7 +158,7 @@ def _messages(dialect: Dialect) -> Iterator[str]:
                 f"{message.msg_id:#04x}",
                 message.name,
                 str(message.kind),
-                message.min_size if not message.arrays else f"{message.min_size} up",
+                f"{message.min_size} up" if _varies(message) else message.min_size,
                 _fields(message),
             )
             for message in messages

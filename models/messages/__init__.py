@@ -22,9 +22,19 @@ from .errors import (
 )
 from .layouts import Array, Field, FieldValue, Kind, MessageLayout, Show
 from .message import Message
+from .r1 import R1
 from .v1 import V1
+from .values import (
+    OPERATION_MASK,
+    QUEUE_ENABLED,
+    QUEUE_FLAGS,
+    DeviceState,
+    QueueFlag,
+    QueueOperation,
+    TransportFeature,
+)
 
-REVISIONS: dict[str, Dialect] = {V1.revision: V1}
+REVISIONS: dict[str, Dialect] = {dialect.revision: dialect for dialect in (V1, R1)}
 """The declared revisions by name."""
 
 
@@ -60,7 +70,7 @@ def encode(message: Message, revision: str | Dialect | None = None) -> bytes:
 
 
 def wire(message: Message, revision: str | Dialect | None = None) -> bytes:
-    """As :func:`encode`, filled up with zeros to the revision's maximum size (48 in v1)."""
+    """As :func:`encode`, filled up with zeros to the maximum size (48 bytes in v1, 64 in r1)."""
     return _in_revision(message, revision).wire()
 
 
@@ -93,10 +103,15 @@ def _in_revision(message: Message, revision: str | Dialect | None) -> Message:
 
 
 __all__ = [
+    "OPERATION_MASK",
+    "QUEUE_ENABLED",
+    "QUEUE_FLAGS",
+    "R1",
     "REVISIONS",
     "V1",
     "Array",
     "CountError",
+    "DeviceState",
     "Dialect",
     "Field",
     "FieldRangeError",
@@ -106,9 +121,12 @@ __all__ = [
     "Message",
     "MessageError",
     "MessageLayout",
+    "QueueFlag",
+    "QueueOperation",
     "RevisionError",
     "Show",
     "SizeError",
+    "TransportFeature",
     "TruncatedError",
     "UnknownMessageError",
     "decode",

@@ -8,6 +8,7 @@ from .dialect import Dialect
 from .errors import MessageError
 from .layouts import Array, Field, Kind, Show
 from .message import Message
+from .values import DeviceState
 
 
 def describe(message: Message, *, brief: bool = False) -> str:
@@ -52,6 +53,9 @@ def _number(field: Field, value: int) -> str:
     if field.show is Show.DEVICE_ID:
         name = device_name(value)
         return f"{value} ({name})" if name else str(value)
+    if field.show is Show.BUS_STATE:
+        known = {state.value: state.name for state in DeviceState}
+        return f"{value} ({known[value]})" if value in known else str(value)
     if field.show is Show.HEX:
         return f"0x{value:0{field.bits // 4}x}"
     return str(value)

@@ -29,6 +29,10 @@ from .layouts import (
     check_integer,
 )
 from .message import Message
+from .values import TransportFeature
+
+MAX_MESSAGE = 0xFFFF
+"""What msg_size can say, bytes."""
 
 _DERIVED_KEYS = frozenset({"message", "kind", "dev_num", "token", "msg_size", "wire"})
 
@@ -44,18 +48,30 @@ class Dialect:
         Largest message in bytes, header included; also what :meth:`Message.wire` fills up to.
     messages
         Every message, each once.
+    features
+        Transport features of the bus, which both sides know before the first message.
 
     Raises
     ------
     ValueError
         Two messages share bus bit, id and kind, or name and kind; an id contradicts the kind; a
-        message does not fit ``max_size``.
+        message does not fit ``max_size``, or the header cannot say that size.
     """
 
-    def __init__(self, revision: str, *, max_size: int, messages: tuple[MessageLayout, ...]):
+    def __init__(
+        self,
+        revision: str,
+        *,
+        max_size: int,
+        messages: tuple[MessageLayout, ...],
+        features: TransportFeature = TransportFeature.NONE,
+    ):
+        if max_size > MAX_MESSAGE:
+            raise ValueError(f"max_size is {max_size}: must be at most {MAX_MESSAGE}")
         self.revision = revision
         self.max_size = max_size
         self.messages = messages
+        self.features = features
         self._by_id: dict[tuple[bool, int, bool], MessageLayout] = {}
         self._by_name: dict[tuple[str, Kind], MessageLayout] = {}
         for layout in messages:
@@ -69,12 +85,28 @@ class Dialect:
                 raise ValueError(f"{layout}: declared twice")
             self._by_id[by_id] = layout
             self._by_name[layout.name, layout.kind] = layout
+            self._by_name[layout.role, layout.kind] = layout
 
     def __repr__(self) -> str:
         return f"Dialect({self.revision!r})"
 
+    def on_bus(
+        self, *, max_size: int | None = None, features: TransportFeature | None = None
+    ) -> Dialect:
+        """The same messages with other parameters of the bus; see the constructor, which raises."""
+        return Dialect(
+            self.revision,
+            max_size=self.max_size if max_size is None else max_size,
+            messages=self.messages,
+            features=self.features if features is None else features,
+        )
+
+    def has(self, name: str, kind: Kind) -> bool:
+        """Whether the revision has a message called ``name``, by alias too."""
+        return (name, kind) in self._by_name
+
     def layout(self, name: str, kind: Kind | str) -> MessageLayout:
-        """The declaration of a message.
+        """The declaration of a message, by name or alias.
 
         Raises
         ------

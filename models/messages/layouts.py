@@ -12,6 +12,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+from functools import cached_property
 
 from .errors import CountError, FieldRangeError, FormError, SizeError
 
@@ -58,6 +59,7 @@ class Show(Enum):
     HEX = "hex"
     STATUS = "status"
     DEVICE_ID = "device id"
+    BUS_STATE = "bus state"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +82,8 @@ class Field:
         Sent as zero unless given; left out of the JSON form while zero.
     show
         How :func:`~models.messages.describe` prints it.
+    alias
+        What another revision calls it: whoever serves several revisions may use that name too.
     """
 
     name: str
@@ -89,6 +93,7 @@ class Field:
     lsb: int = 0
     reserved: bool = False
     show: Show = Show.DECIMAL
+    alias: str = ""
 
     @property
     def size(self) -> int:
@@ -118,6 +123,8 @@ class Array:
         Name of the field that says how many elements there are, or the number itself.
     optional
         The array may be left out whatever the count says (EVENT_CONFIG's data).
+    alias
+        As in :class:`Field`.
     """
 
     name: str
@@ -125,6 +132,7 @@ class Array:
     element_bits: int
     count: str | int
     optional: bool = False
+    alias: str = ""
 
     def length(self, count: int) -> int:
         """Bytes that ``count`` elements take."""
@@ -157,6 +165,8 @@ class MessageLayout:
         Bus message (type bit 1) or transport message.
     fields, arrays
         What follows the header.
+    alias
+        As in :class:`Field`.
     """
 
     name: str
@@ -165,6 +175,7 @@ class MessageLayout:
     bus: bool = False
     fields: tuple[Field, ...] = ()
     arrays: tuple[Array, ...] = ()
+    alias: str = ""
 
     def __str__(self) -> str:
         return f"{self.name} {self.kind}"
@@ -183,19 +194,40 @@ class MessageLayout:
             ends.append(array.offset + fixed)
         return max(ends)
 
+    @property
+    def role(self) -> str:
+        """What the message is in every revision: its alias, or its name where it has none."""
+        return self.alias or self.name
+
     def field(self, name: str) -> Field:
-        """The field called ``name``; KeyError if there is none."""
+        """The field called ``name``, by alias too; KeyError if there is none."""
         for field in self.fields:
-            if field.name == name:
+            if name in (field.name, field.alias):
                 return field
         raise KeyError(name)
 
     def array(self, name: str) -> Array:
-        """The array called ``name``; KeyError if there is none."""
+        """The array called ``name``, by alias too; KeyError if there is none."""
         for array in self.arrays:
-            if array.name == name:
+            if name in (array.name, array.alias):
                 return array
         raise KeyError(name)
+
+    def own_name(self, name: str) -> str:
+        """The revision's own name of the field or array that ``name`` is an alias of."""
+        return self._own_names.get(name, name)
+
+    def has(self, name: str) -> bool:
+        """Whether there is a field or array called ``name``, by alias too."""
+        return any(self.own_name(name) == item.name for item in self._parts)
+
+    @property
+    def _parts(self) -> tuple[Field | Array, ...]:
+        return (*self.fields, *self.arrays)
+
+    @cached_property
+    def _own_names(self) -> dict[str, str]:
+        return {item.alias: item.name for item in self._parts if item.alias}
 
     def exact_size(self, values: Mapping[str, FieldValue]) -> int:
         """Bytes that ``values`` take, header included."""
@@ -221,6 +253,7 @@ class MessageLayout:
         CountError
             A count contradicts its array, or the array does not fit ``max_size`` bytes.
         """
+        values = {self.own_name(name): value for name, value in values.items()}
         known = {field.name for field in self.fields} | {array.name for array in self.arrays}
         for name in values:
             if name not in known:

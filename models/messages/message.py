@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class Message:
     """A message of one revision; :meth:`Dialect.message` and ``decode`` make them.
 
-    The fields also read as attributes: ``message.index`` is ``message.fields["index"]``.
+    The fields also read as attributes: ``message.index`` is ``message.fields["index"]``. Names that
+    another revision has for a field do as well.
 
     Attributes
     ----------
@@ -48,6 +49,11 @@ class Message:
         return self.layout.name
 
     @property
+    def role(self) -> str:
+        """What the message is in every revision; see :attr:`MessageLayout.role`."""
+        return self.layout.role
+
+    @property
     def kind(self) -> Kind:
         """Request, response or event."""
         return self.layout.kind
@@ -66,12 +72,13 @@ class Message:
         # Only reached for names that are no attribute. "fields" itself is one of them while the
         # object is being copied, before it has any.
         fields = self.__dict__.get("fields", {})
-        if name in fields:
-            return fields[name]
+        own = self.layout.own_name(name) if fields else name
+        if own in fields:
+            return fields[own]
         raise AttributeError(f"{type(self).__name__} has no field {name}")
 
     def number(self, name: str) -> int:
-        """The field called ``name``, which holds a number.
+        """The field called ``name``, by alias too, which holds a number.
 
         Raises
         ------
@@ -80,7 +87,7 @@ class Message:
         TypeError
             It is an array.
         """
-        value = self.fields[name]
+        value = self.fields[self.layout.own_name(name)]
         if isinstance(value, int):
             return value
         raise TypeError(f"{self.layout}: {name} is an array")

@@ -9,63 +9,11 @@ says 14 + ceil(num / 8) bytes (the series counts bits as bytes), and BUS_PING, w
 
 from __future__ import annotations
 
+from .declare import address, event, exchange, u16, u32
 from .dialect import Dialect
-from .layouts import Array, Field, Kind, MessageLayout, Show
+from .layouts import Array, Field, Show
 
 MAX_SIZE = 48
-
-
-def u16(name: str, offset: int) -> Field:
-    """A 16-bit field."""
-    return Field(name=name, offset=offset, bits=16)
-
-
-def u32(name: str, offset: int, *, reserved: bool = False, show: Show = Show.DECIMAL) -> Field:
-    """A 32-bit field."""
-    return Field(name=name, offset=offset, bits=32, reserved=reserved, show=show)
-
-
-def address(name: str, offset: int) -> Field:
-    """A 64-bit bus address."""
-    return Field(name=name, offset=offset, bits=64, show=Show.HEX)
-
-
-def exchange(
-    name: str,
-    msg_id: int,
-    *,
-    request: tuple[Field, ...] = (),
-    request_array: Array | None = None,
-    response: tuple[Field, ...] = (),
-    response_array: Array | None = None,
-    bus: bool = False,
-) -> tuple[MessageLayout, MessageLayout]:
-    """A request and its response."""
-    return (
-        MessageLayout(
-            name=name,
-            msg_id=msg_id,
-            kind=Kind.REQUEST,
-            bus=bus,
-            fields=request,
-            arrays=(request_array,) if request_array else (),
-        ),
-        MessageLayout(
-            name=name,
-            msg_id=msg_id,
-            kind=Kind.RESPONSE,
-            bus=bus,
-            fields=response,
-            arrays=(response_array,) if response_array else (),
-        ),
-    )
-
-
-def event(name: str, msg_id: int, *fields: Field, array: Array | None = None) -> MessageLayout:
-    """A message that nobody answers."""
-    arrays = (array,) if array else ()
-    return MessageLayout(name=name, msg_id=msg_id, kind=Kind.EVENT, fields=fields, arrays=arrays)
-
 
 STATUS = u32("status", 8, show=Show.STATUS)
 INDEX = u32("index", 8)
