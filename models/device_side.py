@@ -9,12 +9,13 @@ endpoint: it pops a FIFO only while its device queue has room.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from .bus import DevicePort, Direction, MessageObserver
 from .devices import VirtioDevice
 from .dma import Dma
 from .messages import Dialect
+from .notifier import UsedNotifier
 from .runtime import Runtime, Task
 from .transport import Transport
 
@@ -39,6 +40,8 @@ class DeviceSide:
     ----------
     transports
         For each FIFO.
+    notifiers
+        Of used buffers, for each FIFO.
     observers
         Called for each message: when it came out of the port, or before it goes in.
     """
@@ -60,10 +63,13 @@ class DeviceSide:
             Transport(devices, _Sender(self, fifo), revision)
             for fifo, devices in enumerate(devices_by_fifo)
         ]
-        if dma is not None:
-            for transport in self.transports:
-                for number, device in transport.devices.items():
-                    device.attach(_Link(transport, number, dma, runtime))
+        self.notifiers = [
+            UsedNotifier(self._notify_used(fifo), runtime) for fifo in range(len(self.transports))
+        ]
+        self._dma = dma
+        for fifo, transport in enumerate(self.transports):
+            for number, device in transport.devices.items():
+                self._attach(fifo, number, device)
         self._inboxes = [deque[bytes]() for _ in devices_by_fifo]
         self._arrived = [runtime.event() for _ in devices_by_fifo]
 
@@ -71,6 +77,7 @@ class DeviceSide:
         """Start taking messages from the port."""
         if not self._tasks:
             self._tasks = [self._runtime.spawn(self._receive())]
+            self._tasks += [notifier.start() for notifier in self.notifiers]
             for fifo in range(len(self.transports)):
                 self._tasks.append(self._runtime.spawn(self._serve(fifo)))
 
@@ -86,8 +93,37 @@ class DeviceSide:
         """The host reset the function: forget what waits and reset every device."""
         for inbox in self._inboxes:
             inbox.clear()
+        for notifier in self.notifiers:
+            notifier.clear()
         for transport in self.transports:
             transport.reset()
+
+    async def plug(self, fifo: int, device: VirtioDevice, number: int | None = None) -> int:
+        """Add a device behind ``fifo``; see :meth:`Transport.plug`, which tells the driver."""
+        transport = self.transports[fifo]
+        number = transport.add(device, number)
+        self._attach(fifo, number, device)
+        await transport.announce(number)
+        return number
+
+    async def unplug(self, fifo: int, dev_num: int) -> VirtioDevice:
+        """Take a device away from behind ``fifo``; see :meth:`Transport.unplug`."""
+        return await self.transports[fifo].unplug(dev_num)
+
+    def _attach(self, fifo: int, number: int, device: VirtioDevice) -> None:
+        if self._dma is not None:
+            notifier, transport = self.notifiers[fifo], self.transports[fifo]
+            device.attach(_Link(transport, notifier, number, self._dma, self._runtime))
+
+    def _notify_used(self, fifo: int) -> Callable[[int, int], Awaitable[None]]:
+        transport = self.transports[fifo]
+
+        async def notify(dev_num: int, queue: int) -> None:
+            # The device may have gone since its buffers were used.
+            if dev_num in transport.devices:
+                await transport.notify_used(dev_num, queue)
+
+        return notify
 
     async def send(self, fifo: int, message: bytes) -> None:
         """Send a message to the driver of ``fifo``."""
@@ -115,15 +151,23 @@ class DeviceSide:
 class _Link:
     """What a device knows of the side it is on; see :class:`~models.devices.DeviceLink`."""
 
-    def __init__(self, transport: Transport, dev_num: int, dma: Dma, runtime: Runtime) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        notifier: UsedNotifier,
+        dev_num: int,
+        dma: Dma,
+        runtime: Runtime,
+    ) -> None:
         self.dma = dma
         self.runtime = runtime
         self._transport = transport
+        self._notifier = notifier
         self._dev_num = dev_num
 
-    async def notify_used(self, queue: int) -> None:
+    def notify_used(self, queue: int) -> None:
         """As :meth:`DeviceLink.notify_used`."""
-        await self._transport.notify_used(self._dev_num, queue)
+        self._notifier.used(self._dev_num, queue)
 
     async def notify_config(self) -> None:
         """As :meth:`DeviceLink.notify_config`."""

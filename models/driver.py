@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The driver side of one bus: requests and their responses, discovery, events.
 
-Source: the behaviour of the Linux driver that goes with the patch series. A response belongs to a
-request by device number, bus or transport, id and token; one request is under way for each device,
-and different devices go on side by side.
+Source: the behaviour of the Linux driver that goes with the patch series; the driver's rules of the
+draft's transport revision 1. A response belongs to a request by device number, bus or transport, id
+and token. One request is under way for each device, unless the driver is told to pipeline, and
+different devices go on side by side.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from .bus import DriverBus
-from .driver_device import DeviceInfo, DriverDevice, RingArena
+from .driver_device import DeviceInfo, DriverDevice
 from .driver_errors import (
     DriverStoppedError,
     NoDeviceError,
@@ -21,7 +22,8 @@ from .driver_errors import (
     RequestTimeoutError,
 )
 from .events import EventQueue
-from .messages import Dialect, Kind, Message, MessageError, dialect_of
+from .messages import DeviceState, Dialect, Kind, Message, MessageError, dialect_of
+from .rings import RingArena
 from .runtime import Event, Lock, Runtime, Task
 
 DISCOVERY_WINDOW = 32
@@ -47,6 +49,7 @@ class _Pending:
     def __init__(self, answered: Event) -> None:
         self.answered = answered
         self.response: Message | None = None
+        self.removed = False
 
 
 class Driver:
@@ -62,11 +65,16 @@ class Driver:
         The wire revision, by name or as an object.
     timeout_us
         How long a request waits for its response, in microseconds.
+    pipelined
+        Whether a device may have several requests at once. They reach it in order, and every
+        revision here answers in order; the Linux driver waits for each.
 
     Attributes
     ----------
     unclaimed
         Messages that nothing was done with, by reason.
+    device_events
+        EVENT_DEVICE messages: devices that came and went.
     event_callbacks
         Called with every event, in the receive pump: they must not block.
     rings
@@ -82,6 +90,7 @@ class Driver:
         *,
         revision: str | Dialect = "v1",
         timeout_us: float = TIMEOUT_US,
+        pipelined: bool = False,
     ) -> None:
         self.runtime = runtime
         self.dialect = dialect_of(revision)
@@ -89,6 +98,9 @@ class Driver:
         self.event_callbacks: list[Callable[[Message], None]] = []
         self.rings = RingArena()
         self.pings_answered = 0
+        self.device_events = EventQueue(runtime)
+        self._pipelined = pipelined
+        self._removed: set[int] = set()
         self._bus = bus
         self._timeout_us = timeout_us
         self._tasks: list[Task] = []
@@ -143,28 +155,36 @@ class Driver:
             ``fields`` do not fit the request.
         RequestTimeoutError
             No response came in time.
+        NoDeviceError
+            The bus said that the device was removed.
         DriverStoppedError
             The driver is not running.
         """
+        if self._pipelined:
+            return await self._exchange(name, dev_num, fields)
         is_bus = self.dialect.layout(name, Kind.REQUEST).bus
         turn = self._turns.setdefault(_BUS if is_bus else dev_num, Lock(self.runtime))
         async with turn:
-            if not self._tasks:
-                raise DriverStoppedError(f"{name}: the driver is not running")
-            request = self.dialect.message(
-                name, Kind.REQUEST, dev_num=dev_num, token=self._next_token(), **fields
-            )
-            return await self._exchange(request)
+            return await self._exchange(name, dev_num, fields)
 
-    async def _exchange(self, request: Message) -> Message:
-        key = (request.dev_num, request.name, request.token)
+    async def _exchange(self, name: str, dev_num: int, fields: dict[str, object]) -> Message:
+        if not self._tasks:
+            raise DriverStoppedError(f"{name}: the driver is not running")
+        request = self.dialect.message(
+            name, Kind.REQUEST, dev_num=dev_num, token=self._next_token(), **fields
+        )
+        where = f"{request.name} to {'the bus' if request.bus else f'device {request.dev_num}'}"
+        if not request.bus and dev_num in self._removed:
+            raise NoDeviceError(f"{where}: the device was removed")
+        key = (_address(request), request.name, request.token)
         pending = self._pending[key] = _Pending(self.runtime.event())
         try:
             await self._bus.send(request.wire())
             answered = await self.runtime.wait(pending.answered, self._timeout_us)
         finally:
             del self._pending[key]
-        where = f"{request.name} to {'the bus' if request.bus else f'device {request.dev_num}'}"
+        if pending.removed:
+            raise NoDeviceError(f"{where}: the device was removed")
         if not answered:
             raise RequestTimeoutError(f"{where}: no response for {self._timeout_us:g} us")
         if pending.response is None:
@@ -193,7 +213,7 @@ class Driver:
 
     def _dispatch(self, message: Message) -> None:
         if message.kind is Kind.RESPONSE:
-            key = (message.dev_num, message.name, message.token)
+            key = (_address(message), message.name, message.token)
             pending = self._pending.get(key)
             if pending is None or pending.response is not None:
                 self.unclaimed[Unclaimed.UNMATCHED] += 1
@@ -201,16 +221,30 @@ class Driver:
             pending.response = message
             pending.answered.set()
         elif message.kind is Kind.EVENT:
+            if message.bus:
+                self._device_event(message)
             for callback in self.event_callbacks:
                 callback(message)
             for dev_num, queue in self._subscribers:
-                if dev_num in (None, message.dev_num):
+                if dev_num in (None, _address(message)):
                     queue.put(message)
         elif message.name == "BUS_PING":
             self._pongs.append(message)
             self._pong_due.set()
         else:
             self.unclaimed[Unclaimed.UNEXPECTED] += 1
+
+    def _device_event(self, message: Message) -> None:
+        dev_num, state = message.number("device_number"), message.number("device_bus_state")
+        if state == DeviceState.REMOVED:
+            self._removed.add(dev_num)
+            for (asked, _, _), pending in self._pending.items():
+                if asked == dev_num and pending.response is None:
+                    pending.removed = True
+                    pending.answered.set()
+        elif state == DeviceState.ADDED:
+            self._removed.discard(dev_num)
+        self.device_events.put(message)
 
     async def _answer_pings(self) -> None:
         while True:
@@ -230,6 +264,13 @@ class Driver:
     def unsubscribe(self, queue: EventQueue) -> None:
         """Stop filling ``queue``."""
         self._subscribers = [entry for entry in self._subscribers if entry[1] is not queue]
+
+    async def wait_device(self, state: DeviceState, timeout_us: float | None = None) -> int | None:
+        """The number of the next device that came or went; None when none did in time."""
+        message = await self.device_events.get(
+            "BUS_EVENT_DEVICE", device_bus_state=state, timeout_us=timeout_us
+        )
+        return None if message is None else message.number("device_number")
 
     # The bus
 
@@ -335,3 +376,8 @@ class Driver:
         device = await self.device(dev_num)
         await device.bring_up(features=features, num_queues=num_queues, rings=rings or self.rings)
         return device
+
+
+def _address(message: Message) -> int:
+    """Whom a message is from or to: a device's number, or the bus itself."""
+    return _BUS if message.bus else message.dev_num

@@ -9,13 +9,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from uuid import UUID
 
-from .dma import HostMemory
+from .devices import SharedMemory
 from .driver_errors import ConfigError, DriverError, FeaturesRefusedError, QueueError
-from .messages import Kind, Message
+from .messages import QUEUE_ENABLED, Kind, Message, QueueOperation, TransportFeature
+from .rings import Ring, RingArena
 from .runtime import sleep
-from .virtio import FEATURE_BITS, Feature, Status, feature_names
-from .virtqueue import SplitLayout
+from .virtio import (
+    FEATURE_BITS,
+    UNSUPPORTED_FEATURES,
+    Feature,
+    Status,
+    feature_names,
+)
 
 if TYPE_CHECKING:
     from .driver import Driver
@@ -28,7 +35,11 @@ RESET_POLL_US = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceInfo:
-    """What DEVICE_INFO says; every number as on the wire."""
+    """What DEVICE_INFO says; numbers as on the wire.
+
+    ``num_feature_bits`` is a multiple of 32 where the revision counts blocks. ``uuid`` is None for
+    a device without one, and in revisions without that field.
+    """
 
     device_id: int
     vendor_id: int
@@ -37,70 +48,32 @@ class DeviceInfo:
     max_vqs: int
     admin_vq_idx: int
     admin_vq_count: int
+    uuid: UUID | None = None
 
     @classmethod
     def from_message(cls, response: Message) -> DeviceInfo:
         """Take the response apart."""
-        return cls(**{name: response.number(name) for name in cls.__dataclass_fields__})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ring:
-    """Where a queue lies in memory that the device can reach: size and bus addresses."""
-
-    size: int
-    descriptor_addr: int
-    driver_addr: int
-    device_addr: int
+        numbers = {
+            name: response.number(name)
+            for name in cls.__dataclass_fields__
+            if response.layout.has(name)
+        }
+        if response.layout.has("num_feature_blocks"):
+            numbers["num_feature_bits"] = 32 * response.number("num_feature_blocks")
+        uuid = UUID(bytes=response.device_uuid) if response.layout.has("device_uuid") else None
+        return cls(**numbers, uuid=uuid if uuid and uuid.int else None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueueInfo:
-    """What GET_VQUEUE says; a queue that does not exist has ``max_size`` 0."""
+    """What GET_VQUEUE says; a queue that does not exist has ``max_size`` 0.
+
+    ``enabled`` is None where the revision does not say.
+    """
 
     max_size: int
     ring: Ring
-
-
-class RingArena:
-    """Hands out room for split rings, one page-aligned area after the other.
-
-    Parameters
-    ----------
-    base
-        Bus address of the arena, page aligned, of which nobody makes sure that it is memory.
-    max_size
-        Most descriptors of a ring, whatever the device allows; a power of two.
-    memory
-        Host memory to take the rings from, zeroed, instead of ``base``.
-    """
-
-    def __init__(
-        self,
-        base: int = 0x4000_0000,
-        max_size: int = 256,
-        memory: HostMemory | None = None,
-    ) -> None:
-        self._next = base
-        self._max_size = max_size
-        self._memory = memory
-
-    def allocate(self, max_size: int) -> Ring:
-        """A ring of at most ``max_size`` descriptors."""
-        layout = SplitLayout(min(max_size, self._max_size))
-        return Ring(
-            size=layout.size,
-            descriptor_addr=self._take(layout.descriptor_bytes),
-            driver_addr=self._take(layout.available_bytes),
-            device_addr=self._take(layout.used_bytes),
-        )
-
-    def _take(self, size: int) -> int:
-        if self._memory is not None:
-            return self._memory.allocate(size)
-        address = self._next
-        self._next += -(-size // 4096) * 4096
-        return address
+    enabled: bool | None = None
 
 
 class DriverDevice:
@@ -127,6 +100,7 @@ class DriverDevice:
         self.rings: dict[int, Ring] = {}
         self.events = driver.subscribe(dev_num)
         self._driver = driver
+        self._generation: int | None = None
 
     async def _request(self, name: str, **fields: object) -> Message:
         return await self._driver.request(name, dev_num=self.dev_num, **fields)
@@ -157,7 +131,10 @@ class DriverDevice:
         """Reset the device, reset each queue, and acknowledge it again."""
         await self.reset()
         for index in sorted(self.rings):
-            await self._request("RESET_VQUEUE", index=index)
+            # The Linux driver of the series does so, though the device has been reset; later
+            # revisions forbid it without RING_RESET.
+            if not self._says_enabled:
+                await self.reset_queue(index)
         self.rings = {}
         self.features = 0
         await self.status()
@@ -197,7 +174,9 @@ class DriverDevice:
 
     async def offered_features(self) -> int:
         """The features that the device offers, by mask."""
-        num = FEATURE_BITS // 32
+        num = min(FEATURE_BITS, self.info.num_feature_bits) // 32
+        if num == 0:
+            return 0
         response = await self._request("GET_FEATURES", index=0, num=num)
         return sum(word << 32 * k for k, word in enumerate(response.features[:num]))
 
@@ -218,7 +197,7 @@ class DriverDevice:
         if not offered & Feature.VERSION_1.mask:
             raise FeaturesRefusedError(f"device {self.dev_num}: does not offer VERSION_1")
         known = features | Feature.VERSION_1.mask | Feature.ACCESS_PLATFORM.mask
-        selected = offered & known
+        selected = offered & known & ~UNSUPPORTED_FEATURES
         await self.select_features(selected)
         await self.add_status(Status.FEATURES_OK)
         if not await self.status() & Status.FEATURES_OK:
@@ -232,7 +211,8 @@ class DriverDevice:
     async def config_generation(self) -> int:
         """The generation, from a read of no bytes."""
         response = await self._request("GET_CONFIG", offset=0, size=0)
-        return response.number("generation")
+        self._generation = response.number("generation")
+        return self._generation
 
     async def read_config(self, offset: int, size: int) -> bytes:
         """Read configuration space, in as many messages as it takes, as of one moment.
@@ -256,12 +236,16 @@ class DriverDevice:
     async def _read_chunk(self, offset: int, size: int) -> bytes:
         size = min(size, self._driver.dialect.room("GET_CONFIG", Kind.RESPONSE, "data"))
         response = await self._request("GET_CONFIG", offset=offset, size=size)
+        self._generation = response.number("generation")
         if response.number("size") != size:
             raise ConfigError(f"device {self.dev_num}: no configuration at {offset}, {size} bytes")
         return bytes(response.data)
 
     async def write_config(self, offset: int, data: bytes) -> None:
         """Write configuration space, in as many messages as it takes.
+
+        Where the bus demands it, each message has the newest generation that was seen, and one
+        that is refused for it is sent again.
 
         Raises
         ------
@@ -271,14 +255,28 @@ class DriverDevice:
         room = self._driver.dialect.room("SET_CONFIG", Kind.REQUEST, "data")
         for at in range(0, len(data), room):
             chunk = data[at : at + room]
-            response = await self._request(
-                "SET_CONFIG", generation=0, offset=offset + at, data=chunk
-            )
-            if response.number("size") != len(chunk):
+            if not await self._write_chunk(offset + at, chunk):
                 raise ConfigError(
                     f"device {self.dev_num}: cannot write configuration at {offset + at}, "
                     f"{len(chunk)} bytes"
                 )
+
+    async def _write_chunk(self, offset: int, chunk: bytes) -> bool:
+        strict = TransportFeature.STRICT_CONFIG_GENERATION in self._driver.dialect.features
+        for _ in range(CONFIG_ATTEMPTS if strict else 1):
+            if strict and self._generation is None:
+                await self.config_generation()
+            generation = self._generation if strict else 0
+            response = await self._request(
+                "SET_CONFIG", generation=generation, offset=offset, data=chunk
+            )
+            self._generation = response.number("generation")
+            if response.number("size") == len(chunk):
+                return True
+            if self._generation == generation:
+                return False
+            self._generation = None
+        return False
 
     # Queues
 
@@ -287,15 +285,21 @@ class DriverDevice:
         response = await self._request("GET_VQUEUE", index=index)
         names = ("size", "descriptor_addr", "driver_addr", "device_addr")
         ring = Ring(**{name: response.number(name) for name in names})
-        return QueueInfo(max_size=response.number("max_size"), ring=ring)
+        enabled = None
+        if response.layout.has("flags"):
+            enabled = bool(response.number("flags") & QUEUE_ENABLED)
+        return QueueInfo(max_size=response.number("max_size"), ring=ring, enabled=enabled)
 
     async def set_up_queue(self, index: int, rings: RingArena) -> Ring:
         """Ask for the queue's maximum size, and set it up with a ring from ``rings``.
 
+        Read back where the revision says whether the queue is enabled; the Linux driver of the
+        series does not.
+
         Raises
         ------
         QueueError
-            There is no such queue.
+            There is no such queue, or it did not take its ring.
         """
         info = await self.queue(index)
         if info.max_size == 0:
@@ -303,12 +307,22 @@ class DriverDevice:
         ring = rings.allocate(info.max_size)
         await self.set_queue(index, ring)
         self.rings[index] = ring
+        if self._says_enabled:
+            await self.confirm_queue(index)
         return ring
 
+    @property
+    def _says_enabled(self) -> bool:
+        """The revision has flags for a queue's state, and the driver's rules that go with them."""
+        return self._driver.dialect.layout("SET_VQUEUE", Kind.REQUEST).has("flags")
+
     async def set_queue(self, index: int, ring: Ring) -> None:
-        """Write the queue's size and addresses; :meth:`queue` tells whether they were taken."""
+        """Write the queue's size and addresses and enable it; :meth:`queue` tells what became of
+        it."""
+        flags = {"flags": QueueOperation.ENABLE} if self._says_enabled else {}
         await self._request(
             "SET_VQUEUE",
+            **flags,
             index=index,
             size=ring.size,
             descriptor_addr=ring.descriptor_addr,
@@ -324,12 +338,29 @@ class DriverDevice:
         QueueError
             It is not as :meth:`set_up_queue` left it.
         """
-        if (await self.queue(index)).ring != self.rings.get(index):
+        found = await self.queue(index)
+        if found.ring != self.rings.get(index) or found.enabled is False:
             raise QueueError(f"device {self.dev_num}: queue {index} did not take its ring")
 
     async def reset_queue(self, index: int) -> None:
         """RESET_VQUEUE; it acts where RING_RESET was negotiated."""
         await self._request("RESET_VQUEUE", index=index)
+
+    # Shared memory
+
+    async def shared_memory(self, shmid: int) -> SharedMemory | None:
+        """The device's shared memory region ``shmid``; None when it has none of this id.
+
+        Raises
+        ------
+        MessageError
+            The revision has no GET_SHM.
+        """
+        response = await self._request("GET_SHM", shmid=shmid)
+        length = response.number("length")
+        if not length:
+            return None
+        return SharedMemory(address=response.number("address"), length=length)
 
     # Notifications
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 
 from .messages import Message
 from .runtime import Runtime
@@ -49,15 +50,22 @@ class EventQueue:
     async def get(
         self, name: str | None = None, *, timeout_us: float | None = None, **fields: int
     ) -> Message | None:
-        """Take the oldest event called ``name`` with these field values; others stay.
+        """Take the oldest event called ``name`` with these field values, by alias too; others stay.
 
         Returns None when none came for ``timeout_us`` microseconds after the last other one.
         """
         while True:
             self._arrived.clear()
             for message in self._messages:
-                if name in (None, message.name) and fields.items() <= dict(message.fields).items():
+                if _is(message, name, fields):
                     self._messages.remove(message)
                     return message
             if not await self._runtime.wait(self._arrived, timeout_us):
                 return None
+
+
+def _is(message: Message, name: str | None, fields: Mapping[str, int]) -> bool:
+    return name in (None, message.name, message.role) and all(
+        message.layout.has(field) and message.number(field) == value
+        for field, value in fields.items()
+    )

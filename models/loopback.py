@@ -23,12 +23,12 @@ from .device_side import DeviceSide
 from .devices import VirtioDevice
 from .dma import DmaError
 from .driver import TIMEOUT_US, Driver
-from .driver_device import RingArena
 from .endpoint import Endpoint
 from .host_memory import MemoryAccessError, MemoryModel
 from .layout import SPSC_PAGES, SharedLayout
 from .messages import Dialect
 from .msix import ENTRY
+from .rings import RingArena
 from .runtime import AsyncioRuntime, Event, Lock, Runtime, sleep
 from .shell import AMP_PCI, PciShell
 

@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The device side's transport: validates requests, drives up to 32 devices, sends events.
 
-Source: the patch series, ``virtio_msg_receive_msg``, ``virtio_msg_bad`` and the handlers after
-them, for what is accepted and answered. Where the series crashes, leaks or leaves the driver
-waiting, the transport does what the later revisions of the series and the 2026 draft settled on;
-each such place says so. Everything that is refused is dropped without an answer and counted.
+Source: the patch series, ``virtio_msg_receive_msg``; the bus messages of the draft's transport
+revision 1. What a request does to its device is in :mod:`models.requests`. Everything that is
+refused is dropped without an answer and counted.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from enum import StrEnum
 
 from .devices import VirtioDevice
 from .messages import (
+    DeviceState,
     Dialect,
     Kind,
     Message,
@@ -23,26 +22,14 @@ from .messages import (
     UnknownMessageError,
     dialect_of,
 )
-from .virtio import FEATURE_BITS, Status
+from .requests import DeviceRequests, Drop, Refused
+from .virtio import Status
 
 MAX_DEVICES = 32
 
 
 class TransportError(ValueError):
-    """A transport that cannot be built, or an event for a device that does not exist."""
-
-
-class Drop(StrEnum):
-    """Why a message was dropped."""
-
-    TRUNCATED = "truncated"
-    UNKNOWN = "unknown message"
-    MALFORMED = "malformed"
-    NOT_FOR_DEVICE = "not for a device"
-    BAD_COUNT = "bad count"
-    NO_DEVICE = "no such device"
-    NO_QUEUE = "no such queue"
-    NOT_RUNNING = "device not running"
+    """A device number that is out of range, taken, or nobody's."""
 
 
 DropObserver = Callable[[Drop, str, bytes], None]
@@ -51,14 +38,6 @@ DropObserver = Callable[[Drop, str, bytes], None]
 
 _ENDS_ACCESS = ("SET_DEVICE_STATUS", "RESET_VQUEUE")
 """Requests after whose answer a device may use a queue no more."""
-
-
-class _Refused(Exception):
-    """A well-formed message that gets no answer."""
-
-    def __init__(self, reason: Drop, text: str) -> None:
-        super().__init__(text)
-        self.reason = reason
 
 
 class Transport:
@@ -81,7 +60,7 @@ class Transport:
     Attributes
     ----------
     devices
-        As given.
+        By device number; :meth:`plug` and :meth:`unplug` change them.
     received
         Messages handled.
     drops
@@ -96,29 +75,17 @@ class Transport:
         send: Callable[[bytes], Awaitable[None]],
         revision: str | Dialect = "v1",
     ) -> None:
-        for number in devices:
-            if not 0 <= number < MAX_DEVICES:
-                raise TransportError(f"device number is {number}: must be 0 to {MAX_DEVICES - 1}")
-        self.devices = dict(sorted(devices.items()))
+        self.devices: dict[int, VirtioDevice] = {}
+        self._freed: dict[int, int] = {}
+        for number, device in sorted(devices.items()):
+            self.add(device, number)
         self.received = 0
         self.drops: Counter[Drop] = Counter()
         self.drop_observers: list[DropObserver] = []
         self._send = send
         self._lives = 0
         self._dialect = dialect_of(revision)
-        self._device_handlers: dict[str, Callable[[Message, VirtioDevice], Message | None]] = {
-            "DEVICE_INFO": self._device_info,
-            "GET_FEATURES": self._get_features,
-            "SET_FEATURES": self._set_features,
-            "GET_CONFIG": self._get_config,
-            "SET_CONFIG": self._set_config,
-            "GET_DEVICE_STATUS": self._get_status,
-            "SET_DEVICE_STATUS": self._set_status,
-            "GET_VQUEUE": self._get_vqueue,
-            "SET_VQUEUE": self._set_vqueue,
-            "RESET_VQUEUE": self._reset_vqueue,
-            "EVENT_AVAIL": self._event_avail,
-        }
+        self._requests = DeviceRequests(self._dialect)
         self._bus_handlers: dict[str, Callable[[Message], Message]] = {
             "BUS_GET_DEVICES": self._get_devices,
             "BUS_PING": self._ping,
@@ -127,24 +94,28 @@ class Transport:
     async def receive(self, raw: bytes) -> None:
         """Handle one message, whatever its bytes are, and send the answer if it has one."""
         try:
-            response = self._handle(self._dialect.decode(raw))
+            message = self._dialect.decode(raw)
+            response = self._handle(message)
         except MessageError as error:
             self._drop(_reason(error), str(error), raw)
             return
-        except _Refused as refused:
+        except Refused as refused:
             self._drop(refused.reason, str(refused), raw)
             return
         self.received += 1
-        if response is not None:
-            if response.name in _ENDS_ACCESS:
-                # The driver takes the answer for leave to use the queues' memory again. An access
-                # always comes back, so the messages behind wait for one at most.
-                life = self._lives
-                await self.devices[response.dev_num].still()
-                if life != self._lives:
-                    # Who asked is gone, and another driver may wait for an answer like this one.
-                    return
+        if response is not None and await self._may_answer(message):
             await self._send(response.wire())
+
+    async def _may_answer(self, message: Message) -> bool:
+        """Wait until what ``message`` asked for is done; False when who asked is gone meanwhile."""
+        if message.role not in _ENDS_ACCESS:
+            return True
+        # The driver takes the answer for leave to use the queues' memory again. An access always
+        # comes back, so the messages behind wait for one at most.
+        life, device = self._lives, self.devices[message.dev_num]
+        await device.still()
+        # Another driver, or the driver of another device, may wait for an answer like this one.
+        return life == self._lives and self.devices.get(message.dev_num) is device
 
     async def notify_used(self, dev_num: int, queue: int) -> None:
         """Tell the driver of used buffers: EVENT_USED, if the device runs.
@@ -182,6 +153,88 @@ class Transport:
                 size=0,
             )
 
+    # Devices that come and go
+
+    async def plug(self, device: VirtioDevice, number: int | None = None) -> int:
+        """Add a device, ready for requests, and tell the driver: :meth:`add`, :meth:`announce`."""
+        number = self.add(device, number)
+        await self.announce(number)
+        return number
+
+    def add(self, device: VirtioDevice, number: int | None = None) -> int:
+        """Add a device and tell nobody.
+
+        Parameters
+        ----------
+        device
+            The device.
+        number
+            Its number. By default the free one that has been free longest: a driver might take the
+            new device for the one before.
+
+        Returns
+        -------
+        int
+            The number.
+
+        Raises
+        ------
+        TransportError
+            The number is out of range or taken, or none is free.
+        """
+        if number is None:
+            free = [n for n in range(MAX_DEVICES) if n not in self.devices]
+            if not free:
+                raise TransportError(f"all {MAX_DEVICES} device numbers are taken")
+            number = min(free, key=lambda n: (self._freed.get(n, 0), n))
+        if not 0 <= number < MAX_DEVICES:
+            raise TransportError(f"device number is {number}: must be 0 to {MAX_DEVICES - 1}")
+        if number in self.devices:
+            raise TransportError(f"device number is {number}: it is taken")
+        self.devices[number] = device
+        return number
+
+    async def announce(self, dev_num: int) -> None:
+        """Tell the driver that device ``dev_num`` is there, if the revision has a message for it.
+
+        Raises
+        ------
+        TransportError
+            There is no such device.
+        """
+        self._device(dev_num)
+        await self._device_event(dev_num, DeviceState.ADDED)
+
+    async def unplug(self, dev_num: int) -> VirtioDevice:
+        """Take a device away, then tell the driver, if the revision has a message for it.
+
+        Requests to it are dropped from now on. Its queues are reset, and the accesses to them that
+        are under way awaited.
+
+        Returns
+        -------
+        VirtioDevice
+            The device.
+
+        Raises
+        ------
+        TransportError
+            There is no such device.
+        """
+        device = self._device(dev_num)
+        del self.devices[dev_num]
+        self._freed[dev_num] = 1 + max(self._freed.values(), default=0)
+        device.reset()
+        await device.still()
+        await self._device_event(dev_num, DeviceState.REMOVED)
+        return device
+
+    async def _device_event(self, dev_num: int, state: DeviceState) -> None:
+        if self._dialect.has("BUS_EVENT_DEVICE", Kind.EVENT):
+            await self._send_event(
+                "BUS_EVENT_DEVICE", 0, device_number=dev_num, device_bus_state=state
+            )
+
     def reset(self) -> None:
         """The host reset the function: reset every device, and answer nobody of before."""
         self._lives += 1
@@ -206,17 +259,17 @@ class Transport:
         # A response answered with a response would run for ever between two such ends; an
         # answered BUS_PING comes back like that from some drivers.
         if message.kind is Kind.RESPONSE:
-            raise _Refused(Drop.NOT_FOR_DEVICE, f"{message.layout}: responses end at the driver")
-        if message.bus:
-            return self._bus_handlers[message.name](message)
-        handler = self._device_handlers.get(message.name)
-        if handler is None:
-            raise _Refused(Drop.NOT_FOR_DEVICE, f"{message.layout}: only a device sends it")
+            raise Refused(Drop.NOT_FOR_DEVICE, f"{message.layout}: responses end at the driver")
+        handler = self._bus_handlers.get(message.role)
+        if handler is not None:
+            return handler(message)
+        if not self._requests.serves(message):
+            raise Refused(Drop.NOT_FOR_DEVICE, f"{message.layout}: only a device sends it")
         device = self.devices.get(message.dev_num)
         if device is None:
             text = f"{message.layout}: dev_num is {message.dev_num}: no device has this number"
-            raise _Refused(Drop.NO_DEVICE, text)
-        return handler(message, device)
+            raise Refused(Drop.NO_DEVICE, text)
+        return self._requests.handle(message, device)
 
     # Bus messages
 
@@ -224,7 +277,7 @@ class Transport:
         # A window of the 32 slots: bit k is slot offset + k. Linux asks for (0, 32) and takes no
         # other answer than all 32 of them.
         offset, asked = request.number("offset"), request.number("num")
-        array = self._dialect.layout(request.name, Kind.RESPONSE).array("bitmap")
+        array = self._dialect.layout(request.role, Kind.RESPONSE).array("bitmap")
         room = array.capacity(self._dialect.max_size)
         num = max(0, min(asked, MAX_DEVICES - offset, room))
         bits = sum(1 << n - offset for n in self.devices if offset <= n < offset + num)
@@ -238,103 +291,6 @@ class Transport:
 
     def _ping(self, request: Message) -> Message:
         return request.respond(data=request.number("data"))
-
-    # Device messages
-
-    def _device_info(self, request: Message, device: VirtioDevice) -> Message:
-        return request.respond(
-            device_id=device.device_id,
-            vendor_id=device.vendor_id,
-            num_feature_bits=FEATURE_BITS,
-            config_size=device.config_size,
-            max_vqs=len(device.queues),
-            admin_vq_idx=0,
-            admin_vq_count=0,
-        )
-
-    def _get_features(self, request: Message, device: VirtioDevice) -> Message:
-        index, num = self._feature_blocks(request, Kind.RESPONSE)
-        words = [device.offered_word(index + k) for k in range(num)]
-        return request.respond(index=index, num=num, features=words)
-
-    def _set_features(self, request: Message, device: VirtioDevice) -> Message:
-        index, _ = self._feature_blocks(request, Kind.REQUEST)
-        for k, word in enumerate(request.features):
-            device.select_word(index + k, word)
-        return request.respond()
-
-    def _feature_blocks(self, request: Message, carrier: Kind) -> tuple[int, int]:
-        num = request.number("num")
-        most = self._dialect.room(request.name, carrier, "features")
-        if not 1 <= num <= most:
-            text = f"{request.layout}: num is {num}: must be 1 to {most}"
-            raise _Refused(Drop.BAD_COUNT, text)
-        return request.number("index"), num
-
-    def _get_config(self, request: Message, device: VirtioDevice) -> Message:
-        # What cannot be read is answered with no bytes: Linux would wait 100 s for silence. A
-        # size of 0 is how it asks for the generation.
-        offset, size = request.number("offset"), request.number("size")
-        room = self._dialect.room(request.name, Kind.RESPONSE, "data")
-        data = device.read_config(offset, size) if size <= room else None
-        return request.respond(generation=device.generation, offset=offset, data=data or b"")
-
-    def _set_config(self, request: Message, device: VirtioDevice) -> Message:
-        # All bytes or none; the answer has what is stored now. The request's generation is not
-        # looked at: Linux does not expect a write to be refused for it.
-        offset, data = request.number("offset"), bytes(request.data)
-        stored = device.read_config(offset, len(data)) if device.write_config(offset, data) else b""
-        return request.respond(generation=device.generation, offset=offset, data=stored or b"")
-
-    def _get_status(self, request: Message, device: VirtioDevice) -> Message:
-        return request.respond(status=device.status)
-
-    def _set_status(self, request: Message, device: VirtioDevice) -> Message:
-        device.write_status(request.number("status"))
-        return request.respond(status=device.status)
-
-    def _get_vqueue(self, request: Message, device: VirtioDevice) -> Message:
-        # A queue that does not exist reads as zeros, so that a driver can probe for it.
-        index = request.number("index")
-        queue = device.queue(index)
-        return request.respond(
-            index=index,
-            max_size=queue.max_size if queue else 0,
-            size=queue.size if queue else 0,
-            descriptor_addr=queue.descriptor_addr if queue else 0,
-            driver_addr=queue.driver_addr if queue else 0,
-            device_addr=queue.device_addr if queue else 0,
-        )
-
-    def _set_vqueue(self, request: Message, device: VirtioDevice) -> Message:
-        # Applied as a whole or not at all, and answered either way; GET_VQUEUE tells which. The
-        # word that the series calls unused is flags to newer drivers, so it is not looked at.
-        queue = device.queue(request.number("index"))
-        if queue is not None and not request.number("reserved"):
-            queue.configure(
-                size=request.number("size"),
-                descriptor_addr=request.number("descriptor_addr"),
-                driver_addr=request.number("driver_addr"),
-                device_addr=request.number("device_addr"),
-            )
-        return request.respond()
-
-    def _reset_vqueue(self, request: Message, device: VirtioDevice) -> Message:
-        device.reset_queue(request.number("index"))
-        return request.respond()
-
-    def _event_avail(self, message: Message, device: VirtioDevice) -> None:
-        # The whole 32-bit index counts. The series marks a device broken for a stray
-        # notification; it is only dropped here.
-        index = message.number("index")
-        queue = device.queue(index)
-        if not device.running:
-            text = f"{message.layout}: status is {device.status:#04x}: must have DRIVER_OK"
-            raise _Refused(Drop.NOT_RUNNING, text)
-        if queue is None or not queue.enabled:
-            text = f"{message.layout}: index is {index}: must be a queue that is set up"
-            raise _Refused(Drop.NO_QUEUE, text)
-        device.queue_notify(index)
 
 
 def _reason(error: MessageError) -> Drop:

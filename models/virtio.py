@@ -41,6 +41,10 @@ class Feature(IntEnum):
 RING_FEATURES = Feature.INDIRECT_DESC.mask | Feature.EVENT_IDX.mask
 """What devices with a data path offer, and drivers take, whatever the device type."""
 
+UNSUPPORTED_FEATURES = Feature.NOTIFICATION_DATA.mask | Feature.NOTIF_CONFIG_DATA.mask
+"""What no device here offers and no driver takes: the bus keeps no such data of notifications, and
+the draft forbids the second."""
+
 
 class DeviceId(IntEnum):
     """Device types (virtio 5)."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import cocotb
+
 from models.runtime import Lock
 
 from .axis import AxisMessageSink, AxisMessageSource
@@ -49,6 +51,9 @@ class StreamDevicePort:
         self._edge = self.source.clk.rising_edge
         self._runtime = CocotbRuntime()
         self._turns: dict[int, Lock] = {}
+        self._host_reset = dut.host_reset
+        self._resets = 0
+        self._counter = cocotb.start_soon(self._count_resets())
 
     async def receive(self) -> tuple[int, bytes]:
         """The next message of any FIFO: the FIFO's number and the whole slot."""
@@ -59,12 +64,19 @@ class StreamDevicePort:
         """Send 8 to 64 bytes to the driver; return when the design took them.
 
         Waits while the FIFO's device queue is full. A FIFO's messages leave in the order of the
-        calls.
+        calls. What waits when the host resets the function is discarded.
         """
+        resets = self._resets
         async with self._turns.setdefault(fifo, Lock(self._runtime)):
             # What was accepted at the last edge shows in the flags from the next one on.
             await self._edge
             while not int(self._room.value) >> fifo & 1:
                 await self._room.value_change
                 await self._edge
-            await self.source.send_message(fifo, message)
+            if resets == self._resets:
+                await self.source.send_message(fifo, message)
+
+    async def _count_resets(self) -> None:
+        while True:
+            await self._host_reset.rising_edge
+            self._resets += 1

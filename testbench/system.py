@@ -19,7 +19,7 @@ from models.bus import FifoDriverBus
 from models.device_side import DeviceSide
 from models.devices import VirtioDevice
 from models.driver import Driver
-from models.driver_device import RingArena
+from models.rings import RingArena
 
 from .axi_channels import drive_idle
 from .axi_dma import AxiDma

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .base import VirtioDevice
+from .base import SharedMemory, VirtioDevice
 from .block import BlockDevice
 from .console import ConsoleDevice
 from .entropy import EntropyDevice
@@ -21,6 +21,7 @@ __all__ = [
     "MemoryStorage",
     "NetworkDevice",
     "QueueState",
+    "SharedMemory",
     "Storage",
     "VirtioDevice",
 ]

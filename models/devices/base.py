@@ -8,9 +8,18 @@ transport's demands on a device come from the patch series, ``virtio-msg.c``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
 
 from ..dma import Dma
-from ..virtio import FEATURE_BITS, RING_FEATURES, Feature, Status
+from ..virtio import (
+    FEATURE_BITS,
+    RING_FEATURES,
+    UNSUPPORTED_FEATURES,
+    Feature,
+    Status,
+    feature_names,
+)
 from ..virtqueue import Chain, DeviceQueue
 from .queue import QueueState
 from .service import DeviceLink, QueueService
@@ -21,6 +30,14 @@ FEATURE_WORDS = FEATURE_BITS // 32
 _DRIVER_BITS = (
     Status.ACKNOWLEDGE | Status.DRIVER | Status.DRIVER_OK | Status.FEATURES_OK | Status.FAILED
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedMemory:
+    """A shared memory region of a device (virtio 2.10): bus address and length in bytes."""
+
+    address: int
+    length: int
 
 
 class VirtioDevice:
@@ -41,7 +58,8 @@ class VirtioDevice:
     Raises
     ------
     ValueError
-        A queue's size is not a power of two from 1 to 32768, or a feature is above bit 63.
+        A queue's size is not a power of two from 1 to 32768; a feature is above bit 63, or one that
+        the transport cannot carry.
 
     Attributes
     ----------
@@ -55,6 +73,10 @@ class VirtioDevice:
         The queues, by index.
     generation
         Counts changes of configuration space, 32 bits, wrapping.
+    uuid
+        What tells this device from others of its kind, if anything does; version 4 is usual.
+    shared_memory
+        Its shared memory regions, by id.
     failure
         What made the device ask for a reset, if anything did since the last one.
     """
@@ -72,6 +94,9 @@ class VirtioDevice:
     ) -> None:
         if features >> FEATURE_BITS:
             raise ValueError(f"features is {features:#x}: must fit {FEATURE_BITS} bits")
+        if features & UNSUPPORTED_FEATURES:
+            names = feature_names(features & UNSUPPORTED_FEATURES)
+            raise ValueError(f"features is {features:#x}: must be without {names}")
         for size in queue_sizes:
             if not 1 <= size <= 32768 or size & (size - 1):
                 raise ValueError(f"queue size is {size}: must be a power of two from 1 to 32768")
@@ -79,6 +104,8 @@ class VirtioDevice:
         self.selected = 0
         self.queues = tuple(QueueState(max_size=size) for size in queue_sizes)
         self.generation = 0
+        self.uuid: UUID | None = None
+        self.shared_memory: dict[int, SharedMemory] = {}
         self._config = bytearray(config)
         self._writable = writable
         self._status = Status(0)

@@ -29,8 +29,8 @@ class DeviceLink(Protocol):
     def runtime(self) -> Runtime:
         """Tasks and events."""
 
-    async def notify_used(self, queue: int) -> None:
-        """Tell the driver of used buffers in ``queue``."""
+    def notify_used(self, queue: int) -> None:
+        """Tell the driver of used buffers in ``queue``, as soon as there is room for that."""
 
     async def notify_config(self) -> None:
         """Tell the driver of a change of configuration or status."""
@@ -157,7 +157,7 @@ class QueueService:
                 self._again = False
                 await self._serve(self._index, self._queue)
                 if await self._queue.wants_notification() and self._memory.alive:
-                    await self._link.notify_used(self._index)
+                    self._link.notify_used(self._index)
         except QueueEndedError:
             pass
         except Exception as error:

@@ -13,10 +13,12 @@ from typing import ClassVar, Self
 
 from ..dma import HostMemory
 from ..driver import Driver
-from ..driver_device import DriverDevice, RingArena
+from ..driver_device import DriverDevice
 from ..driver_errors import DriverError
+from ..messages import DeviceState, Message
+from ..rings import RingArena
 from ..runtime import Event, Lock, Task
-from ..virtio import RING_FEATURES, Feature
+from ..virtio import RING_FEATURES, Feature, Status
 from ..virtqueue import Buffer, DriverQueue, VirtqueueError
 
 TIMEOUT_US = 10_000.0
@@ -27,6 +29,10 @@ QUEUE_SIZE = 64
 
 class DataPathError(DriverError):
     """A queue does not work any more: the device broke a rule of the virtqueue."""
+
+
+class DeviceFailedError(DataPathError):
+    """The device asks for a reset, or is gone; :meth:`DataPath.again` starts over."""
 
 
 class ChainTooLongError(DriverError):
@@ -115,7 +121,8 @@ class DataPath:
         self.statistics = Statistics()
         self._runtime = driver.runtime
         self._timeout_us = timeout_us
-        self._failure: VirtqueueError | None = None
+        self._driver = driver
+        self._failure: Exception | None = None
         self._paths: dict[int, _QueuePath] = {}
         for index, ring in device.rings.items():
             queue = DriverQueue(
@@ -127,6 +134,7 @@ class DataPath:
             path = _QueuePath(queue, Lock(self._runtime), self._runtime.event())
             self._paths[index] = path
         self._pump: Task = self._runtime.spawn(self._listen())
+        driver.event_callbacks.append(self._noticed)
 
     @classmethod
     async def probe(
@@ -168,6 +176,49 @@ class DataPath:
     def stop(self) -> None:
         """Listen no more."""
         self._pump.cancel()
+        if self._noticed in self._driver.event_callbacks:
+            self._driver.event_callbacks.remove(self._noticed)
+
+    async def again(self) -> Self:
+        """Reset the device and bring it up anew, as after :class:`DeviceFailedError`.
+
+        What was under way in this object's queues is given up.
+
+        Raises
+        ------
+        DriverError
+            A step failed.
+        """
+        self.stop()
+        self._give_up(DeviceFailedError("the device was brought up anew"))
+        sizes = [path.queue.layout.size for path in self._paths.values()]
+        return await self.probe(
+            self._driver,
+            self.device.dev_num,
+            self.memory,
+            queue_size=max(sizes, default=QUEUE_SIZE),
+            ring_features=self.device.features & RING_FEATURES,
+            timeout_us=self._timeout_us,
+        )
+
+    def _noticed(self, event: Message) -> None:
+        number = self.device.dev_num
+        if event.role == "EVENT_CONFIG" and event.dev_num == number:
+            if event.number("status") & Status.NEEDS_RESET:
+                self._give_up(DeviceFailedError("it asks for a reset"))
+        elif (
+            event.role == "BUS_EVENT_DEVICE"
+            and event.number("device_number") == number
+            and event.number("device_bus_state") == DeviceState.REMOVED
+        ):
+            self._give_up(DeviceFailedError("it was removed"))
+
+    def _give_up(self, failure: Exception) -> None:
+        self._failure = self._failure or failure
+        for path in self._paths.values():
+            for transfer in path.transfers.values():
+                transfer.done.set()
+            path.room.set()
 
     async def submit(
         self, index: int, readable: Sequence[Buffer], writable: Sequence[Buffer]
@@ -237,7 +288,10 @@ class DataPath:
 
     def _check(self) -> None:
         if self._failure is not None:
-            raise DataPathError(f"device {self.device.dev_num}: {self._failure}") from self._failure
+            kind = DataPathError
+            if isinstance(self._failure, DataPathError):
+                kind = type(self._failure)
+            raise kind(f"device {self.device.dev_num}: {self._failure}") from self._failure
 
     async def _listen(self) -> None:
         while True:
@@ -250,11 +304,7 @@ class DataPath:
             try:
                 await self._collect(path)
             except VirtqueueError as error:
-                self._failure = error
-                for other in self._paths.values():
-                    for transfer in other.transfers.values():
-                        transfer.done.set()
-                    other.room.set()
+                self._give_up(error)
                 return
 
     async def _collect(self, path: _QueuePath) -> None:

@@ -119,7 +119,7 @@ async def test_rings_that_are_no_memory():
 
 class _Nowhere:
     def allocate(self, max_size):
-        from models.driver_device import Ring
+        from models.rings import Ring
 
         return Ring(
             size=8, descriptor_addr=0x9000, driver_addr=0xA000, device_addr=0xFFFF_FFFF_FFFF_F000

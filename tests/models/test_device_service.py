@@ -36,7 +36,7 @@ class Link:
         self.runtime = AsyncioRuntime()
         self.told = []
 
-    async def notify_used(self, queue):
+    def notify_used(self, queue):
         self.told.append(queue)
 
 

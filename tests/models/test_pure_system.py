@@ -10,10 +10,10 @@ from models.bus import Direction
 from models.config_space import COMMAND, DEVICE_CONTROL, INITIATE_FLR
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice
 from models.driver import Driver
-from models.driver_device import Ring, RingArena
 from models.driver_errors import QueueError, RequestTimeoutError
 from models.loopback import PureSystem
 from models.messages import V1, decode, describe, event, request
+from models.rings import Ring, RingArena
 from models.virtio import Status
 
 
