@@ -5,7 +5,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from models.shell import MAX_FIFOS
+from models.layout import LAYOUTS, SPSC_PAGES
+from models.shell import AMP_PCI, MAX_FIFOS, SHELLS
 
 from .dma.limits import COMPLETION_TIMEOUT
 from .tlp import DATA_WIDTHS
@@ -29,6 +30,12 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="CYCLES",
         help="until a read of host memory without an answer fails; default: %(default)s",
     )
+    parser.add_argument(
+        "--shell", choices=SHELLS, default=AMP_PCI.name, help="ids, BARs and vectors"
+    )
+    parser.add_argument(
+        "--layout", choices=LAYOUTS, default=SPSC_PAGES.name, help="where the queues are"
+    )
     parser.add_argument("-o", "--output", type=Path, help="file to write; default: standard output")
     options = parser.parse_args(arguments)
     try:
@@ -37,6 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
             num_fifos=options.fifos,
             data_width=options.data_width,
             completion_timeout=options.completion_timeout,
+            shell=SHELLS[options.shell],
+            layout=LAYOUTS[options.layout],
         )
     except ValueError as error:
         print(f"python -m hdl: {error}", file=sys.stderr)

@@ -14,6 +14,9 @@ from amaranth.hdl import Module
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import Out
 
+from models.layout import SPSC_PAGES, SharedLayout
+from models.shell import AMP_PCI, PciShell
+
 from .core import AmpPciCore
 from .dma.limits import COMPLETION_TIMEOUT
 from .endpoint import AmpPciEndpoint
@@ -111,6 +114,8 @@ def generate(
     num_fifos: int = 1,
     data_width: int = 128,
     completion_timeout: int = COMPLETION_TIMEOUT,
+    shell: PciShell = AMP_PCI,
+    layout: SharedLayout = SPSC_PAGES,
 ) -> str:
     """Verilog text of ``core`` or ``endpoint``; the module is ``amp_pci_core`` or
     ``amp_pci_endpoint``.
@@ -123,7 +128,11 @@ def generate(
     if top not in TOPS:
         raise ValueError(f"top is {top!r}: must be {' or '.join(TOPS)}")
     component = TOPS[top](
-        num_fifos=num_fifos, data_width=data_width, completion_timeout=completion_timeout
+        num_fifos=num_fifos,
+        data_width=data_width,
+        completion_timeout=completion_timeout,
+        shell=shell,
+        layout=layout,
     )
     text = verilog.convert(
         FlatTop(component), name=MODULE_NAMES[top], emit_src=False, strip_internal_attrs=True
@@ -131,6 +140,7 @@ def generate(
     licence = "// SPDX-License-Identifier: BSD-2-Clause\n"
     origin = (
         f"// virtio-msg AMP PCI endpoint: python -m hdl --top {top} --fifos {num_fifos} "
-        f"--data-width {data_width} --completion-timeout {completion_timeout}\n"
+        f"--data-width {data_width} --completion-timeout {completion_timeout} "
+        f"--shell {shell.name} --layout {layout.name}\n"
     )
     return licence + origin + _settle_at_time_zero(text)

@@ -130,3 +130,23 @@ class SharedLayout:
 
 SPSC_PAGES = SharedLayout(name="spsc-pages")
 """The layout of the patch series: 16 KiB per FIFO, a page for each queue, 62 slots of 64 bytes."""
+
+SMALL_PAGES = SharedLayout(
+    name="small-pages",
+    fifo_stride=2 * PAGE,
+    driver_queue=0,
+    device_queue=PAGE,
+    queue=QueueLayout(capacity=5),
+)
+"""Two pages per FIFO, as before the patch series (10ee:9038), and queues of 448 bytes, as they fit
+the 496 bytes of SRAM that one hardware user has."""
+
+LAYOUTS = {layout.name: layout for layout in (SPSC_PAGES, SMALL_PAGES)}
+"""The declared layouts by name."""
+
+
+def layout_of(name: str) -> SharedLayout:
+    """The layout called ``name``; raises :class:`LayoutError` if there is none."""
+    if name not in LAYOUTS:
+        raise LayoutError(f"layout is {name!r}: must be {' or '.join(LAYOUTS)}")
+    return LAYOUTS[name]

@@ -115,3 +115,16 @@ class PciShell:
 
 AMP_PCI = PciShell(name="amp-pci")
 """The AMP PCI endpoint of the patch series, 10ee:9039."""
+
+AMP_PCI_9038 = PciShell(name="amp-pci-9038", device_id=0x9038, subsystem_id=0x9038, vectors=2)
+"""The id before the patch series; two vectors, which the FIFOs share in turn."""
+
+SHELLS = {shell.name: shell for shell in (AMP_PCI, AMP_PCI_9038)}
+"""The declared shells by name."""
+
+
+def shell_of(name: str) -> PciShell:
+    """The shell called ``name``; raises :class:`ShellError` if there is none."""
+    if name not in SHELLS:
+        raise ShellError(f"shell is {name!r}: must be {' or '.join(SHELLS)}")
+    return SHELLS[name]

@@ -9,7 +9,8 @@ import sys
 from hdl.dma.limits import COMPLETION_TIMEOUT
 from hdl.tlp import DATA_WIDTHS
 from hdl.verilog import TOPS
-from models.shell import MAX_FIFOS, check_num_fifos
+from models.layout import LAYOUTS, SPSC_PAGES
+from models.shell import AMP_PCI, MAX_FIFOS, SHELLS, check_num_fifos
 
 from .build import BUILD_ROOT, BuildError, Configuration
 from .demo.command import run_demo
@@ -46,6 +47,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--test", help="run only this test of the module")
     run.add_argument("--completion-timeout", type=int, default=COMPLETION_TIMEOUT, metavar="CYCLES")
     run.add_argument("--top", choices=sorted(TOPS), default="endpoint")
+    run.add_argument("--shell", choices=SHELLS, default=AMP_PCI.name)
+    run.add_argument("--layout", choices=LAYOUTS, default=SPSC_PAGES.name)
     return parser
 
 
@@ -59,6 +62,8 @@ def _configuration(options: argparse.Namespace) -> Configuration:
         num_fifos=check_num_fifos(options.fifos),
         data_width=options.data_width,
         completion_timeout=getattr(options, "completion_timeout", COMPLETION_TIMEOUT),
+        shell=getattr(options, "shell", AMP_PCI.name),
+        layout=getattr(options, "layout", SPSC_PAGES.name),
         simulator=simulator.name,
         waves=waves,
     )

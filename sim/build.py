@@ -24,6 +24,8 @@ import hdl
 import models
 from hdl.dma.limits import COMPLETION_TIMEOUT
 from hdl.verilog import MODULE_NAMES, generate
+from models.layout import SPSC_PAGES, layout_of
+from models.shell import AMP_PCI, shell_of
 
 from . import toolchain
 
@@ -59,6 +61,8 @@ class Configuration:
         ``core`` or ``endpoint``.
     num_fifos, data_width, completion_timeout
         Parameters of the gateware.
+    shell, layout
+        Names of the PCI shell and of the layout of the shared area.
     simulator
         ``verilator`` or ``icarus``; ``None`` takes the best that the machine has.
     waves
@@ -70,6 +74,8 @@ class Configuration:
     num_fifos: int = 1
     data_width: int = 128
     completion_timeout: int = COMPLETION_TIMEOUT
+    shell: str = AMP_PCI.name
+    layout: str = SPSC_PAGES.name
     simulator: str | None = None
     waves: str | None = None
 
@@ -132,6 +138,9 @@ def verilog_file(configuration: Configuration) -> Path:
     name = f"{module}-f{configuration.num_fifos}-w{configuration.data_width}"
     if configuration.completion_timeout != COMPLETION_TIMEOUT:
         name += f"-t{configuration.completion_timeout}"
+    for choice, usual in ((configuration.shell, AMP_PCI), (configuration.layout, SPSC_PAGES)):
+        if choice != usual.name:
+            name += f"-{choice}"
     path = BUILD_ROOT / "cache" / f"{name}-{_source_digest()}" / f"{module}.v"
     with _locked(path.parent):
         if not path.exists():
@@ -140,6 +149,8 @@ def verilog_file(configuration: Configuration) -> Path:
                 num_fifos=configuration.num_fifos,
                 data_width=configuration.data_width,
                 completion_timeout=configuration.completion_timeout,
+                shell=shell_of(configuration.shell),
+                layout=layout_of(configuration.layout),
             )
             path.parent.mkdir(parents=True, exist_ok=True)
             partial = path.with_suffix(".partial")

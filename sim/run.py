@@ -98,6 +98,8 @@ def simulate(
         "COMPLETION_TIMEOUT": str(configuration.completion_timeout),
         "DATA_WIDTH": str(configuration.data_width),
         "TOP": configuration.top,
+        "PCI_SHELL": configuration.shell,
+        "SHARED_LAYOUT": configuration.layout,
         "PYTHONPATH": os.pathsep.join(
             part for part in (source_root, os.environ.get("PYTHONPATH")) if part
         ),

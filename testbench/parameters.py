@@ -6,6 +6,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from models.layout import SharedLayout, layout_of
+from models.shell import PciShell, shell_of
+
 
 @dataclass(frozen=True, kw_only=True)
 class Parameters:
@@ -21,12 +24,17 @@ class Parameters:
         Bits of a beat; from ``DATA_WIDTH``.
     completion_timeout
         Cycles until a read of the design fails; from ``COMPLETION_TIMEOUT``.
+    shell, layout
+        Its PCI shell and the layout of its shared area; by name from ``PCI_SHELL`` and
+        ``SHARED_LAYOUT``.
     """
 
     top: str
     num_fifos: int
     data_width: int
     completion_timeout: int
+    shell: PciShell
+    layout: SharedLayout
 
 
 def parameters() -> Parameters:
@@ -42,4 +50,6 @@ def parameters() -> Parameters:
         num_fifos=int(os.environ["NUM_FIFOS"]),
         data_width=int(os.environ["DATA_WIDTH"]),
         completion_timeout=int(os.environ["COMPLETION_TIMEOUT"]),
+        shell=shell_of(os.environ["PCI_SHELL"]),
+        layout=layout_of(os.environ["SHARED_LAYOUT"]),
     )

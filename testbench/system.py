@@ -15,10 +15,11 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles
 from cocotb.utils import get_sim_time
 
-from models.bus import FifoDriverBus
+from models.bus import FifoDriverBus, MessageObserver
 from models.device_side import DeviceSide
 from models.devices import VirtioDevice
 from models.driver import Driver
+from models.messages import Dialect
 from models.rings import RingArena
 
 from .axi_channels import drive_idle
@@ -89,7 +90,8 @@ class Bench:
         timeout_ns = self.parameters.completion_timeout * CLOCK_PERIOD_NS
         self.host: Any
         if self.parameters.top == "core":
-            self.host = CoreBfm(dut, **options)
+            shell, layout = self.parameters.shell, self.parameters.layout
+            self.host = CoreBfm(dut, shell=shell, layout=layout, **options)
             self.monitor = TlpMonitor.attach(
                 dut,
                 to_design=CORE_TO_DESIGN,
@@ -173,6 +175,8 @@ class GatewareSystem(Bench):
         The design's top.
     devices_by_fifo
         For each FIFO its devices by number.
+    revision
+        The wire revision of every FIFO's bus, by name or as an object.
     drivers
         Whether to make a driver for each FIFO; a test that brings its own does without.
     device_idle, device_stall
@@ -201,6 +205,7 @@ class GatewareSystem(Bench):
         dut: Any,
         devices_by_fifo: Sequence[Mapping[int, VirtioDevice]],
         *,
+        revision: str | Dialect = "v1",
         drivers: bool = True,
         device_idle: Pacing = None,
         device_stall: Pacing = None,
@@ -210,19 +215,33 @@ class GatewareSystem(Bench):
         super().__init__(dut, **options)
         self.port = StreamDevicePort(dut, idle=device_idle, stall=device_stall)
         self.dma = AxiDma(dut, pauses=dma_pauses)
-        self.device_side = DeviceSide(self.port, devices_by_fifo, self.runtime, dma=self.dma)
-        self.trace = MessageTrace()
+        self.device_side = DeviceSide(
+            self.port, devices_by_fifo, self.runtime, dma=self.dma, revision=revision
+        )
+        self.trace = MessageTrace(revision=revision)
         self.trace.attach(dut)
         self.buses = [
-            FifoDriverBus(self.host, fifo, self.runtime)
+            FifoDriverBus(
+                self.host,
+                fifo,
+                self.runtime,
+                shell=self.parameters.shell,
+                layout=self.parameters.layout,
+            )
             for fifo in range(len(devices_by_fifo) if drivers else 0)
         ]
         self.drivers = [
-            Driver(bus, self.runtime, timeout_us=REQUEST_TIMEOUT_US) for bus in self.buses
+            Driver(bus, self.runtime, revision=revision, timeout_us=REQUEST_TIMEOUT_US)
+            for bus in self.buses
         ]
         for driver in self.drivers:
             driver.rings = RingArena(memory=self.host.memory)
         self._resets = cocotb.start_soon(self._follow_resets())
+
+    def observe(self, observer: MessageObserver) -> None:
+        """Call ``observer`` for each message that the drivers send or receive."""
+        for bus in self.buses:
+            bus.observers.append(observer)
 
     async def start(self, **options: Any) -> None:
         """As :meth:`Bench.start`, and start device side and drivers."""

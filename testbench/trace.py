@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from models.bus import Direction
+from models.messages import Dialect
 
-Decoder = Callable[[bytes, str], Any]
+Decoder = Callable[[bytes, "str | Dialect"], Any]
 Describer = Callable[[Any], str]
 
 
@@ -93,7 +94,7 @@ class MessageTrace:
     def __init__(
         self,
         *,
-        revision: str = "v1",
+        revision: str | Dialect = "v1",
         decode: Decoder | None = None,
         describe: Describer | None = None,
         now: Callable[[], float] | None = None,

@@ -9,7 +9,9 @@ import pytest
 from builds import COMPLETION_TIMEOUT
 
 from hdl.tlp import DATA_WIDTHS
-from models.shell import MAX_FIFOS
+from hdl.verilog import TOPS
+from models.layout import SMALL_PAGES
+from models.shell import AMP_PCI_9038, MAX_FIFOS
 from sim import toolchain
 from sim.build import BUILD_ROOT, Configuration
 from sim.run import simulate
@@ -28,6 +30,7 @@ ON_BOTH_TOPS = (
     "own_driver",
     "recorded",
     "refused_requests",
+    "scenarios",
     "virtqueues",
 )
 ON_ENDPOINT = ("endpoint_dma", "enumeration", "function_reset", "libraries")
@@ -94,6 +97,28 @@ def test_regression(simulator, top, num_fifos, data_width, module, regression_se
         configuration,
         f"tests.regressions.{module}",
         BUILD_ROOT / "test" / name,
+        seed=regression_seed,
+    )
+    assert outcome.tests > 0
+
+
+@pytest.mark.parametrize("top", sorted(TOPS))
+def test_other_shell_and_layout(top, regression_seed):
+    """Other ids, two vectors for three FIFOs, other pages, another capacity."""
+    configuration = Configuration(
+        top=top,
+        num_fifos=3,
+        data_width=64,
+        completion_timeout=COMPLETION_TIMEOUT,
+        shell=AMP_PCI_9038.name,
+        layout=SMALL_PAGES.name,
+        # The simulator that takes no long compilation, if it is there.
+        simulator=list(toolchain.available())[-1],
+    )
+    outcome = simulate(
+        configuration,
+        "tests.regressions.scenarios",
+        BUILD_ROOT / "test" / f"other-shell-{top}",
         seed=regression_seed,
     )
     assert outcome.tests > 0

@@ -36,8 +36,13 @@ def word_of_slot(
     pages = layout.fifo_stride // PAGE
     first = layout.queue.slots_offset // geometry.word_bytes
     if first % words == 0:
-        lines = (slot + first // words)[: page_bits - word_bits]
+        lines = _of_width(slot + first // words, page_bits - word_bits)
         in_page = Cat(Value.cast(word)[:word_bits], lines)
     else:
-        in_page = ((slot << word_bits) + word + first)[:page_bits]
+        in_page = _of_width((slot << word_bits) + word + first, page_bits)
     return Cat(in_page, Const(queue_offset // PAGE, (pages - 1).bit_length()), fifo)
+
+
+def _of_width(value: Value, width: int) -> Value:
+    """``value`` in ``width`` bits, whose upper bits it need not have."""
+    return Cat(value, Const(0, width))[:width]

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The scenarios on the gateware, in every revision: the messages are those of the pure model."""
+
+import asyncio
+
+import cocotb
+
+from models.messages import REVISIONS
+from testbench.system import GatewareSystem
+from tests.scenarios import SCENARIOS, Traces, devices, programs, pure_traces
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+@cocotb.parametrize(revision=list(REVISIONS), name=list(SCENARIOS))
+async def as_on_the_pure_model(dut, revision, name):
+    """Each FIFO and direction carries the same bytes in the same order."""
+    num_fifos = len(dut.device_queue_ready)
+    system = GatewareSystem(dut, devices(num_fifos), revision=revision)
+    traces = Traces(system)
+    await system.start()
+    for task in [cocotb.start_soon(program) for program in programs(name, system)]:
+        await task
+    await system.finish()
+    assert not any(driver.unclaimed for driver in system.drivers)
+    parameters = system.parameters
+    want = asyncio.run(
+        pure_traces(name, num_fifos, revision, shell=parameters.shell, layout=parameters.layout)
+    )
+    for key in want | traces.messages:
+        assert traces.messages[key] == want.get(key), key

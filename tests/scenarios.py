@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What driver and devices say to each other, wherever they run: one program for every system.
+
+A scenario is a coroutine over a system with drivers, a device side and a host: the pure model of
+``models.loopback``, or the gateware on a simulator. Which messages cross, and with what bytes, does
+not depend on time, so that the traces of two systems are equal.
+"""
+
+import asyncio
+import random
+from collections import defaultdict
+
+from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, SharedMemory
+from models.dma import PAGE
+from models.driver_errors import NoDeviceError, QueueError
+from models.drivers import BlockDriver, ConsoleDriver, EntropyDriver
+from models.loopback import PureSystem
+from models.messages import DeviceState, Kind
+from models.rings import RingArena
+from models.virtio import Feature, Status
+
+ENTROPY, CONSOLE, DISK = 0, 9, 31
+
+
+def devices(num_fifos):
+    """Devices of each FIFO, with gaps between their numbers, and nothing random about them."""
+
+    def of(fifo):
+        disk = BlockDevice(sectors=64 + fifo)
+        disk.shared_memory[3] = SharedMemory(address=0x8_0000_0000 + fifo, length=0x1000)
+        source = random.Random(fifo).randbytes
+        return {
+            ENTROPY: EntropyDevice(source=source, queue_size=16),
+            CONSOLE: ConsoleDevice(),
+            DISK: disk,
+        }
+
+    return [of(fifo) for fifo in range(num_fifos)]
+
+
+async def pure_traces(name, num_fifos, revision, **choices):
+    """The traces of scenario ``name`` on the pure model, with each FIFO's messages."""
+    async with PureSystem(devices(num_fifos), revision=revision, **choices) as system:
+        traces = Traces(system)
+        await asyncio.gather(*programs(name, system))
+    assert not any(driver.unclaimed for driver in system.drivers)
+    return traces.messages
+
+
+class Traces:
+    """What crossed, as the drivers saw it: the messages of each FIFO and direction, in order."""
+
+    def __init__(self, system):
+        self.messages = defaultdict(list)
+        system.observe(self._add)
+
+    def _add(self, direction, fifo, raw):
+        self.messages[fifo, direction].append(raw.ljust(64, b"\0").hex())
+
+
+async def bring_up(system, fifo, memory):
+    """Find every device, bring it up, read and write its configuration, shut it down."""
+    driver = system.drivers[fifo]
+    await driver.ping(0xDEADBEEF + fifo)
+    assert await driver.discover() == [ENTROPY, CONSOLE, DISK]
+    for number in (ENTROPY, CONSOLE, DISK):
+        device = await driver.probe(number)
+        status = await device.status()
+        assert status == 0xF, status
+        for index in range(device.info.max_vqs):
+            await device.confirm_queue(index)
+    assert int.from_bytes(await device.read_config(0, 8), "little") == 64 + fifo
+
+    console = await driver.probe(CONSOLE)
+    await console.write_config(8, b"!\0\0\0")
+    model = system.device_side.transports[fifo].devices[CONSOLE]
+    before = await console.config_generation()
+    model.resize(132, 43)
+    await system.device_side.transports[fifo].notify_config(CONSOLE)
+    event = await console.wait_config(timeout_us=500)
+    assert event is not None and event.generation == before + 1
+    assert await console.read_config(0, 4) == bytes([132, 0, 43, 0])
+    if driver.dialect.has("GET_SHM", Kind.REQUEST):
+        region = await device.shared_memory(3)
+        assert (region.address, region.length) == (0x8_0000_0000 + fifo, 0x1000)
+        assert await device.shared_memory(4) is None
+    for shut in (device, console):
+        await shut.shutdown()
+        assert await shut.status() == Status.ACKNOWLEDGE
+
+
+async def refuse(system, fifo, memory):
+    """Ask for what there is not, in every way that is answered, and go on."""
+    driver, transport = system.drivers[fifo], system.device_side.transports[fifo]
+    device = await driver.device(ENTROPY)
+    await device.reset()
+    await device.add_status(Status.ACKNOWLEDGE)
+    await device.add_status(Status.DRIVER)
+    await device.select_features(Feature.VERSION_1.mask | 1 << 17)
+    assert not await device.add_status(Status.FEATURES_OK) & Status.FEATURES_OK
+    await device.reset()
+    try:
+        await driver.probe(ENTROPY, num_queues=3)
+        raise AssertionError("there is no queue 1")
+    except QueueError:
+        assert await device.status() & Status.FAILED
+    for index in (1, 1023, 1024, 0xFFFF_FFFF):
+        assert (await device.queue(index)).max_size == 0
+    disk = await driver.device(DISK)
+    size = disk.info.config_size
+    for offset, length in ((size, 1), (size - 1, 2), (0xFFFF_FFFF, 4), (0, 0)):
+        answer = await driver.request("GET_CONFIG", dev_num=DISK, offset=offset, size=length)
+        assert answer.number("size") == 0
+
+    # Nobody answers these: each is dropped, and the device goes on.
+    dropped = sum(transport.drops.values())
+    bus = system.buses[fifo]
+    for raw in (
+        b"\xff" * 64,
+        bytes(64),
+        b"\x01\x07" + bytes([ENTROPY, 0, 1, 0, 12, 0]) + bytes(56),
+        b"\x00\x07" + bytes([ENTROPY + 1, 0, 1, 0, 8, 0]) + bytes(56),
+        b"\x00\x41" + bytes([ENTROPY, 0, 0, 0, 16, 0]) + bytes(56),
+    ):
+        await bus.send(raw)
+    assert await device.status() & Status.FAILED
+    assert sum(transport.drops.values()) == dropped + 5
+
+
+async def move_data(system, fifo, memory):
+    """Entropy, sectors and lines through virtqueues in host memory."""
+    driver = system.drivers[fifo]
+    entropy = await EntropyDriver.probe(driver, ENTROPY, memory, queue_size=16)
+    assert await entropy.read(600, request_size=256) == random.Random(fifo).randbytes(256) + (
+        entropy_after(fifo)
+    )
+    disk = await BlockDriver.probe(driver, DISK, memory, queue_size=16)
+    data = random.Random(100 + fifo).randbytes(1024)
+    await disk.write(3, data)
+    assert await disk.read(3, 2) == data
+    console = await ConsoleDriver.probe(driver, CONSOLE, memory, queue_size=16)
+    await console.write(b"to the device")
+    model = system.device_side.transports[fifo].devices[CONSOLE]
+    assert bytes(model.output) == b"to the device"
+    for path in (entropy, disk, console):
+        path.stop()
+        await path.device.reset()
+
+
+def entropy_after(fifo):
+    """What the device's source gives after its first 256 bytes, in the requests of the scenario."""
+    source = random.Random(fifo)
+    source.randbytes(256)
+    return source.randbytes(256) + source.randbytes(88)
+
+
+async def overfill(system, fifo, memory):
+    """More messages each way than a queue holds, one behind the other."""
+    driver = system.drivers[fifo]
+    device = await driver.probe(ENTROPY, num_queues=1)
+    transport = system.device_side.transports[fifo]
+    before = transport.devices[ENTROPY].queues[0].notifications
+    for _ in range(70):
+        await device.notify(0)
+    for number in range(70):
+        await transport.notify_config(ENTROPY)
+        event = await device.wait_config(timeout_us=500)
+        assert event is not None, number
+    await device.status()
+    assert transport.devices[ENTROPY].queues[0].notifications == before + 70
+    await device.reset()
+
+
+async def come_and_go(system, fifo, memory):
+    """Devices are plugged and unplugged; the driver learns where the revision tells it."""
+    driver = system.drivers[fifo]
+    tells = driver.dialect.has("BUS_EVENT_DEVICE", Kind.EVENT)
+    number = await system.device_side.plug(fifo, EntropyDevice(queue_size=8))
+    assert number == 1
+    if tells:
+        assert await driver.wait_device(DeviceState.ADDED, 500) == number
+    assert await driver.discover() == [ENTROPY, number, CONSOLE, DISK]
+    device = await driver.probe(number)
+    await system.device_side.unplug(fifo, number)
+    if tells:
+        assert await driver.wait_device(DeviceState.REMOVED, 500) == number
+        try:
+            await device.status()
+            raise AssertionError("the device is gone")
+        except NoDeviceError:
+            pass
+    # Not the number that was free a moment ago.
+    assert await system.device_side.plug(fifo, EntropyDevice()) == 2
+    if tells:
+        assert await driver.wait_device(DeviceState.ADDED, 500) == 2
+    assert await driver.discover() == [ENTROPY, 2, CONSOLE, DISK]
+
+
+SCENARIOS = {
+    scenario.__name__: scenario for scenario in (bring_up, refuse, move_data, overfill, come_and_go)
+}
+
+
+def programs(name, system):
+    """Coroutines to run at the same time: the scenario for each FIFO."""
+    regions = [Region(system.host.memory) for _ in system.drivers]
+    for driver, region in zip(system.drivers, regions, strict=True):
+        driver.rings = RingArena(memory=region)
+    return [SCENARIOS[name](system, fifo, region) for fifo, region in enumerate(regions)]
+
+
+class Region:
+    """Host memory of one driver, as addresses are in the messages and drivers run at once."""
+
+    SIZE = 0x4_0000
+
+    def __init__(self, memory):
+        self._next = memory.allocate(self.SIZE)
+        self._end = self._next + self.SIZE
+        self.read, self.write = memory.read, memory.write
+
+    def allocate(self, size, align=PAGE):
+        address = -(-self._next // align) * align
+        self._next = address + size
+        assert self._next <= self._end
+        return address
