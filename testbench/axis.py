@@ -21,6 +21,26 @@ class AxisMessage(NamedTuple):
     fifo: int
     data: bytes
 
+    def beats(self, data_width: int) -> Iterator[Beat]:
+        """The transfers on a stream ``data_width`` bits wide.
+
+        Raises
+        ------
+        ValueError
+            There is no byte to transfer.
+        """
+        step = data_width // 8
+        if not self.data:
+            raise ValueError("a message of 0 bytes cannot travel: must be 1 or more")
+        for start in range(0, len(self.data), step):
+            chunk = self.data[start : start + step]
+            yield {
+                "tdata": int.from_bytes(chunk, "little"),
+                "tkeep": (1 << len(chunk)) - 1,
+                "tlast": int(start + step >= len(self.data)),
+                "tdest": self.fifo,
+            }
+
 
 class AxisAssembler:
     """Collects transfers into messages and checks tkeep and tdest."""
@@ -82,18 +102,7 @@ class AxisFraming(Framing):
 
     def beats(self, packet: AxisMessage) -> Iterator[Beat]:
         """The transfers of ``packet``."""
-        fifo, data = packet
-        step = self.data_width // 8
-        if not data:
-            raise ValueError("a message of 0 bytes cannot travel: must be 1 or more")
-        for start in range(0, len(data), step):
-            chunk = data[start : start + step]
-            yield {
-                "tdata": int.from_bytes(chunk, "little"),
-                "tkeep": (1 << len(chunk)) - 1,
-                "tlast": int(start + step >= len(data)),
-                "tdest": fifo,
-            }
+        return packet.beats(self.data_width)
 
     def assembler(self, name: str) -> AxisAssembler:
         """A new assembler, which calls the stream ``name`` in its errors."""

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The scenarios on the core in Amaranth's simulator: the messages are those of the pure model."""
+
+import asyncio
+
+import pytest
+from scenarios import SCENARIOS, Traces, devices, programs, pure_traces
+
+from models.layout import SMALL_PAGES, SPSC_PAGES
+from models.shell import AMP_PCI, AMP_PCI_9038
+from sim.amaranth_system import AmaranthSystem
+
+BUILDS = {
+    "v1": ("v1", 1, 64, AMP_PCI, SPSC_PAGES),
+    "r1, other shell and layout": ("r1", 2, 256, AMP_PCI_9038, SMALL_PAGES),
+}
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("build", BUILDS)
+def test_scenario(name, build):
+    revision, num_fifos, data_width, shell, layout = BUILDS[build]
+    choices = {"revision": revision, "shell": shell, "layout": layout}
+
+    async def run():
+        system = AmaranthSystem(devices(num_fifos), data_width=data_width, **choices)
+        async with system:
+            traces = Traces(system)
+            await asyncio.gather(*programs(name, system))
+        assert not any(driver.unclaimed for driver in system.drivers)
+        assert traces.messages == await pure_traces(name, num_fifos, **choices)
+
+    asyncio.run(run())
