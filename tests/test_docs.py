@@ -6,14 +6,25 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from doc_tables import problems
+
 from models.reference import reference
 
 ROOT = Path(__file__).resolve().parent.parent
+
+WITH_TEST_IDS = ("pcie-checklist.md",)
+"""Documents each of whose tables' rows names its test."""
 
 
 def test_reference_is_current():
     page = (ROOT / "docs" / "reference.md").read_text()
     assert page == reference(), "run: .venv/bin/python -m models reference > docs/reference.md"
+
+
+@pytest.mark.parametrize("name", WITH_TEST_IDS)
+def test_every_row_names_its_test(name):
+    assert problems((ROOT / "docs" / name).read_text()) == []
 
 
 def test_readme_example_of_decode():
