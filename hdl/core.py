@@ -9,6 +9,7 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from models.counters import COUNTERS
 from models.layout import SPSC_PAGES, SharedLayout
 from models.shell import AMP_PCI, PciShell
 
@@ -32,9 +33,7 @@ from .tlp import (
     request_signature,
 )
 
-__all__ = ["COUNTER_WIDTH", "AmpPciCore", "device_members"]
-
-COUNTER_WIDTH = 32
+__all__ = ["AmpPciCore", "device_members"]
 
 
 COMPLETION_ERRORS = {
@@ -56,11 +55,7 @@ def device_members(data_width: int, num_fifos: int) -> dict[str, wiring.Member]:
         "device_queue_ready": Out(num_fifos),
         "doorbell": Out(num_fifos),
         "host_reset": Out(1),
-        "count_dropped_packets": Out(COUNTER_WIDTH),
-        "count_sanitised_indices": Out(COUNTER_WIDTH),
-        "count_unsupported_requests": Out(COUNTER_WIDTH),
-        "count_unexpected_completions": Out(COUNTER_WIDTH),
-        "count_dma_errors": Out(COUNTER_WIDTH),
+        **{counter.port: Out(counter.bits) for counter in COUNTERS},
     }
 
 
@@ -129,9 +124,8 @@ class AmpPciCore(wiring.Component):
     host_reset : Out(1)
         Pulse: the host reset the function. A message under way on ``m_axis_msg`` belongs to the
         time before.
-    count_dropped_packets, count_sanitised_indices, count_unsupported_requests,
-    count_unexpected_completions, count_dma_errors : Out(32)
-        Events since ``rst``, wrapping.
+    count_* : Out
+        What happened since ``rst``, see :data:`models.counters.COUNTERS`.
 
     Raises
     ------
@@ -280,20 +274,23 @@ class AmpPciCore(wiring.Component):
         ]
         for cause, pulse in COMPLETION_ERRORS.items():
             m.d.sync += getattr(self, f"status_completion_{cause}").eq(getattr(window, pulse))
-        for counter, event in (
-            (self.count_dropped_packets, push.dropped),
-            (self.count_sanitised_indices, indices.sanitised),
-            (
-                self.count_unsupported_requests,
-                ingress.unsupported_posted | ingress.unsupported_non_posted,
-            ),
-            (self.count_unexpected_completions, window.unexpected),
-        ):
-            with m.If(event):
-                m.d.sync += counter.eq(counter + 1)
-        m.d.sync += self.count_dma_errors.eq(
-            self.count_dma_errors + window.read_failed + window.write_failed
-        )
+        to_device, interrupt = self.m_axis_msg, self.tx_msix_wr_req_tlp
+        events = {
+            "messages_to_device": to_device.valid & to_device.ready & to_device.p.tlast,
+            "messages_to_driver": push.advance_head.valid,
+            "malformed_packets": push.malformed,
+            "dropped_packets": push.dropped,
+            "sanitised_indices": indices.sanitised,
+            "doorbells": sum(registers.doorbell),
+            "interrupts_sent": interrupt.valid & interrupt.ready,
+            "interrupts_held": msix.held,
+            "unsupported_requests": ingress.unsupported_posted | ingress.unsupported_non_posted,
+            "unexpected_completions": window.unexpected,
+            "dma_errors": window.read_failed + window.write_failed,
+        }
+        for counter in COUNTERS:
+            total = getattr(self, counter.port)
+            m.d.sync += total.eq(total + events[counter.name])
         return m
 
     def _apply_operations(self, m, ingress, completer, registers, indices, memory, msix):

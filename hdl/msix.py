@@ -40,6 +40,8 @@ class MsixController(wiring.Component):
     requester_id : In(16)
     raised : In(num_vectors)
         One-cycle pulses: send this vector's interrupt.
+    held : Out(1)
+        One-cycle pulse: one was raised that may not be sent now.
     write_enable, write_address, write_data, write_mask : In
         Host write of a word of the BAR.
     read_enable, read_address : In, read_data : Out
@@ -60,6 +62,7 @@ class MsixController(wiring.Component):
                 "bus_master_enable": In(1),
                 "requester_id": In(16),
                 "raised": In(self._vectors),
+                "held": Out(1),
                 "write_enable": In(1),
                 "write_address": In(g.word_address_bits),
                 "write_data": In(g.data_width),
@@ -170,6 +173,7 @@ class MsixController(wiring.Component):
         sent = Signal(vectors)
         m.d.comb += [
             ready.eq(Mux(allowed, pending & ~masked, 0)),
+            self.held.eq((self.raised & (masked | (~allowed).replicate(vectors))).any()),
             picked.eq(round_robin(ready, vector)),
         ]
         m.d.sync += pending.eq((pending & ~sent) | self.raised)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The facts of shell, layout, configuration space and messages as a Markdown page.
+"""The facts of shell, layout, configuration space, counters and messages as a Markdown page.
 
 ``python -m models reference`` prints it; ``docs/reference.md`` is its output, and a test keeps it
 so.
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from .config_space import config_space
+from .counters import COUNTERS
 from .layout import SPSC_PAGES, SharedLayout
 from .messages import REVISIONS, Dialect, Kind, MessageLayout
 from .shell import AMP_PCI, MAX_FIFOS, MSIX_ENTRY_SIZE, PciShell
@@ -126,6 +127,18 @@ def _config(shell: PciShell, layout: SharedLayout) -> Iterator[str]:
     )
 
 
+def _counters() -> Iterator[str]:
+    yield "## Counters\n"
+    yield (
+        "Outputs of the device side, on both tops. They wrap; `rst` clears them, function-level "
+        "reset does not.\n"
+    )
+    yield from _table(
+        ("port", "bits", "counts"),
+        ((f"`{counter.port}`", counter.bits, counter.counts) for counter in COUNTERS),
+    )
+
+
 def _fields(message: MessageLayout) -> str:
     parts = []
     for field in message.fields:
@@ -177,6 +190,7 @@ def reference() -> str:
         *_shell(AMP_PCI, SPSC_PAGES),
         *_layout(AMP_PCI, SPSC_PAGES),
         *_config(AMP_PCI, SPSC_PAGES),
+        *_counters(),
     ]
     for dialect in REVISIONS.values():
         lines += _messages(dialect)

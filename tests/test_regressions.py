@@ -18,6 +18,7 @@ from sim.run import simulate
 
 ON_BOTH_TOPS = (
     "bar_access",
+    "counters",
     "dma_bursts",
     "dma_faults",
     "dma_order",

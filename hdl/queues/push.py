@@ -47,8 +47,8 @@ class PushEngine(wiring.Component):
         The FIFO has room for one more message than those accepted so far.
     raised : Out(num_fifos)
         One-cycle pulse with the edge on which head moves.
-    dropped : Out(1)
-        One-cycle pulse for each packet dropped.
+    malformed, dropped : Out(1)
+        One-cycle pulse for each packet that is none, and for each that is given up.
     write_valid, write_address, write_data : Out, write_ready : In(1)
         RAM port, see :class:`~hdl.queues.memory.FifoMemory`.
     """
@@ -68,6 +68,7 @@ class PushEngine(wiring.Component):
                 "advance_head": Out(geometry.advance_shape),
                 "room": Out(n),
                 "raised": Out(n),
+                "malformed": Out(1),
                 "dropped": Out(1),
                 "write_valid": Out(1),
                 "write_ready": In(1),
@@ -91,7 +92,7 @@ class PushEngine(wiring.Component):
         # Its rest is taken and thrown away.
         swallowing = Signal()
         cancelled = Signal()
-        malformed = Signal()
+        was_bad = Signal()
         word = Signal(range(max(words, 2)))
         last_fifo = Signal(g.fifo_shape)
         last_slot = Signal.like(self.device_head[0])
@@ -170,7 +171,7 @@ class PushEngine(wiring.Component):
             m.d.comb += bad_beat.eq(gap | ~beat.tkeep.any() | too_short)
         with m.Else():
             m.d.comb += bad_beat.eq(~beat.tkeep.all() | (word == words - 1))
-        bad = bad_beat | (active & malformed)
+        bad = bad_beat | (active & was_bad)
         void = overruled | (active & cancelled)
 
         ends = Signal()
@@ -193,7 +194,7 @@ class PushEngine(wiring.Component):
         with m.If(padding):
             m.d.sync += padding.eq(~(written & final))
         with m.Elif(accepted):
-            m.d.sync += malformed.eq(bad)
+            m.d.sync += was_bad.eq(bad)
             with m.If(~active & ~exists | swallowing):
                 m.d.sync += swallowing.eq(~beat.tlast)
             with m.Elif(beat.tlast):
@@ -208,8 +209,8 @@ class PushEngine(wiring.Component):
 
         # Told once for each packet: where its last beat shows it malformed or astray, or where
         # its slot is complete but the queue is no longer the one that it was meant for.
-        m.d.comb += self.dropped.eq(
-            (accepted & beat.tlast & (swallowing | (~active & ~exists) | bad))
-            | (ends & void & Mux(padding, 1, ~bad))
-        )
+        m.d.comb += [
+            self.malformed.eq(accepted & beat.tlast & (swallowing | (~active & ~exists) | bad)),
+            self.dropped.eq(ends & void & Mux(padding, 1, ~bad)),
+        ]
         return m

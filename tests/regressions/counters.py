@@ -1,0 +1,419 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The device side's counters: each event counts once where it belongs, and nothing else does."""
+
+import random
+from collections import Counter
+
+import cocotb
+
+from models.counters import COUNTERS
+from models.shell import AMP_PCI, MAX_FIFOS
+from testbench import pacing
+from testbench.axis import AxisMessage
+from testbench.counters import CounterReader
+from testbench.packets import completion, config_read, config_write, memory_read, memory_write
+from testbench.tlp import Kind, Status, Tlp
+from tests.regressions.device_queue import drive_beats
+from tests.regressions.dma_faults import fails, set_bus_mastering
+from tests.regressions.dma_host import DmaBench, Region
+from tests.regressions.msix import MsixBench
+from tests.regressions.queue_host import QUEUE, SEED, refused, slot_bytes
+
+OUTSIDE = 0x1000
+"""An address that no BAR has; the core is told that none matched."""
+NO_BAR = 7
+DWORD = b"\xff" * 4
+
+
+class CounterBench(DmaBench, MsixBench):
+    """Every kind of step, and the counters."""
+
+    async def start(self, **options):
+        await super().start(**options)
+        self.counters = CounterReader(self.dut)
+
+    async def counted(self, **want):
+        """Exactly these counters moved since the last look, so far."""
+        await self.settle()
+        got = self.counters.steps()
+        want = {name: count for name, count in want.items() if count}
+        assert got == want, f"counted {got}, not {want}, seed {SEED}"
+
+    async def refuse(self, tlp):
+        (answer,) = await self.host.request(tlp, bar=NO_BAR)
+        assert answer.status == Status.UR, f"{tlp} got {answer}"
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def nothing_at_first(dut):
+    """All zero after ``rst``, as wide as declared, and whole enumerations later."""
+    bench = CounterBench(dut)
+    await bench.reset()
+    for counter in COUNTERS:
+        port = getattr(dut, counter.port)
+        assert (int(port.value), len(port)) == (0, counter.bits), counter.name
+    await bench.start()
+    await bench.load(0x3000)
+    await bench.store(0x3000, 5)
+    assert not any(int(getattr(dut, counter.port).value) for counter in COUNTERS)
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def doorbells_and_messages_to_device(dut):
+    """A doorbell counts for each FIFO that it rings; a message when its last beat is taken."""
+    bench = CounterBench(dut)
+    await bench.start()
+    fifos = bench.parameters.num_fifos
+    bench.sink.pause()
+    await bench.fill(0, range(3))
+    await bench.counted()
+    await bench.ring(0)
+    await bench.counted(doorbells=1)
+    bench.sink.resume()
+    await bench.counted(messages_to_device=3)
+    # One write over all that there may be, those of FIFOs that are not there included.
+    await bench.host.bar_write(AMP_PCI.register_bar, AMP_PCI.notify(0), bytes(4 * MAX_FIFOS))
+    await bench.counted(doorbells=fifos)
+    base = bench.host.bars[AMP_PCI.register_bar]
+    nothing = memory_write(base + AMP_PCI.notify(0), DWORD, first_be=0)
+    await bench.host.send(nothing, bar=AMP_PCI.register_bar)
+    await bench.host.bar_write(AMP_PCI.register_bar, AMP_PCI.version_offset, DWORD)
+    if fifos < MAX_FIFOS:
+        await bench.ring(fifos)
+    await bench.counted()
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def messages_to_driver_and_interrupts(dut):
+    """A message counts when head moves, its interrupt when it leaves, or as held if it may not."""
+    bench = CounterBench(dut)
+    await bench.start()
+    last = bench.parameters.num_fifos - 1
+    for number in range(3):
+        await bench.send(last, number)
+    await bench.counted(messages_to_driver=3, interrupts_sent=3)
+    switches = (
+        (bench.mask(last, True), bench.mask(last, False)),
+        (bench.control(enable=True, function_mask=True), bench.control(enable=True)),
+        (bench.control(enable=False), bench.control(enable=True)),
+        (bench.bus_master(False), bench.bus_master(True)),
+    )
+    for hold, release in switches:
+        await hold
+        await bench.pending()
+        for number in range(2):
+            await bench.send(last, number)
+        await bench.counted(messages_to_driver=2, interrupts_held=2)
+        await release
+        await bench.counted(interrupts_sent=1)
+    if last:
+        await bench.mask(last, True)
+        await bench.pending()
+        await bench.send(0)
+        await bench.counted(messages_to_driver=1, interrupts_sent=1)
+    # What function-level reset forgets was held and is never sent.
+    await bench.mask(0, True)
+    await bench.pending()
+    await bench.send(0)
+    await bench.function_reset()
+    await bench.counted(messages_to_driver=1, interrupts_held=1)
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def malformed_packets(dut):
+    """Sizes that no message has, holes, FIFOs that are not there: once for each packet."""
+    bench = CounterBench(dut)
+    await bench.start()
+    fifos = bench.parameters.num_fifos
+    packets = [AxisMessage(0, bytes(size)) for size in (1, 7, 65, 128, 129, 300)]
+    packets += [
+        AxisMessage(fifo, bytes(size)) for fifo in range(fifos, MAX_FIFOS) for size in (7, 64, 65)
+    ]
+    for packet in packets:
+        await bench.source.send(packet)
+        await bench.counted(malformed_packets=1)
+    await drive_beats(bench, [0b1011_1111])
+    await bench.counted(malformed_packets=1)
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def dropped_packets(dut):
+    """A good packet whose queue the host takes away under it; a malformed one is only malformed."""
+    bench = CounterBench(dut)
+    await bench.start()
+    # A packet of one beat waits rather than be given up.
+    beats = QUEUE.slot_size * 8 // bench.parameters.data_width
+    lost = int(beats > 1)
+
+    async def take_head():
+        await bench.store(bench.device(0, QUEUE.head_offset), 20)
+        await bench.set_device_tail(0, 20)
+
+    async def reset():
+        await bench.function_reset()
+
+    for take_away in (take_head, reset):
+        for size in (QUEUE.slot_size, QUEUE.slot_size + 1):
+            bench.source.set_idle(pacing.every([40]))
+            bench.source.send_nowait(AxisMessage(0, slot_bytes(1).ljust(size, b"\0")))
+            await bench.settle(60)
+            await take_away()
+            await bench.source.drained()
+            bench.source.set_idle(None)
+            good = size == QUEUE.slot_size
+            await bench.counted(
+                dropped_packets=good and lost,
+                malformed_packets=not good,
+                messages_to_driver=good and not lost,
+                interrupts_sent=good and not lost,
+            )
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def sanitised_indices(dut):
+    """A write that leaves an index beyond the queue counts, a byte of it as well as the whole."""
+    bench = CounterBench(dut)
+    await bench.start()
+    words = [
+        queue(0, offset)
+        for queue in (bench.driver, bench.device)
+        for offset in (QUEUE.head_offset, QUEUE.tail_offset)
+    ]
+    for word in words:
+        await bench.store(word, QUEUE.capacity - 1)
+        await bench.counted()
+        await bench.store(word, QUEUE.capacity)
+        await bench.counted(sanitised_indices=1)
+        await bench.store_bytes(word + 3, b"\1")
+        await bench.counted(sanitised_indices=1)
+        await bench.store(word, 0)
+        # Beside an index word nothing is one.
+        await bench.store(word + 4, 0xFFFF_FFFF)
+        await bench.counted()
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def unsupported_requests(dut):
+    """What is not served counts whether it is answered or not; what is poisoned does not."""
+    bench = CounterBench(dut)
+    await bench.start()
+    host = bench.host
+    base = host.bars[AMP_PCI.fifo_bar] + 0x3000
+    here = {"address": base, "length": 1, "first_be": 0xF}
+    await bench.refuse(memory_read(OUTSIDE, 4))
+    await bench.counted(unsupported_requests=1)
+    await host.send(memory_write(OUTSIDE, DWORD), bar=NO_BAR)
+    await bench.counted(unsupported_requests=1)
+    for kind in (Kind.MRDLK32, Kind.IORD):
+        await bench.refuse(Tlp(kind, **here))
+        await bench.counted(unsupported_requests=1)
+    await host.send(memory_write(base, DWORD, ep=1), bar=AMP_PCI.fifo_bar)
+    await bench.counted()
+    if bench.parameters.top == "endpoint":
+        await refused(bench, config_read(host.device_id | 1, 0))
+        await bench.counted(unsupported_requests=1)
+        # This one is configuration space's own business.
+        await refused(bench, config_write(host.device_id, 0x3C, 0, ep=True))
+        await bench.counted()
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def unexpected_completions(dut):
+    """A completion that no read waits for."""
+    bench = CounterBench(dut)
+    await bench.start()
+    host = bench.host
+    for count, tag in enumerate((3, 31, 200), start=1):
+        request = memory_read(OUTSIDE, 64, requester_id=host.device_id, tag=tag)
+        for _ in range(count):
+            host.complete_nowait(completion(request, host.requester_id, bytes(64)))
+        await bench.counted(unexpected_completions=count)
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def dma_errors(dut):
+    """Each read request and each write burst that fails, whether it left or not."""
+    bench = CounterBench(dut, max_read_request_size=128)
+    await bench.start()
+    region = Region(bench.host.memory, 4096, random.Random(SEED))
+    await region.fill()
+    nowhere = 0x8000_0000
+    await bench.dma.read(region.address, 256)
+    await bench.dma.write(region.address, bytes(256))
+    await bench.counted()
+    for size, requests in ((64, 1), (256, 2)):
+        await fails(bench.dma.read(nowhere, size))
+        await bench.counted(dma_errors=requests)
+    await set_bus_mastering(bench, False)
+    await fails(bench.dma.read(region.address, 64))
+    await fails(bench.dma.write(region.address, bytes(64)))
+    await bench.counted(dma_errors=2)
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def reset_leaves_them_alone(dut):
+    """Function-level reset clears no counter; ``rst`` clears them all."""
+    bench = CounterBench(dut)
+    await bench.start()
+    await bench.fill(0, range(2))
+    await bench.ring(0)
+    await bench.send(0)
+    await bench.source.send(AxisMessage(0, bytes(3)))
+    await bench.settle()
+    before = {counter.port: int(getattr(dut, counter.port).value) for counter in COUNTERS}
+    assert sum(map(bool, before.values())) == 5
+    await bench.function_reset()
+    assert before == {port: int(getattr(dut, port).value) for port in before}
+    await bench.reset()
+    assert not any(int(getattr(dut, port).value) for port in before)
+    await bench.finish()
+
+
+class Workload:
+    """Random steps of both sides, and what they should count."""
+
+    def __init__(self, bench, rng):
+        self.bench = bench
+        self.rng = rng
+        self.fifos = bench.parameters.num_fifos
+        self.want = Counter()
+        self.packets = 0
+        self.new_life()
+
+    def new_life(self):
+        self.driver_heads = [0] * self.fifos
+        self.device_heads = [0] * self.fifos
+        self.may_send = [True] * self.fifos
+
+    async def driver_side(self):
+        """Messages and doorbells; heads that count modulo the capacity; requests not served."""
+        bench, rng, want = self.bench, self.rng, self.want
+        for _ in range(rng.randrange(6)):
+            fifo = rng.randrange(self.fifos)
+            count = rng.randrange(5)
+            index = await bench.fill(fifo, range(count), first=self.driver_heads[fifo])
+            self.driver_heads[fifo] = index
+            if rng.random() < 0.3:
+                await bench.set_driver_head(fifo, index + QUEUE.capacity * rng.randint(1, 9))
+                want["sanitised_indices"] += 1
+            for _ in range(rng.randint(1, 3)):
+                await bench.ring(fifo)
+                want["doorbells"] += 1
+            want["messages_to_device"] += count
+        for _ in range(rng.randrange(3)):
+            want["unsupported_requests"] += 1
+            if rng.random() < 0.5:
+                await bench.host.send(memory_write(OUTSIDE, DWORD), bar=NO_BAR)
+            else:
+                await bench.refuse(memory_read(OUTSIDE, 64))
+        for _ in range(rng.randrange(3)):
+            want["unexpected_completions"] += 1
+            request = memory_read(OUTSIDE, 4, requester_id=bench.host.device_id, tag=0x40)
+            bench.host.complete_nowait(completion(request, bench.host.requester_id, DWORD))
+
+    async def device_side(self):
+        """Packets, good and bad; none of a round's FIFOs runs full."""
+        for _ in range(self.rng.randrange(10)):
+            size = self.rng.choice([8, 30, 64, 64, 64, 3, 65, 200])
+            fifo = self.rng.randrange(self.fifos if self.rng.random() < 0.8 else MAX_FIFOS)
+            self.packets += 1
+            if fifo < self.fifos and 8 <= size <= QUEUE.slot_size:
+                self.want["messages_to_driver"] += 1
+                self.want["interrupts_held"] += not self.may_send[fifo]
+                self.device_heads[fifo] = QUEUE.next(self.device_heads[fifo])
+            else:
+                self.want["malformed_packets"] += 1
+            await self.bench.source.send(AxisMessage(fifo, bytes(size)))
+
+    async def bus_master(self, region):
+        """Accesses to memory that is there and that is not."""
+        for _ in range(self.rng.randrange(4)):
+            offset, size = 128 * self.rng.randrange(16), self.rng.randint(1, 128)
+            if self.rng.random() < 0.3:
+                self.want["dma_errors"] += 1
+                await fails(self.bench.dma.read(0x8000_0000 + offset, size))
+            elif self.rng.random() < 0.5:
+                await self.bench.dma.read(region.address + offset, size)
+            else:
+                await self.bench.dma.write(region.address + offset, bytes(size))
+
+    async def flip_masks(self):
+        """Masks of some vectors, in effect before anything else happens."""
+        for fifo in range(self.fifos):
+            if self.rng.random() < 0.3:
+                self.may_send[fifo] = not self.may_send[fifo]
+                await self.bench.mask(fifo, not self.may_send[fifo])
+        await self.bench.pending()
+
+    async def take_all(self):
+        """The host takes every message of the device queues."""
+        for fifo, head in enumerate(self.device_heads):
+            assert await self.bench.device_head(fifo) == head
+            await self.bench.set_device_tail(fifo, head)
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def mixed_workload(dut):
+    """Everything at once, at random, with pauses everywhere: the counters agree with ours."""
+    rng = random.Random(SEED)
+    bench = CounterBench(
+        dut,
+        host_stall=pacing.randomly(rng.getrandbits(32), 0.3),
+        device_idle=pacing.randomly(rng.getrandbits(32), 0.3),
+        device_stall=pacing.randomly(rng.getrandbits(32), 0.3),
+    )
+    await bench.start()
+    region = Region(bench.host.memory, 4096, rng)
+    work = Workload(bench, rng)
+    for _ in range(3):
+        for _ in range(8):
+            await work.flip_masks()
+            tasks = [
+                cocotb.start_soon(side)
+                for side in (work.driver_side(), work.device_side(), work.bus_master(region))
+            ]
+            for task in tasks:
+                await task
+            await bench.settle(400)
+            await work.take_all()
+        await bench.settle(400)
+        work.want["interrupts_sent"] = sum(bench.host.interrupts.values())
+        got = Counter({counter.name: int(getattr(dut, counter.port).value) for counter in COUNTERS})
+        assert got == work.want, f"{got} is not {work.want}, seed {SEED}"
+        taken = bench.sink.pending
+        assert taken == work.want["messages_to_device"]
+
+        # A reset among packets: which of them were in time is the design's to say, not how many.
+        burst = rng.randint(1, 6)
+        for number in range(burst):
+            bench.source.send_nowait(AxisMessage(0, slot_bytes(number)))
+        await bench.settle(rng.randrange(20))
+        await bench.function_reset()
+        await bench.source.drained()
+        await bench.settle()
+        steps = {
+            name: int(getattr(dut, f"count_{name}").value) - work.want[name]
+            for name in ("messages_to_driver", "dropped_packets")
+        }
+        assert sum(steps.values()) == burst, f"{steps}, seed {SEED}"
+        work.packets += burst
+        work.want.update(steps)
+        work.want["interrupts_held"] = int(dut.count_interrupts_held.value)
+        for fifo in range(work.fifos):
+            await bench.store(bench.device(fifo, QUEUE.head_offset), 0)
+            await bench.set_device_tail(fifo, 0)
+        work.new_life()
+    total = sum(
+        work.want[name] for name in ("messages_to_driver", "malformed_packets", "dropped_packets")
+    )
+    assert total == work.packets
+    await bench.finish()
