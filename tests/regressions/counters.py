@@ -171,6 +171,13 @@ async def dropped_packets(dut):
                 messages_to_driver=good and not lost,
                 interrupts_sent=good and not lost,
             )
+        # The hole comes in the very beat that would have filled the slot.
+        full = (1 << bench.parameters.data_width // 8) - 1
+        packet = cocotb.start_soon(drive_beats(bench, [full] * (beats - 1) + [full & ~2], apart=60))
+        await bench.settle(30)
+        await take_away()
+        await packet
+        await bench.counted(malformed_packets=1)
     await bench.finish()
 
 

@@ -141,8 +141,8 @@ async def hole_in_tkeep_is_dropped(dut):
     await bench.finish()
 
 
-async def drive_beats(bench, keeps):
-    """One packet for FIFO 0, all ones, with these ``tkeep``, a beat each cycle."""
+async def drive_beats(bench, keeps, *, apart=0):
+    """One packet for FIFO 0, all ones, with these ``tkeep``, ``apart`` idle cycles after each."""
     dut = bench.dut
     dut.s_axis_msg_tdata.value = (1 << bench.parameters.data_width) - 1
     dut.s_axis_msg_tdest.value = 0
@@ -151,7 +151,9 @@ async def drive_beats(bench, keeps):
         dut.s_axis_msg_tlast.value = number == len(keeps)
         dut.s_axis_msg_tvalid.value = 1
         await bench.settle(1)
-    dut.s_axis_msg_tvalid.value = 0
+        dut.s_axis_msg_tvalid.value = 0
+        if apart:
+            await bench.settle(apart)
     await bench.settle(20)
 
 
