@@ -39,12 +39,10 @@ def _bytes_after(last_be: Value) -> Value:
 def byte_count(length: Value, first_be: Value, last_be: Value) -> Value:
     """Bytes from the first enabled one to the last (table 2-38), 1 to 4,096, in 13 bits.
 
-    A zero-length read counts one byte.
+    A dword with no byte enabled counts as if byte 0 were: a zero-length read is one byte.
     """
     final = Mux(length == 1, first_be, last_be)
-    unused = first_byte(first_be) + _bytes_after(final)
-    zero = (length == 1) & ~first_be.any()
-    return Mux(zero, 1, (length << 2) - unused)[:13]
+    return ((length << 2) - first_byte(first_be) - _bytes_after(final))[:13]
 
 
 class Completer(wiring.Component):

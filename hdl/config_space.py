@@ -35,7 +35,7 @@ ERRORS = (
     "completion_poisoned",
     "completion_timeout",
 )
-"""Errors that the function can find."""
+"""Errors that the core can find."""
 
 
 class ConfigSpace(wiring.Component):
@@ -65,6 +65,8 @@ class ConfigSpace(wiring.Component):
     unsupported_posted, unsupported_non_posted, poisoned, completion_* : In(1)
         Errors, to be recorded in the status registers; see ``status_*`` of
         :class:`~hdl.core.AmpPciCore`.
+    malformed : In(1)
+        A malformed TLP came, likewise.
     """
 
     def __init__(self, geometry: Geometry):
@@ -86,6 +88,7 @@ class ConfigSpace(wiring.Component):
                 "max_payload_size": Out(3),
                 "max_read_request_size": Out(3),
                 "function_reset": Out(1),
+                "malformed": In(1),
                 **dict.fromkeys(ERRORS, In(1)),
             }
         )
@@ -187,6 +190,7 @@ class ConfigSpace(wiring.Component):
             | self.poisoned
             | self.completion_poisoned
             | self.completion_timeout,
+            spec.FATAL_ERROR_DETECTED: self.malformed,
             spec.DETECTED_PARITY_ERROR: self.poisoned | refused | self.completion_poisoned,
             spec.MASTER_DATA_PARITY_ERROR: self.completion_poisoned & parity_error_response,
             spec.RECEIVED_MASTER_ABORT: self.completion_unsupported,

@@ -17,6 +17,7 @@ from .core import AmpPciCore, device_members
 from .dma.limits import COMPLETION_TIMEOUT
 from .operation import Geometry
 from .tlp import ConfigTarget, RequestHeader, TlpType, raw_signature
+from .tlp_check import TlpCheck
 
 __all__ = ["NO_BAR", "AmpPciEndpoint"]
 
@@ -34,6 +35,7 @@ class Route(enum.Enum, shape=2):
     REQUEST = 0
     CONFIG = 1
     COMPLETION = 2
+    NOWHERE = 3
 
 
 class AmpPciEndpoint(wiring.Component):
@@ -124,6 +126,7 @@ class AmpPciEndpoint(wiring.Component):
     def _route_received(self, m, core, config):
         """One register stage: BAR match and kind of each TLP, then on to whom it concerns."""
         g = self._geometry
+        m.submodules.check = check = TlpCheck(g)
         beat = self.rx_tlp.p
         header = RequestHeader(beat.hdr)
         word0 = header.word0
@@ -140,8 +143,8 @@ class AmpPciEndpoint(wiring.Component):
                 m.d.comb += bar_id.eq(bar)
 
         route = Signal(Route)
-        with m.If(word0.is_prefix):
-            m.d.comb += route.eq(Route.REQUEST)
+        with m.If(check.discard):
+            m.d.comb += route.eq(Route.NOWHERE)
         with m.Elif(
             (word0.type == TlpType.CONFIG_0)
             & ~word0.four_dwords
@@ -163,13 +166,21 @@ class AmpPciEndpoint(wiring.Component):
         with m.If(leaves):
             m.d.sync += valid.eq(0)
         with m.If(self.rx_tlp.valid & self.rx_tlp.ready):
+            m.d.comb += check.taken.eq(1)
             m.d.sync += [valid.eq(1), held.eq(beat)]
-            with m.If(beat.sop):
+            with m.If(check.starts):
                 m.d.sync += [held_bar.eq(bar_id), held_route.eq(route)]
 
         m.d.comb += [
+            check.beat.eq(beat),
+            check.max_payload_size.eq(config.max_payload_size),
+            config.malformed.eq(check.malformed),
+        ]
+        m.d.comb += [
             getattr(config, error).eq(getattr(core, f"status_{error}")) for error in ERRORS
         ]
+        with m.If(held_route == Route.NOWHERE):
+            m.d.comb += leaves.eq(valid)
         request, completion = core.rx_req_tlp, core.rx_cpl_tlp
         for stream, kind in (
             (request, Route.REQUEST),

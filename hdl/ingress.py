@@ -62,7 +62,7 @@ class RequestIngress(wiring.Component):
         is_prefix = word0.is_prefix
         is_memory = word0.type == TlpType.MEMORY
         is_locked = word0.type == TlpType.MEMORY_LOCKED
-        is_message = word0.type[3:] == 0b10
+        is_message = word0.is_message
         is_completion = word0.is_completion
         is_cas = word0.type == TlpType.COMPARE_AND_SWAP
         is_atomic = (word0.type == TlpType.FETCH_ADD) | (word0.type == TlpType.SWAP) | is_cas
@@ -76,7 +76,9 @@ class RequestIngress(wiring.Component):
             posted.eq(is_write | is_message | is_completion | is_prefix),
             crosses.eq(address[2:12] + length > 1024),
             target.eq(Target.NONE),
-            served.eq(is_memory & (target != Target.NONE) & (beat.func_num == 0) & ~crosses),
+            served.eq(
+                is_memory & ~is_prefix & (target != Target.NONE) & (beat.func_num == 0) & ~crosses
+            ),
         ]
         with m.Switch(beat.bar_id):
             for bar, name in (
@@ -213,7 +215,6 @@ class RequestIngress(wiring.Component):
             ]
             with m.If(beat.sop):
                 request = out.request
-                good = served & ~is_prefix
                 m.d.sync += [
                     request.target.eq(target),
                     request.requester_id.eq(header.requester_id),
@@ -224,7 +225,7 @@ class RequestIngress(wiring.Component):
                     request.locked.eq(is_locked),
                     request.status.eq(
                         Mux(
-                            good,
+                            served,
                             CompletionStatus.SUCCESS.value,
                             CompletionStatus.UNSUPPORTED_REQUEST.value,
                         )
@@ -249,8 +250,8 @@ class RequestIngress(wiring.Component):
                     ]
 
                 m.d.comb += [
-                    self.unsupported_posted.eq(posted & ~served & ~is_message & ~is_completion),
-                    self.unsupported_non_posted.eq(~posted & ~good),
+                    self.unsupported_posted.eq(posted & ~served & ~is_completion),
+                    self.unsupported_non_posted.eq(~posted & ~served),
                     self.poisoned.eq(is_write & word0.ep),
                 ]
         return m

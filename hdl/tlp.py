@@ -13,6 +13,7 @@ from models.config_space import LARGEST_SIZE_CODE, coded_size
 
 __all__ = [
     "DATA_WIDTHS",
+    "IGNORED_MESSAGES",
     "CompletionHeader",
     "CompletionStatus",
     "HeaderWord0",
@@ -64,6 +65,18 @@ class TlpType(enum.Enum, shape=5):
     COMPARE_AND_SWAP = 0b01110
 
 
+IGNORED_MESSAGES = (
+    0x00,  # Unlock
+    0x14,  # PM_Active_State_Nak
+    0x19,  # PME_Turn_Off
+    *(0x40, 0x41, 0x43, 0x44, 0x45, 0x47, 0x48),  # Ignored Messages, of indicators and buttons
+    0x50,  # Set_Slot_Power_Limit
+    0x7F,  # Vendor_Defined Type 1
+)
+"""Message codes that an endpoint without the mechanism discards and reports nothing of (sections
+2.2.8 and 2.3.1); all others that it may receive are unsupported requests."""
+
+
 class CompletionStatus(enum.Enum, shape=3):
     """Completion Status field (table 2-34)."""
 
@@ -107,6 +120,11 @@ class HeaderWord0(data.Struct):
     def is_prefix(self) -> Value:
         """This is no header but a TLP prefix."""
         return self.fmt[2]
+
+    @property
+    def is_message(self) -> Value:
+        """A Message, with or without data, if it is no prefix."""
+        return self.type[3:] == 0b10
 
     @property
     def is_completion(self) -> Value:

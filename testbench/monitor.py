@@ -24,6 +24,7 @@ from .rules import (
     advance,
     completion_rules,
     header_rules,
+    is_malformed,
     request_rules,
 )
 from .tlp import CompletionErrorCode, Kind, Tlp, id_text
@@ -178,7 +179,7 @@ class TlpMonitor:
                 told = (CompletionErrorCode.NONE, CompletionErrorCode.POISONED)
                 self._own_reads.answered(tlp, broken=error not in told)
             return
-        if not tlp.is_non_posted:
+        if not tlp.is_non_posted or is_malformed(tlp, self.max_payload_size):
             return
         key = (tlp.requester_id, tlp.tag)
         earlier = self._host_requests.get(key)

@@ -79,12 +79,12 @@ def request_bytes(request: Tlp) -> tuple[int, int]:
     -------
     tuple
         Byte address of the first enabled byte, and bytes from it up to the last enabled byte. A
-        zero-length request has its dword's address and 1.
+        dword with no byte enabled counts as if byte 0 were: a zero-length request has its dword's
+        address and 1.
     """
-    if not request.first_be:
-        return request.address, 1
-    lead = (request.first_be & -request.first_be).bit_length() - 1
-    last = request.first_be if request.length == 1 else request.last_be
+    first = request.first_be or 1
+    last = first if request.length == 1 else request.last_be or 1
+    lead = (first & -first).bit_length() - 1
     trail = 4 - last.bit_length()
     return request.address + lead, 4 * request.length - lead - trail
 

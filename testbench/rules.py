@@ -89,6 +89,24 @@ class Outstanding:
             self.next_address, self.remaining = request_bytes(self.request)
 
 
+def is_malformed(tlp: Tlp, max_payload_size: int) -> bool:
+    """Whether the payload of a packet makes it a malformed one: receivers discard it and answer
+    nothing (sections 2.2.2 and 2.3).
+
+    Parameters
+    ----------
+    tlp
+        The packet, with or without a digest: what Length does not count is one where TD is set.
+    max_payload_size
+        Bytes.
+    """
+    if not tlp.has_data:
+        return bool(tlp.payload) and not tlp.td
+    if 4 * tlp.length > max_payload_size:
+        return True
+    return len(tlp.payload) != 4 * tlp.length and not tlp.td
+
+
 def header_rules(tlp: Tlp) -> Iterator[Violation]:
     """Rules of every packet that a device without prefixes, digests and hints transmits."""
     legal = COMPLETIONS | {Kind.MRD32, Kind.MRD64} | MEMORY_WRITES

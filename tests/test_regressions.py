@@ -18,6 +18,7 @@ from sim.run import simulate
 
 ON_BOTH_TOPS = (
     "bar_access",
+    "byte_enables",
     "counters",
     "dma_bursts",
     "dma_faults",
@@ -34,7 +35,7 @@ ON_BOTH_TOPS = (
     "scenarios",
     "virtqueues",
 )
-ON_ENDPOINT = ("endpoint_dma", "enumeration", "function_reset", "libraries")
+ON_ENDPOINT = ("endpoint_dma", "enumeration", "function_reset", "libraries", "malformed_tlps")
 ON_CORE = ("core_dma",)
 
 # (top, FIFOs, width): one, several and all FIFOs. The widest is the second simulator's, for which

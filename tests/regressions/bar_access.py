@@ -5,6 +5,7 @@ import random
 
 import cocotb
 
+from models.config_space import coded_size
 from models.layout import PAGE
 from models.shell import AMP_PCI, MSIX_ENTRY_SIZE
 from testbench import pacing
@@ -288,7 +289,8 @@ async def random_accesses(dut):
         host_stall=pacing.randomly(rng.getrandbits(32), 0.5),
     )
     await bench.start()
-    await bench.set_max_payload(rng.randrange(4))
+    code = rng.randrange(4)
+    await bench.set_max_payload(code)
     asked = []
     for _ in range(500):
         bar, offset, size, fields = somewhere(rng, bench)
@@ -306,6 +308,7 @@ async def random_accesses(dut):
         # No doorbells: the golden endpoint's device side is not at work here.
         if bar != AMP_PCI.register_bar or offset + size <= AMP_PCI.notify_offset:
             kind = Kind.MWR64 if long else Kind.MWR32
+            size = min(size, coded_size(code) - offset % 4)
             data = rng.randbytes(4 * fields["length"] if "length" in fields else size)
             place = offset & ~3 if "length" in fields else offset
             await bench.write(bar, place, data, kind=kind, **fields)

@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A host whose accesses to the BARs are compared with the golden endpoint."""
 
-from models.config_space import DEVICE_CONTROL, MAX_PAYLOAD_SIZE, coded_size
+from models.config_space import (
+    DEVICE_CONTROL,
+    LARGEST_SIZE_CODE,
+    MAX_PAYLOAD_SIZE,
+    coded_size,
+)
 from models.endpoint import Endpoint
 from models.layout import PAGE
 from models.shell import AMP_PCI
@@ -18,6 +23,8 @@ class Mirror(QueueBench):
 
     async def start(self, **options):
         await super().start(msix=False, **options)
+        # A write of any size may come.
+        await self.set_max_payload(LARGEST_SIZE_CODE)
         self.golden = Endpoint(self.parameters.num_fifos)
         left, Mirror.left_in_ram = Mirror.left_in_ram, None
         if left is None:

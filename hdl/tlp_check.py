@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Malformed TLPs, which a hard block would keep from us.
+
+PCI Express Base 4.0: what Fmt and Type may be, section 2.2.1; that the payload is as long as Length
+says and no longer than Max_Payload_Size, 2.2.2; prefixes that nobody agreed upon, 2.2.10; what is
+to be done with all of them, 2.3.
+"""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from .operation import Geometry
+from .tlp import IGNORED_MESSAGES, RequestHeader, coded_dwords, payload_lanes, raw_signature
+
+__all__ = ["TlpCheck"]
+
+DEFINED = (
+    "00-0000-",  # MRd, MRdLk
+    "01-00000",  # MWr
+    "0-000010",  # IORd, IOWr
+    "0-00010-",  # CfgRd, CfgWr
+    "0-110---",  # Msg, MsgD
+    "0-00101-",  # Cpl, CplD, CplLk, CplDLk
+    "01-0110-",  # FetchAdd, Swap
+    "01-01110",  # CAS
+)
+"""Fmt and Type of every TLP that there is (table 2-3); prefixes are not for us."""
+
+
+class TlpCheck(wiring.Component):
+    """Judges TLPs as their beats come, without holding them up.
+
+    A TLP that its first beat shows to be malformed is to be discarded whole. One whose payload ends
+    too early or too late only after that is told all the same, when it does.
+
+    A TLP digest is the link's to check and to take off. Where one comes along as one dword more,
+    the length of a TLP that says so is not judged.
+
+    Attributes
+    ----------
+    beat : In
+        Payload of a :func:`~hdl.tlp.raw_signature` stream.
+    taken : In(1)
+        The beat moves on this cycle's edge.
+    max_payload_size : In(3)
+        Encoding of the Device Control register.
+    starts : Out(1)
+        A TLP begins with this beat, or the beat belongs to none.
+    discard : Out(1)
+        With ``starts``: what begins is malformed, belongs to no TLP, or is a Message that means
+        nothing to us.
+    malformed : Out(1)
+        One-cycle pulse: the TLP under way is malformed. Once for each, with the first beat that
+        shows it.
+    """
+
+    def __init__(self, geometry: Geometry):
+        self._geometry = geometry
+        super().__init__(
+            {
+                "beat": In(raw_signature(geometry.data_width).members["payload"].shape),
+                "taken": In(1),
+                "max_payload_size": In(3),
+                "starts": Out(1),
+                "discard": Out(1),
+                "malformed": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        lanes = self._geometry.lanes
+        beat = self.beat
+        header = RequestHeader(beat.hdr)
+        word0 = header.word0
+
+        message_code = Cat(header.first_be, header.last_be)
+        defined = Cat(word0.type, word0.fmt).matches(*DEFINED)
+        ignored = word0.is_message & message_code.matches(*IGNORED_MESSAGES)
+
+        # A TLP is under way, what it has still to bring, and that this does not matter any more.
+        open_ = Signal()
+        left = Signal(11)
+        judged = Signal()
+
+        length = Signal(11)
+        now_left = Signal(11)
+        m.d.comb += [
+            length.eq(Cat(word0.length, word0.length == 0)),
+            now_left.eq(Mux(beat.sop, Mux(word0.has_payload, length, 0), left)),
+        ]
+        ends = now_left <= lanes
+        # A TLP without payload has no strb that counts.
+        ragged = (now_left != 0) & (beat.strb != payload_lanes(now_left, lanes))
+        wrong_length = (beat.eop != ends) | ragged
+        too_long = word0.has_payload & (length > coded_dwords(self.max_payload_size))
+
+        bad_start = Signal()
+        m.d.comb += [
+            bad_start.eq(~defined | (~word0.td & wrong_length) | too_long),
+            self.starts.eq(beat.sop | ~open_),
+            self.discard.eq(~beat.sop | bad_start | ignored),
+        ]
+        with m.If(self.taken):
+            with m.If(beat.sop):
+                # One that is under way still has lost its end.
+                m.d.comb += self.malformed.eq(bad_start | (open_ & ~judged))
+                m.d.sync += judged.eq(bad_start | word0.td)
+            with m.Elif(open_ & ~judged & wrong_length):
+                m.d.comb += self.malformed.eq(1)
+                m.d.sync += judged.eq(1)
+            m.d.sync += [
+                open_.eq((beat.sop | open_) & ~beat.eop),
+                left.eq(Mux(ends, 0, now_left - lanes)),
+            ]
+        return m

@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What the link may deliver that is no TLP as it should be, or of a kind that is not for us.
+
+A malformed TLP is discarded, gets no answer and is a fatal error (PCI Express Base 4.0 sections
+2.2.1, 2.2.2, 2.3 and 6.2.7); a hard block would have kept it from the core.
+"""
+
+import random
+from dataclasses import dataclass
+
+import cocotb
+from cocotb.clock import Clock
+from cocotb.triggers import ClockCycles
+
+from hdl.tlp import IGNORED_MESSAGES
+from models import config_space as space
+from models.shell import AMP_PCI
+from testbench.axi_channels import drive_idle
+from testbench.bfm import EndpointBfm
+from testbench.counters import CounterReader
+from testbench.packets import completion, config_read, config_write, memory_read, memory_write
+from testbench.system import CLOCK_PERIOD_NS, RESET_CYCLES
+from testbench.tlp import COMPLETIONS, MEMORY_WRITES, NON_POSTED, Kind, Tlp
+from tests.regressions.queue_host import SEED, QueueBench, refused
+
+AREA = 0x3000
+"""RAM without a meaning."""
+DWORD = b"\xff" * 4
+MESSAGES = {fmt << 5 | 0b10000 | routing for fmt in (0b001, 0b011) for routing in range(8)}
+DETECTED = {
+    "correctable": space.CORRECTABLE_ERROR_DETECTED,
+    "non_fatal": space.NON_FATAL_ERROR_DETECTED,
+    "fatal": space.FATAL_ERROR_DETECTED,
+    "unsupported": space.UNSUPPORTED_REQUEST_DETECTED,
+}
+ANSWERED = {"correctable", "unsupported"}
+DROPPED = {"non_fatal", "unsupported"}
+MALFORMED = {"fatal"}
+
+
+class MalformedBench(QueueBench):
+    """A bench with the Device Status register and the RAM that must not change."""
+
+    async def start(self, **options):
+        await super().start(**options)
+        self.counters = CounterReader(self.dut)
+        self.target = self.host.device_id
+        self.area = self.host.bars[AMP_PCI.fifo_bar] + AREA
+        self.content = bytearray(random.Random(SEED).randbytes(1024))
+        await self.store_bytes(AREA, bytes(self.content))
+
+    async def send(self, tlp):
+        await self.host.send(tlp)
+
+    async def detected(self):
+        """What Device Status tells, cleared by that."""
+        await self.settle(6)
+        value = await self.host.config_read(space.DEVICE_CONTROL)
+        await self.host.config_write(space.DEVICE_CONTROL, value)
+        return {name for name, field in DETECTED.items() if field.of(value)}
+
+    async def expect(self, want, what):
+        got = await self.detected()
+        assert got == want, f"{what}: {got}, not {want}"
+
+    async def check(self):
+        """The RAM is as it should be, so requests are served, and by what they say."""
+        got = await self.host.bar_read(AMP_PCI.fifo_bar, AREA, len(self.content))
+        assert got == bytes(self.content)
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def every_format_and_type(dut):
+    """Of all 256 pairs of Fmt and Type, those that are defined do what is due; the rest is
+    malformed."""
+    bench = MalformedBench(dut)
+    await bench.start()
+    await bench.detected()
+    rng = random.Random(SEED)
+    # The next TLP shows that a packet left nothing behind, whichever comes after which.
+    for first_byte in rng.sample(range(256), 256):
+        # Compare and Swap has two operands.
+        length = 2 if first_byte in (Kind.CAS32, Kind.CAS64) else 1
+        fields = {"address": bench.area, "first_be": 0xF, "length": length}
+        if first_byte & 0x40:
+            fields["payload"] = DWORD * length
+        if first_byte in COMPLETIONS:
+            # A tag that no read has.
+            fields |= {"address": 0, "first_be": 0, "tag": 9, "byte_count": 4}
+            fields["length"] = len(fields.get("payload", b"")) // 4
+        tlp = Tlp(first_byte, **fields)
+        what = f"first byte {first_byte:#04x}, seed {SEED}"
+        if first_byte in (Kind.CFGRD0, Kind.CFGWR0):
+            request = tlp.replace(completer_id=bench.target, address=0)
+            assert (await bench.host.request(request))[0].status == 0, what
+            await bench.expect(set(), what)
+        elif first_byte in (Kind.MRD32, Kind.MRD64):
+            answers = await bench.host.request(tlp)
+            assert answers[0].payload == bench.content[:4], what
+            await bench.expect(set(), what)
+        elif first_byte in MEMORY_WRITES:
+            bench.content[:4] = rng.randbytes(4)
+            await bench.send(tlp.replace(payload=bytes(bench.content[:4])))
+            await bench.expect(set(), what)
+        elif first_byte in NON_POSTED:
+            await refused(bench, tlp)
+            await bench.expect(ANSWERED, what)
+        elif first_byte in COMPLETIONS:
+            await bench.send(tlp)
+            await bench.expect({"correctable"}, what)
+        elif first_byte in MESSAGES:
+            # Message code 0x0F: nobody has one.
+            await bench.send(tlp)
+            await bench.expect(DROPPED, what)
+        else:
+            await bench.send(tlp)
+            await bench.expect(MALFORMED, what)
+        await bench.check()
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def every_message_code(dut):
+    """Messages that say nothing to an endpoint are ignored, all others are unsupported; no answer,
+    however they are routed and whatever they carry."""
+    rng = random.Random(SEED)
+    bench = MalformedBench(dut)
+    await bench.start()
+    await bench.detected()
+    for code in rng.sample(range(256), 256):
+        kind = rng.choice(sorted(MESSAGES))
+        dwords = rng.choice([1, 2, 16]) if kind & 0x40 else 0
+        tlp = Tlp(
+            kind,
+            length=dwords,
+            first_be=code & 0xF,
+            last_be=code >> 4,
+            # A message's third and fourth dword are no address, whatever they look like.
+            address=bench.area,
+            payload=rng.randbytes(4 * dwords),
+        )
+        await bench.send(tlp)
+        ignored = code in IGNORED_MESSAGES
+        await bench.expect(set() if ignored else DROPPED, f"code {code:#04x} in {kind:#04x}")
+        steps = bench.counters.steps()
+        assert steps == ({} if ignored else {"unsupported_requests": 1}), f"code {code:#04x}"
+    await bench.check()
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def wrong_length(dut):
+    """A payload that is not as long as Length says: discarded whole where the first beat shows it;
+    else what both agree on stays, and no more."""
+    rng = random.Random(SEED)
+    bench = MalformedBench(dut)
+    await bench.start()
+    await bench.detected()
+    lanes = bench.parameters.data_width // 32
+    sizes = sorted({1, 2, lanes - 1, lanes, lanes + 1, 2 * lanes, 3 * lanes - 1, 3 * lanes})
+    cases = [(length, actual) for length in sizes for actual in sizes if length != actual]
+    for length, actual in rng.sample(cases, len(cases)):
+        for kind in (Kind.MWR32, Kind.MWR64):
+            payload = rng.randbytes(4 * actual)
+            offset = 4 * rng.randrange(64)
+            last = 0xF if length > 1 else 0
+            await bench.send(
+                Tlp(
+                    kind,
+                    length=length,
+                    address=bench.area + offset,
+                    first_be=0xF,
+                    last_be=last,
+                    payload=payload,
+                )
+            )
+            if min(length, actual) > lanes:
+                agreed = 4 * min(length, actual)
+                bench.content[offset : offset + agreed] = payload[:agreed]
+            await bench.expect(MALFORMED, f"{length} dwords announced, {actual} came")
+            await bench.check()
+    here = {"address": bench.area, "first_be": 0xF}
+    long = bytes(4 * (lanes + 1))
+    for tlp in (
+        config_write(bench.target, 0x3C, 0xFF, payload=b""),
+        config_write(bench.target, 0x3C, 0xFF, payload=DWORD * 2),
+        config_write(bench.target, 0x3C, 0xFF, payload=long),
+        config_read(bench.target, 0, payload=long),
+        Tlp(Kind.MRD32, length=1, payload=long, **here),
+        Tlp(Kind.IOWR, length=1, payload=long, **here),
+        Tlp(Kind.FETCHADD32, length=1, payload=b"", **here),
+        Tlp(0x74, length=1, payload=long),
+        Tlp(0x34, payload=long),
+    ):
+        # None of them is answered: the host would tell, and the monitor too.
+        await bench.send(tlp.replace(tag=0xEE))
+        await bench.expect(MALFORMED, str(tlp))
+    assert await bench.host.config_read(0x3C, 1) == 0
+    assert bench.counters.steps() == {}
+    await bench.check()
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def longer_than_max_payload_size(dut):
+    """A payload of Max_Payload_Size is taken, one dword more is malformed; so for every setting."""
+    rng = random.Random(SEED)
+    bench = MalformedBench(dut)
+    await bench.start()
+    field = space.MAX_PAYLOAD_SIZE
+    control = await bench.host.config_read(field.offset, 2) & ~field.mask
+    base = bench.host.bars[AMP_PCI.fifo_bar]
+    for code in range(space.LARGEST_SIZE_CODE + 1):
+        size = space.coded_size(code)
+        await bench.host.config_write(field.offset, control | code << field.lsb, 2)
+        await bench.detected()
+        taken = rng.randbytes(size)
+        await bench.send(memory_write(base + AREA, taken))
+        await bench.expect(set(), f"{size} bytes")
+        if size < 0x1000:
+            await bench.send(memory_write(base + AREA, bytes(size + 4)))
+            await bench.expect(MALFORMED, f"{size} bytes and 4 more")
+            # An answer to nobody's read all the same, as its length is judged first.
+            stray = completion(memory_read(0, size + 4), 0, bytes(size + 4))
+            await bench.send(stray)
+            await bench.expect(MALFORMED, f"completion of {size} bytes and 4 more")
+        assert await bench.host.bar_read(AMP_PCI.fifo_bar, AREA, size) == taken
+    assert bench.counters.steps() == {}
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def digest(dut):
+    """TD announces a digest, which says nothing to us, whether the link took it off or not."""
+    rng = random.Random(SEED)
+    bench = MalformedBench(dut)
+    await bench.start()
+    await bench.detected()
+    lanes = bench.parameters.data_width // 32
+    for dwords in (1, lanes, lanes + 1):
+        for trailer in (b"", DWORD):
+            data = rng.randbytes(4 * dwords)
+            tlp = memory_write(bench.area, data, td=1)
+            await bench.send(tlp.replace(payload=data + trailer))
+            bench.content[: len(data)] = data
+            await bench.check()
+            request = memory_read(bench.area, len(data), td=1)
+            answers = await bench.host.request(request.replace(payload=trailer))
+            assert b"".join(answer.payload for answer in answers) == data
+    value = await bench.host.request(config_read(bench.target, 0, td=1, payload=DWORD))
+    assert value[0].payload[:2] == AMP_PCI.vendor_id.to_bytes(2, "little")
+    await bench.expect(set(), "digest")
+    await bench.finish()
+
+
+@dataclass
+class Beats:
+    """A TLP whose beats are given, in place of the ones that it would have."""
+
+    given: list
+
+    def beats(self, data_width):
+        return iter(self.given)
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def lost_beats(dut):
+    """A TLP that begins before the one before it ended, and beats that belong to none: what is
+    whole is served. No monitor here: this is no stream of TLPs."""
+    rng = random.Random(SEED)
+    Clock(dut.clk, CLOCK_PERIOD_NS, "ns", impl="gpi").start()
+    for name in ("s_axis_msg_tvalid", "m_axis_msg_tready"):
+        getattr(dut, name).value = 0
+    drive_idle(dut)
+    host = EndpointBfm(dut)
+    dut.rst.value = 1
+    await ClockCycles(dut.clk, RESET_CYCLES)
+    dut.rst.value = 0
+    await host.start()
+    width = len(dut.rx_tlp_data)
+    base = host.bars[AMP_PCI.fifo_bar] + AREA
+    target = host.device_id
+    content = rng.randbytes(256)
+    await host.bar_write(AMP_PCI.fifo_bar, AREA, content)
+    victims = [
+        memory_write(base + 256, bytes(256)),
+        memory_read(base, 4, tag=1),
+        config_write(target, 0x3C, 0xFF, tag=2),
+        completion(memory_read(0, 256), 0, bytes(256)),
+        Tlp(0x74, length=64, payload=bytes(256)),
+        Tlp(Kind.IOWR, address=base, length=1, first_be=0xF, payload=DWORD, tag=3),
+    ]
+    heard = []
+    host.requester.receive = heard.append
+    for victim in rng.choices(victims, k=60):
+        beats = list(victim.beats(width))
+        if rng.random() < 0.5:
+            # Without its beginning.
+            for beat in beats:
+                beat["sop"] = 0
+        else:
+            # Without its end.
+            beats = beats[: max(1, rng.randrange(len(beats)))]
+            beats[-1]["eop"] = 0
+        host.send_nowait(Beats(beats))
+        # One that is whole follows, answered or not.
+        marker = memory_read(base + 4 * rng.randrange(64), 4, requester_id=0x1234, tag=7)
+        await host.send(marker)
+        await ClockCycles(dut.clk, 40)
+        want = [(marker.requester_id, content[marker.address - base :][:4])]
+        got = [(answer.requester_id, answer.payload) for answer in heard]
+        assert got == want, f"{victim}, seed {SEED}"
+        heard.clear()
+    del host.requester.receive
+    assert await host.bar_read(AMP_PCI.fifo_bar, AREA, 256) == content
+    assert await host.config_read(0x3C, 1) == 0
+    value = await host.config_read(space.DEVICE_CONTROL)
+    assert space.FATAL_ERROR_DETECTED.of(value)
