@@ -188,7 +188,8 @@ class CompletionReceiver(wiring.Component):
                 writing.eq(now_writing),
                 fails.eq(now_fails),
                 completes.eq(now_completes),
-                left.eq(now_left - lanes),
+                # What comes beyond the length is nobody's.
+                left.eq(Mux(now_left > lanes, now_left - lanes, 0)),
                 place.eq(now_place + lanes),
                 current_tag.eq(self.tag),
             ]

@@ -126,6 +126,37 @@ async def wrong_answer(dut, name):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
+async def payload_of_another_length(dut):
+    """A completion whose payload is not as long as its Length says: the read fails or is right."""
+    rng = random.Random(SEED)
+    bench = fault_bench(dut)
+    region = await prepare(bench, rng)
+    await read(bench, region, 0, 64)
+    shorter = [lambda answer: answer.payload[:-4], lambda answer: answer.payload[:4]]
+    longer = [
+        lambda answer, more=more: answer.payload + b"\xa5" * more
+        for more in (4, 64, 128, 512, 1024)
+    ]
+    for at in (0, -1):
+        for change in shorter + longer:
+            fault = Fault(faults.altered(at, payload=change), the_victim(region))
+            bench.host.memory.faults.append(fault)
+            try:
+                await read(bench, region, VICTIM, 256)
+                assert change in longer
+            except DmaError:
+                pass
+            assert fault.hits == 1
+            if bench.parameters.top == "endpoint":
+                value = await bench.host.config_read(space.DEVICE_CONTROL)
+                assert space.FATAL_ERROR_DETECTED.of(value)
+                await bench.host.config_write(space.DEVICE_CONTROL, value)
+            await read(bench, region, 0, 2048)
+    await use_every_tag(bench, region)
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
 async def only_the_beats_concerned(dut):
     """Of a burst of several reads, what came back well is delivered, and zeros for the rest."""
     rng = random.Random(SEED)
