@@ -168,7 +168,7 @@ class AmpPciEndpoint(wiring.Component):
         with m.If(self.rx_tlp.valid & self.rx_tlp.ready):
             m.d.comb += check.taken.eq(1)
             m.d.sync += [valid.eq(1), held.eq(beat)]
-            with m.If(check.starts):
+            with m.If(beat.sop):
                 m.d.sync += [held_bar.eq(bar_id), held_route.eq(route)]
 
         m.d.comb += [

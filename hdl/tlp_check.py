@@ -45,14 +45,11 @@ class TlpCheck(wiring.Component):
         The beat moves on this cycle's edge.
     max_payload_size : In(3)
         Encoding of the Device Control register.
-    starts : Out(1)
-        A TLP begins with this beat, or the beat belongs to none.
     discard : Out(1)
-        With ``starts``: what begins is malformed, belongs to no TLP, or is a Message that means
-        nothing to us.
+        With ``sop``: what begins is malformed, or a Message that means nothing to us.
     malformed : Out(1)
-        One-cycle pulse: the TLP under way is malformed. Once for each, with the first beat that
-        shows it.
+        One-cycle pulse: a TLP is malformed. Once for each, with the first beat that shows it; one
+        that lost its end is shown by the next one.
     """
 
     def __init__(self, geometry: Geometry):
@@ -62,7 +59,6 @@ class TlpCheck(wiring.Component):
                 "beat": In(raw_signature(geometry.data_width).members["payload"].shape),
                 "taken": In(1),
                 "max_payload_size": In(3),
-                "starts": Out(1),
                 "discard": Out(1),
                 "malformed": Out(1),
             }
@@ -99,12 +95,10 @@ class TlpCheck(wiring.Component):
         bad_start = Signal()
         m.d.comb += [
             bad_start.eq(~defined | (~word0.td & wrong_length) | too_long),
-            self.starts.eq(beat.sop | ~open_),
-            self.discard.eq(~beat.sop | bad_start | ignored),
+            self.discard.eq(bad_start | ignored),
         ]
         with m.If(self.taken):
             with m.If(beat.sop):
-                # One that is under way still has lost its end.
                 m.d.comb += self.malformed.eq(bad_start | (open_ & ~judged))
                 m.d.sync += judged.eq(bad_start | word0.td)
             with m.Elif(open_ & ~judged & wrong_length):
@@ -112,6 +106,6 @@ class TlpCheck(wiring.Component):
                 m.d.sync += judged.eq(1)
             m.d.sync += [
                 open_.eq((beat.sop | open_) & ~beat.eop),
-                left.eq(Mux(ends, 0, now_left - lanes)),
+                left.eq(now_left - lanes),
             ]
         return m

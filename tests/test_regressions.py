@@ -35,7 +35,14 @@ ON_BOTH_TOPS = (
     "scenarios",
     "virtqueues",
 )
-ON_ENDPOINT = ("endpoint_dma", "enumeration", "function_reset", "libraries", "malformed_tlps")
+ON_ENDPOINT = (
+    "config_requests",
+    "endpoint_dma",
+    "enumeration",
+    "function_reset",
+    "libraries",
+    "malformed_tlps",
+)
 ON_CORE = ("core_dma",)
 
 # (top, FIFOs, width): one, several and all FIFOs. The widest is the second simulator's, for which

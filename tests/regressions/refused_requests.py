@@ -5,7 +5,8 @@ import random
 
 import cocotb
 
-from models.layout import PAGE
+from models.config_space import bar_offset
+from models.layout import PAGE, SPSC_PAGES
 from models.shell import AMP_PCI
 from testbench.packets import memory_read, memory_write
 from testbench.tlp import Kind, Status, Tlp
@@ -35,6 +36,8 @@ async def refused_requests(dut):
     reads += [(Tlp(Kind.IOWR, payload=dword, **here), {})]
     reads += [(Tlp(kind, payload=dword, **here), {}) for kind in (Kind.FETCHADD32, Kind.SWAP32)]
     reads += [(Tlp(kind, payload=dword * 2, **long), {}) for kind in (Kind.SWAP64, Kind.CAS32)]
+    # Two operands of 128 bits, the longest non-posted payload.
+    reads += [(Tlp(Kind.CAS32, payload=dword * 8, **{**long, "length": 8}), {})]
     writes = [
         (memory_write(base + 0x3000, dword * 40, ep=1), {}),
         (memory_write(host.bars[AMP_PCI.register_bar] + AMP_PCI.notify(0), dword, ep=1), {}),
@@ -66,6 +69,52 @@ async def refused_requests(dut):
     assert rings.total == 0
     await bench.read(AMP_PCI.fifo_bar, 0x3000, PAGE)
     await bench.read(AMP_PCI.msix_bar, 0, 64)
+    await bench.expect_nothing()
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def edges_of_bars(dut):
+    """Up to its last byte a BAR answers; a request that crosses its end is refused whole, and what
+    lies before and behind it is no BAR."""
+    rng = random.Random(SEED)
+    bench = Mirror(dut)
+    await bench.start()
+    host = bench.host
+    rings = PulseCounter(dut.doorbell)
+    endpoint = bench.parameters.top == "endpoint"
+    if endpoint:
+        for bar in host.bars:
+            # Apart from each other, so that no neighbour answers.
+            host.bars[bar] = 0x2000_0000 * (bar + 1)
+            await host.config_write(bar_offset(bar), host.bars[bar])
+    refused = 0
+    before = int(dut.count_unsupported_requests.value)
+
+    async def refuse_read(bar, offset, size):
+        (answer,) = await host.request(memory_read(host.bars[bar] + offset, size), bar=bar)
+        assert answer.status == Status.UR and not answer.payload, f"BAR{bar}+{offset:#x}, {size}"
+
+    for bar, size in AMP_PCI.bar_sizes(bench.parameters.num_fifos, SPSC_PAGES).items():
+        tail = size - 64
+        await bench.write(bar, tail, rng.randbytes(64))
+        for count in (1, 2, 3, 4, 5, 8, 64):
+            await bench.read(bar, size - count, count)
+        for count in (2, 4, 65, 512):
+            offset = size - rng.randrange(1, min(count, 64))
+            await refuse_read(bar, offset, count)
+            tlp = memory_write(host.bars[bar] + offset, b"\xff" * count)
+            await host.send(tlp, bar=bar)
+            refused += 2
+        if endpoint:
+            for offset in (-4, size):
+                await refuse_read(bar, offset, 4)
+                await host.send(memory_write(host.bars[bar] + offset, b"\xff" * 4), bar=bar)
+                refused += 2
+        await bench.read(bar, tail, 64)
+        await bench.read(bar, 0, 64)
+    assert int(dut.count_unsupported_requests.value) - before == refused
+    assert rings.total == 0
     await bench.expect_nothing()
     await bench.finish()
 
