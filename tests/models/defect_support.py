@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A guest that sends any bytes it likes: the other end in the tests of known defects."""
+
+import contextlib
+from collections import Counter
+
+from models.devices import BlockDevice, ConsoleDevice, EntropyDevice
+from models.driver import Driver
+from models.drivers import EntropyDriver
+from models.loopback import PureSystem
+from models.messages import Kind, decode, request
+from models.spsc import SpscQueue
+from models.virtio import DeviceId, Feature
+
+ENTROPY, CONSOLE, BLOCK = 0, 3, 31
+EMPTY = 5
+"""A slot without a device."""
+EMPTY_SLOT_REQUESTS = {
+    "DEVICE_INFO": "0002 0500 0100 0800",
+    "GET_FEATURES": "0003 0500 0100 1000 00000000 02000000",
+    "SET_FEATURES": "0004 0500 0100 1400 00000000 01000000 00000000",
+    "GET_CONFIG": "0005 0500 0100 1000 00000000 04000000",
+    "SET_CONFIG": "0006 0500 0100 1800 00000000 00000000 04000000 41000000",
+    "GET_DEVICE_STATUS": "0007 0500 0100 0800",
+    "SET_DEVICE_STATUS": "0008 0500 0100 0c00 01000000",
+    "GET_VQUEUE": "0009 0500 0100 0c00 00000000",
+    "SET_VQUEUE": "000a 0500 0100 3000 00000000 00000000 40000000 00000000"
+    "0010000000000000 0020000000000000 0030000000000000",
+    "RESET_VQUEUE": "000b 0500 0100 0c00 00000000",
+    "EVENT_AVAIL": "0041 0500 0000 1000 00000000 00000000",
+}
+"""The bytes of every message for a device, here for :data:`EMPTY`."""
+AREAS = {"descriptor_addr": 0x10_0000, "driver_addr": 0x10_1000, "device_addr": 0x10_2000}
+
+
+def slot(text):
+    """The 64 bytes of a slot: those of a hex text, then what an earlier message left there."""
+    return bytes.fromhex(text).ljust(64, b"\xee")
+
+
+def padded(text):
+    """The 64 bytes of a slot as an endpoint writes it: nothing is left of earlier messages."""
+    return bytes.fromhex(text).ljust(64, b"\0")
+
+
+class Guest:
+    """The driver of FIFO 0, message by message.
+
+    Attributes
+    ----------
+    system
+        The whole: endpoint, transports, devices.
+    transport
+        FIFO 0's.
+    """
+
+    def __init__(self, system):
+        self.system = system
+        self.transport = system.device_side.transports[0]
+        self._bus = system.buses[0]
+        self._pings = 0
+
+    @property
+    def interrupts(self):
+        return self.system.host.interrupts[0]
+
+    async def send(self, raw):
+        """Put a message, hex text or bytes, into the queue."""
+        await self._bus.send(slot(raw) if isinstance(raw, str) else raw)
+
+    async def receive(self):
+        """The next slot from the device."""
+        return await self._bus.recv()
+
+    async def tell(self, *raw):
+        """Send messages, then a ping, and return the slots that come before its answer.
+
+        The ping is the good request after the bad one. Every slot has its interrupt, and no other
+        interrupt comes.
+        """
+        interrupts, self._pings = self.interrupts, self._pings + 1
+        for one in raw:
+            await self.send(one)
+        ping = request("BUS_PING", token=0xFFFF, data=self._pings)
+        await self.send(ping.wire())
+        pong = ping.respond(data=self._pings).wire().ljust(64, b"\0")
+        slots = []
+        while (got := await self.receive()) != pong:
+            slots.append(got)
+        assert self.interrupts == interrupts + len(slots) + 1
+        return slots
+
+    async def ask(self, raw):
+        """The one answer to a request, which names it, and is followed by zeros."""
+        asked = slot(raw) if isinstance(raw, str) else raw
+        (got,) = await self.tell(asked)
+        answer = decode(got)
+        assert answer.kind is Kind.RESPONSE
+        assert (got[0] & 3, *got[1:6]) == (asked[0] & 2 | 1, *asked[1:6])
+        assert got[answer.msg_size :] == bytes(64 - answer.msg_size)
+        return answer
+
+    async def request(self, name, dev_num=0, **fields):
+        """The answer to a good request."""
+        return await self.ask(request(name, dev_num=dev_num, token=0x1234, **fields).wire())
+
+    async def dropped(self, raw, reason):
+        """Nothing answers, no event and no interrupt comes; it counts as dropped for ``reason``."""
+        before = Counter(self.transport.drops)
+        assert await self.tell(raw) == []
+        assert self.transport.drops - before == Counter({reason: 1})
+
+    async def status(self, dev_num, *values):
+        """Write each status; the device's answer to the last."""
+        for value in values:
+            answer = await self.request("SET_DEVICE_STATUS", dev_num, status=value)
+        return answer.status
+
+    async def bring_up(self, dev_num=ENTROPY, *, features=(0, 3), size=64, areas=AREAS):
+        """Everything from reset to DRIVER_OK, with queue 0 set up."""
+        assert await self.status(dev_num, 0, 1, 3) == 3
+        await self.request("SET_FEATURES", dev_num, index=0, features=list(features))
+        assert await self.status(dev_num, 0xB) == 0xB
+        await self.request("SET_VQUEUE", dev_num, index=0, size=size, **areas)
+        assert await self.status(dev_num, 0xF) == 0xF
+
+    async def works(self):
+        """A driver that starts now finds every device and brings it up; entropy still flows."""
+        before = Counter(self.transport.drops)
+        for number in self.transport.devices:
+            assert await self.status(number, 0) == 0
+        memory = self.system.host.memory
+        async with Driver(self._bus, self.system.runtime) as driver:
+            driver.rings = self.system.drivers[0].rings
+            assert await driver.discover() == list(self.transport.devices)
+            for number, device in self.transport.devices.items():
+                if device.device_id == DeviceId.ENTROPY:
+                    path = await EntropyDriver.probe(driver, number, memory)
+                    assert len(await path.read(100)) == 100
+                    path.stop()
+                else:
+                    await driver.probe(number)
+                assert device.running
+            assert not driver.unclaimed
+        assert self.transport.drops == before
+
+
+@contextlib.asynccontextmanager
+async def guest(*devices_by_fifo):
+    """A guest before the devices, some by default; afterwards a good driver must get along."""
+    some = {
+        ENTROPY: EntropyDevice(features=Feature.RING_RESET.mask),
+        CONSOLE: ConsoleDevice(),
+        BLOCK: BlockDevice(sectors=8),
+    }
+    async with PureSystem(devices_by_fifo or [some]) as system:
+        system.drivers[0].stop()
+        one = Guest(system)
+        yield one
+        await one.works()
+
+
+def queues_of(system, fifo=0):
+    """The guest's own ends of FIFO ``fifo``'s two queues, over the bytes of the RAM."""
+    layout, ram = system.endpoint.layout, system.endpoint.ram
+    return (
+        SpscQueue(ram, layout.driver_queue_base(fifo), whole_slots=True),
+        SpscQueue(ram, layout.device_queue_base(fifo)),
+    )

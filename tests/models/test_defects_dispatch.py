@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Requests that crash, or get past, the C implementation's checks; docs/defects.md has the list."""
+
+import pytest
+from defect_support import CONSOLE, EMPTY_SLOT_REQUESTS, ENTROPY, guest, padded, slot
+
+from models.messages import V1, Kind
+from models.transport import Drop
+
+NULL_DEVICE = (
+    "GET_FEATURES",
+    "GET_DEVICE_STATUS",
+    "GET_CONFIG",
+    "SET_CONFIG",
+    "GET_VQUEUE",
+    "SET_VQUEUE",
+    "RESET_VQUEUE",
+    "EVENT_AVAIL",
+)
+"""What follows a null pointer there when the slot is empty."""
+
+
+async def test_d06_id_past_the_table():
+    """The id of the last event is known and not for a device; those past it are unknown."""
+    async with guest() as one:
+        await one.dropped("0042 0000 0100 0c00 00000000", Drop.NOT_FOR_DEVICE)
+        await one.dropped("0040 0000 0100 1800" + "00" * 16, Drop.NOT_FOR_DEVICE)
+        for msg_id in (0x00, 0x01, 0x0C, 0x3F, 0x43, 0x7F, 0x80, 0xFF):
+            await one.dropped(f"00{msg_id:02x} 0000 0100 3000" + "00" * 40, Drop.UNKNOWN)
+
+
+async def test_d07_response_bit():
+    """A response is never answered, be it well formed or not, and does nothing."""
+    async with guest() as one:
+        await one.bring_up()
+        for layout in V1.messages:
+            if layout.kind is Kind.RESPONSE and not layout.bus:
+                raw = f"01{layout.msg_id:02x} 0000 0100 {layout.min_size:02x}00" + "00" * 40
+                await one.dropped(raw, Drop.NOT_FOR_DEVICE)
+        for msg_id in range(0x100):
+            before = one.transport.drops.total()
+            assert await one.tell(f"01{msg_id:02x} 0000 0100 0800") == []
+            assert one.transport.drops.total() == before + 1
+        # A response that says status 0 resets nothing.
+        await one.dropped("0108 0000 0100 0c00 00000000", Drop.NOT_FOR_DEVICE)
+        assert (await one.request("GET_DEVICE_STATUS")).status == 0xF
+
+
+@pytest.mark.parametrize("num", ["09000000", "00000000", "0a000000", "00000001", "ffffffff"])
+async def test_d08_get_features_num_9(num):
+    """More feature words than an answer holds, or none: no answer. Eight fill it."""
+    async with guest() as one:
+        await one.dropped(f"0003 0000 0100 1000 00000000 {num}", Drop.BAD_COUNT)
+        answers = await one.tell("0003 0000 0100 1000 00000000 08000000")
+        # INDIRECT_DESC, EVENT_IDX; VERSION_1, ACCESS_PLATFORM, RING_RESET; six blocks of none.
+        features = "00000030 03010000" + "00000000" * 6
+        assert answers == [padded(f"0103 0000 0100 3000 00000000 08000000 {features}")]
+
+
+async def test_d08_get_features_of_any_block():
+    """Blocks that there are not read zero; the index comes back as it was."""
+    async with guest() as one:
+        for index in ("02000000", "ffffff7f", "ffffffff"):
+            answers = await one.tell(f"0003 0000 0100 1000 {index} 02000000")
+            assert answers == [padded(f"0103 0000 0100 1800 {index} 02000000 0000000000000000")]
+
+
+@pytest.mark.parametrize("name", NULL_DEVICE)
+async def test_d09_empty_slot(name):
+    """A message to a slot without a device: nobody answers, and the next one is served."""
+    async with guest() as one:
+        await one.dropped(EMPTY_SLOT_REQUESTS[name], Drop.NO_DEVICE)
+
+
+async def test_d10_one_policy_for_empty_slots(caplog, capsys):
+    """Every message to an empty slot is treated alike, and a flood of them logs nothing."""
+    async with guest() as one:
+        for raw in EMPTY_SLOT_REQUESTS.values():
+            await one.dropped(raw, Drop.NO_DEVICE)
+            # Beyond the 32 slots, too.
+            beyond = bytearray(slot(raw))
+            beyond[2:4] = b"\x20\x00"
+            await one.dropped(bytes(beyond), Drop.NO_DEVICE)
+        for _ in range(20):
+            assert await one.tell(*[EMPTY_SLOT_REQUESTS["DEVICE_INFO"]] * 50) == []
+        assert one.transport.drops[Drop.NO_DEVICE] == 2 * len(EMPTY_SLOT_REQUESTS) + 1000
+    assert not caplog.records and capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("status", ["00010000", "00000080", "ff00ff00", "ffffffff"])
+async def test_d11_status_0x100(status):
+    """Any 32 bits may be written: the answer is the status that the device really has."""
+    async with guest() as one:
+        answer = await one.ask(f"0008 0000 0100 0c00 {status}")
+        # ACKNOWLEDGE, DRIVER and FAILED take; FEATURES_OK does not without VERSION_1.
+        assert answer.status == int(status[:2], 16) & 0x83
+        assert (await one.request("GET_DEVICE_STATUS")).status == answer.status
+
+
+async def test_d11_features_that_do_not_do():
+    """FEATURES_OK that the device does not accept is not in the answer."""
+    async with guest() as one:
+        assert await one.status(ENTROPY, 0, 1, 3) == 3
+        answers = await one.tell("0008 0000 0100 0c00 0b000000")
+        assert answers == [padded("0108 0000 0100 0c00 03000000")]
+
+
+@pytest.mark.parametrize(
+    "features",
+    ["00000000 02000000 20000000 03000000", "01000000 02000000 03000000 01000000"],
+)
+async def test_d12_feature_that_was_not_offered(features):
+    """A bit selected that was not offered, in whatever block: FEATURES_OK does not stick."""
+    async with guest() as one:
+        assert await one.status(ENTROPY, 0, 1, 3) == 3
+        assert await one.tell("0004 0000 0100 1800 00000000 02000000 00000000 03000000")
+        answers = await one.tell(f"0004 0000 0100 1800 {features}")
+        assert answers == [padded("0104 0000 0100 0800")]
+        assert await one.status(ENTROPY, 0xB) == 3
+        # A driver that corrects itself gets on after a reset.
+        await one.bring_up()
+
+
+async def test_d47_status_only_grows():
+    """A driver neither clears a bit nor skips FEATURES_OK; NEEDS_RESET is the device's."""
+    async with guest() as one:
+        await one.bring_up(CONSOLE)
+        for status in (0x01, 0x4F, 0x03):
+            assert await one.status(CONSOLE, status) == 0xF
+        one.transport.devices[CONSOLE].needs_reset()
+        assert await one.status(CONSOLE, 0x0F) == 0x4F
+        assert await one.status(CONSOLE, 0) == 0
+        # DRIVER_OK before FEATURES_OK.
+        assert await one.status(CONSOLE, 1, 3, 7) == 3
+
+
+async def test_d47_features_after_features_ok():
+    """The selection is binding once FEATURES_OK is set."""
+    async with guest() as one:
+        await one.bring_up()
+        before = one.transport.devices[ENTROPY].selected
+        answers = await one.tell("0004 0000 0100 1800 00000000 02000000 00000000 00000000")
+        assert answers == [padded("0104 0000 0100 0800")]
+        assert one.transport.devices[ENTROPY].selected == before
+        assert (await one.request("GET_DEVICE_STATUS")).status == 0xF

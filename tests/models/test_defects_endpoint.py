@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Queues and life cycle of the endpoint, where the C implementation gets them wrong.
+
+What only the gateware can show is in ``tests/regressions/defects.py``; docs/defects.md has the
+list.
+"""
+
+import asyncio
+
+import pytest
+from defect_support import CONSOLE, ENTROPY, Guest, guest, padded, queues_of, slot
+from model_support import settle
+
+from models.config_space import DEVICE_CONTROL, INITIATE_FLR
+from models.devices import BlockDevice, ConsoleDevice, EntropyDevice
+from models.driver import Driver
+from models.drivers import EntropyDriver
+from models.layout import SPSC_PAGES
+from models.loopback import PureSystem
+from models.messages import decode, request
+from models.shell import AMP_PCI
+from models.transport import Drop
+from models.virtio import Feature
+
+QUEUE = SPSC_PAGES.queue
+FULL = QUEUE.capacity - 1
+
+
+async def test_d22_reset_with_no_device():
+    """A FIFO with no device behind it is reset like any other, and its bus answers."""
+    async with PureSystem([{}]) as system:
+        for _ in range(3):
+            system.endpoint.config_write(DEVICE_CONTROL, INITIATE_FLR.mask)
+            system.endpoint.hot_reset()
+            system.host.enable()
+        system.drivers[0].stop()
+        one = Guest(system)
+        assert await one.tell("0202 0000 0700 0c00 0000 2000") == [
+            padded("0302 0000 0700 1200 0000 2000 0000 00000000")
+        ]
+        await one.works()
+
+
+async def test_d23_every_fifo_has_its_own_queues():
+    """A message in a FIFO reaches that FIFO's devices and no other's memory."""
+    kinds = [EntropyDevice, ConsoleDevice, BlockDevice, EntropyDevice]
+    async with PureSystem([{0: kind()} for kind in kinds]) as system:
+        for driver in system.drivers:
+            driver.stop()
+        ram = system.endpoint.ram
+        for fifo, kind in enumerate(kinds):
+            stride = SPSC_PAGES.fifo_stride
+            others = bytes(ram[: fifo * stride]), bytes(ram[(fifo + 1) * stride :])
+            await system.buses[fifo].send(slot("0002 0000 0100 0800"))
+            answer = decode(await system.buses[fifo].recv())
+            assert answer.device_id == kind.device_id
+            assert others == (bytes(ram[: fifo * stride]), bytes(ram[(fifo + 1) * stride :]))
+            assert system.host.interrupts == {n: int(n <= fifo) for n in range(len(kinds))}
+
+
+async def test_d24_device_queue_full_loses_nothing():
+    """61 answers fit. More wait, with no interrupt, and none is lost nor changes its place."""
+    async with guest() as one:
+        requests = 2 * FULL
+        for token in range(requests):
+            await one.send(request("GET_DEVICE_STATUS", token=token).wire())
+        await settle(200)
+        assert not one.system.endpoint.device_queue_ready(0)
+        assert one.interrupts == FULL
+        for token in range(requests):
+            assert decode(await one.receive()).token == token
+        assert one.interrupts == requests
+
+
+async def test_d28_driver_starts_over_with_empty_queues():
+    """Five messages were taken, the pages are zeroed, one is sent: one is taken."""
+    async with guest() as one:
+        assert len(await one.tell(*["0007 0000 0100 0800"] * 4)) == 4
+        await one.system.buses[0].clear()
+        received = one.transport.received
+        await one.send("0007 0000 0100 0800")
+        assert (await one.receive())[:2] == b"\1\7"
+        assert one.transport.received == received + 1
+        to_device, to_driver = queues_of(one.system)
+        assert to_device.recv(64) is to_driver.recv(64) is None
+        assert await one.tell() == []
+
+
+async def test_d29_reset_empties_the_queues():
+    """What waited either way when the function was reset is gone; nobody new sees it."""
+    async with guest() as one:
+        endpoint = one.system.endpoint
+        for token in range(2 * FULL):
+            await one.send(request("SET_DEVICE_STATUS", token=token, status=1).wire())
+        await settle(200)
+        received = one.transport.received
+        assert FULL <= received < 2 * FULL
+        endpoint.config_write(DEVICE_CONTROL, INITIATE_FLR.mask)
+        one.system.host.enable()
+        await one.system.buses[0].open()
+        await settle(200)
+        assert one.transport.received == received
+        assert one.transport.devices[ENTROPY].status == 0
+        assert await one.tell() == []
+
+
+async def test_d30_indices_are_little_endian_words():
+    """An index is four bytes, lowest first, and the rest of its line is left alone."""
+    async with guest() as one:
+        ram, layout = one.system.endpoint.ram, one.system.endpoint.layout
+        lines = [
+            base + offset
+            for base in (layout.driver_queue_base(0), layout.device_queue_base(0))
+            for offset in (QUEUE.head_offset, QUEUE.tail_offset)
+        ]
+        for line in lines:
+            ram[line + 4 : line + 64] = b"\xa5" * 60
+        for count in range(1, 2 * QUEUE.capacity):
+            await one.tell()
+            word = bytes([count % QUEUE.capacity, 0, 0, 0]) + b"\xa5" * 60
+            assert [bytes(ram[line : line + 64]) for line in lines] == [word] * 4
+
+
+async def test_d30_producers_at_once():
+    """Answers and events made at the same time do not share a slot."""
+    async with guest() as one:
+        await one.bring_up(CONSOLE)
+        tokens = range(1, 41)
+        await asyncio.gather(
+            *(one.send(request("GET_DEVICE_STATUS", token=token).wire()) for token in tokens),
+            *(one.transport.notify_config(CONSOLE) for _ in tokens),
+        )
+        got = [decode(await one.receive()) for _ in range(2 * len(tokens))]
+        assert sorted(message.token for message in got if message.token) == list(tokens)
+        assert sum(message.name == "EVENT_CONFIG" for message in got) == len(tokens)
+
+
+async def test_d31_peer_that_keeps_refilling():
+    """A doorbell is worth what its queue held then; another FIFO goes on meanwhile."""
+    async with PureSystem([{0: EntropyDevice()}, {0: EntropyDevice()}]) as system:
+        system.drivers[0].stop()
+        endpoint, refills = system.endpoint, []
+        to_device, to_driver = queues_of(system)
+        ask = slot("0007 0000 0100 0800")
+
+        def refill(*_):
+            # For each message that comes out, one goes in and an answer is taken.
+            if len(refills) < 1000 and to_device.send(ask):
+                refills.append(1)
+            to_driver.recv(64)
+
+        system.device_side.observers.append(refill)
+        for _ in range(20):
+            assert to_device.send(ask)
+        endpoint.bar_write(AMP_PCI.register_bar, AMP_PCI.notify(0), b"\1\0\0\0")
+        await system.drivers[1].ping()
+        await settle(1000)
+        assert system.device_side.transports[0].received == 20
+        assert len(refills) >= 20
+
+
+async def test_d34_doorbell_with_no_device():
+    """A FIFO with nothing behind it takes messages and drops them; the others do not notice."""
+    async with guest({}, {0: EntropyDevice()}) as one:
+        system = one.system
+        for _ in range(100):
+            system.endpoint.bar_write(AMP_PCI.register_bar, AMP_PCI.notify(0), b"\1\0\0\0")
+        await one.dropped("0002 0000 0100 0800", Drop.NO_DEVICE)
+        await one.dropped("0041 0000 0000 1000 00000000 00000000", Drop.NO_DEVICE)
+        assert (await system.drivers[1].probe(0)).info.device_id == 4
+
+
+@pytest.mark.parametrize("num_fifos", range(1, 9))
+async def test_d35_any_number_of_fifos(num_fifos):
+    """BAR1 is rounded up to a power of two; each of the FIFOs works, beyond them is RAM."""
+    async with PureSystem([{0: EntropyDevice()} for _ in range(num_fifos)]) as system:
+        size = system.endpoint.bar_sizes[AMP_PCI.fifo_bar]
+        assert size & size - 1 == 0
+        assert num_fifos * 0x4000 <= size < 2 * num_fifos * 0x4000
+        for driver in system.drivers:
+            assert await driver.discover() == [0]
+        last = size - 4
+        await system.host.bar_write(AMP_PCI.fifo_bar, last, b"\1\2\3\4")
+        assert await system.host.bar_read(AMP_PCI.fifo_bar, last, 4) == b"\1\2\3\4"
+
+
+async def test_d37_access_platform_is_negotiated():
+    """Every device offers it, a driver takes it, and data flows through the IOMMU's addresses."""
+    async with guest() as one:
+        driver, memory = Driver(one.system.buses[0], one.system.runtime), one.system.host.memory
+        async with driver:
+            for number in one.transport.devices:
+                device = await driver.device(number)
+                assert await device.offered_features() & Feature.ACCESS_PLATFORM.mask
+            path = await EntropyDriver.probe(driver, ENTROPY, memory)
+            assert path.device.features & Feature.ACCESS_PLATFORM.mask
+            assert len(await path.read(64)) == 64
+            path.stop()
+
+
+async def test_d39_nothing_is_left_behind():
+    """Whoever stops an endpoint, at any time, leaves no task; it starts again."""
+    before = asyncio.all_tasks()
+    devices = [{0: EntropyDevice(), 1: ConsoleDevice()}]
+    for rounds in range(8):
+        system = PureSystem(devices)
+        async with system:
+            if rounds % 2:
+                assert await system.drivers[0].discover() == [0, 1]
+            for token in range(rounds * 20):
+                await system.buses[0].send(request("GET_DEVICE_STATUS", token=token).wire())
+        await settle()
+        assert asyncio.all_tasks() == before
