@@ -20,6 +20,7 @@ ON_BOTH_TOPS = (
     "bar_access",
     "byte_enables",
     "counters",
+    "defects",
     "dma_bursts",
     "dma_faults",
     "dma_order",
@@ -57,6 +58,7 @@ BUILDS = [
 FEW_BUILDS = [("endpoint", 1, 128), ("core", 2, 512)]
 EVERY_BUILD = [
     *product(("endpoint",), (1, 2, 3, 5, MAX_FIFOS), DATA_WIDTHS),
+    *product(("endpoint",), (6, 7), (128,)),
     *product(("core",), (1, 2, MAX_FIFOS), DATA_WIDTHS),
 ]
 

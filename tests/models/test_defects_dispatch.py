@@ -2,22 +2,30 @@
 """Requests that crash, or get past, the C implementation's checks; docs/defects.md has the list."""
 
 import pytest
-from defect_support import CONSOLE, EMPTY_SLOT_REQUESTS, ENTROPY, guest, padded, slot
+from defect_support import (
+    CONSOLE,
+    EMPTY_SLOT_REQUESTS,
+    ENTROPY,
+    GUEST_ABORTS,
+    NULL_DEVICE,
+    guest,
+    padded,
+    slot,
+)
 
 from models.messages import V1, Kind
 from models.transport import Drop
 
-NULL_DEVICE = (
-    "GET_FEATURES",
-    "GET_DEVICE_STATUS",
-    "GET_CONFIG",
-    "SET_CONFIG",
-    "GET_VQUEUE",
-    "SET_VQUEUE",
-    "RESET_VQUEUE",
-    "EVENT_AVAIL",
-)
-"""What follows a null pointer there when the slot is empty."""
+
+@pytest.mark.parametrize("name", GUEST_ABORTS)
+async def test_guest_aborts(name):
+    """What ends the C implementation is answered, or dropped, and the next request is served."""
+    async with guest() as one:
+        await one.bring_up()
+        raw, answer = GUEST_ABORTS[name]
+        assert await one.tell(raw) == ([padded(answer)] if answer else [])
+        assert one.transport.drops.total() == (answer is None)
+        assert (await one.request("GET_DEVICE_STATUS")).status == 0xF
 
 
 async def test_d06_id_past_the_table():

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Defects of the C implementation, each with its number, on the gateware; docs/defects.md."""
+
+import cocotb
+
+from models.layout import SPSC_PAGES
+from models.shell import AMP_PCI
+from testbench.axis import AxisMessage
+from testbench.system import GatewareSystem
+from tests.models.defect_support import GUEST_ABORTS, Guest, padded, some_devices
+from tests.regressions.queue_host import FULL, QUEUE, QueueBench, slot_bytes
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def d01_to_d15_guest_aborts(dut):
+    """The messages that end the C implementation, one after the other, then a good driver."""
+    system = GatewareSystem(dut, [some_devices()])
+    await system.start()
+    system.drivers[0].stop()
+    guest = Guest(system)
+    await guest.bring_up()
+    for name, (raw, answer) in GUEST_ABORTS.items():
+        assert await guest.tell(raw) == ([padded(answer)] if answer else []), name
+    await guest.works()
+    await system.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def d23_every_fifo_has_its_own_queues(dut):
+    """The same slots of all FIFOs: a doorbell delivers its own FIFO's, an answer goes into it."""
+    bench = QueueBench(dut)
+    await bench.start()
+    fifos = range(bench.parameters.num_fifos)
+    for fifo in fifos:
+        await bench.fill(fifo, range(10 * fifo, 10 * fifo + 3))
+    for fifo in reversed(fifos):
+        await bench.ring(fifo)
+        await bench.expect([(fifo, slot_bytes(10 * fifo + n)) for n in range(3)])
+        await bench.expect_nothing()
+        tails = [await bench.driver_tail(other) for other in fifos]
+        assert tails == [3 * (other >= fifo) for other in fifos]
+    for fifo in fifos:
+        await bench.source.send_message(fifo, slot_bytes(100 + fifo))
+        await bench.settle()
+        heads = [await bench.device_head(other) for other in fifos]
+        assert heads == [int(other <= fifo) for other in fifos]
+        assert bench.host.interrupts == {other: int(other <= fifo) for other in fifos}
+    for fifo in fifos:
+        assert await bench.device_slot(fifo, 0) == slot_bytes(100 + fifo)
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def d24_full_device_queue_loses_nothing(dut):
+    """No interrupt for what waits; each message that the host makes room for comes, and one."""
+    bench = QueueBench(dut)
+    await bench.start()
+    waiting = 5
+    for number in range(FULL):
+        await bench.source.send_message(0, slot_bytes(number))
+        # Interrupts that come faster than they leave are one.
+        await bench.settle(20)
+    for number in range(FULL, FULL + waiting):
+        bench.source.send_nowait(AxisMessage(0, slot_bytes(number)))
+    await bench.settle(20 * waiting)
+    assert bench.source.pending == waiting
+    assert bench.host.interrupts[0] == FULL
+    assert await bench.device_head(0) == FULL
+    for taken in range(1, waiting + 1):
+        assert await bench.device_slot(0, taken - 1) == slot_bytes(taken - 1)
+        await bench.set_device_tail(0, taken)
+        await bench.settle()
+        assert bench.host.interrupts[0] == FULL + taken
+        assert bench.source.pending == waiting - taken
+    for number in range(waiting, FULL + waiting):
+        assert await bench.device_slot(0, number % QUEUE.capacity) == slot_bytes(number)
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def d27_wild_indices(dut):
+    """Each index word of 62 or more counts modulo 62, whoever owns it."""
+    bench = QueueBench(dut)
+    await bench.start()
+    # The peer's tail of the device queue: full when it stands one before our head.
+    for head, tail in ((4, 62 + 5), (61, 62 * 1000), (10, 2**32 - 62 - 4 + 11)):
+        await bench.store(bench.device(0, QUEUE.head_offset), head)
+        await bench.set_device_tail(0, tail)
+        await bench.settle()
+        assert tail % QUEUE.capacity == QUEUE.next(head)
+        assert not int(dut.device_queue_ready.value) & 1
+        await bench.set_device_tail(0, tail + 1)
+        await bench.settle()
+        assert int(dut.device_queue_ready.value) & 1
+        await bench.source.send_message(0, slot_bytes(head))
+        await bench.settle()
+        assert await bench.device_head(0) == QUEUE.next(head)
+        assert await bench.device_slot(0, head) == slot_bytes(head)
+    # Our own tail of the driver queue, and the peer's head of it; the device queue has room.
+    await bench.set_device_tail(0, await bench.device_head(0))
+    for tail, head in ((2**32 - 1, 62 * 7 + 6), (62 * 3 + 59, 2**31 + 2)):
+        first = tail % QUEUE.capacity
+        count = (head - first) % QUEUE.capacity
+        await bench.fill(0, range(count), first=first)
+        await bench.store(bench.driver(0, QUEUE.tail_offset), tail)
+        await bench.set_driver_head(0, head)
+        await bench.ring(0)
+        await bench.expect([(0, slot_bytes(number)) for number in range(count)])
+        await bench.expect_nothing()
+        assert await bench.driver_tail(0) == head % QUEUE.capacity
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def d31_peer_that_keeps_refilling(dut):
+    """A doorbell is worth what its queue held then, though a message goes in for each taken."""
+    bench = QueueBench(dut)
+    await bench.start()
+    last = bench.parameters.num_fifos - 1
+    held = 20
+    index = await bench.fill(0, range(held))
+    if last:
+        await bench.fill(last, [1000])
+    bench.sink.pause()
+    await bench.ring(0)
+    if last:
+        await bench.ring(last)
+    await bench.settle()
+    bench.sink.resume()
+    got = {0: [], last: []}
+    for number in range(held, 4 * held):
+        while bench.sink.pending:
+            message = bench.sink.recv_nowait()
+            got[message.fifo].append(message.data)
+        index = await bench.fill(0, [number], first=index)
+    await bench.settle(500)
+    while bench.sink.pending:
+        message = bench.sink.recv_nowait()
+        got[message.fifo].append(message.data)
+    if last:
+        assert got[last] == [slot_bytes(1000)]
+    assert got[0] == [slot_bytes(number) for number in range(held)]
+    assert await bench.driver_tail(0) == held
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def d34_doorbells_with_no_device_side(dut):
+    """Nobody takes the messages: the host is answered, other traffic goes on, nothing is lost."""
+    bench = QueueBench(dut)
+    await bench.start()
+    fifos = range(bench.parameters.num_fifos)
+    bench.sink.pause()
+    for fifo in fifos:
+        await bench.fill(fifo, [fifo])
+    for _ in range(20):
+        # FIFOs that there are not, too.
+        for fifo in range(8):
+            await bench.ring(fifo)
+    assert await bench.host.bar_read(AMP_PCI.register_bar, AMP_PCI.version_offset, 4) == (
+        AMP_PCI.version.to_bytes(4, "little")
+    )
+    for fifo in fifos:
+        await bench.source.send_message(fifo, slot_bytes(100 + fifo))
+        await bench.settle()
+        assert await bench.device_slot(fifo, 0) == slot_bytes(100 + fifo)
+        assert bench.host.interrupts[fifo] == 1
+    bench.sink.resume()
+    got = sorted([await bench.sink.recv() for _ in fifos])
+    assert got == [(fifo, slot_bytes(fifo)) for fifo in fifos]
+    await bench.expect_nothing()
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def d35_last_fifo_of_any_number(dut):
+    """BAR1 is rounded up to a power of two: the last FIFO works, and what lies beyond is RAM."""
+    bench = QueueBench(dut)
+    await bench.start()
+    fifos = bench.parameters.num_fifos
+    last, size = fifos - 1, SPSC_PAGES.size(fifos)
+    assert size & size - 1 == 0 and size >= fifos * SPSC_PAGES.fifo_stride
+    await bench.fill(last, [1])
+    await bench.ring(last)
+    await bench.expect([(last, slot_bytes(1))])
+    await bench.source.send_message(last, slot_bytes(2))
+    await bench.settle()
+    assert await bench.device_slot(last, 0) == slot_bytes(2)
+    assert bench.host.interrupts[last] == 1
+    for fifo in range(fifos, size // SPSC_PAGES.fifo_stride):
+        await bench.store(bench.driver(fifo, QUEUE.head_offset), 0x1234_5678)
+        assert await bench.driver_head(fifo) == 0x1234_5678
+    await bench.store(size - 4, 0x0102_0304)
+    assert await bench.load(size - 4) == 0x0102_0304
+    await bench.finish()
