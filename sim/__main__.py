@@ -10,6 +10,7 @@ from hdl.dma.limits import COMPLETION_TIMEOUT
 from hdl.tlp import DATA_WIDTHS
 from hdl.verilog import TOPS
 from models.layout import LAYOUTS, SPSC_PAGES
+from models.messages import REVISIONS, V1
 from models.shell import AMP_PCI, MAX_FIFOS, SHELLS, check_num_fifos
 
 from .build import BUILD_ROOT, BuildError, Configuration
@@ -41,7 +42,8 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(prog="python -m sim", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("demo", parents=[common], help="the main job, told as a story")
+    demo = commands.add_parser("demo", parents=[common], help="the main job, told as a story")
+    demo.add_argument("--revision", choices=REVISIONS, default=V1.revision, help="wire revision")
     run = commands.add_parser("run", parents=[common], help="run a cocotb module")
     run.add_argument("module", help="import path, such as tests.regressions.exchange")
     run.add_argument("--test", help="run only this test of the module")
@@ -86,7 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         configuration = _configuration(options)
         if options.command == "demo":
-            return run_demo(configuration, seed=options.seed)
+            return run_demo(configuration, revision=options.revision, seed=options.seed)
         return _run(options, configuration)
     except (BuildError, NoSimulatorError, SimulationError, ValueError) as error:
         print(f"python -m sim: {error}", file=sys.stderr)

@@ -16,14 +16,14 @@ from rich.console import Console
 from .. import toolchain
 from ..build import BUILD_ROOT, Configuration, build
 from ..run import Outcome, SimulationError, simulate
-from .scenario import EVENTS, TRACE_JSON, TRACE_TEXT
+from .scenario import EVENTS, REVISION, TRACE_JSON, TRACE_TEXT
 from .story import Teller, follow
 
 SCENARIO = "sim.demo.scenario"
 
 
-def run_demo(configuration: Configuration, *, seed: int | None = None) -> int:
-    """Run the demo and write ``demo/report.json`` below the build root.
+def run_demo(configuration: Configuration, *, revision: str = "v1", seed: int | None = None) -> int:
+    """Run the demo in wire revision ``revision``; ``demo/report.json`` below the build root.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def run_demo(configuration: Configuration, *, seed: int | None = None) -> int:
     teller.opening(simulator, configuration.num_fifos, configuration.data_width)
     with console.status("building the gateware: Amaranth to Verilog to a simulation ..."):
         build(configuration)
-    outcome, failure = _run_and_tell(configuration, folder, teller, seed)
+    outcome, failure = _run_and_tell(configuration, revision, folder, teller, seed)
 
     report: dict[str, Any] = {
         "ok": failure is None and teller.figures is not None,
@@ -66,7 +66,7 @@ def run_demo(configuration: Configuration, *, seed: int | None = None) -> int:
 
 
 def _run_and_tell(
-    configuration: Configuration, folder: Path, teller: Teller, seed: int | None
+    configuration: Configuration, revision: str, folder: Path, teller: Teller, seed: int | None
 ) -> tuple[Outcome | None, str | None]:
     """The simulation runs beside, in a thread; the story is told here."""
     events = folder / "events.jsonl"
@@ -77,7 +77,11 @@ def _run_and_tell(
         nonlocal outcome, failure
         try:
             outcome = simulate(
-                configuration, SCENARIO, folder, seed=seed, environment={EVENTS: str(events)}
+                configuration,
+                SCENARIO,
+                folder,
+                seed=seed,
+                environment={EVENTS: str(events), REVISION: revision},
             )
         except SimulationError as error:
             failure = str(error)

@@ -16,11 +16,12 @@ import cocotb
 
 from models.bus import Direction
 from models.config_space import bar_offset
-from models.devices import ConsoleDevice
+from models.devices import ConsoleDevice, EntropyDevice
 from models.driver_device import DriverDevice
+from models.driver_errors import NoDeviceError
 from models.drivers import DataPath
 from models.layout import SPSC_PAGES
-from models.messages import describe
+from models.messages import DeviceState, Kind, describe
 from models.shell import AMP_PCI
 from models.virtio import device_name
 from testbench.parameters import parameters
@@ -33,6 +34,8 @@ from .events import Story
 
 EVENTS = "DEMO_EVENTS"
 """Environment variable: the file that events go to, a JSON object a line."""
+REVISION = "DEMO_REVISION"
+"""Environment variable: the wire revision."""
 TRACE_JSON = "trace.jsonl"
 TRACE_TEXT = "trace.txt"
 PAYLOAD_SIZE = 256
@@ -47,7 +50,14 @@ async def demo(dut: Any) -> None:
     seed = int(os.environ["COCOTB_RANDOM_SEED"])
     machines = [Machine(seed + fifo) for fifo in range(build.num_fifos)]
     devices_by_fifo = [machine.devices for machine in machines]
-    system = GatewareSystem(dut, devices_by_fifo, root_complex=True, max_payload_size=PAYLOAD_SIZE)
+    revision = os.environ[REVISION]
+    system = GatewareSystem(
+        dut,
+        devices_by_fifo,
+        revision=revision,
+        root_complex=True,
+        max_payload_size=PAYLOAD_SIZE,
+    )
     system.trace.on_entry = lambda entry: _tell_message(story, entry)
     received: list[tuple[Direction, int, bytes]] = []
     for bus in system.buses:
@@ -75,6 +85,7 @@ async def demo(dut: Any) -> None:
         "figures",
         num_fifos=build.num_fifos,
         data_width=build.data_width,
+        revision=revision,
         enumerated=enumerated,
         devices=devices,
         messages_to_device=system.trace.count(Direction.TO_DEVICE),
@@ -117,7 +128,31 @@ async def _one_fifo(
     await data.DataChapters(story, system, machine, fifo, where, result).tell(paths)
     for path in paths.values():
         path.stop()
+    if driver.dialect.has("BUS_EVENT_DEVICE", Kind.EVENT):
+        await _hot_plug(story, system, fifo, where)
     return found
+
+
+async def _hot_plug(story: Story, system: GatewareSystem, fifo: int, where: str) -> None:
+    driver = system.drivers[fifo]
+    story.chapter(
+        f"Hot-plug{where}",
+        "A device comes, and EVENT_DEVICE tells of it; the driver asks what it is. Then it goes.",
+    )
+    number = await system.device_side.plug(fifo, EntropyDevice())
+    assert await driver.wait_device(DeviceState.ADDED, EVENT_TIMEOUT_US) == number
+    device = await driver.probe(number)
+    name = device_name(device.info.device_id)
+    story.tell(
+        "note", text=f"device {number} came: {name}, up with status {await device.status():#04x}"
+    )
+    await system.device_side.unplug(fifo, number)
+    assert await driver.wait_device(DeviceState.REMOVED, EVENT_TIMEOUT_US) == number
+    try:
+        await device.status()
+        raise AssertionError("a device that is gone answered")
+    except NoDeviceError:
+        story.tell("note", text=f"device {number} went: requests to it fail at once")
 
 
 async def _config_change(
