@@ -9,6 +9,7 @@ import sys
 import pytest
 from builds import COMPLETION_TIMEOUT
 
+from models.messages import REVISIONS
 from sim import build as builds
 from sim import toolchain
 from sim.build import Configuration, build
@@ -100,13 +101,14 @@ def test_command_line_says_what_is_allowed(fifos):
     assert done.stderr.count("\n") == 1 and "from 1 to 8" in done.stderr
 
 
-def test_demo_report(monkeypatch, tmp_path, capsys):
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_demo_report(revision, monkeypatch, tmp_path, capsys):
     """The demo's report has what the design promises, and agrees with itself."""
     monkeypatch.setattr("sim.demo.command.BUILD_ROOT", tmp_path)
-    assert run_demo(CONFIGURATION, seed=1) == 0
+    assert run_demo(CONFIGURATION, revision=revision, seed=1) == 0
     told = capsys.readouterr().out
     report = json.loads((tmp_path / "demo" / "report.json").read_text())
-    assert report["ok"] is True
+    assert (report["ok"], report["revision"]) == (True, revision)
     assert (report["num_fifos"], report["data_width"]) == (2, 128)
     enumerated = report["enumerated"]
     assert (enumerated["vendor_id"], enumerated["device_id"]) == (0x10EE, 0x9039)
@@ -136,6 +138,7 @@ def test_demo_report(monkeypatch, tmp_path, capsys):
     left_out = sum(int(count) for count in re.findall(r"… and (\d+) messages more", told))
     shown = told.count("driver ─► device") + told.count("driver ◄─ device")
     assert shown + left_out == report["messages_to_device"] + report["messages_to_driver"]
+    assert ("Hot-plug" in told) == (revision == "r1")
     for device in ("entropy 1", "disk 0", "console 1", "network 0"):
         assert device in told
     assert 0 < report["interrupts"] <= report["messages_to_driver"]
