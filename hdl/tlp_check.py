@@ -48,8 +48,8 @@ class TlpCheck(wiring.Component):
     discard : Out(1)
         With ``sop``: what begins is malformed, or a Message that means nothing to us.
     malformed : Out(1)
-        One-cycle pulse: a TLP is malformed. Once for each, with the first beat that shows it; one
-        that lost its end is shown by the next one.
+        One-cycle pulse: a TLP is malformed. With the first beat that shows it; that a TLP has lost
+        its end, the next one shows.
     """
 
     def __init__(self, geometry: Geometry):
@@ -99,7 +99,7 @@ class TlpCheck(wiring.Component):
         ]
         with m.If(self.taken):
             with m.If(beat.sop):
-                m.d.comb += self.malformed.eq(bad_start | (open_ & ~judged))
+                m.d.comb += self.malformed.eq(bad_start | open_)
                 m.d.sync += judged.eq(bad_start | word0.td)
             with m.Elif(open_ & ~judged & wrong_length):
                 m.d.comb += self.malformed.eq(1)
