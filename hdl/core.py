@@ -123,7 +123,7 @@ class AmpPciCore(wiring.Component):
         Pulse for each doorbell write.
     host_reset : Out(1)
         Pulse: the host reset the function. A message under way on ``m_axis_msg`` belongs to the
-        time before.
+        time before; one on offer on ``s_axis_msg`` does, too, and is dropped.
     count_* : Out
         What happened since ``rst``, see :data:`models.counters.COUNTERS`.
 
@@ -208,7 +208,7 @@ class AmpPciCore(wiring.Component):
             indices.reset.eq(reset),
             msix.reset.eq(reset),
             pop.reset.eq(reset),
-            push.reset.eq(reset),
+            push.reset.eq(reset | self.host_reset),
             push.writes_pending.eq(window.pending),
             push.write_left.eq(window.left),
             window.reset.eq(reset),

@@ -60,8 +60,8 @@ COUNTERS = (
     Counter(
         "dropped_packets",
         FAULT_BITS,
-        "a well-formed packet on `s_axis_msg` under which the host rewrote the queue's head or "
-        "reset the function",
+        "a packet on `s_axis_msg` that was given up: under way as the host rewrote the queue's "
+        "head, or under way or on offer as the host reset the function",
     ),
     Counter(
         "sanitised_indices",

@@ -239,6 +239,11 @@ class Sink(Stream[PacketT]):
         return len(self._packets)
 
     @property
+    def under_way(self) -> bool:
+        """Whether a packet has begun and not ended."""
+        return self._assembler.partial
+
+    @property
     def _blocked(self) -> bool:
         full = self.max_queued is not None and len(self._packets) >= self.max_queued
         return self._paused or full

@@ -26,14 +26,15 @@ class PushEngine(wiring.Component):
     or for a FIFO that does not exist is dropped whole. A packet for a full queue waits. Its slot is
     completed when what the device side wrote to host memory before it has left. One that is
     under way when the host resets the function or rewrites head belongs to a queue that is no more
-    and is dropped, too.
+    and is dropped, too. So is one that is on offer when the function is reset: the device side
+    could not take it back.
 
     Attributes
     ----------
     i : In(message_signature(data_width))
         Packets. A short one costs the cycles of a whole slot.
     reset : In(1)
-        The function is being reset.
+        The function is being reset, or the device side is just told so.
     writes_pending : In, write_left : In(1)
         Bursts of the DMA window that are still to leave for host memory, and the pulse with which
         one has left.
@@ -89,8 +90,9 @@ class PushEngine(wiring.Component):
         active = Signal()
         # Its last beat is in; zeroes are being written.
         padding = Signal()
-        # Its rest is taken and thrown away.
+        # Its rest is taken and thrown away, and that is because the function was reset.
         swallowing = Signal()
+        stale = Signal()
         cancelled = Signal()
         was_bad = Signal()
         word = Signal(range(max(words, 2)))
@@ -122,7 +124,13 @@ class PushEngine(wiring.Component):
             slot.eq(Mux(active, last_slot, self.device_head[fifo])),
         ]
         overruled = Signal()
-        m.d.comb += overruled.eq(self.reset | self.head_written.bit_select(fifo, 1))
+        refused = Signal()
+        given_up = Signal()
+        m.d.comb += [
+            overruled.eq(self.reset | self.head_written.bit_select(fifo, 1)),
+            refused.eq(swallowing | (~active & (~exists | self.reset))),
+            given_up.eq(Mux(swallowing, stale, ~active & self.reset)),
+        ]
 
         fits = active | (vacant.bit_select(fifo, 1) & ~overruled)
         final = word == words - 1
@@ -146,7 +154,7 @@ class PushEngine(wiring.Component):
         ]
 
         m.d.comb += [
-            wants.eq(padding | (self.i.valid & ~swallowing & Mux(active, 1, exists) & fits)),
+            wants.eq(padding | (self.i.valid & ~refused & fits)),
             self.write_valid.eq(wants & ~held),
             self.write_address.eq(word_of_slot(g, g.layout.device_queue, fifo, slot, word)),
             written.eq(self.write_valid & self.write_ready),
@@ -154,7 +162,7 @@ class PushEngine(wiring.Component):
         ]
         with m.If(padding):
             m.d.comb += self.i.ready.eq(0)
-        with m.Elif(swallowing | (~active & ~exists)):
+        with m.Elif(refused):
             m.d.comb += self.i.ready.eq(1)
         with m.Else():
             m.d.comb += self.i.ready.eq(written)
@@ -195,22 +203,24 @@ class PushEngine(wiring.Component):
             m.d.sync += padding.eq(~(written & final))
         with m.Elif(accepted):
             m.d.sync += was_bad.eq(bad)
-            with m.If(~active & ~exists | swallowing):
-                m.d.sync += swallowing.eq(~beat.tlast)
+            with m.If(refused):
+                m.d.sync += [swallowing.eq(~beat.tlast), stale.eq(given_up)]
             with m.Elif(beat.tlast):
                 with m.If(bad):
                     m.d.sync += [active.eq(0), word.eq(0)]
                 with m.Elif(~final):
                     m.d.sync += padding.eq(1)
             with m.Elif(final):
-                m.d.sync += swallowing.eq(1)
+                m.d.sync += [swallowing.eq(1), stale.eq(0)]
         with m.If(active | written):
             m.d.sync += cancelled.eq((active & cancelled) | overruled)
 
         # Told once for each packet: where its last beat shows it malformed or astray, or where
         # its slot is complete but the queue is no longer the one that it was meant for.
         m.d.comb += [
-            self.malformed.eq(accepted & beat.tlast & (swallowing | (~active & ~exists) | bad)),
-            self.dropped.eq(ends & void & Mux(padding, 1, ~bad)),
+            self.malformed.eq(accepted & beat.tlast & (refused | bad) & ~given_up),
+            self.dropped.eq(
+                (accepted & beat.tlast & given_up) | (ends & void & Mux(padding, 1, ~bad))
+            ),
         ]
         return m

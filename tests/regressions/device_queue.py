@@ -306,3 +306,32 @@ async def function_reset_under_traffic(dut):
     assert await bench.device_slot(last, 0) == slot_bytes(201)
     assert bench.host.interrupts[last] == interrupts[last] + 1
     await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def packet_on_offer_at_function_reset(dut):
+    """A packet that waits while the function is reset belongs to the time before: it is dropped,
+    and its queue starts empty."""
+    bench = QueueBench(dut)
+    await bench.start()
+    for size in (QUEUE.slot_size, QUEUE.slot_size + 1, 8):
+        for number in range(FULL):
+            await bench.source.send_message(0, slot_bytes(number))
+        await bench.settle()
+        dropped = int(dut.count_dropped_packets.value)
+        bench.source.send_nowait(AxisMessage(0, bytes(size)))
+        await bench.settle()
+        assert bench.source.pending == 1
+        interrupts = dict(bench.host.interrupts)
+        await bench.function_reset()
+        assert bench.source.pending == 0
+        assert int(dut.count_dropped_packets.value) == dropped + 1
+        assert await bench.device_head(0) == 0
+        await bench.settle()
+        assert bench.host.interrupts == interrupts
+    assert int(dut.count_malformed_packets.value) == 0
+    await bench.source.send_message(0, slot_bytes(7))
+    await bench.settle()
+    assert await bench.device_head(0) == 1
+    assert await bench.device_slot(0, 0) == slot_bytes(7)
+    await bench.finish()
