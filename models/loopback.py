@@ -181,7 +181,7 @@ class PureSystem:
     """A host with one driver for each FIFO, the golden endpoint, and the devices behind it.
 
     ``async with PureSystem([{0: EntropyDevice()}]) as system: ...`` enables the function and
-    starts both sides.
+    starts both sides. In :func:`models.virtual_time.run` no timeout depends on the machine.
 
     Parameters
     ----------

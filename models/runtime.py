@@ -53,7 +53,10 @@ class Runtime(Protocol):
 
 
 class AsyncioRuntime:
-    """The runtime of asyncio; use it inside a running event loop."""
+    """The runtime of asyncio; use it inside a running event loop.
+
+    Time is that of the loop: that of :mod:`models.virtual_time` does not depend on the machine.
+    """
 
     def __init__(self) -> None:
         # asyncio itself keeps only a weak reference to a task.

@@ -6,6 +6,7 @@ import asyncio
 import pytest
 from scenarios import SCENARIOS, Traces, devices, programs, pure_traces
 
+from models import virtual_time
 from models.layout import SMALL_PAGES, SPSC_PAGES
 from models.shell import AMP_PCI, AMP_PCI_9038
 from sim.amaranth_system import AmaranthSystem
@@ -30,4 +31,4 @@ def test_scenario(name, build):
         assert not any(driver.unclaimed for driver in system.drivers)
         assert traces.messages == await pure_traces(name, num_fifos, **choices)
 
-    asyncio.run(run())
+    virtual_time.run(run())

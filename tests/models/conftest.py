@@ -7,6 +7,7 @@ import inspect
 import pytest
 from model_support import Exchange
 
+from models import virtual_time
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice
 
 LIMIT_S = 20
@@ -23,7 +24,7 @@ def pytest_pyfunc_call(pyfuncitem):
         async with asyncio.timeout(LIMIT_S):
             await pyfuncitem.obj(**arguments)
 
-    asyncio.run(limited())
+    virtual_time.run(limited())
     return True
 
 

@@ -2,9 +2,11 @@
 """Waiting, locking, and the queues of events."""
 
 import asyncio
+import time
 
 from model_support import settle
 
+from models import virtual_time
 from models.events import EventQueue
 from models.messages import event
 from models.runtime import AsyncioRuntime, Lock, sleep
@@ -114,3 +116,31 @@ async def test_event_queue_wakes_who_waits_and_loses_the_oldest():
     queue.put(used(3))
     assert queue.lost == 1
     assert [(await queue.get()).index for _ in range(2)] == [2, 3]
+
+
+def test_virtual_time_passes_only_when_nothing_can_run():
+    """The busy machine: a second of work is no time, an hour without any is no wait."""
+    runtime = AsyncioRuntime()
+    order = []
+
+    async def wait(name, time_us):
+        await sleep(runtime, time_us)
+        order.append(name)
+
+    async def run():
+        loop = asyncio.get_running_loop()
+        waits = [asyncio.create_task(wait(name, us)) for name, us in (("b", 200), ("a", 100))]
+        time.sleep(0.01)
+        assert loop.time() == 0
+        flag = runtime.event()
+        runtime.spawn(_set_later(runtime, flag))
+        assert not await runtime.wait(flag, 99)
+        await asyncio.gather(*waits)
+        assert await runtime.wait(runtime.event(), 3600e6) is False
+        return loop.time()
+
+    began = time.monotonic()
+    passed = virtual_time.run(run())
+    assert order == ["a", "b"]
+    assert abs(passed - 3600.0002) < 1e-6
+    assert time.monotonic() - began < 60

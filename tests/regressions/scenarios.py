@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The scenarios on the gateware, in every revision: the messages are those of the pure model."""
 
-import asyncio
-
 import cocotb
 
+from models import virtual_time
 from models.messages import REVISIONS
 from testbench.system import GatewareSystem
 from tests.scenarios import SCENARIOS, Traces, devices, programs, pure_traces
@@ -23,7 +22,7 @@ async def as_on_the_pure_model(dut, revision, name):
     await system.finish()
     assert not any(driver.unclaimed for driver in system.drivers)
     parameters = system.parameters
-    want = asyncio.run(
+    want = virtual_time.run(
         pure_traces(name, num_fifos, revision, shell=parameters.shell, layout=parameters.layout)
     )
     for key in want | traces.messages:
