@@ -44,9 +44,14 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser("demo", parents=[common], help="the main job, told as a story")
     demo.add_argument("--revision", choices=REVISIONS, default=V1.revision, help="wire revision")
-    run = commands.add_parser("run", parents=[common], help="run a cocotb module")
-    run.add_argument("module", help="import path, such as tests.regressions.exchange")
-    run.add_argument("--test", help="run only this test of the module")
+    run = commands.add_parser("run", parents=[common], help="run cocotb modules")
+    run.add_argument(
+        "modules",
+        nargs="+",
+        metavar="module",
+        help="import path, such as tests.regressions.exchange",
+    )
+    run.add_argument("--test", help="run only this test")
     run.add_argument("--completion-timeout", type=int, default=COMPLETION_TIMEOUT, metavar="CYCLES")
     run.add_argument("--top", choices=sorted(TOPS), default="endpoint")
     run.add_argument("--shell", choices=SHELLS, default=AMP_PCI.name)
@@ -72,9 +77,9 @@ def _configuration(options: argparse.Namespace) -> Configuration:
 
 
 def _run(options: argparse.Namespace, configuration: Configuration) -> int:
-    folder = BUILD_ROOT / "run" / options.module
+    folder = BUILD_ROOT / "run" / "+".join(options.modules)
     outcome = simulate(
-        configuration, options.module, folder, testcase=options.test, seed=options.seed
+        configuration, options.modules, folder, testcase=options.test, seed=options.seed
     )
     print(f"{outcome.tests} passed, seed {outcome.seed}, log {outcome.log}")
     if outcome.waves is not None:

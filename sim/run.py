@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,22 +54,22 @@ def new_seed() -> int:
 
 def simulate(
     configuration: Configuration,
-    module: str,
+    modules: str | Sequence[str],
     folder: Path,
     *,
     testcase: str | None = None,
     seed: int | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Outcome:
-    """Build ``configuration`` and run cocotb module ``module`` on it.
+    """Build ``configuration`` and run cocotb modules on it, one after the other.
 
     Parameters
     ----------
     configuration
         What to build. The tests find it in the environment, see
         :func:`testbench.parameters.parameters`.
-    module
-        Import path of the module with the cocotb tests.
+    modules
+        Import path of the module with the cocotb tests, or those of several.
     folder
         Where log, results and waves go.
     testcase
@@ -107,9 +107,10 @@ def simulate(
         "COCOTB_ANSI_OUTPUT": "0",
         **(environment or {}),
     }
-    _run(built, configuration, module, folder, testcase, seed, variables, log, results)
+    modules = [modules] if isinstance(modules, str) else list(modules)
+    _run(built, configuration, modules, folder, testcase, seed, variables, log, results)
 
-    where = f"{module} on {built.simulator}, seed {seed}, log {log}"
+    where = f"{' '.join(modules)} on {built.simulator}, seed {seed}, log {log}"
     try:
         tests, failures = get_results(results)
     except RuntimeError as error:
@@ -127,7 +128,7 @@ def simulate(
 def _run(
     built: Built,
     configuration: Configuration,
-    module: str,
+    modules: Sequence[str],
     folder: Path,
     testcase: str | None,
     seed: int,
@@ -145,7 +146,7 @@ def _run(
         # The results file tells more than the exit status, which the runner exits with.
         with contextlib.suppress(SystemExit):
             get_runner(built.simulator).test(
-                test_module=module,
+                test_module=modules,
                 hdl_toplevel=configuration.module,
                 hdl_toplevel_lang="verilog",
                 build_dir=built.folder,

@@ -18,11 +18,6 @@ import test_regressions
 
 ROOT = Path(__file__).resolve().parent.parent
 REGRESSIONS = Path("tests/regressions")
-RUN_REGRESSIONS = frozenset(
-    (*test_regressions.ON_BOTH_TOPS, *test_regressions.ON_ENDPOINT, *test_regressions.ON_CORE)
-)
-"""Modules of cocotb tests that ``tests/test_regressions.py`` runs."""
-
 _TEST = re.compile(r"(?P<path>[\w/.-]+\.py)(?P<names>(?:::\w+)+)(?:\[[^\]]+\])?")
 _NO_TEST = re.compile(r"does not apply: *\S")
 
@@ -75,7 +70,7 @@ def rows(text: str) -> Iterator[Row]:
 
 
 def problems(
-    text: str, root: Path = ROOT, run_regressions: Collection[str] = RUN_REGRESSIONS
+    text: str, root: Path = ROOT, run_regressions: Collection[str] = test_regressions.MODULES
 ) -> list[str]:
     """What is wrong with the tables of a page, a line each; nothing if all is well.
 
