@@ -93,6 +93,8 @@ class PushEngine(wiring.Component):
         # Its rest is taken and thrown away, and that is because the function was reset.
         swallowing = Signal()
         stale = Signal()
+        # The packet on offer behind a slot that is being filled up: on offer as the reset came.
+        doomed = Signal()
         cancelled = Signal()
         was_bad = Signal()
         word = Signal(range(max(words, 2)))
@@ -124,12 +126,14 @@ class PushEngine(wiring.Component):
             slot.eq(Mux(active, last_slot, self.device_head[fifo])),
         ]
         overruled = Signal()
+        too_late = Signal()
         refused = Signal()
         given_up = Signal()
         m.d.comb += [
             overruled.eq(self.reset | self.head_written.bit_select(fifo, 1)),
-            refused.eq(swallowing | (~active & (~exists | self.reset))),
-            given_up.eq(Mux(swallowing, stale, ~active & self.reset)),
+            too_late.eq(~active & (self.reset | doomed)),
+            refused.eq(swallowing | too_late | (~active & ~exists)),
+            given_up.eq(Mux(swallowing, stale, too_late)),
         ]
 
         fits = active | (vacant.bit_select(fifo, 1) & ~overruled)
@@ -201,8 +205,10 @@ class PushEngine(wiring.Component):
             ]
         with m.If(padding):
             m.d.sync += padding.eq(~(written & final))
+            with m.If(self.reset & self.i.valid):
+                m.d.sync += doomed.eq(1)
         with m.Elif(accepted):
-            m.d.sync += was_bad.eq(bad)
+            m.d.sync += [was_bad.eq(bad), doomed.eq(0)]
             with m.If(refused):
                 m.d.sync += [swallowing.eq(~beat.tlast), stale.eq(given_up)]
             with m.Elif(beat.tlast):

@@ -5,6 +5,7 @@ import random
 
 import cocotb
 
+from models.layout import MIN_MESSAGE
 from testbench import pacing
 from testbench.axis import AxisMessage
 from tests.regressions.queue_host import FULL, QUEUE, SEED, QueueBench, slot_bytes
@@ -334,4 +335,27 @@ async def packet_on_offer_at_function_reset(dut):
     await bench.settle()
     assert await bench.device_head(0) == 1
     assert await bench.device_slot(0, 0) == slot_bytes(7)
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def packets_around_a_function_reset(dut):
+    """In whatever cycle of a short packet and the one on offer behind it the reset comes: what was
+    on offer is not put into the queue that is empty afterwards."""
+    bench = QueueBench(dut)
+    await bench.start()
+    words = QUEUE.slot_size * 8 // bench.parameters.data_width
+    for cycle in range(1, 2 * words + 2):
+        ports = (dut.count_messages_to_driver, dut.count_dropped_packets)
+        before = sum(int(port.value) for port in ports)
+        for _ in range(2):
+            bench.source.send_nowait(AxisMessage(0, bytes(MIN_MESSAGE)))
+        await bench.settle(cycle)
+        await bench.function_reset()
+        assert bench.source.pending == 0
+        assert await bench.device_head(0) == 0, f"cycle {cycle}"
+        assert sum(int(port.value) for port in ports) == before + 2, f"cycle {cycle}"
+    await bench.source.send_message(0, slot_bytes(7))
+    await bench.settle()
+    assert await bench.device_head(0) == 1
     await bench.finish()
