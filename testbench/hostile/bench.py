@@ -360,7 +360,7 @@ class HostileBench(QueueBench):
         HostileFailure
             Something is wrong.
         """
-        self.oracle.catch_up(self.time_ns - 1.5 * CLOCK_PERIOD_NS)
+        self.oracle.catch_up(self.time_ns - 2.5 * CLOCK_PERIOD_NS)
         self._raise()
 
     def _raise(self) -> None:
@@ -403,7 +403,9 @@ class HostileBench(QueueBench):
                 if was_reset:
                     # Told a cycle late.
                     at = now - CLOCK_PERIOD_NS / 2
-                    self.oracle.sees(at, RESET, self.oracle.reset)
+                    on_offer = bool(self.dut.s_axis_msg_tvalid.value)
+                    self.oracle.sees(at - CLOCK_PERIOD_NS, RESET, self.oracle.reset_begins)
+                    self.oracle.sees(at, RESET, partial(self.oracle.reset, on_offer=on_offer))
                 for fifo in range(rung.bit_length()):
                     if rung >> fifo & 1:
                         self.oracle.sees(now, RANG, partial(self.oracle.rang, fifo))
@@ -456,7 +458,9 @@ class HostileBench(QueueBench):
         await self._check_indices()
         await self.check_ram(self.oracle.ram.touched)
         await self._check_interrupts()
-        self.oracle.check_dropped(int(self.dut.count_dropped_packets.value))
+        self.oracle.check_dropped(
+            int(self.dut.count_malformed_packets.value), int(self.dut.count_dropped_packets.value)
+        )
         counted = int(self.dut.count_unsupported_requests.value)
         if counted != self.unsupported:
             raise HostileFailure(f"{counted} unsupported requests counted, not {self.unsupported}")

@@ -20,6 +20,8 @@ from .errors import HostileFailure
 QUEUE = SPSC_PAGES.queue
 NOBODY = -1
 """In place of a slot: no message is under way."""
+DOOMED = -2
+"""In place of a slot: the packet was on offer as the function was reset, and gets none."""
 
 
 class IndexStore(NamedTuple):
@@ -305,11 +307,13 @@ class DeviceState(NamedTuple):
     begun
         Packets that the engine has begun with.
     slot
-        Of the packet under way, :data:`NOBODY` for none.
+        Of the packet under way, :data:`NOBODY` for none, :data:`DOOMED` for one without.
     void
         Whether that one belongs to a queue that is no more.
     dropped
         Well-formed packets that were dropped because of that.
+    unjudged
+        Malformed ones that were dropped unseen.
     """
 
     applied: int = 0
@@ -319,6 +323,7 @@ class DeviceState(NamedTuple):
     slot: int = NOBODY
     void: bool = False
     dropped: int = 0
+    unjudged: int = 0
 
     @property
     def room(self) -> bool:
@@ -360,11 +365,15 @@ class DeviceQueue(Explanation[DeviceState]):
                 yield after._replace(tail=store.over(state.tail))
 
     def _ended(self, state: DeviceState) -> DeviceState:
-        if not self.packets[state.begun - 1]:
-            return state._replace(slot=NOBODY, void=False)
-        if state.void:
-            return state._replace(slot=NOBODY, void=False, dropped=state.dropped + 1)
-        return state._replace(slot=NOBODY, head=QUEUE.next(state.slot))
+        well_formed = self.packets[state.begun - 1]
+        after = state._replace(slot=NOBODY, void=False)
+        if state.slot == DOOMED and not well_formed:
+            return after._replace(unjudged=state.unjudged + 1)
+        if not well_formed:
+            return after
+        if state.void or state.slot == DOOMED:
+            return after._replace(dropped=state.dropped + 1)
+        return after._replace(head=QUEUE.next(state.slot))
 
     def _rebase(self, state: DeviceState, applied: int) -> DeviceState:
         return state._replace(applied=applied)
@@ -385,7 +394,7 @@ class DeviceQueue(Explanation[DeviceState]):
         )
         self.well_formed += self.packets[self.accepted]
         self.accepted += 1
-        return {state.slot for state in self.states}
+        return {state.slot for state in self.states} - {DOOMED}
 
     @property
     def delivered(self) -> int:
@@ -402,21 +411,25 @@ class DeviceQueue(Explanation[DeviceState]):
         return {
             state.slot
             for state in self._reachable()
-            if state.slot != NOBODY and state.begun > self.accepted
+            if state.slot not in (NOBODY, DOOMED) and state.begun > self.accepted
         }
 
     def reset(self) -> None:
         """The function was reset: the queue is empty."""
         self.states = {
-            DeviceState(
-                applied=state.applied,
-                begun=state.begun,
-                slot=state.slot,
-                void=state.slot != NOBODY,
-                dropped=state.dropped,
-            )
-            for state in self._reachable()
+            state._replace(head=0, tail=0, void=state.slot != NOBODY) for state in self._reachable()
         }
+
+    def doom(self, *, certainly: bool) -> None:
+        """The function was reset, and the packet that comes next may be on offer, or is."""
+        waiting = {
+            self._ended(state) if state.slot != NOBODY else state
+            for state in self.states
+            if state.begun == self.accepted
+        }
+        doomed = {state._replace(begun=state.begun + 1, slot=DOOMED) for state in waiting}
+        begun = {state for state in self.states if state.begun > self.accepted}
+        self.states = doomed | (begun if certainly else self.states)
 
     def at_rest(self, *, first: bool) -> None:
         """All stores took effect, nothing is under way.

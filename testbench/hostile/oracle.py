@@ -33,11 +33,14 @@ class Packet:
         Its bytes, any number of them.
     floor
         Number below which every store of the host had taken effect when it was offered.
+    doomed
+        Whether it may have been on offer as the function was reset.
     """
 
     fifo: int
     data: bytes
     floor: int
+    doomed: bool = False
 
     @property
     def slot_words(self) -> bytes:
@@ -128,7 +131,8 @@ class Oracle:
         self._seen: list[tuple[float, int, int, Callable[[], None]]] = []
         self._order = 0
         self._delivered = 0
-        self.dropped = 0
+        self._astray = 0
+        self._unjudged = 0
         self.touched: set[int] = set()
 
     @property
@@ -229,10 +233,25 @@ class Oracle:
         base = SPSC_PAGES.driver_queue_base(fifo) + QUEUE.slot_offset(slot)
         return self.ram.range(base, QUEUE.slot_size)
 
-    def reset(self) -> None:
-        """The function was reset."""
+    def reset_begins(self) -> None:
+        """The function is being reset; packets that the engine takes now come too late."""
+        for queue in self.device:
+            queue.reset()
+        self._doom(certainly=False)
+
+    def _doom(self, *, certainly: bool) -> None:
+        if self._offered:
+            packet = self._offered[0]
+            packet.doomed = True
+            if packet.fifo < self.num_fifos:
+                self.device[packet.fifo].doom(certainly=certainly)
+
+    def reset(self, *, on_offer: bool) -> None:
+        """The function was reset, and a beat of a packet was on offer meanwhile, or not."""
         for queue in self.queues:
             queue.reset()
+        if on_offer:
+            self._doom(certainly=True)
         self.touched.update(range(self.num_fifos))
         for vector in self.vectors:
             # Those that are on their way may still arrive.
@@ -269,14 +288,13 @@ class Oracle:
         packet = self._offered.pop(0)
         floor, self._last_taken = max(packet.floor, self._last_taken), self.confirmed
         if packet.fifo >= self.num_fifos:
-            self.dropped += 1
+            self._astray += 1
+            self._unjudged += packet.doomed
             return
         queue = self.device[packet.fifo]
         well_formed = queue.packets[queue.accepted]
         self._written(packet, queue.took(), floor, whole=well_formed)
-        if not well_formed:
-            self.dropped += 1
-        else:
+        if well_formed:
             vector = self.vectors[packet.fifo]
             vector.raises += 1
             if not any(state.void for state in queue.states):
@@ -381,15 +399,20 @@ class Oracle:
         if pending >> self.num_fifos:
             raise HostileFailure(f"pending bits of vectors that do not exist: {pending:#x}")
 
-    def check_dropped(self, counted: int) -> None:
-        """``count_dropped_packets`` says so, at rest."""
-        sums = {self.dropped}
+    def check_dropped(self, malformed: int, dropped: int) -> None:
+        """``count_malformed_packets`` and ``count_dropped_packets`` say so, at rest."""
+        # Of a packet to no FIFO that is under way in a reset one cannot tell which it is.
+        sums = {(self._astray - each, each) for each in range(self._unjudged + 1)}
         for queue in self.device:
-            each = {state.dropped for state in queue.states}
-            sums = {total + count for total in sums for count in each}
-        if counted not in sums:
+            bad = queue.accepted - queue.well_formed
+            each = {
+                (bad - state.unjudged, state.dropped + state.unjudged) for state in queue.states
+            }
+            sums = {(a + c, b + d) for a, b in sums for c, d in each}
+        if (malformed, dropped) not in sums:
+            want = " or ".join(f"{a} and {b}" for a, b in sorted(sums))
             raise HostileFailure(
-                f"{counted} packets are counted as dropped, not {' or '.join(map(str, sums))}"
+                f"{malformed} malformed and {dropped} dropped packets are counted, not {want}"
             )
 
 
