@@ -23,12 +23,12 @@ from .. import pacing
 from ..packets import memory_read, memory_write
 from ..queue_bench import QUEUE, slot_bytes
 from ..tlp import Kind, Tlp
-from .bench import HostileBench
+from .bench import LONGEST_PACKET, HostileBench
 from .explain import index_of
 
 NO_BAR = 5
 """A BAR that the function does not have."""
-LONGEST_PAUSE = 200
+LONGEST_PAUSE = 80
 """Cycles between two beats of a device side that stops in the middle of a packet."""
 REFUSED_READS = ("crossing_read", "locked_read", "io_read", "fetch_and_add", "outside_read")
 MALFORMED = (
@@ -74,6 +74,8 @@ class Hostile(HostileBench):
         How many there were, and their steps.
     faults
         How often each kind of fault was injected.
+    shortest
+        The shortest program of those that failed, and its failure.
     """
 
     def __init__(self, dut: Any) -> None:
@@ -82,7 +84,13 @@ class Hostile(HostileBench):
         self.steps = 0
         self.histories = 0
         self.faults: Counter[str] = Counter()
+        self.shortest: tuple[list[str], BaseException] | None = None
         self._message = 0
+
+    def failed(self, failure: BaseException) -> None:
+        """Keep the shortest program that failed: a failure need not come again when shrunk."""
+        if self.shortest is None or len(self.program) <= len(self.shortest[0]):
+            self.shortest = list(self.program), failure
 
     async def begin(self) -> None:
         """As :meth:`HostileBench.begin`, with an empty program."""
@@ -317,6 +325,7 @@ class Hostile(HostileBench):
             sink.set_stall(self._pauses(rng, longest))
         for source in (self.source, self.host.source):
             source.set_idle(self._pauses(rng, longest))
+        self.device_pause = longest
         return "random_pauses" if longest else None
 
     @staticmethod
@@ -332,6 +341,7 @@ class Hostile(HostileBench):
     @action
     async def bad_packet(self, *, fifo: int, size: int) -> str | None:
         """Have the device side send a packet of any size, 1 byte or more, to any FIFO."""
+        size = min(size, LONGEST_PACKET)
         self.offer(fifo, (self._next_message() * (size // QUEUE.slot_size + 1))[:size])
         if fifo >= self.num_fifos:
             return "packet_for_no_fifo"
@@ -340,7 +350,8 @@ class Hostile(HostileBench):
     @action
     async def stop_packet(self, *, cycles: int) -> str | None:
         """Have the device side pause before every beat, in the middle of packets too."""
-        self.source.set_idle(pacing.every([min(cycles, LONGEST_PAUSE)]) if cycles else None)
+        self.device_pause = min(cycles, LONGEST_PAUSE)
+        self.source.set_idle(pacing.every([self.device_pause]))
         return "packet_stopped" if cycles else None
 
     @action

@@ -37,8 +37,8 @@ SPARE_TAGS = 2
 HOST_TIMEOUT_US = 500.0
 MESSAGE_CYCLES = 60
 """Longer than a message takes from one stream to the next, with the pauses of a history."""
-PACKET_CYCLES = 300
-"""Longer than the pause that a slow device side makes between two beats."""
+LONGEST_PACKET = 4 * QUEUE.slot_size
+"""Bytes that the device side sends at most."""
 MOST_CYCLES = 200_000
 """Far longer than it takes to work off all that a history can ask for."""
 
@@ -65,6 +65,8 @@ class HostileBench(QueueBench):
         Bus address of two pages of host memory, for the device side.
     unsupported
         Requests sent that are not supported.
+    device_pause
+        Cycles, at most, that the device side pauses before a beat.
     """
 
     def __init__(self, dut: Any) -> None:
@@ -73,6 +75,7 @@ class HostileBench(QueueBench):
         self.core = self.parameters.top == "core"
         self.monitor.fatal = False
         self.tally = Tally()
+        self.device_pause = 0
         self._failures: list[str] = []
         self._history = 0
         self._ended_well = False
@@ -113,8 +116,7 @@ class HostileBench(QueueBench):
             await self.restart(cycles=2)
         else:
             # What was made of what was seen is of no use any more.
-            self.oracle.forget(self.oracle.ram)
-            await self.restart(cycles=2)
+            await self.restart(cycles=2, judged=False)
             self.oracle.forget(await self._view())
             self.monitor.violations.clear()
             self._failures.clear()
@@ -124,13 +126,22 @@ class HostileBench(QueueBench):
         """The history ended as it should."""
         self._ended_well = True
 
-    async def restart(self, *, cycles: int) -> None:
-        """Hold ``rst`` for so many cycles, then enable the function."""
+    async def restart(self, *, cycles: int, judged: bool = True) -> None:
+        """Hold ``rst`` for so many cycles, then enable the function.
+
+        Parameters
+        ----------
+        cycles
+            2 or more.
+        judged
+            Whether the oracle still has its say on what came before.
+        """
         self._history += 1
         for sink in (self.sink, *self.host_sinks.values()):
             sink.resume()
             sink.set_stall(None)
         self.source.set_idle(None)
+        self.device_pause = 0
         self.host.source.set_idle(None)
         # A source that was just given packets begins with them, and so drops them in the reset.
         await self.settle(1)
@@ -140,7 +151,10 @@ class HostileBench(QueueBench):
         await self.settle(cycles)
         self.host.requester.abandon()
         self.host.memory.abandon()
-        self.oracle.cut_off()
+        if judged:
+            self.oracle.cut_off()
+        else:
+            self.oracle.forget(self.oracle.ram)
         self.unsupported = 0
         self.dut.rst.value = 0
         await self.settle(1)
@@ -450,7 +464,7 @@ class HostileBench(QueueBench):
             raise HostileFailure(f"VERSION reads {version:#x}")
         while True:
             before = (self.sink.received, self.source.pending)
-            await self.settle(PACKET_CYCLES if self.source.pending else MESSAGE_CYCLES)
+            await self.settle(self._packet_cycles if self.source.pending else MESSAGE_CYCLES)
             self.check()
             if before == (self.sink.received, self.source.pending):
                 break
@@ -465,6 +479,12 @@ class HostileBench(QueueBench):
         if counted != self.unsupported:
             raise HostileFailure(f"{counted} unsupported requests counted, not {self.unsupported}")
         self._raise()
+
+    @property
+    def _packet_cycles(self) -> int:
+        """Longer than the device side takes from one packet to the next."""
+        beats = -(-LONGEST_PACKET // (self.parameters.data_width // 8))
+        return MESSAGE_CYCLES + beats * (1 + self.device_pause)
 
     async def read_all(self, places: Iterable[tuple[int, int, int]]) -> list[bytes]:
         """Read several ranges at a time, each a BAR, an offset and a size."""

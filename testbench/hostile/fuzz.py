@@ -70,7 +70,7 @@ class Recorder:
         content = {"done": done, **figures(self._hostile, self._began)}
         if failure is not None:
             content["failure"] = f"{type(failure).__name__}: {failure}"
-            content["program"] = list(self._hostile.program)
+            content["program"] = self._hostile.shortest[0] if self._hostile.shortest else []
         partial = self._path.with_suffix(".partial")
         partial.write_text(json.dumps(content))
         partial.rename(self._path)
@@ -103,8 +103,11 @@ async def hostile_histories(dut: Any) -> None:
             recorder.write()
     except BaseException as failure:
         recorder.write(failure)
-        program = "\n".join(f"await hostile.{step}" for step in hostile.program)
+        if hostile.shortest is None:
+            raise
+        steps, first = hostile.shortest
+        program = "\n".join(f"await hostile.{step}" for step in steps)
         cocotb.log.error("seed %d, batch %d, shrunk to:\n%s", seed, number, program)
-        raise
+        raise first from None
     recorder.write(done=True)
     cocotb.log.info("%s", json.dumps(figures(hostile, 0.0)))

@@ -39,6 +39,7 @@ async def recover(hostile: Hostile, *, way: str, fifo: int = 0, dma: AxiDma | No
         sink.set_stall(None)
     for source in (hostile.source, hostile.host.source):
         source.set_idle(None)
+    hostile.device_pause = 0
     await hostile.wait_until(
         lambda: hostile.host.requester.outstanding < 8, "requests are not answered"
     )
