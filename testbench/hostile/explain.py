@@ -383,7 +383,10 @@ class DeviceQueue(Explanation[DeviceState]):
         self.packets.append(well_formed)
 
     def took(self) -> set[int]:
-        """The engine took the last beat of the oldest packet; returns the slots it may be in."""
+        """The engine took the last beat of the oldest packet; returns the slots it may be in.
+
+        :data:`DOOMED` is among them where it may be in none.
+        """
         self._keep(
             (
                 state
@@ -394,7 +397,7 @@ class DeviceQueue(Explanation[DeviceState]):
         )
         self.well_formed += self.packets[self.accepted]
         self.accepted += 1
-        return {state.slot for state in self.states} - {DOOMED}
+        return {state.slot for state in self.states}
 
     @property
     def delivered(self) -> int:

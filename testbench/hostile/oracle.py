@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from models.layout import SPSC_PAGES
 
 from .errors import HostileFailure
-from .explain import QUEUE, DeviceQueue, DriverQueue, IndexStore
+from .explain import DOOMED, QUEUE, DeviceQueue, DriverQueue, IndexStore
 from .words import RamView
 
 RESET, RANG, CAME_OUT, TAKEN, INTERRUPTED = range(5)
@@ -297,7 +297,7 @@ class Oracle:
         if well_formed:
             vector = self.vectors[packet.fifo]
             vector.raises += 1
-            if not any(state.void for state in queue.states):
+            if not any(state.void or state.slot == DOOMED for state in queue.states):
                 vector.owed, vector.dropped = True, queue.most_dropped
 
     def _written(self, packet: Packet, slots: set[int], floor: int, *, whole: bool) -> None:
@@ -305,7 +305,7 @@ class Oracle:
         size = QUEUE.slot_size if whole else -(-len(data) // self.ram.word_bytes)
         data = data.ljust(size if whole else size * self.ram.word_bytes, b"\0")
         base = SPSC_PAGES.device_queue_base(packet.fifo)
-        for slot in slots:
+        for slot in slots - {DOOMED}:
             self.ram.engine_store(
                 self.number,
                 base + QUEUE.slot_offset(slot),
