@@ -74,11 +74,12 @@ async def exchange(hostile: Hostile) -> None:
     tally, interrupts = hostile.tally, hostile.host.interrupts
     for _ in range(ROUNDS):
         # What was held back for want of room or of a doorbell goes first.
+        waiting = hostile.source.pending
         for fifo in range(hostile.num_fifos):
             await hostile.consume(fifo=fifo)
         await hostile.doorbells(first=0, count=hostile.num_fifos)
         await hostile.come_to_rest()
-        if not hostile.source.pending:
+        if not waiting:
             break
     before = (tally.to_device, tally.to_driver, dict(interrupts))
     for fifo in range(hostile.num_fifos):
