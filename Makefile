@@ -39,7 +39,7 @@ test: lint ## Lint, unit tests, and every regression on the simulators there are
 	@$(RUN) -m pytest -n auto --dist worksteal -q -rs $(ARGS)
 
 regress: $(READY) ## The longer matrices: every width, number of FIFOs and simulator
-	@$(RUN) -m pytest -n auto --dist worksteal -q -rs --regress tests/test_regressions.py $(ARGS)
+	@$(RUN) -m pytest -n auto --dist worksteal -q -rs --regress tests/test_regressions.py tests/models/test_fuzz_messages.py $(ARGS)
 
 lint: $(READY) ## Style, formatting and types
 	@$(VENV)/bin/ruff check --quiet .

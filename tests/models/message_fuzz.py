@@ -1,0 +1,479 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Messages of every kind and damage, and a device side and a driver that are given them."""
+
+import asyncio
+import contextlib
+import random
+from collections import Counter, deque
+
+from models import virtual_time
+from models.device_side import DeviceSide
+from models.devices import (
+    BlockDevice,
+    ConsoleDevice,
+    EntropyDevice,
+    NetworkDevice,
+    SharedMemory,
+)
+from models.dma import PAGE, DmaError
+from models.driver import Driver
+from models.driver_errors import DriverError
+from models.drivers import BlockDriver, ConsoleDriver, EntropyDriver, NetworkDriver
+from models.host_memory import MemoryAccessError, MemoryModel
+from models.messages import Kind, MessageError, QueueOperation, dialect_of
+from models.messages.layouts import HEADER, HEADER_SIZE
+from models.runtime import AsyncioRuntime, sleep
+from models.virtqueue import VirtqueueError
+
+ENTROPY, CONSOLE, DISK, NET = 0, 3, 7, 31
+NUMBERS = (ENTROPY, CONSOLE, DISK, NET)
+RING_SIZE = 16
+BATCH = 500
+LIMIT_S = 100.0
+"""Of virtual time, for a batch: what takes longer waits for what does not come."""
+
+WORDS = (0, 1, 2, 3, 4, 7, 15, 16, 17, 32, 63, 64, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0xFFFFFFFF)
+
+
+def devices():
+    disk = BlockDevice(sectors=64)
+    disk.shared_memory[3] = SharedMemory(address=0x8_0000_0000, length=0x1000)
+    return {
+        ENTROPY: EntropyDevice(source=random.Random(0).randbytes, queue_size=RING_SIZE),
+        CONSOLE: ConsoleDevice(),
+        DISK: disk,
+        NET: NetworkDevice(),
+    }
+
+
+class WatchedRuntime(AsyncioRuntime):
+    """Keeps what its tasks died of."""
+
+    def __init__(self):
+        super().__init__()
+        self.deaths = []
+
+    def spawn(self, coroutine):
+        task = super().spawn(coroutine)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task):
+        if not task.cancelled() and task.exception() is not None:
+            self.deaths.append(task.exception())
+
+    def check(self):
+        if self.deaths:
+            raise AssertionError(f"a task died of {self.deaths[0]!r}") from self.deaths[0]
+
+
+class Blocks(MemoryModel):
+    """Host memory that knows what was allocated last, where rings and buffers are."""
+
+    def __init__(self):
+        super().__init__()
+        self.newest = deque(maxlen=6)
+
+    def allocate(self, size, align=PAGE):
+        start = super().allocate(size, align)
+        self.newest.append((start, size))
+        return start
+
+
+class Window:
+    """A device's window onto memory that is there in part; ``pause`` comes before an access."""
+
+    def __init__(self, memory, pause):
+        self._memory = memory
+        self._pause = pause
+
+    async def read(self, address, size):
+        await self._pause()
+        try:
+            return self._memory.load(address, size)
+        except MemoryAccessError as error:
+            raise DmaError(str(error)) from error
+
+    async def write(self, address, data):
+        await self._pause()
+        try:
+            self._memory.store(address, data)
+        except MemoryAccessError as error:
+            raise DmaError(str(error)) from error
+
+
+class Maker:
+    """Makes messages of a revision: valid ones, damaged ones, and noise."""
+
+    def __init__(self, rng, dialect, memory_base, size):
+        self._rng = rng
+        self._dialect = dialect
+        self._base, self._size = memory_base, size
+
+    def address(self):
+        rng = self._rng
+        if rng.random() < 0.8:
+            return self._base + rng.randrange(0, self._size, 16)
+        return rng.choice([0, 1, self._base - 1, self._base + self._size - 1, 2**64 - 1, 2**63])
+
+    def well_formed(self):
+        """Header and size of a message that exists, with any fields."""
+        rng, dialect = self._rng, self._dialect
+        layout = rng.choice(dialect.messages)
+        kind = layout.type_bits
+        number = 0 if layout.bus and rng.random() < 0.9 else rng.choice((*NUMBERS, 1, 32, 0xFFFF))
+        size = layout.min_size
+        if layout.arrays or rng.random() < 0.1:
+            size = rng.randint(layout.min_size, dialect.max_size)
+        body = b"".join(
+            (rng.choice(WORDS) if rng.random() < 0.8 else rng.getrandbits(32)).to_bytes(4, "little")
+            for _ in range((size - HEADER_SIZE + 3) // 4)
+        )
+        header = HEADER.pack(kind, layout.msg_id, number, rng.getrandbits(16), size)
+        return (header + body)[:size]
+
+    def step(self):
+        """A request that takes a device further, or back."""
+        rng = self._rng
+        choice = rng.randrange(6)
+        if choice < 2:
+            status = rng.choice((0, 1, 3, 11, 11, 15, 15, 15, 128, rng.getrandbits(8)))
+            message = self._message("SET_DEVICE_STATUS", status=status)
+        elif choice == 2:
+            features = [rng.choice((0, rng.getrandbits(32))), rng.choice((1, 1, 3, 0xFFFFFFFF))]
+            message = self._message("SET_FEATURES", index=0, features=features)
+        elif choice == 3:
+            size = rng.choice((0, 1, 3, 4, 8, RING_SIZE, RING_SIZE, 64, 0x8000))
+            rings = ("descriptor_addr", "driver_addr", "device_addr")
+            addresses = {name: self.address() for name in rings}
+            message = self._message("SET_VQUEUE", index=rng.randrange(3), size=size, **addresses)
+        else:
+            message = self._message("EVENT_AVAIL", Kind.EVENT, index=rng.randrange(3))
+        return message.encode()
+
+    @property
+    def _has_flags(self):
+        return self._dialect.layout("SET_VQUEUE", Kind.REQUEST).has("flags")
+
+    def _message(self, name, kind=Kind.REQUEST, *, number=None, **facts):
+        """With anything in the fields that are not given."""
+        layout = self._dialect.layout(name, kind)
+        counts = {array.count for array in layout.arrays}
+        for field in layout.fields:
+            known = facts.keys() & {field.name, field.alias}
+            if not known and not field.reserved and field.name not in counts:
+                facts[field.name] = self._rng.choice(WORDS) & field.maximum
+        token = 0 if kind is Kind.EVENT else self._rng.getrandbits(16)
+        number = self._rng.choice(NUMBERS) if number is None else number
+        return self._dialect.message(name, kind, dev_num=number, token=token, **facts)
+
+    def ring(self, index):
+        """Addresses of descriptor table, available and used ring of queue ``index``."""
+        table = self._base + 2 * PAGE * index
+        return table, table + 16 * RING_SIZE, table + PAGE
+
+    def bring_up(self):
+        """What brings one device up, its rings where they can be, and sets it going."""
+        number = self._rng.choice(NUMBERS)
+        names = ("descriptor_addr", "driver_addr", "device_addr")
+        return [
+            *(self._message("SET_DEVICE_STATUS", number=number, status=each) for each in (0, 1, 3)),
+            self._message("SET_FEATURES", number=number, index=0, features=[0, 1]),
+            self._message("SET_DEVICE_STATUS", number=number, status=11),
+            *(
+                self._message(
+                    "SET_VQUEUE",
+                    number=number,
+                    index=index,
+                    size=RING_SIZE,
+                    **dict(zip(names, self.ring(index), strict=True)),
+                    **({"flags": QueueOperation.ENABLE} if self._has_flags else {}),
+                )
+                for index in range(2)
+            ),
+            self._message("SET_DEVICE_STATUS", number=number, status=15),
+            *(
+                self._message("EVENT_AVAIL", Kind.EVENT, number=number, index=each % 2)
+                for each in range(6)
+            ),
+        ]
+
+    def damaged(self, raw):
+        rng = self._rng
+        raw = bytearray(raw)
+        for _ in range(rng.choice((1, 1, 1, 2, 5))):
+            choice = rng.randrange(5)
+            if choice == 0 and raw:
+                raw[rng.randrange(len(raw))] ^= 1 << rng.randrange(8)
+            elif choice == 1:
+                del raw[rng.randint(0, len(raw)) :]
+            elif choice == 2:
+                raw += rng.randbytes(rng.randint(1, 64))
+            elif choice == 3 and len(raw) >= HEADER_SIZE:
+                raw[6:8] = rng.choice((0, 7, 8, 12, 47, 48, 64, 65, 0xFFFF)).to_bytes(2, "little")
+            elif raw:
+                raw[rng.randrange(len(raw))] = rng.choice((0, 1, 0x7F, 0x80, 0xFF))
+        return bytes(raw)
+
+    def any(self):
+        """One of all these."""
+        choice = self._rng.random()
+        if choice < 0.05:
+            return self._rng.randbytes(self._rng.randint(0, 80))
+        raw = self.step() if choice < 0.5 else self.well_formed()
+        return self.damaged(raw) if self._rng.random() < 0.3 else raw
+
+
+class Wire:
+    """The two ends of a FIFO without a FIFO: a device side's port and a driver's bus."""
+
+    def __init__(self):
+        self.sent = []
+        self.inbox = asyncio.Queue()
+        self.to_device = asyncio.Queue()
+
+    async def receive(self):
+        return 0, await self.to_device.get()
+
+    async def send_to_driver(self, message):
+        self.sent.append(message)
+        self.inbox.put_nowait(message)
+
+
+class Port:
+    """What a :class:`DeviceSide` sees of a :class:`Wire`."""
+
+    def __init__(self, wire):
+        self.receive = wire.receive
+        self._wire = wire
+
+    async def send(self, fifo, message):
+        await self._wire.send_to_driver(message)
+
+
+class Bus:
+    """What a :class:`Driver` sees of a :class:`Wire`; ``lie`` may change what comes in."""
+
+    def __init__(self, wire, lie=None):
+        self._wire = wire
+        self._lie = lie
+
+    async def open(self):
+        pass
+
+    async def send(self, message):
+        self._wire.to_device.put_nowait(bytes(message))
+
+    async def recv(self):
+        raw = await self._wire.inbox.get()
+        return raw if self._lie is None else self._lie(raw)
+
+
+class Bench:
+    """A device side with four devices, and memory of which ``SIZE`` bytes are there."""
+
+    SIZE = 16 * PAGE
+
+    def __init__(self, rng, revision, tally):
+        self.rng = rng
+        self.tally = tally
+        self.dialect = dialect_of(revision)
+        self.runtime = WatchedRuntime()
+        self.memory = Blocks()
+        self.base = self.memory.allocate(self.SIZE)
+        self.wire = Wire()
+        self.side = DeviceSide(
+            Port(self.wire),
+            [devices()],
+            self.runtime,
+            dma=Window(self.memory, self.pause),
+            revision=revision,
+        )
+        self.transport = self.side.transports[0]
+        self.maker = Maker(rng, self.dialect, self.base, self.SIZE)
+        self.side.start()
+
+    async def pause(self):
+        """Let the others do something, or let time pass."""
+        if self.rng.random() < 0.3:
+            await sleep(self.runtime, self.rng.choice((0, 1, 3)))
+
+    def scribble(self):
+        """Change the newest memory: a word, or what may be a descriptor, an index or an entry."""
+        rng = self.rng
+        start, size = rng.choice(self.memory.newest)
+        for _ in range(rng.randint(1, 12)):
+            if rng.random() < 0.4:
+                # A descriptor.
+                data = self.maker.address().to_bytes(8, "little")
+                data += rng.choice((1, 1, 16, 64, *WORDS)).to_bytes(4, "little")
+                data += rng.choice((0, 1, 2, 3, 4, 5, 7)).to_bytes(2, "little")
+                data += rng.randrange(RING_SIZE + 1).to_bytes(2, "little")
+            else:
+                data = rng.choice(WORDS).to_bytes(4, "little")[: rng.choice((1, 2, 4))]
+            if len(data) < size:
+                # Descriptors and the beginnings of rings are in front.
+                end = min(size - len(data), rng.choice((8, 16 * RING_SIZE, size)))
+                place = rng.randrange(0, end + 1, 16 if len(data) == 16 and end >= 16 else 1)
+                self.memory.store(start + place, data)
+
+    def offer(self, index):
+        """Put chains into ring ``index`` of those that :meth:`Maker.bring_up` sets up."""
+        rng = self.rng
+        table, available, _ = self.maker.ring(index)
+        good = rng.random() < 0.5
+        for number in range(RING_SIZE):
+            if good:
+                data = (self.base + self.SIZE // 2).to_bytes(8, "little") + b"\x40\0\0\0\2\0\0\0"
+                self.memory.store(table + 16 * number, data)
+                continue
+            data = self.maker.address().to_bytes(8, "little")
+            data += rng.choice((1, 16, 64, 512, 4096)).to_bytes(4, "little")
+            data += rng.choice((0, 1, 2, 2, 2, 3, 4)).to_bytes(2, "little")
+            self.memory.store(table + 16 * number, data + rng.randrange(16).to_bytes(2, "little"))
+        index = rng.randrange(RING_SIZE + (not good))
+        self.memory.store(available, rng.choice((b"\0\0", b"\0\0", b"\1\0")))
+        self.memory.store(available + 2, index.to_bytes(2, "little"))
+        for entry in range(RING_SIZE):
+            head = entry if good else rng.randrange(rng.choice((RING_SIZE, RING_SIZE, 0x10000)))
+            self.memory.store(available + 4 + 2 * entry, head.to_bytes(2, "little"))
+
+    def check_answers(self):
+        """What the devices said fits and can be read."""
+        for raw in self.wire.sent:
+            message = self.dialect.decode(raw)
+            assert message.kind is not Kind.REQUEST, message
+            assert len(raw) <= self.dialect.max_size
+            self.tally[message.role] += 1
+        for device in self.transport.devices.values():
+            if device.failure is not None:
+                named = isinstance(device.failure, VirtqueueError | DmaError)
+                assert named, f"a device died of {device.failure!r}"
+                self.tally[type(device.failure).__name__] += 1
+        self.wire.sent.clear()
+        while not self.wire.inbox.empty():
+            self.wire.inbox.get_nowait()
+
+    def stop(self):
+        self.side.stop()
+        self.runtime.check()
+
+
+async def use(driver, number, memory, rng):
+    """Bring device ``number`` up, move data, reset it."""
+    if number == ENTROPY:
+        path = await EntropyDriver.probe(driver, number, memory, queue_size=RING_SIZE)
+        assert len(await path.read(100)) == 100
+    elif number == CONSOLE:
+        path = await ConsoleDriver.probe(driver, number, memory, queue_size=RING_SIZE)
+        await path.write(b"after all that")
+    elif number == DISK:
+        path = await BlockDriver.probe(driver, number, memory, queue_size=RING_SIZE)
+        data = rng.randbytes(512)
+        await path.write(5, data)
+        found = await path.read(5, 1)
+        assert found == data, "other data were read than written"
+    else:
+        path = await NetworkDriver.probe(driver, number, memory, queue_size=RING_SIZE)
+        await path.send(b"\xff" * 60)
+    path.stop()
+    await path.device.reset()
+
+
+async def hostile_driver(rng, revision, messages, tally):
+    """A batch of messages to a device side; afterwards a good driver finds everything working."""
+    bench = Bench(rng, revision, tally)
+    other = dialect_of("r1" if bench.dialect.revision == "v1" else "v1")
+    given = deque()
+    for _ in range(messages):
+        if not given and rng.random() < 0.02:
+            given.extend(message.encode() for message in bench.maker.bring_up())
+            bench.offer(0)
+            bench.offer(1)
+        raw = given.popleft() if given else bench.maker.any()
+        for dialect in (bench.dialect, other):
+            with contextlib.suppress(MessageError):
+                dialect.decode(raw)
+        bench.wire.to_device.put_nowait(raw)
+        if rng.random() < 0.1:
+            bench.scribble()
+        if rng.random() < 0.1:
+            bench.offer(rng.randrange(2))
+        if rng.random() < 0.2:
+            await sleep(bench.runtime, rng.choice((0, 1, 20)))
+            bench.runtime.check()
+            bench.check_answers()
+    await sleep(bench.runtime, 1000 * messages)
+    assert bench.wire.to_device.empty(), "messages are not taken"
+    bench.check_answers()
+    tally["received"] += bench.transport.received
+    tally["dropped"] += sum(bench.transport.drops.values())
+    driver = Driver(Bus(bench.wire), bench.runtime, revision=bench.dialect)
+    await driver.start()
+    await driver.ping(0x12345678)
+    number = rng.choice(NUMBERS)
+    await use(driver, number, bench.memory, rng)
+    driver.stop()
+    bench.stop()
+
+
+async def hostile_device(rng, revision, messages, tally):
+    """A driver whose device side lies: all that it tells of is a named error."""
+    bench = Bench(rng, revision, tally)
+    seen = 0
+
+    def lie(raw):
+        nonlocal seen
+        seen += 1
+        if rng.random() < 0.3:
+            bench.wire.inbox.put_nowait(bench.maker.any())
+        return bench.maker.damaged(raw) if rng.random() < 0.1 else raw
+
+    driver = Driver(Bus(bench.wire, lie), bench.runtime, revision=bench.dialect, timeout_us=500)
+    await driver.start()
+    tries = 0
+    while seen < messages:
+        tries += 1
+        scribbling = bench.runtime.spawn(scribble_now_and_then(bench))
+        try:
+            await use(driver, rng.choice(NUMBERS), bench.memory, rng)
+            tally["worked"] += 1
+        except DriverError as error:
+            tally[type(error).__name__] += 1
+        except AssertionError as error:
+            if "other data" not in str(error):
+                raise
+        scribbling.cancel()
+        bench.runtime.check()
+        bench.wire.sent.clear()
+        assert tries < 10 * messages, "nothing comes in"
+    tally["heard"] += seen
+    driver.stop()
+    bench.stop()
+
+
+async def scribble_now_and_then(bench):
+    """Damage rings and buffers while they are used."""
+    while True:
+        await sleep(bench.runtime, bench.rng.choice((1, 10, 100)))
+        bench.scribble()
+
+
+BATCHES = {"driver": hostile_driver, "device": hostile_device}
+
+
+def run(side, revision, seed, messages):
+    """So many messages from a hostile ``side``, in batches that each begin anew."""
+    tally = Counter()
+    for batch in range(-(-messages // BATCH)):
+        name = f"{seed} {side} {revision} {batch}"
+
+        async def limited(name=name):
+            async with asyncio.timeout(LIMIT_S):
+                await BATCHES[side](random.Random(name), revision, BATCH, tally)
+
+        try:
+            virtual_time.run(limited())
+        except Exception as error:
+            raise AssertionError(f"batch {name!r}: {error!r}") from error
+    return tally
