@@ -100,6 +100,8 @@ class DataPath:
     ----------
     FEATURES
         What subclasses take of the device type's features, by mask.
+    NUM_QUEUES
+        Queues that subclasses use; more are not set up, and a device with fewer is refused.
     device, memory
         As given.
     statistics
@@ -107,6 +109,7 @@ class DataPath:
     """
 
     FEATURES: ClassVar[int] = 0
+    NUM_QUEUES: ClassVar[int] = 1
 
     def __init__(
         self,
@@ -165,7 +168,9 @@ class DataPath:
         """
         rings = RingArena(max_size=queue_size, memory=memory)
         features = cls.FEATURES | ring_features
-        device = await driver.probe(dev_num, features=features, rings=rings)
+        device = await driver.probe(
+            dev_num, features=features, num_queues=cls.NUM_QUEUES, rings=rings
+        )
         path = cls(driver, device, memory, timeout_us=timeout_us)
         await path.start()
         return path

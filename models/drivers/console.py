@@ -23,6 +23,7 @@ class ConsoleDriver(DataPath):
     """A terminal: bytes both ways."""
 
     FEATURES = F_SIZE
+    NUM_QUEUES = 2
 
     async def start(self) -> None:
         """Give the device buffers for input."""

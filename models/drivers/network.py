@@ -37,6 +37,7 @@ class NetworkDriver(DataPath):
     """A network interface."""
 
     FEATURES = F_MAC | F_STATUS
+    NUM_QUEUES = 2
 
     async def start(self) -> None:
         """Give the device buffers for frames."""

@@ -16,6 +16,7 @@ from models.devices import (
 )
 from models.devices.block import SECTOR
 from models.devices.console import F_EMERG_WRITE
+from models.driver_errors import QueueError
 from models.drivers import (
     BlockDriver,
     BlockError,
@@ -357,3 +358,11 @@ async def test_memory_is_what_was_allocated():
     for size, align in ((0, 1), (1, 3), (1, 0)):
         with pytest.raises(ValueError, match="must be 1 or more, and a power of two"):
             memory.allocate(size, align)
+
+
+async def test_device_without_the_queue_that_its_type_has():
+    device = EntropyDevice()
+    device.queues = ()
+    async with PureSystem([{0: device}]) as system:
+        with pytest.raises(QueueError, match="queue 0"):
+            await probe(system, EntropyDriver)
