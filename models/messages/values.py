@@ -43,8 +43,9 @@ class QueueFlag(IntFlag):
     KEEP_DEVICE = 0x20
 
 
-QUEUE_FLAGS = OPERATION_MASK | QueueFlag(sum(QueueFlag))
-"""All bits of SET_VQUEUE's flags that have a meaning."""
+QUEUE_FLAGS: int = OPERATION_MASK | sum(QueueFlag)
+"""All bits of SET_VQUEUE's flags that have a meaning; a plain number, as ``~`` of an ``IntFlag``
+has its own bits only."""
 
 QUEUE_ENABLED = 0x1
 """Bit 0 of GET_VQUEUE's flags."""

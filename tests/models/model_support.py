@@ -25,9 +25,10 @@ def vector_id(vector):
 class Exchange:
     """A transport whose answers are kept; ``ask`` gives a message and returns what it sent."""
 
-    def __init__(self, devices):
+    def __init__(self, devices, revision="v1"):
         self.sent = []
-        self.transport = Transport(devices, self._send)
+        self.revision = revision
+        self.transport = Transport(devices, self._send, revision)
         self.reasons = []
         self.transport.drop_observers.append(lambda reason, text, raw: self.reasons.append(text))
 
@@ -37,7 +38,7 @@ class Exchange:
     def ask_bytes(self, raw):
         before = len(self.sent)
         asyncio.run(self.transport.receive(raw))
-        return [decode(raw) for raw in self.sent[before:]]
+        return [decode(raw, self.revision) for raw in self.sent[before:]]
 
     def ask(self, message):
         """The one answer to ``message``."""
@@ -49,7 +50,8 @@ RING = {"descriptor_addr": 0x1000, "driver_addr": 0x2000, "device_addr": 0x3000}
 
 
 def ask(exchange, name, dev_num=0, token=0x1234, **fields):
-    answer = exchange.ask(request(name, dev_num=dev_num, token=token, **fields))
+    message = request(name, dev_num=dev_num, token=token, revision=exchange.revision, **fields)
+    answer = exchange.ask(message)
     assert (answer.name, answer.kind, answer.dev_num) == (name, "response", dev_num)
     assert answer.token == token
     return answer

@@ -11,7 +11,8 @@ from models.runtime import AsyncioRuntime
 class ScriptedBus:
     """Keeps what the driver sends; ``answers`` maps a request's name to a function that answers."""
 
-    def __init__(self, **answers):
+    def __init__(self, revision="v1", **answers):
+        self.revision = revision
         self.sent = []
         self.answers = answers
         self._inbox = asyncio.Queue()
@@ -20,7 +21,7 @@ class ScriptedBus:
         pass
 
     async def send(self, raw):
-        message = decode(raw)
+        message = decode(raw, self.revision)
         self.sent.append(message)
         if message.name in self.answers and message.kind == "request":
             answer = self.answers[message.name](message)
@@ -35,7 +36,7 @@ class ScriptedBus:
 
 
 def driver_of(bus, **parameters):
-    return Driver(bus, AsyncioRuntime(), **parameters)
+    return Driver(bus, AsyncioRuntime(), revision=bus.revision, **parameters)
 
 
 def status(value):

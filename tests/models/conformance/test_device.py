@@ -1,0 +1,644 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Transport revision 1, what a device keeps to: rows DEV of docs/conformance.md."""
+
+import asyncio
+import itertools
+import struct
+from uuid import uuid4
+
+import pytest
+from conformance_support import (
+    ENABLE,
+    EVERY_REQUEST,
+    KEEP_ALL,
+    RING_SIZE,
+    STRICT,
+    every_request,
+    get_queue,
+    negotiate,
+    select,
+    set_queue,
+    start,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+from model_support import FIXED, RING, Exchange, ask, settle
+
+from models.devices import (
+    BlockDevice,
+    ConsoleDevice,
+    EntropyDevice,
+    NetworkDevice,
+    SharedMemory,
+    VirtioDevice,
+)
+from models.dma import DmaError
+from models.drivers import BlockDriver
+from models.loopback import PureSystem
+from models.messages import R1, Kind, QueueOperation, decode, event, request
+from models.requests import Drop
+from models.transport import Transport
+from models.virtio import Feature
+
+SIZES = {"desc_addr": 0x11000, "driver_addr": 0x12000, "device_addr": 0x13000, "size": 16}
+KEEPS = {"size": 0x04, "desc_addr": 0x08, "driver_addr": 0x10, "device_addr": 0x20}
+PROFILES = {"baseline": R1, "strict": STRICT}
+
+
+def console(revision=R1):
+    return Exchange({0: ConsoleDevice()}, revision)
+
+
+def avail(index=0, dev_num=0):
+    fields = {"vq_index": index, "next_offset": 0, "next_wrap": 0}
+    return event("EVENT_AVAIL", revision=R1, dev_num=dev_num, **fields).wire()
+
+
+# Every request
+
+
+def test_every_request_is_answered():
+    """Each of the eleven once, at any status; GET_SHM is among them."""
+    exchange = console()
+    for status in (0, 1, 3):
+        ask(exchange, "SET_DEVICE_STATUS", status=status)
+        for message in every_request(token=0x55AA):
+            answers = exchange.ask_bytes(message.wire())
+            assert [(a.name, a.kind, a.dev_num, a.token) for a in answers] == [
+                (message.name, Kind.RESPONSE, 0, 0x55AA)
+            ]
+    assert len(EVERY_REQUEST) == 11
+    assert exchange.transport.drops.total() == 0
+
+
+@pytest.mark.parametrize("token", [0, 1, 0x00FF, 0xFF00, 0xFFFF])
+def test_tokens(token):
+    exchange = console()
+    for message in every_request(token=token):
+        (answer,) = exchange.ask_bytes(message.wire())
+        assert answer.token == token
+    # The same one twice in a row means two requests.
+    twice = [ask(exchange, "GET_CONFIG", token=token, offset=at, length=2).data for at in (0, 2)]
+    assert twice == [b"\x50\0", b"\x19\0"]
+
+
+def test_what_follows_a_message():
+    """The rest of the slot is the bus's, whatever it is."""
+    clean, dirty = console(), console()
+    for message in every_request():
+        raw = message.encode()
+        clean.ask_bytes(raw.ljust(64, b"\0"))
+        dirty.ask_bytes(raw.ljust(64, b"\xee"))
+    assert dirty.sent == clean.sent
+    for raw in dirty.sent:
+        size = decode(raw, R1).msg_size
+        assert len(raw) == 64 and raw[size:] == bytes(64 - size)
+
+
+def test_malformed_requests():
+    """Sizes that are too small or too large, counts that do not fit, truncated slots."""
+    exchange = console()
+    ask(exchange, "SET_DEVICE_STATUS", status=1)
+    broken = []
+    for message in every_request():
+        raw = message.encode()
+        if len(raw) > 8:
+            broken.append(raw[:6] + struct.pack("<H", len(raw) - 1) + raw[8:])
+        broken += [
+            raw[:6] + struct.pack("<H", 65) + raw[8:],
+            raw[:6] + struct.pack("<H", 7) + raw[8:],
+        ]
+    for name in ("GET_DEVICE_FEATURES", "SET_DRIVER_FEATURES"):
+        msg_id = R1.layout(name, Kind.REQUEST).msg_id
+        for count in (0, 13, 0xFFFF_FFFF):
+            broken.append(struct.pack("<BBHHHII", 0, msg_id, 0, 1, 16, 0, count))
+    # More data than msg_size has room for.
+    broken.append(struct.pack("<BBHHHIII", 0, 6, 0, 1, 24, 0, 8, 8) + b"A" * 8)
+    for raw in broken:
+        assert exchange.ask_bytes(raw.ljust(64, b"\0")) == []
+    assert exchange.transport.drops.total() == len(broken)
+    for length in range(64):
+        raw = every_request()[8].encode()[:length]
+        assert len(exchange.ask_bytes(raw)) == (length >= 48)
+    device = exchange.transport.devices[0]
+    assert (device.status, device.selected, device.generation) == (1, 0, 0)
+
+
+@FIXED
+@given(slots=st.lists(st.binary(min_size=0, max_size=64), min_size=1, max_size=8))
+def test_any_bytes_get_at_most_one_answer(slots):
+    """Half of them get a header that says a known message."""
+
+    async def run():
+        sent = []
+
+        async def send(raw):
+            sent.append(raw)
+
+        transport = Transport({0: ConsoleDevice()}, send, R1)
+        for n, slot in enumerate(slots):
+            raw = slot.ljust(64, b"\0")
+            if n % 2:
+                layout = R1.messages[raw[0] % len(R1.messages)]
+                raw = (
+                    struct.pack(
+                        "<BBHHH", layout.type_bits, layout.msg_id, 0, 7, max(8, raw[1] % 65)
+                    )
+                    + raw[8:]
+                )
+            before = len(sent), transport.drops.total()
+            await transport.receive(raw)
+            (*answers,) = sent[before[0] :]
+            dropped = transport.drops.total() - before[1]
+            assert len(answers) + dropped <= 1
+            for answer in answers:
+                message = decode(answer, R1)
+                assert message.kind is Kind.RESPONSE
+                assert (message.layout.msg_id, message.bus) == (raw[1], bool(raw[0] & 2))
+                assert message.msg_size == message.layout.exact_size(message.fields) <= 64
+                assert answer[2:6] == raw[2:6]
+
+    asyncio.run(run())
+
+
+# Device information
+
+
+DEVICES = [VirtioDevice(), EntropyDevice(), ConsoleDevice(), NetworkDevice(), BlockDevice()]
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=lambda device: type(device).__name__)
+def test_device_info(device):
+    exchange = Exchange({0: device}, R1)
+    info = ask(exchange, "GET_DEVICE_INFO")
+    assert (info.device_id, info.config_size) == (device.device_id, device.config_size)
+    assert info.max_virtqueues == len(device.queues) <= 65536
+    assert info.num_feature_blocks * 32 >= device.offered.bit_length()
+    assert (info.admin_vq_start, info.admin_vq_count) == (0, 0)
+    assert info.admin_vq_start + info.admin_vq_count <= info.max_virtqueues
+    # Every queue that is counted is there, and no other.
+    for index in range(info.max_virtqueues + 2):
+        assert bool(get_queue(exchange, index=index)[0]) == (index < info.max_virtqueues)
+
+
+def test_device_info_at_any_status():
+    exchange = console()
+    first = exchange.ask(request("GET_DEVICE_INFO", revision=R1))
+    start(exchange)
+    assert exchange.ask(request("GET_DEVICE_INFO", revision=R1)) == first
+    exchange.transport.devices[0].needs_reset()
+    assert exchange.ask(request("GET_DEVICE_INFO", revision=R1)) == first
+    for status in (0, 1, 3, 0x83):
+        ask(exchange, "SET_DEVICE_STATUS", status=status)
+        assert exchange.ask(request("GET_DEVICE_INFO", revision=R1)) == first
+
+
+def test_uuid():
+    one, none = ConsoleDevice(), ConsoleDevice()
+    one.uuid = uuid4()
+    exchange = Exchange({0: one, 1: none}, R1)
+    raw = ask(exchange, "GET_DEVICE_INFO").device_uuid
+    assert raw == one.uuid.bytes and (raw[6] >> 4, raw[8] >> 6) == (4, 0b10)
+    assert ask(exchange, "GET_DEVICE_INFO", 1).device_uuid == bytes(16)
+
+
+# Features
+
+
+def test_feature_blocks():
+    exchange = console()
+    device = exchange.transport.devices[0]
+    offer = [device.offered & 0xFFFF_FFFF, device.offered >> 32]
+
+    def offered(index, num):
+        answer = ask(exchange, "GET_DEVICE_FEATURES", block_index=index, num_blocks=num)
+        assert (answer.block_index, answer.num_blocks) == (index, num)
+        return list(answer.features)
+
+    assert offered(0, 12) == offer + [0] * 10
+    assert offered(1, 1) == offer[1:]
+    assert offered(2, 4) == [0] * 4 and offered(0xFFFF_FFFF, 2) == [0, 0]
+    negotiated = [1, 1]
+    for index, word in enumerate(negotiated):
+        ask(exchange, "SET_DRIVER_FEATURES", block_index=index, features=[word])
+    assert device.selected == 1 << 32 | 1
+    # One block, then the other: what is not named stays.
+    ask(exchange, "SET_DRIVER_FEATURES", block_index=0, features=[4])
+    assert device.selected == 1 << 32 | 4
+    ask(exchange, "SET_DRIVER_FEATURES", block_index=1, features=[3])
+    assert device.selected == 3 << 32 | 4
+    assert offered(0, 2) == offer
+
+
+@pytest.mark.parametrize("bit", [Feature.NOTIFICATION_DATA, Feature.NOTIF_CONFIG_DATA])
+def test_features_that_nobody_offers(bit):
+    with pytest.raises(ValueError, match=f"must be without {bit.name}"):
+        VirtioDevice(features=bit.mask)
+    for device in DEVICES:
+        assert not device.offered & bit.mask
+    exchange = console()
+    for status in (0, 1, 3):
+        ask(exchange, "SET_DEVICE_STATUS", status=status)
+    select(exchange, 0, Feature.VERSION_1.mask | bit.mask)
+    assert ask(exchange, "SET_DEVICE_STATUS", status=0xB).status == 3
+
+
+@pytest.mark.parametrize(
+    ("features", "accepted"),
+    [
+        ({0: [0, 1]}, True),
+        ({0: [1, 1]}, True),
+        ({0: [0, 0]}, False),
+        ({0: [1 << 17, 1]}, False),
+        ({0: [0, 1 | 1 << 31]}, False),
+        ({0: [0, 1], 2: [1]}, False),
+        ({0: [0, 1], 2: [0]}, True),
+        ({0: [0, 1], 0xFFFF_FFFF: [1]}, False),
+    ],
+)
+def test_selections_that_do_not_do(features, accepted):
+    exchange = console()
+    for status in (0, 1, 3):
+        ask(exchange, "SET_DEVICE_STATUS", status=status)
+    for index, words in features.items():
+        ask(exchange, "SET_DRIVER_FEATURES", block_index=index, features=words)
+    assert ask(exchange, "SET_DEVICE_STATUS", status=0xB).status == (0xB if accepted else 3)
+    assert ask(exchange, "GET_DEVICE_STATUS").status == (0xB if accepted else 3)
+    # Nor does DRIVER_OK stay without it.
+    assert ask(exchange, "SET_DEVICE_STATUS", status=0xF).status == (0xF if accepted else 3)
+
+
+# Status
+
+
+def test_status_is_the_true_one():
+    """Each answer says what a later GET_DEVICE_STATUS says, and so does the device."""
+    exchange = console()
+    device = exchange.transport.devices[0]
+    for status in (1, 3, 0x100, 0xFFFF_FF00, 0x4F, 7, 0x80, 0xFFFF_FFFF, 0, 0x40, 0):
+        answer = ask(exchange, "SET_DEVICE_STATUS", status=status)
+        assert answer.status == ask(exchange, "GET_DEVICE_STATUS").status == device.status
+    assert device.status == 0
+    start(exchange)
+    device.needs_reset()
+    assert ask(exchange, "GET_DEVICE_STATUS").status == 0x4F
+    assert ask(exchange, "SET_DEVICE_STATUS", status=0xF).status == 0x4F
+
+
+class Slow(ConsoleDevice):
+    """A device whose last access to memory comes back when it is let go."""
+
+    def __init__(self):
+        super().__init__()
+        self.offered |= Feature.RING_RESET.mask
+        self.gate = asyncio.Event()
+
+    async def still(self):
+        await self.gate.wait()
+
+
+async def slow_exchange():
+    exchange = Exchange({0: Slow(), 1: ConsoleDevice()}, R1)
+    device = exchange.transport.devices[0]
+    for status in (1, 3):
+        device.write_status(status)
+    device.select_word(1, 1 | 1 << Feature.RING_RESET - 32)
+    device.write_status(0xB)
+    device.queues[0].configure(size=16, descriptor_addr=0, driver_addr=0, device_addr=0)
+    device.write_status(0xF)
+    assert device.running
+    return exchange, device
+
+
+async def answers_when_let_go(*messages):
+    """The answers before the device's last access is back, and after."""
+    exchange, device = await slow_exchange()
+
+    async def tell():
+        for message in messages:
+            await exchange.transport.receive(message.wire())
+
+    telling = asyncio.create_task(tell())
+    await settle()
+    before = len(exchange.sent)
+    device.gate.set()
+    await telling
+    answers = [decode(raw, R1) for raw in exchange.sent]
+    return answers[:before], answers[before:], device
+
+
+async def test_reset_takes_as_long_as_its_last_access():
+    """No answer says 0 before, not even to who asks again."""
+    before, after, device = await answers_when_let_go(
+        request("SET_DEVICE_STATUS", revision=R1, token=1, status=0),
+        request("GET_DEVICE_STATUS", revision=R1, token=2),
+    )
+    assert before == []
+    assert [(answer.token, answer.status) for answer in after] == [(1, 0), (2, 0)]
+    assert device.status == 0 and not device.queues[0].enabled
+
+
+async def test_queue_reset_takes_as_long_as_its_last_access():
+    before, after, device = await answers_when_let_go(
+        request("RESET_VQUEUE", revision=R1, token=1, index=0),
+        request("GET_VQUEUE", revision=R1, token=2, index=0),
+    )
+    assert before == []
+    assert [answer.token for answer in after] == [1, 2]
+    assert (after[1].cur_size, after[1].flags) == (0, 0)
+    assert device.running
+
+
+def test_notifications_before_driver_ok():
+    exchange = console()
+    device = exchange.transport.devices[0]
+    negotiate(exchange)
+    set_queue(exchange)
+    assert exchange.ask_bytes(avail()) == []
+    assert exchange.transport.drops == {Drop.NOT_RUNNING: 1}
+    assert device.queues[0].notifications == 0
+    ask(exchange, "SET_DEVICE_STATUS", status=0xF)
+    assert exchange.ask_bytes(avail()) == []
+    assert device.queues[0].notifications == 1
+    device.needs_reset()
+    assert exchange.ask_bytes(avail()) == []
+    assert device.queues[0].notifications == 1
+
+
+# Events
+
+
+async def test_writes_cause_no_event():
+    """A whole life with writes that are accepted, refused and stale: answers, and nothing else."""
+    for dialect in PROFILES.values():
+        async with PureSystem([{0: ConsoleDevice()}], revision=dialect) as system:
+            driver, seen = system.drivers[0], []
+            driver.event_callbacks.append(seen.append)
+            console = await driver.probe(0)
+            await console.write_config(8, b"A\0\0\0")
+            for generation, offset in ((0, 8), (99, 8), (1, 0), (1, 11)):
+                fields = {"generation": generation, "offset": offset, "data": b"BB"}
+                await driver.request("SET_CONFIG", dev_num=0, **fields)
+            await console.write_status(0x8F)
+            await console.reset()
+            await driver.ping()
+            assert seen == []
+
+
+async def test_events_of_changes():
+    """One for each change, without a range and without data; GET_CONFIG has what changed."""
+    async with PureSystem([{0: ConsoleDevice()}], revision=R1) as system:
+        driver, seen = system.drivers[0], []
+        driver.event_callbacks.append(seen.append)
+        handle = await driver.probe(0)
+        transport = system.device_side.transports[0]
+        for n in range(1, 4):
+            transport.devices[0].resize(100 + n, 40)
+            await transport.notify_config(0)
+            await driver.ping()
+            assert len(seen) == n
+            told = seen[-1]
+            assert (told.name, told.dev_num, told.device_status) == ("EVENT_CONFIG", 0, 0xF)
+            assert (told.generation, told.offset, told.length) == (n, 0, 0)
+            assert (told.data, told.msg_size) == (b"", 24)
+            assert await handle.read_config(0, 2) == bytes([100 + n, 0])
+
+
+async def test_a_failure_is_told_once():
+    """A status event without a range, then silence, and a reset makes all good."""
+    device = BlockDevice(sectors=8)
+    async with PureSystem([{0: device}], revision=R1) as system:
+        seen, memory = [], system.host.memory
+        system.drivers[0].event_callbacks.append(seen.append)
+        disk = await BlockDriver.probe(system.drivers[0], 0, memory)
+        broken = asyncio.Event()
+
+        async def refuse(address, size):
+            broken.set()
+            raise DmaError("nobody answers")
+
+        good, device._link.dma = device._link.dma, _Reads(refuse)
+        reading = asyncio.create_task(disk.read(0, 1))
+        await broken.wait()
+        await settle(100)
+        reading.cancel()
+        assert [(m.name, m.device_status, m.offset, m.length) for m in seen] == [
+            ("EVENT_CONFIG", 0x4F, 0, 0)
+        ]
+        await system.device_side.transports[0].notify_used(0, 0)
+        assert await disk.device.status() == 0x4F
+        assert len(seen) == 1
+        device._link.dma = good
+        again = await disk.again()
+        assert await again.read(0, 1) == bytes(512)
+
+
+class _Reads:
+    def __init__(self, read):
+        self.read = read
+
+
+# Configuration
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("generation", [0, 4, 5, 6, 0xFFFF_FFFF])
+def test_generation_of_a_write(profile, generation):
+    exchange = console(PROFILES[profile])
+    device = exchange.transport.devices[0]
+    device.generation = 5
+    data = b"A\0\0\0"
+    answer = ask(exchange, "SET_CONFIG", generation=generation, offset=8, data=data)
+    applied = profile == "baseline" or generation == 5
+    assert answer.data == (data if applied else b"")
+    assert answer.generation == device.generation == (6 if applied else 5)
+    assert bytes(device.output) == (b"A" if applied else b"")
+    assert device.read_config(8, 4) == (data if applied else bytes(4))
+
+
+def test_generation_is_the_present_one():
+    """In every answer and event, and another one after each change of contents."""
+    exchange = console()
+    device = exchange.transport.devices[0]
+    device.generation = 0xFFFF_FFFE
+    start(exchange)
+    seen = []
+    for cols in (81, 82, 83):
+        read = ask(exchange, "GET_CONFIG", offset=0, length=2)
+        written = ask(exchange, "SET_CONFIG", generation=0, offset=0, data=b"no")
+        asyncio.run(exchange.transport.notify_config(0))
+        told = decode(exchange.sent[-1], R1)
+        generations = {read.generation, written.generation, told.generation, device.generation}
+        assert len(generations) == 1
+        seen.append(device.generation)
+        device.resize(cols, 25)
+    assert seen == [0xFFFF_FFFE, 0xFFFF_FFFF, 0]
+    written = ask(exchange, "SET_CONFIG", generation=0, offset=8, data=b"A\0\0\0")
+    assert written.generation == device.generation == 2
+
+
+@pytest.mark.parametrize("length", [0, 1, 4, 5, 13, 44])
+@pytest.mark.parametrize("offset", [0, 7, 8, 9, 11, 12, 13, 0xFFFF_FFFF])
+def test_set_config_is_all_or_nothing(offset, length):
+    """Bytes 8 to 11 may be written, of 12."""
+    exchange = console()
+    device = exchange.transport.devices[0]
+    before = device.read_config(0, 12)
+    data = bytes(range(1, length + 1))
+    answer = ask(exchange, "SET_CONFIG", generation=0, offset=offset, data=data)
+    applies = length and offset >= 8 and offset + length <= 12
+    assert (answer.offset, answer.length) == (offset, length if applies else 0)
+    assert answer.msg_size == 20 + answer.length and answer.data == (data if applies else b"")
+    after = bytearray(before)
+    if applies:
+        after[offset : offset + length] = data
+    assert device.read_config(0, 12) == bytes(after)
+    assert device.generation == bool(applies)
+
+
+# Queues
+
+
+def test_get_vqueue():
+    exchange = console()
+    device = exchange.transport.devices[0]
+    negotiate(exchange)
+    assert get_queue(exchange) == (64, 0, 0, 0, 0, 0)
+    ring = tuple(RING.values())
+    set_queue(exchange, flags=0, size=16)
+    assert get_queue(exchange) == (64, 16, 0, *ring)
+    set_queue(exchange, flags=ENABLE | KEEP_ALL)
+    assert get_queue(exchange) == (64, 16, 1, *ring)
+    assert device.queues[0].enabled
+    assert get_queue(exchange, index=1) == (64, 0, 0, 0, 0, 0)
+    ask(exchange, "SET_DEVICE_STATUS", status=0)
+    assert get_queue(exchange) == (64, 0, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("index", [2, 0xFFFF, 0x1_0000, 0x8000_0000, 0xFFFF_FFFF])
+def test_get_vqueue_of_none(index):
+    exchange = console()
+    negotiate(exchange)
+    set_queue(exchange)
+    assert get_queue(exchange, index=index) == (0, 0, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("kept", [n << 2 for n in range(16)])
+@pytest.mark.parametrize("operation", [0, 2])
+def test_set_vqueue_applies_what_is_not_kept(operation, kept):
+    exchange = console()
+    negotiate(exchange)
+    set_queue(exchange, flags=0)
+    set_queue(exchange, flags=operation | kept, **SIZES)
+    wanted = {"size": RING_SIZE, **dict(zip(KEEPS, (RING_SIZE, *RING.values()), strict=True))}
+    wanted.update({name: SIZES[name] for name, bit in KEEPS.items() if not kept & bit})
+    _, size, flags, desc, driver, device = get_queue(exchange)
+    assert {"size": size, "desc_addr": desc, "driver_addr": driver, "device_addr": device} == wanted
+    assert flags == 0
+
+
+NOTHING = {
+    "operation 3": {"flags": 3},
+    **{f"flag {bit}": {"flags": ENABLE | 1 << bit} for bit in (6, 7, 15, 16, 31)},
+    "reserved word": {"reserved": 1},
+    "reserved word, highest bit": {"reserved": 1 << 31},
+    "size 0": {"size": 0},
+    "size above the maximum": {"size": 128},
+    "size no power of two": {"size": 48},
+    "no queue 2": {"index": 2},
+    "no queue 0xffffffff": {"index": 0xFFFF_FFFF},
+    "enable what was never set up": {"flags": ENABLE | KEEP_ALL},
+    "enable what was set up in part": {"flags": ENABLE | 0x20},
+}
+
+
+@pytest.mark.parametrize("change", NOTHING.values(), ids=NOTHING)
+def test_set_vqueue_that_changes_nothing(change):
+    """Not even what would be right of it; the answer is as ever."""
+    exchange = console()
+    negotiate(exchange)
+    set_queue(exchange, **change)
+    for index in range(2):
+        assert get_queue(exchange, index=index) == (64, 0, 0, 0, 0, 0)
+    # Nor when there is something to lose.
+    if change.get("flags", ENABLE) & 0x3C == 0:
+        set_queue(exchange, flags=0, size=16)
+        before = get_queue(exchange)
+        set_queue(exchange, **{"size": 32, "desc_addr": 0x99000, **change})
+        assert get_queue(exchange) == before
+
+
+@pytest.mark.parametrize("operation", range(4))
+@pytest.mark.parametrize("kept", [n << 2 for n in range(16)])
+def test_set_vqueue_of_an_enabled_queue(operation, kept):
+    """Neither its fields nor its state change, whatever is asked for."""
+    exchange = console()
+    start(exchange)
+    before = get_queue(exchange)
+    assert before[2] == 1
+    set_queue(exchange, flags=operation | kept, **SIZES)
+    assert get_queue(exchange) == before
+
+
+def test_set_vqueue_states():
+    exchange = console()
+    negotiate(exchange)
+    for operation, kept in itertools.product((QueueOperation.KEEP_DISABLED, 2), (0, KEEP_ALL)):
+        set_queue(exchange, flags=operation | kept)
+        assert get_queue(exchange)[2] == 0
+    # Fields first, then the state: both in one message.
+    set_queue(exchange, flags=ENABLE, **SIZES)
+    assert get_queue(exchange)[1:] == (16, 1, 0x11000, 0x12000, 0x13000)
+    set_queue(exchange, flags=QueueOperation.KEEP | KEEP_ALL)
+    assert get_queue(exchange)[2] == 1
+    # An address of 0 is an address.
+    set_queue(exchange, index=1, desc_addr=0, driver_addr=0, device_addr=0)
+    assert get_queue(exchange, index=1)[1:] == (RING_SIZE, 1, 0, 0, 0)
+
+
+@pytest.mark.parametrize("negotiated", [False, True])
+def test_reset_vqueue(negotiated):
+    device = ConsoleDevice()
+    device.offered |= Feature.RING_RESET.mask
+    exchange = Exchange({0: device}, R1)
+    start(exchange, features=negotiated * Feature.RING_RESET.mask)
+    set_queue(exchange, index=1)
+    before = get_queue(exchange)
+    for index in (2, 0x1_0000, 0xFFFF_FFFF):
+        assert ask(exchange, "RESET_VQUEUE", index=index).msg_size == 8
+    assert get_queue(exchange) == before
+    assert ask(exchange, "RESET_VQUEUE", index=0).msg_size == 8
+    assert get_queue(exchange) == ((64, 0, 0, 0, 0, 0) if negotiated else before)
+    assert get_queue(exchange, index=1)[2] == 1 and device.running
+    if negotiated:
+        exchange.ask_bytes(avail())
+        assert exchange.transport.drops == {Drop.NO_QUEUE: 1}
+        set_queue(exchange, **SIZES)
+        assert get_queue(exchange)[1:] == (16, 1, 0x11000, 0x12000, 0x13000)
+
+
+# Shared memory
+
+
+def test_get_shm():
+    device = ConsoleDevice()
+    device.shared_memory = {
+        0: SharedMemory(address=0x1_2345_6789_ABCD, length=0xFFFF_0000_0000),
+        0xFFFF_FFFF: SharedMemory(address=0, length=1),
+    }
+    exchange = Exchange({0: device, 1: ConsoleDevice()}, R1)
+
+    def region(dev_num, shmid):
+        (raw,) = (exchange.ask(m) and exchange.sent[-1] for m in [get_shm(dev_num, shmid)])
+        found, reserved, length, address = struct.unpack_from("<IIQQ", raw, 8)
+        assert (found, reserved) == (shmid, 0)
+        return address, length
+
+    def get_shm(dev_num, shmid):
+        return request("GET_SHM", revision=R1, dev_num=dev_num, shmid=shmid)
+
+    assert region(0, 0) == (0x1_2345_6789_ABCD, 0xFFFF_0000_0000)
+    assert region(0, 0xFFFF_FFFF) == (0, 1)
+    for shmid in (1, 0x1_0000, 0x7FFF_FFFF):
+        assert region(0, shmid) == (0, 0)
+    assert region(1, 0) == (0, 0)
