@@ -14,6 +14,7 @@ from typing import Protocol
 
 from .dma import HostMemory
 from .layout import SPSC_PAGES, SharedLayout
+from .messages import Dialect, dialect_of
 from .runtime import Event, Lock, Runtime, sleep
 from .shell import AMP_PCI, PciShell
 from .spsc import AsyncSpscQueue
@@ -41,6 +42,29 @@ class BusError(Exception):
 
 class BusTimeoutError(BusError):
     """The driver queue stayed full; the text names FIFO and time."""
+
+
+class MaximumSizeError(BusError):
+    """A maximum message size that no slot holds; the text names revision, sizes and layout."""
+
+
+def dialect_on(layout: SharedLayout, revision: str | Dialect) -> Dialect:
+    """The revision of a bus whose messages cross in the slots of ``layout``.
+
+    Raises
+    ------
+    MaximumSizeError
+        Its maximum message size is above a slot's.
+    RevisionError
+        There is no revision of this name.
+    """
+    dialect, slot = dialect_of(revision), layout.queue.slot_size
+    if dialect.max_size > slot:
+        raise MaximumSizeError(
+            f"revision {dialect.revision}: max_size is {dialect.max_size}: must be at most {slot}, "
+            f"a slot of {layout.name}"
+        )
+    return dialect
 
 
 class HostFunction(Protocol):

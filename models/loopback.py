@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 
-from .bus import FifoDriverBus, Interrupts, MessageObserver
+from .bus import FifoDriverBus, Interrupts, MessageObserver, dialect_on
 from .config_space import (
     BUS_MASTER_ENABLE,
     COMMAND,
@@ -196,6 +196,11 @@ class PureSystem:
     dma_latency_us
         How long a device's access to host memory takes, microseconds.
 
+    Raises
+    ------
+    MaximumSizeError
+        The revision's messages may be larger than the layout's slots.
+
     Attributes
     ----------
     endpoint
@@ -221,6 +226,7 @@ class PureSystem:
         timeout_us: float = TIMEOUT_US,
         dma_latency_us: float = 0.0,
     ) -> None:
+        revision = dialect_on(layout, revision)
         self.runtime = runtime or AsyncioRuntime()
         self.endpoint = Endpoint(len(devices_by_fifo), shell, layout)
         self.host = EndpointHost(self.endpoint, self.runtime)

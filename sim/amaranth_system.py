@@ -19,7 +19,7 @@ from typing import Any
 from amaranth.sim import Simulator
 
 from hdl.core import AmpPciCore
-from models.bus import FifoDriverBus, Interrupts, MessageObserver
+from models.bus import FifoDriverBus, Interrupts, MessageObserver, dialect_on
 from models.device_side import DeviceSide
 from models.devices import VirtioDevice
 from models.driver import Driver
@@ -131,6 +131,11 @@ class AmaranthSystem:
     shell, layout, revision
         The three choices, independent of each other.
 
+    Raises
+    ------
+    MaximumSizeError
+        The revision's messages may be larger than the layout's slots.
+
     Attributes
     ----------
     host, port
@@ -156,6 +161,7 @@ class AmaranthSystem:
         layout: SharedLayout = SPSC_PAGES,
         revision: str | Dialect = "v1",
     ) -> None:
+        revision = dialect_on(layout, revision)
         self.num_fifos = len(devices_by_fifo)
         self.runtime = SimulatedTime()
         self.memory = MemoryModel()

@@ -15,7 +15,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles
 from cocotb.utils import get_sim_time
 
-from models.bus import FifoDriverBus, MessageObserver
+from models.bus import FifoDriverBus, MessageObserver, dialect_on
 from models.device_side import DeviceSide
 from models.devices import VirtioDevice
 from models.driver import Driver
@@ -186,6 +186,11 @@ class GatewareSystem(Bench):
     **options
         As :class:`Bench`.
 
+    Raises
+    ------
+    MaximumSizeError
+        The revision's messages may be larger than the slots of the design's layout.
+
     Attributes
     ----------
     port
@@ -212,6 +217,7 @@ class GatewareSystem(Bench):
         dma_pauses: Mapping[str, Iterable[int]] | None = None,
         **options: Any,
     ) -> None:
+        revision = dialect_on(parameters().layout, revision)
         super().__init__(dut, **options)
         self.port = StreamDevicePort(dut, idle=device_idle, stall=device_stall)
         self.dma = AxiDma(dut, pauses=dma_pauses)

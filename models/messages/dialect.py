@@ -55,7 +55,13 @@ class Dialect:
     ------
     ValueError
         Two messages share bus bit, id and kind, or name and kind; an id contradicts the kind; a
-        message does not fit ``max_size``, or the header cannot say that size.
+        message does not fit ``max_size``, or the header cannot say that size; a feature is none of
+        :class:`TransportFeature`.
+
+    Attributes
+    ----------
+    max_size, features
+        As given. They stay: both ends of a bus rely on them.
     """
 
     def __init__(
@@ -68,10 +74,13 @@ class Dialect:
     ):
         if max_size > MAX_MESSAGE:
             raise ValueError(f"max_size is {max_size}: must be at most {MAX_MESSAGE}")
+        unknown = int(features) & ~sum(TransportFeature)
+        if unknown:
+            raise ValueError(f"features is {int(features):#x}: nobody knows {unknown:#x}")
         self.revision = revision
-        self.max_size = max_size
         self.messages = messages
-        self.features = features
+        self._max_size = max_size
+        self._features = features
         self._by_id: dict[tuple[bool, int, bool], MessageLayout] = {}
         self._by_name: dict[tuple[str, Kind], MessageLayout] = {}
         for layout in messages:
@@ -89,6 +98,16 @@ class Dialect:
 
     def __repr__(self) -> str:
         return f"Dialect({self.revision!r})"
+
+    @property
+    def max_size(self) -> int:
+        """Largest message, in bytes."""
+        return self._max_size
+
+    @property
+    def features(self) -> TransportFeature:
+        """Transport features."""
+        return self._features
 
     def on_bus(
         self, *, max_size: int | None = None, features: TransportFeature | None = None
