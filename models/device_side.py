@@ -108,6 +108,7 @@ class DeviceSide:
 
     async def unplug(self, fifo: int, dev_num: int) -> VirtioDevice:
         """Take a device away from behind ``fifo``; see :meth:`Transport.unplug`."""
+        self.notifiers[fifo].forget(dev_num)
         return await self.transports[fifo].unplug(dev_num)
 
     def _attach(self, fifo: int, number: int, device: VirtioDevice) -> None:

@@ -49,6 +49,11 @@ class UsedNotifier:
         """Start sending."""
         return self._runtime.spawn(self._run())
 
+    def forget(self, dev_num: int) -> None:
+        """Forget what waits for device ``dev_num``: it goes, and its number is another's next."""
+        for key in [key for key in self._waiting if key[0] == dev_num]:
+            del self._waiting[key]
+
     def clear(self) -> None:
         """Forget what waits: the driver it was for is gone."""
         self._waiting.clear()
