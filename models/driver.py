@@ -81,6 +81,8 @@ class Driver:
         Where the rings of queues go unless :meth:`probe` is told otherwise.
     pings_answered
         How many PING requests of the device were answered.
+    generations
+        By device number the newest generation of its configuration that an answer or an event had.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class Driver:
         self.event_callbacks: list[Callable[[Message], None]] = []
         self.rings = RingArena()
         self.pings_answered = 0
+        self.generations: dict[int, int] = {}
         self.device_events = EventQueue(runtime)
         self._pipelined = pipelined
         self._removed: set[int] = set()
@@ -218,11 +221,13 @@ class Driver:
             if pending is None or pending.response is not None:
                 self.unclaimed[Unclaimed.UNMATCHED] += 1
                 return
+            self._note_generation(message)
             pending.response = message
             pending.answered.set()
         elif message.kind is Kind.EVENT:
             if message.bus:
                 self._device_event(message)
+            self._note_generation(message)
             for callback in self.event_callbacks:
                 callback(message)
             for dev_num, queue in self._subscribers:
@@ -234,10 +239,15 @@ class Driver:
         else:
             self.unclaimed[Unclaimed.UNEXPECTED] += 1
 
+    def _note_generation(self, message: Message) -> None:
+        if message.layout.has("generation"):
+            self.generations[message.dev_num] = message.number("generation")
+
     def _device_event(self, message: Message) -> None:
         dev_num, state = message.number("device_number"), message.number("device_bus_state")
         if state == DeviceState.REMOVED:
             self._removed.add(dev_num)
+            self.generations.pop(dev_num, None)
             for (asked, _, _), pending in self._pending.items():
                 if asked == dev_num and pending.response is None:
                     pending.removed = True

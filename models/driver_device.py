@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from .devices import SharedMemory
-from .driver_errors import ConfigError, DriverError, FeaturesRefusedError, QueueError
+from .driver_errors import (
+    ConfigError,
+    DriverError,
+    FeaturesRefusedError,
+    QueueError,
+    StatusError,
+)
 from .messages import QUEUE_ENABLED, Kind, Message, QueueOperation, TransportFeature
 from .rings import Ring, RingArena
 from .runtime import sleep
@@ -100,7 +106,7 @@ class DriverDevice:
         self.rings: dict[int, Ring] = {}
         self.events = driver.subscribe(dev_num)
         self._driver = driver
-        self._generation: int | None = None
+        self._status = 0
 
     async def _request(self, name: str, **fields: object) -> Message:
         return await self._driver.request(name, dev_num=self.dev_num, **fields)
@@ -122,7 +128,8 @@ class DriverDevice:
             for index in range(count):
                 await self.set_up_queue(index, rings)
             await self.add_status(Status.DRIVER_OK)
-        except (FeaturesRefusedError, QueueError, ConfigError):
+            self._check_ready()
+        except (FeaturesRefusedError, QueueError, ConfigError, StatusError):
             # The device answers, so it can be told that we gave up (virtio 3.1.1).
             await self.add_status(Status.FAILED)
             raise
@@ -144,11 +151,14 @@ class DriverDevice:
 
     async def status(self) -> int:
         """The device's status byte."""
-        return (await self._request("GET_DEVICE_STATUS")).number("status")
+        self._status = (await self._request("GET_DEVICE_STATUS")).number("status")
+        return self._status
 
     async def write_status(self, status: int) -> int:
         """Write the status; the result is what the device made of it."""
-        return (await self._request("SET_DEVICE_STATUS", status=status)).number("status")
+        response = await self._request("SET_DEVICE_STATUS", status=status)
+        self._status = response.number("status")
+        return self._status
 
     async def add_status(self, bits: int) -> int:
         """Set ``bits`` besides those that are set; the result is what the device made of it."""
@@ -165,10 +175,17 @@ class DriverDevice:
         status = await self.write_status(0)
         for _ in range(RESET_POLLS):
             if status == 0:
+                self._driver.generations.pop(self.dev_num, None)
                 return
             await sleep(self._driver.runtime, RESET_POLL_US)
             status = await self.status()
         raise DriverError(f"device {self.dev_num}: status is {status:#04x} after reset: must be 0")
+
+    def _check_ready(self) -> None:
+        if not self._status & Status.DRIVER_OK:
+            raise StatusError(
+                f"device {self.dev_num}: status is {self._status:#04x}: must have DRIVER_OK"
+            )
 
     # Features
 
@@ -211,8 +228,7 @@ class DriverDevice:
     async def config_generation(self) -> int:
         """The generation, from a read of no bytes."""
         response = await self._request("GET_CONFIG", offset=0, size=0)
-        self._generation = response.number("generation")
-        return self._generation
+        return response.number("generation")
 
     async def read_config(self, offset: int, size: int) -> bytes:
         """Read configuration space, in as many messages as it takes, as of one moment.
@@ -220,8 +236,10 @@ class DriverDevice:
         Raises
         ------
         ConfigError
-            The device refused, or its configuration changed at each attempt.
+            There are not as many bytes, the device refused, or its configuration changed at each
+            attempt.
         """
+        self._check_config(offset, size)
         for _ in range(CONFIG_ATTEMPTS):
             before = await self.config_generation()
             data = b""
@@ -236,7 +254,6 @@ class DriverDevice:
     async def _read_chunk(self, offset: int, size: int) -> bytes:
         size = min(size, self._driver.dialect.room("GET_CONFIG", Kind.RESPONSE, "data"))
         response = await self._request("GET_CONFIG", offset=offset, size=size)
-        self._generation = response.number("generation")
         if response.number("size") != size:
             raise ConfigError(f"device {self.dev_num}: no configuration at {offset}, {size} bytes")
         return bytes(response.data)
@@ -250,8 +267,9 @@ class DriverDevice:
         Raises
         ------
         ConfigError
-            The device refused.
+            There are not as many bytes, or the device refused.
         """
+        self._check_config(offset, len(data))
         room = self._driver.dialect.room("SET_CONFIG", Kind.REQUEST, "data")
         for at in range(0, len(data), room):
             chunk = data[at : at + room]
@@ -263,20 +281,29 @@ class DriverDevice:
 
     async def _write_chunk(self, offset: int, chunk: bytes) -> bool:
         strict = TransportFeature.STRICT_CONFIG_GENERATION in self._driver.dialect.features
+        generations = self._driver.generations
         for _ in range(CONFIG_ATTEMPTS if strict else 1):
-            if strict and self._generation is None:
-                await self.config_generation()
-            generation = self._generation if strict else 0
+            generation = generations.get(self.dev_num) if strict else 0
+            if generation is None:
+                generation = await self.config_generation()
             response = await self._request(
                 "SET_CONFIG", generation=generation, offset=offset, data=chunk
             )
-            self._generation = response.number("generation")
-            if response.number("size") == len(chunk):
+            size = response.number("size")
+            if size == len(chunk):
                 return True
-            if self._generation == generation:
+            if size or response.number("generation") == generation:
                 return False
-            self._generation = None
+            # The generation may have changed because of what this driver should see first.
+            generations.pop(self.dev_num, None)
         return False
+
+    def _check_config(self, offset: int, size: int) -> None:
+        if offset < 0 or offset + size > self.info.config_size:
+            raise ConfigError(
+                f"device {self.dev_num}: no configuration at {offset}, {size} bytes: must lie in "
+                f"{self.info.config_size}"
+            )
 
     # Queues
 
@@ -299,17 +326,29 @@ class DriverDevice:
         Raises
         ------
         QueueError
-            There is no such queue, or it did not take its ring.
+            There is no such queue, it is enabled, its ring is too large, or it did not take its
+            ring.
         """
-        info = await self.queue(index)
-        if info.max_size == 0:
-            raise QueueError(f"device {self.dev_num}: there is no queue {index}")
+        info = await self._available_queue(index)
+        if info.enabled:
+            raise QueueError(f"device {self.dev_num}: queue {index} is enabled: reset it first")
         ring = rings.allocate(info.max_size)
+        if ring.size > info.max_size:
+            raise QueueError(
+                f"device {self.dev_num}: queue {index}: ring has {ring.size} descriptors: must be "
+                f"{info.max_size} at most"
+            )
         await self.set_queue(index, ring)
         self.rings[index] = ring
         if self._says_enabled:
             await self.confirm_queue(index)
         return ring
+
+    async def _available_queue(self, index: int) -> QueueInfo:
+        info = await self.queue(index)
+        if info.max_size == 0:
+            raise QueueError(f"device {self.dev_num}: there is no queue {index}")
+        return info
 
     @property
     def _says_enabled(self) -> bool:
@@ -343,8 +382,24 @@ class DriverDevice:
             raise QueueError(f"device {self.dev_num}: queue {index} did not take its ring")
 
     async def reset_queue(self, index: int) -> None:
-        """RESET_VQUEUE; it acts where RING_RESET was negotiated."""
+        """RESET_VQUEUE: the queue may be set up anew, where RING_RESET was negotiated.
+
+        The Linux driver of the series sends it without that too, and nothing happens.
+
+        Raises
+        ------
+        QueueError
+            In a revision with flags for a queue's state: RING_RESET was not negotiated, or there is
+            no such queue.
+        """
+        negotiated = bool(self.features & Feature.RING_RESET.mask)
+        if self._says_enabled:
+            if not negotiated:
+                raise QueueError(f"device {self.dev_num}: RING_RESET was not negotiated")
+            await self._available_queue(index)
         await self._request("RESET_VQUEUE", index=index)
+        if negotiated:
+            self.rings.pop(index, None)
 
     # Shared memory
 
@@ -365,7 +420,18 @@ class DriverDevice:
     # Notifications
 
     async def notify(self, index: int, *, next_offset: int = 0, next_wrap: int = 0) -> None:
-        """Tell the device that queue ``index`` has buffers: EVENT_AVAIL."""
+        """Tell the device that queue ``index`` has buffers: EVENT_AVAIL.
+
+        Raises
+        ------
+        QueueError
+            The queue is not set up.
+        StatusError
+            No status with DRIVER_OK was reported yet.
+        """
+        if index not in self.rings:
+            raise QueueError(f"device {self.dev_num}: queue {index} is not set up")
+        self._check_ready()
         await self._driver.notify(
             "EVENT_AVAIL",
             dev_num=self.dev_num,

@@ -28,9 +28,13 @@ class FeaturesRefusedError(DriverError):
     """The device did not keep FEATURES_OK, or does not offer VERSION_1."""
 
 
+class StatusError(DriverError):
+    """The device's status lacks DRIVER_OK."""
+
+
 class ConfigError(DriverError):
-    """The device refused a configuration access, or never stopped changing while read."""
+    """A configuration access that cannot be, was refused, or never found the bytes at rest."""
 
 
 class QueueError(DriverError):
-    """A queue does not exist, or did not take its size and addresses."""
+    """A queue does not exist, is not in the state that a step needs, or did not take its ring."""
