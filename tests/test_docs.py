@@ -7,14 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from doc_tables import problems
+from doc_tables import problems, rows
 
 from models.reference import reference
 
 ROOT = Path(__file__).resolve().parent.parent
 
-WITH_TEST_IDS = ("defects.md", "pcie-checklist.md")
+WITH_TEST_IDS = ("conformance.md", "defects.md", "pcie-checklist.md")
 """Documents each of whose tables' rows names its test."""
+REQUIREMENTS = {"COM": 4, "BUS": 61, "DRV": 73, "DEV": 74}
+"""How many requirements of transport revision 1 there are, by whom they bind: COM-01 to COM-04."""
 
 
 def test_reference_is_current():
@@ -25,6 +27,14 @@ def test_reference_is_current():
 @pytest.mark.parametrize("name", WITH_TEST_IDS)
 def test_every_row_names_its_test(name):
     assert problems((ROOT / "docs" / name).read_text()) == []
+
+
+def test_conformance_has_every_requirement():
+    page = (ROOT / "docs" / "conformance.md").read_text()
+    table = list(rows(page))
+    wanted = [f"{who}-{n:02}" for who, count in REQUIREMENTS.items() for n in range(1, count + 1)]
+    assert [row.cells["id"] for row in table] == wanted and len(wanted) == 212
+    assert all(row.cells["requirement"] for row in table)
 
 
 def test_readme_example_of_decode():
