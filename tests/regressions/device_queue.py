@@ -8,6 +8,8 @@ import cocotb
 from models.layout import MIN_MESSAGE
 from testbench import pacing
 from testbench.axis import AxisMessage
+from testbench.device_port import StreamDevicePort
+from testbench.system import Bench
 from tests.regressions.queue_host import FULL, QUEUE, SEED, QueueBench, slot_bytes
 
 
@@ -358,4 +360,35 @@ async def packets_around_a_function_reset(dut):
     await bench.source.send_message(0, slot_bytes(7))
     await bench.settle()
     assert await bench.device_head(0) == 1
+    await bench.finish()
+
+
+class PortBench(QueueBench):
+    """A bench whose device side sends as devices do: it waits for room."""
+
+    def __init__(self, dut):
+        Bench.__init__(self, dut)
+        self.port = StreamDevicePort(dut)
+        self.source, self.sink = self.port.source, self.port.sink
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def messages_that_wait_at_function_reset(dut):
+    """What found the queue full is for the driver before: the port discards it and goes on."""
+    bench = PortBench(dut)
+    await bench.start()
+    last = bench.parameters.num_fifos - 1
+    sending = [
+        cocotb.start_soon(bench.port.send(last, slot_bytes(number))) for number in range(FULL + 3)
+    ]
+    await bench.settle(FULL * 20)
+    assert [task.done() for task in sending] == [True] * FULL + [False] * 3
+    await bench.function_reset()
+    await bench.settle()
+    assert all(task.done() for task in sending)
+    assert await bench.device_head(last) == 0
+    await bench.port.send(last, slot_bytes(99))
+    await bench.settle()
+    assert await bench.device_head(last) == 1
+    assert await bench.device_slot(last, 0) == slot_bytes(99)
     await bench.finish()
