@@ -698,8 +698,8 @@ async def test_used_notifications_wait_for_room():
         path = await EntropyDriver.probe(driver, 0, system.host.memory, ring_features=0)
         driver.stop()
         reads = [asyncio.create_task(path.read(8)) for _ in range(6)]
-        while entropy.queues[0].notifications < 6:
-            await asyncio.sleep(1e-6)
+        await asyncio.sleep(2e-5)
+        assert entropy.queues[0].notifications == 6 and entropy.given == 0
         for _ in range(4):
             await transport.notify_config(0)
         assert not system.endpoint.device_queue_ready(0)

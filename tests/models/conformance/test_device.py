@@ -369,11 +369,15 @@ def test_notifications_before_driver_ok():
 
 
 async def test_writes_cause_no_event():
-    """A whole life with writes that are accepted, refused and stale: answers, and nothing else."""
+    """A whole life with writes that are accepted, refused and stale: answers, and nothing else.
+
+    Nor is a driver told of a change before it is ready for events.
+    """
     for dialect in PROFILES.values():
         async with PureSystem([{0: ConsoleDevice()}], revision=dialect) as system:
             driver, seen = system.drivers[0], []
             driver.event_callbacks.append(seen.append)
+            await system.device_side.transports[0].notify_config(0)
             console = await driver.probe(0)
             await console.write_config(8, b"A\0\0\0")
             for generation, offset in ((0, 8), (99, 8), (1, 0), (1, 11)):
