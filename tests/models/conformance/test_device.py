@@ -481,23 +481,41 @@ def test_generation_is_the_present_one():
     assert written.generation == device.generation == 2
 
 
-@pytest.mark.parametrize("length", [0, 1, 4, 5, 13, 44])
-@pytest.mark.parametrize("offset", [0, 7, 8, 9, 11, 12, 13, 0xFFFF_FFFF])
+CONFIG = bytes(range(100, 116))
+WRITABLE = range(8, 12)
+
+
+def configured():
+    return Exchange({0: VirtioDevice(config=CONFIG, writable=WRITABLE)}, R1)
+
+
+@pytest.mark.parametrize("length", [0, 1, 4, 5, 9, 17, 44])
+@pytest.mark.parametrize("offset", [0, 7, 8, 9, 11, 12, 15, 16, 17, 0xFFFF_FFFF])
 def test_set_config_is_all_or_nothing(offset, length):
-    """Bytes 8 to 11 may be written, of 12."""
-    exchange = console()
+    """Past the end, past the bytes that may be written, and before them."""
+    exchange = configured()
     device = exchange.transport.devices[0]
-    before = device.read_config(0, 12)
     data = bytes(range(1, length + 1))
     answer = ask(exchange, "SET_CONFIG", generation=0, offset=offset, data=data)
-    applies = length and offset >= 8 and offset + length <= 12
+    applies = length and set(range(offset, offset + length)) <= set(WRITABLE)
     assert (answer.offset, answer.length) == (offset, length if applies else 0)
     assert answer.msg_size == 20 + answer.length and answer.data == (data if applies else b"")
-    after = bytearray(before)
+    after = bytearray(CONFIG)
     if applies:
         after[offset : offset + length] = data
-    assert device.read_config(0, 12) == bytes(after)
+    assert device.read_config(0, len(CONFIG)) == bytes(after)
     assert device.generation == bool(applies)
+
+
+@pytest.mark.parametrize("length", [0, 1, 4, 16, 17, 44, 45, 0xFFFF_FFFF])
+@pytest.mark.parametrize("offset", [0, 1, 12, 15, 16, 17, 0xFFFF_FFFF])
+def test_get_config_is_all_or_nothing(offset, length):
+    """What lies outside, or does not fit a message, is answered with no bytes."""
+    exchange = configured()
+    answer = ask(exchange, "GET_CONFIG", offset=offset, length=length)
+    read = CONFIG[offset : offset + length] if offset + length <= len(CONFIG) else b""
+    assert (answer.offset, answer.length, answer.data) == (offset, len(read), read)
+    assert answer.msg_size == 20 + len(read)
 
 
 # Queues

@@ -194,6 +194,7 @@ async def test_features_that_nobody_takes(bit):
     [
         {"cur_size": 8},
         {"flags": 0},
+        {"flags": 0xFFFF_FFFE},
         {"desc_addr": 0},
         {"driver_addr": 1 << 63},
         {"device_addr": 0},
