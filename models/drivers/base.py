@@ -101,7 +101,8 @@ class DataPath:
     FEATURES
         What subclasses take of the device type's features, by mask.
     NUM_QUEUES
-        Queues that subclasses use; more are not set up, and a device with fewer is refused.
+        Queues that subclasses use: more are not set up, and a device with fewer is refused. None
+        for all that there are.
     device, memory
         As given.
     statistics
@@ -109,7 +110,7 @@ class DataPath:
     """
 
     FEATURES: ClassVar[int] = 0
-    NUM_QUEUES: ClassVar[int] = 1
+    NUM_QUEUES: ClassVar[int | None] = None
 
     def __init__(
         self,

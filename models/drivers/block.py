@@ -33,6 +33,7 @@ class BlockDriver(DataPath):
     """A disk. Several requests may be under way at once."""
 
     FEATURES = F_SEG_MAX | F_RO | F_BLK_SIZE | F_FLUSH
+    NUM_QUEUES = 1
 
     async def sectors(self) -> int:
         """Size of the disk in units of 512 bytes."""

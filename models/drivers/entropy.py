@@ -14,6 +14,8 @@ LARGEST_REQUEST = 4096
 class EntropyDriver(DataPath):
     """Random bytes from an entropy device."""
 
+    NUM_QUEUES = 1
+
     async def read(self, size: int, *, request_size: int = LARGEST_REQUEST) -> bytes:
         """``size`` random bytes, in requests of ``request_size`` at most.
 
