@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A host that works the queues with plain stores, step by step, and sees every byte."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from typing import Any
+
+from models.bus import BarMemory
+from models.config_space import INITIATE_FLR
+from models.layout import SPSC_PAGES
+from models.shell import AMP_PCI
+
+from .axis import AxisMessageSink, AxisMessageSource
+from .system import Bench, Pacing
+
+QUEUE = SPSC_PAGES.queue
+
+
+def slot_bytes(number: int) -> bytes:
+    """A slot's worth of bytes that tells its number and is random otherwise."""
+    return number.to_bytes(4, "little") + random.Random(number).randbytes(QUEUE.slot_size - 4)
+
+
+class QueueBench(Bench):
+    """A bench with bare message streams on the device side and a queue's steps on the host's.
+
+    Offsets are bytes; those of :meth:`load` and :meth:`store` count from the start of the FIFO BAR.
+
+    Parameters
+    ----------
+    dut
+        The design's top.
+    device_idle, device_stall
+        Pauses between the beats of messages to the driver, and back-pressure on those from it.
+    **options
+        As :class:`~testbench.system.Bench`.
+
+    Attributes
+    ----------
+    sink, source
+        Messages from the driver, and to it.
+    """
+
+    def __init__(
+        self,
+        dut: Any,
+        *,
+        device_idle: Pacing = None,
+        device_stall: Pacing = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(dut, **options)
+        self.sink = AxisMessageSink(dut, stall=device_stall)
+        self.source = AxisMessageSource(dut, idle=device_idle)
+
+    @property
+    def memory(self) -> BarMemory:
+        """The FIFO BAR as a memory for the reference queue."""
+        return BarMemory(self.host, AMP_PCI.fifo_bar)
+
+    def driver(self, fifo: int, offset: int) -> int:
+        """Where byte ``offset`` of a FIFO's driver queue is in the BAR."""
+        return SPSC_PAGES.driver_queue_base(fifo) + offset
+
+    def device(self, fifo: int, offset: int) -> int:
+        """Where byte ``offset`` of a FIFO's device queue is in the BAR."""
+        return SPSC_PAGES.device_queue_base(fifo) + offset
+
+    async def load(self, offset: int) -> int:
+        """Read a little-endian dword."""
+        return int.from_bytes(await self.host.bar_read(AMP_PCI.fifo_bar, offset, 4), "little")
+
+    async def store(self, offset: int, value: int) -> None:
+        """Write a little-endian dword."""
+        await self.host.bar_write(AMP_PCI.fifo_bar, offset, value.to_bytes(4, "little"))
+
+    async def store_bytes(self, offset: int, data: bytes) -> None:
+        """Write bytes."""
+        await self.host.bar_write(AMP_PCI.fifo_bar, offset, data)
+
+    async def write_slot(self, fifo: int, index: int, data: bytes) -> None:
+        """Write slot ``index`` of the driver queue."""
+        await self.store_bytes(self.driver(fifo, QUEUE.slot_offset(index)), data)
+
+    async def set_driver_head(self, fifo: int, index: int) -> None:
+        """Publish what is below ``index``; no doorbell."""
+        await self.store(self.driver(fifo, QUEUE.head_offset), index)
+
+    async def driver_head(self, fifo: int) -> int:
+        """Head of the driver queue, as it reads."""
+        return await self.load(self.driver(fifo, QUEUE.head_offset))
+
+    async def driver_tail(self, fifo: int) -> int:
+        """Tail of the driver queue, as it reads."""
+        return await self.load(self.driver(fifo, QUEUE.tail_offset))
+
+    async def device_head(self, fifo: int) -> int:
+        """Head of the device queue, as it reads."""
+        return await self.load(self.device(fifo, QUEUE.head_offset))
+
+    async def set_device_tail(self, fifo: int, index: int) -> None:
+        """Free the device queue's slots below ``index``."""
+        await self.store(self.device(fifo, QUEUE.tail_offset), index)
+
+    async def device_slot(self, fifo: int, index: int) -> bytes:
+        """Read slot ``index`` of the device queue."""
+        data: bytes = await self.host.bar_read(
+            AMP_PCI.fifo_bar, self.device(fifo, QUEUE.slot_offset(index)), QUEUE.slot_size
+        )
+        return data
+
+    async def ring(self, fifo: int) -> None:
+        """Ring a FIFO's doorbell."""
+        await self.host.bar_write(AMP_PCI.register_bar, AMP_PCI.notify(fifo), b"\1\0\0\0")
+
+    async def fill(self, fifo: int, numbers: Iterable[int], *, first: int = 0) -> int:
+        """Put messages into slots from ``first`` on and move head; no doorbell.
+
+        Returns
+        -------
+        int
+            The new head.
+        """
+        index = first
+        for number in numbers:
+            await self.write_slot(fifo, index, slot_bytes(number))
+            index = QUEUE.next(index)
+        await self.set_driver_head(fifo, index)
+        return index
+
+    async def function_reset(self) -> None:
+        """Function-level reset the way of either top, then whatever makes BARs work again."""
+        if self.parameters.top == "core":
+            self.host.set_pins(function_reset=1)
+            await self.settle(1)
+            self.host.set_pins(function_reset=0)
+            self.monitor.forget_outstanding()
+            await self.settle(20)
+        else:
+            field = INITIATE_FLR
+            control = await self.host.config_read(field.offset)
+            await self.host.config_write(field.offset, control & 0xFFFF | field.mask)
+            await self.settle(20)
+        await self.host.start()
+
+    async def expect(self, messages: Iterable[tuple[int, bytes]]) -> None:
+        """The next messages out, as ``(fifo, bytes)``, are exactly these."""
+        for fifo, data in messages:
+            got = await self.sink.recv()
+            assert (got.fifo, got.data) == (fifo, data), f"got {got}, want {fifo}: {data.hex()}"
+
+    async def expect_nothing(self, cycles: int = 100) -> None:
+        """No message comes out for so many clock cycles."""
+        await self.settle(cycles)
+        assert not self.sink.pending, f"a message came that was not due: {self.sink.recv_nowait()}"
