@@ -202,6 +202,25 @@ class EndpointBfm(TlpHost):
         self.function = function
         return function
 
+    async def restore(self) -> None:
+        """Enable the function again after a reset, as :meth:`start` does, without a look at it.
+
+        Raises
+        ------
+        HostError
+            It has not been enumerated before.
+        """
+        function = self.function
+        if function is None:
+            raise HostError("the function was never enumerated: start() first")
+        for bar, place in self.bars.items():
+            await self.config_write(bar_offset(bar), place)
+        await self._set_payload_sizes(function)
+        await self.config_write(COMMAND, MEMORY_SPACE_ENABLE.mask | BUS_MASTER_ENABLE.mask, 2)
+        bar, offset = function.msix_table
+        await self.bar_write(bar, offset, self.msix_table(function.msix_vectors))
+        await self.set_msix_control(function, enable=True)
+
     async def set_msix_control(
         self, function: Enumerated | None = None, *, enable: bool, mask: bool = False
     ) -> None:
@@ -387,6 +406,12 @@ class CoreBfm(TlpHost):
             vectors = self.shell.num_vectors(self.num_fifos)
             await self.write_msix_table(self.shell.msix_bar, self.shell.msix_table_offset, vectors)
             self.set_pins(msix_enable=1)
+
+    async def restore(self) -> None:
+        """Fill in the MSI-X table again after a reset, and enable everything."""
+        table = self.msix_table(self.shell.num_vectors(self.num_fifos))
+        await self.bar_write(self.shell.msix_bar, self.shell.msix_table_offset, table)
+        self.set_pins(bus_master_enable=1, msix_enable=1)
 
 
 def _lanes(offset: int, size: int) -> int:

@@ -182,6 +182,10 @@ class TlpHost(ABC):
         self.interrupts.setdefault(vector, 0)
         return address.to_bytes(8, "little") + data.to_bytes(4, "little") + bytes([masked, 0, 0, 0])
 
+    def msix_table(self, vectors: int) -> bytes:
+        """The table of ``vectors`` entries, none masked; the host then knows their writes."""
+        return b"".join(self.msix_entry(vector) for vector in range(vectors))
+
     async def write_msix_table(self, bar: int, offset: int, vectors: int) -> None:
         """Fill in and unmask ``vectors`` entries of the table at byte ``offset`` of BAR ``bar``."""
         for vector in range(vectors):

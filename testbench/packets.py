@@ -37,6 +37,17 @@ def byte_enables(address: int, size: int) -> tuple[int, int, int, int]:
     return start, length, first, last
 
 
+def enabled_bytes(request: Tlp) -> list[bool]:
+    """Which bytes of a memory request's dwords are enabled, ``4 * length`` of them."""
+    first, last = (
+        [bool(mask >> lane & 1) for lane in range(4)]
+        for mask in (request.first_be, request.last_be)
+    )
+    if request.length == 1:
+        return first
+    return first + [True] * (4 * (request.length - 2)) + last
+
+
 def memory_read(address: int, size: int, **fields: Any) -> Tlp:
     """Read of ``size`` bytes, with the 4-dword header from 4 GiB up (section 2.2.4.1).
 

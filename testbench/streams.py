@@ -214,6 +214,11 @@ class Sink(Stream[PacketT]):
         self._paused = False
         self._release()
 
+    @property
+    def paused(self) -> bool:
+        """Between :meth:`pause` and :meth:`resume`."""
+        return self._paused
+
     async def recv(self) -> PacketT:
         """The next packet, waiting for it if need be."""
         while not self._packets:

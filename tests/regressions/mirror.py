@@ -11,7 +11,7 @@ from models.endpoint import Endpoint
 from models.layout import PAGE
 from models.shell import AMP_PCI
 from testbench.completions import read_data
-from testbench.packets import memory_read, memory_write
+from testbench.packets import enabled_bytes, memory_read, memory_write
 from tests.regressions.queue_host import SEED, QueueBench
 
 
@@ -42,11 +42,7 @@ class Mirror(QueueBench):
     async def write(self, bar, offset, data, **fields):
         """A write request as ``fields`` change it; the golden endpoint takes what it enables."""
         tlp = memory_write(self.host.bars[bar] + offset, data, **fields)
-        enables = [bool(tlp.first_be >> lane & 1) for lane in range(4)]
-        if tlp.length > 1:
-            enables += [True] * (4 * (tlp.length - 2))
-            enables += [bool(tlp.last_be >> lane & 1) for lane in range(4)]
-        self.golden.bar_write(bar, offset & ~3, tlp.payload, enables)
+        self.golden.bar_write(bar, offset & ~3, tlp.payload, enabled_bytes(tlp))
         await self.host.send(tlp, bar=bar)
 
     async def ask(self, bar, offset, size, **fields):

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Hypothesis chooses what the hostile host and the device side do: a rule for each action."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import cocotb.task
+import hypothesis
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.errors import HypothesisWarning
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from models.layout import MIN_MESSAGE, SPSC_PAGES
+from models.shell import MAX_FIFOS
+
+from ..axi_dma import AxiDma
+from ..queue_bench import QUEUE
+from .actions import LONGEST_PAUSE, MALFORMED, Hostile
+from .recovery import WAYS, recover
+
+STEPS = 40
+"""Of a history, at most."""
+SHORT, LONG = 12, 150
+"""Cycles of a short wait, which decides what meets what, and of one in which most things end."""
+
+# cocotb loads pytest's plugins to rewrite assertions, Hypothesis's among them, which then waits for
+# a session of pytest to begin and calls all work before it slow.
+warnings.filterwarnings("ignore", "Slow code in plugin", HypothesisWarning)
+
+RARE = frozenset({"reload_driver", "reset_function", "hot_reset", "pace"})
+"""What ends most of what is under way, or changes it for long."""
+APART = 8
+"""Steps from one of these to the next."""
+
+Strategies = dict[str, st.SearchStrategy[Any]]
+
+
+def _strategies(num_fifos: int) -> dict[str, list[Strategies]]:
+    """For each action the ways to choose its arguments; each is a rule."""
+    fifo = st.integers(0, num_fifos - 1)
+    seed = st.integers(0, 2**16)
+    flag = st.booleans()
+    word = st.one_of(
+        st.integers(0, QUEUE.capacity - 1),
+        st.sampled_from([QUEUE.capacity, QUEUE.capacity + 1, 2**31, 2**32 - 1]),
+        st.integers(0, 2**32 - 1),
+    )
+    few = st.one_of(st.integers(1, 4), st.integers(1, QUEUE.capacity + 2))
+    size = st.one_of(st.integers(1, 80), st.integers(1, 600))
+    index = {
+        "fifo": fifo,
+        "queue": st.sampled_from(["driver", "device"]),
+        "word": st.sampled_from(["head", "tail"]),
+    }
+    return {
+        "wait": [
+            {"cycles": st.integers(1, SHORT)},
+            {"cycles": st.integers(SHORT, LONG)},
+        ],
+        "rest": [{}],
+        "publish": [
+            {"fifo": fifo, "count": st.integers(1, 3)},
+            {
+                "fifo": fifo,
+                "count": st.integers(1, 4),
+                "order": seed,
+                "cuts": st.integers(0, 6),
+                "ring": flag,
+            },
+            {"fifo": fifo, "count": few},
+            {"fifo": fifo, "count": few, "careful": flag},
+        ],
+        "doorbells": [
+            {"first": st.integers(0, MAX_FIFOS + 1)},
+            {
+                "first": st.integers(0, num_fifos),
+                "count": st.integers(1, MAX_FIFOS),
+                "times": st.integers(1, 40),
+            },
+        ],
+        "scribble_index": [
+            {**index, "value": word},
+            {
+                **index,
+                "value": word,
+                "first": st.integers(0, 3),
+                "size": st.integers(1, 4),
+            },
+        ],
+        "scribble": [
+            {
+                "fifo": fifo,
+                "offset": st.integers(0, SPSC_PAGES.fifo_stride - 1),
+                "size": size,
+                "seed": seed,
+            },
+            {
+                "fifo": fifo,
+                "offset": st.sampled_from(
+                    [SPSC_PAGES.driver_queue, SPSC_PAGES.device_queue]
+                ).flatmap(lambda base: st.integers(base - 16, base + 4 * QUEUE.slot_size)),
+                "size": size,
+                "seed": seed,
+            },
+        ],
+        "reload_driver": [{"fifo": fifo, "size": st.sampled_from([64, 256])}],
+        "read": [
+            {"bar": st.integers(0, 2), "offset": st.integers(0, 2**17), "size": size},
+        ],
+        "malformed": [{"kind": st.sampled_from(MALFORMED), "fifo": fifo}],
+        "mask": [{"vector": fifo, "masked": flag}],
+        "mask_function": [{"masked": flag}],
+        "enable_msix": [{"enabled": flag}],
+        "enable_bus_master": [{"enabled": flag}],
+        "enable_memory": [{"enabled": flag}],
+        "stall_host": [{"stalled": flag, "which": st.integers(0, 1)}],
+        "stall_device": [{"stalled": flag}],
+        "pace": [{"seed": seed, "longest": st.integers(0, 8)}],
+        "answer": [
+            {"fifo": fifo, "size": st.integers(MIN_MESSAGE, QUEUE.slot_size)},
+            {"fifo": fifo},
+            {"fifo": fifo, "count": few},
+        ],
+        "bad_packet": [
+            {"fifo": st.integers(0, MAX_FIFOS - 1), "size": st.integers(1, MIN_MESSAGE - 1)},
+            {
+                "fifo": st.integers(0, MAX_FIFOS - 1),
+                "size": st.integers(QUEUE.slot_size + 1, 4 * QUEUE.slot_size),
+            },
+        ],
+        "stop_packet": [{"cycles": st.integers(0, LONGEST_PAUSE)}],
+        "consume": [{"fifo": fifo}],
+        "reset_function": [{}],
+        "hot_reset": [{"cycles": st.integers(2, 5)}],
+    }
+
+
+class History(RuleBasedStateMachine):
+    """What the two ends do, on the bench that a subclass has; it ends with a working exchange."""
+
+    hostile: Hostile
+    dma: AxiDma
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._broken = False
+        self.since_rare = 0
+        self._ending: dict[str, Any] = {"way": WAYS[0]}
+        self.do(self.hostile.begin)
+
+    def do(self, coroutine: Callable[..., Coroutine[Any, Any, None]], **arguments: Any) -> None:
+        """Run a coroutine in the simulation."""
+        try:
+            cocotb.task.resume(coroutine)(**arguments)
+        except BaseException:
+            self._broken = True
+            raise
+
+    @initialize(
+        way=st.sampled_from(WAYS), fifo=st.integers(0, MAX_FIFOS - 1), use_memory=st.booleans()
+    )
+    def ends(self, way: str, fifo: int, use_memory: bool) -> None:
+        """How the history will end."""
+        dma = self.dma if use_memory else None
+        self._ending = {"way": way, "fifo": fifo % self.hostile.num_fifos, "dma": dma}
+
+    def teardown(self) -> None:
+        """Put everything right again, and see that it works."""
+        if not self._broken:
+            self.do(recover, hostile=self.hostile, **self._ending)
+
+
+def _rule(name: str, strategies: Strategies) -> Callable[..., None]:
+    def step(self: History, **arguments: Any) -> None:
+        self.since_rare = 0 if name in RARE else self.since_rare + 1
+        self.do(getattr(self.hostile, name), **arguments)
+
+    step.__name__ = step.__qualname__ = name
+    chosen: Any = strategies
+    ruled = rule(**chosen)(step)
+    return precondition(lambda self: self.since_rare >= APART)(ruled) if name in RARE else ruled
+
+
+def run_histories(hostile: Hostile, dma: AxiDma, *, seed: int, histories: int) -> None:
+    """Run so many histories, fewer if one fails, which is then shrunk. Blocks: see ``bridge``.
+
+    Parameters
+    ----------
+    hostile, dma
+        Bench, and the device side's window onto host memory.
+    seed
+        The same seed gives the same histories.
+    histories
+        How many, without those that it takes to shrink.
+
+    Raises
+    ------
+    HostileFailure
+        That of the shrunk history; ``hostile.program`` has its steps.
+    """
+    rules = {
+        f"{name}_{number}" if number else name: _rule(name, strategies)
+        for name, ways in _strategies(hostile.num_fifos).items()
+        for number, strategies in enumerate(ways)
+    }
+    machine = type("BenchHistory", (History,), {**rules, "hostile": hostile, "dma": dma})
+    run_state_machine_as_test(
+        hypothesis.seed(seed)(machine),
+        settings=settings(
+            max_examples=histories,
+            stateful_step_count=STEPS,
+            database=None,
+            deadline=None,
+            print_blob=False,
+            report_multiple_bugs=False,
+            phases=[Phase.generate, Phase.shrink],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

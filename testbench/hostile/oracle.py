@@ -1,0 +1,396 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Puts together what was sent, what was seen, and what must hold.
+
+What is seen at one clock edge comes from several tasks in any order, so it is kept and taken in the
+order in which the gateware does things.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from models.layout import SPSC_PAGES
+
+from .errors import HostileFailure
+from .explain import QUEUE, DeviceQueue, DriverQueue, IndexStore
+from .words import RamView
+
+RESET, RANG, CAME_OUT, TAKEN, INTERRUPTED = range(5)
+"""What happens first of what is seen at one clock edge."""
+
+
+@dataclass(slots=True)
+class Packet:
+    """A packet that the device side has for a FIFO.
+
+    Parameters
+    ----------
+    fifo
+        ``tdest``; the FIFO need not exist.
+    data
+        Its bytes, any number of them.
+    floor
+        Number below which every store of the host had taken effect when it was offered.
+    """
+
+    fifo: int
+    data: bytes
+    floor: int
+
+    @property
+    def slot_words(self) -> bytes:
+        """What the engine writes of it, from the start of the slot on."""
+        return self.data[: QUEUE.slot_size]
+
+
+@dataclass(slots=True)
+class Vector:
+    """What is known of an interrupt.
+
+    Parameters
+    ----------
+    raises
+        Messages since it was last known to be quiet: as many interrupts may come, no more.
+    owed
+        A message was taken after which no interrupt came.
+    dropped
+        How many messages may have been dropped by then.
+    blocked
+        None may come: masked, disabled or without bus mastering, and nothing on its way.
+    """
+
+    raises: int = 0
+    owed: bool = False
+    dropped: int = 0
+    blocked: bool = False
+
+
+@dataclass(slots=True)
+class Tally:
+    """Figures of what was checked.
+
+    Parameters
+    ----------
+    to_device, to_driver
+        Messages that were delivered, and found to be right.
+    interrupts
+        Interrupts that came.
+    lost
+        Messages that were found to be lost.
+    """
+
+    to_device: int = 0
+    to_driver: int = 0
+    interrupts: int = 0
+    lost: int = 0
+
+
+class Oracle:
+    """Knows what must hold.
+
+    Parameters
+    ----------
+    num_fifos
+        FIFOs of the design.
+    ram
+        What the FIFO BAR holds.
+    tally
+        Figures to add to.
+
+    Attributes
+    ----------
+    number
+        How many things the host has sent.
+    confirmed
+        All stores with a lower number have taken effect.
+    """
+
+    def __init__(self, num_fifos: int, ram: RamView, tally: Tally) -> None:
+        self.num_fifos = num_fifos
+        self.ram = ram
+        self.tally = tally
+        self.number = 0
+        self.restart()
+
+    def restart(self) -> None:
+        """The design was reset with ``rst``: queues are empty, and nothing is under way."""
+        self.confirmed = self.number
+        fifos = range(self.num_fifos)
+        self.driver = [DriverQueue(f"driver queue {fifo}") for fifo in fifos]
+        self.device = [DeviceQueue(f"device queue {fifo}") for fifo in fifos]
+        self.vectors = [Vector() for _ in fifos]
+        self._doorbells: list[list[int]] = [[] for _ in fifos]
+        self._stored_slots: list[set[int]] = [set() for _ in fifos]
+        self._offered: list[Packet] = []
+        self._last_taken = 0
+        self._seen: list[tuple[float, int, int, Callable[[], None]]] = []
+        self._order = 0
+        self._delivered = 0
+        self.dropped = 0
+        self.touched: set[int] = set()
+
+    @property
+    def queues(self) -> list[DriverQueue | DeviceQueue]:
+        """All of them."""
+        return [*self.driver, *self.device]
+
+    def forget(self, ram: RamView) -> None:
+        """Begin anew with this RAM, whatever was seen before: a history that failed is over."""
+        self.ram = ram
+        self.restart()
+
+    def sees(self, time_ns: float, kind: int, effect: Callable[[], None]) -> None:
+        """Keep what was seen at ``time_ns`` for :meth:`catch_up`."""
+        self._order += 1
+        heapq.heappush(self._seen, (time_ns, kind, self._order, effect))
+
+    def catch_up(self, before_ns: float = float("inf")) -> None:
+        """Take in what was seen before ``before_ns``.
+
+        Raises
+        ------
+        HostileFailure
+            It is not what the endpoint may do.
+        """
+        while self._seen and self._seen[0][0] < before_ns:
+            heapq.heappop(self._seen)[3]()
+
+    def stored(self, offset: int, data: bytes, enables: Iterable[bool]) -> None:
+        """The host sent a store to the FIFO BAR, whole dwords from byte ``offset`` on."""
+        self.number += 1
+        on = list(enables)
+        self.ram.host_store(self.number, offset, data, on)
+        for start in range(0, len(data), 4):
+            mask = sum(0xFF << 8 * byte for byte in range(4) if on[start + byte])
+            if mask:
+                dword = int.from_bytes(data[start : start + 4], "little")
+                self._stored_dword(offset + start, dword, mask)
+
+    def _stored_dword(self, offset: int, data: int, mask: int) -> None:
+        fifo, place = divmod(offset, SPSC_PAGES.fifo_stride)
+        if fifo >= self.num_fifos:
+            return
+        for queue, base in (
+            (self.driver[fifo], SPSC_PAGES.driver_queue),
+            (self.device[fifo], SPSC_PAGES.device_queue),
+        ):
+            within = place - base
+            if within in (QUEUE.head_offset, QUEUE.tail_offset):
+                self.touched.add(fifo)
+                queue.store(IndexStore(self.number, within == QUEUE.head_offset, data, mask))
+            elif queue is self.driver[fifo] and QUEUE.slots_offset <= within < QUEUE.size:
+                slot = (within - QUEUE.slots_offset) // QUEUE.slot_size
+                self._stored_slots[fifo].add(slot)
+
+    def rings(self, fifos: Iterable[int]) -> None:
+        """The host sent a write that rings these FIFOs."""
+        self.number += 1
+        for fifo in fifos:
+            self.touched.add(fifo)
+            self._doorbells[fifo].append(self.number)
+        self._set_barrier()
+
+    def _set_barrier(self) -> None:
+        first = min((numbers[0] for numbers in self._doorbells if numbers), default=None)
+        for queue in self.queues:
+            queue.barrier = first
+
+    def asks(self) -> int:
+        """The host sent a request; the number is for :meth:`confirm` once it is answered."""
+        self.number += 1
+        return self.number
+
+    def confirm(self, number: int) -> None:
+        """Every store before ``number`` has taken effect."""
+        if number > self.confirmed:
+            self.confirmed = number
+            for queue in self.queues:
+                queue.confirm(number)
+
+    def rang(self, fifo: int) -> None:
+        """The pulse of a doorbell."""
+        if not self._doorbells[fifo]:
+            raise HostileFailure(f"doorbell {fifo} rang, and nobody rang it")
+        number = self._doorbells[fifo][0]
+        self.confirm(number)
+        queue = self.driver[fifo]
+        stored = self._stored_slots[fifo]
+        # The doorbell flushed them: who reads them later finds what was written before.
+        for slot in stored - queue.readable(stored):
+            self.ram.forget_before(number, self._slot_words(fifo, slot))
+            stored.discard(slot)
+        queue.rang(number)
+        self._doorbells[fifo].pop(0)
+        self._set_barrier()
+
+    def _slot_words(self, fifo: int, slot: int) -> range:
+        base = SPSC_PAGES.driver_queue_base(fifo) + QUEUE.slot_offset(slot)
+        return self.ram.range(base, QUEUE.slot_size)
+
+    def reset(self) -> None:
+        """The function was reset."""
+        for queue in self.queues:
+            queue.reset()
+        self.touched.update(range(self.num_fifos))
+        for vector in self.vectors:
+            # Those that are on their way may still arrive.
+            vector.owed = vector.blocked = False
+
+    def came_out(self, fifo: int, data: bytes) -> None:
+        """A message came out to the device side."""
+        if fifo >= self.num_fifos:
+            raise HostileFailure(f"a message came out for FIFO {fifo}")
+        if len(data) != QUEUE.slot_size:
+            raise HostileFailure(f"a message of {len(data)} bytes came out")
+        size = self.ram.word_bytes
+
+        def could_be(slot: int) -> bool:
+            for number, index in enumerate(self._slot_words(fifo, slot)):
+                values = self.ram.possible(index)
+                if values is not None and data[number * size : (number + 1) * size] not in values:
+                    return False
+            return True
+
+        self.touched.add(fifo)
+        self.driver[fifo].came_out(could_be, lambda: f"{data.hex()} came out")
+        self.tally.to_device += 1
+
+    def offers(self, fifo: int, data: bytes, *, well_formed: bool) -> None:
+        """The device side has a packet."""
+        self._offered.append(Packet(fifo, data, self.confirmed))
+        if fifo < self.num_fifos:
+            self.touched.add(fifo)
+            self.device[fifo].offer(well_formed)
+
+    def taken(self) -> None:
+        """The engine took the last beat of the oldest packet."""
+        packet = self._offered.pop(0)
+        floor, self._last_taken = max(packet.floor, self._last_taken), self.confirmed
+        if packet.fifo >= self.num_fifos:
+            self.dropped += 1
+            return
+        queue = self.device[packet.fifo]
+        well_formed = queue.packets[queue.accepted]
+        self._written(packet, queue.took(), floor, whole=well_formed)
+        if not well_formed:
+            self.dropped += 1
+        else:
+            vector = self.vectors[packet.fifo]
+            vector.raises += 1
+            if not any(state.void for state in queue.states):
+                vector.owed, vector.dropped = True, queue.most_dropped
+
+    def _written(self, packet: Packet, slots: set[int], floor: int, *, whole: bool) -> None:
+        data = packet.slot_words
+        size = QUEUE.slot_size if whole else -(-len(data) // self.ram.word_bytes)
+        data = data.ljust(size if whole else size * self.ram.word_bytes, b"\0")
+        base = SPSC_PAGES.device_queue_base(packet.fifo)
+        for slot in slots:
+            self.ram.engine_store(
+                self.number,
+                base + QUEUE.slot_offset(slot),
+                data,
+                certain=len(slots) == 1,
+                floor=floor,
+            )
+
+    def cut_off(self) -> None:
+        """``rst`` came: what the engines had begun is written in part, some stores may be lost."""
+        self.catch_up()
+        if self._offered and self._offered[0].fifo < self.num_fifos:
+            packet = self._offered[0]
+            queue = self.device[packet.fifo]
+            slots = queue.under_way()
+            for slot in slots:
+                base = SPSC_PAGES.device_queue_base(packet.fifo) + QUEUE.slot_offset(slot)
+                data = packet.slot_words.ljust(QUEUE.slot_size, b"\0")
+                self.ram.engine_store(self.number, base, data, certain=False, floor=0)
+        self.ram.abandon()
+        self.restart()
+
+    def interrupted(self, fifo: int) -> None:
+        """The interrupt of a FIFO came."""
+        vector = self.vectors[fifo]
+        self.tally.interrupts += 1
+        if vector.blocked:
+            raise HostileFailure(f"interrupt {fifo} came although it is held back")
+        if not vector.raises:
+            raise HostileFailure(f"interrupt {fifo} came, and there was no message for it")
+        vector.raises -= 1
+        vector.owed = False
+
+    @property
+    def waiting_packets(self) -> int:
+        """Packets of the device side that the engine has not taken."""
+        return len(self._offered)
+
+    def at_rest(self) -> None:
+        """Nothing is under way, nobody stalls, and time has passed.
+
+        Raises
+        ------
+        HostileFailure
+            Something is missing.
+        """
+        self.catch_up()
+        self.confirm(self.number + 1)
+        for fifo, numbers in enumerate(self._doorbells):
+            if numbers:
+                raise HostileFailure(f"doorbell {fifo} was rung {len(numbers)} times in vain")
+        waiting = self._offered[0].fifo if self._offered else None
+        try:
+            for fifo in range(self.num_fifos):
+                self.device[fifo].at_rest(first=waiting == fifo)
+                room = {state.room for state in self.device[fifo].states}
+                self.driver[fifo].at_rest(room=room == {True})
+        except HostileFailure as failure:
+            self.tally.lost += failure.lost
+            raise
+        self.ram.settle()
+        delivered = sum(queue.delivered for queue in self.device)
+        self.tally.to_driver += max(0, delivered - self._delivered)
+        self._delivered = max(delivered, self._delivered)
+
+    def reads(
+        self, fifo: int, driver: tuple[int, int], device: tuple[int, int], ready: bool
+    ) -> None:
+        """At rest, the host read these heads and tails, and ``device_queue_ready`` says so."""
+        try:
+            self.driver[fifo].reads(*driver)
+            self.device[fifo].reads(*device, ready)
+        except HostileFailure as failure:
+            self.tally.lost += failure.lost
+            raise
+        self.touched.discard(fifo)
+
+    def check_interrupts(self, pending: int, allowed: Iterable[bool]) -> None:
+        """At rest, these pending bits are set, and these vectors may send."""
+        for fifo, may_send in enumerate(allowed):
+            vector, bit = self.vectors[fifo], pending >> fifo & 1
+            if bit and may_send:
+                raise HostileFailure(f"interrupt {fifo} is pending and may be sent")
+            # A store to head may have come even after its last beat.
+            owed = vector.owed and self.device[fifo].most_dropped <= vector.dropped
+            if owed and not bit:
+                raise HostileFailure(f"the interrupt of a message of FIFO {fifo} is lost")
+            if bit and not vector.raises:
+                raise HostileFailure(f"interrupt {fifo} is pending, and there was no message")
+            vector.raises, vector.owed, vector.blocked = bit, bool(bit), not may_send
+        if pending >> self.num_fifos:
+            raise HostileFailure(f"pending bits of vectors that do not exist: {pending:#x}")
+
+    def check_dropped(self, counted: int) -> None:
+        """``count_dropped_packets`` says so, at rest."""
+        sums = {self.dropped}
+        for queue in self.device:
+            each = {state.dropped for state in queue.states}
+            sums = {total + count for total in sums for count in each}
+        if counted not in sums:
+            raise HostileFailure(
+                f"{counted} packets are counted as dropped, not {' or '.join(map(str, sums))}"
+            )
+
+
+__all__ = ["CAME_OUT", "INTERRUPTED", "RANG", "RESET", "TAKEN", "Oracle", "Packet", "Tally"]
