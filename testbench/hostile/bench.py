@@ -28,7 +28,7 @@ from ..streams import Sink
 from ..system import CLOCK_PERIOD_NS
 from ..tlp import Status, Tlp
 from .errors import HostileFailure
-from .oracle import CAME_OUT, INTERRUPTED, RANG, RESET, TAKEN, Oracle, Tally
+from .oracle import CAME_OUT, INTERRUPTED, RANG, RESET, RESET_TOLD, TAKEN, Oracle, Tally
 from .words import RamView
 
 TAGS = 32
@@ -402,8 +402,8 @@ class HostileBench(QueueBench):
                 now = self.time_ns
                 if was_reset:
                     # Told a cycle late.
-                    at = now - CLOCK_PERIOD_NS / 2
-                    self.oracle.sees(at, RESET, self.oracle.reset)
+                    self.oracle.sees(now - CLOCK_PERIOD_NS, RESET, self.oracle.reset)
+                    self.oracle.sees(now, RESET_TOLD, self.oracle.reset_told)
                 for fifo in range(rung.bit_length()):
                     if rung >> fifo & 1:
                         self.oracle.sees(now, RANG, partial(self.oracle.rang, fifo))
@@ -456,7 +456,9 @@ class HostileBench(QueueBench):
         await self._check_indices()
         await self.check_ram(self.oracle.ram.touched)
         await self._check_interrupts()
-        self.oracle.check_dropped(int(self.dut.count_dropped_packets.value))
+        self.oracle.check_dropped(
+            int(self.dut.count_malformed_packets.value), int(self.dut.count_dropped_packets.value)
+        )
         counted = int(self.dut.count_unsupported_requests.value)
         if counted != self.unsupported:
             raise HostileFailure(f"{counted} unsupported requests counted, not {self.unsupported}")

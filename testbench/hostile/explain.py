@@ -20,6 +20,8 @@ from .errors import HostileFailure
 QUEUE = SPSC_PAGES.queue
 NOBODY = -1
 """In place of a slot: no message is under way."""
+GIVEN_UP = -2
+"""Likewise: one that was on offer as the function was reset is being thrown away."""
 
 
 class IndexStore(NamedTuple):
@@ -305,7 +307,7 @@ class DeviceState(NamedTuple):
     begun
         Packets that the engine has begun with.
     slot
-        Of the packet under way, :data:`NOBODY` for none.
+        Of the packet under way, or :data:`NOBODY` or :data:`GIVEN_UP`.
     void
         Whether that one belongs to a queue that is no more.
     dropped
@@ -344,11 +346,16 @@ class DeviceQueue(Explanation[DeviceState]):
         self.packets: list[bool] = []
         self.accepted = 0
         self.well_formed = 0
+        self._being_reset = False
 
     def _steps(self, state: DeviceState) -> Iterable[DeviceState]:
         if state.slot == NOBODY:
-            if state.begun < min(len(self.packets), self.accepted + 1) and state.room:
-                yield state._replace(begun=state.begun + 1, slot=index_of(state.head), void=False)
+            if state.begun < min(len(self.packets), self.accepted + 1):
+                begun = state._replace(begun=state.begun + 1, slot=index_of(state.head), void=False)
+                if state.room:
+                    yield begun
+                if self._being_reset:
+                    yield begun._replace(slot=GIVEN_UP, void=True)
         elif state.begun <= self.accepted:
             yield self._ended(state)
         store = self._next_store(state.applied)
@@ -374,7 +381,13 @@ class DeviceQueue(Explanation[DeviceState]):
         self.packets.append(well_formed)
 
     def took(self) -> set[int]:
-        """The engine took the last beat of the oldest packet; returns the slots it may be in."""
+        """The engine took the last beat of the oldest packet.
+
+        Returns
+        -------
+        set of int
+            Slots that it may be in, with :data:`GIVEN_UP` if it may be in none.
+        """
         self._keep(
             (
                 state
@@ -402,11 +415,12 @@ class DeviceQueue(Explanation[DeviceState]):
         return {
             state.slot
             for state in self._reachable()
-            if state.slot != NOBODY and state.begun > self.accepted
+            if state.slot >= 0 and state.begun > self.accepted
         }
 
     def reset(self) -> None:
-        """The function was reset: the queue is empty."""
+        """The function is being reset: the queue is empty."""
+        self._being_reset = True
         self.states = {
             DeviceState(
                 applied=state.applied,
@@ -417,6 +431,11 @@ class DeviceQueue(Explanation[DeviceState]):
             )
             for state in self._reachable()
         }
+
+    def reset_told(self) -> None:
+        """The reset is over."""
+        self.states = self._reachable()
+        self._being_reset = False
 
     def at_rest(self, *, first: bool) -> None:
         """All stores took effect, nothing is under way.

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from models.layout import SPSC_PAGES
 
 from .errors import HostileFailure
-from .explain import QUEUE, DeviceQueue, DriverQueue, IndexStore
+from .explain import GIVEN_UP, QUEUE, DeviceQueue, DriverQueue, IndexStore
 from .words import RamView
 
-RESET, RANG, CAME_OUT, TAKEN, INTERRUPTED = range(5)
+RESET, RANG, CAME_OUT, TAKEN, INTERRUPTED, RESET_TOLD = range(6)
 """What happens first of what is seen at one clock edge."""
 
 
@@ -128,7 +128,8 @@ class Oracle:
         self._seen: list[tuple[float, int, int, Callable[[], None]]] = []
         self._order = 0
         self._delivered = 0
-        self.dropped = 0
+        self._malformed = 0
+        self._was_reset = False
         self.touched: set[int] = set()
 
     @property
@@ -230,13 +231,19 @@ class Oracle:
         return self.ram.range(base, QUEUE.slot_size)
 
     def reset(self) -> None:
-        """The function was reset."""
+        """The function is being reset, until :meth:`reset_told`."""
+        self._was_reset = True
         for queue in self.queues:
             queue.reset()
         self.touched.update(range(self.num_fifos))
         for vector in self.vectors:
             # Those that are on their way may still arrive.
             vector.owed = vector.blocked = False
+
+    def reset_told(self) -> None:
+        """The device side knows of the reset: what it sends from now on is of the time after."""
+        for queue in self.device:
+            queue.reset_told()
 
     def came_out(self, fifo: int, data: bytes) -> None:
         """A message came out to the device side."""
@@ -269,30 +276,30 @@ class Oracle:
         packet = self._offered.pop(0)
         floor, self._last_taken = max(packet.floor, self._last_taken), self.confirmed
         if packet.fifo >= self.num_fifos:
-            self.dropped += 1
+            self._malformed += 1
             return
         queue = self.device[packet.fifo]
         well_formed = queue.packets[queue.accepted]
         self._written(packet, queue.took(), floor, whole=well_formed)
         if not well_formed:
-            self.dropped += 1
+            self._malformed += 1
         else:
             vector = self.vectors[packet.fifo]
             vector.raises += 1
             if not any(state.void for state in queue.states):
                 vector.owed, vector.dropped = True, queue.most_dropped
 
-    def _written(self, packet: Packet, slots: set[int], floor: int, *, whole: bool) -> None:
+    def _written(self, packet: Packet, places: set[int], floor: int, *, whole: bool) -> None:
         data = packet.slot_words
         size = QUEUE.slot_size if whole else -(-len(data) // self.ram.word_bytes)
         data = data.ljust(size if whole else size * self.ram.word_bytes, b"\0")
         base = SPSC_PAGES.device_queue_base(packet.fifo)
-        for slot in slots:
+        for slot in places - {GIVEN_UP}:
             self.ram.engine_store(
                 self.number,
                 base + QUEUE.slot_offset(slot),
                 data,
-                certain=len(slots) == 1,
+                certain=len(places) == 1,
                 floor=floor,
             )
 
@@ -381,16 +388,20 @@ class Oracle:
         if pending >> self.num_fifos:
             raise HostileFailure(f"pending bits of vectors that do not exist: {pending:#x}")
 
-    def check_dropped(self, counted: int) -> None:
-        """``count_dropped_packets`` says so, at rest."""
-        sums = {self.dropped}
+    def check_dropped(self, malformed: int, dropped: int) -> None:
+        """At rest, so many packets are counted as malformed, and as dropped."""
+        counts = {0}
         for queue in self.device:
             each = {state.dropped for state in queue.states}
-            sums = {total + count for total in sums for count in each}
-        if counted not in sums:
+            counts = {total + count for total in counts for count in each}
+        # One that is on offer in a reset is dropped, whatever it is.
+        swapped = self._malformed - malformed if self._was_reset else 0
+        if dropped - swapped not in counts or not 0 <= swapped <= self._malformed:
+            want = " or ".join(map(str, sorted(counts)))
             raise HostileFailure(
-                f"{counted} packets are counted as dropped, not {' or '.join(map(str, sums))}"
+                f"{malformed} packets are counted as malformed, not {self._malformed}, "
+                f"and {dropped} as dropped, not {want}"
             )
 
 
-__all__ = ["CAME_OUT", "INTERRUPTED", "RANG", "RESET", "TAKEN", "Oracle", "Packet", "Tally"]
+__all__ = ["CAME_OUT", "INTERRUPTED", "RANG", "RESET", "RESET_TOLD", "TAKEN", "Oracle", "Packet", "Tally"]
