@@ -313,6 +313,7 @@ class Hostile(HostileBench):
     async def pace(self, *, seed: int, longest: int) -> str | None:
         """Random pauses on all streams of host and device side; ``longest`` 0 for none."""
         rng = random.Random(seed)
+        self.pause = max(self.pause, longest)
         for sink in (self.sink, *self.host_sinks.values()):
             sink.set_stall(self._pauses(rng, longest))
         for source in (self.source, self.host.source):
@@ -340,7 +341,9 @@ class Hostile(HostileBench):
     @action
     async def stop_packet(self, *, cycles: int) -> str | None:
         """Have the device side pause before every beat, in the middle of packets too."""
-        self.source.set_idle(pacing.every([min(cycles, LONGEST_PAUSE)]) if cycles else None)
+        cycles = min(cycles, LONGEST_PAUSE)
+        self.pause = max(self.pause, cycles)
+        self.source.set_idle(pacing.every([cycles]) if cycles else None)
         return "packet_stopped" if cycles else None
 
     @action

@@ -36,9 +36,9 @@ SPARE_TAGS = 2
 """Tags that no request of a history takes, so that one to look around with never waits."""
 HOST_TIMEOUT_US = 500.0
 MESSAGE_CYCLES = 60
-"""Longer than a message takes from one stream to the next, with the pauses of a history."""
-PACKET_CYCLES = 300
-"""Longer than the pause that a slow device side makes between two beats."""
+"""Longer than a message takes from one stream to the next, without pauses between its beats."""
+LONGEST_PACKET = 4 * QUEUE.slot_size
+"""Bytes of the longest packet that the device side sends."""
 MOST_CYCLES = 200_000
 """Far longer than it takes to work off all that a history can ask for."""
 
@@ -65,6 +65,8 @@ class HostileBench(QueueBench):
         Bus address of two pages of host memory, for the device side.
     unsupported
         Requests sent that are not supported.
+    pause
+        Cycles between two beats of a stream, at most, unless somebody stalls.
     """
 
     def __init__(self, dut: Any) -> None:
@@ -91,6 +93,7 @@ class HostileBench(QueueBench):
         self.layout = SPSC_PAGES
         self.sizes = AMP_PCI.bar_sizes(self.num_fifos, SPSC_PAGES)
         self.unsupported = 0
+        self.pause = 0
 
     @property
     def host_sinks(self) -> dict[str, Sink[Any]]:
@@ -112,10 +115,9 @@ class HostileBench(QueueBench):
         if self._ended_well:
             await self.restart(cycles=2)
         else:
-            # What was made of what was seen is of no use any more.
-            self.oracle.forget(self.oracle.ram)
+            self.oracle.give_up()
             await self.restart(cycles=2)
-            self.oracle.forget(await self._view())
+            self.oracle.begin(await self._view())
             self.monitor.violations.clear()
             self._failures.clear()
         self._ended_well = False
@@ -124,14 +126,24 @@ class HostileBench(QueueBench):
         """The history ended as it should."""
         self._ended_well = True
 
-    async def restart(self, *, cycles: int) -> None:
-        """Hold ``rst`` for so many cycles, then enable the function."""
-        self._history += 1
+    async def hurry(self) -> None:
+        """No pauses and no stalls from now on, those under way included."""
+        self._unblock_streams()
+        await self.settle(self.pause)
+        self.pause = 0
+
+    def _unblock_streams(self) -> None:
         for sink in (self.sink, *self.host_sinks.values()):
             sink.resume()
             sink.set_stall(None)
-        self.source.set_idle(None)
-        self.host.source.set_idle(None)
+        for source in (self.source, self.host.source):
+            source.set_idle(None)
+
+    async def restart(self, *, cycles: int) -> None:
+        """Hold ``rst`` for so many cycles, then enable the function."""
+        self._history += 1
+        self._unblock_streams()
+        self.pause = 0
         # A source that was just given packets begins with them, and so drops them in the reset.
         await self.settle(1)
         self.dut.rst.value = 1
@@ -431,6 +443,12 @@ class HostileBench(QueueBench):
             sink.paused for sink in (self.sink, *self.host_sinks.values())
         )
 
+    @property
+    def _patience(self) -> int:
+        """Cycles in which some packet is taken or message comes out, if any is still to."""
+        longest = LONGEST_PACKET if self.source.pending else QUEUE.slot_size
+        return MESSAGE_CYCLES + self.pause * -(-longest * 8 // self.parameters.data_width)
+
     async def come_to_rest(self) -> None:
         """Let everything that is under way end, and check it and all that it left behind.
 
@@ -448,7 +466,7 @@ class HostileBench(QueueBench):
             raise HostileFailure(f"VERSION reads {version:#x}")
         while True:
             before = (self.sink.received, self.source.pending)
-            await self.settle(PACKET_CYCLES if self.source.pending else MESSAGE_CYCLES)
+            await self.settle(self._patience)
             self.check()
             if before == (self.sink.received, self.source.pending):
                 break

@@ -26,6 +26,7 @@ from models.shell import MAX_FIFOS
 from ..axi_dma import AxiDma
 from ..queue_bench import QUEUE
 from .actions import LONGEST_PAUSE, MALFORMED, Hostile
+from .bench import LONGEST_PACKET
 from .recovery import WAYS, recover
 
 STEPS = 40
@@ -135,7 +136,7 @@ def _strategies(num_fifos: int) -> dict[str, list[Strategies]]:
             {"fifo": st.integers(0, MAX_FIFOS - 1), "size": st.integers(1, MIN_MESSAGE - 1)},
             {
                 "fifo": st.integers(0, MAX_FIFOS - 1),
-                "size": st.integers(QUEUE.slot_size + 1, 4 * QUEUE.slot_size),
+                "size": st.integers(QUEUE.slot_size + 1, LONGEST_PACKET),
             },
         ],
         "stop_packet": [{"cycles": st.integers(0, LONGEST_PAUSE)}],

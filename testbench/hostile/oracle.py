@@ -109,10 +109,9 @@ class Oracle:
 
     def __init__(self, num_fifos: int, ram: RamView, tally: Tally) -> None:
         self.num_fifos = num_fifos
-        self.ram = ram
         self.tally = tally
         self.number = 0
-        self.restart()
+        self.begin(ram)
 
     def restart(self) -> None:
         """The design was reset with ``rst``: queues are empty, and nothing is under way."""
@@ -137,13 +136,21 @@ class Oracle:
         """All of them."""
         return [*self.driver, *self.device]
 
-    def forget(self, ram: RamView) -> None:
-        """Begin anew with this RAM, whatever was seen before: a history that failed is over."""
+    def give_up(self) -> None:
+        """A history failed: what is seen from now on is of no use until :meth:`begin`."""
+        self.restart()
+        self._listens = False
+
+    def begin(self, ram: RamView) -> None:
+        """Begin anew with this RAM."""
         self.ram = ram
         self.restart()
+        self._listens = True
 
     def sees(self, time_ns: float, kind: int, effect: Callable[[], None]) -> None:
         """Keep what was seen at ``time_ns`` for :meth:`catch_up`."""
+        if not self._listens:
+            return
         self._order += 1
         heapq.heappush(self._seen, (time_ns, kind, self._order, effect))
 

@@ -34,11 +34,7 @@ async def recover(hostile: Hostile, *, way: str, fifo: int = 0, dma: AxiDma | No
         Something is not as it must be.
     """
     hostile.program.append(f"recover(way={way!r}, fifo={fifo})")
-    for sink in (hostile.sink, *hostile.host_sinks.values()):
-        sink.resume()
-        sink.set_stall(None)
-    for source in (hostile.source, hostile.host.source):
-        source.set_idle(None)
+    await hostile.hurry()
     await hostile.wait_until(
         lambda: hostile.host.requester.outstanding < 8, "requests are not answered"
     )
