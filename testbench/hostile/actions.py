@@ -13,7 +13,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from itertools import pairwise
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, TextIO
 
 from models.config_space import INITIATE_FLR
 from models.layout import PAGE
@@ -53,11 +53,11 @@ def action(
     @functools.wraps(function)
     async def step(self: Hostile, /, *args: P.args, **kwargs: P.kwargs) -> None:
         said = ", ".join(f"{name}={value!r}" for name, value in kwargs.items())
-        self.program.append(f"{function.__name__}({said})")
+        self.note(f"await hostile.{function.__name__}({said})")
         fault = await function(self, *args, **kwargs)
-        self.steps += 1
-        if fault is not None:
-            self.faults[fault] += 1
+        if not self.recovering:
+            self.steps += 1
+            self.faults.update([fault] if fault else [])
         self.check()
 
     return step
@@ -69,7 +69,11 @@ class Hostile(HostileBench):
     Attributes
     ----------
     program
-        The calls of the history so far.
+        The calls of the history so far, as Python.
+    trail
+        A file that has them too, for whoever finds a simulator that hangs.
+    recovering
+        The rest puts things right again: its steps neither belong to the program nor count.
     histories, steps
         How many there were, and their steps.
     faults
@@ -79,6 +83,8 @@ class Hostile(HostileBench):
     def __init__(self, dut: Any) -> None:
         super().__init__(dut)
         self.program: list[str] = []
+        self.trail: TextIO | None = None
+        self.recovering = False
         self.steps = 0
         self.histories = 0
         self.faults: Counter[str] = Counter()
@@ -87,8 +93,21 @@ class Hostile(HostileBench):
     async def begin(self) -> None:
         """As :meth:`HostileBench.begin`, with an empty program."""
         self.program.clear()
+        if self.trail is not None:
+            self.trail.seek(0)
+            self.trail.truncate()
+        self.recovering = False
+        self.note("await hostile.begin()")
         self.histories += 1
         await super().begin()
+
+    def note(self, call: str) -> None:
+        """Write down a call of the history."""
+        if self.recovering:
+            return
+        self.program.append(call)
+        if self.trail is not None:
+            print(call, file=self.trail, flush=True)
 
     def _next_message(self, size: int = QUEUE.slot_size) -> bytes:
         self._message += 1
@@ -378,9 +397,3 @@ class Hostile(HostileBench):
         """``rst``, in the middle of everything, for 2 cycles or more; the host enables again."""
         await self.restart(cycles=cycles)
         return "hot_reset"
-
-
-HISTORY_STEPS = tuple(
-    name for name, value in vars(Hostile).items() if hasattr(value, "__wrapped__")
-)
-"""Names of all actions."""

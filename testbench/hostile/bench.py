@@ -187,7 +187,7 @@ class HostileBench(QueueBench):
         if not supported or not self.serves_memory:
             self.unsupported += 1
             return
-        if tlp.ep:
+        if tlp.ep or not self._comes_through(tlp):
             return
         enables = enabled_bytes(tlp)[: len(tlp.payload)]
         offset = tlp.address - int(self.host.bars[bar])
@@ -203,6 +203,12 @@ class HostileBench(QueueBench):
             )
         else:
             self._stored_masks(offset, data, enables)
+
+    def _comes_through(self, tlp: Tlp) -> bool:
+        """Whether a TLP is not discarded whole, its first beat showing that it is malformed."""
+        dwords = len(tlp.payload) // 4
+        lanes = int(self.parameters.data_width) // 32
+        return self.core or dwords == tlp.length or min(dwords, tlp.length) > lanes
 
     def _stored_masks(self, offset: int, data: bytes, enables: Sequence[bool]) -> None:
         for vector in range(self.num_fifos):

@@ -27,6 +27,7 @@ from ..axi_dma import AxiDma
 from ..queue_bench import QUEUE
 from .actions import LONGEST_PAUSE, MALFORMED, Hostile
 from .bench import LONGEST_PACKET
+from .course import Course
 from .recovery import WAYS, recover
 
 STEPS = 40
@@ -151,9 +152,11 @@ class History(RuleBasedStateMachine):
 
     hostile: Hostile
     dma: AxiDma
+    course: Course
 
     def __init__(self) -> None:
         super().__init__()
+        self.course.check()
         self._broken = False
         self.since_rare = 0
         self._ending: dict[str, Any] = {"way": WAYS[0]}
@@ -163,8 +166,9 @@ class History(RuleBasedStateMachine):
         """Run a coroutine in the simulation."""
         try:
             cocotb.task.resume(coroutine)(**arguments)
-        except BaseException:
+        except Exception as error:
             self._broken = True
+            self.course.failed(error, self.hostile.program)
             raise
 
     @initialize(
@@ -192,13 +196,17 @@ def _rule(name: str, strategies: Strategies) -> Callable[..., None]:
     return precondition(lambda self: self.since_rare >= APART)(ruled) if name in RARE else ruled
 
 
-def run_histories(hostile: Hostile, dma: AxiDma, *, seed: int, histories: int) -> None:
+def run_histories(
+    hostile: Hostile, dma: AxiDma, course: Course, *, seed: int, histories: int
+) -> None:
     """Run so many histories, fewer if one fails, which is then shrunk. Blocks: see ``bridge``.
 
     Parameters
     ----------
     hostile, dma
         Bench, and the device side's window onto host memory.
+    course
+        Is told of those that fail, and ends it all in time.
     seed
         The same seed gives the same histories.
     histories
@@ -207,14 +215,17 @@ def run_histories(hostile: Hostile, dma: AxiDma, *, seed: int, histories: int) -
     Raises
     ------
     HostileFailure
-        That of the shrunk history; ``hostile.program`` has its steps.
+        That of the shrunk history; ``course`` has its steps.
+    OutOfTime
+        The course is over.
     """
     rules = {
         f"{name}_{number}" if number else name: _rule(name, strategies)
         for name, ways in _strategies(hostile.num_fifos).items()
         for number, strategies in enumerate(ways)
     }
-    machine = type("BenchHistory", (History,), {**rules, "hostile": hostile, "dma": dma})
+    bench = {"hostile": hostile, "dma": dma, "course": course}
+    machine = type("BenchHistory", (History,), {**rules, **bench})
     run_state_machine_as_test(
         hypothesis.seed(seed)(machine),
         settings=settings(

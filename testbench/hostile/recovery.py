@@ -33,7 +33,8 @@ async def recover(hostile: Hostile, *, way: str, fifo: int = 0, dma: AxiDma | No
     HostileFailure
         Something is not as it must be.
     """
-    hostile.program.append(f"recover(way={way!r}, fifo={fifo})")
+    hostile.note(f"await recover(hostile, way={way!r}, fifo={fifo})")
+    hostile.recovering = True
     await hostile.hurry()
     await hostile.wait_until(
         lambda: hostile.host.requester.outstanding < 8, "requests are not answered"
