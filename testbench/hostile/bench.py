@@ -184,10 +184,12 @@ class HostileBench(QueueBench):
     def send_write(self, bar: int, tlp: Tlp, *, supported: bool = True) -> None:
         """Send a memory write that the request's own fields may keep from taking effect."""
         self.host.send_nowait(tlp, bar=bar)
+        if not self._comes_through(tlp):
+            return
         if not supported or not self.serves_memory:
             self.unsupported += 1
             return
-        if tlp.ep or not self._comes_through(tlp):
+        if tlp.ep:
             return
         enables = enabled_bytes(tlp)[: len(tlp.payload)]
         offset = tlp.address - int(self.host.bars[bar])

@@ -12,8 +12,8 @@ SHRINK_SECONDS = 30.0
 """Wall time, after the first failure, to look for a shorter history that fails."""
 
 
-class OutOfTime(BaseException):
-    """No history may begin any more. Not an exception: Hypothesis lets it pass, and stops."""
+class OutOfTime(KeyboardInterrupt):
+    """No history may begin any more. An interrupt is all that Hypothesis stops at, at once."""
 
 
 class Course:
