@@ -24,8 +24,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from testbench.hostile.course import SHRINK_SECONDS
-from testbench.hostile.fuzz import FIGURES, FOLDER, SECONDS, TRAIL
+from testbench.hostile import fuzz as histories
 
 from . import toolchain
 from .build import BUILD_ROOT, Configuration, build
@@ -33,8 +32,10 @@ from .run import SimulationError, new_seed, simulate
 
 HISTORIES = "testbench.hostile.fuzz"
 """The cocotb module that runs them."""
+SHRINK_SECONDS = 30.0
+"""Wall time, after a failure, to look for a shorter history that fails."""
 GRACE_SECONDS = 60.0
-"""Wall time beyond its share in which a simulation begins, ends its last history, and shrinks."""
+"""Wall time beyond its share in which a simulation begins and ends its last history."""
 SUMS = (
     "examples",
     "steps",
@@ -109,12 +110,12 @@ def _run(configuration: Configuration, root: Path, seconds: float, seed: int) ->
     folder.mkdir(parents=True)
     error = _simulate_apart(configuration, folder, seconds, seed)
     try:
-        figures = json.loads((folder / FIGURES).read_text())
+        figures = json.loads((folder / histories.FIGURES).read_text())
     except FileNotFoundError:
         figures = {"done": False, "faults": {}, "failure": None, **dict.fromkeys(SUMS, 0)}
     if not figures.pop("done"):
         # Nobody could write the steps down in the end; the trail has them as far as they came.
-        trail = folder / TRAIL
+        trail = folder / histories.TRAIL
         figures["program"] = trail.read_text().splitlines() if trail.exists() else []
     if error is not None and figures["failure"] is None:
         figures["failure"] = error
@@ -137,7 +138,8 @@ def _simulate_apart(
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
     process = context.Process(
-        target=_simulate, args=(there, configuration, HISTORIES, folder, seconds, seed)
+        target=_simulate,
+        args=(there, configuration, HISTORIES, folder, (seconds, SHRINK_SECONDS), seed),
     )
     process.start()
     there.close()
@@ -168,11 +170,15 @@ def _simulate(
     configuration: Configuration,
     module: str,
     folder: Path,
-    seconds: float,
+    seconds: tuple[float, float],
     seed: int,
 ) -> None:
     os.setsid()
-    environment = {SECONDS: repr(seconds), FOLDER: str(folder)}
+    environment = {
+        histories.SECONDS: repr(seconds[0]),
+        histories.SHRINK_SECONDS: repr(seconds[1]),
+        histories.FOLDER: str(folder),
+    }
     try:
         simulate(configuration, module, folder, seed=seed, environment=environment)
         result.send("")

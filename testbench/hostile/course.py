@@ -8,9 +8,6 @@ from collections.abc import Sequence
 
 from .errors import HostileFailure
 
-SHRINK_SECONDS = 30.0
-"""Wall time, after the first failure, to look for a shorter history that fails."""
-
 
 class OutOfTime(KeyboardInterrupt):
     """No history may begin any more. An interrupt is all that Hypothesis stops at, at once."""
@@ -23,6 +20,8 @@ class Course:
     ----------
     seconds
         Wall time for all of them; ``None`` for as long as it takes.
+    shrink
+        Wall time, after the first failure, to look for a shorter history that fails.
 
     Attributes
     ----------
@@ -34,8 +33,9 @@ class Course:
         Messages that it is known to have lost.
     """
 
-    def __init__(self, seconds: float | None = None) -> None:
+    def __init__(self, seconds: float | None = None, *, shrink: float = 30.0) -> None:
         self._began = time.monotonic()
+        self._shrink = shrink
         self._ends = None if seconds is None else self._began + seconds
         self.failure: str | None = None
         self.program: list[str] = []
@@ -54,7 +54,7 @@ class Course:
     def failed(self, error: BaseException, program: Sequence[str]) -> None:
         """A history failed; there is some time for shorter ones."""
         if self.failure is None:
-            self._ends = time.monotonic() + SHRINK_SECONDS
+            self._ends = time.monotonic() + self._shrink
         elif len(program) > len(self.program):
             return
         self.failure = f"{type(error).__name__}: {error}"

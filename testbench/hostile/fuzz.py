@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The cocotb test that lets histories run, and says what came of it in a file.
 
-The environment says how long, ``FUZZ_SECONDS`` of wall time, and in which folder files go,
-``FUZZ_FOLDER``.
+The environment says how long, ``FUZZ_SECONDS`` of wall time and ``FUZZ_SHRINK_SECONDS`` more if a
+history fails, and in which folder files go, ``FUZZ_FOLDER``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .actions import Hostile
 from .course import Course, OutOfTime
 from .machine import run_histories
 
-SECONDS, FOLDER = "FUZZ_SECONDS", "FUZZ_FOLDER"
+SECONDS, SHRINK_SECONDS, FOLDER = "FUZZ_SECONDS", "FUZZ_SHRINK_SECONDS", "FUZZ_FOLDER"
 FIGURES, TRAIL = "figures.json", "trail.txt"
 """Files: the figures up to now, and the steps of the history under way."""
 BATCH = 25
@@ -64,7 +64,8 @@ async def fuzz(hostile: Hostile, dma: AxiDma) -> None:
     folder = Path(os.environ[FOLDER])
     seed = int(os.environ["COCOTB_RANDOM_SEED"])
     await hostile.open()
-    course = Course(float(os.environ[SECONDS]))
+    seconds, shrink = (float(os.environ[name]) for name in (SECONDS, SHRINK_SECONDS))
+    course = Course(seconds, shrink=shrink)
     run = cocotb.task.bridge(run_histories)
     with open(folder / TRAIL, "w") as trail:
         hostile.trail = trail
