@@ -15,6 +15,8 @@ from collections.abc import Awaitable, Callable
 from itertools import pairwise
 from typing import Any, Concatenate, ParamSpec, TextIO
 
+import cocotb
+
 from models.config_space import INITIATE_FLR
 from models.layout import PAGE
 from models.shell import AMP_PCI
@@ -348,6 +350,15 @@ class Hostile(HostileBench):
         """Have the device side send messages of 8 to 64 bytes to an existing FIFO."""
         for _ in range(count):
             self.offer(fifo, self._next_message(size))
+
+    @action
+    async def answer_with_data(self, *, fifo: int, dwords: int) -> None:
+        """Have the device side write to host memory and then, not waiting, send a message."""
+        if not self.writing:
+            message = self._next_message()
+            data = random.Random(self._message).randbytes(4 * dwords)
+            self.writing = True
+            cocotb.start_soon(self.write_and_offer(fifo, message, data))
 
     @action
     async def bad_packet(self, *, fifo: int, size: int) -> str | None:

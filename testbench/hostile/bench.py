@@ -20,6 +20,7 @@ from models.config_space import (
 from models.layout import MIN_MESSAGE, PAGE, SPSC_PAGES
 from models.shell import AMP_PCI
 
+from ..axi_dma import AxiDma
 from ..axis import AxisMessage
 from ..completions import HostError, TlpTimeout, split
 from ..packets import config_write, enabled_bytes, memory_read, memory_write
@@ -29,6 +30,7 @@ from ..system import CLOCK_PERIOD_NS
 from ..tlp import Status, Tlp
 from .errors import HostileFailure
 from .oracle import CAME_OUT, INTERRUPTED, RANG, RESET, RESET_TOLD, TAKEN, Oracle, Tally
+from .promises import Promises
 from .words import RamView
 
 TAGS = 32
@@ -61,8 +63,14 @@ class HostileBench(QueueBench):
         What the host has sent, of all that holds interrupts back.
     layout, sizes
         Of the shared RAM; bytes of each BAR.
+    dma
+        The device side's window onto host memory.
     region
-        Bus address of two pages of host memory, for the device side.
+        Bus address of a page of host memory, for the device side.
+    promises
+        What else it writes there.
+    writing
+        Whether there is data under way whose message is still to be sent.
     unsupported
         Requests sent that are not supported.
     pause
@@ -71,6 +79,7 @@ class HostileBench(QueueBench):
 
     def __init__(self, dut: Any) -> None:
         super().__init__(dut, tags=TAGS, timeout_us=HOST_TIMEOUT_US)
+        self.dma = AxiDma(dut)
         self.num_fifos = self.parameters.num_fifos
         self.core = self.parameters.top == "core"
         self.monitor.fatal = False
@@ -94,6 +103,7 @@ class HostileBench(QueueBench):
         self.sizes = AMP_PCI.bar_sizes(self.num_fifos, SPSC_PAGES)
         self.unsupported = 0
         self.pause = 0
+        self.writing = False
 
     @property
     def host_sinks(self) -> dict[str, Sink[Any]]:
@@ -103,7 +113,8 @@ class HostileBench(QueueBench):
     async def open(self) -> None:
         """Reset the design and learn what its RAM holds. Once, before all histories."""
         await self.start()
-        self.region = self.host.memory.allocate(2 * PAGE)
+        self.region = self.host.memory.allocate(PAGE)
+        self.promises = Promises(self.dut, self.dma, self.host.memory, self._failures)
         self.oracle = Oracle(self.num_fifos, await self._view(), self.tally)
 
     async def _view(self) -> RamView:
@@ -152,6 +163,7 @@ class HostileBench(QueueBench):
         await self.settle(cycles)
         self.host.requester.abandon()
         self.host.memory.abandon()
+        self.promises.forget()
         self.oracle.cut_off()
         self.unsupported = 0
         self.dut.rst.value = 0
@@ -372,6 +384,13 @@ class HostileBench(QueueBench):
         self.oracle.offers(fifo, data, well_formed=well_formed)
         self.source.send_nowait(AxisMessage(fifo, data))
 
+    async def write_and_offer(self, fifo: int, message: bytes, data: bytes) -> None:
+        """Have the device side write data to host memory and send a message that promises it."""
+        history = self._history
+        if await self.promises.write(fifo, message, data) and history == self._history:
+            self.offer(fifo, message)
+        self.writing = False
+
     def check(self) -> None:
         """Judge what was seen up to now.
 
@@ -396,6 +415,7 @@ class HostileBench(QueueBench):
             self._failures.append(str(error))
 
     def _interrupted(self, vector: int) -> None:
+        self.promises.interrupted(vector, self.time_ns)
         self.oracle.sees(self.time_ns, INTERRUPTED, lambda: self.oracle.interrupted(vector))
 
     def _came_out(self, message: AxisMessage) -> None:
@@ -404,6 +424,7 @@ class HostileBench(QueueBench):
         )
 
     def _taken(self, packet: AxisMessage) -> None:
+        self.promises.taken(packet.data, self.time_ns)
         self.oracle.sees(self.time_ns, TAKEN, self.oracle.taken)
 
     async def _watch_pulses(self) -> None:
@@ -468,6 +489,9 @@ class HostileBench(QueueBench):
         host = self.host
         await self.wait_until(lambda: not host.source.pending, "requests are not taken")
         await self.wait_until(lambda: not host.requester.outstanding, "requests are not answered")
+        await self.wait_until(
+            lambda: not self.writing and not self.promises.pending, "data does not leave"
+        )
         offset = AMP_PCI.version_offset
         version = await host.bar_read32(AMP_PCI.register_bar, offset)
         if version != AMP_PCI.version:

@@ -16,7 +16,6 @@ from typing import Any
 import cocotb
 import cocotb.task
 
-from ..axi_dma import AxiDma
 from .actions import Hostile
 from .course import Course, OutOfTime
 from .machine import run_histories
@@ -53,7 +52,7 @@ def _write(path: Path, content: dict[str, Any]) -> None:
     partial.rename(path)
 
 
-async def fuzz(hostile: Hostile, dma: AxiDma) -> None:
+async def fuzz(hostile: Hostile) -> None:
     """Run histories as the environment says.
 
     Raises
@@ -73,7 +72,7 @@ async def fuzz(hostile: Hostile, dma: AxiDma) -> None:
             for number in range(2**63):
                 course.check()
                 batch = random.Random(f"{seed} {number}").getrandbits(64)
-                await run(hostile, dma, course, seed=batch, histories=BATCH)
+                await run(hostile, course, seed=batch, histories=BATCH)
                 await hostile.sweep()
                 _write(folder / FIGURES, figures(hostile, course, done=False))
         except OutOfTime:
@@ -89,4 +88,4 @@ async def fuzz(hostile: Hostile, dma: AxiDma) -> None:
 @cocotb.test(timeout_time=1000, timeout_unit="sec")
 async def hostile_histories(dut: Any) -> None:
     """After whatever two hostile ends do, nothing is lost, nothing is touched, and all works."""
-    await fuzz(Hostile(dut), AxiDma(dut))
+    await fuzz(Hostile(dut))

@@ -23,7 +23,6 @@ from hypothesis.stateful import (
 from models.layout import MIN_MESSAGE, SPSC_PAGES
 from models.shell import MAX_FIFOS
 
-from ..axi_dma import AxiDma
 from ..queue_bench import QUEUE
 from .actions import LONGEST_PAUSE, MALFORMED, Hostile
 from .bench import LONGEST_PACKET
@@ -133,6 +132,9 @@ def _strategies(num_fifos: int) -> dict[str, list[Strategies]]:
             {"fifo": fifo},
             {"fifo": fifo, "count": few},
         ],
+        "answer_with_data": [
+            {"fifo": fifo, "dwords": st.integers(1, 150)},
+        ],
         "bad_packet": [
             {"fifo": st.integers(0, MAX_FIFOS - 1), "size": st.integers(1, MIN_MESSAGE - 1)},
             {
@@ -151,7 +153,6 @@ class History(RuleBasedStateMachine):
     """What the two ends do, on the bench that a subclass has; it ends with a working exchange."""
 
     hostile: Hostile
-    dma: AxiDma
     course: Course
 
     def __init__(self) -> None:
@@ -171,13 +172,10 @@ class History(RuleBasedStateMachine):
             self.course.failed(error, self.hostile.program)
             raise
 
-    @initialize(
-        way=st.sampled_from(WAYS), fifo=st.integers(0, MAX_FIFOS - 1), use_memory=st.booleans()
-    )
-    def ends(self, way: str, fifo: int, use_memory: bool) -> None:
+    @initialize(way=st.sampled_from(WAYS), fifo=st.integers(0, MAX_FIFOS - 1))
+    def ends(self, way: str, fifo: int) -> None:
         """How the history will end."""
-        dma = self.dma if use_memory else None
-        self._ending = {"way": way, "fifo": fifo % self.hostile.num_fifos, "dma": dma}
+        self._ending = {"way": way, "fifo": fifo % self.hostile.num_fifos}
 
     def teardown(self) -> None:
         """Put everything right again, and see that it works."""
@@ -196,15 +194,13 @@ def _rule(name: str, strategies: Strategies) -> Callable[..., None]:
     return precondition(lambda self: self.since_rare >= APART)(ruled) if name in RARE else ruled
 
 
-def run_histories(
-    hostile: Hostile, dma: AxiDma, course: Course, *, seed: int, histories: int
-) -> None:
+def run_histories(hostile: Hostile, course: Course, *, seed: int, histories: int) -> None:
     """Run so many histories, fewer if one fails, which is then shrunk. Blocks: see ``bridge``.
 
     Parameters
     ----------
-    hostile, dma
-        Bench, and the device side's window onto host memory.
+    hostile
+        The bench.
     course
         Is told of those that fail, and ends it all in time.
     seed
@@ -224,7 +220,7 @@ def run_histories(
         for name, ways in _strategies(hostile.num_fifos).items()
         for number, strategies in enumerate(ways)
     }
-    bench = {"hostile": hostile, "dma": dma, "course": course}
+    bench = {"hostile": hostile, "course": course}
     machine = type("BenchHistory", (History,), {**rules, **bench})
     run_state_machine_as_test(
         hypothesis.seed(seed)(machine),

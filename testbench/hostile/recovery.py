@@ -3,20 +3,19 @@
 
 from __future__ import annotations
 
-from models.layout import PAGE
-
-from ..axi_dma import AxiDma
 from ..queue_bench import QUEUE
 from .actions import Hostile
 from .errors import HostileFailure
 
 WAYS = ("none", "reload", "function", "hot")
 """Nothing but to go on, a driver that is loaded anew, a function-level reset, a hot reset."""
+MOST_BYTES = 500
+"""That the device side writes to host memory and reads back."""
 ROUNDS = 10
 """Far more than it takes to make room for all packets that a history can leave waiting."""
 
 
-async def recover(hostile: Hostile, *, way: str, fifo: int = 0, dma: AxiDma | None = None) -> None:
+async def recover(hostile: Hostile, *, way: str, fifo: int = 0) -> None:
     """End a history: check what it left, reset in one of :data:`WAYS`, and exchange messages.
 
     Parameters
@@ -25,8 +24,6 @@ async def recover(hostile: Hostile, *, way: str, fifo: int = 0, dma: AxiDma | No
         The bench.
     way, fifo
         How to reset, and whose driver is loaded anew.
-    dma
-        The device side's window onto host memory, to use it too.
 
     Raises
     ------
@@ -54,8 +51,7 @@ async def recover(hostile: Hostile, *, way: str, fifo: int = 0, dma: AxiDma | No
             await hostile.reload_driver(fifo=fifo)
     await hostile.come_to_rest()
     await exchange(hostile)
-    if dma is not None:
-        await use_memory(hostile, dma)
+    await use_memory(hostile)
     hostile.end()
 
 
@@ -90,7 +86,7 @@ async def exchange(hostile: Hostile) -> None:
             raise HostileFailure(f"afterwards interrupt {vector} did not come")
 
 
-async def use_memory(hostile: Hostile, dma: AxiDma) -> None:
+async def use_memory(hostile: Hostile) -> None:
     """The device side writes host memory and reads it back.
 
     Raises
@@ -98,9 +94,9 @@ async def use_memory(hostile: Hostile, dma: AxiDma) -> None:
     HostileFailure
         It finds something else.
     """
-    place = hostile.region + hostile.steps % PAGE
-    data = (place.to_bytes(8, "little") * QUEUE.slot_size)[: 1 + hostile.steps % PAGE]
-    await dma.write(place, data)
-    found = await dma.read(place, len(data))
+    place = hostile.region + hostile.steps % QUEUE.slot_size
+    data = (place.to_bytes(8, "little") * QUEUE.slot_size)[: 1 + hostile.steps % MOST_BYTES]
+    await hostile.dma.write(place, data)
+    found = await hostile.dma.read(place, len(data))
     if found != data:
         raise HostileFailure(f"wrote {data.hex()} to host memory and read {found.hex()}")

@@ -4,7 +4,6 @@
 import cocotb
 import cocotb.task
 
-from testbench.axi_dma import AxiDma
 from testbench.hostile.actions import MALFORMED, Hostile
 from testbench.hostile.course import Course
 from testbench.hostile.machine import run_histories
@@ -24,7 +23,7 @@ async def random_histories(dut):
     course = Course()
     run = cocotb.task.bridge(run_histories)
     try:
-        await run(hostile, AxiDma(dut), course, seed=HISTORY_SEED, histories=HISTORIES)
+        await run(hostile, course, seed=HISTORY_SEED, histories=HISTORIES)
     except BaseException:
         cocotb.log.error("shrunk to:\n%s", "\n".join(course.program))
         raise
@@ -38,7 +37,6 @@ async def every_way_to_recover(dut):
     """Everything at once, then each way back to a working exchange."""
     hostile = Hostile(dut)
     await hostile.open()
-    dma = AxiDma(dut)
     for way in WAYS:
         await hostile.begin()
         await hostile.stall_host(stalled=True)
@@ -53,5 +51,5 @@ async def every_way_to_recover(dut):
         await hostile.bad_packet(fifo=7, size=200)
         await hostile.stop_packet(cycles=3)
         await hostile.wait(cycles=40)
-        await recover(hostile, way=way, dma=dma)
+        await recover(hostile, way=way)
     await hostile.sweep()

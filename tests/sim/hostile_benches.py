@@ -7,7 +7,6 @@ from pathlib import Path
 
 import cocotb
 
-from testbench.axi_dma import AxiDma
 from testbench.hostile.actions import Hostile
 from testbench.hostile.fuzz import FOLDER, TRAIL, fuzz
 
@@ -34,7 +33,7 @@ BENCH = os.environ["FUZZ_BENCH"]
 async def misbehaves(dut):
     """As the environment says."""
     if BENCH == "forgetful":
-        await fuzz(Forgetful(dut), AxiDma(dut))
+        await fuzz(Forgetful(dut))
     (Path(os.environ[FOLDER]) / TRAIL).write_text("await hostile.begin()\n")
     if BENCH == "hangs":
         time.sleep(1000)
