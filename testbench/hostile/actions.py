@@ -22,28 +22,13 @@ from models.layout import PAGE
 from models.shell import AMP_PCI
 
 from .. import pacing
-from ..packets import memory_read, memory_write
 from ..queue_bench import QUEUE, slot_bytes
-from ..tlp import Kind, Tlp
-from .bench import HostileBench
 from .explain import index_of
+from .malformed import send_malformed
+from .rest import RestBench
 
-NO_BAR = 5
-"""A BAR that the function does not have."""
 LONGEST_PAUSE = 200
 """Cycles between two beats of a device side that stops in the middle of a packet."""
-REFUSED_READS = ("crossing_read", "locked_read", "io_read", "fetch_and_add", "outside_read")
-MALFORMED = (
-    *REFUSED_READS,
-    "crossing_store",
-    "outside_store",
-    "poisoned_store",
-    "poisoned_doorbell",
-    "short_payload",
-    "long_payload",
-)
-"""What :meth:`Hostile.malformed` knows."""
-
 P = ParamSpec("P")
 
 
@@ -65,7 +50,7 @@ def action(
     return step
 
 
-class Hostile(HostileBench):
+class Hostile(RestBench):
     """The actions.
 
     Attributes
@@ -93,7 +78,7 @@ class Hostile(HostileBench):
         self._message = 0
 
     async def begin(self) -> None:
-        """As :meth:`HostileBench.begin`, with an empty program."""
+        """As :meth:`~testbench.hostile.bench.HostileBench.begin`, with an empty program."""
         self.program.clear()
         if self.trail is not None:
             self.trail.seek(0)
@@ -123,7 +108,10 @@ class Hostile(HostileBench):
     @action
     async def rest(self) -> None:
         """Let everything end and check all that it left behind, unless somebody stalls."""
-        if self.calm:
+        await self._rest_if(True)
+
+    async def _rest_if(self, wanted: bool) -> None:
+        if wanted and self.calm:
             await self.come_to_rest()
 
     @action
@@ -239,69 +227,40 @@ class Hostile(HostileBench):
 
     @action
     async def malformed(self, *, kind: str, fifo: int) -> str | None:
-        """Send a request that is not served, one of :data:`MALFORMED`."""
-        bar = AMP_PCI.fifo_bar
-        base = self.host.bars[bar] + self.layout.fifo_stride * fifo
-        data = self._next_message()
-        here = {"address": base + PAGE, "length": 1, "first_be": 0xF}
-        done = True
-        if kind == "crossing_read":
-            done = await self.refuse_nowait(memory_read(base + PAGE - 4, 8), bar=bar)
-        elif kind == "locked_read":
-            done = await self.refuse_nowait(memory_read(base, 8, kind=Kind.MRDLK32), bar=bar)
-        elif kind == "io_read":
-            done = await self.refuse_nowait(Tlp(Kind.IORD, **here), bar=bar)
-        elif kind == "fetch_and_add":
-            tlp = Tlp(Kind.FETCHADD32, payload=data[:4], **here)
-            done = await self.refuse_nowait(tlp, bar=bar)
-        elif kind == "outside_read":
-            done = await self.refuse_nowait(memory_read(self._outside, 64), bar=NO_BAR)
-        elif kind == "crossing_store":
-            tlp = memory_write(base + PAGE - 16, data)
-            self.send_write(bar, tlp, supported=False)
-        elif kind == "outside_store":
-            self.send_write(NO_BAR, memory_write(self._outside, data), supported=False)
-        elif kind == "poisoned_store":
-            self.send_write(bar, memory_write(base + PAGE, data, ep=True))
-        elif kind == "poisoned_doorbell":
-            address = self.host.bars[AMP_PCI.register_bar] + AMP_PCI.notify(fifo)
-            self.send_write(AMP_PCI.register_bar, memory_write(address, data[:4], ep=True))
-        elif kind in ("short_payload", "long_payload"):
-            payload = data[:32] if kind == "short_payload" else data * 2
-            base += self.driver(0, QUEUE.slots_offset)
-            self.send_write(bar, memory_write(base, data, payload=payload))
-        else:
-            raise ValueError(f"kind is {kind}: must be one of {', '.join(MALFORMED)}")
-        return kind if done else None
-
-    @property
-    def _outside(self) -> int:
-        """An address that no BAR has."""
-        return min(self.host.bars.values()) - PAGE
+        """Send a request that is not served, one of :data:`~testbench.hostile.malformed.KINDS`."""
+        sent = await send_malformed(self, kind, fifo, self._next_message())
+        return kind if sent else None
 
     @action
-    async def mask(self, *, vector: int, masked: bool) -> str | None:
-        """Set or clear the mask bit of a vector."""
+    async def mask(self, *, vector: int, masked: bool, rest: bool = False) -> str | None:
+        """Set or clear the mask bit of a vector.
+
+        From :meth:`rest` on it is certain that nothing may come: with ``rest``, at once.
+        """
         offset = AMP_PCI.msix_control(vector)
         self.store_nowait(AMP_PCI.msix_bar, offset, bytes([masked, 0, 0, 0]))
+        await self._rest_if(rest)
         return "vector_masked" if masked else None
 
     @action
-    async def mask_function(self, *, masked: bool) -> str | None:
-        """Set or clear the function mask."""
+    async def mask_function(self, *, masked: bool, rest: bool = False) -> str | None:
+        """Set or clear the function mask; ``rest`` as for :meth:`mask`."""
         done = await self.configure(function_mask=masked)
+        await self._rest_if(rest)
         return "function_masked" if masked and done else None
 
     @action
-    async def enable_msix(self, *, enabled: bool) -> str | None:
-        """Set or clear MSI-X Enable."""
+    async def enable_msix(self, *, enabled: bool, rest: bool = False) -> str | None:
+        """Set or clear MSI-X Enable; ``rest`` as for :meth:`mask`."""
         done = await self.configure(msix=enabled)
+        await self._rest_if(rest)
         return None if enabled or not done else "msix_disabled"
 
     @action
-    async def enable_bus_master(self, *, enabled: bool) -> str | None:
-        """Set or clear Bus Master Enable."""
+    async def enable_bus_master(self, *, enabled: bool, rest: bool = False) -> str | None:
+        """Set or clear Bus Master Enable; ``rest`` as for :meth:`mask`."""
         done = await self.configure(bus_master=enabled)
+        await self._rest_if(rest)
         return None if enabled or not done else "bus_master_off"
 
     @action

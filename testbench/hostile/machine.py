@@ -24,10 +24,11 @@ from models.layout import MIN_MESSAGE, SPSC_PAGES
 from models.shell import MAX_FIFOS
 
 from ..queue_bench import QUEUE
-from .actions import LONGEST_PAUSE, MALFORMED, Hostile
-from .bench import LONGEST_PACKET
+from .actions import LONGEST_PAUSE, Hostile
 from .course import Course
+from .malformed import KINDS
 from .recovery import WAYS, recover
+from .rest import LONGEST_PACKET
 
 STEPS = 40
 """Of a history, at most."""
@@ -118,11 +119,11 @@ def _strategies(num_fifos: int) -> dict[str, list[Strategies]]:
         "read": [
             {"bar": st.integers(0, 2), "offset": st.integers(0, 2**17), "size": size},
         ],
-        "malformed": [{"kind": st.sampled_from(MALFORMED), "fifo": fifo}],
-        "mask": [{"vector": fifo, "masked": flag}],
-        "mask_function": [{"masked": flag}],
-        "enable_msix": [{"enabled": flag}],
-        "enable_bus_master": [{"enabled": flag}],
+        "malformed": [{"kind": st.sampled_from(KINDS), "fifo": fifo}],
+        "mask": [{"vector": fifo, "masked": flag, "rest": flag}],
+        "mask_function": [{"masked": flag, "rest": flag}],
+        "enable_msix": [{"enabled": flag, "rest": flag}],
+        "enable_bus_master": [{"enabled": flag, "rest": flag}],
         "enable_memory": [{"enabled": flag}],
         "stall_host": [{"stalled": flag, "which": st.integers(0, 1)}],
         "stall_device": [{"stalled": flag}],

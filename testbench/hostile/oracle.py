@@ -13,8 +13,11 @@ from dataclasses import dataclass
 
 from models.layout import SPSC_PAGES
 
+from .device_queue import DeviceQueue
+from .driver_queue import DriverQueue
 from .errors import HostileFailure
-from .explain import GIVEN_UP, QUEUE, DeviceQueue, DriverQueue, IndexStore
+from .explain import GIVEN_UP, QUEUE, IndexStore
+from .vectors import Vector
 from .words import RamView
 
 RESET, RANG, CAME_OUT, TAKEN, INTERRUPTED, RESET_TOLD = range(6)
@@ -43,28 +46,6 @@ class Packet:
     def slot_words(self) -> bytes:
         """What the engine writes of it, from the start of the slot on."""
         return self.data[: QUEUE.slot_size]
-
-
-@dataclass(slots=True)
-class Vector:
-    """What is known of an interrupt.
-
-    Parameters
-    ----------
-    raises
-        Messages since it was last known to be quiet: as many interrupts may come, no more.
-    owed
-        A message was taken after which no interrupt came.
-    dropped
-        How many messages may have been dropped by then.
-    blocked
-        None may come: masked, disabled or without bus mastering, and nothing on its way.
-    """
-
-    raises: int = 0
-    owed: bool = False
-    dropped: int = 0
-    blocked: bool = False
 
 
 @dataclass(slots=True)
@@ -116,7 +97,7 @@ class Oracle:
         fifos = range(self.num_fifos)
         self.driver = [DriverQueue(f"driver queue {fifo}") for fifo in fifos]
         self.device = [DeviceQueue(f"device queue {fifo}") for fifo in fifos]
-        self.vectors = [Vector() for _ in fifos]
+        self.vectors = [Vector(f"interrupt {fifo}") for fifo in fifos]
         self._doorbells: list[list[int]] = [[] for _ in fifos]
         self._stored_slots: list[set[int]] = [set() for _ in fifos]
         self._offered: list[Packet] = []
@@ -288,10 +269,8 @@ class Oracle:
         if not well_formed:
             self._malformed += 1
         else:
-            vector = self.vectors[packet.fifo]
-            vector.raises += 1
-            if not any(state.void for state in queue.states):
-                vector.owed, vector.dropped = True, queue.most_dropped
+            certain = not any(state.void for state in queue.states)
+            self.vectors[packet.fifo].raised(certain=certain, dropped=queue.most_dropped)
 
     def _written(self, packet: Packet, places: set[int], floor: int, *, whole: bool) -> None:
         data = packet.slot_words
@@ -323,14 +302,8 @@ class Oracle:
 
     def interrupted(self, fifo: int) -> None:
         """The interrupt of a FIFO came."""
-        vector = self.vectors[fifo]
         self.tally.interrupts += 1
-        if vector.blocked:
-            raise HostileFailure(f"interrupt {fifo} came although it is held back")
-        if not vector.raises:
-            raise HostileFailure(f"interrupt {fifo} came, and there was no message for it")
-        vector.raises -= 1
-        vector.owed = False
+        self.vectors[fifo].came()
 
     @property
     def waiting_packets(self) -> int:
@@ -371,16 +344,9 @@ class Oracle:
     def check_interrupts(self, pending: int, allowed: Iterable[bool]) -> None:
         """At rest, these pending bits are set, and these vectors may send."""
         for fifo, may_send in enumerate(allowed):
-            vector, bit = self.vectors[fifo], pending >> fifo & 1
-            if bit and may_send:
-                raise HostileFailure(f"interrupt {fifo} is pending and may be sent")
-            # A store to head may have come even after its last beat.
-            owed = vector.owed and self.device[fifo].most_dropped <= vector.dropped
-            if owed and not bit:
-                raise HostileFailure(f"the interrupt of a message of FIFO {fifo} is lost")
-            if bit and not vector.raises:
-                raise HostileFailure(f"interrupt {fifo} is pending, and there was no message")
-            vector.raises, vector.owed, vector.blocked = bit, bool(bit), not may_send
+            self.vectors[fifo].check(
+                pending >> fifo & 1, may_send=may_send, dropped=self.device[fifo].most_dropped
+            )
         if pending >> self.num_fifos:
             raise HostileFailure(f"pending bits of vectors that do not exist: {pending:#x}")
 

@@ -4,9 +4,10 @@
 import cocotb
 import cocotb.task
 
-from testbench.hostile.actions import MALFORMED, Hostile
+from testbench.hostile.actions import Hostile
 from testbench.hostile.course import Course
 from testbench.hostile.machine import run_histories
+from testbench.hostile.malformed import KINDS
 from testbench.hostile.recovery import WAYS, recover
 from testbench.queue_bench import QUEUE
 
@@ -46,10 +47,30 @@ async def every_way_to_recover(dut):
         await hostile.scribble_index(fifo=0, queue="device", word="head", value=QUEUE.capacity)
         await hostile.enable_bus_master(enabled=False)
         await hostile.doorbells(first=0, count=4, times=10)
-        for kind in MALFORMED:
+        for kind in KINDS:
             await hostile.malformed(kind=kind, fifo=0)
         await hostile.bad_packet(fifo=7, size=200)
         await hostile.stop_packet(cycles=3)
         await hostile.wait(cycles=40)
         await recover(hostile, way=way)
     await hostile.sweep()
+
+
+@cocotb.test(timeout_time=10, timeout_unit="ms")
+async def reset_while_a_message_waits_for_its_data(dut):
+    """The message is gone; the next one waits for its own data."""
+    hostile = Hostile(dut)
+    await hostile.open()
+    await hostile.begin()
+    for _ in range(3):
+        # The stream of writes, where it is one of its own.
+        await hostile.stall_host(stalled=True, which=3)
+        await hostile.answer_with_data(fifo=0, dwords=150)
+        await hostile.wait(cycles=60)
+        await hostile.reset_function()
+        await hostile.stall_host(stalled=True, which=3)
+        await hostile.answer_with_data(fifo=0, dwords=150)
+        await hostile.wait(cycles=60)
+        await hostile.stall_host(stalled=False, which=3)
+        await hostile.rest()
+    await recover(hostile, way="none")
