@@ -13,7 +13,7 @@ from testbench.queue_bench import QUEUE
 
 HISTORY_SEED = 20261123
 """Of its own: what these histories do is the same in every run. `make fuzz` draws others."""
-HISTORIES = 6
+HISTORIES = 4
 
 
 @cocotb.test(timeout_time=100, timeout_unit="ms")
