@@ -80,7 +80,8 @@ def run_fuzz(builds: Sequence[Configuration], *, seconds: float, seed: int | Non
     folder = BUILD_ROOT / "fuzz"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    console.print(f"seed {seed}, {seconds:g} s")
+    simulator = toolchain.find(builds[0].simulator).name
+    console.print(f"{simulator}, seed {seed}, {seconds:g} s")
     with console.status("building the gateware: Amaranth to Verilog to a simulation ..."):
         for configuration in builds:
             build(configuration)
@@ -221,7 +222,7 @@ def _tell(console: Console, report: dict[str, Any], folder: Path) -> None:
         table.add_column(column, justify="left" if column == "build" else "right")
     for run in report["runs"]:
         table.add_row(
-            f"{run['simulator']} {run['top']} {run['fifos']} x {run['data_width']}",
+            f"{run['top']} {run['fifos']} x {run['data_width']}",
             *(f"{run[name]:,}" for name in ("examples", "steps")),
             f"{sum(run['faults'].values()):,}",
             *(f"{run[name]:,}" for name in SUMS[2:5]),
