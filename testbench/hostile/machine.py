@@ -32,7 +32,7 @@ from .rest import LONGEST_PACKET
 
 STEPS = 40
 """Of a history, at most."""
-SHORT, LONG = 12, 150
+SHORT, LONG = 12, 250
 """Cycles of a short wait, which decides what meets what, and of one in which most things end."""
 
 # cocotb loads pytest's plugins to rewrite assertions, Hypothesis's among them, which then waits for
@@ -44,6 +44,20 @@ RARE = frozenset({"reload_driver", "reset_function", "hot_reset", "pace"})
 APART = 8
 """Steps from one of these to the next."""
 
+ENDS: dict[str, dict[str, Any]] = {
+    "mask": {"masked": False},
+    "mask_function": {"masked": False},
+    "enable_msix": {"enabled": True},
+    "enable_bus_master": {"enabled": True},
+    "enable_memory": {"enabled": True},
+    "stall_host": {"stalled": False},
+    "stall_device": {"stalled": False},
+    "stop_packet": {"cycles": 0},
+}
+"""What hinders all else and ends after some steps, and the arguments that end it."""
+LASTS = 12
+"""Steps that it lasts at most."""
+
 Strategies = dict[str, st.SearchStrategy[Any]]
 
 
@@ -52,6 +66,7 @@ def _strategies(num_fifos: int) -> dict[str, list[Strategies]]:
     fifo = st.integers(0, num_fifos - 1)
     seed = st.integers(0, 2**16)
     flag = st.booleans()
+    lasts = st.integers(1, LASTS)
     word = st.one_of(
         st.integers(0, QUEUE.capacity - 1),
         st.sampled_from([QUEUE.capacity, QUEUE.capacity + 1, 2**31, 2**32 - 1]),
@@ -68,8 +83,9 @@ def _strategies(num_fifos: int) -> dict[str, list[Strategies]]:
         "wait": [
             {"cycles": st.integers(1, SHORT)},
             {"cycles": st.integers(SHORT, LONG)},
+            {"cycles": st.integers(SHORT, LONG)},
         ],
-        "rest": [{}],
+        "rest": [{}, {}],
         "publish": [
             {"fifo": fifo, "count": st.integers(1, 3)},
             {
@@ -120,21 +136,25 @@ def _strategies(num_fifos: int) -> dict[str, list[Strategies]]:
             {"bar": st.integers(0, 2), "offset": st.integers(0, 2**17), "size": size},
         ],
         "malformed": [{"kind": st.sampled_from(KINDS), "fifo": fifo}],
-        "mask": [{"vector": fifo, "masked": flag, "rest": flag}],
-        "mask_function": [{"masked": flag, "rest": flag}],
-        "enable_msix": [{"enabled": flag, "rest": flag}],
-        "enable_bus_master": [{"enabled": flag, "rest": flag}],
-        "enable_memory": [{"enabled": flag}],
-        "stall_host": [{"stalled": flag, "which": st.integers(0, 1)}],
-        "stall_device": [{"stalled": flag}],
+        "mask": [{"vector": fifo, "masked": st.just(True), "rest": flag, "lasts": lasts}],
+        "mask_function": [{"masked": st.just(True), "rest": flag, "lasts": lasts}],
+        "enable_msix": [{"enabled": st.just(False), "rest": flag, "lasts": lasts}],
+        "enable_bus_master": [{"enabled": st.just(False), "rest": flag, "lasts": lasts}],
+        "enable_memory": [{"enabled": st.just(False), "lasts": lasts}],
+        "stall_host": [{"stalled": st.just(True), "which": st.integers(0, 3), "lasts": lasts}],
+        "stall_device": [{"stalled": st.just(True), "lasts": lasts}],
+        "stop_packet": [{"cycles": st.integers(1, LONGEST_PAUSE), "lasts": lasts}],
         "pace": [{"seed": seed, "longest": st.integers(0, 8)}],
         "answer": [
             {"fifo": fifo, "size": st.integers(MIN_MESSAGE, QUEUE.slot_size)},
             {"fifo": fifo},
+            {"fifo": fifo, "count": st.integers(1, 4)},
+            {"fifo": fifo, "count": st.integers(1, 4)},
             {"fifo": fifo, "count": few},
         ],
         "answer_with_data": [
             {"fifo": fifo, "dwords": st.integers(1, 150)},
+            {"fifo": fifo, "dwords": st.integers(100, 150)},
         ],
         "bad_packet": [
             {"fifo": st.integers(0, MAX_FIFOS - 1), "size": st.integers(1, MIN_MESSAGE - 1)},
@@ -143,7 +163,6 @@ def _strategies(num_fifos: int) -> dict[str, list[Strategies]]:
                 "size": st.integers(QUEUE.slot_size + 1, LONGEST_PACKET),
             },
         ],
-        "stop_packet": [{"cycles": st.integers(0, LONGEST_PAUSE)}],
         "consume": [{"fifo": fifo}],
         "reset_function": [{}],
         "hot_reset": [{"cycles": st.integers(2, 5)}],
@@ -161,6 +180,7 @@ class History(RuleBasedStateMachine):
         self.course.check()
         self._broken = False
         self.since_rare = 0
+        self.under_way: list[tuple[int, str, dict[str, Any]]] = []
         self._ending: dict[str, Any] = {"way": WAYS[0]}
         self.do(self.hostile.begin)
 
@@ -172,6 +192,15 @@ class History(RuleBasedStateMachine):
             self._broken = True
             self.course.failed(error, self.hostile.program)
             raise
+
+    def end_what_is_over(self) -> None:
+        """End what has lasted long enough."""
+        before, self.under_way = self.under_way, []
+        for steps, name, arguments in before:
+            if steps > 1:
+                self.under_way.append((steps - 1, name, arguments))
+            else:
+                self.do(getattr(self.hostile, name), **arguments)
 
     @initialize(way=st.sampled_from(WAYS), fifo=st.integers(0, MAX_FIFOS - 1))
     def ends(self, way: str, fifo: int) -> None:
@@ -187,7 +216,12 @@ class History(RuleBasedStateMachine):
 def _rule(name: str, strategies: Strategies) -> Callable[..., None]:
     def step(self: History, **arguments: Any) -> None:
         self.since_rare = 0 if name in RARE else self.since_rare + 1
+        lasts = arguments.pop("lasts", 0)
         self.do(getattr(self.hostile, name), **arguments)
+        self.end_what_is_over()
+        if lasts:
+            ends = {key: value for key, value in arguments.items() if key != "rest"} | ENDS[name]
+            self.under_way.append((lasts, name, ends))
 
     step.__name__ = step.__qualname__ = name
     chosen: Any = strategies
