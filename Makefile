@@ -7,7 +7,7 @@ RUN    := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo waves test lint verilog regress clean
+.PHONY: help setup demo waves test lint verilog regress fuzz clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -40,6 +40,9 @@ test: lint ## Lint, unit tests, and every regression on the simulators there are
 
 regress: $(READY) ## The longer matrices: every width, number of FIFOs and simulator
 	@$(RUN) -m pytest -n auto --dist worksteal -q -rs --regress tests/test_regressions.py tests/models/test_fuzz_messages.py $(ARGS)
+
+fuzz: $(READY) ## A hostile host and device side for SECONDS=60 of wall time; SEED= repeats a run
+	@$(RUN) -m sim fuzz --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 lint: $(READY) ## Style, formatting and types
 	@$(VENV)/bin/ruff check --quiet .

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""``python -m sim``: the demo, and any cocotb module on any build of the gateware."""
+"""``python -m sim``: the demo, hostile histories, any cocotb module on any build."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from models.shell import AMP_PCI, MAX_FIFOS, SHELLS, check_num_fifos
 
 from .build import BUILD_ROOT, BuildError, Configuration
 from .demo.command import run_demo
+from .fuzz import configurations, run_fuzz
 from .run import SimulationError, simulate
 from .toolchain import (
     SIMULATORS,
@@ -27,11 +28,12 @@ from .toolchain import (
 
 
 def _parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--sim", choices=SIMULATORS, help="default: Verilator if it is there")
-    common.add_argument("--fifos", type=int, default=1, metavar=f"1..{MAX_FIFOS}")
-    common.add_argument("--data-width", type=int, choices=DATA_WIDTHS, default=128)
-    common.add_argument("--seed", type=lambda text: int(text, 0), help="default: a new one")
+    every = argparse.ArgumentParser(add_help=False)
+    every.add_argument("--sim", choices=SIMULATORS, help="default: Verilator if it is there")
+    every.add_argument("--fifos", type=int, metavar=f"1..{MAX_FIFOS}")
+    every.add_argument("--data-width", type=int, choices=DATA_WIDTHS)
+    every.add_argument("--seed", type=lambda text: int(text, 0), help="default: a new one")
+    common = argparse.ArgumentParser(add_help=False, parents=[every])
     common.add_argument(
         "--waves",
         nargs="?",
@@ -56,18 +58,25 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--top", choices=sorted(TOPS), default="endpoint")
     run.add_argument("--shell", choices=SHELLS, default=AMP_PCI.name)
     run.add_argument("--layout", choices=LAYOUTS, default=SPSC_PAGES.name)
+    fuzz = commands.add_parser(
+        "fuzz",
+        parents=[every],
+        help="hostile histories; over several builds in turn unless one is asked for",
+    )
+    fuzz.add_argument("--seconds", type=float, default=60.0, help="default: %(default)g")
+    fuzz.add_argument("--top", choices=sorted(TOPS))
     return parser
 
 
 def _configuration(options: argparse.Namespace) -> Configuration:
-    simulator = find_for_fst(options.sim) if options.waves == "fst" else find(options.sim)
-    waves = options.waves or ("auto" if options.command == "demo" else None)
+    waves = getattr(options, "waves", None) or ("auto" if options.command == "demo" else None)
+    simulator = find_for_fst(options.sim) if waves == "fst" else find(options.sim)
     if waves == "auto":
         waves = best_wave_format(simulator)
     return Configuration(
-        top=getattr(options, "top", "endpoint"),
-        num_fifos=check_num_fifos(options.fifos),
-        data_width=options.data_width,
+        top=getattr(options, "top", None) or "endpoint",
+        num_fifos=1 if options.fifos is None else check_num_fifos(options.fifos),
+        data_width=options.data_width or 128,
         completion_timeout=getattr(options, "completion_timeout", COMPLETION_TIMEOUT),
         shell=getattr(options, "shell", AMP_PCI.name),
         layout=getattr(options, "layout", SPSC_PAGES.name),
@@ -87,6 +96,12 @@ def _run(options: argparse.Namespace, configuration: Configuration) -> int:
     return 0
 
 
+def _fuzz(options: argparse.Namespace, configuration: Configuration) -> int:
+    one = options.top or options.data_width or options.fifos is not None
+    builds = [configuration] if one else configurations(configuration.simulator)
+    return run_fuzz(builds, seconds=options.seconds, seed=options.seed)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line and do it. Returns the exit status."""
     options = _parser().parse_args(arguments)
@@ -94,6 +109,8 @@ def main(arguments: list[str] | None = None) -> int:
         configuration = _configuration(options)
         if options.command == "demo":
             return run_demo(configuration, revision=options.revision, seed=options.seed)
+        if options.command == "fuzz":
+            return _fuzz(options, configuration)
         return _run(options, configuration)
     except (BuildError, NoSimulatorError, SimulationError, ValueError) as error:
         print(f"python -m sim: {error}", file=sys.stderr)

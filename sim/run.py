@@ -108,7 +108,7 @@ def simulate(
         **(environment or {}),
     }
     modules = [modules] if isinstance(modules, str) else list(modules)
-    _run(built, configuration, modules, folder, testcase, seed, variables, log, results)
+    died = _run(built, configuration, modules, folder, testcase, seed, variables, log, results)
 
     where = f"{' '.join(modules)} on {built.simulator}, seed {seed}, log {log}"
     try:
@@ -119,6 +119,8 @@ def simulate(
         raise SimulationError(f"{failures} of {tests} tests failed: {where}\n{_tail(log)}")
     if not tests:
         raise SimulationError(f"no test ran: {where}")
+    if died is not None:
+        raise SimulationError(f"{died}: {where}\n{_tail(log)}")
     # Icarus goes on after a failed assertion of the gateware, and the test would pass.
     if any(line.startswith("ERROR:") for line in log.read_text(errors="replace").splitlines()):
         raise SimulationError(f"the gateware asserted: {where}\n{_tail(log)}")
@@ -135,7 +137,8 @@ def _run(
     variables: dict[str, str],
     log: Path,
     results: Path,
-) -> None:
+) -> str | None:
+    """Run the simulator; returns what the runner says of one that ended with an error."""
     # Under pytest the runner would judge by itself and exit; here one rule holds everywhere.
     pytest_test = os.environ.pop("PYTEST_CURRENT_TEST", None)
     waves = configuration.waves is not None
@@ -160,9 +163,12 @@ def _run(
                 timescale=TIMESCALE,
                 log_file=log,
             )
+    except RuntimeError as error:
+        return str(error)
     finally:
         if pytest_test is not None:
             os.environ["PYTEST_CURRENT_TEST"] = pytest_test
+    return None
 
 
 def _tail(log: Path, lines: int = 60) -> str:

@@ -34,6 +34,7 @@ GROUPS = {
         "device_queue",
         "driver_queue",
         "exchange",
+        "hostile",
         "libraries",
         "own_driver",
         "recorded",

@@ -13,35 +13,22 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from itertools import pairwise
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, TextIO
+
+import cocotb
 
 from models.config_space import INITIATE_FLR
 from models.layout import PAGE
 from models.shell import AMP_PCI
 
 from .. import pacing
-from ..packets import memory_read, memory_write
 from ..queue_bench import QUEUE, slot_bytes
-from ..tlp import Kind, Tlp
-from .bench import LONGEST_PACKET, HostileBench
 from .explain import index_of
+from .malformed import send_malformed
+from .rest import RestBench
 
-NO_BAR = 5
-"""A BAR that the function does not have."""
-LONGEST_PAUSE = 80
+LONGEST_PAUSE = 200
 """Cycles between two beats of a device side that stops in the middle of a packet."""
-REFUSED_READS = ("crossing_read", "locked_read", "io_read", "fetch_and_add", "outside_read")
-MALFORMED = (
-    *REFUSED_READS,
-    "crossing_store",
-    "outside_store",
-    "poisoned_store",
-    "poisoned_doorbell",
-    "short_payload",
-    "long_payload",
-)
-"""What :meth:`Hostile.malformed` knows."""
-
 P = ParamSpec("P")
 
 
@@ -53,50 +40,61 @@ def action(
     @functools.wraps(function)
     async def step(self: Hostile, /, *args: P.args, **kwargs: P.kwargs) -> None:
         said = ", ".join(f"{name}={value!r}" for name, value in kwargs.items())
-        self.program.append(f"{function.__name__}({said})")
+        self.note(f"await hostile.{function.__name__}({said})")
         fault = await function(self, *args, **kwargs)
-        self.steps += 1
-        if fault is not None:
-            self.faults[fault] += 1
+        if not self.recovering:
+            self.steps += 1
+            self.faults.update([fault] if fault else [])
         self.check()
 
     return step
 
 
-class Hostile(HostileBench):
+class Hostile(RestBench):
     """The actions.
 
     Attributes
     ----------
     program
-        The calls of the history so far.
+        The calls of the history so far, as Python.
+    trail
+        A file that has them too, for whoever finds a simulator that hangs.
+    recovering
+        The rest puts things right again: its steps neither belong to the program nor count.
     histories, steps
         How many there were, and their steps.
     faults
         How often each kind of fault was injected.
-    shortest
-        The shortest program of those that failed, and its failure.
     """
 
     def __init__(self, dut: Any) -> None:
         super().__init__(dut)
         self.program: list[str] = []
+        self.trail: TextIO | None = None
+        self.recovering = False
         self.steps = 0
         self.histories = 0
         self.faults: Counter[str] = Counter()
-        self.shortest: tuple[list[str], BaseException] | None = None
         self._message = 0
 
-    def failed(self, failure: BaseException) -> None:
-        """Keep the shortest program that failed: a failure need not come again when shrunk."""
-        if self.shortest is None or len(self.program) <= len(self.shortest[0]):
-            self.shortest = list(self.program), failure
-
     async def begin(self) -> None:
-        """As :meth:`HostileBench.begin`, with an empty program."""
+        """As :meth:`~testbench.hostile.bench.HostileBench.begin`, with an empty program."""
         self.program.clear()
+        if self.trail is not None:
+            self.trail.seek(0)
+            self.trail.truncate()
+        self.recovering = False
+        self.note("await hostile.begin()")
         self.histories += 1
         await super().begin()
+
+    def note(self, call: str) -> None:
+        """Write down a call of the history."""
+        if self.recovering:
+            return
+        self.program.append(call)
+        if self.trail is not None:
+            print(call, file=self.trail, flush=True)
 
     def _next_message(self, size: int = QUEUE.slot_size) -> bytes:
         self._message += 1
@@ -110,7 +108,10 @@ class Hostile(HostileBench):
     @action
     async def rest(self) -> None:
         """Let everything end and check all that it left behind, unless somebody stalls."""
-        if self.calm:
+        await self._rest_if(True)
+
+    async def _rest_if(self, wanted: bool) -> None:
+        if wanted and self.calm:
             await self.come_to_rest()
 
     @action
@@ -226,69 +227,40 @@ class Hostile(HostileBench):
 
     @action
     async def malformed(self, *, kind: str, fifo: int) -> str | None:
-        """Send a request that is not served, one of :data:`MALFORMED`."""
-        bar = AMP_PCI.fifo_bar
-        base = self.host.bars[bar] + self.layout.fifo_stride * fifo
-        data = self._next_message()
-        here = {"address": base + PAGE, "length": 1, "first_be": 0xF}
-        done = True
-        if kind == "crossing_read":
-            done = await self.refuse_nowait(memory_read(base + PAGE - 4, 8), bar=bar)
-        elif kind == "locked_read":
-            done = await self.refuse_nowait(memory_read(base, 8, kind=Kind.MRDLK32), bar=bar)
-        elif kind == "io_read":
-            done = await self.refuse_nowait(Tlp(Kind.IORD, **here), bar=bar)
-        elif kind == "fetch_and_add":
-            tlp = Tlp(Kind.FETCHADD32, payload=data[:4], **here)
-            done = await self.refuse_nowait(tlp, bar=bar)
-        elif kind == "outside_read":
-            done = await self.refuse_nowait(memory_read(self._outside, 64), bar=NO_BAR)
-        elif kind == "crossing_store":
-            tlp = memory_write(base + PAGE - 16, data)
-            self.send_write(bar, tlp, supported=False)
-        elif kind == "outside_store":
-            self.send_write(NO_BAR, memory_write(self._outside, data), supported=False)
-        elif kind == "poisoned_store":
-            self.send_write(bar, memory_write(base + PAGE, data, ep=True))
-        elif kind == "poisoned_doorbell":
-            address = self.host.bars[AMP_PCI.register_bar] + AMP_PCI.notify(fifo)
-            self.send_write(AMP_PCI.register_bar, memory_write(address, data[:4], ep=True))
-        elif kind in ("short_payload", "long_payload"):
-            payload = data[:32] if kind == "short_payload" else data * 2
-            base += self.driver(0, QUEUE.slots_offset)
-            self.send_write(bar, memory_write(base, data, payload=payload))
-        else:
-            raise ValueError(f"kind is {kind}: must be one of {', '.join(MALFORMED)}")
-        return kind if done else None
-
-    @property
-    def _outside(self) -> int:
-        """An address that no BAR has."""
-        return min(self.host.bars.values()) - PAGE
+        """Send a request that is not served, one of :data:`~testbench.hostile.malformed.KINDS`."""
+        sent = await send_malformed(self, kind, fifo, self._next_message())
+        return kind if sent else None
 
     @action
-    async def mask(self, *, vector: int, masked: bool) -> str | None:
-        """Set or clear the mask bit of a vector."""
+    async def mask(self, *, vector: int, masked: bool, rest: bool = False) -> str | None:
+        """Set or clear the mask bit of a vector.
+
+        From :meth:`rest` on it is certain that nothing may come: with ``rest``, at once.
+        """
         offset = AMP_PCI.msix_control(vector)
         self.store_nowait(AMP_PCI.msix_bar, offset, bytes([masked, 0, 0, 0]))
+        await self._rest_if(rest)
         return "vector_masked" if masked else None
 
     @action
-    async def mask_function(self, *, masked: bool) -> str | None:
-        """Set or clear the function mask."""
+    async def mask_function(self, *, masked: bool, rest: bool = False) -> str | None:
+        """Set or clear the function mask; ``rest`` as for :meth:`mask`."""
         done = await self.configure(function_mask=masked)
+        await self._rest_if(rest)
         return "function_masked" if masked and done else None
 
     @action
-    async def enable_msix(self, *, enabled: bool) -> str | None:
-        """Set or clear MSI-X Enable."""
+    async def enable_msix(self, *, enabled: bool, rest: bool = False) -> str | None:
+        """Set or clear MSI-X Enable; ``rest`` as for :meth:`mask`."""
         done = await self.configure(msix=enabled)
+        await self._rest_if(rest)
         return None if enabled or not done else "msix_disabled"
 
     @action
-    async def enable_bus_master(self, *, enabled: bool) -> str | None:
-        """Set or clear Bus Master Enable."""
+    async def enable_bus_master(self, *, enabled: bool, rest: bool = False) -> str | None:
+        """Set or clear Bus Master Enable; ``rest`` as for :meth:`mask`."""
         done = await self.configure(bus_master=enabled)
+        await self._rest_if(rest)
         return None if enabled or not done else "bus_master_off"
 
     @action
@@ -321,11 +293,11 @@ class Hostile(HostileBench):
     async def pace(self, *, seed: int, longest: int) -> str | None:
         """Random pauses on all streams of host and device side; ``longest`` 0 for none."""
         rng = random.Random(seed)
+        self.pause = max(self.pause, longest)
         for sink in (self.sink, *self.host_sinks.values()):
             sink.set_stall(self._pauses(rng, longest))
         for source in (self.source, self.host.source):
             source.set_idle(self._pauses(rng, longest))
-        self.device_pause = longest
         return "random_pauses" if longest else None
 
     @staticmethod
@@ -339,9 +311,17 @@ class Hostile(HostileBench):
             self.offer(fifo, self._next_message(size))
 
     @action
+    async def answer_with_data(self, *, fifo: int, dwords: int) -> None:
+        """Have the device side write to host memory and then, not waiting, send a message."""
+        if not self.writing:
+            message = self._next_message()
+            data = random.Random(self._message).randbytes(4 * dwords)
+            self.writing = True
+            cocotb.start_soon(self.write_and_offer(fifo, message, data))
+
+    @action
     async def bad_packet(self, *, fifo: int, size: int) -> str | None:
         """Have the device side send a packet of any size, 1 byte or more, to any FIFO."""
-        size = min(size, LONGEST_PACKET)
         self.offer(fifo, (self._next_message() * (size // QUEUE.slot_size + 1))[:size])
         if fifo >= self.num_fifos:
             return "packet_for_no_fifo"
@@ -350,8 +330,9 @@ class Hostile(HostileBench):
     @action
     async def stop_packet(self, *, cycles: int) -> str | None:
         """Have the device side pause before every beat, in the middle of packets too."""
-        self.device_pause = min(cycles, LONGEST_PAUSE)
-        self.source.set_idle(pacing.every([self.device_pause]))
+        cycles = min(cycles, LONGEST_PAUSE)
+        self.pause = max(self.pause, cycles)
+        self.source.set_idle(pacing.every([cycles]) if cycles else None)
         return "packet_stopped" if cycles else None
 
     @action
@@ -367,17 +348,14 @@ class Hostile(HostileBench):
 
         The host waits for the completion and enables the function again; a hard block just does it.
         """
-        for sink in self.host_sinks.values():
-            sink.resume()
         if self.core:
-            # The hard block lets through what came before the request for the reset.
-            await self.wait_until(lambda: not self.host.source.pending, "requests are not taken")
             self.host.set_pins(function_reset=1)
             await self.settle(1)
             self.host.set_pins(function_reset=0)
             table = self.host.msix_table(self.num_fifos)
             self.store_nowait(AMP_PCI.msix_bar, AMP_PCI.msix_table_offset, table)
             return "function_reset"
+        self.host.sink.resume()
         control = await self.host.config_read(INITIATE_FLR.offset)
         await self.host.config_write(INITIATE_FLR.offset, control & 0xFFFF | INITIATE_FLR.mask)
         await self.settle(2)
@@ -389,9 +367,3 @@ class Hostile(HostileBench):
         """``rst``, in the middle of everything, for 2 cycles or more; the host enables again."""
         await self.restart(cycles=cycles)
         return "hot_reset"
-
-
-HISTORY_STEPS = tuple(
-    name for name, value in vars(Hostile).items() if hasattr(value, "__wrapped__")
-)
-"""Names of all actions."""

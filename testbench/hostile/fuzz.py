@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The cocotb test that lets histories run, and says what came of it in a file.
 
-The environment says how long: ``FUZZ_HISTORIES`` in all, or ``FUZZ_SECONDS`` of wall time.
-``FUZZ_FIGURES`` is where the figures go, as JSON; it is rewritten as they change.
+The environment says how long, ``FUZZ_SECONDS`` of wall time and ``FUZZ_SHRINK_SECONDS`` more if a
+history fails, and in which folder files go, ``FUZZ_FOLDER``.
 """
 
 from __future__ import annotations
@@ -10,104 +10,82 @@ from __future__ import annotations
 import json
 import os
 import random
-import time
 from pathlib import Path
 from typing import Any
 
 import cocotb
 import cocotb.task
 
-from ..axi_dma import AxiDma
 from .actions import Hostile
+from .course import Course, OutOfTime
 from .machine import run_histories
 
-SECONDS, HISTORIES, FIGURES = "FUZZ_SECONDS", "FUZZ_HISTORIES", "FUZZ_FIGURES"
+SECONDS, SHRINK_SECONDS, FOLDER = "FUZZ_SECONDS", "FUZZ_SHRINK_SECONDS", "FUZZ_FOLDER"
+FIGURES, TRAIL = "figures.json", "trail.txt"
+"""Files: the figures up to now, and the steps of the history under way."""
 BATCH = 25
 """Histories after which the whole RAM is read back."""
 
 
-def figures(hostile: Hostile, began: float) -> dict[str, Any]:
-    """What a run did up to now; see :mod:`sim.fuzz` for the names."""
+def figures(hostile: Hostile, course: Course, *, done: bool) -> dict[str, Any]:
+    """What a run did up to now; ``done`` says that it came to its end."""
     tally = hostile.tally
     return {
+        "done": done,
         "examples": hostile.histories,
         "steps": hostile.steps,
         "faults": dict(sorted(hostile.faults.items())),
         "messages_to_device": tally.to_device,
         "messages_to_driver": tally.to_driver,
-        "messages_lost": tally.lost,
+        "messages_lost": course.lost,
         "interrupts": tally.interrupts,
         "cycles": hostile.cycles,
-        "wall_s": round(time.monotonic() - began, 3),
+        "wall_s": round(course.elapsed, 3),
+        "failure": course.failure,
+        "program": course.program,
     }
 
 
-class Recorder:
-    """Keeps the file of figures up to date.
+def _write(path: Path, content: dict[str, Any]) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content))
+    partial.rename(path)
 
-    Parameters
-    ----------
-    path
-        The file; ``None`` for none.
-    hostile
-        What the figures are of.
+
+async def fuzz(hostile: Hostile) -> None:
+    """Run histories as the environment says.
+
+    Raises
+    ------
+    HostileFailure
+        Something is not as it must be; the files tell the rest.
     """
-
-    def __init__(self, path: Path | None, hostile: Hostile) -> None:
-        self._path = path
-        self._hostile = hostile
-        self._began = time.monotonic()
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds of wall time."""
-        return time.monotonic() - self._began
-
-    def write(self, failure: BaseException | None = None, *, done: bool = False) -> None:
-        """Write what is known now; ``done`` once all histories have run."""
-        if self._path is None:
-            return
-        content = {"done": done, **figures(self._hostile, self._began)}
-        if failure is not None:
-            content["failure"] = f"{type(failure).__name__}: {failure}"
-            content["program"] = self._hostile.shortest[0] if self._hostile.shortest else []
-        partial = self._path.with_suffix(".partial")
-        partial.write_text(json.dumps(content))
-        partial.rename(self._path)
-
-
-def _batches(recorder: Recorder) -> Any:
-    """Sizes of the batches to run."""
-    seconds = float(os.environ.get(SECONDS, "0"))
-    histories = int(os.environ.get(HISTORIES, "0"))
-    while histories > 0 or recorder.elapsed < seconds:
-        yield min(BATCH, histories) if histories > 0 else BATCH
-        histories -= BATCH
+    folder = Path(os.environ[FOLDER])
+    seed = int(os.environ["COCOTB_RANDOM_SEED"])
+    await hostile.open()
+    seconds, shrink = (float(os.environ[name]) for name in (SECONDS, SHRINK_SECONDS))
+    course = Course(seconds, shrink=shrink)
+    run = cocotb.task.bridge(run_histories)
+    with open(folder / TRAIL, "w") as trail:
+        hostile.trail = trail
+        try:
+            for number in range(2**63):
+                course.check()
+                batch = random.Random(f"{seed} {number}").getrandbits(64)
+                await run(hostile, course, seed=batch, histories=BATCH)
+                await hostile.sweep()
+                _write(folder / FIGURES, figures(hostile, course, done=False))
+        except OutOfTime:
+            if course.failure is None:
+                await hostile.sweep()
+        except BaseException as error:
+            if course.failure is None:
+                course.failed(error, hostile.program)
+    _write(folder / FIGURES, figures(hostile, course, done=True))
+    assert course.failure is None, course.failure
 
 
-@cocotb.test(timeout_time=10, timeout_unit="sec")
+@cocotb.test(timeout_time=1000, timeout_unit="sec")
 async def hostile_histories(dut: Any) -> None:
     """After whatever two hostile ends do, nothing is lost, nothing is touched, and all works."""
-    hostile = Hostile(dut)
-    path = os.environ.get(FIGURES)
-    recorder = Recorder(Path(path) if path else None, hostile)
-    await hostile.open()
-    dma = AxiDma(dut)
-    seed = int(os.environ["COCOTB_RANDOM_SEED"])
-    run = cocotb.task.bridge(run_histories)
-    try:
-        for number, count in enumerate(_batches(recorder)):
-            batch = random.Random(f"{seed} {number}").getrandbits(64)
-            await run(hostile, dma, seed=batch, histories=count)
-            await hostile.sweep()
-            recorder.write()
-    except BaseException as failure:
-        recorder.write(failure)
-        if hostile.shortest is None:
-            raise
-        steps, first = hostile.shortest
-        program = "\n".join(f"await hostile.{step}" for step in steps)
-        cocotb.log.error("seed %d, batch %d, shrunk to:\n%s", seed, number, program)
-        raise first from None
-    recorder.write(done=True)
-    cocotb.log.info("%s", json.dumps(figures(hostile, 0.0)))
+    await fuzz(Hostile(dut))

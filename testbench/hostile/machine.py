@@ -23,15 +23,16 @@ from hypothesis.stateful import (
 from models.layout import MIN_MESSAGE, SPSC_PAGES
 from models.shell import MAX_FIFOS
 
-from ..axi_dma import AxiDma
 from ..queue_bench import QUEUE
-from .actions import LONGEST_PAUSE, MALFORMED, Hostile
-from .bench import LONGEST_PACKET
+from .actions import LONGEST_PAUSE, Hostile
+from .course import Course
+from .malformed import KINDS
 from .recovery import WAYS, recover
+from .rest import LONGEST_PACKET
 
 STEPS = 40
 """Of a history, at most."""
-SHORT, LONG = 12, 150
+SHORT, LONG = 12, 250
 """Cycles of a short wait, which decides what meets what, and of one in which most things end."""
 
 # cocotb loads pytest's plugins to rewrite assertions, Hypothesis's among them, which then waits for
@@ -43,6 +44,20 @@ RARE = frozenset({"reload_driver", "reset_function", "hot_reset", "pace"})
 APART = 8
 """Steps from one of these to the next."""
 
+ENDS: dict[str, dict[str, Any]] = {
+    "mask": {"masked": False},
+    "mask_function": {"masked": False},
+    "enable_msix": {"enabled": True},
+    "enable_bus_master": {"enabled": True},
+    "enable_memory": {"enabled": True},
+    "stall_host": {"stalled": False},
+    "stall_device": {"stalled": False},
+    "stop_packet": {"cycles": 0},
+}
+"""What hinders all else and ends after some steps, and the arguments that end it."""
+LASTS = 12
+"""Steps that it lasts at most."""
+
 Strategies = dict[str, st.SearchStrategy[Any]]
 
 
@@ -51,6 +66,7 @@ def _strategies(num_fifos: int) -> dict[str, list[Strategies]]:
     fifo = st.integers(0, num_fifos - 1)
     seed = st.integers(0, 2**16)
     flag = st.booleans()
+    lasts = st.integers(1, LASTS)
     word = st.one_of(
         st.integers(0, QUEUE.capacity - 1),
         st.sampled_from([QUEUE.capacity, QUEUE.capacity + 1, 2**31, 2**32 - 1]),
@@ -67,8 +83,9 @@ def _strategies(num_fifos: int) -> dict[str, list[Strategies]]:
         "wait": [
             {"cycles": st.integers(1, SHORT)},
             {"cycles": st.integers(SHORT, LONG)},
+            {"cycles": st.integers(SHORT, LONG)},
         ],
-        "rest": [{}],
+        "rest": [{}, {}],
         "publish": [
             {"fifo": fifo, "count": st.integers(1, 3)},
             {
@@ -118,19 +135,26 @@ def _strategies(num_fifos: int) -> dict[str, list[Strategies]]:
         "read": [
             {"bar": st.integers(0, 2), "offset": st.integers(0, 2**17), "size": size},
         ],
-        "malformed": [{"kind": st.sampled_from(MALFORMED), "fifo": fifo}],
-        "mask": [{"vector": fifo, "masked": flag}],
-        "mask_function": [{"masked": flag}],
-        "enable_msix": [{"enabled": flag}],
-        "enable_bus_master": [{"enabled": flag}],
-        "enable_memory": [{"enabled": flag}],
-        "stall_host": [{"stalled": flag, "which": st.integers(0, 1)}],
-        "stall_device": [{"stalled": flag}],
+        "malformed": [{"kind": st.sampled_from(KINDS), "fifo": fifo}],
+        "mask": [{"vector": fifo, "masked": st.just(True), "rest": flag, "lasts": lasts}],
+        "mask_function": [{"masked": st.just(True), "rest": flag, "lasts": lasts}],
+        "enable_msix": [{"enabled": st.just(False), "rest": flag, "lasts": lasts}],
+        "enable_bus_master": [{"enabled": st.just(False), "rest": flag, "lasts": lasts}],
+        "enable_memory": [{"enabled": st.just(False), "lasts": lasts}],
+        "stall_host": [{"stalled": st.just(True), "which": st.integers(0, 3), "lasts": lasts}],
+        "stall_device": [{"stalled": st.just(True), "lasts": lasts}],
+        "stop_packet": [{"cycles": st.integers(1, LONGEST_PAUSE), "lasts": lasts}],
         "pace": [{"seed": seed, "longest": st.integers(0, 8)}],
         "answer": [
             {"fifo": fifo, "size": st.integers(MIN_MESSAGE, QUEUE.slot_size)},
             {"fifo": fifo},
+            {"fifo": fifo, "count": st.integers(1, 4)},
+            {"fifo": fifo, "count": st.integers(1, 4)},
             {"fifo": fifo, "count": few},
+        ],
+        "answer_with_data": [
+            {"fifo": fifo, "dwords": st.integers(1, 150)},
+            {"fifo": fifo, "dwords": st.integers(100, 150)},
         ],
         "bad_packet": [
             {"fifo": st.integers(0, MAX_FIFOS - 1), "size": st.integers(1, MIN_MESSAGE - 1)},
@@ -139,7 +163,6 @@ def _strategies(num_fifos: int) -> dict[str, list[Strategies]]:
                 "size": st.integers(QUEUE.slot_size + 1, LONGEST_PACKET),
             },
         ],
-        "stop_packet": [{"cycles": st.integers(0, LONGEST_PAUSE)}],
         "consume": [{"fifo": fifo}],
         "reset_function": [{}],
         "hot_reset": [{"cycles": st.integers(2, 5)}],
@@ -150,12 +173,14 @@ class History(RuleBasedStateMachine):
     """What the two ends do, on the bench that a subclass has; it ends with a working exchange."""
 
     hostile: Hostile
-    dma: AxiDma
+    course: Course
 
     def __init__(self) -> None:
         super().__init__()
+        self.course.check()
         self._broken = False
         self.since_rare = 0
+        self.under_way: list[tuple[int, str, dict[str, Any]]] = []
         self._ending: dict[str, Any] = {"way": WAYS[0]}
         self.do(self.hostile.begin)
 
@@ -163,18 +188,24 @@ class History(RuleBasedStateMachine):
         """Run a coroutine in the simulation."""
         try:
             cocotb.task.resume(coroutine)(**arguments)
-        except BaseException as failure:
+        except Exception as error:
             self._broken = True
-            self.hostile.failed(failure)
+            self.course.failed(error, self.hostile.program)
             raise
 
-    @initialize(
-        way=st.sampled_from(WAYS), fifo=st.integers(0, MAX_FIFOS - 1), use_memory=st.booleans()
-    )
-    def ends(self, way: str, fifo: int, use_memory: bool) -> None:
+    def end_what_is_over(self) -> None:
+        """End what has lasted long enough."""
+        before, self.under_way = self.under_way, []
+        for steps, name, arguments in before:
+            if steps > 1:
+                self.under_way.append((steps - 1, name, arguments))
+            else:
+                self.do(getattr(self.hostile, name), **arguments)
+
+    @initialize(way=st.sampled_from(WAYS), fifo=st.integers(0, MAX_FIFOS - 1))
+    def ends(self, way: str, fifo: int) -> None:
         """How the history will end."""
-        dma = self.dma if use_memory else None
-        self._ending = {"way": way, "fifo": fifo % self.hostile.num_fifos, "dma": dma}
+        self._ending = {"way": way, "fifo": fifo % self.hostile.num_fifos}
 
     def teardown(self) -> None:
         """Put everything right again, and see that it works."""
@@ -185,7 +216,12 @@ class History(RuleBasedStateMachine):
 def _rule(name: str, strategies: Strategies) -> Callable[..., None]:
     def step(self: History, **arguments: Any) -> None:
         self.since_rare = 0 if name in RARE else self.since_rare + 1
+        lasts = arguments.pop("lasts", 0)
         self.do(getattr(self.hostile, name), **arguments)
+        self.end_what_is_over()
+        if lasts:
+            ends = {key: value for key, value in arguments.items() if key != "rest"} | ENDS[name]
+            self.under_way.append((lasts, name, ends))
 
     step.__name__ = step.__qualname__ = name
     chosen: Any = strategies
@@ -193,13 +229,15 @@ def _rule(name: str, strategies: Strategies) -> Callable[..., None]:
     return precondition(lambda self: self.since_rare >= APART)(ruled) if name in RARE else ruled
 
 
-def run_histories(hostile: Hostile, dma: AxiDma, *, seed: int, histories: int) -> None:
+def run_histories(hostile: Hostile, course: Course, *, seed: int, histories: int) -> None:
     """Run so many histories, fewer if one fails, which is then shrunk. Blocks: see ``bridge``.
 
     Parameters
     ----------
-    hostile, dma
-        Bench, and the device side's window onto host memory.
+    hostile
+        The bench.
+    course
+        Is told of those that fail, and ends it all in time.
     seed
         The same seed gives the same histories.
     histories
@@ -208,14 +246,17 @@ def run_histories(hostile: Hostile, dma: AxiDma, *, seed: int, histories: int) -
     Raises
     ------
     HostileFailure
-        That of the shrunk history; ``hostile.program`` has its steps.
+        That of the shrunk history; ``course`` has its steps.
+    OutOfTime
+        The course is over.
     """
     rules = {
         f"{name}_{number}" if number else name: _rule(name, strategies)
         for name, ways in _strategies(hostile.num_fifos).items()
         for number, strategies in enumerate(ways)
     }
-    machine = type("BenchHistory", (History,), {**rules, "hostile": hostile, "dma": dma})
+    bench = {"hostile": hostile, "course": course}
+    machine = type("BenchHistory", (History,), {**rules, **bench})
     run_state_machine_as_test(
         hypothesis.seed(seed)(machine),
         settings=settings(

@@ -13,11 +13,14 @@ from dataclasses import dataclass
 
 from models.layout import SPSC_PAGES
 
+from .device_queue import DeviceQueue
+from .driver_queue import DriverQueue
 from .errors import HostileFailure
-from .explain import DOOMED, QUEUE, DeviceQueue, DriverQueue, IndexStore
+from .explain import GIVEN_UP, QUEUE, IndexStore
+from .vectors import Vector
 from .words import RamView
 
-RESET, RANG, CAME_OUT, TAKEN, INTERRUPTED = range(5)
+RESET, RANG, CAME_OUT, TAKEN, INTERRUPTED, RESET_TOLD = range(6)
 """What happens first of what is seen at one clock edge."""
 
 
@@ -33,41 +36,16 @@ class Packet:
         Its bytes, any number of them.
     floor
         Number below which every store of the host had taken effect when it was offered.
-    doomed
-        Whether it may have been on offer as the function was reset.
     """
 
     fifo: int
     data: bytes
     floor: int
-    doomed: bool = False
 
     @property
     def slot_words(self) -> bytes:
         """What the engine writes of it, from the start of the slot on."""
         return self.data[: QUEUE.slot_size]
-
-
-@dataclass(slots=True)
-class Vector:
-    """What is known of an interrupt.
-
-    Parameters
-    ----------
-    raises
-        Messages since it was last known to be quiet: as many interrupts may come, no more.
-    owed
-        A message was taken after which no interrupt came.
-    dropped
-        How many messages may have been dropped by then.
-    blocked
-        None may come: masked, disabled or without bus mastering, and nothing on its way.
-    """
-
-    raises: int = 0
-    owed: bool = False
-    dropped: int = 0
-    blocked: bool = False
 
 
 @dataclass(slots=True)
@@ -80,14 +58,11 @@ class Tally:
         Messages that were delivered, and found to be right.
     interrupts
         Interrupts that came.
-    lost
-        Messages that were found to be lost.
     """
 
     to_device: int = 0
     to_driver: int = 0
     interrupts: int = 0
-    lost: int = 0
 
 
 class Oracle:
@@ -112,10 +87,9 @@ class Oracle:
 
     def __init__(self, num_fifos: int, ram: RamView, tally: Tally) -> None:
         self.num_fifos = num_fifos
-        self.ram = ram
         self.tally = tally
         self.number = 0
-        self.restart()
+        self.begin(ram)
 
     def restart(self) -> None:
         """The design was reset with ``rst``: queues are empty, and nothing is under way."""
@@ -123,7 +97,7 @@ class Oracle:
         fifos = range(self.num_fifos)
         self.driver = [DriverQueue(f"driver queue {fifo}") for fifo in fifos]
         self.device = [DeviceQueue(f"device queue {fifo}") for fifo in fifos]
-        self.vectors = [Vector() for _ in fifos]
+        self.vectors = [Vector(f"interrupt {fifo}") for fifo in fifos]
         self._doorbells: list[list[int]] = [[] for _ in fifos]
         self._stored_slots: list[set[int]] = [set() for _ in fifos]
         self._offered: list[Packet] = []
@@ -131,8 +105,8 @@ class Oracle:
         self._seen: list[tuple[float, int, int, Callable[[], None]]] = []
         self._order = 0
         self._delivered = 0
-        self._astray = 0
-        self._unjudged = 0
+        self._malformed = 0
+        self._was_reset = False
         self.touched: set[int] = set()
 
     @property
@@ -140,13 +114,21 @@ class Oracle:
         """All of them."""
         return [*self.driver, *self.device]
 
-    def forget(self, ram: RamView) -> None:
-        """Begin anew with this RAM, whatever was seen before: a history that failed is over."""
+    def give_up(self) -> None:
+        """A history failed: what is seen from now on is of no use until :meth:`begin`."""
+        self.restart()
+        self._listens = False
+
+    def begin(self, ram: RamView) -> None:
+        """Begin anew with this RAM."""
         self.ram = ram
         self.restart()
+        self._listens = True
 
     def sees(self, time_ns: float, kind: int, effect: Callable[[], None]) -> None:
         """Keep what was seen at ``time_ns`` for :meth:`catch_up`."""
+        if not self._listens:
+            return
         self._order += 1
         heapq.heappush(self._seen, (time_ns, kind, self._order, effect))
 
@@ -233,29 +215,20 @@ class Oracle:
         base = SPSC_PAGES.driver_queue_base(fifo) + QUEUE.slot_offset(slot)
         return self.ram.range(base, QUEUE.slot_size)
 
-    def reset_begins(self) -> None:
-        """The function is being reset; packets that the engine takes now come too late."""
-        for queue in self.device:
-            queue.reset()
-        self._doom(certainly=False)
-
-    def _doom(self, *, certainly: bool) -> None:
-        if self._offered:
-            packet = self._offered[0]
-            packet.doomed = True
-            if packet.fifo < self.num_fifos:
-                self.device[packet.fifo].doom(certainly=certainly)
-
-    def reset(self, *, on_offer: bool) -> None:
-        """The function was reset, and a beat of a packet was on offer meanwhile, or not."""
+    def reset(self) -> None:
+        """The function is being reset, until :meth:`reset_told`."""
+        self._was_reset = True
         for queue in self.queues:
             queue.reset()
-        if on_offer:
-            self._doom(certainly=True)
         self.touched.update(range(self.num_fifos))
         for vector in self.vectors:
             # Those that are on their way may still arrive.
             vector.owed = vector.blocked = False
+
+    def reset_told(self) -> None:
+        """The device side knows of the reset: what it sends from now on is of the time after."""
+        for queue in self.device:
+            queue.reset_told()
 
     def came_out(self, fifo: int, data: bytes) -> None:
         """A message came out to the device side."""
@@ -288,29 +261,28 @@ class Oracle:
         packet = self._offered.pop(0)
         floor, self._last_taken = max(packet.floor, self._last_taken), self.confirmed
         if packet.fifo >= self.num_fifos:
-            self._astray += 1
-            self._unjudged += packet.doomed
+            self._malformed += 1
             return
         queue = self.device[packet.fifo]
         well_formed = queue.packets[queue.accepted]
         self._written(packet, queue.took(), floor, whole=well_formed)
-        if well_formed:
-            vector = self.vectors[packet.fifo]
-            vector.raises += 1
-            if not any(state.void or state.slot == DOOMED for state in queue.states):
-                vector.owed, vector.dropped = True, queue.most_dropped
+        if not well_formed:
+            self._malformed += 1
+        else:
+            certain = not any(state.void for state in queue.states)
+            self.vectors[packet.fifo].raised(certain=certain, dropped=queue.most_dropped)
 
-    def _written(self, packet: Packet, slots: set[int], floor: int, *, whole: bool) -> None:
+    def _written(self, packet: Packet, places: set[int], floor: int, *, whole: bool) -> None:
         data = packet.slot_words
         size = QUEUE.slot_size if whole else -(-len(data) // self.ram.word_bytes)
         data = data.ljust(size if whole else size * self.ram.word_bytes, b"\0")
         base = SPSC_PAGES.device_queue_base(packet.fifo)
-        for slot in slots - {DOOMED}:
+        for slot in places - {GIVEN_UP}:
             self.ram.engine_store(
                 self.number,
                 base + QUEUE.slot_offset(slot),
                 data,
-                certain=len(slots) == 1,
+                certain=len(places) == 1,
                 floor=floor,
             )
 
@@ -330,14 +302,8 @@ class Oracle:
 
     def interrupted(self, fifo: int) -> None:
         """The interrupt of a FIFO came."""
-        vector = self.vectors[fifo]
         self.tally.interrupts += 1
-        if vector.blocked:
-            raise HostileFailure(f"interrupt {fifo} came although it is held back")
-        if not vector.raises:
-            raise HostileFailure(f"interrupt {fifo} came, and there was no message for it")
-        vector.raises -= 1
-        vector.owed = False
+        self.vectors[fifo].came()
 
     @property
     def waiting_packets(self) -> int:
@@ -358,14 +324,10 @@ class Oracle:
             if numbers:
                 raise HostileFailure(f"doorbell {fifo} was rung {len(numbers)} times in vain")
         waiting = self._offered[0].fifo if self._offered else None
-        try:
-            for fifo in range(self.num_fifos):
-                self.device[fifo].at_rest(first=waiting == fifo)
-                room = {state.room for state in self.device[fifo].states}
-                self.driver[fifo].at_rest(room=room == {True})
-        except HostileFailure as failure:
-            self.tally.lost += failure.lost
-            raise
+        for fifo in range(self.num_fifos):
+            self.device[fifo].at_rest(first=waiting == fifo)
+            room = {state.room for state in self.device[fifo].states}
+            self.driver[fifo].at_rest(room=room == {True})
         self.ram.settle()
         delivered = sum(queue.delivered for queue in self.device)
         self.tally.to_driver += max(0, delivered - self._delivered)
@@ -375,45 +337,43 @@ class Oracle:
         self, fifo: int, driver: tuple[int, int], device: tuple[int, int], ready: bool
     ) -> None:
         """At rest, the host read these heads and tails, and ``device_queue_ready`` says so."""
-        try:
-            self.driver[fifo].reads(*driver)
-            self.device[fifo].reads(*device, ready)
-        except HostileFailure as failure:
-            self.tally.lost += failure.lost
-            raise
+        self.driver[fifo].reads(*driver)
+        self.device[fifo].reads(*device, ready)
         self.touched.discard(fifo)
 
     def check_interrupts(self, pending: int, allowed: Iterable[bool]) -> None:
         """At rest, these pending bits are set, and these vectors may send."""
         for fifo, may_send in enumerate(allowed):
-            vector, bit = self.vectors[fifo], pending >> fifo & 1
-            if bit and may_send:
-                raise HostileFailure(f"interrupt {fifo} is pending and may be sent")
-            # A store to head may have come even after its last beat.
-            owed = vector.owed and self.device[fifo].most_dropped <= vector.dropped
-            if owed and not bit:
-                raise HostileFailure(f"the interrupt of a message of FIFO {fifo} is lost")
-            if bit and not vector.raises:
-                raise HostileFailure(f"interrupt {fifo} is pending, and there was no message")
-            vector.raises, vector.owed, vector.blocked = bit, bool(bit), not may_send
+            self.vectors[fifo].check(
+                pending >> fifo & 1, may_send=may_send, dropped=self.device[fifo].most_dropped
+            )
         if pending >> self.num_fifos:
             raise HostileFailure(f"pending bits of vectors that do not exist: {pending:#x}")
 
     def check_dropped(self, malformed: int, dropped: int) -> None:
-        """``count_malformed_packets`` and ``count_dropped_packets`` say so, at rest."""
-        # Of a packet to no FIFO that is under way in a reset one cannot tell which it is.
-        sums = {(self._astray - each, each) for each in range(self._unjudged + 1)}
+        """At rest, so many packets are counted as malformed, and as dropped."""
+        counts = {0}
         for queue in self.device:
-            bad = queue.accepted - queue.well_formed
-            each = {
-                (bad - state.unjudged, state.dropped + state.unjudged) for state in queue.states
-            }
-            sums = {(a + c, b + d) for a, b in sums for c, d in each}
-        if (malformed, dropped) not in sums:
-            want = " or ".join(f"{a} and {b}" for a, b in sorted(sums))
+            each = {state.dropped for state in queue.states}
+            counts = {total + count for total in counts for count in each}
+        # One that is on offer in a reset is dropped, whatever it is.
+        swapped = self._malformed - malformed if self._was_reset else 0
+        if dropped - swapped not in counts or not 0 <= swapped <= self._malformed:
+            want = " or ".join(map(str, sorted(counts)))
             raise HostileFailure(
-                f"{malformed} malformed and {dropped} dropped packets are counted, not {want}"
+                f"{malformed} packets are counted as malformed, not {self._malformed}, "
+                f"and {dropped} as dropped, not {want}"
             )
 
 
-__all__ = ["CAME_OUT", "INTERRUPTED", "RANG", "RESET", "TAKEN", "Oracle", "Packet", "Tally"]
+__all__ = [
+    "CAME_OUT",
+    "INTERRUPTED",
+    "RANG",
+    "RESET",
+    "RESET_TOLD",
+    "TAKEN",
+    "Oracle",
+    "Packet",
+    "Tally",
+]

@@ -3,20 +3,19 @@
 
 from __future__ import annotations
 
-from models.layout import PAGE
-
-from ..axi_dma import AxiDma
 from ..queue_bench import QUEUE
 from .actions import Hostile
 from .errors import HostileFailure
 
 WAYS = ("none", "reload", "function", "hot")
 """Nothing but to go on, a driver that is loaded anew, a function-level reset, a hot reset."""
+MOST_BYTES = 500
+"""That the device side writes to host memory and reads back."""
 ROUNDS = 10
 """Far more than it takes to make room for all packets that a history can leave waiting."""
 
 
-async def recover(hostile: Hostile, *, way: str, fifo: int = 0, dma: AxiDma | None = None) -> None:
+async def recover(hostile: Hostile, *, way: str, fifo: int = 0) -> None:
     """End a history: check what it left, reset in one of :data:`WAYS`, and exchange messages.
 
     Parameters
@@ -25,21 +24,15 @@ async def recover(hostile: Hostile, *, way: str, fifo: int = 0, dma: AxiDma | No
         The bench.
     way, fifo
         How to reset, and whose driver is loaded anew.
-    dma
-        The device side's window onto host memory, to use it too.
 
     Raises
     ------
     HostileFailure
         Something is not as it must be.
     """
-    hostile.program.append(f"recover(way={way!r}, fifo={fifo})")
-    for sink in (hostile.sink, *hostile.host_sinks.values()):
-        sink.resume()
-        sink.set_stall(None)
-    for source in (hostile.source, hostile.host.source):
-        source.set_idle(None)
-    hostile.device_pause = 0
+    hostile.note(f"await recover(hostile, way={way!r}, fifo={fifo})")
+    hostile.recovering = True
+    await hostile.hurry()
     await hostile.wait_until(
         lambda: hostile.host.requester.outstanding < 8, "requests are not answered"
     )
@@ -58,8 +51,7 @@ async def recover(hostile: Hostile, *, way: str, fifo: int = 0, dma: AxiDma | No
             await hostile.reload_driver(fifo=fifo)
     await hostile.come_to_rest()
     await exchange(hostile)
-    if dma is not None:
-        await use_memory(hostile, dma)
+    await use_memory(hostile)
     hostile.end()
 
 
@@ -74,12 +66,11 @@ async def exchange(hostile: Hostile) -> None:
     tally, interrupts = hostile.tally, hostile.host.interrupts
     for _ in range(ROUNDS):
         # What was held back for want of room or of a doorbell goes first.
-        waiting = hostile.source.pending
         for fifo in range(hostile.num_fifos):
             await hostile.consume(fifo=fifo)
         await hostile.doorbells(first=0, count=hostile.num_fifos)
         await hostile.come_to_rest()
-        if not waiting:
+        if not hostile.source.pending:
             break
     before = (tally.to_device, tally.to_driver, dict(interrupts))
     for fifo in range(hostile.num_fifos):
@@ -95,7 +86,7 @@ async def exchange(hostile: Hostile) -> None:
             raise HostileFailure(f"afterwards interrupt {vector} did not come")
 
 
-async def use_memory(hostile: Hostile, dma: AxiDma) -> None:
+async def use_memory(hostile: Hostile) -> None:
     """The device side writes host memory and reads it back.
 
     Raises
@@ -103,9 +94,9 @@ async def use_memory(hostile: Hostile, dma: AxiDma) -> None:
     HostileFailure
         It finds something else.
     """
-    place = hostile.region + hostile.steps % PAGE
-    data = (place.to_bytes(8, "little") * QUEUE.slot_size)[: 1 + hostile.steps % PAGE]
-    await dma.write(place, data)
-    found = await dma.read(place, len(data))
+    place = hostile.region + hostile.steps % QUEUE.slot_size
+    data = (place.to_bytes(8, "little") * QUEUE.slot_size)[: 1 + hostile.steps % MOST_BYTES]
+    await hostile.dma.write(place, data)
+    found = await hostile.dma.read(place, len(data))
     if found != data:
         raise HostileFailure(f"wrote {data.hex()} to host memory and read {found.hex()}")

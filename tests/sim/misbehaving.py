@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """cocotb tests that do what a runner must not let pass."""
 
+import os
+
 import cocotb
 from cocotb.triggers import Timer
 
@@ -29,3 +31,9 @@ async def prints_like_an_assertion(dut):
     """What Icarus prints for a failed assertion of the gateware, and goes on."""
     print("\nERROR: on purpose", flush=True)
     await Timer(1, "ns")
+
+
+@cocotb.test(timeout_time=1, timeout_unit="us")
+async def dies(dut):
+    """The simulator is gone."""
+    os._exit(3)

@@ -32,6 +32,7 @@ def test_a_passing_test_passes(tmp_path):
         ("fails", "1 of 1 tests failed"),
         ("hangs", "1 of 1 tests failed"),
         ("prints_like_an_assertion", "the gateware asserted"),
+        ("dies", "ended without results"),
         ("no_such_test", "no test ran|ended without results"),
     ],
 )

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Hostile histories: a few that Hypothesis chooses, always the same, and named ones."""
+
+import cocotb
+import cocotb.task
+
+from testbench.hostile.actions import Hostile
+from testbench.hostile.course import Course
+from testbench.hostile.machine import run_histories
+from testbench.hostile.malformed import KINDS
+from testbench.hostile.recovery import WAYS, recover
+from testbench.queue_bench import QUEUE
+
+HISTORY_SEED = 20261123
+"""Of its own: what these histories do is the same in every run. `make fuzz` draws others."""
+HISTORIES = 4
+
+
+@cocotb.test(timeout_time=100, timeout_unit="ms")
+async def random_histories(dut):
+    """After whatever two hostile ends do, nothing is lost, nothing is touched, and all works."""
+    hostile = Hostile(dut)
+    await hostile.open()
+    course = Course()
+    run = cocotb.task.bridge(run_histories)
+    try:
+        await run(hostile, course, seed=HISTORY_SEED, histories=HISTORIES)
+    except BaseException:
+        cocotb.log.error("shrunk to:\n%s", "\n".join(course.program))
+        raise
+    await hostile.sweep()
+    assert hostile.histories >= HISTORIES and hostile.faults.total() > HISTORIES
+    assert hostile.tally.to_device and hostile.tally.to_driver
+
+
+@cocotb.test(timeout_time=100, timeout_unit="ms")
+async def every_way_to_recover(dut):
+    """Everything at once, then each way back to a working exchange."""
+    hostile = Hostile(dut)
+    await hostile.open()
+    for way in WAYS:
+        await hostile.begin()
+        await hostile.stall_host(stalled=True)
+        await hostile.answer(fifo=0, count=3)
+        await hostile.publish(fifo=0, count=QUEUE.capacity + 1, order=1, cuts=3, careful=False)
+        await hostile.scribble_index(fifo=0, queue="driver", word="tail", value=0xFFFF_FFFF)
+        await hostile.scribble_index(fifo=0, queue="device", word="head", value=QUEUE.capacity)
+        await hostile.enable_bus_master(enabled=False)
+        await hostile.doorbells(first=0, count=4, times=10)
+        for kind in KINDS:
+            await hostile.malformed(kind=kind, fifo=0)
+        await hostile.bad_packet(fifo=7, size=200)
+        await hostile.stop_packet(cycles=3)
+        await hostile.wait(cycles=40)
+        await recover(hostile, way=way)
+    await hostile.sweep()
+
+
+@cocotb.test(timeout_time=10, timeout_unit="ms")
+async def reset_while_a_message_waits_for_its_data(dut):
+    """The message is gone; the next one waits for its own data."""
+    hostile = Hostile(dut)
+    await hostile.open()
+    await hostile.begin()
+    for _ in range(3):
+        # The stream of writes, where it is one of its own.
+        await hostile.stall_host(stalled=True, which=3)
+        await hostile.answer_with_data(fifo=0, dwords=150)
+        await hostile.wait(cycles=60)
+        await hostile.reset_function()
+        await hostile.stall_host(stalled=True, which=3)
+        await hostile.answer_with_data(fifo=0, dwords=150)
+        await hostile.wait(cycles=60)
+        await hostile.stall_host(stalled=False, which=3)
+        await hostile.rest()
+    await recover(hostile, way="none")

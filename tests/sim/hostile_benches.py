@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Simulations of hostile histories that ``make fuzz`` must not call good."""
+
+import os
+import time
+from pathlib import Path
+
+import cocotb
+
+from testbench.hostile.actions import Hostile
+from testbench.hostile.fuzz import FOLDER, TRAIL, fuzz
+
+
+class Forgetful(Hostile):
+    """Every third message that comes out goes astray."""
+
+    seen = 0
+
+    async def begin(self):
+        self.seen = 0
+        await super().begin()
+
+    def _came_out(self, message):
+        self.seen += 1
+        if self.seen % 3:
+            super()._came_out(message)
+
+
+BENCH = os.environ["FUZZ_BENCH"]
+
+
+@cocotb.test(timeout_time=1000, timeout_unit="sec")
+async def misbehaves(dut):
+    """As the environment says."""
+    if BENCH == "forgetful":
+        await fuzz(Forgetful(dut))
+    (Path(os.environ[FOLDER]) / TRAIL).write_text("await hostile.begin()\n")
+    if BENCH == "hangs":
+        time.sleep(1000)
+    os._exit(3)

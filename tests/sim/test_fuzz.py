@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""``python -m sim fuzz``: what the report says, and that what goes wrong is said."""
+
+import json
+import time
+
+import pytest
+from builds import COMPLETION_TIMEOUT
+
+from sim import fuzz
+from sim.__main__ import main
+from sim.build import Configuration
+
+CONFIGURATION = Configuration(num_fifos=2, data_width=128, completion_timeout=COMPLETION_TIMEOUT)
+SECONDS = 3
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """Runs the fuzz with a bench of the tests; returns exit status and report."""
+
+    def run(bench=None):
+        monkeypatch.setattr(fuzz, "BUILD_ROOT", tmp_path)
+        if bench is not None:
+            monkeypatch.setattr(fuzz, "HISTORIES", "tests.sim.hostile_benches")
+            monkeypatch.setenv("FUZZ_BENCH", bench)
+        status = fuzz.run_fuzz([CONFIGURATION], seconds=SECONDS, seed=5)
+        return status, json.loads((tmp_path / "fuzz" / "report.json").read_text())
+
+    return run
+
+
+def test_report(run, capsys):
+    began = time.monotonic()
+    status, report = run()
+    assert time.monotonic() - began < SECONDS + fuzz.GRACE_SECONDS
+    assert (status, report["ok"], report["seed"], report["seconds"]) == (0, True, 5, SECONDS)
+    assert report["examples"] > 0 and report["steps"] > report["examples"]
+    assert report["messages_lost"] == 0
+    assert report["messages_to_device"] > 0 and report["messages_to_driver"] > 0
+    assert report["faults_injected"] == sum(report["faults"].values()) > 0
+    (only,) = report["runs"]
+    assert (only["top"], only["fifos"], only["data_width"]) == ("endpoint", 2, 128)
+    assert only["ok"] and only["failure"] is None and only["program"] == []
+    assert {name: only[name] for name in fuzz.SUMS} == {name: report[name] for name in fuzz.SUMS}
+    assert "seed 5" in capsys.readouterr().out
+
+
+def test_a_lost_message_is_found(run, capsys, monkeypatch):
+    monkeypatch.setattr(fuzz, "SHRINK_SECONDS", 5.0)
+    status, report = run("forgetful")
+    assert (status, report["ok"]) == (1, False)
+    assert report["messages_lost"] > 0
+    (only,) = report["runs"]
+    assert only["failure"].startswith("HostileFailure: driver queue")
+    assert only["program"][0] == "await hostile.begin()"
+    assert any(step.startswith("await hostile.publish(") for step in only["program"])
+    assert only["failure"].endswith("messages were not delivered")
+    told = capsys.readouterr().out
+    assert "Repeat it: python -m sim fuzz --seed 5" in told and "await hostile.begin()" in told
+
+
+@pytest.mark.parametrize("bench, text", [("hangs", "hangs"), ("dies", "ended without results")])
+def test_a_simulator_that_does_not_end_well(bench, text, run, monkeypatch):
+    monkeypatch.setattr(fuzz, "SHRINK_SECONDS", 0.0)
+    monkeypatch.setattr(fuzz, "GRACE_SECONDS", 5.0)
+    status, report = run(bench)
+    assert (status, report["ok"]) == (1, False)
+    (only,) = report["runs"]
+    assert text in only["failure"]
+    assert only["program"] == ["await hostile.begin()"]
+
+
+def test_seconds_must_be_positive(capsys):
+    assert main(["fuzz", "--seconds", "0"]) == 1
+    assert "must be above 0" in capsys.readouterr().err
