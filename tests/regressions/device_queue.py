@@ -392,3 +392,47 @@ async def messages_that_wait_at_function_reset(dut):
     assert await bench.device_head(last) == 1
     assert await bench.device_slot(last, 0) == slot_bytes(99)
     await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def packet_that_stops_in_the_middle(dut):
+    """The device side stops between two beats: the host is answered, messages for the device side
+    come out, and the function can be reset. Only what is behind that packet waits."""
+    bench = QueueBench(dut)
+    await bench.start()
+    last = bench.parameters.num_fifos - 1
+    pause = 2000
+    for size in (QUEUE.slot_size, QUEUE.slot_size + 1):
+        well_formed = size <= QUEUE.slot_size
+        one_beat = size * 8 <= bench.parameters.data_width
+        head = await bench.device_head(last)
+        bench.source.set_idle(iter([0, pause]))
+        bench.source.send_nowait(AxisMessage(last, bytes(size)))
+        bench.source.send_nowait(AxisMessage(0, slot_bytes(1)))
+        await bench.settle(20)
+        if not one_beat:
+            assert bench.source.pending == 2
+            assert await bench.device_head(last) == head
+        tail = await bench.driver_tail(0)
+        await bench.fill(0, range(3), first=tail)
+        await bench.ring(0)
+        await bench.expect([(0, slot_bytes(number)) for number in range(3)])
+        if not one_beat:
+            assert bench.source.pending == 2
+        await bench.settle(pause)
+        await bench.source.drained()
+        await bench.settle()
+        moved = well_formed + (last == 0)
+        assert await bench.device_head(last) == head + moved
+    bench.source.set_idle(iter([0, pause]))
+    bench.source.send_nowait(AxisMessage(last, bytes(QUEUE.slot_size + 1)))
+    await bench.settle(20)
+    await bench.function_reset()
+    assert bench.source.pending == 1
+    await bench.settle(pause)
+    assert bench.source.pending == 0
+    await bench.source.send_message(last, slot_bytes(7))
+    await bench.settle()
+    assert await bench.device_head(last) == 1
+    assert await bench.device_slot(last, 0) == slot_bytes(7)
+    await bench.finish()
