@@ -108,7 +108,22 @@ class DriverQueue(Explanation[DriverState]):
             if slots[slot]:
                 tail = state.tail if state.settled else QUEUE.next(slot)
                 kept.add(state._replace(tail=tail, slot=NOBODY, settled=False))
-        self._keep(kept, lambda: f"{text()}, which is in none of the slots {sorted(slots)}")
+        if not kept:
+            lost = self._skipped(could_be)
+            what = f"{lost} were skipped" if lost else f"it is in none of the slots {sorted(slots)}"
+            raise HostileFailure(f"{self.name}: {text()}, and {what}", lost=lost)
+        self.states = kept
+
+    def _skipped(self, could_be: Callable[[int], bool]) -> int:
+        """How many messages before the next that may have come out; 0 if none may."""
+        found = []
+        for state in self._reachable():
+            first = index_of(state.tail) if state.slot == NOBODY else state.slot
+            for number in range((state.snapshot - first) % QUEUE.capacity):
+                if could_be((first + number) % QUEUE.capacity):
+                    found.append(number)
+                    break
+        return min(found, default=0)
 
     def readable(self, slots: Iterable[int]) -> set[int]:
         """Those of ``slots`` that the engine may be reading, or may before a doorbell rings."""

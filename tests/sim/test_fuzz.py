@@ -55,7 +55,7 @@ def test_a_lost_message_is_found(run, capsys, monkeypatch):
     assert only["failure"].startswith("HostileFailure: driver queue")
     assert only["program"][0] == "await hostile.begin()"
     assert any(step.startswith("await hostile.publish(") for step in only["program"])
-    assert only["failure"].endswith("messages were not delivered")
+    assert only["failure"].endswith(("messages were not delivered", "were skipped"))
     told = capsys.readouterr().out
     assert "Repeat it: python -m sim fuzz --seed 5" in told and "await hostile.begin()" in told
 
