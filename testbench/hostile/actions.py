@@ -346,16 +346,19 @@ class Hostile(RestBench):
     async def reset_function(self) -> str | None:
         """Function-level reset, in the middle of everything.
 
-        The host waits for the completion and enables the function again; a hard block just does it.
+        The host waits for the completion and enables the function again. A hard block passes on
+        what came before the request, then just does it.
         """
+        # The first has the completions, behind which requests may wait.
+        next(iter(self.host_sinks.values())).resume()
         if self.core:
+            await self.wait_until(lambda: not self.host.source.pending, "requests are not taken")
             self.host.set_pins(function_reset=1)
             await self.settle(1)
             self.host.set_pins(function_reset=0)
             table = self.host.msix_table(self.num_fifos)
             self.store_nowait(AMP_PCI.msix_bar, AMP_PCI.msix_table_offset, table)
             return "function_reset"
-        self.host.sink.resume()
         control = await self.host.config_read(INITIATE_FLR.offset)
         await self.host.config_write(INITIATE_FLR.offset, control & 0xFFFF | INITIATE_FLR.mask)
         await self.settle(2)
