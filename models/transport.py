@@ -77,6 +77,7 @@ class Transport:
     ) -> None:
         self.devices: dict[int, VirtioDevice] = {}
         self._freed: dict[int, int] = {}
+        self._leaving: set[int] = set()
         for number, device in sorted(devices.items()):
             self.add(device, number)
         self.received = 0
@@ -183,16 +184,19 @@ class Transport:
             The number is out of range or taken, or none is free.
         """
         if number is None:
-            free = [n for n in range(MAX_DEVICES) if n not in self.devices]
+            free = [n for n in range(MAX_DEVICES) if not self._taken(n)]
             if not free:
                 raise TransportError(f"all {MAX_DEVICES} device numbers are taken")
             number = min(free, key=lambda n: (self._freed.get(n, 0), n))
         if not 0 <= number < MAX_DEVICES:
             raise TransportError(f"device number is {number}: must be 0 to {MAX_DEVICES - 1}")
-        if number in self.devices:
+        if self._taken(number):
             raise TransportError(f"device number is {number}: it is taken")
         self.devices[number] = device
         return number
+
+    def _taken(self, number: int) -> bool:
+        return number in self.devices or number in self._leaving
 
     async def announce(self, dev_num: int) -> None:
         """Tell the driver that device ``dev_num`` is there, if the revision has a message for it.
@@ -209,7 +213,8 @@ class Transport:
         """Take a device away, then tell the driver, if the revision has a message for it.
 
         Requests to it are dropped from now on. Its queues are reset, and the accesses to them that
-        are under way awaited.
+        are under way awaited. Its number stays taken until the driver is told: the other way round
+        it would take the next device of this number for the one removed.
 
         Returns
         -------
@@ -224,8 +229,12 @@ class Transport:
         device = self._device(dev_num)
         del self.devices[dev_num]
         self._freed[dev_num] = 1 + max(self._freed.values(), default=0)
+        self._leaving.add(dev_num)
         device.reset()
-        await device.still()
+        try:
+            await device.still()
+        finally:
+            self._leaving.discard(dev_num)
         await self._device_event(dev_num, DeviceState.REMOVED)
         return device
 

@@ -558,6 +558,30 @@ async def test_removal_is_told_when_the_device_is_gone():
     assert asking.answers == [] and asking.transport.drops == {Drop.NO_DEVICE: 1}
 
 
+async def test_a_number_is_taken_until_its_removal_is_told():
+    """REMOVED after the next device's ADDED would take that one away from the driver."""
+    slow = Slow()
+    asking = Asking({n: slow if n == 4 else EntropyDevice() for n in range(32)})
+    slow.gate.clear()
+    unplugging = asyncio.create_task(asking.transport.unplug(4))
+    await settle()
+    for number in (4, None):
+        with pytest.raises(TransportError, match="taken"):
+            await asking.transport.plug(ConsoleDevice(), number)
+    slow.gate.set()
+    await unplugging
+    assert await asking.transport.plug(ConsoleDevice()) == 4
+    assert asking.told == [(4, DeviceState.REMOVED), (4, DeviceState.ADDED)]
+    # Nor does it stay taken when whoever unplugs it does not wait.
+    slow.gate.clear()
+    asking.transport.devices[7] = slow
+    unplugging = asyncio.create_task(asking.transport.unplug(7))
+    await settle()
+    unplugging.cancel()
+    await settle()
+    assert await asking.transport.plug(ConsoleDevice(), 7) == 7
+
+
 async def test_nobody_is_announced():
     asking = Asking({0: EntropyDevice()})
     for number in (1, EMPTY, 32):
