@@ -13,7 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from enum import StrEnum
 
-from .bus import DriverBus
+from .bus import BusError, DriverBus
 from .driver_device import DeviceInfo, DriverDevice
 from .driver_errors import (
     DriverStoppedError,
@@ -31,6 +31,7 @@ DISCOVERY_WINDOW = 32
 TIMEOUT_US = 1_000_000.0
 """How long a request waits. (Linux waits 100 s.)"""
 PONG_DEPTH = 16
+"""PING requests that wait for room in the driver queue; after that the oldest is lost."""
 _BUS = -1
 """Where a device number stands for the bus itself."""
 
@@ -79,8 +80,9 @@ class Driver:
         Called with every event, in the receive pump: they must not block.
     rings
         Where the rings of queues go unless :meth:`probe` is told otherwise.
-    pings_answered
-        How many PING requests of the device were answered.
+    pings_answered, pings_lost
+        How many PING requests of the device were answered, and how many not: too many came while
+        the bus had no room, or it had none in time.
     generations
         By device number the newest generation of its configuration that an answer or an event had.
     """
@@ -100,6 +102,7 @@ class Driver:
         self.event_callbacks: list[Callable[[Message], None]] = []
         self.rings = RingArena()
         self.pings_answered = 0
+        self.pings_lost = 0
         self.generations: dict[int, int] = {}
         self.device_events = EventQueue(runtime)
         self._pipelined = pipelined
@@ -234,6 +237,8 @@ class Driver:
                 if dev_num in (None, _address(message)):
                     queue.put(message)
         elif message.name == "BUS_PING":
+            if len(self._pongs) == PONG_DEPTH:
+                self.pings_lost += 1
             self._pongs.append(message)
             self._pong_due.set()
         else:
@@ -262,8 +267,13 @@ class Driver:
             self._pong_due.clear()
             while self._pongs:
                 ping = self._pongs.popleft()
-                await self._bus.send(ping.respond(data=ping.number("data")).wire())
-                self.pings_answered += 1
+                try:
+                    await self._bus.send(ping.respond(data=ping.number("data")).wire())
+                except BusError:
+                    # Later ones may have more luck.
+                    self.pings_lost += 1
+                else:
+                    self.pings_answered += 1
 
     def subscribe(self, dev_num: int | None = None) -> EventQueue:
         """A queue that gets every event of device ``dev_num``, or of all, from now on."""

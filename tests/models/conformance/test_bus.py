@@ -13,7 +13,7 @@ from model_support import Exchange, ask, settle
 from scenarios import pure_traces
 from scripted_bus import ScriptedBus, driver_of
 
-from models.bus import Direction, MaximumSizeError
+from models.bus import BusTimeoutError, Direction, MaximumSizeError
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, VirtioDevice
 from models.driver import Driver, Unclaimed
 from models.driver_errors import NoDeviceError, RequestTimeoutError
@@ -511,6 +511,33 @@ async def test_pings_of_either_side(data):
         assert system.drivers[0].pings_answered == 1
         # Nobody answers an answer.
         assert len(sent) == len(received) == 4
+
+
+async def test_pings_while_the_driver_queue_is_full():
+    """Those that find no room in time, or too many before them, are lost; later ones are not."""
+    bus = ScriptedBus(R1)
+    async with driver_of(bus) as driver:
+        send, room, tries = bus.send, asyncio.Event(), []
+
+        async def send_when_room(raw):
+            tries.append(raw)
+            await room.wait()
+            if len(tries) == 1:
+                raise BusTimeoutError("driver queue of FIFO 0 is full")
+            await send(raw)
+
+        bus.send = send_when_room
+        pings = [request("BUS_PING", revision=R1, token=n, data=n) for n in range(1, 21)]
+        for ping in pings:
+            bus.give(ping)
+            await settle(5)
+        assert bus.sent == [] and len(tries) == 1 and driver.pings_lost == 3
+        room.set()
+        await settle(50)
+        # The first found no room; of the 19 behind it sixteen could wait.
+        answers = [ping.respond(data=ping.data) for ping in pings[4:]]
+        assert bus.sent == answers
+        assert (driver.pings_answered, driver.pings_lost) == (16, 4)
 
 
 # EVENT_DEVICE
