@@ -28,6 +28,8 @@ from .runtime import Event, Lock, Runtime, Task
 
 DISCOVERY_WINDOW = 32
 """Devices asked for at once; a device of the patch series always answers 32."""
+DEVICE_NUMBERS = 0x1_0000
+"""How many there can be: dev_num has 16 bits."""
 TIMEOUT_US = 1_000_000.0
 """How long a request waits. (Linux waits 100 s.)"""
 PONG_DEPTH = 16
@@ -165,6 +167,8 @@ class Driver:
             The bus said that the device was removed.
         DriverStoppedError
             The driver is not running.
+        BusError
+            The bus had no room for the request in time.
         """
         if self._pipelined:
             return await self._exchange(name, dev_num, fields)
@@ -323,16 +327,15 @@ class Driver:
         found: list[int] = []
         offset = 0
         while True:
-            response = await self.request("BUS_GET_DEVICES", offset=offset, num=DISCOVERY_WINDOW)
+            asked = min(DISCOVERY_WINDOW, DEVICE_NUMBERS - offset)
+            response = await self.request("BUS_GET_DEVICES", offset=offset, num=asked)
             num, following = response.number("num"), response.number("next_offset")
             if response.number("offset") != offset:
                 raise ProtocolError(
                     f"BUS_GET_DEVICES: offset is {response.number('offset')}: must be {offset}"
                 )
-            if num > DISCOVERY_WINDOW:
-                raise ProtocolError(
-                    f"BUS_GET_DEVICES: num is {num}: must be at most {DISCOVERY_WINDOW}"
-                )
+            if num > asked:
+                raise ProtocolError(f"BUS_GET_DEVICES: num is {num}: must be at most {asked}")
             bitmap = bytes(response.bitmap)
             found += [offset + k for k in range(num) if bitmap[k // 8] >> k % 8 & 1]
             if following == 0:

@@ -252,6 +252,25 @@ async def test_discovery_refuses_nonsense(change, text):
             await driver.discover()
 
 
+async def test_discovery_ends_with_the_last_number():
+    """Device numbers have 16 bits: the last window is shorter, and no answer is longer."""
+    numbers = [3, 0xFFF9, 0xFFFF]
+    bits = sum(1 << n for n in numbers)
+
+    def last(message, size):
+        if message.offset == 0:
+            return windows(bits, 32, next_offset=0xFFF8)(message)
+        return windows(bits, size)(message)
+
+    bus = ScriptedBus(BUS_GET_DEVICES=lambda message: last(message, message.num))
+    async with driver_of(bus) as driver:
+        assert await driver.discover() == numbers
+        assert [(m.offset, m.num) for m in bus.sent] == [(0, 32), (0xFFF8, 8)]
+        bus.answers["BUS_GET_DEVICES"] = lambda message: last(message, 9)
+        with pytest.raises(ProtocolError, match="num is 9: must be at most 8"):
+            await driver.discover()
+
+
 async def test_discovery_does_not_loop():
     bus = ScriptedBus(BUS_GET_DEVICES=windows(1, 8, next_offset=8))
     async with driver_of(bus) as driver:
