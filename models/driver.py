@@ -299,7 +299,17 @@ class Driver:
     # The bus
 
     async def notify(self, name: str, *, dev_num: int, **fields: object) -> None:
-        """Send an event of the driver."""
+        """Send an event of the driver.
+
+        Raises
+        ------
+        NoDeviceError
+            The bus said that the device was removed.
+        BusError
+            The bus had no room for the event in time.
+        """
+        if dev_num in self._removed:
+            raise NoDeviceError(f"{name} to device {dev_num}: the device was removed")
         message = self.dialect.message(name, Kind.EVENT, dev_num=dev_num, **fields)
         await self._bus.send(message.wire())
 

@@ -173,7 +173,11 @@ class DataPath:
             dev_num, features=features, num_queues=cls.NUM_QUEUES, rings=rings
         )
         path = cls(driver, device, memory, timeout_us=timeout_us)
-        await path.start()
+        try:
+            await path.start()
+        except DriverError:
+            path.stop()
+            raise
         return path
 
     async def start(self) -> None:
@@ -259,6 +263,8 @@ class DataPath:
                 path.room.clear()
             if not await self._runtime.wait(path.room, self._timeout_us):
                 raise self._late(index)
+        # What failed while the chain was written did not give this transfer up.
+        self._check()
         if kick:
             await self.device.notify(index)
         return transfer

@@ -817,7 +817,11 @@ async def test_requests_of_a_device_that_is_removed():
         for name, fields in EVERY_REQUEST.items():
             with pytest.raises(NoDeviceError):
                 await driver.request(name, dev_num=0, **fields)
+        with pytest.raises(NoDeviceError, match="EVENT_AVAIL to device 0: the device was removed"):
+            await device.notify(0)
         assert len(bus.sent) == sent
+        await other.notify(0)
+        assert [m.dev_num for m in bus.of("EVENT_AVAIL")] == [1]
         assert await driver.wait_device(DeviceState.REMOVED, 1e4) == 0
         # A number that comes back is a device again; the bus itself was never gone.
         assert await driver.discover() == [0, 1]
@@ -851,6 +855,57 @@ async def test_transfers_of_a_device_that_is_removed(kind):
         assert await system.device_side.plug(0, EntropyDevice(), 0) == 0
         assert await driver.wait_device(DeviceState.ADDED, 1e4) == 0
         assert len(await (await EntropyDriver.probe(driver, 0, memory)).read(4)) == 4
+
+
+class SlowMemory:
+    """Host memory whose writes take a microsecond of the loop's time."""
+
+    def __init__(self, memory):
+        self._memory = memory
+        self.allocate, self.read = memory.allocate, memory.read
+
+    async def write(self, address, data):
+        await asyncio.sleep(1e-6)
+        await self._memory.write(address, data)
+
+
+@pytest.mark.parametrize("change", ["removal", "needs reset"])
+async def test_chains_that_are_written_while_their_device_fails(change):
+    """They end at once and with its name, as those do that were there before."""
+    device, loop = EntropyDevice(), asyncio.get_running_loop()
+    async with PureSystem([{0: device}], revision="r1") as system:
+        driver, side, memory = system.drivers[0], system.device_side, SlowMemory(system.host.memory)
+        path = await DataPath.probe(driver, 0, memory, ring_features=0, timeout_us=1e6)
+        buffer = [Buffer(memory.allocate(8), 8)]
+        writing = asyncio.create_task(path.transfer(0, (), buffer))
+        await settle()
+        assert device.queues[0].notifications == 0 and not path._paths[0].transfers
+        if change == "removal":
+            await side.unplug(0, 0)
+        else:
+            device.needs_reset()
+            await side.transports[0].notify_config(0)
+        started = loop.time()
+        with pytest.raises(DeviceFailedError, match=r"device 0: it (was removed|asks for a reset)"):
+            await writing
+        assert loop.time() - started < 1e-3
+        assert device.queues[0].notifications == 0
+
+
+async def test_a_probe_that_fails_leaves_nothing_behind():
+    """A device that fails once it runs: nobody goes on listening for it."""
+
+    class Failing(ConsoleDevice):
+        def queue_notify(self, index):
+            self.needs_reset()
+            told.append(asyncio.ensure_future(system.device_side.transports[0].notify_config(0)))
+
+    told = []
+    async with PureSystem([{0: Failing()}], revision="r1") as system:
+        driver, memory = system.drivers[0], SlowMemory(system.host.memory)
+        with pytest.raises(DeviceFailedError, match="device 0: it asks for a reset"):
+            await ConsoleDriver.probe(driver, 0, memory, ring_features=0)
+        assert told and driver.event_callbacks == []
 
 
 # Notifications
