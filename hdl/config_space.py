@@ -67,6 +67,8 @@ class ConfigSpace(wiring.Component):
         :class:`~hdl.core.AmpPciCore`.
     malformed : In(1)
         A malformed TLP came, likewise.
+    transactions_pending : In(1)
+        What that bit of Device Status reads.
     """
 
     def __init__(self, geometry: Geometry):
@@ -89,6 +91,7 @@ class ConfigSpace(wiring.Component):
                 "max_read_request_size": Out(3),
                 "function_reset": Out(1),
                 "malformed": In(1),
+                "transactions_pending": In(1),
                 **dict.fromkeys(ERRORS, In(1)),
             }
         )
@@ -121,11 +124,14 @@ class ConfigSpace(wiring.Component):
         with m.If(write & (dword == flr.offset // 4) & write_mask[flr.lsb]):
             m.d.sync += flr_wanted.eq(write_data[flr.lsb])
 
+        pending = spec.TRANSACTIONS_PENDING
         read_value = Signal(32)
         with m.Switch(dword):
             for offset, value in values.items():
                 with m.Case(offset // 4):
                     m.d.comb += read_value.eq(value)
+                    if offset == pending.offset:
+                        m.d.comb += read_value[pending.lsb].eq(self.transactions_pending)
 
         completion = Signal(CompletionHeader)
         answer = Signal(32)

@@ -111,6 +111,9 @@ class AmpPciCore(wiring.Component):
     status_completion_unexpected, status_completion_unsupported, status_completion_aborted,
     status_completion_poisoned, status_completion_timeout : Out(1)
         One-cycle pulses, by cause.
+    status_transactions_pending : Out(1)
+        A read of host memory has left that is neither answered in full nor given up, as
+        Device Status tells it.
     m_axis_msg : Out
         Messages, driver to device, a 64-byte slot each.
     s_axis_msg : In
@@ -173,6 +176,7 @@ class AmpPciCore(wiring.Component):
                 "status_unsupported_non_posted": Out(1),
                 "status_poisoned": Out(1),
                 **{f"status_completion_{cause}": Out(1) for cause in COMPLETION_ERRORS},
+                "status_transactions_pending": Out(1),
                 **device_members(data_width, num_fifos),
             }
         )
@@ -241,6 +245,7 @@ class AmpPciCore(wiring.Component):
             memory.push_address.eq(push.write_address),
             memory.push_data.eq(push.write_data),
             self.device_queue_ready.eq(push.room),
+            self.status_transactions_pending.eq(window.outstanding),
         ]
         if self._timeout_control:
             m.d.comb += window.timeout_disable.eq(self.completion_timeout_disable)

@@ -175,6 +175,7 @@ class AmpPciEndpoint(wiring.Component):
             check.beat.eq(beat),
             check.max_payload_size.eq(config.max_payload_size),
             config.malformed.eq(check.malformed),
+            config.transactions_pending.eq(core.status_transactions_pending),
         ]
         m.d.comb += [
             getattr(config, error).eq(getattr(core, f"status_{error}")) for error in ERRORS

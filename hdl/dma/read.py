@@ -48,6 +48,8 @@ class ReadRequester(wiring.Component):
     failed, timed_out, unexpected, unsupported, aborted, poisoned : Out(1)
         One-cycle pulses: a read was answered with SLVERR; was given up; the others as in
         :class:`~hdl.dma.completions.CompletionReceiver`.
+    outstanding : Out(1)
+        A read has left that is neither answered in full nor given up.
     """
 
     def __init__(self, geometry: Geometry, *, completion_timeout: int):
@@ -70,6 +72,7 @@ class ReadRequester(wiring.Component):
                 "unsupported": Out(1),
                 "aborted": Out(1),
                 "poisoned": Out(1),
+                "outstanding": Out(1),
             }
         )
 
@@ -121,6 +124,7 @@ class ReadRequester(wiring.Component):
             self.unsupported.eq(receiver.unsupported),
             self.aborted.eq(receiver.aborted),
             self.poisoned.eq(receiver.poisoned),
+            self.outstanding.eq(outstanding.any()),
         ]
         self._connect_buffer(m, receiver, returner)
         expired = self._watch_time(m, issuer, oldest)

@@ -15,7 +15,7 @@ from .write import WriteRequester
 __all__ = ["DmaWindow"]
 
 FROM_CONFIGURATION = ("reset", "bus_master_enable", "requester_id")
-FROM_READS = ("timed_out", "unexpected", "unsupported", "aborted", "poisoned")
+FROM_READS = ("timed_out", "unexpected", "unsupported", "aborted", "poisoned", "outstanding")
 
 
 class DmaWindow(wiring.Component):
@@ -44,7 +44,7 @@ class DmaWindow(wiring.Component):
         Write bursts on their way, as in :class:`~hdl.dma.write.WriteRequester`.
     read_failed, write_failed : Out(1)
         One-cycle pulses: a read or a write burst is answered with SLVERR.
-    timed_out, unexpected, unsupported, aborted, poisoned : Out(1)
+    timed_out, unexpected, unsupported, aborted, poisoned, outstanding : Out(1)
         As in :class:`~hdl.dma.read.ReadRequester`.
     """
 

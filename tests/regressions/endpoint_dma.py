@@ -38,6 +38,47 @@ async def timeout_disabled(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
+async def transactions_pending(dut):
+    """Device Status tells while a read waits for the end of its answer, and of nothing else."""
+    rng = random.Random(SEED)
+    bench = fault_bench(dut)
+    region = await prepare(bench, rng)
+    field = space.TRANSACTIONS_PENDING
+    memory = bench.host.memory
+
+    async def pending():
+        return field.of(await bench.host.config_read(field.offset))
+
+    assert not await pending()
+    await bench.dma.write(region.address, bytes(64))
+    region.bytes[:64] = bytes(64)
+    assert not await pending()
+    # An answer that comes late, and one whose end does not come.
+    late = read(bench, region, VICTIM, 256), Fault(faults.right, the_victim(region), after_ns=4000)
+    endless = fails(bench.dma.read(region.address + VICTIM, 256))
+    for access, fault in (late, (endless, Fault(faults.silent(after=3), the_victim(region)))):
+        memory.faults.append(fault)
+        task = cocotb.start_soon(access)
+        await bench.settle(500)
+        value = await bench.host.config_read(field.offset)
+        assert field.of(value)
+        # It is read-only.
+        await bench.host.config_write(field.offset, value)
+        assert await pending()
+        await task
+        assert not await pending()
+    # Function-level reset waits for no answer.
+    memory.faults.append(Fault(faults.silent(), the_victim(region)))
+    task = cocotb.start_soon(fails(bench.dma.read(region.address + VICTIM, 256)))
+    await bench.settle(50)
+    assert await pending()
+    await bench.function_reset()
+    await task
+    assert not await pending()
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
 async def everybody_gets_a_turn(dut):
     """Reads, writes and answers to the host, all of them without end, share what leaves."""
     rng = random.Random(SEED)
