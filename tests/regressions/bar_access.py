@@ -142,6 +142,28 @@ async def long_headers(dut):
     await bench.finish()
 
 
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def fields_that_mean_nothing(dut):
+    """Fields of mechanisms that are not offered change nothing, and do not come back."""
+    rng = random.Random(SEED)
+    bench = Mirror(dut)
+    await bench.start()
+    fields = [{"th": 1}, {"ln": 1}, *({"at": at} for at in (1, 2, 3))]
+    fields += [{"processing_hint": hint} for hint in (1, 2, 3)]
+    fields.append({"th": 1, "ln": 1, "at": 3, "processing_hint": 3})
+    for number, meaningless in enumerate(fields):
+        for long in (False, True):
+            offset, size = 0x3000 + 64 * number + 4 * rng.randrange(8), 4 * rng.randint(2, 8)
+            write, read = (Kind.MWR64, Kind.MRD64) if long else (Kind.MWR32, Kind.MRD32)
+            data = rng.randbytes(size)
+            await bench.write(AMP_PCI.fifo_bar, offset, data, kind=write, **meaningless)
+            # There is no data in a read request that could be poisoned.
+            poisoned = {"ep": rng.randrange(2), **meaningless}
+            await bench.read(AMP_PCI.fifo_bar, offset, size, kind=read, **poisoned)
+            await bench.read(AMP_PCI.fifo_bar, 0x3000, 1024)
+    await bench.finish()
+
+
 @cocotb.test(timeout_time=10, timeout_unit="ms")
 async def registers_and_doorbells(dut):
     """BAR0 reads what it should; any write that enables a byte of a NOTIFY rings that FIFO."""

@@ -18,6 +18,7 @@ from tests.regressions.dma_faults import (
     the_victim,
 )
 from tests.regressions.dma_host import SEED, DmaBench, Region
+from tests.regressions.queue_host import slot_bytes
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
@@ -34,6 +35,28 @@ async def timeout_disabled(dut):
     await bench.host.config_write(field.offset, 0, 2)
     bench.host.memory.faults.append(Fault(faults.silent(), the_victim(region)))
     await fails(bench.dma.read(region.address + VICTIM, 256))
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def nothing_leaves_in_d3hot(dut):
+    """There is no bus mastering in D3hot: accesses fail, and interrupts wait until D0."""
+    bench = DmaBench(dut)
+    await bench.start()
+    region = Region(bench.host.memory, 4096, random.Random(SEED))
+    await region.fill()
+    power, requests = space.POWER_STATE.offset, bench.monitor.requests
+    await bench.host.config_write(power, space.POWER_D3HOT)
+    await fails(bench.dma.read(region.address, 64))
+    await fails(bench.dma.write(region.address, bytes(64)))
+    await bench.source.send_message(0, slot_bytes(1))
+    await bench.settle()
+    assert bench.monitor.requests == requests
+    await bench.host.config_write(power, space.POWER_D0)
+    await bench.settle()
+    assert bench.host.interrupts[0] == 1
+    await read(bench, region, 0, 64)
+    await region.check()
     await bench.finish()
 
 
