@@ -13,7 +13,7 @@ from models.reference import reference
 
 ROOT = Path(__file__).resolve().parent.parent
 
-WITH_TEST_IDS = ("defects.md", "pcie-checklist.md")
+WITH_TEST_IDS = ("conformance.md", "defects.md", "pcie-checklist.md", "reset.md")
 """Documents each of whose tables' rows names its test."""
 REQUIREMENTS = {"COM": 4, "BUS": 61, "DRV": 73, "DEV": 74}
 """How many requirements of transport revision 1 there are, by whom they bind: COM-01 to COM-04."""
