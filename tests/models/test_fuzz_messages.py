@@ -21,9 +21,8 @@ SEEN = {
         "EVENT_USED",
         "EVENT_CONFIG",
         "dropped",
-        "DmaError",
     },
-    "device": {"worked", "RequestTimeoutError", "DeviceFailedError"},
+    "device": {"worked", "RequestTimeoutError"},
 }
 """What even a short run comes by."""
 
