@@ -310,6 +310,7 @@ async def test_limits_come_from_the_device_info(blocks):
     bus = DeviceBus({0: Plain(queues=3)}, GET_DEVICE_INFO=answer)
     async with driver_of(bus) as driver:
         device = await driver.device(0)
+        assert device.info.num_feature_bits == 32 * blocks
         assert await device.read_config(0, 6) == bytes(range(6))
         with pytest.raises(ConfigError, match="must lie in 6"):
             await device.read_config(0, 7)
@@ -518,6 +519,19 @@ async def test_a_write_that_is_half_done(strict, written):
         device = await driver.device(0)
         with pytest.raises(ConfigError, match="cannot write configuration at 0, 4 bytes"):
             await device.write_config(0, b"data")
+    assert len(bus.of("SET_CONFIG")) == 1
+
+
+@pytest.mark.parametrize("generation", [0, 5])
+async def test_a_baseline_write_that_is_refused(generation):
+    """It was not refused for its generation, whatever the present one is: it is not sent again."""
+    device = Plain()
+    device._writable, device.generation = range(0), generation
+    bus = DeviceBus({0: device})
+    async with driver_of(bus) as driver:
+        handle = await driver.device(0)
+        with pytest.raises(ConfigError, match="cannot write configuration at 0, 4 bytes"):
+            await handle.write_config(0, b"data")
     assert len(bus.of("SET_CONFIG")) == 1
 
 
