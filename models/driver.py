@@ -229,6 +229,9 @@ class Driver:
                 self.unclaimed[Unclaimed.UNMATCHED] += 1
                 return
             self._note_generation(message)
+            if message.role == "BUS_GET_DEVICES":
+                # Here and not where they are asked for: a removal may come next.
+                self._removed.difference_update(_numbers(message))
             pending.response = message
             pending.answered.set()
         elif message.kind is Kind.EVENT:
@@ -328,6 +331,8 @@ class Driver:
     async def discover(self) -> list[int]:
         """The numbers of all devices, ascending; there may be gaps.
 
+        One that was removed and is found again takes requests, though its ADDED may have been lost.
+
         Raises
         ------
         ProtocolError
@@ -346,8 +351,7 @@ class Driver:
                 )
             if num > asked:
                 raise ProtocolError(f"BUS_GET_DEVICES: num is {num}: must be at most {asked}")
-            bitmap = bytes(response.bitmap)
-            found += [offset + k for k in range(num) if bitmap[k // 8] >> k % 8 & 1]
+            found += _numbers(response)
             if following == 0:
                 return found
             if following <= offset:
@@ -409,6 +413,13 @@ class Driver:
         device = await self.device(dev_num)
         await device.bring_up(features=features, num_queues=num_queues, rings=rings or self.rings)
         return device
+
+
+def _numbers(response: Message) -> list[int]:
+    """The devices in an answer to BUS_GET_DEVICES, ascending."""
+    offset, bitmap = response.number("offset"), bytes(response.bitmap)
+    slots = range(response.number("num"))
+    return [offset + k for k in slots if bitmap[k // 8] >> k % 8 & 1]
 
 
 def _address(message: Message) -> int:

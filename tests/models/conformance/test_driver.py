@@ -845,6 +845,30 @@ async def test_requests_of_a_device_that_is_removed():
         await driver.probe(0)
 
 
+async def test_a_device_whose_return_was_not_told():
+    """ADDED may be lost in a reset of the function; a query that finds the number will do."""
+    bus = DeviceBus({0: ConsoleDevice(), 1: EntropyDevice()})
+    async with driver_of(bus) as driver:
+        device = await bus.transport.unplug(0)
+        assert await driver.wait_device(DeviceState.REMOVED, 1e4) == 0
+        assert await driver.discover() == [1]
+        with pytest.raises(NoDeviceError):
+            await driver.device(0)
+        bus.transport.add(device, 0)
+        assert await driver.discover() == [0, 1]
+        assert (await driver.device(0)).info.device_id == 3
+        # A removal right behind the answer is newer than what it says.
+        bus.answers["BUS_GET_DEVICES"] = lambda message: message.respond(
+            offset=0, count=32, next_offset=0, bitmap=b"\3\0\0\0"
+        )
+        finding = asyncio.create_task(driver.discover())
+        await asyncio.sleep(0)
+        bus.give(device_event(0, DeviceState.REMOVED))
+        assert await finding == [0, 1]
+        with pytest.raises(NoDeviceError):
+            await driver.device(0)
+
+
 @pytest.mark.parametrize("kind", [EntropyDriver, ConsoleDriver])
 async def test_transfers_of_a_device_that_is_removed(kind):
     """They end with a named error; another device's go on; the number may be used again."""
