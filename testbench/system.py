@@ -122,11 +122,17 @@ class Bench:
     async def reset(self) -> None:
         """Hold ``rst`` for a few cycles."""
         self.dut.rst.value = 1
-        if isinstance(self.host, TlpHost):
-            self.host.memory.abandon()
-        await ClockCycles(self.dut.clk, RESET_CYCLES)
+        self._abandon()
+        # What the design handed over in the cycle before the reset arrives only now.
+        await self.dut.clk.rising_edge
+        self._abandon()
+        await ClockCycles(self.dut.clk, RESET_CYCLES - 1)
         self.dut.rst.value = 0
         await self.dut.clk.rising_edge
+
+    def _abandon(self) -> None:
+        if isinstance(self.host, TlpHost):
+            self.host.memory.abandon()
 
     async def start(self, **options: Any) -> None:
         """Reset the design and have the host enumerate and enable it.

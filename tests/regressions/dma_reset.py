@@ -152,7 +152,6 @@ async def hot_reset(dut):
         ]
         await bench.settle(rng.randint(20, 300))
         outcomes["going"] = False
-        bench.host.memory.abandon()
         await bench.reset()
         for task in tasks:
             await task
