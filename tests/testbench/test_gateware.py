@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from builds import COMPLETION_TIMEOUT
+from builds import BUILDS, COMPLETION_TIMEOUT
 
 from sim import toolchain
 from sim.build import Configuration
@@ -14,14 +14,15 @@ from sim.run import simulate
 
 
 @pytest.mark.parametrize("simulator", toolchain.SIMULATORS)
-@pytest.mark.parametrize("top", ["endpoint", "core"])
+@pytest.mark.parametrize("top", BUILDS)
 def test_hosts_on_the_gateware(top: str, simulator: str, tmp_path: Path):
     if simulator not in toolchain.available():
         pytest.skip(f"{simulator} is not on this machine")
+    num_fifos, data_width = BUILDS[top]
     configuration = Configuration(
         top=top,
-        num_fifos=2,
-        data_width=128,
+        num_fifos=num_fifos,
+        data_width=data_width,
         completion_timeout=COMPLETION_TIMEOUT,
         simulator=simulator,
     )
