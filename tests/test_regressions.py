@@ -152,8 +152,7 @@ def test_other_shell_and_layout(top, regression_seed, pytestconfig):
         completion_timeout=COMPLETION_TIMEOUT,
         shell=AMP_PCI_9038.name,
         layout=SMALL_PAGES.name,
-        # The simulator that takes no long compilation, if it is there.
-        simulator=list(toolchain.available())[-1],
+        simulator=toolchain.find().name,
     )
     outcome = simulate(
         configuration,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from typing import Any
 
 import cocotb
@@ -97,7 +98,7 @@ async def exercise(host: Any, port: StreamDevicePort) -> None:
     assert second.is_set()
     slot = SPSC_PAGES.device_queue_base(1) + QUEUE.slot_offset(0)
     assert await host.bar_read(AMP_PCI.fifo_bar, slot, 64) == bytes(range(40)) + bytes(24)
-    assert host.interrupts == {0: 0, 1: 1}
+    assert +Counter(host.interrupts) == Counter({1: 1})
     queue = SPSC_PAGES.driver_queue_base(1)
     await host.bar_write(AMP_PCI.fifo_bar, queue + QUEUE.slot_offset(0), bytes(range(64)))
     await host.bar_write(AMP_PCI.fifo_bar, queue + QUEUE.head_offset, b"\1\0\0\0")
