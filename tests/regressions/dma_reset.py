@@ -75,7 +75,7 @@ async def function_level_reset(dut):
         while bench.host.memory.outstanding:
             await bench.settle(50)
         await clean_life(bench, region)
-    assert total["failed"] > ROUNDS and total["well"] > ROUNDS, total
+    assert min(total.values()) > 0, total
     assert bench.unexpected_completions() > 0
     await bench.finish()
 
