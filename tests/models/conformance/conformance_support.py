@@ -4,14 +4,19 @@
 docs/conformance.md says which requirement each test shows.
 """
 
-from model_support import RING, ask
+import asyncio
+
+from model_support import RING, Exchange, ask
 from scripted_bus import ScriptedBus
 
-from models.messages import R1, TransportFeature, request
+from models.bus import Direction
+from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, VirtioDevice
+from models.messages import R1, TransportFeature, event, request
 from models.transport import Transport
 from models.virtio import Feature
 
 STRICT = R1.on_bus(features=TransportFeature.STRICT_CONFIG_GENERATION)
+PROFILES = {"baseline": R1, "strict": STRICT}
 RING_SIZE = 64
 ENABLE = 1
 KEEP_ALL = 0x3C
@@ -104,3 +109,82 @@ def every_request(dev_num=0, token=1):
         request(name, dev_num=dev_num, token=token, revision=R1, **fields)
         for name, fields in EVERY_REQUEST.items()
     ]
+
+
+def device_event(number, state):
+    fields = {"device_number": number, "device_bus_state": state}
+    return event("BUS_EVENT_DEVICE", revision=R1, **fields)
+
+
+def config_event(generation, *, device_status=0xF, offset=0, data=b""):
+    fields = {"device_status": device_status, "generation": generation, "offset": offset}
+    return event("EVENT_CONFIG", revision=R1, length=len(data), data=data, **fields)
+
+
+class Plain(VirtioDevice):
+    """Bytes of configuration that the driver may write, and queues that do nothing."""
+
+    device_id = 4
+
+    def __init__(self, *, size=60, queues=1, features=0):
+        super().__init__(
+            config=bytes(range(size)),
+            writable=range(size),
+            queue_sizes=(16,) * queues,
+            features=features,
+        )
+
+
+def info(**change):
+    fields = {
+        "device_id": 4,
+        "vendor_id": 1,
+        "device_uuid": bytes(16),
+        "num_feature_blocks": 2,
+        "config_size": 60,
+        "max_virtqueues": 3,
+        "admin_vq_start": 0,
+        "admin_vq_count": 0,
+    }
+    return lambda message: message.respond(**(fields | change))
+
+
+EMPTY = 5
+"""A number between those of :func:`devices`."""
+
+
+def devices():
+    return {0: EntropyDevice(), 3: ConsoleDevice(), 31: BlockDevice(sectors=8)}
+
+
+def crossing(system):
+    """Messages as they enter and leave the bus: those sent and those received, by direction."""
+    sent, received = [], []
+    system.observe(
+        lambda way, fifo, raw: (sent if way is Direction.TO_DEVICE else received).append((way, raw))
+    )
+    system.device_side.observers.append(
+        lambda way, fifo, raw: (sent if way is Direction.TO_DRIVER else received).append((way, raw))
+    )
+    return sent, received
+
+
+class Slow(ConsoleDevice):
+    """A device whose last access to memory comes back when it is let go."""
+
+    def __init__(self):
+        super().__init__()
+        self.offered |= Feature.RING_RESET.mask
+        self.gate = asyncio.Event()
+
+    async def still(self):
+        await self.gate.wait()
+
+
+def console(revision=R1):
+    return Exchange({0: ConsoleDevice()}, revision)
+
+
+def avail(index=0, dev_num=0):
+    fields = {"vq_index": index, "next_offset": 0, "next_wrap": 0}
+    return event("EVENT_AVAIL", revision=R1, dev_num=dev_num, **fields).wire()

@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Transport revision 1, what a device keeps to: rows DEV of docs/conformance.md."""
+"""Transport revision 1, a device's answers and states: rows DEV of docs/conformance.md."""
 
 import asyncio
-import itertools
 import struct
 from uuid import uuid4
 
 import pytest
 from conformance_support import (
-    ENABLE,
     EVERY_REQUEST,
-    KEEP_ALL,
-    RING_SIZE,
-    STRICT,
+    PROFILES,
+    Slow,
+    avail,
+    console,
     every_request,
     get_queue,
     negotiate,
@@ -22,39 +21,16 @@ from conformance_support import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
-from model_support import FIXED, RING, Exchange, ask, settle
+from model_support import FIXED, Exchange, ask, settle
 
-from models.devices import (
-    BlockDevice,
-    ConsoleDevice,
-    EntropyDevice,
-    NetworkDevice,
-    SharedMemory,
-    VirtioDevice,
-)
+from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, NetworkDevice, VirtioDevice
 from models.dma import DmaError
 from models.drivers import BlockDriver
 from models.loopback import PureSystem
-from models.messages import R1, Kind, QueueOperation, decode, event, request
+from models.messages import R1, Kind, decode, request
 from models.requests import Drop
 from models.transport import Transport
 from models.virtio import Feature
-
-SIZES = {"desc_addr": 0x11000, "driver_addr": 0x12000, "device_addr": 0x13000, "size": 16}
-KEEPS = {"size": 0x04, "desc_addr": 0x08, "driver_addr": 0x10, "device_addr": 0x20}
-PROFILES = {"baseline": R1, "strict": STRICT}
-
-
-def console(revision=R1):
-    return Exchange({0: ConsoleDevice()}, revision)
-
-
-def avail(index=0, dev_num=0):
-    fields = {"vq_index": index, "next_offset": 0, "next_wrap": 0}
-    return event("EVENT_AVAIL", revision=R1, dev_num=dev_num, **fields).wire()
-
-
-# Every request
 
 
 def test_every_request_is_answered():
@@ -161,9 +137,6 @@ def test_any_bytes_get_at_most_one_answer(slots):
     asyncio.run(run())
 
 
-# Device information
-
-
 DEVICES = [VirtioDevice(), EntropyDevice(), ConsoleDevice(), NetworkDevice(), BlockDevice()]
 
 
@@ -200,9 +173,6 @@ def test_uuid():
     raw = ask(exchange, "GET_DEVICE_INFO").device_uuid
     assert raw == one.uuid.bytes and (raw[6] >> 4, raw[8] >> 6) == (4, 0b10)
     assert ask(exchange, "GET_DEVICE_INFO", 1).device_uuid == bytes(16)
-
-
-# Features
 
 
 def test_feature_blocks():
@@ -268,9 +238,6 @@ def test_selections_that_do_not_do(features, accepted):
     assert ask(exchange, "SET_DEVICE_STATUS", status=0xF).status == (0xF if accepted else 3)
 
 
-# Status
-
-
 def test_status_is_the_true_one():
     """Each answer says what a later GET_DEVICE_STATUS says, and so does the device."""
     exchange = console()
@@ -283,18 +250,6 @@ def test_status_is_the_true_one():
     device.needs_reset()
     assert ask(exchange, "GET_DEVICE_STATUS").status == 0x4F
     assert ask(exchange, "SET_DEVICE_STATUS", status=0xF).status == 0x4F
-
-
-class Slow(ConsoleDevice):
-    """A device whose last access to memory comes back when it is let go."""
-
-    def __init__(self):
-        super().__init__()
-        self.offered |= Feature.RING_RESET.mask
-        self.gate = asyncio.Event()
-
-    async def still(self):
-        await self.gate.wait()
 
 
 async def slow_exchange():
@@ -363,9 +318,6 @@ def test_notifications_before_driver_ok():
     device.needs_reset()
     assert exchange.ask_bytes(avail()) == []
     assert device.queues[0].notifications == 1
-
-
-# Events
 
 
 async def test_writes_cause_no_event():
@@ -440,227 +392,3 @@ async def test_a_failure_is_told_once():
 class _Reads:
     def __init__(self, read):
         self.read = read
-
-
-# Configuration
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-@pytest.mark.parametrize("generation", [0, 4, 5, 6, 0xFFFF_FFFF])
-def test_generation_of_a_write(profile, generation):
-    exchange = console(PROFILES[profile])
-    device = exchange.transport.devices[0]
-    device.generation = 5
-    data = b"A\0\0\0"
-    answer = ask(exchange, "SET_CONFIG", generation=generation, offset=8, data=data)
-    applied = profile == "baseline" or generation == 5
-    assert answer.data == (data if applied else b"")
-    assert answer.generation == device.generation == (6 if applied else 5)
-    assert bytes(device.output) == (b"A" if applied else b"")
-    assert device.read_config(8, 4) == (data if applied else bytes(4))
-
-
-def test_generation_is_the_present_one():
-    """In every answer and event, and another one after each change of contents."""
-    exchange = console()
-    device = exchange.transport.devices[0]
-    device.generation = 0xFFFF_FFFE
-    start(exchange)
-    seen = []
-    for cols in (81, 82, 83):
-        read = ask(exchange, "GET_CONFIG", offset=0, length=2)
-        written = ask(exchange, "SET_CONFIG", generation=0, offset=0, data=b"no")
-        asyncio.run(exchange.transport.notify_config(0))
-        told = decode(exchange.sent[-1], R1)
-        generations = {read.generation, written.generation, told.generation, device.generation}
-        assert len(generations) == 1
-        seen.append(device.generation)
-        device.resize(cols, 25)
-    assert seen == [0xFFFF_FFFE, 0xFFFF_FFFF, 0]
-    written = ask(exchange, "SET_CONFIG", generation=0, offset=8, data=b"A\0\0\0")
-    assert written.generation == device.generation == 2
-
-
-CONFIG = bytes(range(100, 116))
-WRITABLE = range(8, 12)
-
-
-def configured():
-    return Exchange({0: VirtioDevice(config=CONFIG, writable=WRITABLE)}, R1)
-
-
-@pytest.mark.parametrize("length", [0, 1, 4, 5, 9, 17, 44])
-@pytest.mark.parametrize("offset", [0, 7, 8, 9, 11, 12, 15, 16, 17, 0xFFFF_FFFF])
-def test_set_config_is_all_or_nothing(offset, length):
-    """Past the end, past the bytes that may be written, and before them."""
-    exchange = configured()
-    device = exchange.transport.devices[0]
-    data = bytes(range(1, length + 1))
-    answer = ask(exchange, "SET_CONFIG", generation=0, offset=offset, data=data)
-    applies = length and set(range(offset, offset + length)) <= set(WRITABLE)
-    assert (answer.offset, answer.length) == (offset, length if applies else 0)
-    assert answer.msg_size == 20 + answer.length and answer.data == (data if applies else b"")
-    after = bytearray(CONFIG)
-    if applies:
-        after[offset : offset + length] = data
-    assert device.read_config(0, len(CONFIG)) == bytes(after)
-    assert device.generation == bool(applies)
-
-
-@pytest.mark.parametrize("length", [0, 1, 4, 16, 17, 44, 45, 0xFFFF_FFFF])
-@pytest.mark.parametrize("offset", [0, 1, 12, 15, 16, 17, 0xFFFF_FFFF])
-def test_get_config_is_all_or_nothing(offset, length):
-    """What lies outside, or does not fit a message, is answered with no bytes."""
-    exchange = configured()
-    answer = ask(exchange, "GET_CONFIG", offset=offset, length=length)
-    read = CONFIG[offset : offset + length] if offset + length <= len(CONFIG) else b""
-    assert (answer.offset, answer.length, answer.data) == (offset, len(read), read)
-    assert answer.msg_size == 20 + len(read)
-
-
-# Queues
-
-
-def test_get_vqueue():
-    exchange = console()
-    device = exchange.transport.devices[0]
-    negotiate(exchange)
-    assert get_queue(exchange) == (64, 0, 0, 0, 0, 0)
-    ring = tuple(RING.values())
-    set_queue(exchange, flags=0, size=16)
-    assert get_queue(exchange) == (64, 16, 0, *ring)
-    set_queue(exchange, flags=ENABLE | KEEP_ALL)
-    assert get_queue(exchange) == (64, 16, 1, *ring)
-    assert device.queues[0].enabled
-    assert get_queue(exchange, index=1) == (64, 0, 0, 0, 0, 0)
-    ask(exchange, "SET_DEVICE_STATUS", status=0)
-    assert get_queue(exchange) == (64, 0, 0, 0, 0, 0)
-
-
-@pytest.mark.parametrize("index", [2, 0xFFFF, 0x1_0000, 0x8000_0000, 0xFFFF_FFFF])
-def test_get_vqueue_of_none(index):
-    exchange = console()
-    negotiate(exchange)
-    set_queue(exchange)
-    assert get_queue(exchange, index=index) == (0, 0, 0, 0, 0, 0)
-
-
-@pytest.mark.parametrize("kept", [n << 2 for n in range(16)])
-@pytest.mark.parametrize("operation", [0, 2])
-def test_set_vqueue_applies_what_is_not_kept(operation, kept):
-    exchange = console()
-    negotiate(exchange)
-    set_queue(exchange, flags=0)
-    set_queue(exchange, flags=operation | kept, **SIZES)
-    wanted = {"size": RING_SIZE, **dict(zip(KEEPS, (RING_SIZE, *RING.values()), strict=True))}
-    wanted.update({name: SIZES[name] for name, bit in KEEPS.items() if not kept & bit})
-    _, size, flags, desc, driver, device = get_queue(exchange)
-    assert {"size": size, "desc_addr": desc, "driver_addr": driver, "device_addr": device} == wanted
-    assert flags == 0
-
-
-NOTHING = {
-    "operation 3": {"flags": 3},
-    **{f"flag {bit}": {"flags": ENABLE | 1 << bit} for bit in (6, 7, 15, 16, 31)},
-    "reserved word": {"reserved": 1},
-    "reserved word, highest bit": {"reserved": 1 << 31},
-    "size 0": {"size": 0},
-    "size above the maximum": {"size": 128},
-    "size no power of two": {"size": 48},
-    "no queue 2": {"index": 2},
-    "no queue 0xffffffff": {"index": 0xFFFF_FFFF},
-    "enable what was never set up": {"flags": ENABLE | KEEP_ALL},
-    "enable what was set up in part": {"flags": ENABLE | 0x20},
-}
-
-
-@pytest.mark.parametrize("change", NOTHING.values(), ids=NOTHING)
-def test_set_vqueue_that_changes_nothing(change):
-    """Not even what would be right of it; the answer is as ever."""
-    exchange = console()
-    negotiate(exchange)
-    set_queue(exchange, **change)
-    for index in range(2):
-        assert get_queue(exchange, index=index) == (64, 0, 0, 0, 0, 0)
-    # Nor when there is something to lose.
-    if change.get("flags", ENABLE) & 0x3C == 0:
-        set_queue(exchange, flags=0, size=16)
-        before = get_queue(exchange)
-        set_queue(exchange, **{"size": 32, "desc_addr": 0x99000, **change})
-        assert get_queue(exchange) == before
-
-
-@pytest.mark.parametrize("operation", range(4))
-@pytest.mark.parametrize("kept", [n << 2 for n in range(16)])
-def test_set_vqueue_of_an_enabled_queue(operation, kept):
-    """Neither its fields nor its state change, whatever is asked for."""
-    exchange = console()
-    start(exchange)
-    before = get_queue(exchange)
-    assert before[2] == 1
-    set_queue(exchange, flags=operation | kept, **SIZES)
-    assert get_queue(exchange) == before
-
-
-def test_set_vqueue_states():
-    exchange = console()
-    negotiate(exchange)
-    for operation, kept in itertools.product((QueueOperation.KEEP_DISABLED, 2), (0, KEEP_ALL)):
-        set_queue(exchange, flags=operation | kept)
-        assert get_queue(exchange)[2] == 0
-    # Fields first, then the state: both in one message.
-    set_queue(exchange, flags=ENABLE, **SIZES)
-    assert get_queue(exchange)[1:] == (16, 1, 0x11000, 0x12000, 0x13000)
-    set_queue(exchange, flags=QueueOperation.KEEP | KEEP_ALL)
-    assert get_queue(exchange)[2] == 1
-    # An address of 0 is an address.
-    set_queue(exchange, index=1, desc_addr=0, driver_addr=0, device_addr=0)
-    assert get_queue(exchange, index=1)[1:] == (RING_SIZE, 1, 0, 0, 0)
-
-
-@pytest.mark.parametrize("negotiated", [False, True])
-def test_reset_vqueue(negotiated):
-    device = ConsoleDevice()
-    device.offered |= Feature.RING_RESET.mask
-    exchange = Exchange({0: device}, R1)
-    start(exchange, features=negotiated * Feature.RING_RESET.mask)
-    set_queue(exchange, index=1)
-    before = get_queue(exchange)
-    for index in (2, 0x1_0000, 0xFFFF_FFFF):
-        assert ask(exchange, "RESET_VQUEUE", index=index).msg_size == 8
-    assert get_queue(exchange) == before
-    assert ask(exchange, "RESET_VQUEUE", index=0).msg_size == 8
-    assert get_queue(exchange) == ((64, 0, 0, 0, 0, 0) if negotiated else before)
-    assert get_queue(exchange, index=1)[2] == 1 and device.running
-    if negotiated:
-        exchange.ask_bytes(avail())
-        assert exchange.transport.drops == {Drop.NO_QUEUE: 1}
-        set_queue(exchange, **SIZES)
-        assert get_queue(exchange)[1:] == (16, 1, 0x11000, 0x12000, 0x13000)
-
-
-# Shared memory
-
-
-def test_get_shm():
-    device = ConsoleDevice()
-    device.shared_memory = {
-        0: SharedMemory(address=0x1_2345_6789_ABCD, length=0xFFFF_0000_0000),
-        0xFFFF_FFFF: SharedMemory(address=0, length=1),
-    }
-    exchange = Exchange({0: device, 1: ConsoleDevice()}, R1)
-
-    def region(dev_num, shmid):
-        (raw,) = (exchange.ask(m) and exchange.sent[-1] for m in [get_shm(dev_num, shmid)])
-        found, reserved, length, address = struct.unpack_from("<IIQQ", raw, 8)
-        assert (found, reserved) == (shmid, 0)
-        return address, length
-
-    def get_shm(dev_num, shmid):
-        return request("GET_SHM", revision=R1, dev_num=dev_num, shmid=shmid)
-
-    assert region(0, 0) == (0x1_2345_6789_ABCD, 0xFFFF_0000_0000)
-    assert region(0, 0xFFFF_FFFF) == (0, 1)
-    for shmid in (1, 0x1_0000, 0x7FFF_FFFF):
-        assert region(0, shmid) == (0, 0)
-    assert region(1, 0) == (0, 0)

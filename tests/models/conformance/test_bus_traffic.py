@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Transport revision 1, order of messages and room: rows BUS of docs/conformance.md."""
+
+import asyncio
+import random
+import struct
+from collections import Counter
+
+import pytest
+from conformance_support import DeviceBus, Slow, crossing, devices, every_request
+from model_support import Exchange, settle
+from scripted_bus import ScriptedBus, driver_of
+
+from models.bus import Direction
+from models.devices import ConsoleDevice, EntropyDevice
+from models.driver import Driver, Unclaimed
+from models.driver_errors import NoDeviceError, RequestTimeoutError
+from models.drivers import EntropyDriver
+from models.layout import SMALL_PAGES
+from models.loopback import PureSystem
+from models.messages import R1, Kind, decode, event, request
+from models.shell import AMP_PCI
+
+
+async def test_every_request_has_one_outcome():
+    """Through queues of four messages; some to nobody. Each is answered once, or fails once."""
+    numbers = {0: ConsoleDevice(), 3: ConsoleDevice()}
+    async with PureSystem([numbers], revision="r1", layout=SMALL_PAGES, timeout_us=5e4) as system:
+        system.drivers[0].stop()
+        answered, asked = Counter(), Counter()
+        system.observe(
+            lambda way, fifo, raw: (asked if way is Direction.TO_DEVICE else answered).update(
+                [struct.unpack_from("<BHH", raw[1:])]
+            )
+        )
+        driver = Driver(
+            system.buses[0], system.runtime, revision="r1", timeout_us=5e4, pipelined=True
+        )
+        async with driver:
+            outcomes = await asyncio.gather(
+                *(
+                    driver.request("GET_CONFIG", dev_num=n % 5, offset=0, length=n % 12)
+                    for n in range(200)
+                ),
+                return_exceptions=True,
+            )
+            await settle(100)
+        assert not driver.unclaimed
+    assert len(asked) == 200 and set(asked.values()) == {1}
+    assert answered == Counter(key for key in asked if key[1] in numbers)
+    for n, outcome in enumerate(outcomes):
+        if n % 5 in numbers:
+            assert (outcome.dev_num, outcome.length) == (n % 5, n % 12)
+        else:
+            assert isinstance(outcome, RequestTimeoutError)
+
+
+async def test_requests_keep_their_order():
+    """Several at once reach a device in the order of the calls, and are processed in it."""
+    console = ConsoleDevice()
+    async with PureSystem([{0: console}], revision="r1", layout=SMALL_PAGES) as system:
+        system.drivers[0].stop()
+        under_way, most = 0, 0
+
+        def count(way, fifo, raw):
+            nonlocal under_way, most
+            under_way += 1 if way is Direction.TO_DEVICE else -1
+            most = max(most, under_way)
+
+        system.observe(count)
+        text = bytes(random.Random(7).sample(range(1, 256), 60))
+        async with Driver(system.buses[0], system.runtime, revision="r1", pipelined=True) as driver:
+            answers = await asyncio.gather(
+                *(
+                    driver.request(
+                        "SET_CONFIG", dev_num=0, generation=0, offset=8, data=bytes([c, 0, 0, 0])
+                    )
+                    for c in text
+                )
+            )
+        assert bytes(console.output) == text
+        assert [answer.generation for answer in answers] == list(range(1, 61))
+        assert most > 2
+
+
+async def test_answers_in_any_order():
+    bus = ScriptedBus(R1)
+    async with driver_of(bus, pipelined=True) as driver:
+        waiting = [
+            asyncio.create_task(driver.request("GET_CONFIG", dev_num=1, offset=n, length=1))
+            for n in range(8)
+        ]
+        await settle()
+        assert len(bus.sent) == 8 and len({message.token for message in bus.sent}) == 8
+        for n in (3, 7, 0, 1, 6, 2, 5, 4):
+            bus.give(bus.sent[n].respond(generation=0, offset=n, data=bytes([n])))
+        assert [(await task).data for task in waiting] == [bytes([n]) for n in range(8)]
+        assert not driver.unclaimed
+
+
+def test_tokens_come_back():
+    """Any of them, in bus and transport messages, one behind the other."""
+    exchange = Exchange(devices(), R1)
+    for token in (0, 1, 0xFF, 0x100, 0x8000, 0xFFFF, 0):
+        for message in (
+            *every_request(3, token),
+            request("BUS_PING", revision=R1, token=token, data=token),
+            request("BUS_GET_DEVICES", revision=R1, token=token, offset=0, count=8),
+        ):
+            (answer,) = exchange.ask_bytes(message.wire())
+            assert (answer.name, answer.token) == (message.name, token)
+
+
+async def test_events_wait_for_no_request():
+    """Those of the device come while an answer is owed; the driver's leave while it waits."""
+    slow, other = Slow(), ConsoleDevice()
+    slow.gate.set()
+    async with PureSystem([{0: slow, 1: other}], revision="r1") as system:
+        driver, transport = system.drivers[0], system.device_side.transports[0]
+        handles = [await driver.probe(n) for n in (0, 1)]
+        slow.gate.clear()
+        resetting = asyncio.create_task(handles[0].write_status(0))
+        await settle(50)
+        assert not slow.status and not resetting.done()
+        await transport.notify_config(1)
+        other._link.notify_used(1)
+        assert await handles[1].wait_config(1e4) is not None
+        assert await handles[1].wait_used(1, 1e4) is not None
+        assert not resetting.done()
+        slow.gate.set()
+        assert await resetting == 0
+    bus = DeviceBus({0: ConsoleDevice()})
+    async with driver_of(bus) as driver:
+        device = await driver.probe(0)
+        bus.answers["GET_VQUEUE"] = lambda message: None
+        asking = asyncio.create_task(device.queue(0))
+        await settle()
+        async with asyncio.timeout(0.001):
+            await device.notify(1)
+        assert bus.sent[-1].name == "EVENT_AVAIL" and not asking.done()
+        asking.cancel()
+
+
+async def test_slots_are_filled_up_with_zeros():
+    """In the memory that both ends share, whatever was there before."""
+    dialect = R1.on_bus(max_size=52)
+    async with PureSystem([devices()], revision=dialect) as system:
+        layout, ram = system.endpoint.layout, system.endpoint.ram
+        driver, queue = system.drivers[0], layout.queue
+        bases = layout.driver_queue_base(0), layout.device_queue_base(0)
+        for base in bases:
+            for slot in range(queue.capacity):
+                at = base + queue.slot_offset(slot)
+                ram[at : at + queue.slot_size] = b"\xee" * queue.slot_size
+        await driver.discover()
+        await driver.ping(0xFFFF_FFFF)
+        await driver.probe(3)
+        for base in bases:
+            used = int.from_bytes(ram[base + queue.head_offset :][:4], "little")
+            assert used > 15
+            for slot in range(used):
+                at = base + queue.slot_offset(slot)
+                raw = bytes(ram[at : at + queue.slot_size])
+                size = struct.unpack_from("<H", raw, 6)[0]
+                assert raw[size:] == bytes(queue.slot_size - size)
+            assert ram[base + queue.slot_offset(used)] == 0xEE
+
+
+def bus_message(type_bits, msg_id, size, body=b"", dev_num=0):
+    return (struct.pack("<BBHHH", type_bits, msg_id, dev_num, 5, size) + body).ljust(64, b"\0")
+
+
+NONSENSE = [
+    bus_message(2, 2, 12, bytes(4), dev_num=1),
+    bus_message(2, 3, 12, bytes(4), dev_num=0x8000),
+    bus_message(2, 2, 11, bytes(4)),
+    bus_message(2, 3, 8),
+    bus_message(2, 3, 65, bytes(4)),
+    bus_message(2, 3, 0, bytes(4)),
+    bus_message(3, 3, 11, bytes(4)),
+    bus_message(3, 2, 13, bytes(6)),
+    # 32 slots in a message with room for none.
+    bus_message(3, 2, 14, struct.pack("<HHH", 0, 0, 32)),
+    bus_message(2, 0x40, 11, struct.pack("<HH", 0, 2)),
+    bus_message(2, 0x40, 12, struct.pack("<HH", 0, 2), dev_num=1),
+    bus_message(3, 0x40, 12, struct.pack("<HH", 0, 2)),
+    *(bus_message(2, msg_id, 64) for msg_id in (0, 1, 4, 0x3F, 0x41, 0x80, 0xC0, 0xFF)),
+    bus_message(2, 3, 12)[:11],
+    b"\2\3",
+    b"",
+]
+
+
+async def test_bus_messages_that_make_no_sense():
+    exchange = Exchange(devices(), R1)
+    for raw in NONSENSE:
+        await exchange.transport.receive(raw)
+    assert exchange.sent == [] and exchange.transport.drops.total() == len(NONSENSE)
+    assert list(exchange.transport.devices) == [0, 3, 31]
+    bus = DeviceBus(devices())
+    async with driver_of(bus) as driver:
+        for raw in NONSENSE:
+            bus.give(raw)
+        await settle(100)
+        assert driver.unclaimed == {Unclaimed.MALFORMED: len(NONSENSE)} and bus.sent == []
+        # States that nobody defined say nothing of a device.
+        for state in (0, 3, 0x7FFF, 0x8000, 0xFFFF):
+            fields = {"device_number": 0, "device_bus_state": state}
+            bus.give(event("BUS_EVENT_DEVICE", revision=R1, **fields))
+        await settle()
+        assert bus.sent == []
+        assert (await driver.device(0)).info.device_id == 4
+        bus.give(event("BUS_EVENT_DEVICE", revision=R1, device_number=0, device_bus_state=2))
+        await settle()
+        with pytest.raises(NoDeviceError):
+            await driver.device(0)
+
+
+async def test_every_notification_crosses_once():
+    """As many messages as notifications, both ways; no end makes one of its own."""
+    async with PureSystem([{0: EntropyDevice(), 3: ConsoleDevice()}], revision="r1") as system:
+        sent, received = crossing(system)
+        driver, side = system.drivers[0], system.device_side
+        called = []
+        driver.event_callbacks.append(called.append)
+        entropy = await EntropyDriver.probe(driver, 0, system.host.memory, ring_features=0)
+        console = await driver.probe(3)
+        for _ in range(5):
+            assert len(await entropy.read(8)) == 8
+        await console.notify(1)
+        for _ in range(3):
+            await side.transports[0].notify_config(3)
+        await driver.ping()
+        assert sorted(sent) == sorted(received)
+        messages = [(way, decode(raw, R1)) for way, raw in received]
+        counts = Counter((way, m.name, m.dev_num) for way, m in messages if m.kind is Kind.EVENT)
+        assert counts == {
+            (Direction.TO_DEVICE, "EVENT_AVAIL", 0): 5,
+            (Direction.TO_DEVICE, "EVENT_AVAIL", 3): 1,
+            (Direction.TO_DRIVER, "EVENT_USED", 0): 5,
+            (Direction.TO_DRIVER, "EVENT_CONFIG", 3): 3,
+        }
+        assert Counter((m.name, m.dev_num) for m in called) == {
+            ("EVENT_USED", 0): 5,
+            ("EVENT_CONFIG", 3): 3,
+        }
+        queues = [side.transports[0].devices[n].queues for n in (0, 3)]
+        assert [[queue.notifications for queue in each] for each in queues] == [[5], [0, 1]]
+
+
+async def test_signals_without_a_message():
+    """Doorbells and interrupts of nothing make no message and no event at either end."""
+    async with PureSystem([devices()], revision="r1") as system:
+        driver, called = system.drivers[0], []
+        driver.event_callbacks.append(called.append)
+        await driver.probe(3)
+        sent, received = crossing(system)
+        for _ in range(10):
+            for offset in (AMP_PCI.notify(0),):
+                await system.host.bar_write(AMP_PCI.register_bar, offset, b"\1\0\0\0")
+            system.endpoint.msix.trigger(0)
+            await settle()
+        assert sent == received == called == []
+        assert not driver.unclaimed and not system.device_side.transports[0].drops
+        assert system.device_side.transports[0].devices[3].queues[0].notifications == 0
+        await driver.ping()
+        assert len(sent) == len(received) == 2
+
+
+async def test_used_notifications_wait_for_room():
+    """With no room for them at all: what is used is told of when there is room, without loss."""
+    entropy, choices = EntropyDevice(), {"layout": SMALL_PAGES, "dma_latency_us": 50.0}
+    async with PureSystem([{0: entropy}], revision="r1", **choices) as system:
+        driver, transport = system.drivers[0], system.device_side.transports[0]
+        path = await EntropyDriver.probe(driver, 0, system.host.memory, ring_features=0)
+        driver.stop()
+        reads = [asyncio.create_task(path.read(8)) for _ in range(6)]
+        await asyncio.sleep(2e-5)
+        assert entropy.queues[0].notifications == 6 and entropy.given == 0
+        for _ in range(4):
+            await transport.notify_config(0)
+        assert not system.endpoint.device_queue_ready(0)
+        await asyncio.sleep(0.005)
+        # The device did its work, though it could not say so.
+        assert entropy.given == 48 and not any(read.done() for read in reads)
+        await driver.start()
+        assert [len(await read) for read in reads] == [8] * 6
