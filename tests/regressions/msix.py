@@ -11,6 +11,9 @@ from testbench import pacing
 from testbench.axis import AxisMessage
 from tests.regressions.queue_host import QUEUE, SEED, QueueBench, slot_bytes
 
+SLOT_CYCLES = 8
+"""Beats of a message on the narrowest stream."""
+
 
 class MsixBench(QueueBench):
     """Masks and pending bits, on either top."""
@@ -49,6 +52,19 @@ class MsixBench(QueueBench):
             offset = AMP_PCI.msix_entry(vector)
             entry = await self.host.bar_read(AMP_PCI.msix_bar, offset, MSIX_ENTRY_SIZE)
             assert entry == bytes(12) + b"\1\0\0\0"
+
+    @property
+    def interrupts_out(self):
+        """The sink that the interrupts come to."""
+        if self.parameters.top == "core":
+            return self.host.sinks["tx_msix_wr_req_tlp"]
+        return self.host.sink
+
+    async def hold_up(self):
+        """Nobody takes interrupts: one is on offer, and the next is read from the table."""
+        self.interrupts_out.pause()
+        await self.send(0)
+        await self.send(0)
 
     @property
     def counts(self):
@@ -250,6 +266,51 @@ async def masks_flipped_at_random(dut):
         if sent[fifo]:
             assert bench.counts[fifo] > allowed_since[fifo], "the last message had no interrupt"
     assert all(0 <= count < QUEUE.capacity for count in sent)
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def raised_as_another_leaves(dut):
+    """In whichever cycle of the other's departure an interrupt is raised, it leaves, too."""
+    bench = MsixBench(dut)
+    await bench.start()
+    last = bench.parameters.num_fifos - 1
+    for delay in range(SLOT_CYCLES + 20):
+        before = bench.counts
+        await bench.hold_up()
+        bench.source.send_nowait(AxisMessage(last, slot_bytes(delay)))
+        await bench.settle(delay)
+        bench.interrupts_out.resume()
+        await bench.settle()
+        assert bench.counts[last] > before[last], f"after {delay} cycles"
+        assert await bench.pending() == 0
+        for fifo in {0, last}:
+            await bench.set_device_tail(fifo, await bench.device_head(fifo))
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def masked_while_nobody_takes_it(dut):
+    """A vector masked while another's interrupt is on offer sends none when that is gone."""
+    bench = MsixBench(dut)
+    await bench.start()
+    last = bench.parameters.num_fifos - 1
+    before = bench.counts
+    await bench.hold_up()
+    await bench.mask(0, True)
+    await bench.send(last)
+    await bench.mask(last, True)
+    await bench.settle()
+    bench.interrupts_out.resume()
+    await bench.settle()
+    want = [count + (vector == 0) for vector, count in enumerate(before)]
+    assert bench.counts == want
+    assert await bench.pending() == 1 | 1 << last
+    for vector in {0, last}:
+        await bench.mask(vector, False)
+        await bench.settle()
+        want[vector] += 1
+        assert bench.counts == want
     await bench.finish()
 
 
