@@ -86,7 +86,9 @@ def _configuration(options: argparse.Namespace) -> Configuration:
 
 
 def _run(options: argparse.Namespace, configuration: Configuration) -> int:
-    folder = BUILD_ROOT / "run" / "+".join(options.modules)
+    first, *others = options.modules
+    # All their names are longer than a file system takes.
+    folder = BUILD_ROOT / "run" / (f"{first}+{len(others)}" if others else first)
     outcome = simulate(
         configuration, options.modules, folder, testcase=options.test, seed=options.seed
     )

@@ -12,9 +12,10 @@ from builds import COMPLETION_TIMEOUT
 from models.messages import REVISIONS
 from sim import build as builds
 from sim import toolchain
+from sim.__main__ import main
 from sim.build import Configuration, build
 from sim.demo.command import run_demo
-from sim.run import SimulationError, simulate
+from sim.run import Outcome, SimulationError, simulate
 
 MODULE = "tests.sim.misbehaving"
 CONFIGURATION = Configuration(num_fifos=2, data_width=128, completion_timeout=COMPLETION_TIMEOUT)
@@ -100,6 +101,21 @@ def test_command_line_says_what_is_allowed(fifos):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1 and "from 1 to 8" in done.stderr
+
+
+def test_many_modules_have_a_folder(monkeypatch, tmp_path):
+    """All regressions in one simulation: their names together are no name of a folder."""
+    modules = [f"tests.regressions.{number:020}" for number in range(30)]
+    outcome = Outcome(tests=1, log=tmp_path, waves=None, seed=1)
+
+    def make_the_folder(_configuration, names, folder, **_options):
+        folder.mkdir(parents=True)
+        assert names == modules
+        return outcome
+
+    monkeypatch.setattr("sim.__main__.BUILD_ROOT", tmp_path)
+    monkeypatch.setattr("sim.__main__.simulate", make_the_folder)
+    assert main(["run", *modules]) == 0
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
