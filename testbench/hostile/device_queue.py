@@ -88,9 +88,6 @@ class DeviceQueue(Explanation[DeviceState]):
             return state._replace(slot=NOBODY, void=False, dropped=state.dropped + 1)
         return state._replace(slot=NOBODY, head=QUEUE.next(state.slot))
 
-    def _rebase(self, state: DeviceState, applied: int) -> DeviceState:
-        return state._replace(applied=applied)
-
     def offer(self, well_formed: bool) -> None:
         """The device side has a packet for this queue."""
         self.packets.append(well_formed)

@@ -64,9 +64,6 @@ class DriverQueue(Explanation[DriverState]):
             tail = store.over(tail)
             yield DriverState(applied + 1, head, tail, index_of(tail), slot, slot != NOBODY)
 
-    def _rebase(self, state: DriverState, applied: int) -> DriverState:
-        return state._replace(applied=applied)
-
     def rang(self, number: int) -> None:
         """The doorbell that was sent as ``number`` took its snapshot."""
         due = sum(store.number < number for store in self.stores)

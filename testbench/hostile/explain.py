@@ -11,7 +11,7 @@ head), not from the gateware.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 from models.layout import SPSC_PAGES
 
@@ -59,6 +59,10 @@ class State(Protocol):
     def applied(self) -> int:
         """Stores that took effect, of those that :class:`Explanation` keeps."""
 
+    def _replace(self, *, applied: int) -> Self: ...
+
+    def __lt__(self, other: Any, /) -> bool: ...
+
 
 StateT = TypeVar("StateT", bound=State)
 
@@ -105,9 +109,6 @@ class Explanation(Generic[StateT]):
         """States that follow by what is not seen from outside."""
         raise NotImplementedError
 
-    def _rebase(self, state: StateT, applied: int) -> StateT:
-        raise NotImplementedError
-
     def _next_store(self, applied: int) -> IndexStore | None:
         """The store that may take effect where ``applied`` of them have."""
         if applied == len(self.stores):
@@ -129,7 +130,7 @@ class Explanation(Generic[StateT]):
         kept = set(states)
         if not kept:
             what = text if isinstance(text, str) else text()
-            before = ", ".join(str(state) for state in sorted(self.states)[:4])  # type: ignore[type-var]
+            before = ", ".join(str(state) for state in sorted(self.states)[:4])
             raise HostileFailure(f"{self.name}: {what}; before it was {before}")
         self.states = kept
 
@@ -137,4 +138,4 @@ class Explanation(Generic[StateT]):
         done = min(state.applied for state in self.states)
         if done:
             del self.stores[:done]
-            self.states = {self._rebase(state, state.applied - done) for state in self.states}
+            self.states = {state._replace(applied=state.applied - done) for state in self.states}
