@@ -88,6 +88,8 @@ class EndpointBfm(TlpHost):
     ----------
     source, sink
         The streams, to change their pacing.
+    sinks
+        The sink, by prefix, as :class:`CoreBfm` has its several.
     function
         What :meth:`start` found.
     """
@@ -116,7 +118,12 @@ class EndpointBfm(TlpHost):
             stall=stall,
             on_packet=lambda packet: self.receive(packet.tlp),
         )
+        self.sinks = {tx: self.sink}
         self.function: Enumerated | None = None
+
+    def sink_of(self, bundle: str) -> TlpSink:
+        """Where that arrives which a core sends on ``bundle``: all on the one stream."""
+        return self.sink
 
     def send_nowait(self, tlp: Tlp, *, bar: int = 0) -> None:
         """Queue a packet as it is; the raw stream does not carry ``bar``."""
@@ -379,6 +386,10 @@ class CoreBfm(TlpHost):
             msix_mask=0,
             function_reset=0,
         )
+
+    def sink_of(self, bundle: str) -> TlpSink:
+        """Where that arrives which the design sends on ``bundle``."""
+        return self.sinks[bundle]
 
     def set_pins(self, **values: int) -> None:
         """Drive configuration pins by name; a pin that the design lacks is left out."""

@@ -272,7 +272,7 @@ class Hostile(RestBench):
     @action
     async def stall_host(self, *, stalled: bool, which: int = 0) -> str | None:
         """Let the host take no TLP of one stream, or again."""
-        sinks = list(self.host_sinks.values())
+        sinks = list(self.host.sinks.values())
         sink = sinks[which % len(sinks)]
         if stalled:
             sink.pause()
@@ -294,7 +294,7 @@ class Hostile(RestBench):
         """Random pauses on all streams of host and device side; ``longest`` 0 for none."""
         rng = random.Random(seed)
         self.pause = max(self.pause, longest)
-        for sink in (self.sink, *self.host_sinks.values()):
+        for sink in (self.sink, *self.host.sinks.values()):
             sink.set_stall(self._pauses(rng, longest))
         for source in (self.source, self.host.source):
             source.set_idle(self._pauses(rng, longest))
@@ -350,7 +350,7 @@ class Hostile(RestBench):
         what came before the request, then just does it.
         """
         # The first has the completions, behind which requests may wait.
-        next(iter(self.host_sinks.values())).resume()
+        next(iter(self.host.sinks.values())).resume()
         if self.core:
             await self.wait_until(lambda: not self.host.source.pending, "requests are not taken")
             self.host.set_pins(function_reset=1)

@@ -17,7 +17,6 @@ from ..axi_dma import AxiDma
 from ..axis import AxisMessage
 from ..completions import HostError
 from ..queue_bench import QUEUE, QueueBench
-from ..streams import Sink
 from ..system import CLOCK_PERIOD_NS
 from ..tlp import Tlp
 from .errors import HostileFailure
@@ -88,11 +87,6 @@ class HostileBench(QueueBench):
         self.pause = 0
         self.writing = False
 
-    @property
-    def host_sinks(self) -> dict[str, Sink[Any]]:
-        """The streams on which the design sends TLPs, by prefix."""
-        return self.host.sinks if self.core else {"tx_tlp": self.host.sink}
-
     async def open(self) -> None:
         """Reset the design and learn what its RAM holds. Once, before all histories."""
         await self.start()
@@ -127,7 +121,7 @@ class HostileBench(QueueBench):
         self.pause = 0
 
     def _unblock_streams(self) -> None:
-        for sink in (self.sink, *self.host_sinks.values()):
+        for sink in (self.sink, *self.host.sinks.values()):
             sink.resume()
             sink.set_stall(None)
         for source in (self.source, self.host.source):

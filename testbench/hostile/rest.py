@@ -26,7 +26,7 @@ class RestBench(RequestBench):
     def calm(self) -> bool:
         """Whether nobody stalls and the host can look around."""
         return self.serves_memory and not any(
-            sink.paused for sink in (self.sink, *self.host_sinks.values())
+            sink.paused for sink in (self.sink, *self.host.sinks.values())
         )
 
     @property

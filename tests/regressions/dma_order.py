@@ -103,8 +103,7 @@ async def later_writes_hold_up_no_message(dut):
             await bench.dma.write(region.address, bytes(2 * lanes))
 
     # So many, and they leave so slowly, that the window is never without.
-    sinks = bench.host.sinks if bench.parameters.top == "core" else None
-    (sinks["tx_wr_req_tlp"] if sinks else bench.host.sink).set_stall(pacing.every([8]))
+    bench.host.sink_of("tx_wr_req_tlp").set_stall(pacing.every([8]))
     tasks = [cocotb.start_soon(keep_writing()) for _ in range(16)]
     await bench.settle(1000)
     for number in range(10):

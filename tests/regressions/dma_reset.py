@@ -91,8 +91,7 @@ async def reset_while_nothing_can_leave(dut):
     await bench.dma.read(region.address, 64)
     core = bench.parameters.top == "core"
     control = 0 if core else await bench.host.config_read(INITIATE_FLR.offset, 2)
-    names = ("tx_rd_req_tlp", "tx_wr_req_tlp")
-    sinks = [bench.host.sinks[name] for name in names] if core else [bench.host.sink]
+    sinks = [bench.host.sink_of(bundle) for bundle in ("tx_rd_req_tlp", "tx_wr_req_tlp")]
     for sink in sinks:
         sink.pause()
     results = []

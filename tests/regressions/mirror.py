@@ -70,7 +70,7 @@ class Mirror(QueueBench):
     @property
     def completions_out(self):
         """The host's end of the stream that completions leave on."""
-        return self.host.sinks["tx_cpl_tlp"] if self.parameters.top == "core" else self.host.sink
+        return self.host.sink_of("tx_cpl_tlp")
 
     async def set_max_payload(self, code):
         if self.parameters.top == "core":

@@ -56,9 +56,7 @@ class MsixBench(QueueBench):
     @property
     def interrupts_out(self):
         """The sink that the interrupts come to."""
-        if self.parameters.top == "core":
-            return self.host.sinks["tx_msix_wr_req_tlp"]
-        return self.host.sink
+        return self.host.sink_of("tx_msix_wr_req_tlp")
 
     async def hold_up(self):
         """Nobody takes interrupts: one is on offer, and the next is read from the table."""
