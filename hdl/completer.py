@@ -11,7 +11,7 @@ from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .operation import Geometry, ReadRequest, Target
-from .payload import PayloadAligner, words_taken
+from .payload import PayloadAligner, is_direct, last_strobes, words_taken
 from .tlp import (
     CompletionHeader,
     CompletionStatus,
@@ -193,7 +193,8 @@ class Completer(wiring.Component):
             with m.If(~busy):
                 m.d.sync += [
                     word.offset.eq(Mux(success, offset, 0)),
-                    word.dwords.eq(Mux(success, segment, 0)),
+                    word.direct.eq(~success | is_direct(offset, segment, lanes)),
+                    word.strb.eq(Mux(success, last_strobes(segment, lanes), 0)),
                     header.lower_address.eq(Cat(skipped, address[:5])),
                     header.tag.eq(request.tag),
                     header.requester_id.eq(request.requester_id),

@@ -5,17 +5,26 @@ Words are aligned to their address, a payload to its first dword (generic TLP in
 verilog-pcie).
 """
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .lanes import rotate_right_lanes
 from .operation import Geometry
-from .tlp import payload_lanes, raw_signature
+from .tlp import raw_signature
 
-__all__ = ["PayloadAligner", "aligner_word", "words_taken"]
+__all__ = ["PayloadAligner", "aligner_word", "is_direct", "last_strobes", "words_taken"]
 
-MAX_DWORDS = 1024
+
+def is_direct(offset: Value, dwords: Value, lanes: int) -> Value:
+    """Whether no dword of a payload moves to an earlier beat than its word."""
+    return (offset == 0) | (offset + dwords <= lanes)
+
+
+def last_strobes(dwords: Value, lanes: int) -> Value:
+    """``strb`` of the last beat of a payload of ``dwords`` dwords, one at least."""
+    rest = dwords[: lanes.bit_length() - 1]
+    return Cat(*((rest == 0) | (rest > lane) for lane in range(lanes - 1)), rest == 0)
 
 
 def words_taken(offset: Value, dwords: Value, lanes: int) -> Value:
@@ -33,8 +42,9 @@ def aligner_word(geometry: Geometry) -> data.StructLayout:
     """Payload of the aligner's input: a word and what TLP it is for.
 
     ``data``; ``first`` and ``last`` word of the TLP; ``offset``, the lane of the TLP's first dword
-    in its first word; ``dwords`` of the payload, 0 to 1,024; ``hdr``; ``mark``, any flag. All but
-    ``data``, ``last`` and ``mark`` are the same for each word of a TLP.
+    in its first word; ``direct``, see :func:`is_direct`; ``strb`` of the TLP's last beat, nothing
+    where it has no payload; ``hdr``; ``mark``, any flag. All but ``data``, ``last`` and ``mark``
+    are the same for each word of a TLP.
     """
     return data.StructLayout(
         {
@@ -42,7 +52,8 @@ def aligner_word(geometry: Geometry) -> data.StructLayout:
             "first": 1,
             "last": 1,
             "offset": geometry.lane_bits,
-            "dwords": range(MAX_DWORDS + 1),
+            "direct": 1,
+            "strb": geometry.lanes,
             "hdr": 128,
             "mark": 1,
         }
@@ -83,19 +94,14 @@ class PayloadAligner(wiring.Component):
 
         rotated = Signal(g.data_width)
         previous = Signal(g.data_width)
-        direct = Signal()
         produce = Signal()
         can_load = Signal()
         sent_some = Signal()
-        left = Signal(range(MAX_DWORDS + 1))
-        now_left = Signal.like(left)
         m.d.comb += [
             rotated.eq(rotate_right_lanes(word.data, word.offset, 32, lanes)),
-            direct.eq((word.offset == 0) | (word.offset + word.dwords <= lanes)),
-            produce.eq(self.i.valid & (direct | ~word.first)),
+            produce.eq(self.i.valid & (word.direct | ~word.first)),
             can_load.eq(~self.o.valid | self.o.ready),
             self.i.ready.eq(~produce | can_load),
-            now_left.eq(Mux(sent_some, left, word.dwords)),
         ]
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += previous.eq(rotated)
@@ -107,14 +113,13 @@ class PayloadAligner(wiring.Component):
                 self.o.valid.eq(1),
                 self.marked.eq(word.mark),
                 out.hdr.eq(word.hdr),
-                out.strb.eq(payload_lanes(now_left, lanes)),
+                out.strb.eq(word.strb | (~word.last).replicate(lanes)),
                 out.sop.eq(~sent_some),
                 out.eop.eq(word.last),
                 sent_some.eq(~word.last),
-                left.eq(now_left - lanes),
             ]
             for lane in range(lanes):
                 bits = slice(32 * lane, 32 * lane + 32)
-                from_previous = ~direct & (word.offset + lane < lanes)
+                from_previous = ~word.direct & (word.offset + lane < lanes)
                 m.d.sync += out.data[bits].eq(Mux(from_previous, previous[bits], rotated[bits]))
         return m

@@ -9,7 +9,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..operation import Geometry
-from ..payload import PayloadAligner, words_taken
+from ..payload import PayloadAligner, is_direct, last_strobes, words_taken
 from ..tlp import memory_header, raw_signature
 from .limits import REQUEST_BYTES
 from .write_segments import Segment
@@ -103,7 +103,8 @@ class WriteSender(wiring.Component):
             word.first.eq(step == 0),
             word.last.eq(final),
             word.offset.eq(offset),
-            word.dwords.eq(segment.dwords),
+            word.direct.eq(is_direct(offset, segment.dwords, g.lanes)),
+            word.strb.eq(last_strobes(segment.dwords, g.lanes)),
             word.mark.eq(segment.ends),
             word.hdr.eq(
                 memory_header(
