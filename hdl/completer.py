@@ -6,12 +6,12 @@ boundary of an endpoint is 128 bytes, section 2.3.1.1. Every split here falls on
 maximum payload size, hence of both boundaries.
 """
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .operation import Geometry, ReadRequest, Target
-from .payload import PayloadAligner, is_direct, last_strobes, words_taken
+from .payload import PayloadAligner
 from .tlp import (
     CompletionHeader,
     CompletionStatus,
@@ -21,10 +21,16 @@ from .tlp import (
     raw_signature,
 )
 
-__all__ = ["Completer", "byte_count", "first_byte"]
+__all__ = ["Completer", "first_byte"]
 
 REQUEST_DEPTH = 8
 """Requests that wait here while completions are held up, letting posted writes go by."""
+
+BEAT_DEPTH = 16
+"""Beats that wait to leave; as many as a lookup-table RAM has room for."""
+
+READ_LATENCY = 2
+"""Cycles from ``read_enable`` to ``read_data``."""
 
 
 def first_byte(first_be: Value) -> Value:
@@ -36,21 +42,68 @@ def _bytes_after(last_be: Value) -> Value:
     return Mux(last_be[3], 0, Mux(last_be[2], 1, Mux(last_be[1], 2, 3)))
 
 
-def byte_count(length: Value, first_be: Value, last_be: Value) -> Value:
-    """Bytes from the first enabled one to the last (table 2-38), 1 to 4,096, in 13 bits.
+class Plan(data.StructLayout):
+    """A request with all that can be told of its first completion before it is begun.
 
-    A dword with no byte enabled counts as if byte 0 were: a zero-length read is one byte.
+    ``extent``: that completion's dwords beyond its first; ``single``: they lie in one word;
+    ``whole``: it is the only completion. ``skipped``: bytes of the first dword before the first one
+    asked for; ``after``: bytes of the last dword after the last one; ``tail``: what is added to
+    four times ``more`` to give the byte count (table 2-38). A dword with no byte enabled counts as
+    if byte 0 were: a zero-length read is one byte.
     """
-    final = Mux(length == 1, first_be, last_be)
-    return ((length << 2) - first_byte(first_be) - _bytes_after(final))[:13]
+
+    def __init__(self, geometry: Geometry):
+        super().__init__(
+            {
+                "request": ReadRequest(geometry),
+                "extent": 10,
+                "single": 1,
+                "whole": 1,
+                "skipped": 2,
+                "after": 2,
+                "tail": signed(4),
+            }
+        )
+
+
+class CompletionFields(data.Struct):
+    """Fields of :class:`~hdl.tlp.CompletionHeader` that differ from one to the next."""
+
+    lower_address: 7
+    tag: 8
+    requester_id: 16
+    byte_count: 12
+    status: CompletionStatus
+    completer_id: 16
+    length: 10
+    attr: 2
+    ido: 1
+    tc: 3
+    locked: 1
+
+
+class Outgoing(data.StructLayout):
+    """A beat of a completion, and of its header what differs from one to the next."""
+
+    def __init__(self, geometry: Geometry):
+        super().__init__(
+            {
+                "data": geometry.data_width,
+                "strb": geometry.lanes,
+                "sop": 1,
+                "eop": 1,
+                "header": CompletionFields,
+            }
+        )
 
 
 class Completer(wiring.Component):
     """Answers each read request with one or more completions.
 
-    Words are read over a port with one cycle of latency that is held by ``read_enable``: the word
-    at ``read_address`` of ``read_target`` is taken from ``read_data`` the cycle after
-    ``read_enable``, and stays there until the next one.
+    Words are asked for over ``read_enable``, ``read_target`` and ``read_address``, in a cycle in
+    which ``read_ready`` is up, and taken from ``read_data`` :data:`READ_LATENCY` cycles after.
+    Nothing holds them up on the way: a word is asked for only when there is room for the beat that
+    it makes.
 
     Attributes
     ----------
@@ -59,7 +112,11 @@ class Completer(wiring.Component):
     o : Out(raw_signature(data_width))
         Completions, in the order of the requests.
     read_enable, read_target, read_address : Out
-        Word wanted.
+        Word wanted. ``read_target`` and ``read_address`` hold until it is given.
+    read_wanted : Out(1)
+        One is wanted: ``read_enable`` but for ``read_ready``.
+    read_ready : In(1)
+        It can be read in this cycle.
     read_data : In(data_width)
         The word.
     completer_id : In(16)
@@ -74,9 +131,11 @@ class Completer(wiring.Component):
             {
                 "i": In(stream.Signature(ReadRequest(geometry))),
                 "o": Out(raw_signature(geometry.data_width)),
+                "read_wanted": Out(1),
                 "read_enable": Out(1),
                 "read_target": Out(Target),
                 "read_address": Out(geometry.word_address_bits),
+                "read_ready": In(1),
                 "read_data": In(geometry.data_width),
                 "completer_id": In(16),
                 "max_payload_size": In(3),
@@ -85,127 +144,221 @@ class Completer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        g = self._geometry
-        lanes, lane_bits = g.lanes, g.lane_bits
+        # Dwords of the largest payload, less one: a power of two, so that it masks what lies
+        # within.
+        mask = Signal(10)
+        m.d.sync += mask.eq((coded_dwords(self.max_payload_size) - 1)[:10])
+        queue = self._plan(m, mask)
+        stage = self._step(m, queue, mask)
+        self._send(m, stage)
+        return m
 
-        layout = ReadRequest(g)
+    def _plan(self, m, mask):
+        """Queue each request with its plan."""
+        g = self._geometry
+        layout = Plan(g)
         m.submodules.queue = queue = fifo.SyncFIFO(width=layout.size, depth=REQUEST_DEPTH)
+        plan = Signal(layout)
+        request = self.i.p
+        success = request.status == CompletionStatus.SUCCESS
+        offset = request.address[: g.lane_bits]
+        final_be = Mux(request.more == 0, request.first_be, request.last_be)
+        # Dwords from the first one to the end of its block, less one.
+        room = Signal(10)
+        splits = Signal()
+        skipped = Signal(2)
+        after = Signal(2)
         m.d.comb += [
-            queue.w_data.eq(self.i.p),
+            skipped.eq(first_byte(request.first_be)),
+            after.eq(_bytes_after(final_be)),
+            room.eq(~request.address[:10] & mask),
+            splits.eq(request.more > room),
+            plan.request.eq(request),
+            plan.extent.eq(Mux(splits, room, request.more)),
+            plan.single.eq(
+                ~success
+                | Mux(
+                    splits,
+                    room[g.lane_bits :] == 0,
+                    (request.more[g.lane_bits :] == 0)
+                    & (offset + request.more[: g.lane_bits] < g.lanes),
+                )
+            ),
+            plan.whole.eq(~success | ~splits),
+            plan.skipped.eq(skipped),
+            plan.after.eq(after),
+            plan.tail.eq(4 - skipped - after),
+            queue.w_data.eq(plan),
             queue.w_en.eq(self.i.valid),
             self.i.ready.eq(queue.w_rdy),
         ]
-        request = data.View(layout, queue.r_data)
+        return queue
 
-        # What is left of the request at the head of the queue once its first completion is under
-        # way.
+    def _step(self, m, queue, mask):
+        """Ask for a word a cycle. Returns what is to be done with the one that arrives."""
+        g = self._geometry
+        lane_bits = g.lane_bits
+        plan = data.View(Plan(g), queue.r_data)
+        request = plan.request
+        success = request.status == CompletionStatus.SUCCESS
+
+        # What is left of the request once a completion is under way: it begins with a block.
         continued = Signal()
-        left_address = Signal(g.dword_address_bits)
-        left_dwords = Signal(11)
-        left_bytes = Signal(13)
+        rest_word = Signal(g.word_address_bits)
+        rest_more = Signal(10)
+        rest_whole = (rest_more & ~mask) == 0
 
-        address = Signal.like(left_address)
-        dwords = Signal.like(left_dwords)
-        bytes_left = Signal.like(left_bytes)
+        word = Signal.like(rest_word)
+        more = Signal.like(rest_more)
+        extent = Signal(10)
+        offset = Signal(lane_bits)
+        skipped = Signal(2)
+        tail = Signal(signed(4))
+        single = Signal()
+        whole = Signal()
         with m.If(continued):
             m.d.comb += [
-                address.eq(left_address),
-                dwords.eq(left_dwords),
-                bytes_left.eq(left_bytes),
+                word.eq(rest_word),
+                more.eq(rest_more),
+                extent.eq(rest_more & mask),
+                tail.eq(4 - plan.after),
+                whole.eq(rest_whole),
+                single.eq(rest_whole & (rest_more[lane_bits:] == 0)),
             ]
+            with m.If(~rest_whole):
+                m.d.comb += extent.eq(mask)
         with m.Else():
             m.d.comb += [
-                address.eq(request.address),
-                dwords.eq(request.length),
-                bytes_left.eq(byte_count(request.length, request.first_be, request.last_be)),
+                word.eq(request.address[lane_bits:]),
+                more.eq(request.more),
+                extent.eq(plan.extent),
+                offset.eq(request.address[:lane_bits]),
+                skipped.eq(plan.skipped),
+                tail.eq(plan.tail),
+                whole.eq(plan.whole),
+                single.eq(plan.single),
             ]
+        direct = single | (offset == 0)
+        # Of the last beat.
+        strobes = Cat(1, *(extent[:lane_bits] >= lane for lane in range(1, g.lanes)))
 
-        # Bytes of the first dword before the first one asked for.
-        skipped = Signal(2)
-        m.d.comb += skipped.eq(Mux(continued, 0, first_byte(request.first_be)))
-
-        completion = Const(TlpType.COMPLETION.value, 5)
-        with_data, without_data = TlpFormat.DATA_3DW.value, TlpFormat.HEADER_3DW.value
-        success = request.status == CompletionStatus.SUCCESS
-        payload_dwords = Signal(11)
-        room = Signal(11)
-        segment = Signal(11)
-        m.d.comb += [
-            payload_dwords.eq(coded_dwords(self.max_payload_size)),
-            room.eq(payload_dwords - (address & (payload_dwords - 1))),
-            segment.eq(Mux(dwords > room, room, dwords)),
-        ]
-
-        # A step reads one word.
-        offset = Signal(lane_bits)
-        steps = Signal(range(1024 // lanes + 2))
-        m.d.comb += [
-            offset.eq(address[:lane_bits]),
-            steps.eq(Mux(success, words_taken(offset, segment, lanes), 1)),
-        ]
-
+        # A step asks for one word. One makes no beat where dwords have to move.
+        room = Signal()
         busy = Signal()
-        step_word = Signal(g.word_address_bits)
-        steps_left = Signal.like(steps)
-        step_request_done = Signal()
-
+        left = Signal(11 - lane_bits)
+        next_word = Signal.like(word)
+        last_completion = Signal()
         step = Signal()
-        stage_free = Signal()
-        start = queue.r_rdy & ~busy
-        final_step = Mux(busy, steps_left == 1, steps == 1)
-        request_done = Mux(busy, step_request_done, ~success | (dwords == segment))
+        final = Mux(busy, left == 1, single)
         m.d.comb += [
-            step.eq((start | busy) & stage_free),
+            self.read_wanted.eq((busy | queue.r_rdy) & room),
+            step.eq(self.read_wanted & self.read_ready),
             self.read_enable.eq(step),
             self.read_target.eq(request.target),
-            self.read_address.eq(Mux(busy, step_word, address[lane_bits:])),
-            queue.r_en.eq(step & final_step & request_done),
+            self.read_address.eq(Mux(busy, next_word, word)),
+            queue.r_en.eq(step & final & Mux(busy, last_completion, whole)),
         ]
+
+        stage = Signal(
+            data.StructLayout(
+                {
+                    "valid": 1,
+                    "first": 1,
+                    "last": 1,
+                    "offset": lane_bits,
+                    "direct": 1,
+                    "strb": g.lanes,
+                    "header": CompletionFields,
+                }
+            )
+        )
+        m.d.sync += stage.valid.eq(step)
         with m.If(step):
             m.d.sync += [
-                step_word.eq(self.read_address + 1),
-                steps_left.eq(Mux(busy, steps_left, steps) - 1),
-                busy.eq(~final_step),
+                next_word.eq(self.read_address + 1),
+                busy.eq(~final),
+                stage.first.eq(~busy),
+                stage.last.eq(final),
+                left.eq(Mux(busy, left - 1, (extent >> lane_bits) + ~direct)),
             ]
             with m.If(~busy):
+                header = stage.header
                 m.d.sync += [
-                    step_request_done.eq(request_done),
-                    continued.eq(~request_done),
-                    left_address.eq(address + segment),
-                    left_dwords.eq(dwords - segment),
-                    left_bytes.eq(bytes_left - (segment << 2) + skipped),
-                ]
-
-        # The word is there the cycle after.
-        m.submodules.aligner = aligner = PayloadAligner(g)
-        word = aligner.i.p
-        header = Signal(CompletionHeader)
-        m.d.comb += [
-            stage_free.eq(~aligner.i.valid | aligner.i.ready),
-            word.data.eq(self.read_data),
-            word.hdr.eq(header),
-        ]
-        wiring.connect(m, aligner.o, wiring.flipped(self.o))
-        with m.If(stage_free):
-            m.d.sync += aligner.i.valid.eq(step)
-        with m.If(step):
-            m.d.sync += [word.first.eq(~busy), word.last.eq(final_step)]
-            with m.If(~busy):
-                m.d.sync += [
-                    word.offset.eq(Mux(success, offset, 0)),
-                    word.direct.eq(~success | is_direct(offset, segment, lanes)),
-                    word.strb.eq(Mux(success, last_strobes(segment, lanes), 0)),
-                    header.lower_address.eq(Cat(skipped, address[:5])),
+                    last_completion.eq(whole),
+                    continued.eq(~whole),
+                    rest_word.eq((word | (mask >> lane_bits)) + 1),
+                    rest_more.eq(more + ~extent),
+                    stage.offset.eq(Mux(success, offset, 0)),
+                    stage.direct.eq(direct | ~success),
+                    stage.strb.eq(Mux(success, strobes, 0)),
+                    header.lower_address.eq(Cat(skipped, Mux(continued, 0, request.address[:5]))),
                     header.tag.eq(request.tag),
                     header.requester_id.eq(request.requester_id),
-                    header.byte_count.eq(bytes_left[:12]),
+                    header.byte_count.eq((more << 2) + tail),
                     header.status.eq(request.status),
                     header.completer_id.eq(self.completer_id),
-                    header.word0.length.eq(Mux(success, segment[:10], 0)),
-                    header.word0.attr.eq(request.attr),
-                    header.word0.ido.eq(request.ido),
-                    header.word0.tc.eq(request.tc),
-                    header.word0.type.eq(Cat(request.locked, completion[1:])),
-                    header.word0.fmt.eq(Mux(success, with_data, without_data)),
+                    header.length.eq(Mux(success, extent + 1, 0)),
+                    header.attr.eq(request.attr),
+                    header.ido.eq(request.ido),
+                    header.tc.eq(request.tc),
+                    header.locked.eq(request.locked),
                 ]
-        return m
+
+        m.submodules.beats = beats = fifo.SyncFIFO(width=Outgoing(g).size, depth=BEAT_DEPTH)
+        self._beats = beats
+        # Not seen in the level yet: a step for each cycle of the read, for the cycle in which the
+        # beat is written, and for this register.
+        m.d.sync += room.eq(beats.level <= BEAT_DEPTH - (READ_LATENCY + 2))
+        return stage
+
+    def _send(self, m, stage):
+        """Make beats of the words that arrive, and offer them."""
+        g = self._geometry
+        arrived = Signal(stage.shape())
+        m.d.sync += arrived.eq(stage)
+        m.submodules.aligner = aligner = PayloadAligner(g, buffered=False)
+        word, beat = aligner.i.p, aligner.o.p
+        waiting = Signal(Outgoing(g))
+        m.d.comb += [
+            aligner.i.valid.eq(arrived.valid),
+            aligner.o.ready.eq(1),
+            word.data.eq(self.read_data),
+            word.first.eq(arrived.first),
+            word.last.eq(arrived.last),
+            word.offset.eq(arrived.offset),
+            word.direct.eq(arrived.direct),
+            word.strb.eq(arrived.strb),
+            waiting.data.eq(beat.data),
+            waiting.strb.eq(beat.strb),
+            waiting.sop.eq(beat.sop),
+            waiting.eop.eq(beat.eop),
+            waiting.header.eq(arrived.header),
+            self._beats.w_data.eq(waiting),
+            self._beats.w_en.eq(aligner.o.valid),
+        ]
+        leaving = data.View(Outgoing(g), self._beats.r_data)
+        header = leaving.header
+        full = Signal(CompletionHeader)
+        with_data = header.status == CompletionStatus.SUCCESS
+        completion = Const(TlpType.COMPLETION.value, 5)
+        m.d.comb += [
+            full.lower_address.eq(header.lower_address),
+            full.tag.eq(header.tag),
+            full.requester_id.eq(header.requester_id),
+            full.byte_count.eq(header.byte_count),
+            full.status.eq(header.status),
+            full.completer_id.eq(header.completer_id),
+            full.word0.length.eq(header.length),
+            full.word0.attr.eq(header.attr),
+            full.word0.ido.eq(header.ido),
+            full.word0.tc.eq(header.tc),
+            full.word0.type.eq(Cat(header.locked, completion[1:])),
+            full.word0.fmt.eq(Mux(with_data, TlpFormat.DATA_3DW.value, TlpFormat.HEADER_3DW.value)),
+            self.o.valid.eq(self._beats.r_rdy),
+            self._beats.r_en.eq(self.o.ready),
+            self.o.p.data.eq(leaving.data),
+            self.o.p.strb.eq(leaving.strb),
+            self.o.p.sop.eq(leaving.sop),
+            self.o.p.eop.eq(leaving.eop),
+            self.o.p.hdr.eq(full),
+        ]

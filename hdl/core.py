@@ -204,7 +204,8 @@ class AmpPciCore(wiring.Component):
         wiring.connect(m, window.reads, wiring.flipped(self.tx_rd_req_tlp))
         wiring.connect(m, window.writes, wiring.flipped(self.tx_wr_req_tlp))
 
-        self._apply_operations(m, ingress, completer, registers, indices, memory, msix)
+        wiring.connect(m, ingress.reads, completer.i)
+        self._apply_writes(m, ingress, registers, indices, memory, msix)
         self._read_words(m, completer, registers, indices, memory, msix)
 
         reset = self.function_reset
@@ -298,73 +299,80 @@ class AmpPciCore(wiring.Component):
             m.d.sync += total.eq(total + events[counter.name])
         return m
 
-    def _apply_operations(self, m, ingress, completer, registers, indices, memory, msix):
-        """Carry out each operation in turn; the ones that have to wait hold up those behind."""
-        op = ingress.o.p
+    def _apply_writes(self, m, ingress, registers, indices, memory, msix):
+        """Carry out each write in turn; the ones that have to wait hold up all that is behind."""
+        write = ingress.writes.p
         taken = Signal()
-        write = ingress.o.valid & ~op.is_read
-        to_fifos = op.target == Target.FIFOS
-        to_msix = op.target == Target.MSIX
-        m.d.comb += taken.eq(ingress.o.valid & ingress.o.ready)
-
-        with m.If(to_msix & msix.busy):
-            m.d.comb += ingress.o.ready.eq(0)
-        with m.Elif(op.is_read):
-            m.d.comb += [
-                completer.i.valid.eq(ingress.o.valid),
-                ingress.o.ready.eq(completer.i.ready),
-            ]
-        with m.Elif(to_fifos):
-            m.d.comb += ingress.o.ready.eq(memory.host_write_ready)
+        to_fifos = write.target == Target.FIFOS
+        to_msix = write.target == Target.MSIX
+        with m.If(to_fifos):
+            m.d.comb += ingress.writes.ready.eq(memory.host_write_ready)
+        with m.Elif(to_msix):
+            m.d.comb += ingress.writes.ready.eq(msix.write_ready)
         with m.Else():
-            m.d.comb += ingress.o.ready.eq(1)
-
+            m.d.comb += ingress.writes.ready.eq(1)
         m.d.comb += [
-            completer.i.p.eq(op.request),
-            memory.host_write_enable.eq(write & to_fifos),
-            memory.host_write_address.eq(op.address),
-            memory.host_write_data.eq(op.data),
-            memory.host_write_mask.eq(op.mask),
-            indices.write_enable.eq(write & to_fifos),
-            indices.write_taken.eq(taken),
-            indices.write_address.eq(op.address),
-            indices.write_data.eq(op.data),
-            indices.write_mask.eq(op.mask),
-            registers.write_enable.eq(taken & write & (op.target == Target.REGISTERS)),
-            registers.write_address.eq(op.address),
-            registers.write_mask.eq(op.mask),
-            msix.write_enable.eq(taken & write & to_msix),
-            msix.write_address.eq(op.address),
-            msix.write_data.eq(op.data),
-            msix.write_mask.eq(op.mask),
+            taken.eq(ingress.writes.valid & ingress.writes.ready),
+            memory.host_write_enable.eq(ingress.writes.valid & to_fifos),
+            memory.host_write_address.eq(write.address),
+            memory.host_write_data.eq(write.data),
+            memory.host_write_mask.eq(write.mask),
+            indices.write_enable.eq(taken & to_fifos),
+            indices.write_address.eq(write.address),
+            indices.write_data.eq(write.data),
+            indices.write_mask.eq(write.mask),
+            registers.write_enable.eq(taken & (write.target == Target.REGISTERS)),
+            registers.write_address.eq(write.address),
+            registers.write_mask.eq(write.mask),
+            msix.write_valid.eq(ingress.writes.valid & to_msix),
+            msix.write_address.eq(write.address),
+            msix.write_data.eq(write.data),
+            msix.write_mask.eq(write.mask),
         ]
 
     def _read_words(self, m, completer, registers, indices, memory, msix):
-        """Serve the completer's reads from what is behind each BAR."""
-        target = Signal(Target)
-        index_hit = Signal()
-        index_value = Signal(32)
-        with m.If(completer.read_enable):
-            m.d.sync += [
-                target.eq(completer.read_target),
-                index_hit.eq(indices.read_hit),
-                index_value.eq(indices.read_value),
-            ]
+        """Serve the completer's reads from what is behind each BAR: a cycle for the RAM, and
+        another one before anything else is done with what comes of it."""
+        to_fifos = completer.read_target == Target.FIFOS
         m.d.comb += [
             indices.read_address.eq(completer.read_address),
             registers.read_enable.eq(completer.read_enable),
             registers.read_address.eq(completer.read_address),
-            memory.host_read_enable.eq(completer.read_enable),
+            memory.host_read_valid.eq(completer.read_wanted & to_fifos),
             memory.host_read_address.eq(completer.read_address),
-            msix.read_enable.eq(completer.read_enable),
+            msix.read_valid.eq(completer.read_wanted & (completer.read_target == Target.MSIX)),
             msix.read_address.eq(completer.read_address),
         ]
-        with m.Switch(target):
+        with m.Switch(completer.read_target):
+            with m.Case(Target.FIFOS):
+                m.d.comb += completer.read_ready.eq(memory.host_read_ready)
+            with m.Case(Target.MSIX):
+                m.d.comb += completer.read_ready.eq(msix.read_ready)
+            with m.Default():
+                m.d.comb += completer.read_ready.eq(1)
+
+        target = Signal(Target)
+        given_target = Signal.like(target)
+        index_hit = Signal()
+        index_value = Signal(32)
+        overlaid = Signal()
+        overlay = Signal(32)
+        word = Signal(len(completer.read_data))
+        m.d.sync += [
+            target.eq(completer.read_target),
+            given_target.eq(target),
+            index_hit.eq(indices.read_hit),
+            index_value.eq(indices.read_value),
+            overlaid.eq(index_hit),
+            overlay.eq(index_value),
+            word.eq(memory.host_read_data),
+        ]
+        with m.Switch(given_target):
             with m.Case(Target.REGISTERS):
                 m.d.comb += completer.read_data.eq(registers.read_data)
             with m.Case(Target.FIFOS):
-                m.d.comb += completer.read_data.eq(memory.host_read_data)
-                with m.If(index_hit):
-                    m.d.comb += completer.read_data[:32].eq(index_value)
+                m.d.comb += completer.read_data.eq(word)
+                with m.If(overlaid):
+                    m.d.comb += completer.read_data[:32].eq(overlay)
             with m.Case(Target.MSIX):
                 m.d.comb += completer.read_data.eq(msix.read_data)

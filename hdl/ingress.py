@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Request ingress: memory requests in, an ordered stream of word operations out.
+"""Request ingress: memory requests in; word writes and read requests out, in their order.
 
 Rules of PCI Express Base 4.0: byte enables, section 2.2.5; 4 KiB crossing, 2.2.7; unsupported
 requests, 2.3.1; poisoned writes, 2.7.2. A payload that is shorter or longer than its header says is
@@ -7,18 +7,57 @@ taken as far as both agree.
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .lanes import rotate_left_lanes
-from .operation import Geometry, Target, operation_layout
+from .operation import Geometry, ReadRequest, Target, write_layout
 from .tlp import CompletionStatus, RequestHeader, TlpType, request_signature
 
 __all__ = ["RequestIngress"]
 
 
+class Arrival(data.StructLayout):
+    """A beat of a request, its header taken apart.
+
+    Of every beat: ``sop``, ``eop``, ``data`` and which bytes of it are written (``enables``). Of a
+    first beat besides: what it asks for (``memory``, ``locked`` or ``atomic``, none of them for
+    what is not served in any case), ``write``, ``posted`` and ``completion``; ``poisoned``;
+    ``foreign``, it is for another function; ``target``, ``address``; ``more``, dwords beyond the
+    first; and what a completion repeats.
+    """
+
+    def __init__(self, geometry: Geometry):
+        super().__init__(
+            {
+                "sop": 1,
+                "eop": 1,
+                "data": geometry.data_width,
+                "enables": geometry.word_bytes,
+                "memory": 1,
+                "locked": 1,
+                "atomic": 1,
+                "write": 1,
+                "posted": 1,
+                "completion": 1,
+                "poisoned": 1,
+                "foreign": 1,
+                "target": Target,
+                "address": max(10, geometry.dword_address_bits),
+                "more": 10,
+                "first_be": 4,
+                "last_be": 4,
+                "requester_id": 16,
+                "tag": 8,
+                "tc": 3,
+                "attr": 2,
+                "ido": 1,
+            }
+        )
+
+
 class RequestIngress(wiring.Component):
-    """Turns request TLPs into operations; one register stage, one beat a cycle.
+    """Takes request TLPs, a beat a cycle; a register stage, and a second one for writes.
 
     A write whose payload is not aligned to words takes one cycle more when its last dwords spill
     into a further word.
@@ -27,8 +66,10 @@ class RequestIngress(wiring.Component):
     ----------
     i : In(request_signature(data_width))
         Requests. ``bar_id`` says which BAR matched; one that is not the shell's means none.
-    o : Out(stream)
-        Operations, see :func:`~hdl.operation.operation_layout`, in the order of the requests.
+    writes : Out(stream of write_layout)
+        Word writes.
+    reads : Out(stream of ReadRequest)
+        What is owed an answer. A read is on offer once the writes before it have been taken.
     unsupported_posted, unsupported_non_posted : Out(1)
         One-cycle pulses: a posted request was dropped, a non-posted one is answered with
         Unsupported Request.
@@ -41,7 +82,8 @@ class RequestIngress(wiring.Component):
         super().__init__(
             {
                 "i": In(request_signature(geometry.data_width)),
-                "o": Out(stream.Signature(operation_layout(geometry))),
+                "writes": Out(stream.Signature(write_layout(geometry))),
+                "reads": Out(stream.Signature(ReadRequest(geometry))),
                 "unsupported_posted": Out(1),
                 "unsupported_non_posted": Out(1),
                 "poisoned": Out(1),
@@ -50,36 +92,30 @@ class RequestIngress(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        arrival = Signal(Arrival(self._geometry))
+        valid = Signal()
+        leaves = Signal()
+        m.d.comb += self.i.ready.eq(~valid | leaves)
+        with m.If(self.i.ready):
+            m.d.sync += valid.eq(self.i.valid)
+        self._take_apart(m, arrival, self.i.valid & self.i.ready)
+        self._apply(m, arrival, valid, leaves)
+        return m
+
+    def _take_apart(self, m, arrival, taken):
+        """The first stage: what a beat is and which of its bytes are written."""
         g = self._geometry
         beat = self.i.p
         header = RequestHeader(beat.hdr)
         word0 = header.word0
 
-        address = header.low_address
-        length = Signal(11)
-        m.d.comb += length.eq(Cat(word0.length, word0.length == 0))
-
         is_prefix = word0.is_prefix
-        is_memory = word0.type == TlpType.MEMORY
-        is_locked = word0.type == TlpType.MEMORY_LOCKED
-        is_message = word0.is_message
-        is_completion = word0.is_completion
+        is_memory = (word0.type == TlpType.MEMORY) & ~is_prefix
         is_cas = word0.type == TlpType.COMPARE_AND_SWAP
         is_atomic = (word0.type == TlpType.FETCH_ADD) | (word0.type == TlpType.SWAP) | is_cas
-        is_write = Signal()
-        posted = Signal()
-        crosses = Signal()
+        is_write = is_memory & word0.has_payload
         target = Signal(Target)
-        served = Signal()
-        m.d.comb += [
-            is_write.eq(is_memory & word0.has_payload & ~is_prefix),
-            posted.eq(is_write | is_message | is_completion | is_prefix),
-            crosses.eq(address[2:12] + length > 1024),
-            target.eq(Target.NONE),
-            served.eq(
-                is_memory & ~is_prefix & (target != Target.NONE) & (beat.func_num == 0) & ~crosses
-            ),
-        ]
+        m.d.comb += target.eq(Target.NONE)
         with m.Switch(beat.bar_id):
             for bar, name in (
                 (g.shell.register_bar, Target.REGISTERS),
@@ -89,57 +125,17 @@ class RequestIngress(wiring.Component):
                 with m.Case(bar):
                     m.d.comb += target.eq(name)
 
-        # BARs are aligned to their size, so the offset within one is the address's low bits.
-        offset_dwords = Signal(g.dword_address_bits)
-        with m.Switch(target):
-            for name, bar in (
-                (Target.REGISTERS, g.shell.register_bar),
-                (Target.FIFOS, g.shell.fifo_bar),
-                (Target.MSIX, g.shell.msix_bar),
-            ):
-                with m.Case(name):
-                    top = (g.bar_sizes[bar] - 1).bit_length()
-                    m.d.comb += offset_dwords.eq(address[2:top])
-            with m.Default():
-                # Only the lower address of an error completion is made of it.
-                m.d.comb += offset_dwords.eq(address[2:7])
-
-        started = Signal()
-        flush = Signal()
-        writing = Signal()
-        write_target = Signal(Target)
-        offset = Signal(range(g.lanes))
         remaining = Signal(11)
         last_be = Signal(4)
-        word = Signal(g.word_address_bits)
-        held_data = Signal(g.data_width)
-        held_mask = Signal(g.word_bytes)
-
-        active = Signal()
-        now_offset = Signal.like(offset)
         now_remaining = Signal.like(remaining)
         now_last_be = Signal.like(last_be)
-        now_word = Signal.like(word)
-        now_target = Signal(Target)
         with m.If(beat.sop):
             m.d.comb += [
-                active.eq(is_write & served & ~word0.ep),
-                now_offset.eq(offset_dwords[: g.lane_bits]),
-                now_remaining.eq(length),
+                now_remaining.eq(Cat(word0.length, word0.length == 0)),
                 now_last_be.eq(header.last_be),
-                now_word.eq(offset_dwords[g.lane_bits :]),
-                now_target.eq(target),
             ]
         with m.Else():
-            m.d.comb += [
-                active.eq(started & writing),
-                now_offset.eq(offset),
-                now_remaining.eq(remaining),
-                now_last_be.eq(last_be),
-                now_word.eq(word),
-                now_target.eq(write_target),
-            ]
-
+            m.d.comb += [now_remaining.eq(remaining), now_last_be.eq(last_be)]
         enables = Signal(g.word_bytes)
         for lane in range(g.lanes):
             full = Mux(now_remaining == lane + 1, now_last_be, 0xF)
@@ -148,12 +144,92 @@ class RequestIngress(wiring.Component):
             present = (now_remaining > lane) & beat.strb[lane]
             m.d.comb += enables[4 * lane : 4 * lane + 4].eq(Mux(present, full, 0))
 
+        with m.If(taken):
+            m.d.sync += [
+                remaining.eq(Mux(now_remaining > g.lanes, now_remaining - g.lanes, 0)),
+                last_be.eq(now_last_be),
+                arrival.sop.eq(beat.sop),
+                arrival.eop.eq(beat.eop),
+                arrival.data.eq(beat.data),
+                arrival.enables.eq(enables),
+                arrival.memory.eq(is_memory),
+                arrival.locked.eq(word0.type == TlpType.MEMORY_LOCKED),
+                arrival.atomic.eq(is_atomic),
+                arrival.write.eq(is_write),
+                arrival.posted.eq(is_write | word0.is_message | word0.is_completion | is_prefix),
+                arrival.completion.eq(word0.is_completion),
+                arrival.poisoned.eq(word0.ep),
+                arrival.foreign.eq(beat.func_num != 0),
+                arrival.target.eq(target),
+                arrival.address.eq(header.low_address[2:]),
+                # Of a CAS, half of the payload is what it compares with.
+                arrival.more.eq(Mux(is_cas, word0.length >> 1, word0.length) - 1),
+                arrival.first_be.eq(header.first_be),
+                arrival.last_be.eq(header.last_be),
+                arrival.requester_id.eq(header.requester_id),
+                arrival.tag.eq(header.tag),
+                arrival.tc.eq(word0.tc),
+                arrival.attr.eq(word0.attr),
+                arrival.ido.eq(word0.ido),
+            ]
+
+    def _apply(self, m, arrival, valid, leaves):
+        """The second stage: payloads moved to their words, and requests that are owed an answer."""
+        g = self._geometry
+        # BARs are aligned to their size, so the offset within one is the address's low bits.
+        offset_dwords = Signal(g.dword_address_bits)
+        with m.Switch(arrival.target):
+            for name, bar in (
+                (Target.REGISTERS, g.shell.register_bar),
+                (Target.FIFOS, g.shell.fifo_bar),
+                (Target.MSIX, g.shell.msix_bar),
+            ):
+                with m.Case(name):
+                    bits = (g.bar_sizes[bar] // 4 - 1).bit_length()
+                    m.d.comb += offset_dwords.eq(arrival.address[:bits])
+            with m.Default():
+                # Only the lower address of an error completion is made of it.
+                m.d.comb += offset_dwords.eq(arrival.address[:5])
+
+        crosses = (arrival.address[:10] + arrival.more)[10]
+        served = Signal()
+        active = Signal()
+        writing = Signal()
+        owed = arrival.sop & ~arrival.posted
+        can_load = Signal()
+        flush = Signal()
+        m.d.comb += [
+            served.eq(
+                arrival.memory & (arrival.target != Target.NONE) & ~arrival.foreign & ~crosses
+            ),
+            active.eq(Mux(arrival.sop, arrival.write & served & ~arrival.poisoned, writing)),
+            can_load.eq(~self.writes.valid | self.writes.ready),
+            leaves.eq(valid & can_load & ~flush & (~owed | self.reads.ready)),
+        ]
+
+        offset = Signal(range(g.lanes))
+        word = Signal(g.word_address_bits)
+        target = Signal(Target)
+        held_data = Signal(g.data_width)
+        held_mask = Signal(g.word_bytes)
+        now_offset = Signal.like(offset)
+        now_word = Signal.like(word)
+        now_target = Signal.like(target)
+        with m.If(arrival.sop):
+            m.d.comb += [
+                now_offset.eq(arrival.address[: g.lane_bits]),
+                now_word.eq(offset_dwords[g.lane_bits :]),
+                now_target.eq(arrival.target),
+            ]
+        with m.Else():
+            m.d.comb += [now_offset.eq(offset), now_word.eq(word), now_target.eq(target)]
+
         rotated_data = Signal(g.data_width)
         rotated_mask = Signal(g.word_bytes)
         current = Signal(g.word_bytes)
         m.d.comb += [
-            rotated_data.eq(rotate_left_lanes(beat.data, now_offset, 32, g.lanes)),
-            rotated_mask.eq(rotate_left_lanes(enables, now_offset, 4, g.lanes)),
+            rotated_data.eq(rotate_left_lanes(arrival.data, now_offset, 32, g.lanes)),
+            rotated_mask.eq(rotate_left_lanes(arrival.enables, now_offset, 4, g.lanes)),
         ]
         for lane in range(g.lanes):
             here = (now_offset <= lane) if lane < g.lanes - 1 else Const(1)
@@ -161,97 +237,75 @@ class RequestIngress(wiring.Component):
         spill = Signal(g.word_bytes)
         m.d.comb += spill.eq(rotated_mask & ~current)
 
-        can_load = Signal()
-        m.d.comb += [
-            can_load.eq(~self.o.valid | self.o.ready),
-            self.i.ready.eq(can_load & ~flush),
-        ]
-
-        out = self.o.p
-        with m.If(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
+        out = self.writes.p
+        with m.If(can_load):
+            m.d.sync += self.writes.valid.eq(flush | (leaves & active))
         with m.If(can_load & flush):
             m.d.sync += [
-                self.o.valid.eq(1),
-                out.is_read.eq(0),
-                out.target.eq(write_target),
+                out.target.eq(target),
                 out.address.eq(word),
                 out.data.eq(held_data),
                 out.mask.eq(held_mask),
                 flush.eq(0),
             ]
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += started.eq(~beat.eop)
-            with m.If(active):
-                keep = Mux(beat.sop, 0, held_mask)
-                m.d.sync += [
-                    self.o.valid.eq(1),
-                    out.is_read.eq(0),
-                    out.target.eq(now_target),
-                    out.address.eq(now_word),
-                    out.mask.eq((rotated_mask & current) | (keep & ~current)),
-                    flush.eq(beat.eop & spill.any()),
-                ]
-                for lane in range(g.lanes):
-                    bits = slice(32 * lane, 32 * lane + 32)
-                    m.d.sync += out.data[bits].eq(
-                        Mux(current[4 * lane], rotated_data[bits], held_data[bits])
-                    )
-            with m.If(beat.sop & ~posted):
-                m.d.sync += [
-                    self.o.valid.eq(1),
-                    out.is_read.eq(1),
-                    out.target.eq(target),
-                ]
+        with m.If(leaves):
+            keep = Mux(arrival.sop, 0, held_mask)
             m.d.sync += [
-                writing.eq(active),
-                write_target.eq(now_target),
+                out.target.eq(now_target),
+                out.address.eq(now_word),
+                out.mask.eq((rotated_mask & current) | (keep & ~current)),
+                flush.eq(active & arrival.eop & spill.any()),
+                writing.eq(active & ~arrival.eop),
+                target.eq(now_target),
                 offset.eq(now_offset),
-                remaining.eq(Mux(now_remaining > g.lanes, now_remaining - g.lanes, 0)),
-                last_be.eq(now_last_be),
                 word.eq(now_word + 1),
                 held_data.eq(rotated_data),
                 held_mask.eq(spill),
             ]
-            with m.If(beat.sop):
-                request = out.request
-                m.d.sync += [
-                    request.target.eq(target),
-                    request.requester_id.eq(header.requester_id),
-                    request.tag.eq(header.tag),
-                    request.tc.eq(word0.tc),
-                    request.attr.eq(word0.attr),
-                    request.ido.eq(word0.ido),
-                    request.locked.eq(is_locked),
-                    request.status.eq(
-                        Mux(
-                            served,
-                            CompletionStatus.SUCCESS.value,
-                            CompletionStatus.UNSUPPORTED_REQUEST.value,
-                        )
-                    ),
-                ]
-                with m.If(is_memory | is_locked):
-                    m.d.sync += [
-                        request.address.eq(offset_dwords),
-                        request.length.eq(length),
-                        request.first_be.eq(header.first_be),
-                        request.last_be.eq(header.last_be),
-                    ]
-                with m.Else():
-                    # Byte count of these is 4, an AtomicOp's its operand size; lower address is 0
-                    # (section 2.2.9).
-                    operand = Mux(is_cas, length >> 1, length)
-                    m.d.sync += [
-                        request.address.eq(0),
-                        request.length.eq(Mux(is_atomic, operand, 1)),
-                        request.first_be.eq(0xF),
-                        request.last_be.eq(0xF),
-                    ]
+            for lane in range(g.lanes):
+                bits = slice(32 * lane, 32 * lane + 32)
+                m.d.sync += out.data[bits].eq(
+                    Mux(current[4 * lane], rotated_data[bits], held_data[bits])
+                )
+            m.d.comb += [
+                self.unsupported_posted.eq(
+                    arrival.sop & arrival.posted & ~served & ~arrival.completion
+                ),
+                self.unsupported_non_posted.eq(owed & ~served),
+                self.poisoned.eq(arrival.sop & arrival.write & arrival.poisoned),
+            ]
 
-                m.d.comb += [
-                    self.unsupported_posted.eq(posted & ~served & ~is_completion),
-                    self.unsupported_non_posted.eq(~posted & ~served),
-                    self.poisoned.eq(is_write & word0.ep),
-                ]
-        return m
+        request = self.reads.p
+        m.d.comb += [
+            self.reads.valid.eq(valid & owed & can_load & ~flush),
+            request.target.eq(arrival.target),
+            request.requester_id.eq(arrival.requester_id),
+            request.tag.eq(arrival.tag),
+            request.tc.eq(arrival.tc),
+            request.attr.eq(arrival.attr),
+            request.ido.eq(arrival.ido),
+            request.locked.eq(arrival.locked),
+            request.status.eq(
+                Mux(
+                    served,
+                    CompletionStatus.SUCCESS.value,
+                    CompletionStatus.UNSUPPORTED_REQUEST.value,
+                )
+            ),
+        ]
+        with m.If(arrival.memory | arrival.locked):
+            m.d.comb += [
+                request.address.eq(offset_dwords),
+                request.more.eq(arrival.more),
+                request.first_be.eq(arrival.first_be),
+                request.last_be.eq(arrival.last_be),
+            ]
+        with m.Else():
+            # Byte count of these is 4, an AtomicOp's its operand size; lower address is 0 (section
+            # 2.2.9).
+            m.d.comb += [
+                request.address.eq(0),
+                request.more.eq(Mux(arrival.atomic, arrival.more, 0)),
+                request.first_be.eq(0xF),
+                request.last_be.eq(0xF),
+            ]

@@ -6,7 +6,7 @@ raised while it may not be sent stays pending and leaves when it may; vectors ar
 reset.
 """
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Const, Module, Mux, Signal
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -32,9 +32,8 @@ class MsixController(wiring.Component):
     Attributes
     ----------
     reset : In(1)
-        Masks every vector, clears pending bits and the table; ``busy`` until the table is clear.
-    busy : Out(1)
-        Host accesses have to wait.
+        Masks every vector, clears pending bits and the table. Until that is clear, host accesses
+        wait.
     enable, function_mask, bus_master_enable : In(1)
         From configuration space.
     requester_id : In(16)
@@ -42,10 +41,12 @@ class MsixController(wiring.Component):
         One-cycle pulses: send this vector's interrupt.
     held : Out(1)
         One-cycle pulse: one was raised that may not be sent now.
-    write_enable, write_address, write_data, write_mask : In
-        Host write of a word of the BAR.
-    read_enable, read_address : In, read_data : Out
-        Host read; data is there the cycle after, and stays until the next read.
+    write_valid, write_address, write_data, write_mask : In, write_ready : Out(1)
+        Host write of a word of the BAR; it is taken on this cycle's edge, else hold it.
+    read_valid, read_address : In, read_ready : Out(1), read_data : Out
+        Host read, likewise; data is there two cycles after. Reads and writes that meet wait for
+        each other one cycle at a time, so that the table's RAM never does both at once for the
+        host.
     o : Out(interrupt_signature())
         The memory writes. One is given up no more once it is valid.
     """
@@ -56,18 +57,19 @@ class MsixController(wiring.Component):
         super().__init__(
             {
                 "reset": In(1),
-                "busy": Out(1, init=1),
                 "enable": In(1),
                 "function_mask": In(1),
                 "bus_master_enable": In(1),
                 "requester_id": In(16),
                 "raised": In(self._vectors),
                 "held": Out(1),
-                "write_enable": In(1),
+                "write_valid": In(1),
+                "write_ready": Out(1),
                 "write_address": In(g.word_address_bits),
                 "write_data": In(g.data_width),
                 "write_mask": In(g.word_bytes),
-                "read_enable": In(1),
+                "read_valid": In(1),
+                "read_ready": Out(1),
                 "read_address": In(g.word_address_bits),
                 "read_data": Out(g.data_width),
                 "o": Out(interrupt_signature()),
@@ -86,29 +88,47 @@ class MsixController(wiring.Component):
         masked = Signal(vectors, init=-1)
         pending = Signal(vectors)
 
-        m.submodules.table = table = memory.Memory(shape=g.data_width, depth=depth, init=[])
+        # A vector that may be sent is not to be changed (PCI Local Bus 3.0 section 6.8.2), so what
+        # its sender reads while the host writes it need not be defined either.
+        m.submodules.table = table = memory.Memory(
+            shape=g.data_width,
+            depth=depth,
+            init=[],
+            attrs={"ram_style": "block", "no_rw_check": 1},
+        )
         port = table.write_port(granularity=8)
         host_port = table.read_port()
         sender_port = table.read_port()
 
+        busy = Signal(init=1)
         clearing = Signal(range(depth + 1))
+        read_waited = Signal()
+        write_taken = Signal()
+        read_taken = Signal()
+        m.d.comb += [
+            self.write_ready.eq(~busy & ~read_waited),
+            self.read_ready.eq(~busy & (~self.write_valid | read_waited)),
+            write_taken.eq(self.write_valid & self.write_ready),
+            read_taken.eq(self.read_valid & self.read_ready),
+        ]
+        m.d.sync += read_waited.eq(self.read_valid & ~self.read_ready & ~busy)
 
         def in_table(address):
             below = address < first_word + depth
             return below & (address >= first_word) if first_word else below
 
         with m.If(self.reset):
-            m.d.sync += [self.busy.eq(1), clearing.eq(0), masked.eq(-1)]
-        with m.Elif(self.busy):
-            m.d.sync += [clearing.eq(clearing + 1), self.busy.eq(clearing != depth - 1)]
-        with m.If(self.busy):
+            m.d.sync += [busy.eq(1), clearing.eq(0), masked.eq(-1)]
+        with m.Elif(busy):
+            m.d.sync += [clearing.eq(clearing + 1), busy.eq(clearing != depth - 1)]
+        with m.If(busy):
             m.d.comb += [port.addr.eq(clearing), port.en.eq(-1)]
         with m.Else():
             m.d.comb += [
                 port.addr.eq((self.write_address - first_word)[:index_bits]),
                 port.data.eq(self.write_data),
             ]
-            with m.If(self.write_enable & in_table(self.write_address)):
+            with m.If(write_taken & in_table(self.write_address)):
                 m.d.comb += port.en.eq(self.write_mask & self._stored_bytes(m, port.addr, depth))
 
         # The mask bits, and where a read finds them.
@@ -117,11 +137,7 @@ class MsixController(wiring.Component):
             offset = g.shell.msix_control(vector)
             word, lane = g.word(offset), g.lane(offset)
             with m.If(
-                self.write_enable
-                & ~self.busy
-                & (self.write_address == word)
-                & self.write_mask[4 * lane]
-                & ~self.reset
+                write_taken & (self.write_address == word) & self.write_mask[4 * lane] & ~self.reset
             ):
                 m.d.sync += masked[vector].eq(self.write_data[32 * lane])
             with m.If(self.read_address == word):
@@ -130,15 +146,24 @@ class MsixController(wiring.Component):
         with m.If(self.read_address == pba_word):
             m.d.comb += controls[32 * pba_lane : 32 * pba_lane + vectors].eq(pending)
 
-        shown = Signal(g.data_width)
+        # A cycle for the RAM; what comes of it goes into a register first.
         from_table = Signal()
+        shown = Signal(g.data_width)
+        was_from_table = Signal()
+        was_shown = Signal.like(shown)
+        stored = Signal(g.data_width)
         m.d.comb += [
             host_port.addr.eq((self.read_address - first_word)[:index_bits]),
-            host_port.en.eq(self.read_enable),
-            self.read_data.eq(Mux(from_table, host_port.data, 0) | shown),
+            host_port.en.eq(read_taken),
+            self.read_data.eq(Mux(was_from_table, stored, 0) | was_shown),
         ]
-        with m.If(self.read_enable):
-            m.d.sync += [shown.eq(controls), from_table.eq(in_table(self.read_address))]
+        m.d.sync += [
+            from_table.eq(in_table(self.read_address)),
+            shown.eq(controls),
+            was_from_table.eq(from_table),
+            was_shown.eq(shown),
+            stored.eq(host_port.data),
+        ]
 
         self._send(m, pending, masked, sender_port)
         return m
@@ -185,27 +210,28 @@ class MsixController(wiring.Component):
 
         # The entry stays on the port while the stream is held up; an undriven enable reads on.
         m.d.comb += port.en.eq(0)
-        entry = Signal(MSIX_ENTRY_SIZE * 8)
-        low = Signal(64)
+        entry = Signal(MSIX_CONTROL_OFFSET * 8)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += port.addr.eq(picked * words if words > 1 else picked // entries)
                 with m.If(ready.any()):
                     m.d.comb += port.en.eq(1)
                     m.d.sync += vector.eq(picked)
-                    m.next = "ADDRESS" if words > 1 else "SEND"
+                    m.next = "ADDRESS" if words > 1 else "FETCH"
             if words > 1:
                 with m.State("ADDRESS"):
                     m.d.comb += [port.addr.eq(vector * words + 1), port.en.eq(1)]
-                    m.d.sync += low.eq(port.data)
-                    m.next = "SEND"
-            with m.State("SEND"):
+                    m.d.sync += entry[:64].eq(port.data)
+                    m.next = "FETCH"
+            with m.State("FETCH"):
                 if words > 1:
-                    m.d.comb += entry.eq(Cat(low, port.data))
+                    m.d.sync += entry[64:].eq(port.data)
                 else:
-                    m.d.comb += entry.eq(
+                    m.d.sync += entry.eq(
                         port.data.word_select(vector % entries, MSIX_ENTRY_SIZE * 8)
                     )
+                m.next = "SEND"
+            with m.State("SEND"):
                 may_go = ready.bit_select(vector, 1)
                 with m.If(~may_go):
                     m.next = "IDLE"

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a request does to the function: an ordered stream of word writes and reads.
+"""What a request does to the function: word writes, and reads that are owed an answer.
 
-The ingress turns request TLPs into operations, one word write a beat; the core applies them in
-order. A word is ``data_width`` bits of a BAR, naturally aligned.
+A word is ``data_width`` bits of a BAR, naturally aligned.
 """
 
 from amaranth.hdl import unsigned
@@ -14,11 +13,11 @@ from models.shell import PciShell, check_num_fifos
 from .index import index_width
 from .tlp import CompletionStatus, check_data_width
 
-__all__ = ["Geometry", "ReadRequest", "Target", "operation_layout"]
+__all__ = ["Geometry", "ReadRequest", "Target", "write_layout"]
 
 
 class Target(enum.Enum, shape=2):
-    """The BAR that an operation goes to, by what is behind it."""
+    """The BAR that a request goes to, by what is behind it."""
 
     REGISTERS = 0
     FIFOS = 1
@@ -90,9 +89,9 @@ class Geometry:
 class ReadRequest(data.StructLayout):
     """A non-posted request that is owed an answer, normalised to the form of a memory read.
 
-    ``length`` counts 1 to 1,024 dwords. A request that is answered with an error has
-    ``status`` other than success and gets a completion without data; ``length``, ``first_be`` and
-    ``last_be`` then give that completion's byte count and lower address.
+    ``more`` counts the dwords beyond the first, 0 to 1,023. A request that is answered with an
+    error has ``status`` other than success and gets a completion without data; ``more``,
+    ``first_be`` and ``last_be`` then give that completion's byte count and lower address.
     """
 
     def __init__(self, geometry: Geometry):
@@ -100,7 +99,7 @@ class ReadRequest(data.StructLayout):
             {
                 "target": Target,
                 "address": geometry.dword_address_bits,
-                "length": 11,
+                "more": 10,
                 "first_be": 4,
                 "last_be": 4,
                 "requester_id": 16,
@@ -114,19 +113,14 @@ class ReadRequest(data.StructLayout):
         )
 
 
-def operation_layout(geometry: Geometry) -> data.StructLayout:
-    """Payload of the operation stream.
-
-    ``is_read``: ``request`` is valid. Else a write of ``data`` under the byte ``mask`` to the word
-    at ``address`` (a word address) of ``target``.
-    """
+def write_layout(geometry: Geometry) -> data.StructLayout:
+    """Payload of the stream of word writes: ``data`` under the byte ``mask`` to the word at
+    ``address`` (a word address) of ``target``."""
     return data.StructLayout(
         {
-            "is_read": 1,
             "target": Target,
             "address": geometry.word_address_bits,
             "data": geometry.data_width,
             "mask": geometry.word_bytes,
-            "request": ReadRequest(geometry),
         }
     )

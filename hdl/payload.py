@@ -61,10 +61,17 @@ def aligner_word(geometry: Geometry) -> data.StructLayout:
 
 
 class PayloadAligner(wiring.Component):
-    """Turns the words that a payload lies in into the beats of a TLP; one register stage.
+    """Turns the words that a payload lies in into the beats of a TLP.
 
     It takes a word a cycle, as many as :func:`words_taken` says. Where dwords have to move, the
     first one makes no beat.
+
+    Parameters
+    ----------
+    geometry : Geometry
+    buffered : bool
+        There is a register stage at the output. Without one a beat is on offer while the word is
+        that completes it, and its header is to be had from there.
 
     Attributes
     ----------
@@ -76,8 +83,9 @@ class PayloadAligner(wiring.Component):
         ``mark`` of the word that completed the beat on ``o``.
     """
 
-    def __init__(self, geometry: Geometry):
+    def __init__(self, geometry: Geometry, *, buffered: bool = True):
         self._geometry = geometry
+        self._buffered = buffered
         super().__init__(
             {
                 "i": In(stream.Signature(aligner_word(geometry))),
@@ -90,7 +98,7 @@ class PayloadAligner(wiring.Component):
         m = Module()
         g = self._geometry
         lanes = g.lanes
-        word, out = self.i.p, self.o.p
+        word = self.i.p
 
         rotated = Signal(g.data_width)
         previous = Signal(g.data_width)
@@ -100,26 +108,36 @@ class PayloadAligner(wiring.Component):
         m.d.comb += [
             rotated.eq(rotate_right_lanes(word.data, word.offset, 32, lanes)),
             produce.eq(self.i.valid & (word.direct | ~word.first)),
-            can_load.eq(~self.o.valid | self.o.ready),
             self.i.ready.eq(~produce | can_load),
         ]
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += previous.eq(rotated)
+        with m.If(produce & can_load):
+            m.d.sync += sent_some.eq(~word.last)
 
+        made = Signal(self.o.p.shape())
+        m.d.comb += [
+            made.hdr.eq(word.hdr),
+            made.strb.eq(word.strb | (~word.last).replicate(lanes)),
+            made.sop.eq(~sent_some),
+            made.eop.eq(word.last),
+        ]
+        for lane in range(lanes):
+            bits = slice(32 * lane, 32 * lane + 32)
+            from_previous = ~word.direct & (word.offset + lane < lanes)
+            m.d.comb += made.data[bits].eq(Mux(from_previous, previous[bits], rotated[bits]))
+
+        if not self._buffered:
+            m.d.comb += [
+                self.o.valid.eq(produce),
+                self.o.p.eq(made),
+                self.marked.eq(word.mark),
+                can_load.eq(self.o.ready),
+            ]
+            return m
+        m.d.comb += can_load.eq(~self.o.valid | self.o.ready)
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
         with m.If(produce & can_load):
-            m.d.sync += [
-                self.o.valid.eq(1),
-                self.marked.eq(word.mark),
-                out.hdr.eq(word.hdr),
-                out.strb.eq(word.strb | (~word.last).replicate(lanes)),
-                out.sop.eq(~sent_some),
-                out.eop.eq(word.last),
-                sent_some.eq(~word.last),
-            ]
-            for lane in range(lanes):
-                bits = slice(32 * lane, 32 * lane + 32)
-                from_previous = ~word.direct & (word.offset + lane < lanes)
-                m.d.sync += out.data[bits].eq(Mux(from_previous, previous[bits], rotated[bits]))
+            m.d.sync += [self.o.valid.eq(1), self.o.p.eq(made), self.marked.eq(word.mark)]
         return m

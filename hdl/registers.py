@@ -24,7 +24,7 @@ class RegisterBar(wiring.Component):
     doorbell : Out(num_fifos)
         Pulse, in the cycle of the write: any byte of the FIFO's NOTIFY was written.
     read_enable, read_address : In, read_data : Out
-        Host read; data is there the cycle after, and stays until the next read.
+        Host read; data is there two cycles after.
     """
 
     def __init__(self, geometry: Geometry):
@@ -60,6 +60,6 @@ class RegisterBar(wiring.Component):
             lane = g.lane(offset)
             with m.If(self.read_address == g.word(offset)):
                 m.d.comb += value[32 * lane : 32 * lane + 32].eq(constant)
-        with m.If(self.read_enable):
-            m.d.sync += self.read_data.eq(value)
+        chosen = Signal.like(value)
+        m.d.sync += [chosen.eq(value), self.read_data.eq(chosen)]
         return m

@@ -22,17 +22,17 @@ class IndexWords(wiring.Component):
     """Head and tail of the driver queue and of the device queue, for each FIFO.
 
     Each word is kept twice: the 32 bits that the host reads back, and the index that they count
-    as. A host write of any byte takes effect on the clock edge that ends its cycle, and so does a
-    doorbell; where both kinds of write meet, the host's wins over the engine's.
+    as. A host write of any byte changes the former on the clock edge that ends its cycle, and the
+    latter a cycle after; for the engines that is when it happens. So does a doorbell. Where a write
+    meets an engine's, the host's wins.
 
     Attributes
     ----------
     reset : In(1)
         Clears every word and snapshot.
     write_enable, write_address, write_data, write_mask : In
-        A host write to lane 0 of a word of the FIFO BAR. ``write_address`` is a word address.
-    write_taken : In(1)
-        The write happens on this cycle's edge; until then it waits.
+        A host write to lane 0 of a word of the FIFO BAR, on this cycle's edge. ``write_address`` is
+        a word address.
     read_address : In, read_hit : Out(1), read_value : Out(32)
         Combinational look-up of the index word in lane 0 of a word of the FIFO BAR, if one is
         there.
@@ -44,7 +44,7 @@ class IndexWords(wiring.Component):
     advance_tail, advance_head : In
         ``valid``, ``fifo``, ``value``: the engine moves an index that we own.
     tail_written, head_written : Out(num_fifos)
-        The host is writing an index that we own: in the cycle of the write and while it waits.
+        The host writes an index that we own: in the cycle after which it has changed.
     sanitised : Out(1)
         One-cycle pulse: the host wrote an index beyond the capacity.
     """
@@ -57,7 +57,6 @@ class IndexWords(wiring.Component):
             {
                 "reset": In(1),
                 "write_enable": In(1),
-                "write_taken": In(1),
                 "write_address": In(geometry.word_address_bits),
                 "write_data": In(WORD),
                 "write_mask": In(WORD // 8),
@@ -85,17 +84,25 @@ class IndexWords(wiring.Component):
 
         stored = Signal(WORD)
         merged = Signal(WORD)
-        touched = Signal()
         hit = Signal()
         for byte in range(WORD // 8):
             bits = slice(8 * byte, 8 * byte + 8)
             m.d.comb += merged[bits].eq(
                 Mux(self.write_mask[byte], self.write_data[bits], stored[bits])
             )
+
+        # The word that the host wrote in the cycle before, on its way to what it counts as.
+        fresh = Signal(WORD)
+        any_fresh = Signal()
+        rung = Signal.like(self.doorbell)
+        m.d.sync += [
+            fresh.eq(merged),
+            any_fresh.eq(self.write_enable & self.write_mask.any() & hit & ~self.reset),
+            rung.eq(self.doorbell),
+        ]
         m.d.comb += [
-            touched.eq(self.write_enable & self.write_mask.any()),
-            sanitiser.value.eq(merged),
-            self.sanitised.eq(touched & self.write_taken & hit & sanitiser.out_of_range),
+            sanitiser.value.eq(fresh),
+            self.sanitised.eq(any_fresh & sanitiser.out_of_range),
         ]
 
         driver_head = Signal(g.indices_shape)
@@ -122,26 +129,30 @@ class IndexWords(wiring.Component):
                 ("device_tail", device + queue.tail_offset, self.device_tail, None, None),
             ):
                 raw = Signal(WORD, name=f"{name}_{fifo}_word")
+                is_fresh = Signal(name=f"{name}_{fifo}_fresh")
                 with m.If(self.read_address == g.word(offset)):
                     m.d.comb += [self.read_hit.eq(1), self.read_value.eq(raw)]
                 if advance is not None:
                     with m.If(advance.valid & (advance.fifo == fifo)):
                         m.d.sync += [raw.eq(advance.value), index[fifo].eq(advance.value)]
+                m.d.sync += is_fresh.eq(0)
                 with m.If(self.write_address == g.word(offset)):
                     m.d.comb += [hit.eq(1), stored.eq(raw)]
-                    with m.If(touched & self.write_taken):
-                        m.d.sync += [raw.eq(merged), index[fifo].eq(sanitiser.remainder)]
-                    if written is not None:
-                        m.d.comb += written.eq(touched)
+                    with m.If(self.write_enable & self.write_mask.any()):
+                        m.d.sync += [raw.eq(merged), is_fresh.eq(~self.reset)]
+                with m.If(is_fresh):
+                    m.d.sync += index[fifo].eq(sanitiser.remainder)
+                if written is not None:
+                    m.d.comb += written.eq(is_fresh)
                 with m.If(self.reset):
                     m.d.sync += [raw.eq(0), index[fifo].eq(0)]
 
-            with m.If(self.doorbell[fifo]):
+            with m.If(rung[fifo]):
                 m.d.sync += self.snapshot[fifo].eq(driver_head[fifo])
             # A tail that the host wrote starts a new life of the queue (the Linux driver zeroes
             # it when it reloads): what an older doorbell allowed says nothing about it.
-            with m.If(tail_written & self.write_taken):
+            with m.If(tail_written):
                 m.d.sync += self.snapshot[fifo].eq(sanitiser.remainder)
             with m.If(self.reset):
-                m.d.sync += self.snapshot[fifo].eq(0)
+                m.d.sync += [self.snapshot[fifo].eq(0), rung[fifo].eq(0)]
         return m

@@ -2,8 +2,8 @@
 """The RAM behind the FIFO BAR: two banks, so that both engines and the host run at full rate.
 
 The driver queues lie in one bank, which the host writes and the pop engine reads; the device
-queues in the other, which the push engine writes and the host reads. Only host writes to the
-second bank ever wait for an engine, and then for one cycle at a time.
+queues in the other, which the push engine writes and the host reads. Where two meet, each waits for
+the other one cycle at a time.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
@@ -24,16 +24,21 @@ def bank_bit(geometry: Geometry) -> int:
 class FifoMemory(wiring.Component):
     """RAM of the FIFO BAR, in words of ``data_width`` bits.
 
+    What a read returns of a word that is written in the same cycle is not defined, so that any
+    block RAM will do. The host never reads and writes a bank in one cycle. An engine and the host
+    meet at a word only where one of them has no business: the host in a slot that it has handed
+    over or has not been handed yet.
+
     Attributes
     ----------
     host_write_enable, host_write_address, host_write_data, host_write_mask : In
         A host write of the bytes in the mask.
     host_write_ready : Out(1)
         The write is taken on this cycle's edge; else hold it.
-    host_read_enable, host_read_address : In, host_read_data : Out
-        Host read; data is there the cycle after, and stays until the next read.
+    host_read_valid, host_read_address : In, host_read_ready : Out(1), host_read_data : Out
+        Host read, likewise; data is there the cycle after, and stays until the next read.
     pop_enable, pop_address : In, pop_data : Out
-        Read by the pop engine, likewise. Only driver queues are there.
+        Read by the pop engine; data likewise. Only driver queues are there.
     push_valid, push_address, push_data : In, push_ready : Out(1)
         Write by the push engine of a whole word. Only device queues are there.
     """
@@ -49,7 +54,8 @@ class FifoMemory(wiring.Component):
                 "host_write_data": In(width),
                 "host_write_mask": In(geometry.word_bytes),
                 "host_write_ready": Out(1),
-                "host_read_enable": In(1),
+                "host_read_valid": In(1),
+                "host_read_ready": Out(1),
                 "host_read_address": In(address),
                 "host_read_data": Out(width),
                 "pop_enable": In(1),
@@ -74,7 +80,9 @@ class FifoMemory(wiring.Component):
             return Cat(address[:bit], address[bit + 1 : used])
 
         def bank() -> memory.Memory:
-            return memory.Memory(shape=g.data_width, depth=words // 2, init=[])
+            return memory.Memory(
+                shape=g.data_width, depth=words // 2, init=[], attrs={"no_rw_check": 1}
+            )
 
         m.submodules.driver_bank = driver = bank()
         m.submodules.device_bank = device = bank()
@@ -85,43 +93,52 @@ class FifoMemory(wiring.Component):
         device_host = device.read_port()
 
         to_device = self.host_write_address[bit] == device_bank
-        # Whoever had to wait goes first next time.
+        same_bank = self.host_write_address[bit] == self.host_read_address[bit]
+        # Whoever had to wait goes first next time; nobody's turn hangs on what an engine does now.
         push_waited = Signal()
-        host_wants = self.host_write_enable & to_device
+        read_waited = Signal()
+        host_writes = Signal()
         push_goes = Signal()
+        read_goes = Signal()
         m.d.comb += [
-            push_goes.eq(self.push_valid & (~host_wants | push_waited)),
-            self.push_ready.eq(push_goes),
-            self.host_write_ready.eq(~(host_wants & push_goes)),
+            self.host_write_ready.eq(~(push_waited & to_device) & ~(read_waited & same_bank)),
+            host_writes.eq(self.host_write_enable & self.host_write_ready),
+            self.push_ready.eq(~(host_writes & to_device)),
+            push_goes.eq(self.push_valid & self.push_ready),
+            self.host_read_ready.eq(~(self.host_write_enable & same_bank) | read_waited),
+            read_goes.eq(self.host_read_valid & self.host_read_ready),
         ]
-        m.d.sync += push_waited.eq(self.push_valid & ~push_goes)
+        m.d.sync += [
+            push_waited.eq(self.push_valid & ~self.push_ready),
+            read_waited.eq(self.host_read_valid & ~self.host_read_ready),
+        ]
 
         m.d.comb += [
             driver_write.addr.eq(within(self.host_write_address)),
             driver_write.data.eq(self.host_write_data),
             device_write.addr.eq(
-                within(Mux(push_goes, self.push_address, self.host_write_address))
+                within(Mux(self.push_ready, self.push_address, self.host_write_address))
             ),
-            device_write.data.eq(Mux(push_goes, self.push_data, self.host_write_data)),
+            device_write.data.eq(Mux(self.push_ready, self.push_data, self.host_write_data)),
         ]
-        with m.If(self.host_write_enable & ~to_device):
+        with m.If(host_writes & ~to_device):
             m.d.comb += driver_write.en.eq(self.host_write_mask)
-        with m.If(push_goes):
-            m.d.comb += device_write.en.eq((1 << g.word_bytes) - 1)
-        with m.Elif(host_wants):
+        with m.If(host_writes & to_device):
             m.d.comb += device_write.en.eq(self.host_write_mask)
+        with m.Elif(push_goes):
+            m.d.comb += device_write.en.eq((1 << g.word_bytes) - 1)
 
         host_read_device = Signal()
         m.d.comb += [
             driver_host.addr.eq(within(self.host_read_address)),
             device_host.addr.eq(within(self.host_read_address)),
-            driver_host.en.eq(self.host_read_enable),
-            device_host.en.eq(self.host_read_enable),
+            driver_host.en.eq(read_goes),
+            device_host.en.eq(read_goes),
             driver_pop.addr.eq(within(self.pop_address)),
             driver_pop.en.eq(self.pop_enable),
             self.pop_data.eq(driver_pop.data),
             self.host_read_data.eq(Mux(host_read_device, device_host.data, driver_host.data)),
         ]
-        with m.If(self.host_read_enable):
+        with m.If(read_goes):
             m.d.sync += host_read_device.eq(self.host_read_address[bit] == device_bank)
         return m

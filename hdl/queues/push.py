@@ -45,7 +45,7 @@ class PushEngine(wiring.Component):
     advance_head : Out
         See :class:`~hdl.queues.indices.IndexWords`.
     room : Out(num_fifos)
-        The FIFO has room for one more message than those accepted so far.
+        The FIFO has room for one more message than those accepted before this cycle.
     raised : Out(num_fifos)
         One-cycle pulse with the edge on which head moves.
     malformed, dropped : Out(1)
@@ -101,23 +101,27 @@ class PushEngine(wiring.Component):
         last_fifo = Signal(g.fifo_shape)
         last_slot = Signal.like(self.device_head[0])
 
+        # Whether there is a slot free, as it will be when the head has moved in this cycle.
         vacant = Signal(n)
-        for fifo in range(n):
-            after = Signal.like(last_slot, name=f"after_head_{fifo}")
+        fifo = Signal(g.fifo_shape)
+        written = Signal()
+        for index in range(n):
+            after = Signal.like(last_slot, name=f"after_head_{index}")
+            one = Signal(name=f"one_slot_{index}")
+            two = Signal(name=f"two_slots_{index}")
+            here = fifo == index
             m.d.comb += [
-                after.eq(successor(self.device_head[fifo], capacity)),
-                vacant[fifo].eq(after != self.device_tail[fifo]),
-                self.room[fifo].eq(
-                    vacant[fifo]
-                    & ~(
-                        active
-                        & (last_fifo == fifo)
-                        & (successor(after, capacity) == self.device_tail[fifo])
-                    )
+                after.eq(successor(self.device_head[index], capacity)),
+                one.eq(after != self.device_tail[index]),
+                two.eq(one & (successor(after, capacity) != self.device_tail[index])),
+            ]
+            m.d.sync += [
+                vacant[index].eq(
+                    Mux(self.advance_head.valid & here, two, one) & ~self.head_written[index]
                 ),
+                self.room[index].eq(Mux((active | written) & here, two, one)),
             ]
 
-        fifo = Signal(g.fifo_shape)
         slot = Signal.like(last_slot)
         exists = Signal()
         m.d.comb += [
@@ -139,7 +143,6 @@ class PushEngine(wiring.Component):
         fits = active | (vacant.bit_select(fifo, 1) & ~overruled)
         final = word == words - 1
         wants = Signal()
-        written = Signal()
         accepted = Signal()
 
         # Only the writes that are under way when the slot's last word is due are waited for: the
@@ -176,7 +179,7 @@ class PushEngine(wiring.Component):
                 Mux(beat.tkeep[byte] & ~padding, beat.tdata[bits], 0)
             )
 
-        gap = (beat.tkeep & (beat.tkeep + 1)[: g.word_bytes]).any()
+        gap = (beat.tkeep[1:] & ~beat.tkeep[:-1]).any()
         too_short = ~active & ~beat.tkeep[MIN_MESSAGE - 1]
         bad_beat = Signal()
         with m.If(beat.tlast):
