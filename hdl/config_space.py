@@ -41,8 +41,8 @@ ERRORS = (
 class ConfigSpace(wiring.Component):
     """Registers of configuration space, and the completions for requests to it.
 
-    A request takes three cycles, or longer while its completion is held up; the next one waits. Its
-    effect is there the cycle after it was taken.
+    A request takes five cycles, or longer while its completion is held up; a second one waits
+    here. ``i.ready`` is down until a request has taken effect, and a cycle longer.
 
     Attributes
     ----------
@@ -62,6 +62,8 @@ class ConfigSpace(wiring.Component):
     function_reset : Out(1)
         One-cycle pulse of function-level reset, after the completion of the write that asked for
         it has left.
+    left : In(1)
+        The completion that was taken last leaves the endpoint in this cycle, or has left.
     unsupported_posted, unsupported_non_posted, poisoned, completion_* : In(1)
         Errors, to be recorded in the status registers; see ``status_*`` of
         :class:`~hdl.core.AmpPciCore`.
@@ -90,6 +92,7 @@ class ConfigSpace(wiring.Component):
                 "max_payload_size": Out(3),
                 "max_read_request_size": Out(3),
                 "function_reset": Out(1),
+                "left": In(1),
                 "malformed": In(1),
                 "transactions_pending": In(1),
                 **dict.fromkeys(ERRORS, In(1)),
@@ -99,7 +102,8 @@ class ConfigSpace(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         beat = self.i.p
-        header = RequestHeader(beat.hdr)
+        request = Signal(beat.shape())
+        header = RequestHeader(request.hdr)
         target = ConfigTarget(header.dword2)
 
         taken = Signal()
@@ -111,10 +115,21 @@ class ConfigSpace(wiring.Component):
         write = Signal()
         m.d.comb += [
             dword.eq(target.register),
-            write_data.eq(beat.data[:32]),
+            write_data.eq(request.data[:32]),
             write_mask.eq(Cat(header.first_be[byte].replicate(8) for byte in range(4))),
             write.eq(taken & is_write & ~poisoned),
         ]
+
+        # One request waits while the completion of the one before does. Until it has taken effect,
+        # and what is derived from that a cycle later has, nothing else may be judged by it.
+        waiting = Signal()
+        settling = Signal()
+        m.d.comb += self.i.ready.eq(~waiting & ~settling)
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [request.eq(beat), waiting.eq(beat.sop)]
+        with m.Elif(taken):
+            m.d.sync += waiting.eq(0)
+        m.d.sync += settling.eq(taken)
 
         flr_wanted = Signal()
         values = self._build_registers(
@@ -136,34 +151,31 @@ class ConfigSpace(wiring.Component):
         completion = Signal(CompletionHeader)
         answer = Signal(32)
         with m.FSM():
-            with m.State("IDLE"):
-                m.d.comb += [self.i.ready.eq(1), taken.eq(self.i.valid & beat.sop)]
-                with m.If(taken):
-                    status = Mux(
-                        poisoned,
-                        CompletionStatus.UNSUPPORTED_REQUEST.value,
-                        CompletionStatus.SUCCESS.value,
-                    )
-                    m.d.sync += [
-                        completion.word0.fmt.eq(
-                            Mux(is_write, TlpFormat.HEADER_3DW.value, TlpFormat.DATA_3DW.value)
-                        ),
-                        completion.word0.type.eq(TlpType.COMPLETION),
-                        completion.word0.length.eq(~is_write),
-                        completion.word0.tc.eq(header.word0.tc),
-                        completion.word0.attr.eq(header.word0.attr),
-                        completion.word0.ido.eq(header.word0.ido),
-                        completion.status.eq(status),
-                        completion.byte_count.eq(4),
-                        completion.requester_id.eq(header.requester_id),
-                        completion.tag.eq(header.tag),
-                        answer.eq(read_value),
-                    ]
-                    with m.If(is_write):
-                        m.d.sync += self.completer_id.eq(
-                            Cat(Const(0, 3), target.device, target.bus)
-                        )
-                    m.next = "ANSWER"
+            with m.State("IDLE"), m.If(waiting):
+                m.d.comb += taken.eq(1)
+                status = Mux(
+                    poisoned,
+                    CompletionStatus.UNSUPPORTED_REQUEST.value,
+                    CompletionStatus.SUCCESS.value,
+                )
+                m.d.sync += [
+                    completion.word0.fmt.eq(
+                        Mux(is_write, TlpFormat.HEADER_3DW.value, TlpFormat.DATA_3DW.value)
+                    ),
+                    completion.word0.type.eq(TlpType.COMPLETION),
+                    completion.word0.length.eq(~is_write),
+                    completion.word0.tc.eq(header.word0.tc),
+                    completion.word0.attr.eq(header.word0.attr),
+                    completion.word0.ido.eq(header.word0.ido),
+                    completion.status.eq(status),
+                    completion.byte_count.eq(4),
+                    completion.requester_id.eq(header.requester_id),
+                    completion.tag.eq(header.tag),
+                    answer.eq(read_value),
+                ]
+                with m.If(is_write):
+                    m.d.sync += self.completer_id.eq(Cat(Const(0, 3), target.device, target.bus))
+                m.next = "ANSWER"
             with m.State("ANSWER"):
                 m.d.sync += [
                     self.o.valid.eq(1),
@@ -174,7 +186,10 @@ class ConfigSpace(wiring.Component):
                 ]
                 m.next = "LEAVE"
             with m.State("LEAVE"), m.If(self.o.ready):
-                m.d.sync += [self.o.valid.eq(0), flr_wanted.eq(0)]
+                m.d.sync += self.o.valid.eq(0)
+                m.next = "LEFT"
+            with m.State("LEFT"), m.If(self.left):
+                m.d.sync += flr_wanted.eq(0)
                 m.d.comb += self.function_reset.eq(flr_wanted)
                 m.next = "IDLE"
         m.d.comb += [self.o.p.sop.eq(1), self.o.p.eop.eq(1)]

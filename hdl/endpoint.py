@@ -4,7 +4,7 @@
 What simulation enumerates, and what a soft PCIe core or another simulator plugs into.
 """
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -124,7 +124,7 @@ class AmpPciEndpoint(wiring.Component):
         return m
 
     def _route_received(self, m, core, config):
-        """One register stage: BAR match and kind of each TLP, then on to whom it concerns."""
+        """BAR match and kind of each TLP, on its way to the register stage of whom it concerns."""
         g = self._geometry
         m.submodules.check = check = TlpCheck(g)
         beat = self.rx_tlp.p
@@ -142,37 +142,46 @@ class AmpPciEndpoint(wiring.Component):
             ):
                 m.d.comb += bar_id.eq(bar)
 
-        route = Signal(Route)
+        begins = Signal(Route)
         with m.If(check.discard):
-            m.d.comb += route.eq(Route.NOWHERE)
+            m.d.comb += begins.eq(Route.NOWHERE)
         with m.Elif(
             (word0.type == TlpType.CONFIG_0)
             & ~word0.four_dwords
             & (word0.length == 1)
             & (ConfigTarget(header.dword2).function == 0)
         ):
-            m.d.comb += route.eq(Route.CONFIG)
+            m.d.comb += begins.eq(Route.CONFIG)
         with m.Elif(word0.is_completion):
-            m.d.comb += route.eq(Route.COMPLETION)
+            m.d.comb += begins.eq(Route.COMPLETION)
+        route = Signal(Route)
+        now_route = Signal(Route)
+        m.d.comb += now_route.eq(Mux(beat.sop, begins, route))
 
-        held = Signal(beat.shape())
-        held_bar = Signal(3)
-        held_route = Signal(Route)
-        valid = Signal()
-        leaves = Signal()
-        # A configuration request may move a BAR: what follows is matched after it took effect.
-        config_held = valid & (held_route == Route.CONFIG)
-        m.d.comb += self.rx_tlp.ready.eq((~valid | leaves) & ~config_held)
-        with m.If(leaves):
-            m.d.sync += valid.eq(0)
-        with m.If(self.rx_tlp.valid & self.rx_tlp.ready):
-            m.d.comb += check.taken.eq(1)
-            m.d.sync += [valid.eq(1), held.eq(beat)]
-            with m.If(beat.sop):
-                m.d.sync += [held_bar.eq(bar_id), held_route.eq(route)]
-
+        # Whether a beat is taken does not depend on what it is, so that this is known early.
+        # Completions are always taken, so the requests are who has to be waited for. A
+        # configuration request may move a BAR: what follows is matched after it took effect.
+        request, completion = core.rx_req_tlp, core.rx_cpl_tlp
+        taken = Signal()
         m.d.comb += [
+            self.rx_tlp.ready.eq(request.ready & config.i.ready),
+            taken.eq(self.rx_tlp.valid & self.rx_tlp.ready),
+        ]
+        with m.If(taken & beat.sop):
+            m.d.sync += route.eq(begins)
+        for stream, kind in (
+            (request, Route.REQUEST),
+            (config.i, Route.CONFIG),
+            (completion, Route.COMPLETION),
+        ):
+            m.d.comb += [stream.p[field].eq(beat[field]) for field in RAW_FIELDS]
+            m.d.comb += stream.valid.eq(taken & (now_route == kind))
+        m.d.comb += [
+            request.p.bar_id.eq(bar_id),
+            request.p.func_num.eq(0),
+            completion.p.error.eq(0),
             check.beat.eq(beat),
+            check.taken.eq(taken),
             check.max_payload_size.eq(config.max_payload_size),
             config.malformed.eq(check.malformed),
             config.transactions_pending.eq(core.status_transactions_pending),
@@ -180,29 +189,20 @@ class AmpPciEndpoint(wiring.Component):
         m.d.comb += [
             getattr(config, error).eq(getattr(core, f"status_{error}")) for error in ERRORS
         ]
-        with m.If(held_route == Route.NOWHERE):
-            m.d.comb += leaves.eq(valid)
-        request, completion = core.rx_req_tlp, core.rx_cpl_tlp
-        for stream, kind in (
-            (request, Route.REQUEST),
-            (config.i, Route.CONFIG),
-            (completion, Route.COMPLETION),
-        ):
-            m.d.comb += [stream.p[field].eq(held[field]) for field in RAW_FIELDS]
-            with m.If(held_route == kind):
-                m.d.comb += [stream.valid.eq(valid), leaves.eq(valid & stream.ready)]
-        m.d.comb += [
-            request.p.bar_id.eq(held_bar),
-            request.p.func_num.eq(0),
-            completion.p.error.eq(0),
-        ]
 
     def _collect_sent(self, m, core, config, arbiter):
         """Everything that is to leave, merged: what may not be overtaken goes first."""
         interrupt, answer, config_answer, write, read = arbiter.i
         wiring.connect(m, core.tx_cpl_tlp, answer)
         wiring.connect(m, core.tx_wr_req_tlp, write)
-        wiring.connect(m, arbiter.o, wiring.flipped(self.tx_tlp))
+        # What leaves does so from a register.
+        leaving = self.tx_tlp
+        m.d.comb += [
+            arbiter.o.ready.eq(~leaving.valid | leaving.ready),
+            config.left.eq(arbiter.o.ready),
+        ]
+        with m.If(arbiter.o.ready):
+            m.d.sync += [leaving.valid.eq(arbiter.o.valid), leaving.p.eq(arbiter.o.p)]
         # Narrower than the others, so these cannot just be connected.
         for source, sink in ((core.tx_msix_wr_req_tlp, interrupt), (core.tx_rd_req_tlp, read)):
             fields = dict(source.signature.members["payload"].shape)

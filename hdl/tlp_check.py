@@ -44,7 +44,7 @@ class TlpCheck(wiring.Component):
     taken : In(1)
         The beat moves on this cycle's edge.
     max_payload_size : In(3)
-        Encoding of the Device Control register.
+        Encoding of the Device Control register; it counts a cycle after.
     discard : Out(1)
         With ``sop``: what begins is malformed, or a Message that means nothing to us.
     malformed : Out(1)
@@ -90,7 +90,9 @@ class TlpCheck(wiring.Component):
         # A TLP without payload has no strb that counts.
         ragged = (now_left != 0) & (beat.strb != payload_lanes(now_left, lanes))
         wrong_length = (beat.eop != ends) | ragged
-        too_long = word0.has_payload & (length > coded_dwords(self.max_payload_size))
+        limit = Signal(11)
+        m.d.sync += limit.eq(coded_dwords(self.max_payload_size))
+        too_long = word0.has_payload & (length > limit)
 
         bad_start = Signal()
         m.d.comb += [

@@ -125,8 +125,9 @@ async def reset_while_nothing_can_leave(dut):
         await task
     assert results == [False, False]
     after = bench.monitor.traffic.reads, bench.monitor.traffic.writes
-    # One of each stood at the outputs.
-    assert all(now - then <= 1 for now, then in zip(after, before, strict=True)), (before, after)
+    # One of each stood at its output; the endpoint has a register more, that both share.
+    left = [now - then for now, then in zip(after, before, strict=True)]
+    assert max(left) <= (1 if core else 2) and sum(left) <= (2 if core else 3), left
     await clean_life(bench, region)
     await bench.finish()
 

@@ -59,10 +59,14 @@ class MsixBench(QueueBench):
         return self.host.sink_of("tx_msix_wr_req_tlp")
 
     async def hold_up(self):
-        """Nobody takes interrupts: one is on offer, and the next is read from the table."""
+        """Nobody takes interrupts: those on offer leave later, and the next is read from the
+        table. Returns how many are on offer."""
         self.interrupts_out.pause()
-        await self.send(0)
-        await self.send(0)
+        # The endpoint has a register more on the way out.
+        offered = 2 if self.parameters.top == "endpoint" else 1
+        for _ in range(offered + 1):
+            await self.send(0)
+        return offered
 
     @property
     def counts(self):
@@ -294,14 +298,14 @@ async def masked_while_nobody_takes_it(dut):
     await bench.start()
     last = bench.parameters.num_fifos - 1
     before = bench.counts
-    await bench.hold_up()
+    offered = await bench.hold_up()
     await bench.mask(0, True)
     await bench.send(last)
     await bench.mask(last, True)
     await bench.settle()
     bench.interrupts_out.resume()
     await bench.settle()
-    want = [count + (vector == 0) for vector, count in enumerate(before)]
+    want = [count + offered * (vector == 0) for vector, count in enumerate(before)]
     assert bench.counts == want
     assert await bench.pending() == 1 | 1 << last
     for vector in {0, last}:
