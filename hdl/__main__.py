@@ -36,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--layout", choices=LAYOUTS, default=SPSC_PAGES.name, help="where the queues are"
     )
+    parser.add_argument("--no-dma", action="store_true", help="no window onto host memory")
     parser.add_argument("-o", "--output", type=Path, help="file to write; default: standard output")
     options = parser.parse_args(arguments)
     try:
@@ -46,6 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
             completion_timeout=options.completion_timeout,
             shell=SHELLS[options.shell],
             layout=LAYOUTS[options.layout],
+            dma=not options.no_dma,
         )
     except ValueError as error:
         print(f"python -m hdl: {error}", file=sys.stderr)

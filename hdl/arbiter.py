@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Fair choice: the round-robin pick, and an arbiter of TLP streams that never splits a TLP."""
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -20,10 +20,12 @@ def round_robin(requests: Value, last: Value) -> Value:
 
 
 class PacketArbiter(wiring.Component):
-    """Merges TLP streams into one, a whole TLP at a time, without a cycle of latency.
+    """Merges TLP streams into one, a whole TLP at a time, through a register.
 
-    The first ``urgent`` inputs go before the others, in their order; the others take turns. A
-    choice that was offered stands until the TLP has left.
+    The first ``urgent`` inputs go before the others, in their order: no other TLP begins while one
+    of them has something on offer. The others take turns. Who goes next is settled a cycle ahead,
+    while the TLP before ends, so that nothing is lost between two inputs that have TLPs waiting;
+    where nobody has, it is the turn of ``rest``, which alone is then spared that cycle.
 
     Parameters
     ----------
@@ -33,6 +35,8 @@ class PacketArbiter(wiring.Component):
         Number of inputs.
     urgent : int
         How many of them go first.
+    rest : int
+        Whose turn it is when nobody has a TLP.
 
     Attributes
     ----------
@@ -40,39 +44,54 @@ class PacketArbiter(wiring.Component):
     o : Out(signature)
     """
 
-    def __init__(self, signature: stream.Signature, *, count: int, urgent: int = 0):
+    def __init__(self, signature: stream.Signature, *, count: int, urgent: int = 0, rest: int = 0):
         if count < 1 or not 0 <= urgent <= count:
             raise ValueError(f"count is {count}, urgent is {urgent}: need 0 <= urgent <= count")
+        if not 0 <= rest < count:
+            raise ValueError(f"rest is {rest}: must be 0 to {count - 1}, a number of an input")
         self._urgent = urgent
+        self._rest = rest
         super().__init__({"i": In(signature).array(count), "o": Out(signature)})
 
     def elaborate(self, platform):
         m = Module()
-        count = len(self.i)
+        count, urgent = len(self.i), self._urgent
         valids = Signal(count)
         m.d.comb += [valids[index].eq(self.i[index].valid) for index in range(count)]
 
-        locked = Signal()
-        held = Signal(range(count))
-        last = Signal(range(count), init=count - 1)
-        pick: Value | int = round_robin(valids & ~((1 << self._urgent) - 1), last)
-        for index in reversed(range(self._urgent)):
-            pick = Mux(valids[index], index, pick)
-        chosen = Signal(range(count))
-        m.d.comb += chosen.eq(Mux(locked, held, pick))
-
+        turn = Signal(range(max(count, 2)), init=self._rest)
+        last = Signal(range(max(count, 2)), init=count - 1)
+        inside = Signal()
+        can_load = Signal()
+        goes = Signal()
+        ends = Signal()
+        m.d.comb += can_load.eq(~self.o.valid | self.o.ready)
+        waits = ~inside & valids[:urgent].any() if urgent else Const(0)
+        payload = Signal(self.o.p.shape())
         for index in range(count):
-            with m.If(chosen == index):
+            held_back = waits if index >= urgent else Const(0)
+            with m.If(turn == index):
                 m.d.comb += [
-                    self.o.valid.eq(self.i[index].valid),
-                    self.o.p.eq(self.i[index].p),
-                    self.i[index].ready.eq(self.o.ready),
+                    goes.eq(valids[index] & ~held_back),
+                    payload.eq(self.i[index].p),
+                    self.i[index].ready.eq(can_load & ~held_back),
                 ]
-        with m.If(self.o.valid):
-            m.d.sync += [
-                held.eq(chosen),
-                locked.eq(~(self.o.ready & self.o.p.eop)),
-            ]
-            with m.If(chosen >= self._urgent):
-                m.d.sync += last.eq(chosen)
+        m.d.comb += ends.eq(goes & can_load & payload.eop)
+        with m.If(can_load):
+            m.d.sync += [self.o.valid.eq(goes), self.o.p.eq(payload)]
+            with m.If(goes):
+                m.d.sync += inside.eq(~payload.eop)
+
+        others = Signal(count)
+        m.d.comb += [others[index].eq(valids[index] & (turn != index)) for index in range(count)]
+        pick: Value | int = round_robin(others & ~((1 << urgent) - 1), last)
+        for index in reversed(range(urgent)):
+            pick = Mux(others[index], index, pick)
+        with m.If(ends | ~(goes | inside)):
+            with m.If(others.any()):
+                m.d.sync += turn.eq(pick)
+            with m.Elif(~ends):
+                m.d.sync += turn.eq(self._rest)
+        with m.If(goes & (turn >= urgent)):
+            m.d.sync += last.eq(turn)
         return m

@@ -129,7 +129,7 @@ class ConfigSpace(wiring.Component):
             m.d.sync += [request.eq(beat), waiting.eq(beat.sop)]
         with m.Elif(taken):
             m.d.sync += waiting.eq(0)
-        m.d.sync += settling.eq(taken)
+        m.d.sync += [settling.eq(taken), self.function_reset.eq(0)]
 
         flr_wanted = Signal()
         values = self._build_registers(
@@ -189,8 +189,7 @@ class ConfigSpace(wiring.Component):
                 m.d.sync += self.o.valid.eq(0)
                 m.next = "LEFT"
             with m.State("LEFT"), m.If(self.left):
-                m.d.sync += flr_wanted.eq(0)
-                m.d.comb += self.function_reset.eq(flr_wanted)
+                m.d.sync += [self.function_reset.eq(flr_wanted), flr_wanted.eq(0)]
                 m.next = "IDLE"
         m.d.comb += [self.o.p.sop.eq(1), self.o.p.eop.eq(1)]
         return m

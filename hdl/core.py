@@ -15,8 +15,8 @@ from models.shell import AMP_PCI, PciShell
 
 from .completer import Completer
 from .dma.axi import AxiSignature
-from .dma.limits import COMPLETION_TIMEOUT
-from .dma.window import DmaWindow
+from .dma.limits import COMPLETION_TIMEOUT, check_completion_timeout
+from .dma.window import DmaWindow, NoDmaWindow
 from .ingress import RequestIngress
 from .msix import MsixController, interrupt_signature
 from .operation import Geometry, Target
@@ -46,12 +46,12 @@ COMPLETION_ERRORS = {
 """``status_completion_*`` outputs, and what they are called in the DMA window."""
 
 
-def device_members(data_width: int, num_fifos: int) -> dict[str, wiring.Member]:
+def device_members(data_width: int, num_fifos: int, *, dma: bool) -> dict[str, wiring.Member]:
     """Members of the device side, the same for both tops."""
     return {
         "m_axis_msg": Out(message_signature(data_width)),
         "s_axis_msg": In(message_signature(data_width)),
-        "s_axi_dma": In(AxiSignature(data_width)),
+        **({"s_axi_dma": In(AxiSignature(data_width))} if dma else {}),
         "device_queue_ready": Out(num_fifos),
         "doorbell": Out(num_fifos),
         "host_reset": Out(1),
@@ -72,6 +72,9 @@ class AmpPciCore(wiring.Component):
         Ids, BARs, registers, vectors.
     layout : SharedLayout
         Where the queues lie in the FIFO BAR.
+    dma : bool
+        Whether there is a DMA window. Without it there are no ``s_axi_dma``, ``tx_rd_req_tlp`` and
+        ``tx_wr_req_tlp``, and every completion is unexpected.
     completion_timeout : int
         Cycles, 64 or more, until a read of host memory that is not answered fails.
     timeout_control : bool
@@ -143,6 +146,7 @@ class AmpPciCore(wiring.Component):
         data_width: int = 128,
         shell: PciShell = AMP_PCI,
         layout: SharedLayout = SPSC_PAGES,
+        dma: bool = True,
         completion_timeout: int = COMPLETION_TIMEOUT,
         timeout_control: bool = False,
     ):
@@ -150,14 +154,26 @@ class AmpPciCore(wiring.Component):
             data_width=data_width, num_fifos=num_fifos, shell=shell, layout=layout
         )
         self._timeout_control = timeout_control
-        self._window = DmaWindow(self._geometry, completion_timeout=completion_timeout)
+        self._dma = dma
+        check_completion_timeout(completion_timeout)
+        self._window: DmaWindow | NoDmaWindow = (
+            DmaWindow(self._geometry, completion_timeout=completion_timeout)
+            if dma
+            else NoDmaWindow(self._geometry)
+        )
         super().__init__(
             {
                 "rx_req_tlp": In(request_signature(data_width)),
                 "tx_cpl_tlp": Out(raw_signature(data_width)),
                 "tx_msix_wr_req_tlp": Out(interrupt_signature()),
-                "tx_rd_req_tlp": Out(header_signature()),
-                "tx_wr_req_tlp": Out(raw_signature(data_width)),
+                **(
+                    {
+                        "tx_rd_req_tlp": Out(header_signature()),
+                        "tx_wr_req_tlp": Out(raw_signature(data_width)),
+                    }
+                    if dma
+                    else {}
+                ),
                 "rx_cpl_tlp": In(completion_signature(data_width)),
                 "completer_id": In(16),
                 "requester_id": In(16),
@@ -177,7 +193,7 @@ class AmpPciCore(wiring.Component):
                 "status_poisoned": Out(1),
                 **{f"status_completion_{cause}": Out(1) for cause in COMPLETION_ERRORS},
                 "status_transactions_pending": Out(1),
-                **device_members(data_width, num_fifos),
+                **device_members(data_width, num_fifos, dma=dma),
             }
         )
 
@@ -199,10 +215,9 @@ class AmpPciCore(wiring.Component):
         wiring.connect(m, msix.o, wiring.flipped(self.tx_msix_wr_req_tlp))
         wiring.connect(m, pop.o, wiring.flipped(self.m_axis_msg))
         wiring.connect(m, wiring.flipped(self.s_axis_msg), push.i)
-        wiring.connect(m, wiring.flipped(self.s_axi_dma), window.axi)
         wiring.connect(m, wiring.flipped(self.rx_cpl_tlp), window.completions)
-        wiring.connect(m, window.reads, wiring.flipped(self.tx_rd_req_tlp))
-        wiring.connect(m, window.writes, wiring.flipped(self.tx_wr_req_tlp))
+        if self._dma:
+            self._connect_window(m, window)
 
         wiring.connect(m, ingress.reads, completer.i)
         self._apply_writes(m, ingress, registers, indices, memory, msix)
@@ -216,11 +231,6 @@ class AmpPciCore(wiring.Component):
             push.reset.eq(reset | self.host_reset),
             push.writes_pending.eq(window.pending),
             push.write_left.eq(window.left),
-            window.reset.eq(reset),
-            window.requester_id.eq(self.requester_id),
-            window.bus_master_enable.eq(self.bus_master_enable),
-            window.max_payload_size.eq(self.max_payload_size),
-            window.max_read_request_size.eq(self.max_read_request_size),
             completer.completer_id.eq(self.completer_id),
             completer.max_payload_size.eq(self.max_payload_size),
             msix.requester_id.eq(self.requester_id),
@@ -248,8 +258,6 @@ class AmpPciCore(wiring.Component):
             self.device_queue_ready.eq(push.room),
             self.status_transactions_pending.eq(window.outstanding),
         ]
-        if self._timeout_control:
-            m.d.comb += window.timeout_disable.eq(self.completion_timeout_disable)
         for vector in range(len(msix.raised)):
             fifos = [
                 push.raised[fifo]
@@ -299,21 +307,32 @@ class AmpPciCore(wiring.Component):
             m.d.sync += total.eq(total + events[counter.name])
         return m
 
+    def _connect_window(self, m, window):
+        """What a DMA window has that none has not."""
+        wiring.connect(m, wiring.flipped(self.s_axi_dma), window.axi)
+        wiring.connect(m, window.reads, wiring.flipped(self.tx_rd_req_tlp))
+        wiring.connect(m, window.writes, wiring.flipped(self.tx_wr_req_tlp))
+        m.d.comb += [
+            window.reset.eq(self.function_reset),
+            window.requester_id.eq(self.requester_id),
+            window.bus_master_enable.eq(self.bus_master_enable),
+            window.max_payload_size.eq(self.max_payload_size),
+            window.max_read_request_size.eq(self.max_read_request_size),
+        ]
+        if self._timeout_control:
+            m.d.comb += window.timeout_disable.eq(self.completion_timeout_disable)
+
     def _apply_writes(self, m, ingress, registers, indices, memory, msix):
         """Carry out each write in turn; the ones that have to wait hold up all that is behind."""
         write = ingress.writes.p
         taken = Signal()
         to_fifos = write.target == Target.FIFOS
         to_msix = write.target == Target.MSIX
-        with m.If(to_fifos):
-            m.d.comb += ingress.writes.ready.eq(memory.host_write_ready)
-        with m.Elif(to_msix):
-            m.d.comb += ingress.writes.ready.eq(msix.write_ready)
-        with m.Else():
-            m.d.comb += ingress.writes.ready.eq(1)
         m.d.comb += [
+            # They wait together: that much is known early, and it hardly ever happens.
+            ingress.writes.ready.eq(memory.host_write_ready & msix.write_ready),
             taken.eq(ingress.writes.valid & ingress.writes.ready),
-            memory.host_write_enable.eq(ingress.writes.valid & to_fifos),
+            memory.host_write_enable.eq(taken & to_fifos),
             memory.host_write_address.eq(write.address),
             memory.host_write_data.eq(write.data),
             memory.host_write_mask.eq(write.mask),
@@ -324,7 +343,7 @@ class AmpPciCore(wiring.Component):
             registers.write_enable.eq(taken & (write.target == Target.REGISTERS)),
             registers.write_address.eq(write.address),
             registers.write_mask.eq(write.mask),
-            msix.write_valid.eq(ingress.writes.valid & to_msix),
+            msix.write_enable.eq(taken & to_msix),
             msix.write_address.eq(write.address),
             msix.write_data.eq(write.data),
             msix.write_mask.eq(write.mask),

@@ -43,7 +43,7 @@ class AmpPciEndpoint(wiring.Component):
 
     Parameters
     ----------
-    num_fifos, data_width, shell, layout, completion_timeout
+    num_fifos, data_width, shell, layout, dma, completion_timeout
         As for :class:`~hdl.core.AmpPciCore`.
 
     Attributes
@@ -69,16 +69,20 @@ class AmpPciEndpoint(wiring.Component):
         data_width: int = 128,
         shell: PciShell = AMP_PCI,
         layout: SharedLayout = SPSC_PAGES,
+        dma: bool = True,
         completion_timeout: int = COMPLETION_TIMEOUT,
     ):
         self._geometry = Geometry(
             data_width=data_width, num_fifos=num_fifos, shell=shell, layout=layout
         )
+        self._dma = dma
+        self._device_members = device_members(data_width, num_fifos, dma=dma)
         self._core = AmpPciCore(
             num_fifos=num_fifos,
             data_width=data_width,
             shell=shell,
             layout=layout,
+            dma=dma,
             completion_timeout=completion_timeout,
             timeout_control=True,
         )
@@ -86,7 +90,7 @@ class AmpPciEndpoint(wiring.Component):
             {
                 "rx_tlp": In(raw_signature(data_width)),
                 "tx_tlp": Out(raw_signature(data_width)),
-                **device_members(data_width, num_fifos),
+                **self._device_members,
             }
         )
 
@@ -96,7 +100,7 @@ class AmpPciEndpoint(wiring.Component):
         m.submodules.core = core = self._core
         m.submodules.config = config = ConfigSpace(g)
         m.submodules.arbiter = arbiter = PacketArbiter(
-            raw_signature(g.data_width), count=5, urgent=1
+            raw_signature(g.data_width), count=5 if self._dma else 3, urgent=1, rest=1
         )
 
         self._route_received(m, core, config)
@@ -115,7 +119,7 @@ class AmpPciEndpoint(wiring.Component):
             core.msix_mask.eq(config.msix_function_mask),
             core.function_reset.eq(config.function_reset),
         ]
-        for name, member in device_members(g.data_width, g.num_fifos).items():
+        for name, member in self._device_members.items():
             inner, outer = getattr(core, name), getattr(self, name)
             if member.is_signature:
                 wiring.connect(m, inner, wiring.flipped(outer))
@@ -169,13 +173,14 @@ class AmpPciEndpoint(wiring.Component):
         ]
         with m.If(taken & beat.sop):
             m.d.sync += route.eq(begins)
-        for stream, kind in (
-            (request, Route.REQUEST),
-            (config.i, Route.CONFIG),
-            (completion, Route.COMPLETION),
+        # Each sees a beat when the other that may not be ready is.
+        for stream, kind, offered in (
+            (request, Route.REQUEST, self.rx_tlp.valid & config.i.ready),
+            (config.i, Route.CONFIG, self.rx_tlp.valid & request.ready),
+            (completion, Route.COMPLETION, taken),
         ):
             m.d.comb += [stream.p[field].eq(beat[field]) for field in RAW_FIELDS]
-            m.d.comb += stream.valid.eq(taken & (now_route == kind))
+            m.d.comb += stream.valid.eq(offered & (now_route == kind))
         m.d.comb += [
             request.p.bar_id.eq(bar_id),
             request.p.func_num.eq(0),
@@ -192,26 +197,20 @@ class AmpPciEndpoint(wiring.Component):
 
     def _collect_sent(self, m, core, config, arbiter):
         """Everything that is to leave, merged: what may not be overtaken goes first."""
-        interrupt, answer, config_answer, write, read = arbiter.i
+        answer, config_answer = arbiter.i[1:3]
         wiring.connect(m, core.tx_cpl_tlp, answer)
-        wiring.connect(m, core.tx_wr_req_tlp, write)
-        # What leaves does so from a register.
-        leaving = self.tx_tlp
-        m.d.comb += [
-            arbiter.o.ready.eq(~leaving.valid | leaving.ready),
-            config.left.eq(arbiter.o.ready),
-        ]
-        with m.If(arbiter.o.ready):
-            m.d.sync += [leaving.valid.eq(arbiter.o.valid), leaving.p.eq(arbiter.o.p)]
-        # Narrower than the others, so these cannot just be connected.
-        for source, sink in ((core.tx_msix_wr_req_tlp, interrupt), (core.tx_rd_req_tlp, read)):
+        wiring.connect(m, arbiter.o, wiring.flipped(self.tx_tlp))
+        requests = [core.tx_msix_wr_req_tlp]
+        if self._dma:
+            requests += [core.tx_wr_req_tlp, core.tx_rd_req_tlp]
+        # Some are narrower than a whole TLP, so these cannot just be connected.
+        for source, sink in zip(requests, [arbiter.i[0], *arbiter.i[3:]], strict=True):
             fields = dict(source.signature.members["payload"].shape)
             m.d.comb += [sink.p[field].eq(source.p[field]) for field in fields]
             m.d.comb += [sink.valid.eq(source.valid), source.ready.eq(sink.ready)]
 
         # Once the host has been told that bus mastering is off, nothing leaves any more. What is
         # offered cannot be taken back, so it goes before.
-        requests = (core.tx_msix_wr_req_tlp, core.tx_wr_req_tlp, core.tx_rd_req_tlp)
         under_way = Signal()
         held = Signal()
         m.d.comb += [
@@ -220,4 +219,5 @@ class AmpPciEndpoint(wiring.Component):
             config_answer.p.eq(config.o.p),
             config_answer.valid.eq(config.o.valid & ~held),
             config.o.ready.eq(config_answer.ready & ~held),
+            config.left.eq(~self.tx_tlp.valid | self.tx_tlp.ready),
         ]

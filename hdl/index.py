@@ -45,7 +45,7 @@ def _residues(value: Value, capacity: int, bound: int) -> tuple[Value, int]:
 
 
 class Sanitiser(wiring.Component):
-    """``remainder = value mod capacity``, combinational, without a divider.
+    """``remainder = value mod capacity``, a cycle later, without a divider.
 
     Parameters
     ----------
@@ -59,9 +59,9 @@ class Sanitiser(wiring.Component):
     value : In(width)
         The index word as it is in shared memory.
     remainder : Out(index_width(capacity))
-        The index it counts as.
+        The index that ``value`` of the cycle before counts as.
     out_of_range : Out(1)
-        ``value`` was the capacity or more.
+        It was the capacity or more.
     """
 
     def __init__(self, capacity: int, *, width: int = 32):
@@ -81,19 +81,23 @@ class Sanitiser(wiring.Component):
         m = Module()
         capacity = self._capacity
         value, bound = self.value, (1 << self._width) - 1
+        registered = False
         while bound >= 2 * capacity:
             folded, folded_bound = _residues(value, capacity, bound)
             if folded_bound >= bound:
                 break
             step = Signal(range(folded_bound + 1), name=f"folded_{folded_bound}")
-            m.d.comb += step.eq(folded)
-            value, bound = step, folded_bound
+            # The first fold is the longest.
+            m.d["comb" if registered else "sync"] += step.eq(folded)
+            value, bound, registered = step, folded_bound, True
+        if not registered:
+            step = Signal.like(value, name="same")
+            m.d.sync += step.eq(value)
+            value = step
         while bound >= capacity:
             step = Signal(range(bound + 1), name=f"reduced_{bound}")
             m.d.comb += step.eq(Mux(value >= capacity, value - capacity, value))
             value, bound = step, max(capacity - 1, bound - capacity)
-        m.d.comb += [
-            self.remainder.eq(value),
-            self.out_of_range.eq(self.value >= capacity),
-        ]
+        m.d.comb += self.remainder.eq(value)
+        m.d.sync += self.out_of_range.eq(self.value >= capacity)
         return m

@@ -21,10 +21,10 @@ class Arrival(data.StructLayout):
     """A beat of a request, its header taken apart.
 
     Of every beat: ``sop``, ``eop``, ``data`` and which bytes of it are written (``enables``). Of a
-    first beat besides: what it asks for (``memory``, ``locked`` or ``atomic``, none of them for
-    what is not served in any case), ``write``, ``posted`` and ``completion``; ``poisoned``;
-    ``foreign``, it is for another function; ``target``, ``address``; ``more``, dwords beyond the
-    first; and what a completion repeats.
+    first beat besides: what it is (``memory``, ``locked``, ``write``, ``posted``, ``completion``);
+    ``poisoned``; ``foreign``, it is for another function; ``target``; ``address``, ``more``,
+    ``first_be`` and ``last_be`` as in :class:`~hdl.operation.ReadRequest`; and what a completion
+    repeats.
     """
 
     def __init__(self, geometry: Geometry):
@@ -36,7 +36,6 @@ class Arrival(data.StructLayout):
                 "enables": geometry.word_bytes,
                 "memory": 1,
                 "locked": 1,
-                "atomic": 1,
                 "write": 1,
                 "posted": 1,
                 "completion": 1,
@@ -114,6 +113,10 @@ class RequestIngress(wiring.Component):
         is_cas = word0.type == TlpType.COMPARE_AND_SWAP
         is_atomic = (word0.type == TlpType.FETCH_ADD) | (word0.type == TlpType.SWAP) | is_cas
         is_write = is_memory & word0.has_payload
+        # Byte count of what is no memory request is 4, an AtomicOp's its operand size; the lower
+        # address is 0 (section 2.2.9). Of a CAS, half of the payload is what it compares with.
+        plain = is_memory | (word0.type == TlpType.MEMORY_LOCKED)
+        operand = Mux(is_cas, word0.length >> 1, word0.length)
         target = Signal(Target)
         m.d.comb += target.eq(Target.NONE)
         with m.Switch(beat.bar_id):
@@ -154,18 +157,16 @@ class RequestIngress(wiring.Component):
                 arrival.enables.eq(enables),
                 arrival.memory.eq(is_memory),
                 arrival.locked.eq(word0.type == TlpType.MEMORY_LOCKED),
-                arrival.atomic.eq(is_atomic),
                 arrival.write.eq(is_write),
                 arrival.posted.eq(is_write | word0.is_message | word0.is_completion | is_prefix),
                 arrival.completion.eq(word0.is_completion),
                 arrival.poisoned.eq(word0.ep),
                 arrival.foreign.eq(beat.func_num != 0),
                 arrival.target.eq(target),
-                arrival.address.eq(header.low_address[2:]),
-                # Of a CAS, half of the payload is what it compares with.
-                arrival.more.eq(Mux(is_cas, word0.length >> 1, word0.length) - 1),
-                arrival.first_be.eq(header.first_be),
-                arrival.last_be.eq(header.last_be),
+                arrival.address.eq(Mux(plain, header.low_address[2:], 0)),
+                arrival.more.eq(Mux(plain | is_atomic, operand, 1) - 1),
+                arrival.first_be.eq(Mux(plain, header.first_be, 0xF)),
+                arrival.last_be.eq(Mux(plain, header.last_be, 0xF)),
                 arrival.requester_id.eq(header.requester_id),
                 arrival.tag.eq(header.tag),
                 arrival.tc.eq(word0.tc),
@@ -292,20 +293,10 @@ class RequestIngress(wiring.Component):
                     CompletionStatus.UNSUPPORTED_REQUEST.value,
                 )
             ),
+            request.address.eq(offset_dwords),
+            # The same of all of them, and there early.
+            request.address[:10].eq(arrival.address[:10]),
+            request.more.eq(arrival.more),
+            request.first_be.eq(arrival.first_be),
+            request.last_be.eq(arrival.last_be),
         ]
-        with m.If(arrival.memory | arrival.locked):
-            m.d.comb += [
-                request.address.eq(offset_dwords),
-                request.more.eq(arrival.more),
-                request.first_be.eq(arrival.first_be),
-                request.last_be.eq(arrival.last_be),
-            ]
-        with m.Else():
-            # Byte count of these is 4, an AtomicOp's its operand size; lower address is 0 (section
-            # 2.2.9).
-            m.d.comb += [
-                request.address.eq(0),
-                request.more.eq(Mux(arrival.atomic, arrival.more, 0)),
-                request.first_be.eq(0xF),
-                request.last_be.eq(0xF),
-            ]

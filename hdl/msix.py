@@ -41,12 +41,14 @@ class MsixController(wiring.Component):
         One-cycle pulses: send this vector's interrupt.
     held : Out(1)
         One-cycle pulse: one was raised that may not be sent now.
-    write_valid, write_address, write_data, write_mask : In, write_ready : Out(1)
-        Host write of a word of the BAR; it is taken on this cycle's edge, else hold it.
+    write_enable, write_address, write_data, write_mask : In
+        Host write of a word of the BAR, on this cycle's edge.
+    write_ready : Out(1)
+        There may be one in this cycle.
     read_valid, read_address : In, read_ready : Out(1), read_data : Out
-        Host read, likewise; data is there two cycles after. Reads and writes that meet wait for
-        each other one cycle at a time, so that the table's RAM never does both at once for the
-        host.
+        Host read: taken on this cycle's edge, else hold it; data is there two cycles after. Reads
+        and writes that meet wait for each other one cycle at a time, so that the table's RAM never
+        does both at once for the host.
     o : Out(interrupt_signature())
         The memory writes. One is given up no more once it is valid.
     """
@@ -63,7 +65,7 @@ class MsixController(wiring.Component):
                 "requester_id": In(16),
                 "raised": In(self._vectors),
                 "held": Out(1),
-                "write_valid": In(1),
+                "write_enable": In(1),
                 "write_ready": Out(1),
                 "write_address": In(g.word_address_bits),
                 "write_data": In(g.data_width),
@@ -103,12 +105,10 @@ class MsixController(wiring.Component):
         busy = Signal(init=1)
         clearing = Signal(range(depth + 1))
         read_waited = Signal()
-        write_taken = Signal()
         read_taken = Signal()
         m.d.comb += [
             self.write_ready.eq(~busy & ~read_waited),
-            self.read_ready.eq(~busy & (~self.write_valid | read_waited)),
-            write_taken.eq(self.write_valid & self.write_ready),
+            self.read_ready.eq(~busy & ~self.write_enable),
             read_taken.eq(self.read_valid & self.read_ready),
         ]
         m.d.sync += read_waited.eq(self.read_valid & ~self.read_ready & ~busy)
@@ -128,7 +128,7 @@ class MsixController(wiring.Component):
                 port.addr.eq((self.write_address - first_word)[:index_bits]),
                 port.data.eq(self.write_data),
             ]
-            with m.If(write_taken & in_table(self.write_address)):
+            with m.If(self.write_enable & in_table(self.write_address)):
                 m.d.comb += port.en.eq(self.write_mask & self._stored_bytes(m, port.addr, depth))
 
         # The mask bits, and where a read finds them.
@@ -137,7 +137,10 @@ class MsixController(wiring.Component):
             offset = g.shell.msix_control(vector)
             word, lane = g.word(offset), g.lane(offset)
             with m.If(
-                write_taken & (self.write_address == word) & self.write_mask[4 * lane] & ~self.reset
+                self.write_enable
+                & (self.write_address == word)
+                & self.write_mask[4 * lane]
+                & ~self.reset
             ):
                 m.d.sync += masked[vector].eq(self.write_data[32 * lane])
             with m.If(self.read_address == word):
@@ -235,7 +238,7 @@ class MsixController(wiring.Component):
                 may_go = ready.bit_select(vector, 1)
                 with m.If(~may_go):
                     m.next = "IDLE"
-                with m.Elif(~self.o.valid | self.o.ready):
+                with m.Elif(~self.o.valid):
                     m.d.comb += sent.eq(1 << vector)
                     m.d.sync += [
                         self.o.valid.eq(1),

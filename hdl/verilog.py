@@ -116,6 +116,7 @@ def generate(
     completion_timeout: int = COMPLETION_TIMEOUT,
     shell: PciShell = AMP_PCI,
     layout: SharedLayout = SPSC_PAGES,
+    dma: bool = True,
 ) -> str:
     """Verilog text of ``core`` or ``endpoint``; the module is ``amp_pci_core`` or
     ``amp_pci_endpoint``.
@@ -133,6 +134,7 @@ def generate(
         completion_timeout=completion_timeout,
         shell=shell,
         layout=layout,
+        dma=dma,
     )
     text = verilog.convert(
         FlatTop(component), name=MODULE_NAMES[top], emit_src=False, strip_internal_attrs=True
@@ -141,6 +143,6 @@ def generate(
     origin = (
         f"// virtio-msg AMP PCI endpoint: python -m hdl --top {top} --fifos {num_fifos} "
         f"--data-width {data_width} --completion-timeout {completion_timeout} "
-        f"--shell {shell.name} --layout {layout.name}\n"
+        f"--shell {shell.name} --layout {layout.name}{'' if dma else ' --no-dma'}\n"
     )
     return licence + origin + _settle_at_time_zero(text)

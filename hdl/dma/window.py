@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The DMA window: an AXI4 subordinate whose accesses reach host memory as TLPs."""
+"""The DMA window: an AXI4 subordinate whose accesses reach host memory as TLPs; or none."""
 
 from amaranth.hdl import Module
 from amaranth.lib import wiring
@@ -12,7 +12,7 @@ from .limits import PENDING_WRITES
 from .read import ReadRequester
 from .write import WriteRequester
 
-__all__ = ["DmaWindow"]
+__all__ = ["DmaWindow", "NoDmaWindow"]
 
 FROM_CONFIGURATION = ("reset", "bus_master_enable", "requester_id")
 FROM_READS = ("timed_out", "unexpected", "unsupported", "aborted", "poisoned", "outstanding")
@@ -103,4 +103,35 @@ class DmaWindow(wiring.Component):
             self.read_failed.eq(read.failed),
             self.write_failed.eq(write.failed),
         ]
+        return m
+
+
+class NoDmaWindow(wiring.Component):
+    """What is left where there is no window: no completion is expected.
+
+    Attributes
+    ----------
+    completions : In(completion_signature(data_width))
+        Always taken, and dropped.
+    pending, left, read_failed, write_failed, timed_out, unexpected, unsupported, aborted, poisoned,
+    outstanding : Out
+        As for :class:`DmaWindow`.
+    """
+
+    def __init__(self, geometry: Geometry):
+        super().__init__(
+            {
+                "completions": In(completion_signature(geometry.data_width)),
+                "pending": Out(range(PENDING_WRITES + 1)),
+                "left": Out(1),
+                "read_failed": Out(1),
+                "write_failed": Out(1),
+                **dict.fromkeys(FROM_READS, Out(1)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.comb += self.completions.ready.eq(1)
+        m.d.sync += self.unexpected.eq(self.completions.valid & self.completions.p.sop)
         return m

@@ -23,8 +23,8 @@ class IndexWords(wiring.Component):
 
     Each word is kept twice: the 32 bits that the host reads back, and the index that they count
     as. A host write of any byte changes the former on the clock edge that ends its cycle, and the
-    latter a cycle after; for the engines that is when it happens. So does a doorbell. Where a write
-    meets an engine's, the host's wins.
+    latter two cycles after; for the engines that is when it happens. So does a doorbell. Where a
+    write meets an engine's, the host's wins.
 
     Attributes
     ----------
@@ -91,18 +91,24 @@ class IndexWords(wiring.Component):
                 Mux(self.write_mask[byte], self.write_data[bits], stored[bits])
             )
 
-        # The word that the host wrote in the cycle before, on its way to what it counts as.
+        # The word that the host wrote in the cycle before, on its way to what it counts as, and the
+        # doorbells beside it.
         fresh = Signal(WORD)
         any_fresh = Signal()
+        any_settles = Signal()
+        rung_before = Signal.like(self.doorbell)
         rung = Signal.like(self.doorbell)
+        touched = self.write_enable & self.write_mask.any()
         m.d.sync += [
             fresh.eq(merged),
-            any_fresh.eq(self.write_enable & self.write_mask.any() & hit & ~self.reset),
-            rung.eq(self.doorbell),
+            any_fresh.eq(touched & hit & ~self.reset),
+            any_settles.eq(any_fresh & ~self.reset),
+            rung_before.eq(self.doorbell),
+            rung.eq(rung_before),
         ]
         m.d.comb += [
             sanitiser.value.eq(fresh),
-            self.sanitised.eq(any_fresh & sanitiser.out_of_range),
+            self.sanitised.eq(any_settles & sanitiser.out_of_range),
         ]
 
         driver_head = Signal(g.indices_shape)
@@ -130,20 +136,23 @@ class IndexWords(wiring.Component):
             ):
                 raw = Signal(WORD, name=f"{name}_{fifo}_word")
                 is_fresh = Signal(name=f"{name}_{fifo}_fresh")
+                settles = Signal(name=f"{name}_{fifo}_settles")
                 with m.If(self.read_address == g.word(offset)):
                     m.d.comb += [self.read_hit.eq(1), self.read_value.eq(raw)]
                 if advance is not None:
                     with m.If(advance.valid & (advance.fifo == fifo)):
-                        m.d.sync += [raw.eq(advance.value), index[fifo].eq(advance.value)]
-                m.d.sync += is_fresh.eq(0)
+                        m.d.sync += index[fifo].eq(advance.value)
+                        with m.If(~is_fresh):
+                            m.d.sync += raw.eq(advance.value)
+                m.d.sync += [is_fresh.eq(0), settles.eq(is_fresh & ~self.reset)]
                 with m.If(self.write_address == g.word(offset)):
                     m.d.comb += [hit.eq(1), stored.eq(raw)]
-                    with m.If(self.write_enable & self.write_mask.any()):
+                    with m.If(touched):
                         m.d.sync += [raw.eq(merged), is_fresh.eq(~self.reset)]
-                with m.If(is_fresh):
+                with m.If(settles):
                     m.d.sync += index[fifo].eq(sanitiser.remainder)
                 if written is not None:
-                    m.d.comb += written.eq(is_fresh)
+                    m.d.comb += written.eq(settles)
                 with m.If(self.reset):
                     m.d.sync += [raw.eq(0), index[fifo].eq(0)]
 
@@ -154,5 +163,9 @@ class IndexWords(wiring.Component):
             with m.If(tail_written):
                 m.d.sync += self.snapshot[fifo].eq(sanitiser.remainder)
             with m.If(self.reset):
-                m.d.sync += [self.snapshot[fifo].eq(0), rung[fifo].eq(0)]
+                m.d.sync += [
+                    self.snapshot[fifo].eq(0),
+                    rung_before[fifo].eq(0),
+                    rung[fifo].eq(0),
+                ]
         return m

@@ -32,11 +32,12 @@ class FifoMemory(wiring.Component):
     Attributes
     ----------
     host_write_enable, host_write_address, host_write_data, host_write_mask : In
-        A host write of the bytes in the mask.
+        A host write of the bytes in the mask, on this cycle's edge.
     host_write_ready : Out(1)
-        The write is taken on this cycle's edge; else hold it.
+        There may be one in this cycle.
     host_read_valid, host_read_address : In, host_read_ready : Out(1), host_read_data : Out
-        Host read, likewise; data is there the cycle after, and stays until the next read.
+        Host read: taken on this cycle's edge, else hold it; data is there the cycle after, and
+        stays until the next read.
     pop_enable, pop_address : In, pop_data : Out
         Read by the pop engine; data likewise. Only driver queues are there.
     push_valid, push_address, push_data : In, push_ready : Out(1)
@@ -94,18 +95,17 @@ class FifoMemory(wiring.Component):
 
         to_device = self.host_write_address[bit] == device_bank
         same_bank = self.host_write_address[bit] == self.host_read_address[bit]
-        # Whoever had to wait goes first next time; nobody's turn hangs on what an engine does now.
+        # Whoever had to wait goes first next time. The host's writes wait then wherever they go: so
+        # much is known a cycle ahead, and behind them stands all that the host sends.
         push_waited = Signal()
         read_waited = Signal()
-        host_writes = Signal()
         push_goes = Signal()
         read_goes = Signal()
         m.d.comb += [
-            self.host_write_ready.eq(~(push_waited & to_device) & ~(read_waited & same_bank)),
-            host_writes.eq(self.host_write_enable & self.host_write_ready),
-            self.push_ready.eq(~(host_writes & to_device)),
+            self.host_write_ready.eq(~push_waited & ~read_waited),
+            self.push_ready.eq(~(self.host_write_enable & to_device)),
             push_goes.eq(self.push_valid & self.push_ready),
-            self.host_read_ready.eq(~(self.host_write_enable & same_bank) | read_waited),
+            self.host_read_ready.eq(~(self.host_write_enable & same_bank)),
             read_goes.eq(self.host_read_valid & self.host_read_ready),
         ]
         m.d.sync += [
@@ -121,9 +121,9 @@ class FifoMemory(wiring.Component):
             ),
             device_write.data.eq(Mux(self.push_ready, self.push_data, self.host_write_data)),
         ]
-        with m.If(host_writes & ~to_device):
+        with m.If(self.host_write_enable & ~to_device):
             m.d.comb += driver_write.en.eq(self.host_write_mask)
-        with m.If(host_writes & to_device):
+        with m.If(self.host_write_enable & to_device):
             m.d.comb += device_write.en.eq(self.host_write_mask)
         with m.Elif(push_goes):
             m.d.comb += device_write.en.eq((1 << g.word_bytes) - 1)

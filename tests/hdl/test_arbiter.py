@@ -84,3 +84,5 @@ def test_urgent_goes_first():
 def test_parameters_are_checked():
     with pytest.raises(ValueError, match="count is 0, urgent is 0"):
         PacketArbiter(raw_signature(64), count=0)
+    with pytest.raises(ValueError, match="rest is 2: must be 0 to 1"):
+        PacketArbiter(raw_signature(64), count=2, rest=2)

@@ -23,10 +23,12 @@ def test_sanitiser_is_mod(capacity):
     async def bench(ctx):
         for value in values:
             ctx.set(dut.value, value)
+            await ctx.tick()
             assert ctx.get(dut.remainder) == value % capacity, value
             assert ctx.get(dut.out_of_range) == (value >= capacity), value
 
     simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
     simulator.run()
 
