@@ -23,11 +23,12 @@ from .tlp import (
 
 __all__ = ["Completer", "first_byte"]
 
-REQUEST_DEPTH = 8
-"""Requests that wait here while completions are held up, letting posted writes go by."""
+REQUEST_DEPTH = 16
+"""Requests that wait here while completions are held up, letting posted writes go by, but for one;
+as many as a lookup-table RAM has room for."""
 
 BEAT_DEPTH = 16
-"""Beats that wait to leave; as many as a lookup-table RAM has room for."""
+"""Beats that wait to leave, likewise."""
 
 READ_LATENCY = 2
 """Cycles from ``read_enable`` to ``read_data``."""
@@ -189,9 +190,10 @@ class Completer(wiring.Component):
             plan.after.eq(after),
             plan.tail.eq(4 - skipped - after),
             queue.w_data.eq(plan),
-            queue.w_en.eq(self.i.valid),
-            self.i.ready.eq(queue.w_rdy),
+            queue.w_en.eq(self.i.valid & self.i.ready),
         ]
+        # One may come in this cycle that is not in the level yet.
+        m.d.sync += self.i.ready.eq(queue.level <= REQUEST_DEPTH - 2)
         return queue
 
     def _step(self, m, queue, mask):

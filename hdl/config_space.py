@@ -125,8 +125,8 @@ class ConfigSpace(wiring.Component):
         waiting = Signal()
         settling = Signal()
         m.d.comb += self.i.ready.eq(~waiting & ~settling)
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [request.eq(beat), waiting.eq(beat.sop)]
+        with m.If(self.i.ready):
+            m.d.sync += [request.eq(beat), waiting.eq(self.i.valid & beat.sop)]
         with m.Elif(taken):
             m.d.sync += waiting.eq(0)
         m.d.sync += [settling.eq(taken), self.function_reset.eq(0)]

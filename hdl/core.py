@@ -224,11 +224,12 @@ class AmpPciCore(wiring.Component):
         self._read_words(m, completer, registers, indices, memory, msix)
 
         reset = self.function_reset
+        was_reset = Signal()
         m.d.comb += [
             indices.reset.eq(reset),
             msix.reset.eq(reset),
             pop.reset.eq(reset),
-            push.reset.eq(reset | self.host_reset),
+            push.reset.eq(was_reset),
             push.writes_pending.eq(window.pending),
             push.write_left.eq(window.left),
             completer.completer_id.eq(self.completer_id),
@@ -278,7 +279,6 @@ class AmpPciCore(wiring.Component):
             ),
         ]
 
-        was_reset = Signal()
         m.d.sync += [
             was_reset.eq(reset),
             self.host_reset.eq(reset & ~was_reset),
@@ -289,6 +289,7 @@ class AmpPciCore(wiring.Component):
         for cause, pulse in COMPLETION_ERRORS.items():
             m.d.sync += getattr(self, f"status_completion_{cause}").eq(getattr(window, pulse))
         to_device, interrupt = self.m_axis_msg, self.tx_msix_wr_req_tlp
+        # Counted a cycle after, so that no counter hangs on what it counts.
         events = {
             "messages_to_device": to_device.valid & to_device.ready & to_device.p.tlast,
             "messages_to_driver": push.advance_head.valid,
@@ -304,7 +305,8 @@ class AmpPciCore(wiring.Component):
         }
         for counter in COUNTERS:
             total = getattr(self, counter.port)
-            m.d.sync += total.eq(total + events[counter.name])
+            event = Signal.like(events[counter.name], name=f"event_{counter.name}")
+            m.d.sync += [event.eq(events[counter.name]), total.eq(total + event)]
         return m
 
     def _connect_window(self, m, window):
@@ -355,7 +357,7 @@ class AmpPciCore(wiring.Component):
         to_fifos = completer.read_target == Target.FIFOS
         m.d.comb += [
             indices.read_address.eq(completer.read_address),
-            registers.read_enable.eq(completer.read_enable),
+            registers.read_enable.eq(completer.read_target == Target.REGISTERS),
             registers.read_address.eq(completer.read_address),
             memory.host_read_valid.eq(completer.read_wanted & to_fifos),
             memory.host_read_address.eq(completer.read_address),
@@ -370,28 +372,20 @@ class AmpPciCore(wiring.Component):
             with m.Default():
                 m.d.comb += completer.read_ready.eq(1)
 
+        # Each source is zero where it is not what is read. Its register clears it, which costs
+        # nothing behind a RAM.
         target = Signal(Target)
-        given_target = Signal.like(target)
-        index_hit = Signal()
-        index_value = Signal(32)
-        overlaid = Signal()
-        overlay = Signal(32)
         word = Signal(len(completer.read_data))
+        overlay = Signal(32)
         m.d.sync += [
             target.eq(completer.read_target),
-            given_target.eq(target),
-            index_hit.eq(indices.read_hit),
-            index_value.eq(indices.read_value),
-            overlaid.eq(index_hit),
-            overlay.eq(index_value),
             word.eq(memory.host_read_data),
+            overlay.eq(indices.read_value),
         ]
-        with m.Switch(given_target):
-            with m.Case(Target.REGISTERS):
-                m.d.comb += completer.read_data.eq(registers.read_data)
-            with m.Case(Target.FIFOS):
-                m.d.comb += completer.read_data.eq(word)
-                with m.If(overlaid):
-                    m.d.comb += completer.read_data[:32].eq(overlay)
-            with m.Case(Target.MSIX):
-                m.d.comb += completer.read_data.eq(msix.read_data)
+        with m.If(target != Target.FIFOS):
+            m.d.sync += [word.eq(0), overlay.eq(0)]
+        with m.Elif(indices.read_hit):
+            m.d.sync += word[:32].eq(0)
+        with m.Else():
+            m.d.sync += overlay.eq(0)
+        m.d.comb += completer.read_data.eq(word | overlay | registers.read_data | msix.read_data)

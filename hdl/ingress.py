@@ -151,6 +151,9 @@ class RequestIngress(wiring.Component):
             m.d.sync += [
                 remaining.eq(Mux(now_remaining > g.lanes, now_remaining - g.lanes, 0)),
                 last_be.eq(now_last_be),
+            ]
+        with m.If(self.i.ready):
+            m.d.sync += [
                 arrival.sop.eq(beat.sop),
                 arrival.eop.eq(beat.eop),
                 arrival.data.eq(beat.data),

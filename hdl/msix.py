@@ -46,7 +46,8 @@ class MsixController(wiring.Component):
     write_ready : Out(1)
         There may be one in this cycle.
     read_valid, read_address : In, read_ready : Out(1), read_data : Out
-        Host read: taken on this cycle's edge, else hold it; data is there two cycles after. Reads
+        Host read: taken on this cycle's edge, else hold it; data is there two cycles after, and
+        zero where nothing was read. Reads
         and writes that meet wait for each other one cycle at a time, so that the table's RAM never
         does both at once for the host.
     o : Out(interrupt_signature())
@@ -104,14 +105,16 @@ class MsixController(wiring.Component):
 
         busy = Signal(init=1)
         clearing = Signal(range(depth + 1))
-        read_waited = Signal()
+        cleared = Signal()
         read_taken = Signal()
         m.d.comb += [
-            self.write_ready.eq(~busy & ~read_waited),
+            cleared.eq(~busy | (clearing == depth - 1)),
             self.read_ready.eq(~busy & ~self.write_enable),
             read_taken.eq(self.read_valid & self.read_ready),
         ]
-        m.d.sync += read_waited.eq(self.read_valid & ~self.read_ready & ~busy)
+        m.d.sync += self.write_ready.eq(
+            cleared & ~self.reset & ~(self.read_valid & self.write_enable)
+        )
 
         def in_table(address):
             below = address < first_word + depth
@@ -120,7 +123,7 @@ class MsixController(wiring.Component):
         with m.If(self.reset):
             m.d.sync += [busy.eq(1), clearing.eq(0), masked.eq(-1)]
         with m.Elif(busy):
-            m.d.sync += [clearing.eq(clearing + 1), busy.eq(clearing != depth - 1)]
+            m.d.sync += [clearing.eq(clearing + 1), busy.eq(~cleared)]
         with m.If(busy):
             m.d.comb += [port.addr.eq(clearing), port.en.eq(-1)]
         with m.Else():
@@ -152,20 +155,18 @@ class MsixController(wiring.Component):
         # A cycle for the RAM; what comes of it goes into a register first.
         from_table = Signal()
         shown = Signal(g.data_width)
-        was_from_table = Signal()
         was_shown = Signal.like(shown)
         stored = Signal(g.data_width)
         m.d.comb += [
             host_port.addr.eq((self.read_address - first_word)[:index_bits]),
             host_port.en.eq(read_taken),
-            self.read_data.eq(Mux(was_from_table, stored, 0) | was_shown),
+            self.read_data.eq(stored | was_shown),
         ]
         m.d.sync += [
-            from_table.eq(in_table(self.read_address)),
-            shown.eq(controls),
-            was_from_table.eq(from_table),
+            from_table.eq(read_taken & in_table(self.read_address)),
+            shown.eq(Mux(read_taken, controls, 0)),
             was_shown.eq(shown),
-            stored.eq(host_port.data),
+            stored.eq(Mux(from_table, host_port.data, 0)),
         ]
 
         self._send(m, pending, masked, sender_port)

@@ -5,7 +5,7 @@ Source: the patch series, ``vmsg_amp_pci_read`` and ``vmsg_amp_pci_write``; all 
 ignores writes.
 """
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -24,7 +24,7 @@ class RegisterBar(wiring.Component):
     doorbell : Out(num_fifos)
         Pulse, in the cycle of the write: any byte of the FIFO's NOTIFY was written.
     read_enable, read_address : In, read_data : Out
-        Host read; data is there two cycles after.
+        Host read; data is there two cycles after, and zero where nothing was read.
     """
 
     def __init__(self, geometry: Geometry):
@@ -61,5 +61,5 @@ class RegisterBar(wiring.Component):
             with m.If(self.read_address == g.word(offset)):
                 m.d.comb += value[32 * lane : 32 * lane + 32].eq(constant)
         chosen = Signal.like(value)
-        m.d.sync += [chosen.eq(value), self.read_data.eq(chosen)]
+        m.d.sync += [chosen.eq(Mux(self.read_enable, value, 0)), self.read_data.eq(chosen)]
         return m

@@ -48,8 +48,8 @@ class TlpCheck(wiring.Component):
     discard : Out(1)
         With ``sop``: what begins is malformed, or a Message that means nothing to us.
     malformed : Out(1)
-        One-cycle pulse: a TLP is malformed. With the first beat that shows it; that a TLP has lost
-        its end, the next one shows.
+        One-cycle pulse: a TLP is malformed. A cycle after the first beat that shows it; that a TLP
+        has lost its end, the next one shows.
     """
 
     def __init__(self, geometry: Geometry):
@@ -99,13 +99,13 @@ class TlpCheck(wiring.Component):
             bad_start.eq(~defined | (~word0.td & wrong_length) | too_long),
             self.discard.eq(bad_start | ignored),
         ]
+        m.d.sync += self.malformed.eq(0)
         with m.If(self.taken):
             with m.If(beat.sop):
-                m.d.comb += self.malformed.eq(bad_start | open_)
+                m.d.sync += self.malformed.eq(bad_start | open_)
                 m.d.sync += judged.eq(bad_start | word0.td)
             with m.Elif(open_ & ~judged & wrong_length):
-                m.d.comb += self.malformed.eq(1)
-                m.d.sync += judged.eq(1)
+                m.d.sync += [self.malformed.eq(1), judged.eq(1)]
             m.d.sync += [
                 open_.eq((beat.sop | open_) & ~beat.eop),
                 left.eq(now_left - lanes),

@@ -6,7 +6,7 @@ and writes them at their addresses all the same. Source of the semantics: the pa
 ``spsc_load_index`` and ``spsc_store_index``, and the Linux driver's write-combined stores.
 """
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Array, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -34,8 +34,8 @@ class IndexWords(wiring.Component):
         A host write to lane 0 of a word of the FIFO BAR, on this cycle's edge. ``write_address`` is
         a word address.
     read_address : In, read_hit : Out(1), read_value : Out(32)
-        Combinational look-up of the index word in lane 0 of a word of the FIFO BAR, if one is
-        there.
+        Look-up of the index word in lane 0 of a word of the FIFO BAR, if one is there: a cycle
+        after, with the value that it has then.
     doorbell : In(num_fifos)
         Takes a snapshot of the driver queue's head.
     driver_tail, snapshot, device_head, device_tail : Out
@@ -82,17 +82,13 @@ class IndexWords(wiring.Component):
         layout, queue = g.layout, g.layout.queue
         m.submodules.sanitiser = sanitiser = Sanitiser(queue.capacity)
 
-        stored = Signal(WORD)
-        merged = Signal(WORD)
-        hit = Signal()
-        for byte in range(WORD // 8):
-            bits = slice(8 * byte, 8 * byte + 8)
-            m.d.comb += merged[bits].eq(
-                Mux(self.write_mask[byte], self.write_data[bits], stored[bits])
-            )
+        # Every word, and the place in the list of the one that the host reads.
+        words = []
+        read_word = Signal(range(4 * g.num_fifos))
 
-        # The word that the host wrote in the cycle before, on its way to what it counts as, and the
-        # doorbells beside it.
+        # A word that the host wrote in the cycle before is on its way to what it counts as, and so
+        # are the doorbells beside it.
+        stored = Signal(WORD)
         fresh = Signal(WORD)
         any_fresh = Signal()
         any_settles = Signal()
@@ -100,16 +96,21 @@ class IndexWords(wiring.Component):
         rung = Signal.like(self.doorbell)
         touched = self.write_enable & self.write_mask.any()
         m.d.sync += [
-            fresh.eq(merged),
-            any_fresh.eq(touched & hit & ~self.reset),
+            any_fresh.eq(0),
             any_settles.eq(any_fresh & ~self.reset),
             rung_before.eq(self.doorbell),
             rung.eq(rung_before),
+            self.read_hit.eq(0),
         ]
         m.d.comb += [
             sanitiser.value.eq(fresh),
             self.sanitised.eq(any_settles & sanitiser.out_of_range),
         ]
+        for byte in range(WORD // 8):
+            bits = slice(8 * byte, 8 * byte + 8)
+            m.d.sync += fresh[bits].eq(
+                Mux(self.write_mask[byte], self.write_data[bits], stored[bits])
+            )
 
         driver_head = Signal(g.indices_shape)
         for fifo in range(g.num_fifos):
@@ -137,8 +138,10 @@ class IndexWords(wiring.Component):
                 raw = Signal(WORD, name=f"{name}_{fifo}_word")
                 is_fresh = Signal(name=f"{name}_{fifo}_fresh")
                 settles = Signal(name=f"{name}_{fifo}_settles")
+                place = len(words)
+                words.append(raw)
                 with m.If(self.read_address == g.word(offset)):
-                    m.d.comb += [self.read_hit.eq(1), self.read_value.eq(raw)]
+                    m.d.sync += [self.read_hit.eq(1), read_word.eq(place)]
                 if advance is not None:
                     with m.If(advance.valid & (advance.fifo == fifo)):
                         m.d.sync += index[fifo].eq(advance.value)
@@ -146,9 +149,13 @@ class IndexWords(wiring.Component):
                             m.d.sync += raw.eq(advance.value)
                 m.d.sync += [is_fresh.eq(0), settles.eq(is_fresh & ~self.reset)]
                 with m.If(self.write_address == g.word(offset)):
-                    m.d.comb += [hit.eq(1), stored.eq(raw)]
-                    with m.If(touched):
-                        m.d.sync += [raw.eq(merged), is_fresh.eq(~self.reset)]
+                    m.d.comb += stored.eq(raw)
+                with m.If(touched & (self.write_address == g.word(offset))):
+                    m.d.sync += [is_fresh.eq(~self.reset), any_fresh.eq(~self.reset)]
+                    for byte in range(WORD // 8):
+                        bits = slice(8 * byte, 8 * byte + 8)
+                        with m.If(self.write_mask[byte]):
+                            m.d.sync += raw[bits].eq(self.write_data[bits])
                 with m.If(settles):
                     m.d.sync += index[fifo].eq(sanitiser.remainder)
                 if written is not None:
@@ -168,4 +175,5 @@ class IndexWords(wiring.Component):
                     rung_before[fifo].eq(0),
                     rung[fifo].eq(0),
                 ]
+        m.d.comb += self.read_value.eq(Array(words)[read_word])
         return m

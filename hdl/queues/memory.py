@@ -54,7 +54,7 @@ class FifoMemory(wiring.Component):
                 "host_write_address": In(address),
                 "host_write_data": In(width),
                 "host_write_mask": In(geometry.word_bytes),
-                "host_write_ready": Out(1),
+                "host_write_ready": Out(1, init=1),
                 "host_read_valid": In(1),
                 "host_read_ready": Out(1),
                 "host_read_address": In(address),
@@ -95,23 +95,19 @@ class FifoMemory(wiring.Component):
 
         to_device = self.host_write_address[bit] == device_bank
         same_bank = self.host_write_address[bit] == self.host_read_address[bit]
-        # Whoever had to wait goes first next time. The host's writes wait then wherever they go: so
-        # much is known a cycle ahead, and behind them stands all that the host sends.
-        push_waited = Signal()
-        read_waited = Signal()
+        # After an engine or a read had to wait, the host's writes do, wherever they go: so much is
+        # known a cycle ahead, and behind them stands all that the host sends.
         push_goes = Signal()
         read_goes = Signal()
         m.d.comb += [
-            self.host_write_ready.eq(~push_waited & ~read_waited),
             self.push_ready.eq(~(self.host_write_enable & to_device)),
             push_goes.eq(self.push_valid & self.push_ready),
             self.host_read_ready.eq(~(self.host_write_enable & same_bank)),
             read_goes.eq(self.host_read_valid & self.host_read_ready),
         ]
-        m.d.sync += [
-            push_waited.eq(self.push_valid & ~self.push_ready),
-            read_waited.eq(self.host_read_valid & ~self.host_read_ready),
-        ]
+        m.d.sync += self.host_write_ready.eq(
+            ~((self.push_valid & ~self.push_ready) | (self.host_read_valid & ~self.host_read_ready))
+        )
 
         m.d.comb += [
             driver_write.addr.eq(within(self.host_write_address)),

@@ -91,12 +91,14 @@ class PopEngine(wiring.Component):
         free = ~self.o.valid | self.o.ready
         step = Signal()
         final = word == words - 1
+        # The last of several words is never the first.
+        ends = free & active & final if words > 1 else step
         overruled = self.reset | self.tail_written.bit_select(fifo, 1)
         m.d.comb += [
             step.eq(free & (active | waiting.any())),
             self.read_enable.eq(step),
             self.read_address.eq(word_of_slot(g, g.layout.driver_queue, fifo, slot, word)),
-            self.advance_tail.valid.eq(step & final & ~overruled & ~(active & cancelled)),
+            self.advance_tail.valid.eq(ends & ~overruled & ~(active & cancelled)),
             self.advance_tail.fifo.eq(fifo),
             self.advance_tail.value.eq(successor(slot, capacity)),
         ]
