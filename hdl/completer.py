@@ -204,11 +204,22 @@ class Completer(wiring.Component):
         request = plan.request
         success = request.status == CompletionStatus.SUCCESS
 
-        # What is left of the request once a completion is under way: it begins with a block.
+        # What is left of the request once a completion is under way: it begins with a block. It is
+        # ready for use the cycle after that completion began.
         continued = Signal()
+        prepared = Signal()
         rest_word = Signal(g.word_address_bits)
         rest_more = Signal(10)
-        rest_whole = (rest_more & ~mask) == 0
+        rest_extent = Signal(10)
+        rest_whole = Signal()
+        rest_single = Signal()
+        within = (rest_more & ~mask) == 0
+        m.d.sync += [
+            prepared.eq(continued),
+            rest_extent.eq(Mux(within, rest_more, mask)),
+            rest_whole.eq(within),
+            rest_single.eq(within & (rest_more[lane_bits:] == 0)),
+        ]
 
         word = Signal.like(rest_word)
         more = Signal.like(rest_more)
@@ -222,13 +233,11 @@ class Completer(wiring.Component):
             m.d.comb += [
                 word.eq(rest_word),
                 more.eq(rest_more),
-                extent.eq(rest_more & mask),
+                extent.eq(rest_extent),
                 tail.eq(4 - plan.after),
                 whole.eq(rest_whole),
-                single.eq(rest_whole & (rest_more[lane_bits:] == 0)),
+                single.eq(rest_single),
             ]
-            with m.If(~rest_whole):
-                m.d.comb += extent.eq(mask)
         with m.Else():
             m.d.comb += [
                 word.eq(request.address[lane_bits:]),
@@ -248,12 +257,14 @@ class Completer(wiring.Component):
         room = Signal()
         busy = Signal()
         left = Signal(11 - lane_bits)
+        last_step = Signal()
         next_word = Signal.like(word)
         last_completion = Signal()
         step = Signal()
-        final = Mux(busy, left == 1, single)
+        final = Mux(busy, last_step, single)
+        beats = extent[lane_bits:]
         m.d.comb += [
-            self.read_wanted.eq((busy | queue.r_rdy) & room),
+            self.read_wanted.eq((busy | (queue.r_rdy & (prepared | ~continued))) & room),
             step.eq(self.read_wanted & self.read_ready),
             self.read_enable.eq(step),
             self.read_target.eq(request.target),
@@ -281,12 +292,14 @@ class Completer(wiring.Component):
                 busy.eq(~final),
                 stage.first.eq(~busy),
                 stage.last.eq(final),
-                left.eq(Mux(busy, left - 1, (extent >> lane_bits) + ~direct)),
+                left.eq(Mux(busy, left - 1, beats + ~direct)),
+                last_step.eq(Mux(busy, left == 2, beats == direct)),
             ]
             with m.If(~busy):
                 header = stage.header
                 m.d.sync += [
                     last_completion.eq(whole),
+                    prepared.eq(0),
                     continued.eq(~whole),
                     rest_word.eq((word | (mask >> lane_bits)) + 1),
                     rest_more.eq(more + ~extent),

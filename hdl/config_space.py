@@ -42,7 +42,7 @@ class ConfigSpace(wiring.Component):
     """Registers of configuration space, and the completions for requests to it.
 
     A request takes five cycles, or longer while its completion is held up; a second one waits
-    here. ``i.ready`` is down until a request has taken effect, and a cycle longer.
+    here. ``i.ready`` is down until a request has taken effect, and two cycles longer.
 
     Attributes
     ----------
@@ -121,15 +121,15 @@ class ConfigSpace(wiring.Component):
         ]
 
         # One request waits while the completion of the one before does. Until it has taken effect,
-        # and what is derived from that a cycle later has, nothing else may be judged by it.
+        # and what is derived from that two cycles later has, nothing else may be judged by it.
         waiting = Signal()
-        settling = Signal()
-        m.d.comb += self.i.ready.eq(~waiting & ~settling)
+        settling = Signal(2)
+        m.d.comb += self.i.ready.eq(~waiting & ~settling.any())
+        m.d.sync += [settling.eq(Cat(taken, settling[0])), self.function_reset.eq(0)]
         with m.If(self.i.ready):
             m.d.sync += [request.eq(beat), waiting.eq(self.i.valid & beat.sop)]
         with m.Elif(taken):
             m.d.sync += waiting.eq(0)
-        m.d.sync += [settling.eq(taken), self.function_reset.eq(0)]
 
         flr_wanted = Signal()
         values = self._build_registers(
@@ -230,18 +230,22 @@ class ConfigSpace(wiring.Component):
                 state = spec.POWER_STATE
                 wanted = write_data[state.lsb : state.lsb + state.width]
                 selected &= (wanted == spec.POWER_D0) | (wanted == spec.POWER_D3HOT)
-            with m.If(selected):
-                change = write_mask & register.writable
-                clear = write_mask & write_data & register.write_one_clears
-                m.d.sync += value.eq((value & ~change & ~clear) | (write_data & change))
+            for byte in range(4):
+                with m.If(selected & write_mask[8 * byte]):
+                    for bit in range(8 * byte, 8 * byte + 8):
+                        if register.writable >> bit & 1:
+                            m.d.sync += value[bit].eq(write_data[bit])
+                        elif register.write_one_clears >> bit & 1:
+                            with m.If(write_data[bit]):
+                                m.d.sync += value[bit].eq(0)
             for field, event in events.items():
                 if field.offset == offset:
                     with m.If(event):
                         m.d.sync += value[field.lsb].eq(1)
             with m.If(self.function_reset):
-                m.d.sync += value.eq(
-                    (value & register.survives_flr) | (register.reset & ~register.survives_flr)
-                )
+                for bit in range(32):
+                    if stored >> bit & 1 and not register.survives_flr >> bit & 1:
+                        m.d.sync += value[bit].eq(register.reset >> bit & 1)
 
         def field(field):
             return values[field.offset][field.lsb : field.lsb + field.width]

@@ -5,7 +5,7 @@ Behaviour: design of the project; PCI Express Base 4.0; the patch series, ``hw/v
 device. Its TLP ports are those of the open-source verilog-pcie library.
 """
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -210,6 +210,12 @@ class AmpPciCore(wiring.Component):
         m.submodules.push = push = PushEngine(g)
         m.submodules.window = window = self._window
 
+        # A cycle later inside, and for the push engine, whose paths are long, from a register that
+        # also covers the cycle in which the device side is told.
+        reset = Signal()
+        push_reset = Signal()
+        was_reset = Signal()
+
         wiring.connect(m, wiring.flipped(self.rx_req_tlp), ingress.i)
         wiring.connect(m, completer.o, wiring.flipped(self.tx_cpl_tlp))
         wiring.connect(m, msix.o, wiring.flipped(self.tx_msix_wr_req_tlp))
@@ -217,19 +223,17 @@ class AmpPciCore(wiring.Component):
         wiring.connect(m, wiring.flipped(self.s_axis_msg), push.i)
         wiring.connect(m, wiring.flipped(self.rx_cpl_tlp), window.completions)
         if self._dma:
-            self._connect_window(m, window)
+            self._connect_window(m, window, reset)
 
         wiring.connect(m, ingress.reads, completer.i)
-        self._apply_writes(m, ingress, registers, indices, memory, msix)
+        self._serve_host(m, ingress, completer, registers, indices, memory, msix, push)
         self._read_words(m, completer, registers, indices, memory, msix)
 
-        reset = self.function_reset
-        was_reset = Signal()
         m.d.comb += [
             indices.reset.eq(reset),
             msix.reset.eq(reset),
             pop.reset.eq(reset),
-            push.reset.eq(was_reset),
+            push.reset.eq(push_reset),
             push.writes_pending.eq(window.pending),
             push.write_left.eq(window.left),
             completer.completer_id.eq(self.completer_id),
@@ -280,8 +284,10 @@ class AmpPciCore(wiring.Component):
         ]
 
         m.d.sync += [
-            was_reset.eq(reset),
+            reset.eq(self.function_reset),
+            push_reset.eq(self.function_reset | reset),
             self.host_reset.eq(reset & ~was_reset),
+            was_reset.eq(reset),
             self.status_unsupported_posted.eq(ingress.unsupported_posted),
             self.status_unsupported_non_posted.eq(ingress.unsupported_non_posted),
             self.status_poisoned.eq(ingress.poisoned),
@@ -309,13 +315,13 @@ class AmpPciCore(wiring.Component):
             m.d.sync += [event.eq(events[counter.name]), total.eq(total + event)]
         return m
 
-    def _connect_window(self, m, window):
+    def _connect_window(self, m, window, reset):
         """What a DMA window has that none has not."""
         wiring.connect(m, wiring.flipped(self.s_axi_dma), window.axi)
         wiring.connect(m, window.reads, wiring.flipped(self.tx_rd_req_tlp))
         wiring.connect(m, window.writes, wiring.flipped(self.tx_wr_req_tlp))
         m.d.comb += [
-            window.reset.eq(self.function_reset),
+            window.reset.eq(reset),
             window.requester_id.eq(self.requester_id),
             window.bus_master_enable.eq(self.bus_master_enable),
             window.max_payload_size.eq(self.max_payload_size),
@@ -324,68 +330,63 @@ class AmpPciCore(wiring.Component):
         if self._timeout_control:
             m.d.comb += window.timeout_disable.eq(self.completion_timeout_disable)
 
-    def _apply_writes(self, m, ingress, registers, indices, memory, msix):
-        """Carry out each write in turn; the ones that have to wait hold up all that is behind."""
+    def _serve_host(self, m, ingress, completer, registers, indices, memory, msix, push):
+        """Carry out each write in turn, and the completer's reads in between."""
         write = ingress.writes.p
         taken = Signal()
-        to_fifos = write.target == Target.FIFOS
-        to_msix = write.target == Target.MSIX
+        # Nothing is read while something is written. Who had to wait for a write goes first in the
+        # next cycle, wherever the write after that goes: so much is known a cycle ahead, and behind
+        # the writes stands all that the host sends.
+        m.d.sync += ingress.writes.ready.eq(
+            ~(completer.read_wanted & ~completer.read_ready)
+            & ~(push.write_valid & ~memory.push_ready)
+            & ~(msix.reset | msix.busy)
+        )
         m.d.comb += [
-            # They wait together: that much is known early, and it hardly ever happens.
-            ingress.writes.ready.eq(memory.host_write_ready & msix.write_ready),
             taken.eq(ingress.writes.valid & ingress.writes.ready),
-            memory.host_write_enable.eq(taken & to_fifos),
+            completer.read_ready.eq(~taken & ~msix.busy),
+            memory.host_write_enable.eq(taken & (write.target == Target.FIFOS)),
             memory.host_write_address.eq(write.address),
             memory.host_write_data.eq(write.data),
             memory.host_write_mask.eq(write.mask),
-            indices.write_enable.eq(taken & to_fifos),
+            indices.write_enable.eq(taken & (write.target == Target.FIFOS)),
             indices.write_address.eq(write.address),
             indices.write_data.eq(write.data),
             indices.write_mask.eq(write.mask),
             registers.write_enable.eq(taken & (write.target == Target.REGISTERS)),
             registers.write_address.eq(write.address),
             registers.write_mask.eq(write.mask),
-            msix.write_enable.eq(taken & to_msix),
+            msix.write_enable.eq(taken & (write.target == Target.MSIX)),
             msix.write_address.eq(write.address),
             msix.write_data.eq(write.data),
             msix.write_mask.eq(write.mask),
         ]
 
     def _read_words(self, m, completer, registers, indices, memory, msix):
-        """Serve the completer's reads from what is behind each BAR: a cycle for the RAM, and
-        another one before anything else is done with what comes of it."""
+        """What the completer reads, from behind each BAR: a cycle for the RAM, and another one
+        before anything else is done with what comes of it."""
+        # Each source is zero where it is not what is read.
         to_fifos = completer.read_target == Target.FIFOS
-        m.d.comb += [
-            indices.read_address.eq(completer.read_address),
-            registers.read_enable.eq(completer.read_target == Target.REGISTERS),
-            registers.read_address.eq(completer.read_address),
-            memory.host_read_valid.eq(completer.read_wanted & to_fifos),
-            memory.host_read_address.eq(completer.read_address),
-            msix.read_valid.eq(completer.read_wanted & (completer.read_target == Target.MSIX)),
-            msix.read_address.eq(completer.read_address),
-        ]
-        with m.Switch(completer.read_target):
-            with m.Case(Target.FIFOS):
-                m.d.comb += completer.read_ready.eq(memory.host_read_ready)
-            with m.Case(Target.MSIX):
-                m.d.comb += completer.read_ready.eq(msix.read_ready)
-            with m.Default():
-                m.d.comb += completer.read_ready.eq(1)
-
-        # Each source is zero where it is not what is read. Its register clears it, which costs
-        # nothing behind a RAM.
-        target = Signal(Target)
-        word = Signal(len(completer.read_data))
+        address = Signal.like(completer.read_address)
+        from_registers = Signal()
+        from_fifos = Signal()
         overlay = Signal(32)
         m.d.sync += [
-            target.eq(completer.read_target),
-            word.eq(memory.host_read_data),
-            overlay.eq(indices.read_value),
+            address.eq(completer.read_address),
+            from_registers.eq(completer.read_target == Target.REGISTERS),
+            from_fifos.eq(to_fifos),
+            overlay.eq(Mux(from_fifos, indices.read_value, 0)),
         ]
-        with m.If(target != Target.FIFOS):
-            m.d.sync += [word.eq(0), overlay.eq(0)]
-        with m.Elif(indices.read_hit):
-            m.d.sync += word[:32].eq(0)
-        with m.Else():
-            m.d.sync += overlay.eq(0)
-        m.d.comb += completer.read_data.eq(word | overlay | registers.read_data | msix.read_data)
+        m.d.comb += [
+            memory.host_read_enable.eq(completer.read_enable & to_fifos),
+            memory.host_read_address.eq(completer.read_address),
+            memory.host_read_hides.eq(indices.read_hit),
+            msix.read_enable.eq(completer.read_enable & (completer.read_target == Target.MSIX)),
+            msix.read_address.eq(completer.read_address),
+            registers.read_enable.eq(from_registers),
+            registers.read_address.eq(address),
+            indices.read_address.eq(address),
+            completer.read_data.eq(
+                memory.host_read_data | overlay | registers.read_data | msix.read_data
+            ),
+        ]

@@ -5,7 +5,7 @@ An index read from shared memory may be anything (the peer is hostile); one that
 more counts modulo the capacity (the patch series, ``spsc_load_index``).
 """
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -20,9 +20,9 @@ def index_width(capacity: int) -> int:
 def successor(index: Value, capacity: int) -> Value:
     """The index after ``index``, wrapped to 0 at ``capacity``; ``index_width(capacity)`` bits."""
     width = index_width(capacity)
-    if capacity == 1 << width:
-        return (index + 1)[:width]
-    return Mux(index == capacity - 1, Const(0, width), (index + 1)[:width])
+    # Bit by bit: so short a count is slower by a carry chain.
+    after = Cat(index[bit] ^ index[:bit].all() for bit in range(width))
+    return after if capacity == 1 << width else Mux(index == capacity - 1, 0, after)
 
 
 def _residues(value: Value, capacity: int, bound: int) -> tuple[Value, int]:
@@ -35,13 +35,46 @@ def _residues(value: Value, capacity: int, bound: int) -> tuple[Value, int]:
     columns: dict[int, list[Value]] = {}
     for bit in range(width - 1, bound.bit_length()):
         columns.setdefault((1 << bit) % capacity, []).append(value[bit])
-    total = value[: width - 1]
-    largest = (1 << (width - 1)) - 1
+    low = value[: width - 1]
+    largest = len(low) and (1 << len(low)) - 1
+    # Counts that do not overlap share a summand, and the summands are added in pairs.
+    summands: list[list[tuple[int, Value]]] = [[(0, low)]]
     for weight, bits in sorted(columns.items()):
-        if weight:
-            total = total + sum(bits[1:], start=bits[0]) * weight
-            largest += len(bits) * weight
-    return total, min(largest, bound) if largest >= bound else largest
+        if not weight:
+            continue
+        largest += len(bits) * weight
+        count = _of_width(sum(bits[1:], start=bits[0]), len(bits).bit_length())
+        for place in range(weight.bit_length()):
+            if weight >> place & 1:
+                _place(summands, place, count)
+    sums = [_joined(summand) for summand in summands]
+    while len(sums) > 1:
+        pairs = zip(sums[::2], sums[1::2], strict=False)
+        sums = [*(left + right for left, right in pairs), *sums[len(sums) & ~1 :]]
+    return sums[0], min(largest, bound) if largest >= bound else largest
+
+
+def _of_width(value: Value, width: int) -> Value:
+    return Cat(value, Const(0, width))[:width]
+
+
+def _place(summands: list[list[tuple[int, Value]]], place: int, count: Value) -> None:
+    """Put ``count``, at bit ``place``, into the first summand that has room above its bits."""
+    for summand in summands:
+        last, value = summand[-1]
+        if last + len(value) <= place:
+            summand.append((place, count))
+            return
+    summands.append([(place, count)])
+
+
+def _joined(summand: list[tuple[int, Value]]) -> Value:
+    parts: list[Value] = []
+    at = 0
+    for place, value in summand:
+        parts += [Const(0, place - at), value]
+        at = place + len(value)
+    return Cat(*parts)
 
 
 class Sanitiser(wiring.Component):

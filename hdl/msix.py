@@ -32,8 +32,9 @@ class MsixController(wiring.Component):
     Attributes
     ----------
     reset : In(1)
-        Masks every vector, clears pending bits and the table. Until that is clear, host accesses
-        wait.
+        Masks every vector, clears pending bits and the table.
+    busy : Out(1)
+        The table is being cleared: host accesses have to wait.
     enable, function_mask, bus_master_enable : In(1)
         From configuration space.
     requester_id : In(16)
@@ -42,14 +43,10 @@ class MsixController(wiring.Component):
     held : Out(1)
         One-cycle pulse: one was raised that may not be sent now.
     write_enable, write_address, write_data, write_mask : In
-        Host write of a word of the BAR, on this cycle's edge.
-    write_ready : Out(1)
-        There may be one in this cycle.
-    read_valid, read_address : In, read_ready : Out(1), read_data : Out
-        Host read: taken on this cycle's edge, else hold it; data is there two cycles after, and
-        zero where nothing was read. Reads
-        and writes that meet wait for each other one cycle at a time, so that the table's RAM never
-        does both at once for the host.
+        Host write of a word of the BAR.
+    read_enable, read_address : In, read_data : Out
+        Host read, in another cycle than a write; data is there two cycles after, and zero where
+        nothing was read.
     o : Out(interrupt_signature())
         The memory writes. One is given up no more once it is valid.
     """
@@ -60,6 +57,7 @@ class MsixController(wiring.Component):
         super().__init__(
             {
                 "reset": In(1),
+                "busy": Out(1, init=1),
                 "enable": In(1),
                 "function_mask": In(1),
                 "bus_master_enable": In(1),
@@ -67,12 +65,10 @@ class MsixController(wiring.Component):
                 "raised": In(self._vectors),
                 "held": Out(1),
                 "write_enable": In(1),
-                "write_ready": Out(1),
                 "write_address": In(g.word_address_bits),
                 "write_data": In(g.data_width),
                 "write_mask": In(g.word_bytes),
-                "read_valid": In(1),
-                "read_ready": Out(1),
+                "read_enable": In(1),
                 "read_address": In(g.word_address_bits),
                 "read_data": Out(g.data_width),
                 "o": Out(interrupt_signature()),
@@ -103,28 +99,17 @@ class MsixController(wiring.Component):
         host_port = table.read_port()
         sender_port = table.read_port()
 
-        busy = Signal(init=1)
         clearing = Signal(range(depth + 1))
-        cleared = Signal()
-        read_taken = Signal()
-        m.d.comb += [
-            cleared.eq(~busy | (clearing == depth - 1)),
-            self.read_ready.eq(~busy & ~self.write_enable),
-            read_taken.eq(self.read_valid & self.read_ready),
-        ]
-        m.d.sync += self.write_ready.eq(
-            cleared & ~self.reset & ~(self.read_valid & self.write_enable)
-        )
 
         def in_table(address):
             below = address < first_word + depth
             return below & (address >= first_word) if first_word else below
 
         with m.If(self.reset):
-            m.d.sync += [busy.eq(1), clearing.eq(0), masked.eq(-1)]
-        with m.Elif(busy):
-            m.d.sync += [clearing.eq(clearing + 1), busy.eq(~cleared)]
-        with m.If(busy):
+            m.d.sync += [self.busy.eq(1), clearing.eq(0), masked.eq(-1)]
+        with m.Elif(self.busy):
+            m.d.sync += [clearing.eq(clearing + 1), self.busy.eq(clearing != depth - 1)]
+        with m.If(self.busy):
             m.d.comb += [port.addr.eq(clearing), port.en.eq(-1)]
         with m.Else():
             m.d.comb += [
@@ -134,8 +119,10 @@ class MsixController(wiring.Component):
             with m.If(self.write_enable & in_table(self.write_address)):
                 m.d.comb += port.en.eq(self.write_mask & self._stored_bytes(m, port.addr, depth))
 
-        # The mask bits, and where a read finds them.
+        # The mask bits, and where a read finds them, the cycle after.
         controls = Signal(g.data_width)
+        was_read = Signal()
+        was_at = Signal.like(self.read_address)
         for vector in range(vectors):
             offset = g.shell.msix_control(vector)
             word, lane = g.word(offset), g.lane(offset)
@@ -146,26 +133,26 @@ class MsixController(wiring.Component):
                 & ~self.reset
             ):
                 m.d.sync += masked[vector].eq(self.write_data[32 * lane])
-            with m.If(self.read_address == word):
+            with m.If(was_at == word):
                 m.d.comb += controls[32 * lane].eq(masked[vector])
         pba_word, pba_lane = g.word(g.shell.msix_pba_offset), g.lane(g.shell.msix_pba_offset)
-        with m.If(self.read_address == pba_word):
+        with m.If(was_at == pba_word):
             m.d.comb += controls[32 * pba_lane : 32 * pba_lane + vectors].eq(pending)
 
         # A cycle for the RAM; what comes of it goes into a register first.
         from_table = Signal()
         shown = Signal(g.data_width)
-        was_shown = Signal.like(shown)
         stored = Signal(g.data_width)
         m.d.comb += [
             host_port.addr.eq((self.read_address - first_word)[:index_bits]),
-            host_port.en.eq(read_taken),
-            self.read_data.eq(stored | was_shown),
+            host_port.en.eq(self.read_enable),
+            self.read_data.eq(stored | shown),
         ]
         m.d.sync += [
-            from_table.eq(read_taken & in_table(self.read_address)),
-            shown.eq(Mux(read_taken, controls, 0)),
-            was_shown.eq(shown),
+            from_table.eq(self.read_enable & in_table(self.read_address)),
+            was_read.eq(self.read_enable),
+            was_at.eq(self.read_address),
+            shown.eq(Mux(was_read, controls, 0)),
             stored.eq(Mux(from_table, host_port.data, 0)),
         ]
 

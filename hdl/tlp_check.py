@@ -44,12 +44,12 @@ class TlpCheck(wiring.Component):
     taken : In(1)
         The beat moves on this cycle's edge.
     max_payload_size : In(3)
-        Encoding of the Device Control register; it counts a cycle after.
+        Encoding of the Device Control register; it counts two cycles after.
     discard : Out(1)
         With ``sop``: what begins is malformed, or a Message that means nothing to us.
     malformed : Out(1)
-        One-cycle pulse: a TLP is malformed. A cycle after the first beat that shows it; that a TLP
-        has lost its end, the next one shows.
+        One-cycle pulse: a TLP is malformed. Two cycles after the first beat that shows it; that a
+        TLP has lost its end, the next one shows.
     """
 
     def __init__(self, geometry: Geometry):
@@ -80,34 +80,64 @@ class TlpCheck(wiring.Component):
         left = Signal(11)
         judged = Signal()
 
+        # Of a first beat, from the header alone: what is told of it decides where the TLP goes.
         length = Signal(11)
-        now_left = Signal(11)
+        fits = Signal()
         m.d.comb += [
             length.eq(Cat(word0.length, word0.length == 0)),
-            now_left.eq(Mux(beat.sop, Mux(word0.has_payload, length, 0), left)),
+            fits.eq(length <= lanes),
         ]
-        ends = now_left <= lanes
-        # A TLP without payload has no strb that counts.
-        ragged = (now_left != 0) & (beat.strb != payload_lanes(now_left, lanes))
-        wrong_length = (beat.eop != ends) | ragged
+        ragged_start = beat.strb != Mux(
+            fits, payload_lanes(length[: lanes.bit_length()], lanes), (1 << lanes) - 1
+        )
+        wrong_start = Mux(word0.has_payload, (beat.eop != fits) | ragged_start, ~beat.eop)
+        # The largest payload is a power of two: a length beyond it has a bit above, or that bit
+        # and another one.
         limit = Signal(11)
-        m.d.sync += limit.eq(coded_dwords(self.max_payload_size))
-        too_long = word0.has_payload & (length > limit)
-
+        below = Signal(11)
+        m.d.sync += [limit.eq(coded_dwords(self.max_payload_size)), below.eq(limit - 1)]
+        too_long = word0.has_payload & (
+            (length & ~(limit | below)).any() | ((length & limit).any() & (length & below).any())
+        )
         bad_start = Signal()
         m.d.comb += [
-            bad_start.eq(~defined | (~word0.td & wrong_length) | too_long),
+            bad_start.eq(~defined | (~word0.td & wrong_start) | too_long),
             self.discard.eq(bad_start | ignored),
         ]
+
+        # The rest is judged a cycle after.
+        taken = Signal()
+        sop = Signal()
+        eop = Signal()
+        strb = Signal(lanes)
+        count = Signal(11)
+        was_bad = Signal()
+        digest = Signal()
+        m.d.sync += [
+            taken.eq(self.taken),
+            sop.eq(beat.sop),
+            eop.eq(beat.eop),
+            strb.eq(beat.strb),
+            count.eq(Mux(word0.has_payload, length, 0)),
+            was_bad.eq(bad_start),
+            digest.eq(word0.td),
+        ]
+        ends = left <= lanes
+        # A TLP without payload has no strb that counts.
+        ragged = (left != 0) & (strb != payload_lanes(left, lanes))
+        wrong_length = (eop != ends) | ragged
+        now_left = Mux(sop, count, left)
         m.d.sync += self.malformed.eq(0)
-        with m.If(self.taken):
-            with m.If(beat.sop):
-                m.d.sync += self.malformed.eq(bad_start | open_)
-                m.d.sync += judged.eq(bad_start | word0.td)
+        with m.If(taken):
+            with m.If(sop):
+                m.d.sync += [
+                    self.malformed.eq(was_bad | open_),
+                    judged.eq(was_bad | digest),
+                ]
             with m.Elif(open_ & ~judged & wrong_length):
                 m.d.sync += [self.malformed.eq(1), judged.eq(1)]
             m.d.sync += [
-                open_.eq((beat.sop | open_) & ~beat.eop),
+                open_.eq((sop | open_) & ~eop),
                 left.eq(now_left - lanes),
             ]
         return m

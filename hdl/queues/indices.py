@@ -6,7 +6,7 @@ and writes them at their addresses all the same. Source of the semantics: the pa
 ``spsc_load_index`` and ``spsc_store_index``, and the Linux driver's write-combined stores.
 """
 
-from amaranth.hdl import Array, Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -34,8 +34,8 @@ class IndexWords(wiring.Component):
         A host write to lane 0 of a word of the FIFO BAR, on this cycle's edge. ``write_address`` is
         a word address.
     read_address : In, read_hit : Out(1), read_value : Out(32)
-        Look-up of the index word in lane 0 of a word of the FIFO BAR, if one is there: a cycle
-        after, with the value that it has then.
+        Combinational look-up of the index word in lane 0 of a word of the FIFO BAR, if one is
+        there; else the value is zero.
     doorbell : In(num_fifos)
         Takes a snapshot of the driver queue's head.
     driver_tail, snapshot, device_head, device_tail : Out
@@ -82,10 +82,6 @@ class IndexWords(wiring.Component):
         layout, queue = g.layout, g.layout.queue
         m.submodules.sanitiser = sanitiser = Sanitiser(queue.capacity)
 
-        # Every word, and the place in the list of the one that the host reads.
-        words = []
-        read_word = Signal(range(4 * g.num_fifos))
-
         # A word that the host wrote in the cycle before is on its way to what it counts as, and so
         # are the doorbells beside it.
         stored = Signal(WORD)
@@ -100,7 +96,6 @@ class IndexWords(wiring.Component):
             any_settles.eq(any_fresh & ~self.reset),
             rung_before.eq(self.doorbell),
             rung.eq(rung_before),
-            self.read_hit.eq(0),
         ]
         m.d.comb += [
             sanitiser.value.eq(fresh),
@@ -138,10 +133,8 @@ class IndexWords(wiring.Component):
                 raw = Signal(WORD, name=f"{name}_{fifo}_word")
                 is_fresh = Signal(name=f"{name}_{fifo}_fresh")
                 settles = Signal(name=f"{name}_{fifo}_settles")
-                place = len(words)
-                words.append(raw)
                 with m.If(self.read_address == g.word(offset)):
-                    m.d.sync += [self.read_hit.eq(1), read_word.eq(place)]
+                    m.d.comb += [self.read_hit.eq(1), self.read_value.eq(raw)]
                 if advance is not None:
                     with m.If(advance.valid & (advance.fifo == fifo)):
                         m.d.sync += index[fifo].eq(advance.value)
@@ -175,5 +168,4 @@ class IndexWords(wiring.Component):
                     rung_before[fifo].eq(0),
                     rung[fifo].eq(0),
                 ]
-        m.d.comb += self.read_value.eq(Array(words)[read_word])
         return m

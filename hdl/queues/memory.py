@@ -2,8 +2,7 @@
 """The RAM behind the FIFO BAR: two banks, so that both engines and the host run at full rate.
 
 The driver queues lie in one bank, which the host writes and the pop engine reads; the device
-queues in the other, which the push engine writes and the host reads. Where two meet, each waits for
-the other one cycle at a time.
+queues in the other, which the push engine writes and the host reads.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
@@ -25,21 +24,21 @@ class FifoMemory(wiring.Component):
     """RAM of the FIFO BAR, in words of ``data_width`` bits.
 
     What a read returns of a word that is written in the same cycle is not defined, so that any
-    block RAM will do. The host never reads and writes a bank in one cycle. An engine and the host
-    meet at a word only where one of them has no business: the host in a slot that it has handed
-    over or has not been handed yet.
+    block RAM will do. The host is not to read and write in one cycle. An engine and the host meet
+    at a word only where one of them has no business: the host in a slot that it has handed over or
+    has not been handed yet.
 
     Attributes
     ----------
     host_write_enable, host_write_address, host_write_data, host_write_mask : In
-        A host write of the bytes in the mask, on this cycle's edge.
-    host_write_ready : Out(1)
-        There may be one in this cycle.
-    host_read_valid, host_read_address : In, host_read_ready : Out(1), host_read_data : Out
-        Host read: taken on this cycle's edge, else hold it; data is there the cycle after, and
-        stays until the next read.
+        A host write of the bytes in the mask. It goes before a write by the push engine.
+    host_read_enable, host_read_address : In, host_read_data : Out
+        Host read; data is there two cycles after, and zero where nothing was read.
+    host_read_hides : In(1)
+        In the cycle after a host read: lane 0 is something else's, and zero.
     pop_enable, pop_address : In, pop_data : Out
-        Read by the pop engine; data likewise. Only driver queues are there.
+        Read by the pop engine; data is there the cycle after, and stays until the next read. Only
+        driver queues are there.
     push_valid, push_address, push_data : In, push_ready : Out(1)
         Write by the push engine of a whole word. Only device queues are there.
     """
@@ -54,10 +53,9 @@ class FifoMemory(wiring.Component):
                 "host_write_address": In(address),
                 "host_write_data": In(width),
                 "host_write_mask": In(geometry.word_bytes),
-                "host_write_ready": Out(1, init=1),
-                "host_read_valid": In(1),
-                "host_read_ready": Out(1),
+                "host_read_enable": In(1),
                 "host_read_address": In(address),
+                "host_read_hides": In(1),
                 "host_read_data": Out(width),
                 "pop_enable": In(1),
                 "pop_address": In(address),
@@ -94,21 +92,15 @@ class FifoMemory(wiring.Component):
         device_host = device.read_port()
 
         to_device = self.host_write_address[bit] == device_bank
-        same_bank = self.host_write_address[bit] == self.host_read_address[bit]
-        # After an engine or a read had to wait, the host's writes do, wherever they go: so much is
-        # known a cycle ahead, and behind them stands all that the host sends.
-        push_goes = Signal()
-        read_goes = Signal()
-        m.d.comb += [
-            self.push_ready.eq(~(self.host_write_enable & to_device)),
-            push_goes.eq(self.push_valid & self.push_ready),
-            self.host_read_ready.eq(~(self.host_write_enable & same_bank)),
-            read_goes.eq(self.host_read_valid & self.host_read_ready),
-        ]
-        m.d.sync += self.host_write_ready.eq(
-            ~((self.push_valid & ~self.push_ready) | (self.host_read_valid & ~self.host_read_ready))
-        )
+        m.d.comb += self.push_ready.eq(~(self.host_write_enable & to_device))
 
+        # What comes of a block RAM is late, so that it goes straight into a register, which is
+        # cleared if the read was not from there.
+        from_driver = Signal()
+        from_device = Signal()
+        driver_word = Signal(g.data_width)
+        device_word = Signal(g.data_width)
+        read_device = self.host_read_address[bit] == device_bank
         m.d.comb += [
             driver_write.addr.eq(within(self.host_write_address)),
             driver_write.data.eq(self.host_write_data),
@@ -116,25 +108,27 @@ class FifoMemory(wiring.Component):
                 within(Mux(self.push_ready, self.push_address, self.host_write_address))
             ),
             device_write.data.eq(Mux(self.push_ready, self.push_data, self.host_write_data)),
+            driver_host.addr.eq(within(self.host_read_address)),
+            device_host.addr.eq(within(self.host_read_address)),
+            driver_host.en.eq(self.host_read_enable),
+            device_host.en.eq(self.host_read_enable),
+            driver_pop.addr.eq(within(self.pop_address)),
+            driver_pop.en.eq(self.pop_enable),
+            self.pop_data.eq(driver_pop.data),
+            self.host_read_data.eq(driver_word | device_word),
         ]
         with m.If(self.host_write_enable & ~to_device):
             m.d.comb += driver_write.en.eq(self.host_write_mask)
         with m.If(self.host_write_enable & to_device):
             m.d.comb += device_write.en.eq(self.host_write_mask)
-        with m.Elif(push_goes):
+        with m.Elif(self.push_valid):
             m.d.comb += device_write.en.eq((1 << g.word_bytes) - 1)
-
-        host_read_device = Signal()
-        m.d.comb += [
-            driver_host.addr.eq(within(self.host_read_address)),
-            device_host.addr.eq(within(self.host_read_address)),
-            driver_host.en.eq(read_goes),
-            device_host.en.eq(read_goes),
-            driver_pop.addr.eq(within(self.pop_address)),
-            driver_pop.en.eq(self.pop_enable),
-            self.pop_data.eq(driver_pop.data),
-            self.host_read_data.eq(Mux(host_read_device, device_host.data, driver_host.data)),
+        m.d.sync += [
+            from_driver.eq(self.host_read_enable & ~read_device),
+            from_device.eq(self.host_read_enable & read_device),
+            driver_word.eq(Mux(from_driver, driver_host.data, 0)),
+            device_word.eq(Mux(from_device, device_host.data, 0)),
         ]
-        with m.If(read_goes):
-            m.d.sync += host_read_device.eq(self.host_read_address[bit] == device_bank)
+        with m.If(self.host_read_hides):
+            m.d.sync += [driver_word[:32].eq(0), device_word[:32].eq(0)]
         return m

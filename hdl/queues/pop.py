@@ -84,7 +84,9 @@ class PopEngine(wiring.Component):
         fifo = Signal(g.fifo_shape)
         slot = Signal.like(last_slot)
         m.d.comb += [
-            fifo.eq(Mux(active, last_fifo, round_robin(waiting, last_fifo))),
+            fifo.eq(
+                Mux(active, last_fifo, round_robin(waiting, last_fifo)) if g.num_fifos > 1 else 0
+            ),
             slot.eq(Mux(active, last_slot, self.driver_tail[fifo])),
         ]
 

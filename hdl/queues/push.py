@@ -126,7 +126,7 @@ class PushEngine(wiring.Component):
         exists = Signal()
         m.d.comb += [
             exists.eq(beat.tdest < n),
-            fifo.eq(Mux(active, last_fifo, beat.tdest)),
+            fifo.eq(Mux(active, last_fifo, beat.tdest) if n > 1 else 0),
             slot.eq(Mux(active, last_slot, self.device_head[fifo])),
         ]
         overruled = Signal()
