@@ -122,14 +122,19 @@ class ConfigSpace(wiring.Component):
 
         # One request waits while the completion of the one before does. Until it has taken effect,
         # and what is derived from that two cycles later has, nothing else may be judged by it.
+        free = Signal(init=1)
         waiting = Signal()
         settling = Signal(2)
-        m.d.comb += self.i.ready.eq(~waiting & ~settling.any())
+        m.d.comb += self.i.ready.eq(free)
         m.d.sync += [settling.eq(Cat(taken, settling[0])), self.function_reset.eq(0)]
-        with m.If(self.i.ready):
-            m.d.sync += [request.eq(beat), waiting.eq(self.i.valid & beat.sop)]
-        with m.Elif(taken):
+        with m.If(free):
+            m.d.sync += request.eq(beat)
+            with m.If(self.i.valid & beat.sop):
+                m.d.sync += [waiting.eq(1), free.eq(0)]
+        with m.If(taken):
             m.d.sync += waiting.eq(0)
+        with m.If(settling[1]):
+            m.d.sync += free.eq(1)
 
         flr_wanted = Signal()
         values = self._build_registers(

@@ -22,9 +22,9 @@ class Arrival(data.StructLayout):
 
     Of every beat: ``sop``, ``eop``, ``data`` and which bytes of it are written (``enables``). Of a
     first beat besides: what it is (``memory``, ``locked``, ``write``, ``posted``, ``completion``);
-    ``poisoned``; ``foreign``, it is for another function; ``target``; ``address``, ``more``,
-    ``first_be`` and ``last_be`` as in :class:`~hdl.operation.ReadRequest`; and what a completion
-    repeats.
+    whether an answer is ``owed``; ``poisoned``; ``foreign``, it is for another function; ``target``;
+    ``address``, ``more``, ``first_be``, ``last_be`` as in :class:`~hdl.operation.ReadRequest`; and
+    what a completion repeats.
     """
 
     def __init__(self, geometry: Geometry):
@@ -38,6 +38,7 @@ class Arrival(data.StructLayout):
                 "locked": 1,
                 "write": 1,
                 "posted": 1,
+                "owed": 1,
                 "completion": 1,
                 "poisoned": 1,
                 "foreign": 1,
@@ -117,6 +118,7 @@ class RequestIngress(wiring.Component):
         # address is 0 (section 2.2.9). Of a CAS, half of the payload is what it compares with.
         plain = is_memory | (word0.type == TlpType.MEMORY_LOCKED)
         operand = Mux(is_cas, word0.length >> 1, word0.length)
+        posted = is_write | word0.is_message | word0.is_completion | is_prefix
         target = Signal(Target)
         m.d.comb += target.eq(Target.NONE)
         with m.Switch(beat.bar_id):
@@ -161,7 +163,8 @@ class RequestIngress(wiring.Component):
                 arrival.memory.eq(is_memory),
                 arrival.locked.eq(word0.type == TlpType.MEMORY_LOCKED),
                 arrival.write.eq(is_write),
-                arrival.posted.eq(is_write | word0.is_message | word0.is_completion | is_prefix),
+                arrival.posted.eq(posted),
+                arrival.owed.eq(beat.sop & ~posted),
                 arrival.completion.eq(word0.is_completion),
                 arrival.poisoned.eq(word0.ep),
                 arrival.foreign.eq(beat.func_num != 0),
@@ -199,7 +202,6 @@ class RequestIngress(wiring.Component):
         served = Signal()
         active = Signal()
         writing = Signal()
-        owed = arrival.sop & ~arrival.posted
         can_load = Signal()
         flush = Signal()
         m.d.comb += [
@@ -208,7 +210,7 @@ class RequestIngress(wiring.Component):
             ),
             active.eq(Mux(arrival.sop, arrival.write & served & ~arrival.poisoned, writing)),
             can_load.eq(~self.writes.valid | self.writes.ready),
-            leaves.eq(valid & can_load & ~flush & (~owed | self.reads.ready)),
+            leaves.eq(valid & can_load & ~flush & (~arrival.owed | self.reads.ready)),
         ]
 
         offset = Signal(range(g.lanes))
@@ -275,13 +277,13 @@ class RequestIngress(wiring.Component):
                 self.unsupported_posted.eq(
                     arrival.sop & arrival.posted & ~served & ~arrival.completion
                 ),
-                self.unsupported_non_posted.eq(owed & ~served),
+                self.unsupported_non_posted.eq(arrival.owed & ~served),
                 self.poisoned.eq(arrival.sop & arrival.write & arrival.poisoned),
             ]
 
         request = self.reads.p
         m.d.comb += [
-            self.reads.valid.eq(valid & owed & can_load & ~flush),
+            self.reads.valid.eq(valid & arrival.owed & can_load & ~flush),
             request.target.eq(arrival.target),
             request.requester_id.eq(arrival.requester_id),
             request.tag.eq(arrival.tag),
