@@ -255,6 +255,7 @@ class Completer(wiring.Component):
 
         # A step asks for one word. One makes no beat where dwords have to move.
         room = Signal()
+        some = Signal()
         busy = Signal()
         left = Signal(11 - lane_bits)
         last_step = Signal()
@@ -264,13 +265,15 @@ class Completer(wiring.Component):
         final = Mux(busy, last_step, single)
         beats = extent[lane_bits:]
         m.d.comb += [
-            self.read_wanted.eq((busy | (queue.r_rdy & (prepared | ~continued))) & room),
+            self.read_wanted.eq((busy | (some & (prepared | ~continued))) & room),
             step.eq(self.read_wanted & self.read_ready),
             self.read_enable.eq(step),
             self.read_target.eq(request.target),
             self.read_address.eq(Mux(busy, next_word, word)),
             queue.r_en.eq(step & final & Mux(busy, last_completion, whole)),
         ]
+        # Whether the queue has some, known from the start of the cycle.
+        m.d.sync += some.eq(queue.w_en | (queue.level > 1) | ((queue.level == 1) & ~queue.r_en))
 
         stage = Signal(
             data.StructLayout(

@@ -48,6 +48,8 @@ class ConfigSpace(wiring.Component):
     ----------
     i : In(raw_signature(data_width))
         Type 0 configuration requests for function 0.
+    discard : In(1)
+        Beside a request: nothing is to come of it.
     o : Out(raw_signature(data_width))
         Completions.
     bar : Out(32) array of 6
@@ -79,6 +81,7 @@ class ConfigSpace(wiring.Component):
         super().__init__(
             {
                 "i": In(raw_signature(g.data_width)),
+                "discard": In(1),
                 "o": Out(raw_signature(g.data_width)),
                 "bar": Out(32).array(6),
                 "completer_id": Out(16),
@@ -124,17 +127,18 @@ class ConfigSpace(wiring.Component):
         # and what is derived from that two cycles later has, nothing else may be judged by it.
         free = Signal(init=1)
         waiting = Signal()
+        dropped = Signal()
         settling = Signal(2)
         m.d.comb += self.i.ready.eq(free)
         m.d.sync += [settling.eq(Cat(taken, settling[0])), self.function_reset.eq(0)]
         with m.If(free):
             m.d.sync += request.eq(beat)
             with m.If(self.i.valid & beat.sop):
-                m.d.sync += [waiting.eq(1), free.eq(0)]
+                m.d.sync += [waiting.eq(~self.discard), dropped.eq(self.discard), free.eq(0)]
         with m.If(taken):
             m.d.sync += waiting.eq(0)
-        with m.If(settling[1]):
-            m.d.sync += free.eq(1)
+        with m.If(settling[1] | dropped):
+            m.d.sync += [free.eq(1), dropped.eq(0)]
 
         flr_wanted = Signal()
         values = self._build_registers(

@@ -77,9 +77,9 @@ class AmpPciCore(wiring.Component):
         ``tx_wr_req_tlp``, and every completion is unexpected.
     completion_timeout : int
         Cycles, 64 or more, until a read of host memory that is not answered fails.
-    timeout_control : bool
-        Whether there is an input that disables this. Hard blocks do not offer that setting, so by
-        default there is none.
+    own_config : bool
+        Whether configuration space is ours, and no hard block's: there are inputs for what such a
+        block does not offer, or does itself.
 
     Attributes
     ----------
@@ -101,7 +101,10 @@ class AmpPciCore(wiring.Component):
         From configuration space. ``rcb_128b`` does not matter: an answer may come split at any
         boundary. Nor does ``ext_tag_enable``: five bits do.
     completion_timeout_disable : In(1)
-        From configuration space: reads of host memory wait without end. With ``timeout_control``.
+        From configuration space: reads of host memory wait without end. With ``own_config``.
+    rx_discard : In(1)
+        Beside the first beat of a request or a completion: it is malformed, and nothing is to come
+        of it. No further beats of it follow. With ``own_config``.
     function_reset : In(1)
         Function-level reset, for a cycle or longer. Empties the queues, clears and masks MSI-X.
         TLPs and packets under way are finished; a message that was, moves no index. Accesses to
@@ -148,12 +151,12 @@ class AmpPciCore(wiring.Component):
         layout: SharedLayout = SPSC_PAGES,
         dma: bool = True,
         completion_timeout: int = COMPLETION_TIMEOUT,
-        timeout_control: bool = False,
+        own_config: bool = False,
     ):
         self._geometry = Geometry(
             data_width=data_width, num_fifos=num_fifos, shell=shell, layout=layout
         )
-        self._timeout_control = timeout_control
+        self._own_config = own_config
         self._dma = dma
         check_completion_timeout(completion_timeout)
         self._window: DmaWindow | NoDmaWindow = (
@@ -181,7 +184,9 @@ class AmpPciCore(wiring.Component):
                 "max_read_request_size": In(3),
                 "rcb_128b": In(1),
                 "ext_tag_enable": In(1),
-                **({"completion_timeout_disable": In(1)} if timeout_control else {}),
+                **(
+                    {"completion_timeout_disable": In(1), "rx_discard": In(1)} if own_config else {}
+                ),
                 "bus_master_enable": In(1),
                 "msix_enable": In(1),
                 "msix_mask": In(1),
@@ -222,6 +227,11 @@ class AmpPciCore(wiring.Component):
         wiring.connect(m, pop.o, wiring.flipped(self.m_axis_msg))
         wiring.connect(m, wiring.flipped(self.s_axis_msg), push.i)
         wiring.connect(m, wiring.flipped(self.rx_cpl_tlp), window.completions)
+        if self._own_config:
+            m.d.comb += [
+                ingress.discard.eq(self.rx_discard),
+                window.completions.valid.eq(self.rx_cpl_tlp.valid & ~self.rx_discard),
+            ]
         if self._dma:
             self._connect_window(m, window, reset)
 
@@ -327,7 +337,7 @@ class AmpPciCore(wiring.Component):
             window.max_payload_size.eq(self.max_payload_size),
             window.max_read_request_size.eq(self.max_read_request_size),
         ]
-        if self._timeout_control:
+        if self._own_config:
             m.d.comb += window.timeout_disable.eq(self.completion_timeout_disable)
 
     def _serve_host(self, m, ingress, completer, registers, indices, memory, msix, push):

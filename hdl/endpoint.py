@@ -84,7 +84,7 @@ class AmpPciEndpoint(wiring.Component):
             layout=layout,
             dma=dma,
             completion_timeout=completion_timeout,
-            timeout_control=True,
+            own_config=True,
         )
         super().__init__(
             {
@@ -146,10 +146,9 @@ class AmpPciEndpoint(wiring.Component):
             ):
                 m.d.comb += bar_id.eq(bar)
 
+        # Whether it is malformed is found out last, so that only few registers see it.
         begins = Signal(Route)
-        with m.If(check.discard):
-            m.d.comb += begins.eq(Route.NOWHERE)
-        with m.Elif(
+        with m.If(
             (word0.type == TlpType.CONFIG_0)
             & ~word0.four_dwords
             & (word0.length == 1)
@@ -172,7 +171,7 @@ class AmpPciEndpoint(wiring.Component):
             taken.eq(self.rx_tlp.valid & self.rx_tlp.ready),
         ]
         with m.If(taken & beat.sop):
-            m.d.sync += route.eq(begins)
+            m.d.sync += route.eq(Mux(check.discard, Route.NOWHERE, begins))
         # Each sees a beat when the other that may not be ready is.
         for stream, kind, offered in (
             (request, Route.REQUEST, self.rx_tlp.valid & config.i.ready),
@@ -185,6 +184,8 @@ class AmpPciEndpoint(wiring.Component):
             request.p.bar_id.eq(bar_id),
             request.p.func_num.eq(0),
             completion.p.error.eq(0),
+            core.rx_discard.eq(beat.sop & check.discard),
+            config.discard.eq(check.discard),
             check.beat.eq(beat),
             check.taken.eq(taken),
             check.max_payload_size.eq(config.max_payload_size),

@@ -22,9 +22,9 @@ class Arrival(data.StructLayout):
 
     Of every beat: ``sop``, ``eop``, ``data`` and which bytes of it are written (``enables``). Of a
     first beat besides: what it is (``memory``, ``locked``, ``write``, ``posted``, ``completion``);
-    whether an answer is ``owed``; ``poisoned``; ``foreign``, it is for another function; ``target``;
-    ``address``, ``more``, ``first_be``, ``last_be`` as in :class:`~hdl.operation.ReadRequest`; and
-    what a completion repeats.
+    whether an answer is ``owed``; ``poisoned``; ``foreign``, it is for another function;
+    ``target``; ``address``, ``more``, ``first_be`` and ``last_be`` as in
+    :class:`~hdl.operation.ReadRequest`; and what a completion repeats.
     """
 
     def __init__(self, geometry: Geometry):
@@ -66,6 +66,8 @@ class RequestIngress(wiring.Component):
     ----------
     i : In(request_signature(data_width))
         Requests. ``bar_id`` says which BAR matched; one that is not the shell's means none.
+    discard : In(1)
+        Beside a first beat: nothing is to come of it. No further beats of that TLP follow.
     writes : Out(stream of write_layout)
         Word writes.
     reads : Out(stream of ReadRequest)
@@ -82,6 +84,7 @@ class RequestIngress(wiring.Component):
         super().__init__(
             {
                 "i": In(request_signature(geometry.data_width)),
+                "discard": In(1),
                 "writes": Out(stream.Signature(write_layout(geometry))),
                 "reads": Out(stream.Signature(ReadRequest(geometry))),
                 "unsupported_posted": Out(1),
@@ -97,7 +100,7 @@ class RequestIngress(wiring.Component):
         leaves = Signal()
         m.d.comb += self.i.ready.eq(~valid | leaves)
         with m.If(self.i.ready):
-            m.d.sync += valid.eq(self.i.valid)
+            m.d.sync += valid.eq(self.i.valid & ~self.discard)
         self._take_apart(m, arrival, self.i.valid & self.i.ready)
         self._apply(m, arrival, valid, leaves)
         return m
@@ -246,20 +249,28 @@ class RequestIngress(wiring.Component):
         out = self.writes.p
         with m.If(can_load):
             m.d.sync += self.writes.valid.eq(flush | (leaves & active))
-        with m.If(can_load & flush):
-            m.d.sync += [
-                out.target.eq(target),
-                out.address.eq(word),
-                out.data.eq(held_data),
-                out.mask.eq(held_mask),
-                flush.eq(0),
-            ]
+            with m.If(flush):
+                m.d.sync += [
+                    out.target.eq(target),
+                    out.address.eq(word),
+                    out.data.eq(held_data),
+                    out.mask.eq(held_mask),
+                    flush.eq(0),
+                ]
+            with m.Else():
+                keep = Mux(arrival.sop, 0, held_mask)
+                m.d.sync += [
+                    out.target.eq(now_target),
+                    out.address.eq(now_word),
+                    out.mask.eq((rotated_mask & current) | (keep & ~current)),
+                ]
+                for lane in range(g.lanes):
+                    bits = slice(32 * lane, 32 * lane + 32)
+                    m.d.sync += out.data[bits].eq(
+                        Mux(current[4 * lane], rotated_data[bits], held_data[bits])
+                    )
         with m.If(leaves):
-            keep = Mux(arrival.sop, 0, held_mask)
             m.d.sync += [
-                out.target.eq(now_target),
-                out.address.eq(now_word),
-                out.mask.eq((rotated_mask & current) | (keep & ~current)),
                 flush.eq(active & arrival.eop & spill.any()),
                 writing.eq(active & ~arrival.eop),
                 target.eq(now_target),
@@ -268,11 +279,6 @@ class RequestIngress(wiring.Component):
                 held_data.eq(rotated_data),
                 held_mask.eq(spill),
             ]
-            for lane in range(g.lanes):
-                bits = slice(32 * lane, 32 * lane + 32)
-                m.d.sync += out.data[bits].eq(
-                    Mux(current[4 * lane], rotated_data[bits], held_data[bits])
-                )
             m.d.comb += [
                 self.unsupported_posted.eq(
                     arrival.sop & arrival.posted & ~served & ~arrival.completion
