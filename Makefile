@@ -7,7 +7,7 @@ RUN    := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo waves test lint verilog regress fuzz clean
+.PHONY: help setup demo waves test lint verilog regress fuzz synth clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -43,6 +43,15 @@ regress: $(READY) ## The longer matrices: every width, number of FIFOs and simul
 
 fuzz: $(READY) ## A hostile host and device side for SECONDS=60 of wall time; SEED= repeats a run
 	@$(RUN) -m sim fuzz --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+# The tools of a command that not everybody runs; what it prints tells what is coming.
+$(VENV)/.synth: $(READY)
+	@echo "Installing the tools of this command into $(VENV) ..."
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[synth]'
+	@touch $@
+
+synth: $(VENV)/.synth ## Area and frequency of every configuration; ARGS=--headline for the two
+	@$(RUN) -m synth $(ARGS)
 
 lint: $(READY) ## Style, formatting and types
 	@$(VENV)/bin/ruff check --quiet .

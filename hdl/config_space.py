@@ -41,7 +41,7 @@ ERRORS = (
 class ConfigSpace(wiring.Component):
     """Registers of configuration space, and the completions for requests to it.
 
-    A request takes five cycles, or longer while its completion is held up; a second one waits
+    A request takes seven cycles, or longer while its completion is held up; a second one waits
     here. ``i.ready`` is down until a request has taken effect, and two cycles longer.
 
     Attributes
@@ -185,7 +185,7 @@ class ConfigSpace(wiring.Component):
                 with m.If(is_write):
                     m.d.sync += self.completer_id.eq(Cat(Const(0, 3), target.device, target.bus))
                 m.next = "ANSWER"
-            with m.State("ANSWER"):
+            with m.State("ANSWER"), m.If(~settling.any()):
                 m.d.sync += [
                     self.o.valid.eq(1),
                     self.o.p.hdr.eq(completion),
@@ -259,20 +259,23 @@ class ConfigSpace(wiring.Component):
         def field(field):
             return values[field.offset][field.lsb : field.lsb + field.width]
 
+        # From registers again: they go far.
         in_d0 = field(spec.POWER_STATE) == spec.POWER_D0
         m.d.comb += [
             parity_error_response.eq(field(spec.PARITY_ERROR_RESPONSE)),
             self.completion_timeout_disable.eq(field(spec.COMPLETION_TIMEOUT_DISABLE)),
-            self.memory_space_enable.eq(field(spec.MEMORY_SPACE_ENABLE) & in_d0),
-            # A reset that was asked for ends bus mastering at once: nothing leaves after the
-            # completion, when the host takes the function for reset.
-            self.bus_master_enable.eq(field(spec.BUS_MASTER_ENABLE) & in_d0 & ~flr_wanted),
             self.msix_enable.eq(field(spec.MSIX_ENABLE)),
             self.msix_function_mask.eq(field(spec.MSIX_FUNCTION_MASK)),
             self.extended_tag_enable.eq(field(spec.EXTENDED_TAG_ENABLE)),
             self.read_completion_boundary.eq(field(spec.READ_COMPLETION_BOUNDARY)),
             self.max_payload_size.eq(field(spec.MAX_PAYLOAD_SIZE)),
             self.max_read_request_size.eq(field(spec.MAX_READ_REQUEST_SIZE)),
+        ]
+        m.d.sync += [
+            self.memory_space_enable.eq(field(spec.MEMORY_SPACE_ENABLE) & in_d0),
+            # A reset that was asked for ends bus mastering at once: nothing leaves after the
+            # completion, when the host takes the function for reset.
+            self.bus_master_enable.eq(field(spec.BUS_MASTER_ENABLE) & in_d0 & ~flr_wanted),
         ]
         for bar in self._geometry.bar_sizes:
             m.d.comb += self.bar[bar].eq(values[spec.bar_offset(bar)])

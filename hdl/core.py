@@ -212,7 +212,7 @@ class AmpPciCore(wiring.Component):
         m.submodules.memory = memory = FifoMemory(g)
         m.submodules.msix = msix = MsixController(g)
         m.submodules.pop = pop = PopEngine(g)
-        m.submodules.push = push = PushEngine(g)
+        m.submodules.push = push = PushEngine(g, fenced=self._dma)
         m.submodules.window = window = self._window
 
         # A cycle later inside, and for the push engine, whose paths are long, from a register that

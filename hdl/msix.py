@@ -196,16 +196,16 @@ class MsixController(wiring.Component):
         with m.If(self.reset):
             m.d.sync += pending.eq(0)
 
-        with m.If(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
-
-        # The entry stays on the port while the stream is held up; an undriven enable reads on.
+        # The entry stays while its write is on offer; an undriven enable reads on.
         m.d.comb += port.en.eq(0)
         entry = Signal(MSIX_CONTROL_OFFSET * 8)
+        requester_id = Signal(16)
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += port.addr.eq(picked * words if words > 1 else picked // entries)
-                with m.If(ready.any()):
+                with m.If(ready.any() & (~self.o.valid | self.o.ready)):
                     m.d.comb += port.en.eq(1)
                     m.d.sync += vector.eq(picked)
                     m.next = "ADDRESS" if words > 1 else "FETCH"
@@ -221,26 +221,23 @@ class MsixController(wiring.Component):
                     m.d.sync += entry.eq(
                         port.data.word_select(vector % entries, MSIX_ENTRY_SIZE * 8)
                     )
-                m.next = "SEND"
-            with m.State("SEND"):
-                may_go = ready.bit_select(vector, 1)
-                with m.If(~may_go):
-                    m.next = "IDLE"
-                with m.Elif(~self.o.valid):
+                with m.If(ready.bit_select(vector, 1)):
                     m.d.comb += sent.eq(1 << vector)
-                    m.d.sync += [
-                        self.o.valid.eq(1),
-                        self.o.p.hdr.eq(
-                            memory_header(
-                                address=entry[2:64],
-                                length=Const(1, 10),
-                                first_be=Const(0xF, 4),
-                                last_be=Const(0, 4),
-                                requester_id=self.requester_id,
-                                write=True,
-                            )
-                        ),
-                        self.o.p.data.eq(entry[64:96]),
-                    ]
-                    m.next = "IDLE"
-        m.d.comb += [self.o.p.strb.eq(1), self.o.p.sop.eq(1), self.o.p.eop.eq(1)]
+                    m.d.sync += [self.o.valid.eq(1), requester_id.eq(self.requester_id)]
+                m.next = "IDLE"
+        m.d.comb += [
+            self.o.p.hdr.eq(
+                memory_header(
+                    address=entry[2:64],
+                    length=Const(1, 10),
+                    first_be=Const(0xF, 4),
+                    last_be=Const(0, 4),
+                    requester_id=requester_id,
+                    write=True,
+                )
+            ),
+            self.o.p.data.eq(entry[64:96]),
+            self.o.p.strb.eq(1),
+            self.o.p.sop.eq(1),
+            self.o.p.eop.eq(1),
+        ]

@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--test", help="run only this test")
     run.add_argument("--completion-timeout", type=int, default=COMPLETION_TIMEOUT, metavar="CYCLES")
     run.add_argument("--top", choices=sorted(TOPS), default="endpoint")
+    run.add_argument("--no-dma", action="store_true", help="the gateware without its DMA window")
     run.add_argument("--shell", choices=SHELLS, default=AMP_PCI.name)
     run.add_argument("--layout", choices=LAYOUTS, default=SPSC_PAGES.name)
     fuzz = commands.add_parser(
@@ -80,6 +81,7 @@ def _configuration(options: argparse.Namespace) -> Configuration:
         completion_timeout=getattr(options, "completion_timeout", COMPLETION_TIMEOUT),
         shell=getattr(options, "shell", AMP_PCI.name),
         layout=getattr(options, "layout", SPSC_PAGES.name),
+        dma=not getattr(options, "no_dma", False),
         simulator=simulator.name,
         waves=waves,
     )

@@ -63,6 +63,8 @@ class Configuration:
         Parameters of the gateware.
     shell, layout
         Names of the PCI shell and of the layout of the shared area.
+    dma
+        Whether there is a DMA window.
     simulator
         ``verilator`` or ``icarus``; ``None`` takes the best that the machine has.
     waves
@@ -76,6 +78,7 @@ class Configuration:
     completion_timeout: int = COMPLETION_TIMEOUT
     shell: str = AMP_PCI.name
     layout: str = SPSC_PAGES.name
+    dma: bool = True
     simulator: str | None = None
     waves: str | None = None
 
@@ -141,6 +144,8 @@ def verilog_file(configuration: Configuration) -> Path:
     for choice, usual in ((configuration.shell, AMP_PCI), (configuration.layout, SPSC_PAGES)):
         if choice != usual.name:
             name += f"-{choice}"
+    if not configuration.dma:
+        name += "-nodma"
     path = BUILD_ROOT / "cache" / f"{name}-{_source_digest()}" / f"{module}.v"
     with _locked(path.parent):
         if not path.exists():
@@ -151,6 +156,7 @@ def verilog_file(configuration: Configuration) -> Path:
                 completion_timeout=configuration.completion_timeout,
                 shell=shell_of(configuration.shell),
                 layout=layout_of(configuration.layout),
+                dma=configuration.dma,
             )
             path.parent.mkdir(parents=True, exist_ok=True)
             partial = path.with_suffix(".partial")

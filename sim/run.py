@@ -96,6 +96,7 @@ def simulate(
     variables = {
         "NUM_FIFOS": str(configuration.num_fifos),
         "COMPLETION_TIMEOUT": str(configuration.completion_timeout),
+        "DMA_WINDOW": str(int(configuration.dma)),
         "DATA_WIDTH": str(configuration.data_width),
         "TOP": configuration.top,
         "PCI_SHELL": configuration.shell,

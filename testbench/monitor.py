@@ -32,7 +32,8 @@ from .traffic import Traffic
 
 CORE_TO_DESIGN = ("rx_req_tlp", "rx_cpl_tlp")
 CORE_FROM_DESIGN = ("tx_cpl_tlp", "tx_msix_wr_req_tlp", "tx_rd_req_tlp", "tx_wr_req_tlp")
-"""The bundles of a design behind a hard block, for :meth:`TlpMonitor.attach`."""
+"""The bundles of a design behind a hard block, for :meth:`TlpMonitor.attach`; the last two only if
+it has a DMA window."""
 
 
 class ProtocolViolation(AssertionError):

@@ -24,6 +24,8 @@ class Parameters:
         Bits of a beat; from ``DATA_WIDTH``.
     completion_timeout
         Cycles until a read of the design fails; from ``COMPLETION_TIMEOUT``.
+    dma
+        Whether there is a DMA window; from ``DMA_WINDOW``.
     shell, layout
         Its PCI shell and the layout of its shared area; by name from ``PCI_SHELL`` and
         ``SHARED_LAYOUT``.
@@ -33,6 +35,7 @@ class Parameters:
     num_fifos: int
     data_width: int
     completion_timeout: int
+    dma: bool
     shell: PciShell
     layout: SharedLayout
 
@@ -50,6 +53,7 @@ def parameters() -> Parameters:
         num_fifos=int(os.environ["NUM_FIFOS"]),
         data_width=int(os.environ["DATA_WIDTH"]),
         completion_timeout=int(os.environ["COMPLETION_TIMEOUT"]),
+        dma=os.environ["DMA_WINDOW"] == "1",
         shell=shell_of(os.environ["PCI_SHELL"]),
         layout=layout_of(os.environ["SHARED_LAYOUT"]),
     )

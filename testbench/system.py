@@ -84,7 +84,8 @@ class Bench:
         # An input that nobody drives is undefined, and so is soon all that depends on it.
         for name in ("s_axis_msg_tvalid", "m_axis_msg_tready"):
             getattr(dut, name).value = 0
-        drive_idle(dut)
+        if self.parameters.dma:
+            drive_idle(dut)
         options = {"idle": host_idle, "stall": host_stall, **options}
         options["num_fifos"] = self.parameters.num_fifos
         timeout_ns = self.parameters.completion_timeout * CLOCK_PERIOD_NS
@@ -95,7 +96,7 @@ class Bench:
             self.monitor = TlpMonitor.attach(
                 dut,
                 to_design=CORE_TO_DESIGN,
-                from_design=CORE_FROM_DESIGN,
+                from_design=CORE_FROM_DESIGN if self.parameters.dma else CORE_FROM_DESIGN[:2],
                 device_id=self.host.device_id,
                 max_payload_size=self.host.max_payload_size,
                 max_read_request_size=self.host.max_read_request_size,

@@ -163,6 +163,38 @@ def test_other_shell_and_layout(top, regression_seed, pytestconfig):
     assert outcome.tests > 0
 
 
+@pytest.mark.parametrize("top", sorted(TOPS))
+def test_without_the_dma_window(top, regression_seed, pytestconfig):
+    """Messages, interrupts and BARs do without it, and a completion is always unexpected."""
+    if top == "core" and not pytestconfig.getoption("--regress"):
+        pytest.skip("the endpoint has the core in it: make regress runs it alone, too")
+    configuration = Configuration(
+        top=top,
+        num_fifos=2,
+        data_width=64,
+        completion_timeout=COMPLETION_TIMEOUT,
+        dma=False,
+        simulator=toolchain.find().name,
+    )
+    folder = BUILD_ROOT / "test" / f"no-dma-{top}"
+    modules = ("bar_access", "device_queue", "driver_queue", "msix", "refused_requests")
+    outcome = simulate(
+        configuration,
+        [f"tests.regressions.{name}" for name in modules],
+        folder,
+        seed=regression_seed,
+    )
+    assert outcome.tests > 0
+    outcome = simulate(
+        configuration,
+        "tests.regressions.counters",
+        folder / "counters",
+        testcase="unexpected_completions",
+        seed=regression_seed,
+    )
+    assert outcome.tests == 1
+
+
 def test_every_regression_is_run():
     folder = Path(__file__).parent / "regressions"
     with_tests = {path.stem for path in folder.glob("*.py") if "@cocotb.test" in path.read_text()}

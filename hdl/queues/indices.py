@@ -24,7 +24,7 @@ class IndexWords(wiring.Component):
     Each word is kept twice: the 32 bits that the host reads back, and the index that they count
     as. A host write of any byte changes the former on the clock edge that ends its cycle, and the
     latter two cycles after; for the engines that is when it happens. So does a doorbell. Where a
-    write meets an engine's, the host's wins.
+    write meets an engine's, the host's wins; the host reads an engine's a cycle after it happened.
 
     Attributes
     ----------
@@ -136,10 +136,14 @@ class IndexWords(wiring.Component):
                 with m.If(self.read_address == g.word(offset)):
                     m.d.comb += [self.read_hit.eq(1), self.read_value.eq(raw)]
                 if advance is not None:
-                    with m.If(advance.valid & (advance.fifo == fifo)):
+                    # The host sees it a cycle after, unless it wrote the word itself meanwhile.
+                    moved = Signal(name=f"{name}_{fifo}_moved")
+                    here = advance.valid & (advance.fifo == fifo)
+                    m.d.sync += moved.eq(here & ~self.reset)
+                    with m.If(here):
                         m.d.sync += index[fifo].eq(advance.value)
-                        with m.If(~is_fresh):
-                            m.d.sync += raw.eq(advance.value)
+                    with m.If(moved & ~is_fresh & ~settles):
+                        m.d.sync += raw.eq(index[fifo])
                 m.d.sync += [is_fresh.eq(0), settles.eq(is_fresh & ~self.reset)]
                 with m.If(self.write_address == g.word(offset)):
                     m.d.comb += stored.eq(raw)

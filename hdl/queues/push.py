@@ -29,6 +29,12 @@ class PushEngine(wiring.Component):
     and is dropped, too. So is one that is on offer when the function is reset: the device side
     could not take it back.
 
+    Parameters
+    ----------
+    geometry : Geometry
+    fenced : bool
+        Whether there is a DMA window whose writes a message may have to wait for.
+
     Attributes
     ----------
     i : In(message_signature(data_width))
@@ -54,8 +60,9 @@ class PushEngine(wiring.Component):
         RAM port, see :class:`~hdl.queues.memory.FifoMemory`.
     """
 
-    def __init__(self, geometry: Geometry):
+    def __init__(self, geometry: Geometry, *, fenced: bool = True):
         self._geometry = geometry
+        self._fenced = fenced
         n = geometry.num_fifos
         super().__init__(
             {
@@ -145,20 +152,9 @@ class PushEngine(wiring.Component):
         wants = Signal()
         accepted = Signal()
 
-        # Only the writes that are under way when the slot's last word is due are waited for: the
-        # device side may go on writing.
-        fencing = Signal()
-        still_to_leave = Signal.like(self.writes_pending)
-        now_to_leave = Signal.like(self.writes_pending)
         held = Signal()
-        m.d.comb += [
-            now_to_leave.eq(Mux(fencing, still_to_leave, self.writes_pending)),
-            held.eq(final & (now_to_leave != 0)),
-        ]
-        m.d.sync += [
-            fencing.eq(wants & final & ~written),
-            still_to_leave.eq(now_to_leave - (self.write_left & (now_to_leave != 0))),
-        ]
+        if self._fenced:
+            m.d.comb += held.eq(final & self._fence(m, wants & final & ~written))
 
         m.d.comb += [
             wants.eq(padding | (self.i.valid & ~refused & fits)),
@@ -233,3 +229,19 @@ class PushEngine(wiring.Component):
             ),
         ]
         return m
+
+    def _fence(self, m, waits):
+        """Whether writes are still to leave that were under way when the slot's last word was due.
+
+        Not those that came after, so that the device side may go on writing. ``waits``: the word
+        is due, and is not written in this cycle.
+        """
+        fencing = Signal()
+        still_to_leave = Signal.like(self.writes_pending)
+        now_to_leave = Signal.like(self.writes_pending)
+        m.d.comb += now_to_leave.eq(Mux(fencing, still_to_leave, self.writes_pending))
+        m.d.sync += [
+            fencing.eq(waits),
+            still_to_leave.eq(now_to_leave - (self.write_left & (now_to_leave != 0))),
+        ]
+        return now_to_leave != 0

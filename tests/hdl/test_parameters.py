@@ -47,6 +47,14 @@ def test_other_shell_and_layout(fifos, width, layout):
 
 
 @pytest.mark.parametrize("top", [AmpPciCore, AmpPciEndpoint])
+def test_without_the_dma_window(top):
+    whole, less = (set(top(dma=dma).signature.members) for dma in (True, False))
+    requests = {"tx_rd_req_tlp", "tx_wr_req_tlp"} if top is AmpPciCore else set()
+    assert whole - less == {"s_axi_dma"} | requests
+    assert less < whole
+
+
+@pytest.mark.parametrize("top", [AmpPciCore, AmpPciEndpoint])
 def test_parameters_are_checked(top):
     with pytest.raises(ShellError, match="num_fifos is 9: must be an integer from 1 to 8"):
         top(num_fifos=9)

