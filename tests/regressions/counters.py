@@ -30,6 +30,8 @@ class CounterBench(DmaBench, MsixBench):
 
     async def start(self, **options):
         await super().start(**options)
+        # What the host wrote last is to have taken effect.
+        await self.settle()
         self.counters = CounterReader(self.dut)
 
     async def counted(self, **want):

@@ -204,6 +204,7 @@ def test_maximum_size_must_fit_the_slots(monkeypatch):
         "COMPLETION_TIMEOUT": "8192",
         "PCI_SHELL": AMP_PCI.name,
         "SHARED_LAYOUT": SPSC_PAGES.name,
+        "DMA_WINDOW": "1",
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
