@@ -7,7 +7,7 @@ RUN    := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo waves test lint verilog regress fuzz synth clean
+.PHONY: help setup demo waves test lint verilog regress fuzz bench synth clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -39,10 +39,13 @@ test: lint ## Lint, unit tests, and every regression on the simulators there are
 	@$(RUN) -m pytest -n auto --dist worksteal -q -rs $(ARGS)
 
 regress: $(READY) ## The longer matrices: every width, number of FIFOs and simulator
-	@$(RUN) -m pytest -n auto --dist worksteal -q -rs --regress tests/test_regressions.py tests/models/test_fuzz_messages.py $(ARGS)
+	@$(RUN) -m pytest -n auto --dist worksteal -q -rs --regress tests/test_regressions.py tests/sim/test_bench.py tests/models/test_fuzz_messages.py $(ARGS)
 
 fuzz: $(READY) ## A hostile host and device side for SECONDS=60 of wall time; SEED= repeats a run
 	@$(RUN) -m sim fuzz --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+bench: $(READY) ## Cycles against their bounds, and the speed of simulation
+	@$(RUN) -m sim bench $(ARGS)
 
 # The tools of a command that not everybody runs; what it prints tells what is coming.
 $(VENV)/.synth: $(READY)

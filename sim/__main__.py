@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""``python -m sim``: the demo, hostile histories, any cocotb module on any build."""
+"""``python -m sim``: the demo, the bench, hostile histories, any cocotb module on any build."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from hdl.dma.limits import COMPLETION_TIMEOUT
@@ -13,6 +14,7 @@ from models.layout import LAYOUTS, SPSC_PAGES
 from models.messages import REVISIONS, V1
 from models.shell import AMP_PCI, MAX_FIFOS, SHELLS, check_num_fifos
 
+from .bench.command import run_bench
 from .build import BUILD_ROOT, BuildError, Configuration
 from .demo.command import run_demo
 from .fuzz import configurations, run_fuzz
@@ -59,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--no-dma", action="store_true", help="the gateware without its DMA window")
     run.add_argument("--shell", choices=SHELLS, default=AMP_PCI.name)
     run.add_argument("--layout", choices=LAYOUTS, default=SPSC_PAGES.name)
+    bench = commands.add_parser("bench", help="cycles against their bounds, and simulation speed")
+    bench.add_argument("--sim", choices=SIMULATORS, help="to count on; default: the best there is")
+    bench.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at once")
     fuzz = commands.add_parser(
         "fuzz",
         parents=[every],
@@ -110,6 +115,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Parse the command line and do it. Returns the exit status."""
     options = _parser().parse_args(arguments)
     try:
+        if options.command == "bench":
+            return run_bench(simulator=options.sim, jobs=options.jobs)
         configuration = _configuration(options)
         if options.command == "demo":
             return run_demo(configuration, revision=options.revision, seed=options.seed)

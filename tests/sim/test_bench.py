@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The bench counts what it counted before, to the cycle, and says what misses its limit."""
+
+import json
+from pathlib import Path
+
+import pytest
+from builds import BUILDS, COMPLETION_TIMEOUT
+
+from hdl.tlp import DATA_WIDTHS
+from hdl.verilog import TOPS
+from models.shell import MAX_FIFOS
+from sim import toolchain
+from sim.bench import command
+from sim.bench.bounds import FIGURES
+from sim.build import BUILD_ROOT, Configuration
+from sim.run import SimulationError
+
+EXPECTED = json.loads((Path(__file__).parent.parent / "data" / "bench_cycles.json").read_text())
+
+
+def check(top, fifos, width, simulator=None):
+    configuration = Configuration(
+        top=top,
+        num_fifos=fifos,
+        data_width=width,
+        completion_timeout=COMPLETION_TIMEOUT,
+        simulator=simulator,
+    )
+    name = f"bench-{simulator or 'best'}-{top}-{width}"
+    measured = command.measure(configuration, BUILD_ROOT / "test" / name)
+    assert measured["one"] == EXPECTED[top][str(width)]
+    assert all(entry["ok"] for entry in command.judge(measured["one"], width).values())
+    if fifos > 1:
+        rates = {key: measured["every"][key] for key in command.OF_RATES}
+        assert all(entry["ok"] for entry in command.judge(rates, width).values())
+
+
+@pytest.mark.parametrize("top", sorted(BUILDS))
+def test_cycles_are_exact(top):
+    """On builds of several FIFOs: one alone is as fast as where there is but one."""
+    check(top, *BUILDS[top])
+
+
+@pytest.mark.parametrize("width", DATA_WIDTHS)
+@pytest.mark.parametrize("top", sorted(TOPS))
+def test_cycles_of_every_width(top, width, pytestconfig):
+    if not pytestconfig.getoption("--regress"):
+        pytest.skip("make regress counts every width")
+    check(top, 1, width)
+
+
+def test_another_simulator_counts_the_same():
+    if "icarus" not in toolchain.available():
+        pytest.skip("icarus is not on this machine")
+    check("core", 1, 512, "icarus")
+
+
+def values_at_bound(width):
+    return {figure.key: figure.bound(width) for figure in FIGURES}
+
+
+@pytest.mark.parametrize("width", DATA_WIDTHS)
+def test_a_bound_is_within_its_limit(width):
+    judged = command.judge(values_at_bound(width), width)
+    assert set(judged) == {figure.key for figure in FIGURES}
+    assert all(entry["ok"] for entry in judged.values())
+
+
+def test_limits_at_128_bits():
+    limits = {figure.key: figure.limit(128) for figure in FIGURES}
+    assert limits == pytest.approx(
+        {
+            "pop_cycles_per_message": 4.2,
+            "push_cycles_per_message": 4.2,
+            "both_cycles_per_message": 4.4,
+            "host_cycles_per_message": 6.3,
+            "doorbell_to_stream_cycles": 6,
+            "stream_to_msix_cycles": 6,
+            "doorbell_to_msix_cycles": 16,
+            "mmio_read_cycles": 6,
+            "read_bytes_per_cycle": 13,
+            "dma_read_bytes_per_cycle": 14,
+            "dma_write_bytes_per_cycle": 14,
+        }
+    )
+    bounds = [figure.bound(128) for figure in FIGURES]
+    assert bounds == [4, 4, 4, 6, 3, 2, 8, 2, 16, 16, 16]
+
+
+@pytest.fixture
+def fake(monkeypatch, tmp_path):
+    """Figures in place of measurements, the bounds unless a test changes them."""
+    figures = {width: values_at_bound(width) for width in DATA_WIDTHS}
+
+    class Here:
+        def __init__(self, jobs):
+            assert jobs == 1
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+        def submit(self, function, *arguments):
+            value = function(*arguments)
+            return type("Done", (), {"result": lambda self: value})()
+
+    def measure(configuration, folder):
+        one = {**figures[configuration.data_width], "push_interrupts": 61}
+        every = {"every": one} if configuration.num_fifos == MAX_FIFOS else {}
+        return {"one": one, **every}
+
+    speed = {"cycles_per_second": 10, "messages_per_second": 2.0}
+    monkeypatch.setattr(command, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(command, "measure", measure)
+    monkeypatch.setattr(
+        command, "_simulation_speed", lambda *_: {"thin": speed, "root_complex": speed}
+    )
+    monkeypatch.setattr(command, "BUILD_ROOT", tmp_path)
+    return figures, tmp_path / "bench" / "report.json"
+
+
+def test_report(fake):
+    _, path = fake
+    assert command.run_bench() == 0
+    report = json.loads(path.read_text())
+    assert report["ok"] and not report["failures"]
+    assert set(report["widths"]) == set(report["core"]["widths"]) == set(map(str, DATA_WIDTHS))
+    for entry in report["widths"]["128"].values():
+        assert entry["value"] == entry["bound"]
+    assert set(report["simulation"]) == set(toolchain.available())
+
+
+@pytest.mark.parametrize(
+    "key, value", [("mmio_read_cycles", 7), ("dma_read_bytes_per_cycle", 13.9)]
+)
+def test_what_misses_its_limit_fails_the_command(fake, capsys, key, value):
+    figures, path = fake
+    figures[128][key] = value
+    assert command.run_bench() == 1
+    report = json.loads(path.read_text())
+    assert not report["ok"]
+    assert f"endpoint, 128 bits: {key} is {value}" in " ".join(report["failures"])
+    assert not report["widths"]["128"][key]["ok"]
+    assert "missed:" in capsys.readouterr().out
+
+
+def test_a_measurement_that_fails_is_an_error(monkeypatch, tmp_path):
+    def simulate(*_, **__):
+        raise SimulationError("1 of 1 tests failed")
+
+    monkeypatch.setattr(command, "simulate", simulate)
+    with pytest.raises(SimulationError, match="1 of 1"):
+        command.measure(Configuration(), tmp_path)
