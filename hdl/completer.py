@@ -304,7 +304,8 @@ class Completer(wiring.Component):
                     last_completion.eq(whole),
                     prepared.eq(0),
                     continued.eq(~whole),
-                    rest_word.eq((word | (mask >> lane_bits)) + 1),
+                    # By what was planned: the maximum payload size may have changed since.
+                    rest_word.eq((Cat(offset, word) + extent + 1) >> lane_bits),
                     rest_more.eq(more + ~extent),
                     stage.offset.eq(Mux(success, offset, 0)),
                     stage.direct.eq(direct | ~success),

@@ -285,12 +285,16 @@ class TlpMonitor:
         if register == self.device_control:
             self._device_control(lane, tlp.first_be, key)
 
+    def set_max_payload_size(self, size: int) -> None:
+        """From now on payloads may have ``size`` bytes; an answer that is owed may be cut either
+        to it or to the former size."""
+        self.max_payload_size = size
+        for pending in self._host_requests.values():
+            pending.max_payload_size = max(pending.max_payload_size, size)
+
     def _device_control(self, lane: int, first_be: int, key: tuple[int, int]) -> None:
         if first_be & 1:
-            self.max_payload_size = space.coded_size(space.MAX_PAYLOAD_SIZE.of(lane))
-            # An answer may have been cut to the former size before the write.
-            for pending in self._host_requests.values():
-                pending.max_payload_size = max(pending.max_payload_size, self.max_payload_size)
+            self.set_max_payload_size(space.coded_size(space.MAX_PAYLOAD_SIZE.of(lane)))
         if first_be & 2:
             self.max_read_request_size = space.coded_size(space.MAX_READ_REQUEST_SIZE.of(lane))
             self.extended_tags = bool(space.EXTENDED_TAG_ENABLE.of(lane))

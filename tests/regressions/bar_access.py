@@ -110,6 +110,28 @@ async def completions_are_split(dut):
     await bench.finish()
 
 
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def payload_size_grows_under_reads(dut):
+    """Reads that wait while the host comes to allow longer completions bring the same bytes."""
+    rng = random.Random(SEED)
+    bench = Mirror(dut)
+    await bench.start()
+    for offset in range(0, PAGE, 256):
+        await bench.write(AMP_PCI.fifo_bar, 0x3000 + offset, rng.randbytes(256))
+    for code in range(1, 6):
+        await bench.set_max_payload(0)
+        asked = []
+        for _ in range(8):
+            offset = rng.randrange(PAGE // 2)
+            size = rng.randint(300, PAGE // 2)
+            asked.append(await bench.ask(AMP_PCI.fifo_bar, 0x3000 + offset, size))
+        await bench.settle(rng.randrange(50))
+        await bench.set_max_payload(code)
+        for one in asked:
+            await bench.compare(one)
+    await bench.finish()
+
+
 @cocotb.test(timeout_time=10, timeout_unit="ms")
 async def long_writes(dut):
     """Writes up to 4 KiB, starting at every lane."""

@@ -75,7 +75,7 @@ class Mirror(QueueBench):
     async def set_max_payload(self, code):
         if self.parameters.top == "core":
             self.host.set_pins(max_payload_size=code)
-            self.monitor.max_payload_size = coded_size(code)
+            self.monitor.set_max_payload_size(coded_size(code))
         else:
             control = await self.host.config_read(DEVICE_CONTROL, 2)
             control = control & ~MAX_PAYLOAD_SIZE.mask | code << MAX_PAYLOAD_SIZE.lsb
