@@ -36,16 +36,16 @@ class Figure:
     meaning
         What is measured.
     bound
-        What no design of a width in bits does better, and why.
+        What no design does better, by the width in bits; cycles, or bytes per cycle.
     why
-        The reason.
+        The reason for that.
     slack
-        What must be reached: the bound times one plus this, or less this where more is better, or
-        for a latency so many cycles.
+        Of a rate: the part of the bound that may be missed.
     more_is_better
         Bytes per cycle, not cycles.
-    cycles
-        Absolute slack, of a latency.
+    latency
+        Of a latency: cycles that must be reached at 128 bits. At other widths it is as much beyond
+        the bound.
     """
 
     key: str
