@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The FIFO loses, doubles and reorders nothing, holds what it says and keeps up with its input."""
+
+import random
+
+import pytest
+from amaranth.sim import Simulator
+
+from hdl.fifo import DISTRIBUTED_DEPTH, StreamFifo
+
+DEPTHS = [2, 8, 16, 32, 64]
+COUNT = 400
+
+
+def simulate(dut, *benches):
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    for bench in benches:
+        simulator.add_testbench(bench)
+    simulator.run()
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+@pytest.mark.parametrize("idle, stall", [(0, 0), (0.5, 0), (0, 0.5), (0.3, 0.3), (0.9, 0.1)])
+def test_what_goes_in_comes_out(depth, idle, stall):
+    dut = StreamFifo(16, depth=depth)
+    rng = random.Random(depth)
+    came = []
+    cycles = 0
+
+    async def source(ctx):
+        for number in range(COUNT):
+            while rng.random() < idle:
+                await ctx.tick()
+            ctx.set(dut.i.payload, number)
+            ctx.set(dut.i.valid, 1)
+            await ctx.tick().until(dut.i.ready)
+            ctx.set(dut.i.valid, 0)
+
+    async def sink(ctx):
+        nonlocal cycles
+        offered = None
+        while len(came) < COUNT:
+            ready = rng.random() >= stall
+            ctx.set(dut.o.ready, ready)
+            _, _, valid, value = await ctx.tick().sample(dut.o.valid, dut.o.payload)
+            cycles += 1
+            assert cycles < 100 * COUNT, "words are lost"
+            if offered is not None:
+                assert valid and value == offered, "what was offered changed"
+            offered = value if valid and not ready else None
+            if valid and ready:
+                came.append(value)
+
+    simulate(dut, source, sink)
+    assert came == list(range(COUNT))
+    if not idle and not stall and depth > 2:
+        assert cycles <= COUNT + 4
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_room(depth):
+    """Nothing is taken out, so that the memory fills word by word behind the output."""
+    dut = StreamFifo(16, depth=depth)
+
+    async def bench(ctx):
+        async def put():
+            assert ctx.get(dut.i.ready)
+            ctx.set(dut.i.valid, 1)
+            await ctx.tick()
+            ctx.set(dut.i.valid, 0)
+            await ctx.tick().repeat(3)
+
+        for _ in range(1 if depth <= DISTRIBUTED_DEPTH else 2):
+            await put()
+        for level in range(depth):
+            assert ctx.get(dut.roomy) == (level < depth // 2), level
+            await put()
+        assert not ctx.get(dut.i.ready) and not ctx.get(dut.roomy)
+
+    simulate(dut, bench)
+
+
+@pytest.mark.parametrize("depth", [0, 1, 3, 12])
+def test_depth_is_checked(depth):
+    with pytest.raises(ValueError, match=f"depth is {depth}: must be a power of two of 2 or more"):
+        StreamFifo(8, depth=depth)
