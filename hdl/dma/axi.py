@@ -5,7 +5,7 @@ Source: AMBA AXI4 (ARM IHI 0022E) chapter A3. Not there, as they would change no
 prot, qos, region and user signals.
 """
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -113,7 +113,8 @@ class AxiSignature(wiring.Signature):
 
 def within_beat(size: Value, width: int) -> Value:
     """Mask, ``width`` bits, of the address bits that number the bytes of a beat."""
-    return ((Const(1, 8) << size) - 1)[:width]
+    largest = (1 << len(size)) - 1
+    return Cat(*(size > bit for bit in range(largest)), Const(0, width))[:width]
 
 
 def next_beat(address: Value, size: Value) -> Value:
@@ -140,30 +141,28 @@ class BurstCheck(wiring.Component):
         What AW or AR say.
     served : Out(1)
         INCR, or a single beat of any type; beats no wider than the bus; within 4 KiB.
-    end : Out(PAGE_BITS + 1)
-        The byte after the last one, from the start of the 4 KiB page.
+    final : Out(PAGE_BITS)
+        The last byte of a burst that is served, from the start of the 4 KiB page.
     """
 
     def __init__(self, data_width: int):
         self._largest_size = (check_data_width(data_width) // 8).bit_length() - 1
-        super().__init__({"burst": In(Address), "served": Out(1), "end": Out(PAGE_BITS + 1)})
+        super().__init__({"burst": In(Address), "served": Out(1), "final": Out(PAGE_BITS)})
 
     def elaborate(self, platform):
         m = Module()
         burst = self.burst
         in_page = burst.addr[:PAGE_BITS]
-        beats = burst.len + 1
-        size = Mux(burst.size > self._largest_size, 0, burst.size)
-        aligned = Signal(PAGE_BITS)
-        end = Signal(PAGE_BITS + 4)
+        # Larger ones are not served, whatever comes of them here.
+        size = burst.size[: self._largest_size.bit_length()]
+        final = Signal(PAGE_BITS + 1 + len(burst.len))
         m.d.comb += [
-            aligned.eq(in_page & ~within_beat(size, PAGE_BITS)),
-            end.eq(aligned + (beats << size)),
-            self.end.eq(end),
+            final.eq(last_byte(in_page, size) + (burst.len << size)),
+            self.final.eq(final),
             self.served.eq(
                 ((burst.burst == BurstType.INCR) | (burst.len == 0))
                 & (burst.size <= self._largest_size)
-                & (end <= PAGE)
+                & (final[PAGE_BITS:] == 0)
             ),
         ]
         return m

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """How much the requester has under way at once, and how long it waits."""
 
-from amaranth.hdl import Mux, Value
+from amaranth.hdl import Cat, Const, Value
 
-from models.config_space import size_code
-
-from ..tlp import coded_dwords
+from models.config_space import coded_size, size_code
 
 __all__ = [
     "COMPLETION_TIMEOUT",
@@ -13,8 +11,8 @@ __all__ = [
     "PENDING_WRITES",
     "REQUEST_BYTES",
     "TAGS",
+    "block_mask",
     "check_completion_timeout",
-    "limited_dwords",
 ]
 
 TAGS = 32
@@ -43,7 +41,9 @@ def check_completion_timeout(cycles: int) -> int:
     return cycles
 
 
-def limited_dwords(code: Value) -> Value:
-    """Dwords of the longest request: what ``code`` in Device Control allows, and what we do."""
-    largest = size_code(REQUEST_BYTES)
-    return coded_dwords(Mux(code > largest, largest, code))
+def block_mask(code: Value) -> Value:
+    """Mask of the address bits within a block that one request may cover, those of
+    :data:`REQUEST_BYTES`: the block is as long as ``code`` in Device Control allows, and as we do.
+    """
+    sizes = (2 << bit for bit in range(REQUEST_BYTES.bit_length() - 1))
+    return Cat(Const(1) if size <= coded_size(0) else code >= size_code(size) for size in sizes)

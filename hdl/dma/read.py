@@ -5,7 +5,7 @@ PCI Express Base 4.0 sections 2.2.6.2 (tags), 2.8 (completion timeout). Tags are
 that an answer that comes after its read was given up meets no new read for as long as possible.
 """
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -87,69 +87,88 @@ class ReadRequester(wiring.Component):
         wiring.connect(m, wiring.flipped(self.completions), receiver.i)
         wiring.connect(m, returner.r, wiring.flipped(self.r))
 
+        # It is as good a cycle later, and far from where it comes from.
+        reset = Signal()
+        m.d.sync += reset.eq(self.reset)
+
+        # One bit more than numbers a tag tells that all of them are in use from that none is.
+        newest = Signal(TAG_BITS + 1)
+        known = Signal(TAG_BITS + 1)
+        oldest = Signal(TAG_BITS + 1)
+        used = Signal(range(TAGS + 1))
+        new_tag, old_tag = newest[:TAG_BITS], oldest[:TAG_BITS]
         outstanding = Signal(TAGS)
-        fresh = Signal(TAGS)
         done = Signal(TAGS)
         failed = Signal(TAGS)
-        newest = Signal(TAG_BITS)
-        oldest = Signal(TAG_BITS)
-        used = Signal(range(TAGS + 1))
+        may_return = Signal()
+        has_failed = Signal()
+        gives_up = Signal()
+        taken = Signal()
+        taken_tag = Signal(TAG_BITS)
 
         m.submodules.chunks = chunks = memory.Memory(shape=Chunk, depth=TAGS, init=[])
-        store = chunks.write_port()
-        of_answer = chunks.read_port(domain="comb")
-        of_oldest = chunks.read_port(domain="comb")
+        store, look_up = chunks.write_port(), chunks.read_port(domain="comb")
         m.d.comb += [
             issuer.reset.eq(self.reset),
             issuer.bus_master_enable.eq(self.bus_master_enable),
             issuer.requester_id.eq(self.requester_id),
             issuer.max_read_request_size.eq(self.max_read_request_size),
-            issuer.free.eq(used != TAGS),
-            issuer.tag.eq(newest),
-            store.addr.eq(newest),
+            issuer.free.eq(~used[-1] & ~receiver.busy),
+            issuer.tag.eq(new_tag),
+            store.addr.eq(new_tag),
             store.data.eq(issuer.chunk),
             store.en.eq(issuer.allocate),
             receiver.requester_id.eq(self.requester_id),
             receiver.outstanding.eq(outstanding),
-            receiver.fresh.eq(fresh),
-            of_answer.addr.eq(receiver.tag),
-            receiver.chunk.eq(of_answer.data),
-            of_oldest.addr.eq(oldest),
-            returner.tag.eq(oldest),
-            returner.chunk.eq(of_oldest.data),
-            returner.ready.eq((used != 0) & done.bit_select(oldest, 1)),
-            returner.failed.eq(failed.bit_select(oldest, 1)),
-            self.failed.eq(returner.retire & returner.failed),
+            receiver.expect.eq(issuer.allocate),
+            receiver.expected_tag.eq(new_tag),
+            receiver.awaited.eq(issuer.awaited),
+            look_up.addr.eq(old_tag),
+            returner.reset.eq(reset),
+            returner.tag.eq(old_tag),
+            returner.chunk.eq(look_up.data),
+            returner.ready.eq(may_return | gives_up),
+            returner.failed.eq(has_failed | gives_up),
+            self.failed.eq(returner.lost),
             self.unexpected.eq(receiver.unexpected),
             self.unsupported.eq(receiver.unsupported),
             self.aborted.eq(receiver.aborted),
             self.poisoned.eq(receiver.poisoned),
+        ]
+        # Looked up a cycle ahead: the next one is not taken in the cycle after.
+        m.d.sync += [
+            may_return.eq((known != oldest) & done.bit_select(old_tag, 1)),
+            has_failed.eq(failed.bit_select(old_tag, 1) | reset),
             self.outstanding.eq(outstanding.any()),
         ]
         self._connect_buffer(m, receiver, returner)
-        expired = self._watch_time(m, issuer, oldest)
-        m.d.comb += self.timed_out.eq(
-            expired
-            & (used != 0)
-            & outstanding.bit_select(oldest, 1)
-            & ~self.timeout_disable
-            & ~self.reset
-        )
+        waits_too_long = self._watch_time(m, issuer, outstanding, old_tag)
 
+        # What is said of the oldest read's age is of two cycles ago.
+        lately = Signal(2)
+        m.d.sync += lately.eq(Cat(receiver.ended | returner.take | reset, lately))
+        m.d.comb += [
+            gives_up.eq(waits_too_long & ~lately.any() & ~self.timeout_disable),
+            self.timed_out.eq(gives_up & returner.take),
+        ]
+
+        # Told a cycle later, when it may be looked up.
+        allocated = Signal()
+        unsent = Signal()
+        m.d.sync += [
+            allocated.eq(issuer.allocate),
+            unsent.eq(issuer.failed),
+            known.eq(newest),
+        ]
         with m.If(issuer.allocate):
+            m.d.sync += newest.eq(newest + 1)
+        with m.If(allocated):
             m.d.sync += [
-                newest.eq(newest + 1),
-                fresh.bit_select(newest, 1).eq(1),
-                done.bit_select(newest, 1).eq(issuer.failed),
-                failed.bit_select(newest, 1).eq(issuer.failed),
+                done.bit_select(known[:TAG_BITS], 1).eq(unsent),
+                failed.bit_select(known[:TAG_BITS], 1).eq(unsent),
             ]
         with m.If(issuer.sent):
-            # One that failed before it left waits for no answer.
-            m.d.sync += outstanding.bit_select(issuer.sent_tag, 1).eq(
-                ~done.bit_select(issuer.sent_tag, 1)
-            )
-        with m.If(receiver.began):
-            m.d.sync += fresh.bit_select(receiver.tag, 1).eq(0)
+            m.d.sync += outstanding.bit_select(issuer.sent_tag, 1).eq(1)
         with m.If(receiver.failed):
             m.d.sync += failed.bit_select(receiver.tag, 1).eq(1)
         with m.If(receiver.ended):
@@ -157,16 +176,15 @@ class ReadRequester(wiring.Component):
                 outstanding.bit_select(receiver.tag, 1).eq(0),
                 done.bit_select(receiver.tag, 1).eq(1),
             ]
-        with m.If(self.timed_out):
-            m.d.sync += [
-                outstanding.bit_select(oldest, 1).eq(0),
-                done.bit_select(oldest, 1).eq(1),
-                failed.bit_select(oldest, 1).eq(1),
-            ]
-        with m.If(returner.retire):
+        with m.If(returner.take):
             m.d.sync += oldest.eq(oldest + 1)
-        m.d.sync += used.eq(used + issuer.allocate - returner.retire)
-        with m.If(self.reset):
+        m.d.sync += [taken.eq(returner.take), taken_tag.eq(old_tag)]
+        with m.If(taken):
+            # It was so already unless the read was given up.
+            m.d.sync += outstanding.bit_select(taken_tag, 1).eq(0)
+        with m.If(issuer.allocate ^ returner.retire):
+            m.d.sync += used.eq(used + Mux(returner.retire, -1, 1))
+        with m.If(reset):
             m.d.sync += [outstanding.eq(0), done.eq(-1), failed.eq(-1)]
         return m
 
@@ -174,7 +192,9 @@ class ReadRequester(wiring.Component):
         """A memory for each lane: a beat that is not aligned reaches into two words at once."""
         for lane in range(self._geometry.lanes):
             depth = 1 << len(returner.read_address)
-            bank = memory.Memory(shape=32, depth=depth, init=[])
+            # What is written belongs to a read that is not done, and what is read to one that is;
+            # or to one that was given up, of which zeros are returned.
+            bank = memory.Memory(shape=32, depth=depth, init=[], attrs={"no_rw_check": 1})
             m.submodules[f"buffer_{lane}"] = bank
             write, read = bank.write_port(), bank.read_port()
             bits = slice(32 * lane, 32 * lane + 32)
@@ -187,20 +207,29 @@ class ReadRequester(wiring.Component):
                 returner.read_data[bits].eq(read.data),
             ]
 
-    def _watch_time(self, m, issuer, oldest):
-        """Whether the oldest read, if it is outstanding, left too long ago."""
-        # As it is the oldest that the others wait behind, the others need not be watched.
-        width = self._timeout.bit_length() + 1
-        now = Signal(width)
+    def _watch_time(self, m, issuer, outstanding, oldest):
+        """Whether the read under tag ``oldest`` was outstanding and left too long ago, as it was
+        two cycles before."""
+        # As it is the oldest that the others wait behind, the others need not be watched. The last
+        # one, two parts in a hundred of the time-out, may be counted or not.
+        ticks = max(self._timeout.bit_length() - 7, 0)
+        limit = -(-self._timeout >> ticks) + 1
+        now = Signal(ticks + 8)
         m.d.sync += now.eq(now + 1)
-        m.submodules.sent_at = sent_at = memory.Memory(shape=width, depth=TAGS, init=[])
-        store, look = sent_at.write_port(), sent_at.read_port(domain="comb")
+        m.submodules.sent_at = sent_at = memory.Memory(shape=8, depth=TAGS, init=[])
+        store, look_up = sent_at.write_port(), sent_at.read_port(domain="comb")
         m.d.comb += [
             store.addr.eq(issuer.sent_tag),
-            store.data.eq(now),
+            store.data.eq(now[ticks:]),
             store.en.eq(issuer.sent),
-            look.addr.eq(oldest),
+            look_up.addr.eq(oldest),
         ]
-        elapsed = Signal(width)
-        m.d.comb += elapsed.eq(now - look.data)
-        return elapsed >= self._timeout
+        elapsed = Signal(8)
+        waiting = Signal()
+        too_long = Signal()
+        m.d.sync += [
+            elapsed.eq(now[ticks:] - look_up.data),
+            waiting.eq(outstanding.bit_select(oldest, 1)),
+            too_long.eq(waiting & (elapsed >= limit)),
+        ]
+        return too_long

@@ -6,54 +6,85 @@ ends at a multiple of the smaller of the two, hence at 4 KiB too (PCI Express Ba
 2.2.5, 2.2.7, 7.5.3.4).
 """
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..operation import Geometry
-from ..tlp import header_signature, memory_header
-from .axi import ADDRESS_WIDTH, ID_WIDTH, PAGE_BITS, BurstCheck, address_channel, within_beat
-from .limits import REQUEST_BYTES, TAGS, limited_dwords
+from ..tlp import header_signature
+from .axi import ADDRESS_WIDTH, ID_WIDTH, PAGE_BITS, Address, BurstCheck, address_channel
+from .limits import REQUEST_BYTES, TAGS, block_mask
+from .span import dwords_beyond_first, span_header
 
-__all__ = ["TAG_BITS", "Chunk", "ReadIssuer"]
+__all__ = ["TAG_BITS", "Awaited", "Chunk", "ReadIssuer"]
 
 TAG_BITS = (TAGS - 1).bit_length()
 
 
 class Chunk(data.Struct):
-    """What one memory read is to bring, and how it goes to AXI.
+    """How what one memory read brings goes to AXI.
 
     ``offset``: the first byte's place in its aligned block of
-    :data:`~hdl.dma.limits.REQUEST_BYTES`; ``bytes`` of the read, 0 for one that is not sent;
-    ``id``, ``size``, ``beats`` of the AXI transfer; ``last``: its last beat is the burst's.
+    :data:`~hdl.dma.limits.REQUEST_BYTES`; ``id``, ``size`` and ``more``, the beats but one, of the
+    AXI transfer; ``last``: its last beat is the burst's.
     """
 
     id: ID_WIDTH
     size: 3
-    beats: 9
+    more: range(REQUEST_BYTES)
     last: 1
     offset: range(REQUEST_BYTES)
-    bytes: range(REQUEST_BYTES + 1)
+
+
+class Awaited(data.Struct):
+    """What a memory read still waits for.
+
+    ``offset``: place of the next byte, as in :class:`Chunk`; ``dwords`` to come; ``tail``: the last
+    byte's place in its dword.
+    """
+
+    tail: 2
+    dwords: range(REQUEST_BYTES // 4 + 1)
+    offset: range(REQUEST_BYTES)
+
+
+class Cut(data.Struct):
+    """A piece of a burst that one memory read brings.
+
+    ``address`` of its first byte; ``final``: low address bits of its last one; ``last`` of its
+    burst; ``void``: it fails. Of a burst that is not served it is the whole, as if its beats were
+    bytes from 0 on.
+    """
+
+    id: ID_WIDTH
+    size: 3
+    last: 1
+    void: 1
+    final: range(REQUEST_BYTES)
+    address: ADDRESS_WIDTH
 
 
 class ReadIssuer(wiring.Component):
-    """Cuts each burst into reads and sends them, one a cycle.
+    """Cuts each burst into reads and sends them, one every other cycle.
+
+    Three register stages: the address; the burst that is cut; the piece cut off.
 
     Attributes
     ----------
     ar : In(address_channel())
+        An address is taken while the burst before is still being cut.
     o : Out(header_signature())
         Memory reads. One is given up no more once it is valid.
     reset : In(1)
-        The function is being reset: what is left of the burst fails.
+        The function is being reset: what has been taken and has not left fails.
     bus_master_enable : In(1), requester_id : In(16), max_read_request_size : In(3)
         From configuration space.
     free : In(1), tag : In(TAG_BITS)
-        A tag is free, and which one.
-    allocate : Out(1), chunk : Out(Chunk), failed : Out(1)
+        A tag may be used, and which one.
+    allocate : Out(1), chunk : Out(Chunk), awaited : Out(Awaited), failed : Out(1)
         ``tag`` is used for ``chunk`` from now on; ``failed``: nothing is sent for it.
     sent : Out(1), sent_tag : Out(TAG_BITS)
-        A read leaves in this cycle.
+        A read left in the cycle before, and its answer counts.
     """
 
     def __init__(self, geometry: Geometry):
@@ -70,6 +101,7 @@ class ReadIssuer(wiring.Component):
                 "tag": In(TAG_BITS),
                 "allocate": Out(1),
                 "chunk": Out(Chunk),
+                "awaited": Out(Awaited),
                 "failed": Out(1),
                 "sent": Out(1),
                 "sent_tag": Out(TAG_BITS),
@@ -79,95 +111,110 @@ class ReadIssuer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         g = self._geometry
-        address = self.ar.p
-        m.submodules.check = check = BurstCheck(g.data_width)
+        block_bits = (REQUEST_BYTES - 1).bit_length()
 
+        address = Signal(Address)
+        waiting = Signal()
+        stale = Signal()
         active = Signal()
         served = Signal()
         void = Signal()
         page = Signal(ADDRESS_WIDTH - PAGE_BITS)
         start = Signal(PAGE_BITS)
-        end = Signal(PAGE_BITS + 1)
+        final = Signal(PAGE_BITS)
+        length = Signal.like(address.len)
         identifier = Signal(ID_WIDTH)
         size = Signal(3)
-        beats = Signal(9)
-        m.d.comb += [check.burst.eq(address), self.ar.ready.eq(~active)]
-        with m.If(self.ar.valid & self.ar.ready):
+        m.submodules.check = check = BurstCheck(g.data_width)
+        m.d.comb += [check.burst.eq(address), self.ar.ready.eq(~waiting)]
+        with m.If(self.reset):
+            m.d.sync += [stale.eq(1), void.eq(1)]
+        with m.If(self.ar.ready):
+            m.d.sync += [waiting.eq(self.ar.valid), address.eq(self.ar.p), stale.eq(self.reset)]
+        with m.If(waiting & ~active):
             m.d.sync += [
+                waiting.eq(0),
                 active.eq(1),
                 served.eq(check.served),
-                void.eq(0),
-                page.eq(address.addr[PAGE_BITS:]),
-                start.eq(address.addr[:PAGE_BITS]),
-                end.eq(check.end),
+                void.eq(stale | self.reset),
+                Cat(start, page).eq(address.addr),
+                final.eq(check.final),
+                length.eq(address.len),
                 identifier.eq(address.id),
                 size.eq(address.size),
-                beats.eq(address.len + 1),
             ]
 
-        limit = Signal(PAGE_BITS)
-        boundary = Signal(PAGE_BITS + 1)
-        stop = Signal(PAGE_BITS + 1)
-        count = Signal(range(REQUEST_BYTES + 1))
+        cut = Signal(Cut)
+        cut_valid = Signal()
+        mask = Signal(block_bits)
+        block_end = Signal(PAGE_BITS)
         last = Signal()
         m.d.comb += [
-            limit.eq(limited_dwords(self.max_read_request_size) << 2),
-            boundary.eq((start | (limit - 1)[:PAGE_BITS]) + 1),
-            stop.eq(Mux(end < boundary, end, boundary)),
-            count.eq(stop - start),
-            last.eq(~served | (stop == end)),
+            block_end.eq(start | mask),
+            last.eq(~served | (block_end == (final | mask))),
         ]
-        # An unaligned first beat ends where an aligned one would.
-        first_aligned = start & ~within_beat(size, PAGE_BITS)
-        chunk = self.chunk
-        fails = ~served | void | self.reset | ~self.bus_master_enable
-        can_load = ~self.o.valid | self.o.ready
+        m.d.sync += mask.eq(block_mask(self.max_read_request_size))
+        with m.If(self.reset):
+            m.d.sync += cut.void.eq(1)
+        with m.If(active & ~cut_valid):
+            m.d.sync += [
+                cut_valid.eq(1),
+                cut.id.eq(identifier),
+                cut.size.eq(Mux(served, size, 0)),
+                cut.last.eq(last),
+                cut.void.eq(~served | void | self.reset),
+                cut.final.eq(Mux(served, Mux(last, final, block_end)[:block_bits], length)),
+                cut.address.eq(Cat(start, page)),
+                start.eq(block_end + 1),
+                active.eq(~last),
+            ]
+            with m.If(~served):
+                m.d.sync += cut.address[:block_bits].eq(0)
+
+        offset = cut.address[:block_bits]
+        more = dwords_beyond_first(offset, cut.final)
+        tail = cut.final[:2]
+        fails = cut.void | self.reset | ~self.bus_master_enable
         m.d.comb += [
-            chunk.id.eq(identifier),
-            chunk.size.eq(size),
-            chunk.beats.eq(Mux(served, (stop - first_aligned)[: PAGE_BITS + 1] >> size, beats)),
-            chunk.last.eq(last),
-            chunk.offset.eq(start),
-            chunk.bytes.eq(count),
+            self.chunk.id.eq(cut.id),
+            self.chunk.size.eq(cut.size),
+            self.chunk.more.eq((cut.final >> cut.size) - (offset >> cut.size)),
+            self.chunk.last.eq(cut.last),
+            self.chunk.offset.eq(offset),
+            self.awaited.offset.eq(offset),
+            self.awaited.dwords.eq(more + 1),
+            self.awaited.tail.eq(tail),
             self.failed.eq(fails),
-            self.allocate.eq(active & self.free & (fails | can_load)),
+            self.allocate.eq(cut_valid & self.free & (fails | ~self.o.valid | self.o.ready)),
         ]
 
-        lead = start[:2]
-        # Bytes of the last dword that are asked for; 0 stands for all of them.
-        tail = stop[:2]
-        dwords = (lead + count + 3) >> 2
-        first_be = (Const(0xF, 4) << lead)[:4]
-        last_be = Mux(tail == 0, 0xF, ~(Const(0xF, 4) << tail)[:4])[:4]
+        tag = Signal(TAG_BITS)
+        recalled = Signal()
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
+        with m.If(self.reset):
+            m.d.sync += recalled.eq(1)
         with m.If(self.allocate):
-            m.d.sync += [
-                start.eq(stop),
-                active.eq(~last),
-                void.eq(void | self.reset),
-            ]
+            m.d.sync += cut_valid.eq(0)
             with m.If(~fails):
                 m.d.sync += [
                     self.o.valid.eq(1),
-                    self.sent_tag.eq(self.tag),
+                    recalled.eq(0),
+                    tag.eq(self.tag),
                     self.o.p.hdr.eq(
-                        memory_header(
-                            address=Cat(start, page)[2:],
-                            length=dwords,
-                            first_be=Mux(dwords == 1, first_be & last_be, first_be),
-                            last_be=Mux(dwords == 1, 0, last_be),
+                        span_header(
+                            address=cut.address,
+                            more=more,
+                            tail=tail,
                             requester_id=self.requester_id,
                             tag=self.tag,
                             write=False,
                         )
                     ),
                 ]
-        with m.Elif(active & self.reset):
-            m.d.sync += void.eq(1)
-        m.d.comb += [
-            self.o.p.sop.eq(1),
-            self.o.p.eop.eq(1),
-            self.sent.eq(self.o.valid & self.o.ready),
+        m.d.comb += [self.o.p.sop.eq(1), self.o.p.eop.eq(1)]
+        m.d.sync += [
+            self.sent.eq(self.o.valid & self.o.ready & ~recalled & ~self.reset),
+            self.sent_tag.eq(tag),
         ]
         return m

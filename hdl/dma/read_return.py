@@ -18,18 +18,25 @@ __all__ = ["ReadReturn"]
 
 
 class ReadReturn(wiring.Component):
-    """Returns one chunk after another, a beat a cycle.
+    """Returns one chunk after another, a beat a cycle, a chunk every other cycle at most.
+
+    Four register stages: the chunk that comes next; the one whose beats are read; the buffer's
+    output; the channel.
 
     Attributes
     ----------
     r : Out
         Channel of :class:`~hdl.dma.axi.AxiSignature`. Beats of a chunk that failed have SLVERR and
         zeros.
+    reset : In(1)
+        The function is being reset: what has been taken and is not being read yet fails.
     tag : In(TAG_BITS), chunk : In(Chunk), ready : In(1), failed : In(1)
-        The oldest tag in use, what it is for, whether it may be returned, and whether it failed.
-        It stays the oldest until it is retired.
-    retire : Out(1)
-        The tag's last beat is read in this cycle.
+        The oldest tag that has not been taken, what it is for, whether it may be returned, and
+        whether it failed.
+    take : Out(1)
+        It is taken in this cycle.
+    retire : Out(1), lost : Out(1)
+        The last beat of a tag that was taken has been read; it failed.
     read_enable, read_address : Out, read_data : In
         Buffer port: the word is there the cycle after, and stays until the next read. The address
         counts words and has the tag in its upper bits.
@@ -41,11 +48,14 @@ class ReadReturn(wiring.Component):
         super().__init__(
             {
                 "r": Out(read_data_channel(geometry.data_width)),
+                "reset": In(1),
                 "tag": In(TAG_BITS),
                 "chunk": In(Chunk),
                 "ready": In(1),
                 "failed": In(1),
+                "take": Out(1),
                 "retire": Out(1),
+                "lost": Out(1),
                 "read_enable": Out(1),
                 "read_address": Out(TAG_BITS + (words - 1).bit_length()),
                 "read_data": In(geometry.data_width),
@@ -55,39 +65,76 @@ class ReadReturn(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         word_bits = self._geometry.word_bytes.bit_length() - 1
-        chunk, out = self.chunk, self.r.p
+        out = self.r.p
 
-        continued = Signal()
-        next_address = Signal.like(chunk.offset)
-        next_left = Signal.like(chunk.beats)
-        address = Signal.like(next_address)
-        left = Signal.like(next_left)
-        m.d.comb += [
-            address.eq(Mux(continued, next_address, chunk.offset)),
-            left.eq(Mux(continued, next_left, chunk.beats)),
-        ]
+        following = Signal(Chunk)
+        following_tag = Signal(TAG_BITS)
+        following_failed = Signal()
+        follows = Signal()
+        m.d.comb += self.take.eq(self.ready & ~follows)
+        with m.If(~follows):
+            m.d.sync += [
+                follows.eq(self.ready),
+                following.eq(self.chunk),
+                following_tag.eq(self.tag),
+                following_failed.eq(self.failed),
+            ]
 
+        active = Signal()
+        chunk = Signal(Chunk)
+        tag = Signal(TAG_BITS)
+        failed = Signal()
+        final = Signal()
         step = Signal()
-        final = left == 1
-        zero = Signal()
-        free = ~self.r.valid | self.r.ready
+        moves = Signal()
         m.d.comb += [
-            step.eq(free & self.ready),
-            self.retire.eq(step & final),
+            moves.eq(follows & (~active | (step & final))),
             self.read_enable.eq(step),
-            self.read_address.eq(Cat(address[word_bits:], self.tag)),
+            self.read_address.eq(Cat(chunk.offset[word_bits:], tag)),
         ]
-        with m.If(free):
-            m.d.sync += self.r.valid.eq(step)
         with m.If(step):
             m.d.sync += [
-                continued.eq(~final),
-                next_address.eq(next_beat(address, chunk.size)),
-                next_left.eq(left - 1),
-                out.id.eq(chunk.id),
-                out.resp.eq(Mux(self.failed, Response.SLVERR, Response.OKAY)),
-                out.last.eq(final & chunk.last),
-                zero.eq(self.failed),
+                chunk.offset.eq(next_beat(chunk.offset, chunk.size)),
+                chunk.more.eq(chunk.more - 1),
+                final.eq(chunk.more == 1),
+                active.eq(~final),
             ]
-        m.d.comb += out.data.eq(Mux(zero, 0, self.read_data))
+        with m.If(moves):
+            m.d.sync += [
+                follows.eq(0),
+                active.eq(1),
+                chunk.eq(following),
+                final.eq(following.more == 0),
+                tag.eq(following_tag),
+                failed.eq(following_failed),
+            ]
+        with m.If(self.reset):
+            m.d.sync += [following_failed.eq(1), failed.eq(1)]
+        m.d.sync += [self.retire.eq(step & final), self.lost.eq(step & final & failed)]
+
+        fetched = Signal()
+        identifier = Signal.like(out.id)
+        last = Signal()
+        void = Signal()
+        can_load = ~self.r.valid | self.r.ready
+        can_fetch = ~fetched | can_load
+        m.d.comb += step.eq(active & can_fetch)
+        with m.If(can_fetch):
+            m.d.sync += [
+                fetched.eq(active),
+                identifier.eq(chunk.id),
+                last.eq(final & chunk.last),
+                void.eq(failed),
+            ]
+        with m.If(can_load):
+            m.d.sync += [
+                self.r.valid.eq(fetched),
+                out.id.eq(identifier),
+                out.resp.eq(Mux(void, Response.SLVERR, Response.OKAY)),
+                out.last.eq(last),
+                out.data.eq(self.read_data),
+            ]
+        # The register clears it: there is no time for a gate behind the memory.
+        with m.If(can_load & void):
+            m.d.sync += out.data.eq(0)
         return m

@@ -5,10 +5,11 @@ PCI Express Base 4.0 sections 2.2.7 (requests), 7.5.1.1.3 (Bus Master Enable). A
 posted: a burst is answered when its last one has left, with SLVERR if one of them could not.
 """
 
-from amaranth.hdl import Module, Mux, Shape, Signal
-from amaranth.lib import data, fifo, wiring
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..fifo import StreamFifo
 from ..operation import Geometry
 from ..tlp import raw_signature
 from .axi import (
@@ -19,13 +20,14 @@ from .axi import (
     write_response_channel,
 )
 from .limits import PENDING_WRITES, REQUEST_BYTES
-from .write_segments import PieceFinder, Segment, Segmenter
+from .write_pieces import PieceFinder
+from .write_segments import Segment, Segmenter
 from .write_sender import WriteSender
 from .write_words import WriteCollector
 
 __all__ = ["WriteRequester"]
 
-SEGMENT_DEPTH = 8
+SEGMENT_DEPTH = 16
 
 
 class WriteRequester(wiring.Component):
@@ -77,63 +79,70 @@ class WriteRequester(wiring.Component):
         m.submodules.collector = collector = WriteCollector(g)
         m.submodules.finder = finder = PieceFinder(g)
         m.submodules.segmenter = segmenter = Segmenter(g)
-        # Room for a segment that is sent and one that is being put together.
-        depth = 2 * REQUEST_BYTES // g.word_bytes
-        m.submodules.words = words = fifo.SyncFIFOBuffered(width=g.data_width, depth=depth)
-        m.submodules.segments = segments = fifo.SyncFIFOBuffered(
-            width=Shape.cast(Segment).width, depth=SEGMENT_DEPTH
-        )
+        # While there is room for two segments, as in a FIFO of four that is less than half full,
+        # one can be put together as another is sent.
+        depth = 4 * REQUEST_BYTES // g.word_bytes
+        m.submodules.beats = beats = StreamFifo(g.data_width, depth=depth)
+        m.submodules.segments = segments = StreamFifo(Segment, depth=SEGMENT_DEPTH)
         m.submodules.sender = sender = WriteSender(g)
-        wiring.connect(m, wiring.flipped(self.aw), collector.aw)
-        wiring.connect(m, wiring.flipped(self.w), collector.w)
-        wiring.connect(m, collector.o, finder.i)
-        wiring.connect(m, finder.o, segmenter.i)
-        wiring.connect(m, segmenter.words, words.w_stream)
-        wiring.connect(m, words.r_stream, sender.words)
-        wiring.connect(m, sender.o, wiring.flipped(self.o))
-        # A FIFO's payload is plain bits, so it cannot just be connected.
-        m.d.comb += [
-            segmenter.max_payload_size.eq(self.max_payload_size),
-            segments.w_data.eq(segmenter.segments.p),
-            segments.w_en.eq(segmenter.segments.valid),
-            segmenter.segments.ready.eq(segments.w_rdy),
-            sender.segments.p.eq(segments.r_data),
-            sender.segments.valid.eq(segments.r_rdy),
-            segments.r_en.eq(sender.segments.ready),
-        ]
+        for source, sink in (
+            (wiring.flipped(self.aw), collector.aw),
+            (wiring.flipped(self.w), collector.w),
+            (collector.o, finder.i),
+            (finder.o, segmenter.i),
+            (segmenter.beats, beats.i),
+            (segmenter.segments, segments.i),
+            (beats.o, sender.beats),
+            (segments.o, sender.segments),
+            (sender.o, wiring.flipped(self.o)),
+        ):
+            wiring.connect(m, source, sink)
 
         # A ring of bursts, each of these four ahead of the next or level with it: what began, what
-        # has its data, what is sent, what has left, what is answered. One bit more than numbers
-        # the ring tells a full one from an empty one.
+        # is sent, what has left, what is answered. One bit more than numbers the ring tells a full
+        # one from an empty one.
         pointer = range(2 * PENDING_WRITES)
-        begun, complete, sent, left, answered = (
-            Signal(pointer, name=name) for name in ("begun", "complete", "sent", "left", "answered")
+        begun, sent, left, answered = (
+            Signal(pointer, name=name) for name in ("begun", "sent", "left", "answered")
         )
         bits = (PENDING_WRITES - 1).bit_length()
-        ids = Signal(data.ArrayLayout(ID_WIDTH, PENDING_WRITES))
+        m.submodules.ids = ids = memory.Memory(shape=ID_WIDTH, depth=PENDING_WRITES, init=[])
+        id_of_begun, id_of_oldest = ids.write_port(), ids.read_port(domain="comb")
         failed = Signal(PENDING_WRITES)
-
+        current = Signal(bits)
         m.d.comb += [
-            collector.room.eq((begun - answered)[: bits + 1] != PENDING_WRITES),
-            self.pending.eq((complete - left)[: bits + 1]),
+            segmenter.room.eq(beats.roomy & segments.roomy),
+            finder.max_payload_size.eq(self.max_payload_size),
+            collector.reset.eq(self.reset),
+            collector.room.eq((begun ^ answered) != PENDING_WRITES),
+            id_of_begun.addr.eq(begun),
+            id_of_begun.data.eq(collector.id),
+            id_of_begun.en.eq(collector.begun),
+            id_of_oldest.addr.eq(answered),
         ]
-        with m.If(collector.malformed):
-            m.d.sync += failed.bit_select((begun - 1)[:bits], 1).eq(1)
+        with m.If(collector.failing):
+            m.d.sync += failed.bit_select(current, 1).eq(1)
         with m.If(collector.begun):
             m.d.sync += [
                 begun.eq(begun + 1),
-                ids[begun[:bits]].eq(collector.id),
-                failed.bit_select(begun[:bits], 1).eq(collector.refused),
+                current.eq(begun),
+                failed.bit_select(begun[:bits], 1).eq(0),
             ]
-        with m.If(collector.complete):
-            m.d.sync += complete.eq(complete + 1)
+        with m.If(collector.complete ^ sender.left):
+            m.d.sync += self.pending.eq(self.pending + Mux(sender.left, -1, 1))
 
+        # Whether the burst of the segment that comes next has failed is looked up a cycle ahead.
+        after = Signal(bits)
         m.d.comb += [
-            sender.void.eq(failed.bit_select(sent[:bits], 1)),
+            after.eq(sent + 1),
             sender.bus_master_enable.eq(self.bus_master_enable & ~self.reset),
             sender.requester_id.eq(self.requester_id),
             self.left.eq(sender.left),
         ]
+        m.d.sync += sender.void.eq(
+            Mux(sender.sent, failed.bit_select(after, 1), failed.bit_select(sent[:bits], 1))
+            | self.reset
+        )
         with m.If(sender.discards):
             m.d.sync += failed.bit_select(sent[:bits], 1).eq(1)
         with m.If(sender.sent):
@@ -141,18 +150,18 @@ class WriteRequester(wiring.Component):
         with m.If(sender.left):
             m.d.sync += left.eq(left + 1)
 
+        m.d.sync += self.failed.eq(0)
         with m.If(self.b.ready):
             m.d.sync += self.b.valid.eq(0)
         with m.If((~self.b.valid | self.b.ready) & (answered != left)):
-            oldest = answered[:bits]
-            error = failed.bit_select(oldest, 1)
+            error = failed.bit_select(answered[:bits], 1)
             m.d.sync += [
                 self.b.valid.eq(1),
-                self.b.p.id.eq(ids[oldest]),
+                self.b.p.id.eq(id_of_oldest.data),
                 self.b.p.resp.eq(Mux(error, Response.SLVERR, Response.OKAY)),
+                self.failed.eq(error),
                 answered.eq(answered + 1),
             ]
-            m.d.comb += self.failed.eq(error)
         with m.If(self.reset):
             m.d.sync += failed.eq(-1)
         return m

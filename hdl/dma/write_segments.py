@@ -1,150 +1,54 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""From words under any strobes to the payloads of memory writes.
+"""From runs of bytes to the payloads of memory writes.
 
 A memory write has byte enables for its first and its last dword only (PCI Express Base 4.0 section
 2.2.5), so each unbroken run of bytes becomes a write of its own. It is cut where it reaches the
 maximum payload size, at a multiple of that, hence at 4 KiB too (sections 2.2.2, 2.2.7).
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..lanes import rotate_right_lanes
 from ..operation import Geometry
 from .axi import ADDRESS_WIDTH
-from .limits import REQUEST_BYTES, limited_dwords
-from .write_words import written_word
+from .limits import REQUEST_BYTES
+from .span import dwords_beyond_first
+from .write_pieces import Piece
 
-__all__ = ["Piece", "PieceFinder", "Segment", "Segmenter"]
-
-MAX_DWORDS = REQUEST_BYTES // 4
-
-
-class Piece(data.StructLayout):
-    """An unbroken run of bytes in a word, or nothing.
-
-    ``data`` and ``word`` as in :func:`~hdl.dma.write_words.written_word`; ``empty``: there are no
-    bytes; ``first`` and ``last`` lane; ``first_be``, ``last_be``: which bytes of these lanes;
-    ``bottom``, ``top``: the run begins with the word, ends with it; ``ends``: last of its burst.
-    """
-
-    def __init__(self, geometry: Geometry):
-        word = dict(written_word(geometry))
-        super().__init__(
-            {
-                "data": geometry.data_width,
-                "word": word["word"].shape,
-                "empty": 1,
-                "first": geometry.lane_bits,
-                "last": geometry.lane_bits,
-                "first_be": 4,
-                "last_be": 4,
-                "bottom": 1,
-                "top": 1,
-                "ends": 1,
-            }
-        )
+__all__ = ["Segment", "Segmenter"]
 
 
 class Segment(data.Struct):
-    """One memory write: its dword address, length and byte enables.
+    """One memory write, or nothing.
 
-    ``ends``: last of its burst. A burst whose last word has no bytes ends with a segment of no
-    dwords.
+    ``address`` of its first byte; ``more``: dwords beyond the first; ``tail``: the last byte's
+    place in its dword. ``ends``: last of its burst. ``empty``: a burst whose last word has no bytes
+    ends with nothing.
     """
 
     ends: 1
-    last_be: 4
-    first_be: 4
-    dwords: range(MAX_DWORDS + 1)
-    address: ADDRESS_WIDTH - 2
-
-
-class PieceFinder(wiring.Component):
-    """Finds the runs of bytes in each word, a piece a cycle, lowest first; one register stage.
-
-    Attributes
-    ----------
-    i : In(stream of written_word)
-    o : Out(stream of Piece)
-    """
-
-    def __init__(self, geometry: Geometry):
-        self._geometry = geometry
-        super().__init__(
-            {
-                "i": In(stream.Signature(written_word(geometry))),
-                "o": Out(stream.Signature(Piece(geometry))),
-            }
-        )
-
-    def elaborate(self, platform):
-        m = Module()
-        g = self._geometry
-        word, out = self.i.p, self.o.p
-
-        resumed = Signal()
-        left = Signal(g.word_bytes)
-        strobes = Signal(g.word_bytes)
-        lowest = Signal(g.word_bytes)
-        carried = Signal(g.word_bytes)
-        run = Signal(g.word_bytes)
-        rest = Signal(g.word_bytes)
-        m.d.comb += [
-            strobes.eq(Mux(resumed, left, word.strb)),
-            lowest.eq(strobes & -strobes),
-            # The carry clears the lowest run and stops in the hole above it.
-            carried.eq(strobes + lowest),
-            run.eq(strobes & ~carried),
-            rest.eq(strobes & carried),
-        ]
-
-        enables = [run[4 * lane : 4 * lane + 4] for lane in range(g.lanes)]
-        first = Signal(g.lane_bits)
-        last = Signal(g.lane_bits)
-        for lane in range(g.lanes):
-            with m.If(enables[lane].any()):
-                m.d.comb += last.eq(lane)
-        for lane in reversed(range(g.lanes)):
-            with m.If(enables[lane].any()):
-                m.d.comb += first.eq(lane)
-
-        can_load = ~self.o.valid | self.o.ready
-        m.d.comb += self.i.ready.eq(can_load & ~rest.any())
-        with m.If(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
-        with m.If(self.i.valid & can_load):
-            m.d.sync += [
-                resumed.eq(rest.any()),
-                left.eq(rest),
-                self.o.valid.eq(1),
-                out.data.eq(word.data),
-                out.word.eq(word.word),
-                out.empty.eq(~run.any()),
-                out.first.eq(first),
-                out.last.eq(last),
-                out.first_be.eq(run.word_select(first, 4)),
-                out.last_be.eq(run.word_select(last, 4)),
-                out.bottom.eq(run[0]),
-                out.top.eq(run[-1]),
-                out.ends.eq(word.last & ~rest.any()),
-            ]
-        return m
+    empty: 1
+    tail: 2
+    more: range(REQUEST_BYTES // 4)
+    address: ADDRESS_WIDTH
 
 
 class Segmenter(wiring.Component):
-    """Joins pieces that follow each other into segments.
+    """Joins pieces that follow each other into segments, and moves their dwords to where they are
+    in a TLP: the first one to lane 0.
 
-    Words go out as they come, a segment when it is complete: who takes segments finds the words of
-    each in order, one for each piece.
+    Beats go out as soon as they are full, a segment when it is complete: a beat for each
+    ``data_width`` of its dwords, the last one a cycle after the segment at the latest.
 
     Attributes
     ----------
     i : In(stream of Piece)
-    words : Out(stream of data_width)
-    segments : Out(stream of Segment)
-    max_payload_size : In(3)
-        Encoding of the Device Control register.
+    beats : Out(stream of data_width), segments : Out(stream of Segment)
+        There is always room for them, which ``room`` sees to.
+    room : In(1)
+        For four more of both.
     """
 
     def __init__(self, geometry: Geometry):
@@ -152,59 +56,74 @@ class Segmenter(wiring.Component):
         super().__init__(
             {
                 "i": In(stream.Signature(Piece(geometry))),
-                "words": Out(stream.Signature(geometry.data_width)),
+                "beats": Out(stream.Signature(geometry.data_width)),
                 "segments": Out(stream.Signature(Segment)),
-                "max_payload_size": In(3),
+                "room": In(1),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
         g = self._geometry
+        lanes = g.lanes
         piece, segment = self.i.p, self.segments.p
 
-        # A segment under way reached the top of the word before.
+        # The word before was of the same segment.
         under_way = Signal()
-        address = Signal(ADDRESS_WIDTH - 2)
-        dwords = Signal(range(MAX_DWORDS + 1))
-        first_be = Signal(4)
+        offset = Signal(g.lane_bits)
+        moved = Signal()
+        # The segment before is one beat longer than the words it lies in.
+        flush = Signal()
+        spills = Signal()
+        # Low address bits of the last byte.
+        final = Signal(range(REQUEST_BYTES))
 
-        limit_words = limited_dwords(self.max_payload_size) >> g.lane_bits
-        at_limit = ((piece.word[: MAX_DWORDS.bit_length()] + 1) & (limit_words - 1)) == 0
-        broken = under_way & (piece.empty | ~piece.bottom)
-        takes = ~broken & ~piece.empty
-        closes = takes & (~piece.top | at_limit | piece.ends)
-        ends_empty = piece.empty & piece.ends
-
-        now_dwords = Signal.like(dwords)
-        free = self.words.ready & self.segments.ready
-        with m.If(takes):
-            m.d.comb += now_dwords.eq(
-                Mux(under_way, dwords, 0) + piece.last - piece.first + 1,
-            )
-        with m.Elif(under_way):
-            m.d.comb += now_dwords.eq(dwords)
+        first_lane, last_lane = piece.first[2:], piece.last[2:]
+        goes = self.i.valid & self.i.ready
+        m.d.comb += spills.eq(
+            goes & under_way & moved & piece.closes & (last_lane >= offset),
+        )
         m.d.comb += [
-            self.words.valid.eq(self.i.valid & takes & self.segments.ready),
-            self.words.p.eq(piece.data),
-            self.segments.valid.eq(
-                self.i.valid & (broken | closes | ends_empty) & self.words.ready
-            ),
-            segment.address.eq(Mux(under_way, address, Cat(piece.first, piece.word))),
-            segment.dwords.eq(now_dwords),
-            segment.first_be.eq(Mux(under_way, first_be, piece.first_be)),
-            segment.last_be.eq(
-                Mux(now_dwords == 1, 0, Mux(takes, piece.last_be, 0xF)),
-            ),
-            segment.ends.eq(piece.ends & ~(broken & ~piece.empty)),
-            self.i.ready.eq(free & ~(broken & ~piece.empty)),
+            segment.more.eq(dwords_beyond_first(segment.address, final)),
+            segment.tail.eq(final[:2]),
         ]
-        with m.If(self.i.valid & free):
-            m.d.sync += under_way.eq(takes & ~closes)
-            with m.If(takes):
+        m.d.sync += [
+            flush.eq(spills),
+            self.i.ready.eq(self.room & ~spills),
+            self.segments.valid.eq(goes & piece.closes),
+        ]
+        with m.If(goes):
+            m.d.sync += [
+                under_way.eq(~piece.closes),
+                segment.ends.eq(piece.ends),
+                segment.empty.eq(piece.empty),
+                final.eq(Cat(piece.last, piece.word)),
+            ]
+            with m.If(~under_way):
                 m.d.sync += [
-                    address.eq(segment.address),
-                    dwords.eq(now_dwords),
-                    first_be.eq(segment.first_be),
+                    segment.address.eq(Cat(piece.first, piece.word)),
+                    offset.eq(first_lane),
+                    moved.eq(first_lane != 0),
                 ]
+
+        # Dwords that have to move wait for those of the next word.
+        previous = Signal(g.data_width)
+        rotated = Signal(g.data_width)
+        from_previous = Signal(lanes)
+        full = under_way | piece.closes | (first_lane == 0)
+        m.d.comb += rotated.eq(
+            rotate_right_lanes(piece.data, Mux(under_way, offset, first_lane), 32, lanes)
+        )
+        with m.If(flush):
+            m.d.comb += from_previous.eq(-1)
+        with m.Elif(under_way & moved):
+            m.d.comb += from_previous.eq(Const((1 << lanes) - 1) >> offset)
+        with m.If(goes):
+            m.d.sync += previous.eq(rotated)
+        m.d.sync += self.beats.valid.eq(flush | (goes & full & ~piece.empty))
+        for lane in range(lanes):
+            bits = slice(32 * lane, 32 * lane + 32)
+            m.d.sync += self.beats.p[bits].eq(
+                Mux(from_previous[lane], previous[bits], rotated[bits])
+            )
         return m

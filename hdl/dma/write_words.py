@@ -4,7 +4,7 @@
 Source: AMBA AXI4 (ARM IHI 0022E) sections A3.4.1 (bursts), A3.4.3 (strobes).
 """
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,10 +13,10 @@ from .axi import (
     ADDRESS_WIDTH,
     ID_WIDTH,
     PAGE_BITS,
+    Address,
     BurstCheck,
     address_channel,
     last_byte,
-    next_beat,
     write_data_channel,
 )
 
@@ -45,16 +45,20 @@ class WriteCollector(wiring.Component):
     Attributes
     ----------
     aw, w : In
-        Channels of :class:`~hdl.dma.axi.AxiSignature`.
+        Channels of :class:`~hdl.dma.axi.AxiSignature`. An address is taken while the burst before
+        is still under way.
     room : In(1)
         One more burst may begin.
+    reset : In(1)
+        The function is being reset: an address that has been taken counts as not served.
     o : Out(stream of written_word)
-    begun : Out(1), id : Out(ID_WIDTH), refused : Out(1)
-        A burst begins in this cycle; its id, and whether it is not served.
+        Bytes without a strobe are whatever they were.
+    begun : Out(1), id : Out(ID_WIDTH)
+        A burst begins in this cycle, and its id.
+    failing : Out(1)
+        The burst that began last is not served, or had a beat whose ``last`` is wrong.
     complete : Out(1)
         In this cycle the last beat of a burst is taken.
-    malformed : Out(1)
-        In this cycle a beat of the burst under way is taken whose ``last`` is wrong.
     """
 
     def __init__(self, geometry: Geometry):
@@ -64,12 +68,12 @@ class WriteCollector(wiring.Component):
                 "aw": In(address_channel()),
                 "w": In(write_data_channel(geometry.data_width)),
                 "room": In(1),
+                "reset": In(1),
                 "o": Out(stream.Signature(written_word(geometry))),
                 "begun": Out(1),
                 "id": Out(ID_WIDTH),
-                "refused": Out(1),
+                "failing": Out(1),
                 "complete": Out(1),
-                "malformed": Out(1),
             }
         )
 
@@ -77,82 +81,83 @@ class WriteCollector(wiring.Component):
         m = Module()
         g = self._geometry
         word_bits = g.word_bytes.bit_length() - 1
-        address, beat, out = self.aw.p, self.w.p, self.o.p
-        m.submodules.check = check = BurstCheck(g.data_width)
+        beat, out = self.w.p, self.o.p
 
+        address = Signal(Address)
+        waiting = Signal()
+        stale = Signal()
         active = Signal()
         served = Signal()
-        page = Signal(ADDRESS_WIDTH - PAGE_BITS)
-        in_page = Signal(PAGE_BITS)
+        word = Signal(ADDRESS_WIDTH - word_bits)
+        lowest = Signal(word_bits)
         size = Signal(3)
         beats_left = Signal(8)
+        final = Signal()
 
+        m.submodules.check = check = BurstCheck(g.data_width)
         m.d.comb += [
             check.burst.eq(address),
-            self.aw.ready.eq(~active & self.room),
-            self.begun.eq(self.aw.valid & self.aw.ready),
+            self.aw.ready.eq(~waiting),
+            self.begun.eq(waiting & ~active & self.room),
             self.id.eq(address.id),
-            self.refused.eq(~check.served),
         ]
+        with m.If(self.reset):
+            m.d.sync += stale.eq(1)
+        with m.If(self.aw.ready):
+            m.d.sync += [waiting.eq(self.aw.valid), address.eq(self.aw.p), stale.eq(self.reset)]
         with m.If(self.begun):
             m.d.sync += [
+                waiting.eq(0),
                 active.eq(1),
-                served.eq(check.served),
-                page.eq(address.addr[PAGE_BITS:]),
-                in_page.eq(address.addr[:PAGE_BITS]),
+                served.eq(check.served & ~stale),
+                Cat(lowest, word).eq(address.addr),
                 size.eq(address.size),
                 beats_left.eq(address.len),
+                final.eq(address.len == 0),
             ]
 
-        can_load = ~self.o.valid | self.o.ready
+        # A word is put together where it is on offer when it is complete.
+        fresh = Signal(init=1)
         taken = Signal()
-        last = beats_left == 0
-        after = Signal(PAGE_BITS)
+        highest = Signal(word_bits)
         word_done = Signal()
+        wrong_last = Signal()
         m.d.comb += [
-            self.w.ready.eq(active & can_load),
+            self.w.ready.eq(active & (~self.o.valid | self.o.ready)),
             taken.eq(self.w.valid & self.w.ready),
-            after.eq(next_beat(in_page, size)),
-            word_done.eq(last | (after[word_bits:] != in_page[word_bits:])),
-            self.complete.eq(taken & last),
-            self.malformed.eq(taken & (beat.last != last)),
+            highest.eq(last_byte(lowest, size)),
+            word_done.eq(final | highest.all()),
+            self.complete.eq(taken & final),
+            self.failing.eq((active & ~served) | wrong_last),
         ]
+        m.d.sync += wrong_last.eq(taken & (beat.last != final))
 
         # Strobes count only on the lanes that the beat has.
-        lowest, highest = in_page[:word_bits], last_byte(in_page[:word_bits], size)
-        from_lowest = (Const(-1, g.word_bytes) << lowest)[: g.word_bytes]
-        to_highest = ((Const(2, 2) << highest) - 1)[: g.word_bytes]
+        lanes = Const((1 << g.word_bytes) - 1)
         strobes = Signal(g.word_bytes)
-        m.d.comb += strobes.eq(Mux(served, beat.strb & from_lowest & to_highest, 0))
-
-        held_data = Signal(g.data_width)
-        held_strb = Signal(g.word_bytes)
-        merged = Signal(g.data_width)
-        m.d.comb += merged.eq(_merge(held_data, beat.data, strobes))
+        m.d.comb += strobes.eq(
+            beat.strb & (lanes << lowest) & (lanes >> ~highest) & served.replicate(g.word_bytes)
+        )
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
         with m.If(taken):
             m.d.sync += [
-                in_page.eq(after),
+                lowest.eq(highest + 1),
                 beats_left.eq(beats_left - 1),
-                active.eq(~last),
-                held_data.eq(merged),
-                held_strb.eq(Mux(word_done, 0, held_strb | strobes)),
+                final.eq(beats_left == 1),
+                active.eq(~final),
+                fresh.eq(word_done),
+                self.o.valid.eq(word_done),
+                out.strb.eq(Mux(fresh, 0, out.strb) | strobes),
+                out.word.eq(word),
+                out.last.eq(final),
             ]
+            # A burst stays within its page.
+            in_page = word[: PAGE_BITS - word_bits]
             with m.If(word_done):
-                m.d.sync += [
-                    self.o.valid.eq(1),
-                    out.data.eq(merged),
-                    out.strb.eq(held_strb | strobes),
-                    out.word.eq(Cat(in_page, page)[word_bits:]),
-                    out.last.eq(last),
-                ]
+                m.d.sync += in_page.eq(in_page + 1)
+            for byte in range(g.word_bytes):
+                bits = slice(8 * byte, 8 * byte + 8)
+                with m.If(strobes[byte]):
+                    m.d.sync += out.data[bits].eq(beat.data[bits])
         return m
-
-
-def _merge(before: Value, new: Value, strobes: Value) -> Value:
-    """``before`` with the bytes of ``new`` that ``strobes`` select."""
-    return Cat(
-        Mux(strobes[byte], new[8 * byte : 8 * byte + 8], before[8 * byte : 8 * byte + 8])
-        for byte in range(len(strobes))
-    )

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Memory requests by their first and their last byte."""
+
+from amaranth.hdl import Const, Mux, Value, ValueLike
+
+from ..tlp import memory_header
+from .limits import REQUEST_BYTES
+
+__all__ = ["dwords_beyond_first", "span_header"]
+
+DWORD_BITS = (REQUEST_BYTES // 4 - 1).bit_length()
+
+
+def dwords_beyond_first(address: Value, final: Value) -> Value:
+    """Dwords, less one, that a request touches from the byte at ``address`` to that at ``final``.
+
+    It stays within an aligned block of :data:`~hdl.dma.limits.REQUEST_BYTES`: higher address bits
+    are not looked at.
+    """
+    bits = slice(2, 2 + DWORD_BITS)
+    return (final[bits] - address[bits])[:DWORD_BITS]
+
+
+def span_header(
+    *,
+    address: Value,
+    more: Value,
+    tail: Value,
+    requester_id: Value,
+    write: bool,
+    tag: ValueLike = 0,
+) -> Value:
+    """Header of the memory request from the byte at ``address``, 64 bits, to byte ``tail`` of the
+    dword that is ``more`` dwords further on.
+
+    Byte enables: PCI Express Base 4.0 section 2.2.5.
+    """
+    first_be = (Const(0xF, 4) << address[:2])[:4]
+    last_be = Const(0xF, 4) >> ~tail
+    single = more == 0
+    return memory_header(
+        address=address[2:],
+        length=more + 1,
+        first_be=Mux(single, first_be & last_be, first_be),
+        last_be=Mux(single, 0, last_be),
+        requester_id=requester_id,
+        write=write,
+        tag=tag,
+    )
