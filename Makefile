@@ -7,7 +7,7 @@ RUN    := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo waves test lint verilog regress fuzz bench synth clean
+.PHONY: help setup demo waves test lint verilog regress fuzz bench synth formal clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -48,10 +48,13 @@ bench: $(READY) ## Cycles against their bounds, and the speed of simulation
 	@$(RUN) -m sim bench $(ARGS)
 
 # The tools of a command that not everybody runs; what it prints tells what is coming.
-$(VENV)/.synth: $(READY)
-	@echo "Installing the tools of this command into $(VENV) ..."
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[synth]'
+$(VENV)/.synth $(VENV)/.formal: $(VENV)/.%: $(READY)
+	@echo "Installing the tools of make $* into $(VENV) ..."
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[$*]'
 	@touch $@
+
+formal: $(VENV)/.formal ## Proofs about the gateware, and mutants that they must reject
+	@$(RUN) -m formal $(ARGS)
 
 synth: $(VENV)/.synth ## Area and frequency of every configuration; ARGS=--headline for the two
 	@$(RUN) -m synth $(ARGS)

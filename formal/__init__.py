@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Proofs about the gateware, with an open toolchain from PyPI."""

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""``python -m formal``: run the proofs and their mutants, show the table, leave the report."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from sim.build import BUILD_ROOT
+
+from . import solver
+from .proof import Proof
+
+__all__ = ["judge", "run_proofs"]
+
+Solve = Callable[[Proof, Path], tuple[str, float]]
+
+RESULTS = {
+    "PASS": "proven",
+    "FAIL": "refuted",
+    "UNKNOWN": "induction fails",
+    "TIMEOUT": "out of time",
+}
+
+
+def judge(proof: Proof, found: Mapping[str, tuple[str, float]]) -> tuple[dict[str, Any], list[str]]:
+    """The report's entry of a proof, and a line for each thing that is wrong with it.
+
+    Parameters
+    ----------
+    found
+        Result and seconds of ``prove``, ``cover`` and ``refute``.
+    """
+    result = RESULTS[found["prove"][0]]
+    entry = {
+        "property": proof.property,
+        "statement": proof.statement,
+        "source": proof.source,
+        "module": proof.module,
+        "method": proof.method,
+        "depth": proof.depth,
+        "result": result,
+        "seconds": round(sum(seconds for _, seconds in found.values()), 1),
+        "covered": found["cover"][0] == "PASS",
+        "mutant_rejected": found["refute"][0] == "FAIL",
+    }
+    failures = []
+    if result != "proven":
+        failures.append(f"{proof.property}: {result}")
+    if not entry["covered"]:
+        failures.append(f"{proof.property}: what has to be possible is not")
+    if not entry["mutant_rejected"]:
+        failures.append(f"{proof.property}: its mutant passes")
+    return entry, failures
+
+
+def run_proofs(
+    proofs: Sequence[Proof], *, jobs: int = 1, folder: Path = BUILD_ROOT / "formal"
+) -> int:
+    """Run ``proofs``; ``report.json`` in ``folder``.
+
+    Parameters
+    ----------
+    jobs
+        Runs of the solver at once.
+
+    Returns
+    -------
+    int
+        Exit status: 0 when every property is proven, everything that has to be possible is, and
+        every mutant is rejected.
+    """
+    console = Console(highlight=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    console.print("Yosys is WebAssembly: its first use compiles it, for about a minute.")
+    seconds = solver.warm_up()
+    console.print(f"It is ready, after {seconds:.0f} s.")
+
+    runs: dict[str, Solve] = {
+        "prove": solver.prove,
+        "cover": solver.cover,
+        "refute": solver.refute,
+    }
+    found: dict[str, dict[str, tuple[str, float]]] = {proof.property: {} for proof in proofs}
+    entries: list[dict[str, Any]] = []
+    failures: list[str] = []
+    with ThreadPoolExecutor(jobs) as pool:
+        tasks = {
+            pool.submit(run, proof, folder / proof.property / kind): (proof, kind)
+            for proof in proofs
+            for kind, run in runs.items()
+        }
+        for task in as_completed(tasks):
+            proof, kind = tasks[task]
+            try:
+                found[proof.property][kind] = task.result()
+            except solver.SolverError as error:
+                failures.append(str(error))
+                console.print(f"[bold red]{error}[/]")
+                continue
+            if len(found[proof.property]) == len(runs):
+                entry, wrong = judge(proof, found[proof.property])
+                entries.append(entry)
+                failures += wrong
+                console.print(f"  {_told(entry, wrong)}")
+
+    names = [proof.property for proof in proofs]
+    entries.sort(key=lambda entry: names.index(entry["property"]))
+    report = {
+        "ok": not failures,
+        "failures": failures,
+        "tools": solver.versions(),
+        "proofs": entries,
+    }
+    path = folder / "report.json"
+    path.write_text(json.dumps(report, indent=2) + "\n")
+    console.print(_table(entries))
+    for failure in failures:
+        console.print(f"[bold red]failed:[/] {failure}")
+    console.print(f"report: {os.path.relpath(path)}", soft_wrap=True)
+    return 0 if report["ok"] else 1
+
+
+def _told(entry: Mapping[str, Any], wrong: Sequence[str]) -> str:
+    if wrong:
+        return f"[bold red]{'; '.join(wrong)}[/]"
+    return f"{entry['property']}: {entry['result']}, mutant rejected, {entry['seconds']:.0f} s"
+
+
+def _table(entries: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=None)
+    for column in ("property", "module", "method"):
+        table.add_column(column, no_wrap=True)
+    for column in ("depth", "s"):
+        table.add_column(column, justify="right")
+    table.add_column("result")
+    for entry in entries:
+        table.add_row(
+            entry["property"],
+            entry["module"],
+            entry["method"],
+            str(entry["depth"]),
+            f"{entry['seconds']:.0f}",
+            entry["result"] if entry["mutant_rejected"] else f"{entry['result']}, mutant passes",
+        )
+    return table

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""``python -m formal.netlist PROPERTY FILE``: the harness of a proof for the solver, as RTLIL.
+
+A process of its own, since a mutant must be there before the gateware is imported: standard input
+has it, as JSON, or is empty.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+from amaranth.back import rtlil
+
+from .harness import Harness
+from .proof import Mutant, Proof
+
+__all__ = ["TOP", "netlist"]
+
+TOP = "harness"
+
+
+def netlist(proof: Proof) -> str:
+    """The harness, filled in and translated."""
+    harness = Harness()
+    proof.harness(harness)
+    return str(rtlil.convert(harness.m, name=TOP, ports=harness.inputs))
+
+
+def main(arguments: list[str]) -> None:
+    """Write the netlist of the property named first to the file named second."""
+    name, file = arguments
+    described = sys.stdin.read()
+    if described:
+        from .mutate import install
+
+        install(Mutant(**json.loads(described)))
+    registry = importlib.import_module("formal.properties")
+    Path(file).write_text(netlist(registry.PROOFS[name]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Every proof, by the name of its property."""
+
+from __future__ import annotations
+
+from ..proof import Proof
+from . import index, streams
+
+__all__ = ["PROOFS"]
+
+GROUPS = (index, streams)
+
+PROOFS: dict[str, Proof] = {proof.property: proof for group in GROUPS for proof in group.PROOFS}
+"""In the order in which they are shown."""
+
+if len(PROOFS) != sum(len(group.PROOFS) for group in GROUPS):
+    raise ValueError("two proofs have one name")

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Index arithmetic, of the real capacity."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Array, Const, Mux, Signal
+
+from hdl.index import Sanitiser, index_width, successor
+from models.layout import SPSC_PAGES
+
+from ..harness import Harness
+from ..proof import Mutant, Proof
+
+__all__ = ["CAPACITY", "PROOFS"]
+
+CAPACITY = SPSC_PAGES.queue.capacity
+
+
+def sanitiser_is_mod(h: Harness) -> None:
+    """By induction over the bits: it is so of 0, and setting any bit that is clear adds what the
+    bit weighs. (Against a divider at once, no solver gets done.)"""
+    clear, set_ = Sanitiser(CAPACITY), Sanitiser(CAPACITY)
+    h.add("clear", clear, driven=["value"])
+    h.add("set", set_, driven=["value"])
+    value = h.free(32, "value")
+    bit = h.free(5, "bit")
+    one_hot = Signal(32)
+    weight = Signal(index_width(CAPACITY))
+    h.m.d.comb += [
+        one_hot.eq(1 << bit),
+        weight.eq(Array((1 << place) % CAPACITY for place in range(32))[bit]),
+        clear.value.eq(value & ~one_hot),
+        set_.value.eq(value | one_hot),
+    ]
+    before = h.register(weight, "weight_before")
+    total = clear.remainder + before
+    h.ensure(set_.remainder == Mux(total >= CAPACITY, total - CAPACITY, total)[: len(before)])
+    h.ensure(clear.remainder < CAPACITY)
+    h.ensure(h.register(clear.value, "value_before").any() | ~clear.remainder.any())
+    for sanitiser, name in ((clear, "clear"), (set_, "set")):
+        beyond = h.register(sanitiser.value >= CAPACITY, f"{name}_is_beyond")
+        h.ensure(sanitiser.out_of_range == beyond)
+    h.cover(set_.out_of_range & (set_.remainder == CAPACITY - 1))
+
+
+def successor_is_next(h: Harness) -> None:
+    index = h.free(index_width(CAPACITY), "index")
+    h.assume(index < CAPACITY)
+    after = successor(index, CAPACITY)
+    h.ensure(after == (Const(0, 8) + index + 1) % CAPACITY)
+    h.cover(after == 0)
+
+
+PROOFS = (
+    Proof(
+        property="sanitiser-is-mod",
+        statement=f"a cycle after any 32-bit value the remainder is value mod {CAPACITY}, and "
+        "out_of_range tells the values beyond",
+        source="patch series, spsc_load_index",
+        module="hdl.index",
+        harness=sanitiser_is_mod,
+        mutant=Mutant(
+            module="hdl.index",
+            before="Mux(value >= capacity, value - capacity, value)",
+            after="Mux(value > capacity, value - capacity, value)",
+        ),
+    ),
+    Proof(
+        property="successor-is-next",
+        statement=f"the index after one below {CAPACITY} is the next one, 0 after the last",
+        source="patch series, spsc_send and spsc_recv",
+        module="hdl.index",
+        harness=successor_is_next,
+        mutant=Mutant(
+            module="hdl.index",
+            before="Mux(index == capacity - 1, 0, after)",
+            after="Mux(index == capacity, 0, after)",
+        ),
+    ),
+)

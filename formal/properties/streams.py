@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Every stream: once valid is up, valid and payload hold until ready.
+
+Proven of the part that drives the stream; what passes one on does so by wires.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hdl.arbiter import PacketArbiter
+from hdl.completer import Completer
+from hdl.dma.read_issue import ReadIssuer
+from hdl.dma.read_return import ReadReturn
+from hdl.dma.write import WriteRequester
+from hdl.dma.write_pieces import PieceFinder
+from hdl.dma.write_words import WriteCollector
+from hdl.fifo import StreamFifo
+from hdl.ingress import RequestIngress
+from hdl.msix import MsixController
+from hdl.queues.pop import PopEngine
+from hdl.tlp import raw_signature
+
+from ..geometry import geometry
+from ..harness import Harness
+from ..proof import Mutant, Proof
+
+__all__ = ["PROOFS"]
+
+RULE = "the handshake rule of AMBA AXI4-Stream (ARM IHI 0051A section 2.2) and AXI4 (A3.2.1)"
+
+
+def popped_messages_hold(h: Harness) -> None:
+    """The RAM's data stays until the next read, as :class:`~hdl.queues.memory.FifoMemory` says."""
+    pop = PopEngine(geometry(128, 2))
+    h.add("pop", pop)
+    reads = h.register(pop.read_enable, "reads_before")
+    h.assume(reads | (pop.read_data == h.register(pop.read_data, "read_before")))
+    h.ensure_held(pop.o, "messages")
+
+
+def interrupts_hold(width: int) -> Callable[[Harness], None]:
+    def fill(h: Harness) -> None:
+        msix = MsixController(geometry(width, 2))
+        part = h.add("msix", msix)
+        h.ensure_held(msix.o, "interrupts")
+        h.ensure(~(part.inside("fsm_state") != 0) | ~msix.o.valid)
+
+    return fill
+
+
+def arbitrated_tlps_hold(h: Harness) -> None:
+    arbiter = PacketArbiter(raw_signature(64), count=3, urgent=1, rest=1)
+    h.add("arbiter", arbiter)
+    h.ensure_held(arbiter.o, "tlps")
+
+
+def buffered_words_hold(depth: int) -> Callable[[Harness], None]:
+    def fill(h: Harness) -> None:
+        buffer = StreamFifo(8, depth=depth)
+        h.add("buffer", buffer)
+        h.ensure_held(buffer.o, "words")
+
+    return fill
+
+
+def host_requests_hold(h: Harness) -> None:
+    ingress = RequestIngress(geometry(128, 2))
+    h.add("ingress", ingress)
+    h.ensure_held(ingress.writes, "writes")
+    h.ensure_held(ingress.reads, "reads")
+
+
+def completions_hold(h: Harness) -> None:
+    completer = Completer(geometry(128, 2))
+    part = h.add("completer", completer)
+    h.ensure_held(completer.o, "completions")
+    # What waits in the FIFO is not written over.
+    level = part.inside("beats", "level")
+    produce, consume = part.inside("beats", "produce"), part.inside("beats", "consume")
+    depth = 1 << len(produce)
+    h.ensure(level <= depth)
+    h.ensure((produce - consume - level)[: len(produce)] == 0)
+
+
+def reads_of_host_memory_hold(h: Harness) -> None:
+    issuer = ReadIssuer(geometry(128, 1))
+    h.add("issuer", issuer)
+    h.ensure_held(issuer.o, "requests")
+
+
+def read_data_holds(h: Harness) -> None:
+    returner = ReadReturn(geometry(128, 1))
+    h.add("returner", returner)
+    h.ensure_held(returner.r, "data")
+
+
+def collected_words_hold(h: Harness) -> None:
+    collector = WriteCollector(geometry(64, 1))
+    part = h.add("collector", collector)
+    h.ensure_held(collector.o, "words")
+    # A word on offer is complete: the next beat begins another one.
+    h.ensure(~collector.o.valid | part.inside("fresh"))
+
+
+def pieces_hold(h: Harness) -> None:
+    finder = PieceFinder(geometry(64, 1))
+    h.add("finder", finder)
+    h.assume_held(finder.i, "words")
+    h.ensure_held(finder.o, "pieces")
+
+
+def writes_hold(h: Harness) -> None:
+    requester = WriteRequester(geometry(64, 1))
+    h.add("requester", requester)
+    h.ensure_held(requester.o, "writes")
+    h.ensure_held(requester.b, "responses")
+
+
+def _proof(
+    name: str,
+    what: str,
+    harness: Callable[[Harness], None],
+    module: str,
+    before: str,
+    after: str,
+    *,
+    mutant_depth: int = 20,
+) -> Proof:
+    return Proof(
+        property=name,
+        statement=f"{what} hold until they are taken",
+        source=RULE,
+        module=module,
+        harness=harness,
+        mutant=Mutant(module=module, before=before, after=after, depth=mutant_depth),
+    )
+
+
+PROOFS = (
+    _proof(
+        "messages-hold",
+        "messages to the device side, two FIFOs, 128 bits, with any host,",
+        popped_messages_hold,
+        "hdl.queues.pop",
+        "step.eq(free & (active | waiting.any()))",
+        "step.eq(active | waiting.any())",
+    ),
+    _proof(
+        "interrupts-hold-64",
+        "MSI-X writes of two vectors at 64 bits",
+        interrupts_hold(64),
+        "hdl.msix",
+        "with m.If(ready.any() & (~self.o.valid | self.o.ready)):",
+        "with m.If(ready.any()):",
+        mutant_depth=30,
+    ),
+    _proof(
+        "interrupts-hold-128",
+        "MSI-X writes of two vectors at 128 bits",
+        interrupts_hold(128),
+        "hdl.msix",
+        "with m.If(self.o.ready):",
+        "with m.If(self.o.ready | ~self.enable):",
+    ),
+    _proof(
+        "arbitrated-tlps-hold",
+        "TLPs of the arbiter, three inputs, one of them urgent, 64 bits,",
+        arbitrated_tlps_hold,
+        "hdl.arbiter",
+        "can_load.eq(~self.o.valid | self.o.ready)",
+        "can_load.eq(~self.o.valid | self.o.ready | inside)",
+    ),
+    _proof(
+        "buffered-words-hold-4",
+        "words of a FIFO of distributed RAM, depth 4,",
+        buffered_words_hold(4),
+        "hdl.fifo",
+        "can_load.eq(~self.o.valid | self.o.ready)",
+        "can_load.eq(~self.o.valid | self.o.ready | level[-1])",
+    ),
+    _proof(
+        "buffered-words-hold-32",
+        "words of a FIFO of block RAM, depth 32,",
+        buffered_words_hold(32),
+        "hdl.fifo",
+        "can_load.eq(~self.o.valid | self.o.ready)",
+        "can_load.eq(~self.o.valid | self.o.ready | stored)",
+    ),
+    _proof(
+        "host-requests-hold",
+        "word writes and read requests out of any TLPs, well formed or not, 128 bits,",
+        host_requests_hold,
+        "hdl.ingress",
+        "self.reads.valid.eq(valid & arrival.owed & can_load & ~flush)",
+        "self.reads.valid.eq(valid & arrival.owed & can_load & ~flush & self.i.valid)",
+    ),
+    _proof(
+        "completions-hold",
+        "completions, 128 bits,",
+        completions_hold,
+        "hdl.completer",
+        "self.o.p.eop.eq(leaving.eop)",
+        "self.o.p.eop.eq(leaving.eop | self.read_ready)",
+    ),
+    _proof(
+        "reads-of-host-memory-hold",
+        "memory reads, 128 bits, with any bursts, tags and configuration,",
+        reads_of_host_memory_hold,
+        "hdl.dma.read_issue",
+        "self.free & (fails | ~self.o.valid | self.o.ready)",
+        "self.free",
+    ),
+    _proof(
+        "read-data-holds",
+        "AXI read data, 128 bits,",
+        read_data_holds,
+        "hdl.dma.read_return",
+        "can_load = ~self.r.valid | self.r.ready",
+        "can_load = ~self.r.valid | self.r.ready | self.reset",
+    ),
+    _proof(
+        "collected-words-hold",
+        "words of write bursts, 64 bits,",
+        collected_words_hold,
+        "hdl.dma.write_words",
+        "self.w.ready.eq(active & (~self.o.valid | self.o.ready))",
+        "self.w.ready.eq(active & (~self.o.valid | self.o.ready | self.reset))",
+    ),
+    _proof(
+        "pieces-hold",
+        "pieces of written words, 64 bits,",
+        pieces_hold,
+        "hdl.dma.write_pieces",
+        "advances.eq(valid & (~held | self.o.ready))",
+        "advances.eq(valid)",
+    ),
+    _proof(
+        "writes-of-host-memory-hold",
+        "memory writes and AXI write responses, 64 bits,",
+        writes_hold,
+        "hdl.dma.write_sender",
+        "sending.eq(starts | (sending & ~(last_beat & self.o.ready)))",
+        "sending.eq(starts | (sending & ~last_beat))",
+        mutant_depth=24,
+    ),
+)

