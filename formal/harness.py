@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from amaranth.asserts import AnyConst
 from amaranth.hdl import (
     Assert,
     Assume,
@@ -51,11 +52,8 @@ class Harness:
 
     def constant(self, shape: ShapeLike, name: str) -> Any:
         """Something that the solver chooses once: what is proven of it holds of every value."""
-        chosen = self.free(shape, name)
-        before = Signal(shape, name=f"{name}_before")
-        begun = Signal(name=f"{name}_begun")
-        self.m.d.sync += [before.eq(chosen), begun.eq(1)]
-        self.assume(~begun | (Value.cast(before) == Value.cast(chosen)))
+        chosen = Signal(shape, name=self._unique(name))
+        self.m.d.comb += Value.cast(chosen).eq(AnyConst(len(Value.cast(chosen))))
         return chosen
 
     def add(self, name: str, component: Component, *, driven: Iterable[str] = ()) -> Part:
@@ -71,6 +69,18 @@ class Harness:
                 chosen = self.free(len(Value.cast(value)), f"{name}_{full}")
                 self.m.d.comb += Value.cast(value).eq(chosen)
         return Part(name, fragment)
+
+    def signal(self, shape: ShapeLike, name: str) -> Any:
+        """A ghost: a register of the harness's own."""
+        return Signal(shape, name=name)
+
+    def kept(self, value: ValueLike, when: ValueLike, name: str) -> Signal:
+        """``value`` as it was when ``when`` was last so, before this cycle."""
+        source = Value.cast(value)
+        signal = Signal(len(source), name=name)
+        with self.m.If(Value.cast(when)):
+            self.m.d.sync += signal.eq(source)
+        return signal
 
     def register(
         self, next_value: ValueLike, name: str, *, shape: ShapeLike | None = None, init: int = 0
@@ -143,16 +153,20 @@ class Part:
         KeyError
             There is none of that name, or more than one.
         """
-        found = {
-            id(signal): signal
-            for statements in self._within(path[:-1]).statements.values()
-            for statement in statements
-            for signal in statement._lhs_signals()
-            if signal.name == path[-1]
-        }
+        found = [signal for signal in self.signals(*path[:-1]) if signal.name == path[-1]]
         if len(found) != 1:
             raise KeyError(f"{len(found)} signals are {'.'.join((self._name, *path))}: must be one")
-        return next(iter(found.values()))
+        return found[0]
+
+    def signals(self, *path: str) -> list[Signal]:
+        """What the submodule ``path`` itself drives."""
+        found = {
+            id(signal): signal
+            for statements in self._within(path).statements.values()
+            for statement in statements
+            for signal in statement._lhs_signals()
+        }
+        return list(found.values())
 
     def row(self, harness: Harness, address: ValueLike, *path: str) -> Value:
         """What the memory in the submodules ``path`` holds at ``address``."""

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from ..proof import Proof
-from . import index, streams
+from . import consumer, index, streams
 
 __all__ = ["PROOFS"]
 
-GROUPS = (index, streams)
+GROUPS = (index, consumer, streams)
 
 PROOFS: dict[str, Proof] = {proof.property: proof for group in GROUPS for proof in group.PROOFS}
 """In the order in which they are shown."""

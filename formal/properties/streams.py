@@ -112,9 +112,10 @@ def pieces_hold(h: Harness) -> None:
 
 def writes_hold(h: Harness) -> None:
     requester = WriteRequester(geometry(64, 1))
-    h.add("requester", requester)
+    part = h.add("requester", requester)
     h.ensure_held(requester.o, "writes")
     h.ensure_held(requester.b, "responses")
+    h.ensure(~(part.inside("sender", "sending") & part.inside("sender", "discarding")))
 
 
 def _proof(

@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The driver queues, which the gateware consumes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+from amaranth.hdl import Cat, Mux, Signal
+from amaranth.lib import data
+
+from hdl.operation import Geometry
+from hdl.queues.pop import PopEngine
+
+from ..geometry import geometry
+from ..harness import Harness, Part
+from ..proof import Mutant, Proof
+from ..ring import (
+    SlotAccess,
+    add_indices,
+    add_memory,
+    add_pop,
+    after,
+    distance,
+    in_bank,
+    slot_address,
+)
+
+__all__ = ["PROOFS"]
+
+CAPACITY = geometry(128, 1).layout.queue.capacity
+
+
+class Reading:
+    """The message under way, told from the read port alone.
+
+    Attributes
+    ----------
+    access
+        What is read in this cycle, if anything is.
+    first, last
+        It is the first word of a message, the last one.
+    begun, fifo, slot, word
+        Words of a message have been read, and which one comes next.
+    """
+
+    def __init__(self, h: Harness, g: Geometry, pop: PopEngine):
+        self.access = access = SlotAccess(g, g.layout.driver_queue, pop.read_address)
+        read = pop.read_enable
+        self.begun = Signal(name="begun")
+        self.fifo = Signal(g.fifo_shape, name="fifo")
+        self.slot = Signal(g.index_shape, name="slot")
+        self.word = Signal(range(g.slot_words), name="word")
+        self.first = read & ~self.begun
+        self.last = read & (access.word == g.slot_words - 1)
+        with h.m.If(read):
+            h.m.d.sync += [
+                self.begun.eq(access.word != g.slot_words - 1),
+                self.fifo.eq(access.fifo),
+                self.slot.eq(access.slot),
+                self.word.eq(access.word + 1),
+            ]
+
+    def ensure_whole(self, h: Harness, pop: PopEngine) -> None:
+        """Every read is of a slot; a message's words follow each other."""
+        access = self.access
+        read = pop.read_enable
+        same = (access.fifo == self.fifo) & (access.slot == self.slot)
+        h.ensure(~read | access.inside)
+        h.ensure(~read | (access.word == self.word))
+        h.ensure(~read | ~self.begun | same)
+
+    def explain(self, h: Harness, g: Geometry, part: Part) -> None:
+        """For the induction: the engine's registers say the same."""
+        h.ensure(part.inside("active") == self.begun)
+        h.ensure(part.inside("word") == self.word)
+        h.ensure(~self.begun | (part.inside("last_fifo") == self.fifo))
+        h.ensure(~self.begun | (part.inside("last_slot") == self.slot))
+        h.ensure((self.word != 0) == self.begun)
+        h.ensure(part.inside("last_fifo") < g.num_fifos)
+        h.ensure(part.inside("last_slot") < CAPACITY)
+
+
+def reads_stay_in_queue(h: Harness) -> None:
+    g = geometry(128, 3)
+    indices, _ = add_indices(h, g, driven=("advance_tail",))
+    pop, part = add_pop(h, g, indices)
+    reading = Reading(h, g, pop)
+    reading.ensure_whole(h, pop)
+    reading.explain(h, g, part)
+    for fifo in range(g.num_fifos):
+        tail, snapshot = indices.driver_tail[fifo], indices.snapshot[fifo]
+        here = reading.first & (reading.access.fifo == fifo)
+        h.ensure(~here | ((reading.access.slot == tail) & (tail != snapshot)))
+    h.cover(indices.sanitised & reading.begun)
+    h.cover(reading.last & (reading.access.slot == CAPACITY - 1))
+
+
+def tail_follows_reads(h: Harness) -> None:
+    g = geometry(128, 2)
+    indices, _ = add_indices(h, g, driven=("advance_tail",))
+    pop, part = add_pop(h, g, indices)
+    reading = Reading(h, g, pop)
+    reading.explain(h, g, part)
+    moves = pop.advance_tail
+    spoilt_now = indices.reset | pop.tail_written.bit_select(reading.access.fifo, 1)
+    spoilt = Signal()
+    with h.m.If(reading.begun | pop.read_enable):
+        h.m.d.sync += spoilt.eq((reading.begun & spoilt) | spoilt_now)
+    h.ensure(~reading.begun | (part.inside("cancelled") == spoilt))
+    untouched = ~spoilt_now & ~(reading.begun & spoilt)
+    h.ensure(moves.valid == (reading.last & untouched))
+    h.ensure(~moves.valid | (moves.fifo == reading.access.fifo))
+    h.ensure(~moves.valid | (moves.value == after(reading.access.slot, CAPACITY)))
+    h.cover(reading.last & ~untouched & ~spoilt_now)
+    h.cover(moves.valid & moves.fifo[0])
+
+
+def messages_are_delivered(h: Harness) -> None:
+    """The host fills slots that are free, moves head past them and rings when it likes; contents
+    are watched in one word of one slot, whichever the solver likes."""
+    g = geometry(128, 2)
+    queue = g.layout.queue
+    indices, inner = add_indices(h, g, driven=("advance_tail", "reset", "write_data", "write_mask"))
+    memory, store = add_memory(h, g, indices, driven=("pop",))
+    pop, part = add_pop(h, g, indices, driven=("read_data",))
+    h.m.d.comb += [
+        memory.pop_enable.eq(pop.read_enable),
+        memory.pop_address.eq(pop.read_address),
+        pop.read_data.eq(memory.pop_data),
+    ]
+    reading = Reading(h, g, pop)
+    reading.ensure_whole(h, pop)
+    reading.explain(h, g, part)
+
+    host = SlotAccess(g, g.layout.driver_queue, indices.write_address)
+    writes = indices.write_enable
+    for fifo in range(g.num_fifos):
+        base = g.layout.driver_queue_base(fifo)
+        tail, snapshot = indices.driver_tail[fifo], indices.snapshot[fifo]
+        here = writes & (indices.write_address == g.word(base + queue.head_offset))
+        posted = h.signal(g.index_shape, f"posted_{fifo}")
+        with h.m.If(here):
+            h.m.d.sync += posted.eq(indices.write_data)
+        # What a driver that behaves does.
+        h.assume(~(writes & (indices.write_address == g.word(base + queue.tail_offset))))
+        h.assume(~here | indices.write_mask[:4].all())
+        h.assume(~here | (indices.write_data[:32] == after(posted, CAPACITY)))
+        h.assume(~here | (after(posted, CAPACITY) != tail))
+        handed_over = distance(tail, host.slot, CAPACITY) < distance(tail, posted, CAPACITY)
+        h.assume(~(writes & host.inside & (host.fifo == fifo) & handed_over))
+
+        # In order and once: message after message, none before it has been handed over.
+        delivered = h.signal(g.index_shape, f"delivered_{fifo}")
+        ends = reading.last & (reading.access.fifo == fifo)
+        with h.m.If(ends):
+            h.m.d.sync += delivered.eq(after(delivered, CAPACITY))
+        begins = reading.first & (reading.access.fifo == fifo)
+        h.ensure(~begins | ((reading.access.slot == delivered) & (delivered != posted)))
+
+        # The head arrives step by step where the engine looks.
+        stages = [posted]
+        for stage in range(2):
+            stages.append(h.register(stages[-1], f"posted_{fifo}_{stage}"))
+        head = data.View(g.indices_shape, inner.inside("driver_head"))[fifo]
+        h.ensure(tail == delivered)
+        h.ensure(head == stages[-1])
+        h.ensure(inner.inside(f"driver_head_{fifo}_word") == posted)
+        h.ensure(~inner.inside(f"driver_tail_{fifo}_fresh"))
+        h.ensure(~inner.inside(f"driver_tail_{fifo}_settles"))
+        way = [distance(tail, index, CAPACITY) for index in (snapshot, *reversed(stages))]
+        for nearer, further in itertools.pairwise(way):
+            h.ensure(nearer <= further)
+        for index in (tail, snapshot, *stages):
+            h.ensure(index < CAPACITY)
+        mine = reading.begun & (reading.fifo == fifo)
+        h.ensure(~mine | ((reading.slot == tail) & (snapshot != tail)))
+    h.ensure(~reading.begun | ~part.inside("cancelled"))
+
+    fifo = h.constant(1, "watched_fifo")
+    slot = h.constant(g.index_shape, "watched_slot")
+    word = h.constant(range(g.slot_words), "watched_word")
+    h.assume(slot < CAPACITY)
+    content = h.signal(g.data_width, "content")
+    at_watched = host.inside & (host.fifo == fifo) & (host.slot == slot) & (host.word == word)
+    for byte in range(g.word_bytes):
+        bits = slice(8 * byte, 8 * byte + 8)
+        with h.m.If(writes & at_watched & memory.host_write_mask[byte]):
+            h.m.d.sync += content[bits].eq(memory.host_write_data[bits])
+    address = slot_address(g, g.layout.driver_queue, fifo, slot, word)
+    h.ensure(store.row(h, in_bank(g, address), "driver_bank") == content)
+
+    seen, read, beat = reading.access, pop.read_enable, pop.o.p
+    same = (seen.fifo == fifo) & (seen.slot == slot) & (seen.word == word)
+    shows = h.kept(same, read, "shows")
+    shown = h.kept(content, read, "shown")
+    h.ensure(~shows | (memory.pop_data == shown))
+    h.ensure(~(pop.o.valid & shows) | (beat.tdata == shown))
+    is_last = h.kept(reading.last, read, "is_last")
+    h.ensure(~pop.o.valid | (beat.tlast == is_last))
+    h.ensure(~pop.o.valid | (beat.tdest == h.kept(seen.fifo, read, "is_for")))
+    h.ensure(~pop.o.valid | beat.tkeep.all())
+    # A beat for each word, and each until it is taken.
+    waits = pop.o.valid & ~pop.o.ready
+    h.ensure(~(read & waits))
+    h.ensure(pop.o.valid == (h.register(read, "was_read") | h.register(waits, "waited")))
+    h.cover(pop.o.valid & shows & beat.tlast & shown.any())
+
+
+def doorbells_are_heard(h: Harness) -> None:
+    """Three cycles after it rang, a doorbell has shown the head that was written before it."""
+    g = geometry(128, 2)
+    indices, part = add_indices(h, g)
+    for fifo in range(g.num_fifos):
+        word = part.inside(f"driver_head_{fifo}_word")
+        rung = [indices.doorbell[fifo]]
+        heads = [word]
+        undone = Signal(3, name=f"undone_{fifo}")
+        h.m.d.sync += undone.eq(Cat(indices.reset | indices.tail_written[fifo], undone))
+        for stage in range(3):
+            rung.append(h.register(rung[-1], f"rung_{fifo}_{stage}"))
+            heads.append(h.register(heads[-1], f"head_{fifo}_{stage}"))
+        heard = rung[-1] & ~undone.any() & (heads[-1] < CAPACITY)
+        # For the induction: where the word is on its way to being the index.
+        fresh = part.inside(f"driver_head_{fifo}_fresh")
+        settles = part.inside(f"driver_head_{fifo}_settles")
+        index = data.View(g.indices_shape, part.inside("driver_head"))[fifo]
+        counts = Mux(settles, part.inside("sanitiser", "remainder"), index)
+        h.ensure(~fresh | (part.inside("fresh") == word))
+        h.ensure(fresh | (word >= CAPACITY) | (counts == word))
+        h.ensure(~heard | (indices.snapshot[fifo] == heads[-1]))
+        h.cover(heard & (indices.snapshot[fifo] == CAPACITY - 1))
+
+
+def queues_take_turns(width: int, fifos: int) -> Callable[[Harness], None]:
+    """Any indices, moving as they like, but for those of the queue that waits."""
+
+    def fill(h: Harness) -> None:
+        g = geometry(width, fifos)
+        pop = PopEngine(g)
+        part = h.add("pop", pop)
+        fifo = h.constant(range(fifos), "waiting_fifo")
+        h.assume(fifo < fifos)
+        tail = data.View(g.indices_shape, pop.driver_tail)[fifo]
+        snapshot = data.View(g.indices_shape, pop.snapshot)[fifo]
+        has_message = (tail != snapshot) & pop.room.bit_select(fifo, 1) & ~pop.reset
+        begins = pop.read_enable & ~part.inside("active") & (part.inside("fifo") == fifo)
+        waits = has_message & ~begins & (~pop.o.valid | pop.o.ready)
+        limit = fifos * g.slot_words
+        waited = h.count("waited", limit.bit_length() + 1, while_=waits)
+        h.ensure(waited < limit)
+        # For the induction: how far the turn has come, and the message under way.
+        words, active = g.slot_words, part.inside("active")
+        word, last = part.inside("word"), part.inside("last_fifo")
+        h.ensure(last < fifos)
+        h.ensure((active == (word != 0)) & (word < words))
+        turns = Mux(last >= fifo, fifo + fifos - last, fifo - last)
+        done = Mux(active, word, words)
+        h.ensure(waited + turns * words < limit + done)
+        h.cover(begins & (waited == limit - 1))
+
+    return fill
+
+
+PROOFS = (
+    Proof(
+        property="reads-stay-in-queue",
+        statement="with a host that writes anything at any time and resets: every read is of a "
+        "slot of a driver queue, a message begins at tail and only if tail is not the snapshot, "
+        "its words are read in order, and every index is below 62; three FIFOs, 128 bits",
+        source="patch series, spsc_recv; virtio-msg over shared memory, hostile peers",
+        module="hdl.queues.pop",
+        harness=reads_stay_in_queue,
+        depth=2,
+        mutant=Mutant(
+            module="hdl.queues.pop",
+            before="(self.driver_tail[fifo] != self.snapshot[fifo]) & self.room[fifo]",
+            after="self.room[fifo]",
+        ),
+    ),
+    Proof(
+        property="tail-follows-reads",
+        statement="with any host: tail moves by one with the last word of each message, and not "
+        "if the host reset the function or wrote the tail since it began; two FIFOs, 128 bits",
+        source="patch series, spsc_recv",
+        module="hdl.queues.pop",
+        harness=tail_follows_reads,
+        depth=2,
+        mutant=Mutant(
+            module="hdl.queues.pop",
+            before="ends & ~overruled & ~(active & cancelled)",
+            after="ends & ~overruled",
+            depth=24,
+        ),
+    ),
+    Proof(
+        property="messages-are-delivered",
+        statement="with a host that behaves: each message leaves once, in order and whole, with "
+        "what was written into its slot, whatever the stream's pauses; two FIFOs, 128 bits",
+        source="patch series, spsc_send and spsc_recv",
+        module="hdl.queues.pop",
+        harness=messages_are_delivered,
+        depth=5,
+        mutant=Mutant(
+            module="hdl.queues.memory",
+            before="driver_pop.en.eq(self.pop_enable)",
+            after="driver_pop.en.eq(1)",
+        ),
+    ),
+    Proof(
+        property="doorbells-are-heard",
+        statement="with any host: three cycles after a doorbell the snapshot is the head that the "
+        "host had written by then, unless it is beyond the capacity, or the host has reset the "
+        "function or written the tail meanwhile; two FIFOs",
+        source="patch series, vmsg_bus_amp_pci_process",
+        module="hdl.queues.indices",
+        harness=doorbells_are_heard,
+        depth=5,
+        mutant=Mutant(
+            module="hdl.queues.indices",
+            before="with m.If(rung[fifo]):",
+            after="with m.If(rung[fifo] & ~any_settles):",
+        ),
+    ),
+    *(
+        Proof(
+            property=f"queues-take-turns-{fifos}",
+            statement="with any host: a queue with a message begins within "
+            f"{fifos * geometry(width, fifos).slot_words} cycles in which the stream could "
+            f"take a beat, whatever the other FIFOs do; {fifos} FIFOs, {width} bits",
+            source="no doorbell is lost; patch series, vmsg_bus_amp_pci_process",
+            module="hdl.queues.pop",
+            harness=queues_take_turns(width, fifos),
+            depth=2,
+            mutant=Mutant(
+                module="hdl.arbiter",
+                before="pick = Mux(requests[index] & (last < index), index, pick)",
+                after="pick = Mux(requests[index] & (last + 1 < index), index, pick)",
+                depth=30,
+            ),
+        )
+        for width, fifos in ((512, 8), (128, 3))
+    ),
+)

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A queue's ring of indices, counted independently of the gateware; and its parts, connected."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Const, Mux, Signal, Value
+from amaranth.lib import data
+
+from hdl.operation import Geometry
+from hdl.queues.indices import IndexWords
+from hdl.queues.memory import FifoMemory, bank_bit
+from hdl.queues.pop import PopEngine
+from hdl.queues.push import PushEngine
+
+from .harness import Harness, Part
+
+__all__ = [
+    "SlotAccess",
+    "add_indices",
+    "add_memory",
+    "add_pop",
+    "add_push",
+    "after",
+    "distance",
+    "in_bank",
+    "slot_address",
+]
+
+
+def after(index: Value, capacity: int) -> Value:
+    """The index after ``index``."""
+    return Mux(index == capacity - 1, 0, index + 1)[: len(index)]
+
+
+def distance(start: Value, end: Value, capacity: int) -> Value:
+    """Messages in ``[start, end)``."""
+    return Mux(end >= start, end - start, Const(capacity, 8) + end - start)[:8]
+
+
+class SlotAccess:
+    """What a word address in the FIFO BAR is in the queue that lies at ``base`` in FIFO 0.
+
+    Attributes
+    ----------
+    inside
+        It is in a slot of a FIFO that there is.
+    fifo, slot, word
+        Which one, and which word of it.
+    """
+
+    def __init__(self, g: Geometry, base: int, address: Value):
+        first = (base + g.layout.queue.slots_offset) // g.word_bytes
+        stride_bits = (g.layout.fifo_stride // g.word_bytes).bit_length() - 1
+        word_bits = g.slot_words.bit_length() - 1
+        offset = address - first
+        line = offset[word_bits:stride_bits]
+        self.fifo = offset[stride_bits:]
+        self.slot = line[: len(Signal(g.index_shape))]
+        self.word = offset[:word_bits]
+        self.inside = (self.fifo < g.num_fifos) & (line < g.layout.queue.capacity)
+
+
+def slot_address(g: Geometry, base: int, fifo: Value, slot: Value, word: Value) -> Value:
+    """The word address of which :class:`SlotAccess` tells these."""
+    first = (base + g.layout.queue.slots_offset) // g.word_bytes
+    address = first + fifo * (g.layout.fifo_stride // g.word_bytes) + slot * g.slot_words + word
+    return address[: g.word_address_bits]
+
+
+def in_bank(g: Geometry, address: Value) -> Value:
+    """Where the word at ``address`` is in its bank."""
+    bit = bank_bit(g) - (g.word_bytes.bit_length() - 1)
+    words = g.bar_sizes[g.shell.fifo_bar] // g.word_bytes
+    return Cat(address[:bit], address[bit + 1 : (words - 1).bit_length()])
+
+
+def add_indices(
+    h: Harness, g: Geometry, *, driven: tuple[str, ...] = ()
+) -> tuple[IndexWords, Part]:
+    """The index words: every index is below the capacity, if what the engines make of it is."""
+    indices = IndexWords(g)
+    part = h.add("indices", indices, driven=driven)
+    capacity = g.layout.queue.capacity
+    for array in (
+        indices.driver_tail,
+        indices.snapshot,
+        indices.device_head,
+        indices.device_tail,
+        data.View(g.indices_shape, part.inside("driver_head")),
+    ):
+        for fifo in range(g.num_fifos):
+            h.ensure(array[fifo] < capacity)
+    for name in ("advance_tail", "advance_head"):
+        if name not in driven:
+            h.assume(getattr(indices, name).value < capacity)
+    # A sum of digits has a largest value, which is its name.
+    for signal in part.signals("sanitiser"):
+        kind, _, largest = signal.name.partition("_")
+        if kind == "folded":
+            h.ensure(signal <= int(largest))
+    return indices, part
+
+
+def add_pop(
+    h: Harness, geometry: Geometry, indices: IndexWords, *, driven: tuple[str, ...] = ()
+) -> tuple[PopEngine, Part]:
+    """The pop engine at its indices, which has to leave ``advance_tail`` to it."""
+    pop = PopEngine(geometry)
+    wired = ("reset", "driver_tail", "snapshot", "tail_written")
+    part = h.add("pop", pop, driven=(*wired, *driven))
+    h.m.d.comb += [
+        pop.reset.eq(indices.reset),
+        pop.driver_tail.eq(indices.driver_tail),
+        pop.snapshot.eq(indices.snapshot),
+        pop.tail_written.eq(indices.tail_written),
+        indices.advance_tail.eq(pop.advance_tail),
+    ]
+    return pop, part
+
+
+def add_push(
+    h: Harness, geometry: Geometry, indices: IndexWords, *, driven: tuple[str, ...] = ()
+) -> tuple[PushEngine, Part]:
+    """The push engine at its indices, which has to leave ``advance_head`` to it. Its reset is that
+    of the indices or a cycle longer."""
+    push = PushEngine(geometry)
+    wired = ("reset", "device_head", "device_tail", "head_written")
+    part = h.add("push", push, driven=(*wired, *driven))
+    h.m.d.comb += [
+        push.reset.eq(indices.reset | h.register(indices.reset, "was_reset")),
+        push.device_head.eq(indices.device_head),
+        push.device_tail.eq(indices.device_tail),
+        push.head_written.eq(indices.head_written),
+        indices.advance_head.eq(push.advance_head),
+    ]
+    return push, part
+
+
+def add_memory(
+    h: Harness, geometry: Geometry, indices: IndexWords, *, driven: tuple[str, ...] = ()
+) -> tuple[FifoMemory, Part]:
+    """The RAM, which the host writes together with the index words."""
+    memory = FifoMemory(geometry)
+    part = h.add("memory", memory, driven=("host_write", *driven))
+    data = h.free(geometry.data_width, "write_data")
+    mask = h.free(geometry.word_bytes, "write_mask")
+    h.m.d.comb += [
+        memory.host_write_enable.eq(indices.write_enable),
+        memory.host_write_address.eq(indices.write_address),
+        memory.host_write_data.eq(data),
+        memory.host_write_mask.eq(mask),
+        indices.write_data.eq(data),
+        indices.write_mask.eq(mask),
+    ]
+    return memory, part
