@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The device queues, which the gateware fills."""
+
+from __future__ import annotations
+
+import itertools
+
+from amaranth.hdl import Cat, Const, Mux, Signal
+
+from hdl.operation import Geometry
+from hdl.queues.memory import FifoMemory, bank_bit
+from hdl.queues.push import PushEngine
+from models.layout import MIN_MESSAGE
+
+from ..geometry import geometry
+from ..harness import Harness, Part
+from ..proof import Mutant, Proof
+from ..ring import (
+    SlotAccess,
+    add_indices,
+    add_memory,
+    add_push,
+    after,
+    distance,
+    in_bank,
+    slot_address,
+)
+
+__all__ = ["PROOFS"]
+
+CAPACITY = geometry(128, 1).layout.queue.capacity
+
+
+class Packet:
+    """The packet under way, told from the stream alone.
+
+    Attributes
+    ----------
+    accepted, ends
+        A beat is taken in this cycle, a packet's last one.
+    under_way, beats
+        Beats have been taken and the last one has not; how many, up to one more than fit.
+    sound
+        What has been taken can be the beginning of a message.
+    good
+        With ``ends``: it is a message.
+    fifo
+        Which it is for.
+    """
+
+    def __init__(self, h: Harness, g: Geometry, push: PushEngine):
+        beat, words = push.i.p, g.slot_words
+        self.accepted = push.i.valid & push.i.ready
+        self.ends = self.accepted & beat.tlast
+        self.under_way = h.kept(~beat.tlast, self.accepted, "under_way")
+        self.beats = Signal(range(words + 1), name="beats")
+        self.sound = Signal(name="sound")
+        first = ~self.under_way
+        self.begun_for = h.kept(beat.tdest, self.accepted & first, "begun_for")
+        self.fifo = Mux(first, beat.tdest, self.begun_for)
+        full = beat.tkeep.all()
+        ones_from_zero = (beat.tkeep & (beat.tkeep + 1))[: g.word_bytes] == 0
+        enough = ~first | (beat.tkeep >= (1 << MIN_MESSAGE) - 1)
+        fits = (Mux(first, 0, self.beats) < words) & (self.fifo < g.num_fifos)
+        so_far = (first | self.sound) & fits
+        self.good = so_far & ones_from_zero & beat.tkeep[0] & enough
+        with h.m.If(self.accepted):
+            h.m.d.sync += [
+                self.beats.eq(Mux(first, 1, Mux(self.beats == words, self.beats, self.beats + 1))),
+                self.sound.eq(so_far & full),
+            ]
+        beats = Mux(first, 0, self.beats)
+        self.word = beats[: len(Signal(range(words)))]
+
+
+class Filling:
+    """The slot under way, told from the write port alone; attributes as of
+    :class:`~formal.properties.consumer.Reading`. A message may be given up at any word."""
+
+    def __init__(self, h: Harness, g: Geometry, push: PushEngine):
+        self.access = access = SlotAccess(g, g.layout.device_queue, push.write_address)
+        self.written = push.write_valid & push.write_ready
+        self.first = push.write_valid & (access.word == 0)
+        self.last = self.written & (access.word == g.slot_words - 1)
+        self.fifo = h.kept(access.fifo, self.written, "fifo")
+        self.slot = h.kept(access.slot, self.written, "slot")
+        self.word = h.kept(access.word + 1, self.written, "word")[: len(access.word)]
+
+    def explain(self, h: Harness, g: Geometry, part: Part) -> None:
+        """For the induction: the engine's registers say the same."""
+        active = part.inside("active")
+        h.ensure((part.inside("word") != 0) == active)
+        h.ensure(~active | (part.inside("word") == self.word))
+        h.ensure(~active | (part.inside("last_fifo") == self.fifo))
+        h.ensure(~active | (part.inside("last_slot") == self.slot))
+        h.ensure(part.inside("last_fifo") < g.num_fifos)
+        h.ensure(part.inside("last_slot") < CAPACITY)
+        h.ensure(~part.inside("padding") | active)
+        h.ensure(~(part.inside("swallowing") & active))
+
+
+def writes_stay_in_queue(h: Harness) -> None:
+    g = geometry(128, 3)
+    indices, _ = add_indices(h, g, driven=("advance_head",))
+    push, part = add_push(h, g, indices)
+    filling = Filling(h, g, push)
+    filling.explain(h, g, part)
+    access, writes = filling.access, push.write_valid
+    same = (access.fifo == filling.fifo) & (access.slot == filling.slot)
+    h.ensure(~writes | access.inside)
+    h.ensure(~writes | filling.first | (same & (access.word == filling.word)))
+    moves = push.advance_head
+    h.ensure(~moves.valid | (filling.last & (moves.fifo == access.fifo)))
+    h.ensure(~moves.valid | (moves.value == after(access.slot, CAPACITY)))
+    h.ensure(push.raised == Mux(moves.valid, Const(1) << moves.fifo, 0))
+    for fifo in range(g.num_fifos):
+        head, tail = indices.device_head[fifo], indices.device_tail[fifo]
+        here = filling.first & (access.fifo == fifo)
+        tail_before = h.register(tail, f"tail_before_{fifo}")
+        h.ensure(~here | ((access.slot == head) & (after(head, CAPACITY) != tail_before)))
+        # For the induction: what the engine knew of the room a cycle ago.
+        mine = part.inside("active") & (filling.fifo == fifo)
+        h.ensure(~mine | part.inside("cancelled") | (filling.slot == head))
+        vacant = part.inside("vacant")[fifo]
+        is_reset = h.register(indices.reset, f"reset_before_{fifo}")
+        h.ensure(~vacant | is_reset | (after(head, CAPACITY) != tail_before))
+    h.cover(indices.sanitised & filling.written)
+    h.cover(moves.valid & (access.slot == CAPACITY - 1))
+
+
+def messages_are_stored(h: Harness) -> None:
+    """The device side sends anything. The host moves tail over what it has been given and writes
+    into no device queue; contents are watched in one word of one slot."""
+    g = geometry(128, 2)
+    queue, words = g.layout.queue, g.slot_words
+    indices, inner = add_indices(h, g, driven=("advance_head", "reset", "write_data", "write_mask"))
+    memory, store = add_memory(h, g, indices, driven=("push",))
+    push, part = add_push(h, g, indices, driven=("write_ready",))
+    h.m.d.comb += [
+        memory.push_valid.eq(push.write_valid),
+        memory.push_address.eq(push.write_address),
+        memory.push_data.eq(push.write_data),
+        push.write_ready.eq(memory.push_ready),
+    ]
+    packet = Packet(h, g, push)
+    filling = Filling(h, g, push)
+    filling.explain(h, g, part)
+    moves = push.advance_head
+
+    # Each message moves head once, when it is whole; nothing else does.
+    completed = packet.ends & packet.good
+    owed = h.latch("owed", rises=completed & ~moves.valid, falls=moves.valid)
+    owed_fifo = h.kept(packet.fifo, packet.accepted, "owed_fifo")
+    h.ensure(~moves.valid | owed | completed)
+    h.ensure(~(owed & packet.accepted))
+    h.ensure(~moves.valid | (moves.fifo == Mux(owed, owed_fifo, packet.fifo)))
+    h.ensure(push.malformed == (packet.ends & ~packet.good))
+    h.ensure(~push.dropped)
+    active, padding = part.inside("active"), part.inside("padding")
+    swallowing = part.inside("swallowing")
+    h.ensure(owed == padding)
+    h.ensure(packet.under_way == ((active & ~padding) | swallowing))
+    h.ensure(~(active & ~padding) | (part.inside("word") == packet.beats))
+    h.ensure(~(active & ~padding) | (part.inside("was_bad") == ~packet.sound))
+    h.ensure(~swallowing | ~packet.sound | (packet.beats == words))
+    h.ensure(~active | (part.inside("last_fifo") == owed_fifo))
+    h.ensure(~packet.under_way | (packet.begun_for == owed_fifo))
+    for name in ("cancelled", "doomed", "stale"):
+        h.ensure(~part.inside(name))
+
+    write_address = indices.write_address
+    writes = indices.write_enable
+    h.assume(~(writes & SlotAccess(g, g.layout.device_queue, write_address).inside))
+    reads = []
+    for fifo in range(g.num_fifos):
+        base = g.layout.device_queue_base(fifo)
+        head, tail = indices.device_head[fifo], indices.device_tail[fifo]
+        here = writes & (write_address == g.word(base + queue.tail_offset))
+        read = h.signal(g.index_shape, f"read_{fifo}")
+        reads.append(read)
+        with h.m.If(here):
+            h.m.d.sync += read.eq(indices.write_data)
+        # What a driver that behaves does.
+        h.assume(~(writes & (write_address == g.word(base + queue.head_offset))))
+        h.assume(~here | indices.write_mask.all())
+        h.assume(~here | (indices.write_data == after(read, CAPACITY)))
+        h.assume(~here | (read != head))
+
+        stages = [read]
+        for stage in range(2):
+            stages.append(h.register(stages[-1], f"read_{fifo}_{stage}"))
+        h.ensure(tail == stages[-1])
+        h.ensure(inner.inside(f"device_tail_{fifo}_word") == read)
+        h.ensure(~inner.inside(f"device_head_{fifo}_fresh"))
+        h.ensure(~inner.inside(f"device_head_{fifo}_settles"))
+        way = [distance(tail, index, CAPACITY) for index in (*reversed(stages), head)]
+        for nearer, further in itertools.pairwise(way):
+            h.ensure(nearer <= further)
+        for index in stages:
+            h.ensure(index < CAPACITY)
+        h.ensure(~part.inside("vacant")[fifo] | (after(head, CAPACITY) != tail))
+        mine = active & (part.inside("last_fifo") == fifo)
+        h.ensure(~mine | ((filling.slot == head) & (after(head, CAPACITY) != tail)))
+
+    fifo = h.constant(1, "watched_fifo")
+    slot = h.constant(g.index_shape, "watched_slot")
+    word = h.constant(range(words), "watched_word")
+    h.assume(slot < CAPACITY)
+    # The watched word of the packet under way, with zeros past its end.
+    beat = push.i.p
+    kept = Cat(
+        beat.tdata.word_select(byte, 8) & beat.tkeep[byte].replicate(8)
+        for byte in range(g.word_bytes)
+    )
+    draft = h.signal(g.data_width, "draft")
+    now = Signal(g.data_width, name="draft_now")
+    h.m.d.comb += now.eq(draft)
+    with h.m.If(packet.accepted & (packet.word == word)):
+        h.m.d.comb += now.eq(kept)
+    with h.m.Elif(packet.ends & (packet.word < word)):
+        h.m.d.comb += now.eq(0)
+    h.m.d.sync += draft.eq(now)
+    to_watched = (filling.access.fifo == fifo) & (filling.access.slot == slot)
+    content = h.kept(now, moves.valid & to_watched, "content")
+    address = slot_address(g, g.layout.device_queue, fifo, slot, word)
+    stored = store.row(h, in_bank(g, address), "device_bank")
+    start, end = Mux(fifo, reads[1], reads[0]), indices.device_head[fifo]
+    handed_over = distance(start, slot, CAPACITY) < distance(start, end, CAPACITY)
+    h.ensure(~handed_over | (stored == content))
+    in_progress = active & (filling.fifo == fifo) & (filling.slot == slot)
+    h.ensure(~in_progress | (filling.word <= word) | (stored == draft))
+    h.ensure(~(in_progress & padding) | (filling.word > word) | (draft == 0))
+    h.cover(handed_over & (word == words - 1) & content.any())
+    h.cover(moves.valid & owed & (moves.value == 2))
+    h.cover(packet.ends & ~packet.good & active)
+
+
+def host_reads_are_of_the_ram(h: Harness) -> None:
+    """Of any word that nobody writes in the same cycle."""
+    g = geometry(128, 2)
+    memory = FifoMemory(g)
+    part = h.add("memory", memory)
+    h.assume(~(memory.host_read_enable & memory.host_write_enable))
+    address = memory.host_read_address
+    in_device = address[bank_bit(g) - (g.word_bytes.bit_length() - 1)] == (
+        g.layout.device_queue >> bank_bit(g) & 1
+    )
+    row = Mux(
+        in_device,
+        part.row(h, in_bank(g, address), "device_bank"),
+        part.row(h, in_bank(g, address), "driver_bank"),
+    )
+    meets = memory.push_valid & (memory.push_address == address)
+    shown = h.register(Mux(memory.host_read_enable, row, 0), "read")
+    hidden = Mux(memory.host_read_hides, Cat(Const(0, 32), shown[32:]), shown)
+    known = h.register(~(memory.host_read_enable & meets), "known")
+    h.ensure(
+        ~h.register(known, "known_before") | (memory.host_read_data == h.register(hidden, "hidden"))
+    )
+    # For the induction: the banks' outputs between.
+    enabled = h.register(memory.host_read_enable, "enabled")
+    h.ensure(part.inside("from_driver") == (enabled & ~h.register(in_device, "was_in_device")))
+    h.ensure(part.inside("from_device") == (enabled & h.register(in_device, "was_in_bank")))
+    h.cover(memory.host_read_data.any())
+
+
+PROOFS = (
+    Proof(
+        property="writes-stay-in-queue",
+        statement="with a host that writes anything at any time and resets, and any packets: every "
+        "write is to a slot of a device queue, a message begins at head and only if the queue was "
+        "not full the cycle before, head moves by one with the last word alone, with the FIFO's "
+        "interrupt, and every index is below 62; three FIFOs, 128 bits",
+        source="patch series, spsc_send; virtio-msg over shared memory, hostile peers",
+        module="hdl.queues.push",
+        harness=writes_stay_in_queue,
+        depth=3,
+        mutant=Mutant(
+            module="hdl.queues.push",
+            before="fits = active | (vacant.bit_select(fifo, 1) & ~overruled)",
+            after="fits = active | ~overruled",
+        ),
+    ),
+    Proof(
+        property="messages-are-stored",
+        statement="with any packets and a host that behaves: each packet that is a message is in "
+        "its slot, once, in order and whole, with zeros past its end, when head moves and until "
+        "tail does; every other packet moves nothing and is told; two FIFOs, 128 bits",
+        source="patch series, spsc_send and spsc_recv",
+        module="hdl.queues.push",
+        harness=messages_are_stored,
+        depth=5,
+        mutant=Mutant(
+            module="hdl.queues.push",
+            before="Mux(beat.tkeep[byte] & ~padding, beat.tdata[bits], 0)",
+            after="Mux(beat.tkeep[byte], beat.tdata[bits], 0)",
+        ),
+    ),
+    Proof(
+        property="host-reads-are-of-the-ram",
+        statement="two cycles after a host read its data is the word that was read, unless the "
+        "push engine was writing that very word, and zero where nothing was read; 128 bits",
+        source="PCI Express Base 4.0 section 2.2.9, data of a completion",
+        module="hdl.queues.memory",
+        harness=host_reads_are_of_the_ram,
+        depth=3,
+        mutant=Mutant(
+            module="hdl.queues.memory",
+            before="from_device.eq(self.host_read_enable & read_device)",
+            after="from_device.eq(self.host_read_enable)",
+        ),
+    ),
+)
