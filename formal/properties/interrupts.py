@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""MSI-X: which interrupts leave, when, and with what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from amaranth.hdl import Cat, Const, Mux, Signal, Value
+
+from hdl.msix import MsixController
+from hdl.operation import Geometry
+from hdl.tlp import RequestHeader, TlpFormat, TlpType
+from models.shell import MSIX_CONTROL_OFFSET, MSIX_ENTRY_SIZE
+
+from ..geometry import geometry
+from ..harness import Harness
+from ..proof import Mutant, Proof
+from ..ring import add_indices
+
+__all__ = ["PROOFS"]
+
+
+FIFOS = 3
+
+
+class Vectors:
+    """The controller, and what is owed to the host, told from its ports and whose turn it is.
+
+    Attributes
+    ----------
+    vector
+        Whose interrupt is being fetched, or on offer.
+    begins
+        A write is on offer that was not a cycle before.
+    allowed
+        Nothing but the vector's own mask forbids to send.
+    masks
+        Mask bits, as the host wrote them.
+    owed
+        Raised two cycles ago or longer, and not on offer since: an element for each vector.
+    """
+
+    def __init__(self, h: Harness, g: Geometry):
+        self.msix = msix = MsixController(g)
+        self.part = part = h.add("msix", msix)
+        self.vector = part.inside("vector")
+        waits = h.register(msix.o.valid & ~msix.o.ready, "waits")
+        self.begins = msix.o.valid & ~waits
+        self.allowed = msix.enable & ~msix.function_mask & msix.bus_master_enable & ~msix.reset
+        self.masks: list[Signal] = []
+        self.owed: list[Signal] = []
+        was_reset = h.register(msix.reset, "was_reset")
+        for vector in range(len(msix.raised)):
+            offset = g.shell.msix_control(vector)
+            lane = g.lane(offset)
+            mask = Signal(name=f"mask_{vector}", init=1)
+            wanted = (
+                msix.write_enable
+                & (msix.write_address == g.word(offset))
+                & msix.write_mask[4 * lane]
+            )
+            h.m.d.sync += mask.eq(Mux(msix.reset, 1, Mux(wanted, msix.write_data[32 * lane], mask)))
+            self.masks.append(mask)
+            h.ensure(part.inside("masked")[vector] == mask)
+
+            owed = h.signal(1, f"owed_{vector}")
+            leaves = self.begins & (self.vector == vector)
+            raised = h.register(msix.raised[vector], f"raised_{vector}")
+            now_owed = Mux(was_reset, 0, (owed & ~leaves) | raised)
+            h.m.d.sync += owed.eq(now_owed)
+            self.owed.append(owed)
+            h.ensure(part.inside("pending")[vector] == now_owed)
+
+        # For the induction: what its states are.
+        self.words = max(1, MSIX_ENTRY_SIZE // g.word_bytes)
+        self.state = part.inside("fsm_state")
+        self.fetch = self.words if self.words > 1 else 1
+        h.ensure(self.state <= self.fetch)
+        h.ensure((self.state == 0) | ~msix.o.valid)
+        h.ensure(self.vector < len(msix.raised))
+
+    def of(self, bits: list[Signal], vector: Value) -> Value:
+        """The one of ``bits`` that is ``vector``'s."""
+        return Cat(*bits).bit_select(vector, 1)
+
+
+def interrupts_are_owed(h: Harness) -> None:
+    vectors = Vectors(h, geometry(128, FIFOS))
+    allowed = h.register(vectors.allowed, "was_allowed")
+    mask = h.register(Cat(*vectors.masks), "mask_before").bit_select(vectors.vector, 1)
+    h.ensure(~vectors.begins | vectors.of(vectors.owed, vectors.vector))
+    h.ensure(~vectors.begins | (allowed & ~mask))
+    h.cover(vectors.begins & (vectors.vector == FIFOS - 1))
+
+
+def interrupts_leave(width: int) -> Callable[[Harness], None]:
+    def fill(h: Harness) -> None:
+        g = geometry(width, FIFOS)
+        vectors = Vectors(h, g)
+        msix, last = vectors.msix, vectors.vector
+        vector = h.constant(range(FIFOS), "waiting_vector")
+        h.assume(vector < FIFOS)
+        cycles = 1 + vectors.words
+        limit = FIFOS * cycles
+        pending = vectors.part.inside("pending").bit_select(vector, 1)
+        may = vectors.allowed & ~vectors.of(vectors.masks, vector) & msix.o.ready
+        sent = (vectors.state == vectors.fetch) & (last == vector)
+        waited = h.count("waited", limit.bit_length() + 1, while_=pending & may & ~sent)
+        h.ensure(waited < limit)
+        # For the induction: how far the turn has come.
+        turns = Mux(last >= vector, vector + FIFOS - last, vector - last)
+        left = vectors.fetch - vectors.state
+        from_idle = turns * cycles - 1
+        to_go = Mux(vectors.state == 0, from_idle, Mux(last == vector, left, left + 1 + from_idle))
+        h.ensure(waited + to_go < limit)
+        h.cover(pending & sent & (waited == limit - 1))
+
+    return fill
+
+
+def interrupts_are_as_the_host_set_them(width: int) -> Callable[[Harness], None]:
+    """Of one vector, whichever the solver likes, of which the host wrote the address and the data
+    in whole dwords and leaves them alone since; all but the lower address bits 1:0."""
+
+    def fill(h: Harness) -> None:
+        g = geometry(width, FIFOS)
+        vectors = Vectors(h, g)
+        msix = vectors.msix
+        vector = h.constant(range(FIFOS), "watched_vector")
+        h.assume(vector < FIFOS)
+        dwords = MSIX_CONTROL_OFFSET // 4
+        entry = [h.signal(32, f"dword_{place}") for place in range(dwords)]
+        writes = Signal()
+        for number in range(FIFOS):
+            for place, dword in enumerate(entry):
+                offset = g.shell.msix_table_offset + number * MSIX_ENTRY_SIZE + 4 * place
+                lane = g.lane(offset)
+                here = (
+                    msix.write_enable
+                    & ~msix.busy
+                    & (msix.write_address == g.word(offset))
+                    & (vector == number)
+                )
+                for byte in range(4):
+                    with h.m.If(here & msix.write_mask[4 * lane + byte]):
+                        h.m.d.comb += writes.eq(1)
+                        h.m.d.sync += dword.word_select(byte, 8).eq(
+                            msix.write_data.word_select(4 * lane + byte, 8)
+                        )
+        clears = msix.reset | msix.busy
+        with h.m.If(clears):
+            h.m.d.sync += [dword.eq(0) for dword in entry]
+        h.assume(~(msix.write_enable & msix.busy))
+        settled = h.count("settled", 3, while_=~writes & ~clears)
+
+        header = RequestHeader(msix.o.p.hdr)
+        low, high, content = entry
+        short = high == 0
+        hdr = msix.o.p.hdr
+        begins = vectors.begins & (vectors.vector == vector) & (settled >= 3)
+        for right in (
+            header.word0.fmt == Mux(short, TlpFormat.DATA_3DW, TlpFormat.DATA_4DW),
+            header.word0.type == TlpType.MEMORY,
+            header.word0.length == 1,
+            header.first_be == 0xF,
+            header.last_be == 0,
+            header.requester_id == h.register(msix.requester_id, "requester_id_before"),
+            hdr[34:64] == Mux(short, low[2:], high[2:]),
+            short | (hdr[2:32] == low[2:]),
+            msix.o.p.data == content,
+            msix.o.p.strb & msix.o.p.sop & msix.o.p.eop,
+        ):
+            h.ensure(~begins | right)
+        h.cover(begins & ~short & content.any())
+
+        # For the induction: the table has what was written, or is being cleared from its start.
+        clearing = vectors.part.inside("clearing")
+        for word in range(vectors.words):
+            index = Signal(8, name=f"index_{word}")
+            per_word = max(1, g.word_bytes // MSIX_ENTRY_SIZE)
+            h.m.d.comb += index.eq(
+                vector * vectors.words + word if vectors.words > 1 else vector // per_word
+            )
+            row = vectors.part.row(h, index, "table")
+            cleared = ~msix.busy | (clearing > index)
+            shift = 0 if vectors.words > 1 else vector % per_word * MSIX_ENTRY_SIZE * 8
+            here = (row >> shift)[: min(g.data_width, MSIX_ENTRY_SIZE * 8)]
+            expected = Cat(*entry, Const(0, 32))[word * g.data_width :][: len(here)]
+            held = min(len(here), 32 * dwords - word * g.data_width)
+            h.ensure(~cleared | (here[:held] == expected[:held]))
+            h.ensure(~msix.busy | (expected == 0))
+
+    return fill
+
+
+def interrupts_follow_head(h: Harness) -> None:
+    """Head moves as its FIFO's interrupt is raised, as the push engine does it; the host leaves
+    alone what it does not own."""
+    g = geometry(128, FIFOS)
+    indices, inner = add_indices(h, g, driven=("reset",))
+    vectors = Vectors(h, g)
+    moves = indices.advance_head
+    h.m.d.comb += indices.reset.eq(vectors.msix.reset)
+    for fifo in range(FIFOS):
+        head = g.word(g.layout.device_queue_base(fifo) + g.layout.queue.head_offset)
+        h.assume(~(indices.write_enable & (indices.write_address == head)))
+        moved = moves.valid & (moves.fifo == fifo)
+        h.assume(vectors.msix.raised[g.shell.vector_of(fifo, FIFOS)] == moved)
+        # What the newest message of those is that were there two cycles ago.
+        newest = h.signal(g.index_shape, f"newest_{fifo}")
+        with h.m.If(moved):
+            h.m.d.sync += newest.eq(moves.value)
+        with h.m.If(vectors.msix.reset):
+            h.m.d.sync += newest.eq(0)
+        was_reset = h.register(vectors.msix.reset, f"head_was_reset_{fifo}")
+        visible = Mux(was_reset, 0, h.register(newest, f"newest_before_{fifo}"))
+        h.ensure(inner.inside(f"device_head_{fifo}_word") == visible)
+        h.ensure(indices.device_head[fifo] == newest)
+        h.ensure(~inner.inside(f"device_head_{fifo}_fresh"))
+        h.ensure(~inner.inside(f"device_head_{fifo}_settles"))
+    # What is owed was raised two cycles ago or longer.
+    h.ensure(~vectors.begins | vectors.of(vectors.owed, vectors.vector))
+    h.cover(vectors.begins & (vectors.vector == 1))
+
+
+SOURCE = "PCI Express Base 4.0 section 6.1.4; PCI Local Bus 3.0 section 6.8.2"
+
+PROOFS = (
+    Proof(
+        property="interrupts-are-owed",
+        statement="an interrupt leaves only if its vector was raised since it last did, and was "
+        "neither masked nor disabled the cycle before; one that is raised stays pending until it "
+        "leaves or the function is reset; masks are as the host wrote them; three vectors, "
+        "128 bits",
+        source=SOURCE,
+        module="hdl.msix",
+        harness=interrupts_are_owed,
+        depth=3,
+        mutant=Mutant(
+            module="hdl.msix",
+            before="pending.eq((pending & ~sent) | self.raised)",
+            after="pending.eq((pending | self.raised) & ~sent)",
+        ),
+    ),
+    *(
+        Proof(
+            property=f"interrupts-leave-{width}",
+            statement=f"a pending interrupt leaves within {FIFOS * cycles} cycles in which it may "
+            f"be sent and is taken, whatever the other vectors do; three vectors, {width} bits",
+            source=SOURCE,
+            module="hdl.msix",
+            harness=interrupts_leave(width),
+            depth=3,
+            mutant=Mutant(
+                module="hdl.msix",
+                before="picked.eq(round_robin(ready, vector))",
+                after="picked.eq(round_robin(ready, Const(0, len(vector))))",
+                depth=30,
+            ),
+        )
+        for width, cycles in ((64, 3), (128, 2))
+    ),
+    *(
+        Proof(
+            property=f"interrupts-are-as-set-{width}",
+            statement="the write that is an interrupt has the address and the data that the host "
+            "wrote into the vector's entry three cycles before or earlier, zeros after a reset; "
+            f"three vectors, {width} bits",
+            source=SOURCE,
+            module="hdl.msix",
+            harness=interrupts_are_as_the_host_set_them(width),
+            depth=5,
+            mutant=Mutant(module="hdl.msix", before=before, after=after),
+        )
+        for width, before, after in (
+            (64, "vector * words + 1", "vector * words"),
+            (128, "picked * words if words > 1 else picked // entries", "vector"),
+            (256, "vector % entries", "picked % entries"),
+        )
+    ),
+    Proof(
+        property="interrupts-follow-head",
+        statement="when an interrupt leaves, the host reads a head past the message that it tells "
+        "of; three FIFOs, 128 bits",
+        source="patch series, vmsg_bus_amp_pci_send",
+        module="hdl.queues.indices",
+        harness=interrupts_follow_head,
+        depth=3,
+        mutant=Mutant(
+            module="hdl.queues.indices",
+            before="with m.If(moved & ~is_fresh & ~settles):",
+            after="with m.If(moved & ~is_fresh & ~settles & ~any_settles):",
+        ),
+    ),
+)
