@@ -88,7 +88,7 @@ def _run(
         check=False,
     )
     if made.returncode:
-        raise SolverError(f"no netlist for {proof.property}: {made.stderr.strip()}")
+        raise SolverError(f"no netlist for {proof.property}: {made.stderr.splitlines()[-1]}")
     (folder / "proof.sby").write_text(
         f"[options]\nmode {mode}\ndepth {depth}\ntimeout {TIMEOUT_SECONDS}\n\n"
         "[engines]\nsmtbmc yices\n\n"

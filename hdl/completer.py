@@ -83,6 +83,24 @@ class CompletionFields(data.Struct):
     locked: 1
 
 
+class Step(data.StructLayout):
+    """What is to be done with a word that was asked for: of a completion's ``first``, ``last``;
+    ``offset``, ``direct`` and ``strb`` as in :func:`~hdl.payload.aligner_word`."""
+
+    def __init__(self, geometry: Geometry):
+        super().__init__(
+            {
+                "valid": 1,
+                "first": 1,
+                "last": 1,
+                "offset": geometry.lane_bits,
+                "direct": 1,
+                "strb": geometry.lanes,
+                "header": CompletionFields,
+            }
+        )
+
+
 class Outgoing(data.StructLayout):
     """A beat of a completion, and of its header what differs from one to the next."""
 
@@ -254,7 +272,7 @@ class Completer(wiring.Component):
         strobes = Cat(1, *(extent[:lane_bits] >= lane for lane in range(1, g.lanes)))
 
         # A step asks for one word. One makes no beat where dwords have to move.
-        room = Signal()
+        has_room = Signal()
         some = Signal()
         busy = Signal()
         left = Signal(11 - lane_bits)
@@ -265,7 +283,7 @@ class Completer(wiring.Component):
         final = Mux(busy, last_step, single)
         beats = extent[lane_bits:]
         m.d.comb += [
-            self.read_wanted.eq((busy | (some & (prepared | ~continued))) & room),
+            self.read_wanted.eq((busy | (some & (prepared | ~continued))) & has_room),
             step.eq(self.read_wanted & self.read_ready),
             self.read_enable.eq(step),
             self.read_target.eq(request.target),
@@ -275,19 +293,7 @@ class Completer(wiring.Component):
         # Whether the queue has some, known from the start of the cycle.
         m.d.sync += some.eq(queue.w_en | (queue.level > 1) | ((queue.level == 1) & ~queue.r_en))
 
-        stage = Signal(
-            data.StructLayout(
-                {
-                    "valid": 1,
-                    "first": 1,
-                    "last": 1,
-                    "offset": lane_bits,
-                    "direct": 1,
-                    "strb": g.lanes,
-                    "header": CompletionFields,
-                }
-            )
-        )
+        stage = Signal(Step(g))
         m.d.sync += stage.valid.eq(step)
         with m.If(step):
             m.d.sync += [
@@ -327,7 +333,7 @@ class Completer(wiring.Component):
         self._beats = beats
         # Not seen in the level yet: a step for each cycle of the read, for the cycle in which the
         # beat is written, and for this register.
-        m.d.sync += room.eq(beats.level <= BEAT_DEPTH - (READ_LATENCY + 2))
+        m.d.sync += has_room.eq(beats.level <= BEAT_DEPTH - (READ_LATENCY + 2))
         return stage
 
     def _send(self, m, stage):

@@ -1,0 +1,418 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Requests of the host: each that is not posted gets one complete answer, and others get none."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Const, Mux, Signal, Value, unsigned
+from amaranth.lib import data
+
+from hdl.completer import Completer, Plan, Step
+from hdl.ingress import Arrival, RequestIngress
+from hdl.operation import Geometry, ReadRequest, Target
+from hdl.payload import PayloadAligner, is_direct, last_strobes, words_taken
+from hdl.tlp import CompletionStatus, RequestHeader, TlpType
+
+from ..geometry import geometry
+from ..harness import Harness
+from ..proof import Mutant, Proof
+
+__all__ = ["PROOFS"]
+
+NON_POSTED = (
+    "00-0000-",  # MRd, MRdLk
+    "0-000010",  # IORd, IOWr
+    "0-00010-",  # CfgRd, CfgWr
+    "01-0110-",  # FetchAdd, Swap
+    "01-01110",  # CAS
+)
+POSTED = (
+    "01-00000",  # MWr
+    "0-110---",  # Msg, MsgD
+    "0-00101-",  # Cpl, CplD, CplLk, CplDLk
+    "100-----",  # prefixes, which have no request's meaning
+)
+"""Fmt and Type of every TLP (PCI Express Base 4.0 table 2-3); what is none is kept from us."""
+
+
+def requests_are_heard(h: Harness) -> None:
+    """Beats that begin no TLP may be anything."""
+    g = geometry(128, 2)
+    ingress = RequestIngress(g)
+    part = h.add("ingress", ingress)
+    beat = ingress.i.p
+    kind = Cat(beat.hdr[120:125], beat.hdr[125:128])
+    non_posted = kind.matches(*NON_POSTED)
+    h.assume(~beat.sop | non_posted | kind.matches(*POSTED))
+    begins = ingress.i.valid & ingress.i.ready & beat.sop & ~ingress.discard
+    comes = begins & non_posted
+    leaves = ingress.reads.valid & ingress.reads.ready
+    owed = h.latch("owed", rises=comes, falls=leaves)
+    h.ensure(~ingress.reads.valid | owed)
+    h.ensure(~(comes & owed) | leaves)
+    flows = ingress.reads.ready & ingress.writes.ready
+    h.ensure(h.count("waited", 2, while_=owed & flows & ~ingress.reads.valid) < 3)
+
+    header = RequestHeader(h.kept(beat.hdr, begins, "header"))
+    bar = h.kept(beat.bar_id, begins, "bar")
+    function = h.kept(beat.func_num, begins, "function")
+    word0, request = header.word0, ingress.reads.p
+    first = header.low_address[2:12]
+    length = Cat(word0.length, word0.length == 0)
+    reads = (word0.type == TlpType.MEMORY) & ~word0.has_payload
+    targets = {
+        g.shell.register_bar: Target.REGISTERS,
+        g.shell.fifo_bar: Target.FIFOS,
+        g.shell.msix_bar: Target.MSIX,
+    }
+    hit: Value = Const(0)
+    for number, target in targets.items():
+        here = bar == number
+        hit = hit | here
+        bits = (g.bar_sizes[number] // 4 - 1).bit_length()
+        served = owed & reads & here & (function == 0) & (first + length <= 1024)
+        h.ensure(~served | (request.target == target))
+        h.ensure(~served | (request.address == header.low_address[2 : 2 + bits]))
+    success = reads & hit & (function == 0) & (first + length <= 1024)
+    for right in (
+        (request.status == CompletionStatus.SUCCESS) == success,
+        success | (request.status == CompletionStatus.UNSUPPORTED_REQUEST),
+        request.tag == header.tag,
+        request.requester_id == header.requester_id,
+        request.tc == word0.tc,
+        request.attr == word0.attr,
+        request.ido == word0.ido,
+        request.locked == (word0.type == TlpType.MEMORY_LOCKED),
+        ~success | (request.more == (length - 1)[:10]),
+        ~success | (request.first_be == header.first_be),
+        ~success | (request.last_be == header.last_be),
+    ):
+        h.ensure(~ingress.reads.valid | right)
+
+    # For the induction: the register says what came.
+    valid = part.inside("valid")
+    arrival = data.View(Arrival(g), part.inside("arrival"))
+    h.ensure(owed == (valid & arrival.owed))
+    served = owed & success
+    for right in (
+        arrival.tag == header.tag,
+        arrival.requester_id == header.requester_id,
+        arrival.tc == word0.tc,
+        arrival.attr == word0.attr,
+        arrival.ido == word0.ido,
+        arrival.locked == (word0.type == TlpType.MEMORY_LOCKED),
+        arrival.memory == (word0.type == TlpType.MEMORY),
+        arrival.foreign == (function != 0),
+        (arrival.target != Target.NONE) == hit,
+        ~(arrival.memory & ~reads),
+        ~reads | (arrival.address[:10] == first),
+        ~reads | (arrival.more == (length - 1)[:10]),
+    ):
+        h.ensure(~owed | right)
+    for number, target in targets.items():
+        h.ensure(~owed | (bar != number) | (arrival.target == target))
+    h.ensure(~served | (arrival.address == header.low_address[2:][: len(arrival.address)]))
+    h.ensure(~served | (arrival.first_be == header.first_be))
+    h.ensure(~served | (arrival.last_be == header.last_be))
+    h.cover(leaves & success)
+    h.cover(leaves & ~success & comes)
+
+
+class Answer:
+    """The answer to one request, whichever the solver likes, as PCI Express wants it.
+
+    Attributes
+    ----------
+    request
+        What is answered.
+    good
+        It is a read that is served.
+    left, place
+        Dwords that no completion has begun with, and the dword address of the first of them.
+    length
+        Dwords that the next completion brings: up to a multiple of the largest payload.
+    words
+        Words of memory that it takes.
+    """
+
+    def __init__(self, h: Harness, g: Geometry, request: data.View, most: Value):
+        self.request = request
+        self.good = request.status == CompletionStatus.SUCCESS
+        self.left = h.signal(11, "left")
+        self.place = h.signal(g.dword_address_bits, "place")
+        to_boundary = most - (self.place & (most - 1))
+        self.length = Mux(self.left < to_boundary, self.left, to_boundary)[:11]
+        self.offset = self.place[: g.lane_bits]
+        self.words = Mux(self.good, words_taken(self.offset, self.length, g.lanes), 1)
+        self.whole = ~self.good | (self.length == self.left)
+        self.first = self.left == request.more + 1
+        end_be = Mux(request.more == 0, request.first_be, request.last_be)
+        self.skipped = Mux(self.first, _first_bit(request.first_be), 0)
+        self.after = Mux(end_be.any(), 3 - _last_bit(end_be), 3)
+
+    def header(self, completer_id: Value) -> dict[str, Value]:
+        """Fields of the next completion (sections 2.2.9 and 2.3.1.1)."""
+        lower = Cat(self.skipped[:2], self.place[:5])
+        return {
+            "lower_address": Mux(self.first, lower, Cat(Const(0, 2), self.place[:5])),
+            "byte_count": ((self.left << 2) - self.skipped - self.after)[:12],
+            "length": Mux(self.good, self.length[:10], 0),
+            "completer_id": completer_id,
+            **{
+                name: Value.cast(getattr(self.request, name))
+                for name in ("tag", "requester_id", "status", "tc", "attr", "ido", "locked")
+            },
+        }
+
+
+def answers_are_complete(h: Harness) -> None:
+    """What is followed is one request, from the queue it waits in to the last word that is read for
+    it; completions are looked at as they begin."""
+    g = geometry(128, 2)
+    completer = Completer(g)
+    part = h.add("completer", completer, driven=("max_payload_size", "completer_id"))
+    code, completer_id = h.constant(3, "code"), h.constant(16, "completer_id")
+    h.assume(code <= 5)
+    most = Signal(11)
+    h.m.d.comb += [
+        completer.max_payload_size.eq(code),
+        completer.completer_id.eq(completer_id),
+        most.eq(Const(32) << code),
+    ]
+    crosses = completer.i.p.address[:10] + completer.i.p.more >= 1024
+    h.assume(~crosses | (completer.i.p.status != CompletionStatus.SUCCESS))
+    begun = h.register(1, "begun")
+    h.ensure(~begun | (part.inside("mask") == most - 1))
+
+    taken = completer.i.valid & completer.i.ready
+    chooses = Signal()
+    seen = h.latch("seen", rises=chooses, falls=0)
+    h.m.d.comb += chooses.eq(taken & h.free(1, "chosen") & ~seen)
+    request = data.View(ReadRequest(g), h.kept(completer.i.p, chooses, "request"))
+    produce, consume = part.inside("queue", "produce"), part.inside("queue", "consume")
+    level = part.inside("queue", "level")
+    at = h.kept(produce, chooses, "at")
+    queued = h.signal(1, "queued")
+    mine = queued & (consume == at)
+    answer = Answer(h, g, request, most)
+
+    # A step reads a word. The first one of a completion is told from those before.
+    step, address = completer.read_enable, completer.read_address
+    steps_left = h.signal(10, "steps_left")
+    word = h.signal(g.word_address_bits, "word")
+    starts = mine & step & (steps_left == 0)
+    last = mine & step & (Mux(starts, answer.words, steps_left) == 1)
+    done = last & Mux(starts, answer.whole, answer.left == 0)
+    h.ensure(~(mine & step) | (completer.read_target == request.target))
+    first_word = answer.place[g.lane_bits :]
+    h.ensure(~(mine & step & answer.good) | (address == Mux(starts, first_word, word)))
+    with h.m.If(mine & step):
+        h.m.d.sync += [
+            steps_left.eq(Mux(starts, answer.words, steps_left) - 1),
+            word.eq(address + 1),
+        ]
+    with h.m.If(starts):
+        h.m.d.sync += [
+            answer.left.eq(Mux(answer.good, answer.left - answer.length, 0)),
+            answer.place.eq(answer.place + answer.length),
+        ]
+    with h.m.If(chooses):
+        h.m.d.sync += [
+            queued.eq(1),
+            steps_left.eq(0),
+            answer.left.eq(completer.i.p.more + 1),
+            answer.place.eq(completer.i.p.address),
+        ]
+    with h.m.Elif(done):
+        h.m.d.sync += queued.eq(0)
+    # It leaves the queue with the last word of its last completion.
+    h.ensure(~h.register(done, "was_done") | (consume == (at + 1)[: len(at)]))
+
+    # What is done with the word that a step reads, and what the completion says.
+    stage = data.View(Step(g), part.inside("stage"))
+    stepped = h.register(mine & step, "stepped")
+    started = h.register(starts, "started")
+    strobes = Mux(answer.good, last_strobes(answer.length, g.lanes), 0)
+    direct = ~answer.good | is_direct(answer.offset, answer.length, g.lanes)
+    for name, right in (
+        ("first", starts),
+        ("last", last),
+        ("offset", Mux(answer.good, answer.offset, 0)),
+        ("direct", direct),
+        ("strb", strobes),
+    ):
+        when = stepped if name in ("first", "last") else started
+        said = Value.cast(getattr(stage, name))
+        h.ensure(~when | (said == h.register(right, f"expected_{name}", shape=said.shape())))
+    for name, right in answer.header(completer_id).items():
+        said = Value.cast(getattr(stage.header, name))
+        expected = h.register(right, f"expected_{name}", shape=unsigned(len(said)))
+        h.ensure(~started | (said == expected))
+    h.ensure(stage.valid == h.register(step, "any_step"))
+
+    # Each word has room to wait, whatever comes of it.
+    arrived = data.View(Step(g), part.inside("arrived"))
+    waiting = part.inside("beats", "level") + arrived.valid + stage.valid
+    h.ensure(waiting <= 16 - part.inside("has_room"))
+
+    # For the induction: what is queued stays, with what was planned.
+    row = part.row(h, at, "queue", "storage")
+    plan = data.View(Plan(g), h.kept(part.inside("plan"), chooses, "planned"))
+    depth = 1 << len(consume)
+    behind = (at - consume)[: len(at)]
+    h.ensure(~queued | ((behind < level) & (row == Value.cast(plan))))
+    h.ensure((level <= depth) & ((produce - consume - level)[: len(produce)] == 0))
+    h.ensure(~completer.i.ready | (level < depth))
+    h.ensure(~queued | seen)
+    some, busy, continued = (part.inside(name) for name in ("some", "busy", "continued"))
+    h.ensure(~(some | busy | continued) | (level != 0))
+    h.ensure(~busy | (part.inside("last_completion") == ~continued))
+    fresh = queued & ~(mine & (busy | continued))
+    for right in (
+        answer.left == request.more + 1,
+        answer.place == request.address,
+        ~answer.good | (plan.extent == (answer.length - 1)[:10]),
+        plan.single == (answer.words == 1),
+        plan.whole == answer.whole,
+        plan.skipped == answer.skipped,
+        plan.tail == 4 - answer.skipped - answer.after,
+    ):
+        h.ensure(~fresh | right)
+    h.ensure(~queued | (Value.cast(plan.request) == Value.cast(request)))
+    h.ensure(~queued | (plan.after == answer.after))
+    # What is left once a completion is under way, and that completion.
+    for right in (
+        answer.good,
+        (answer.place & (most - 1)) == 0,
+        (answer.left != 0) & (answer.left <= request.more),
+        part.inside("rest_word") == first_word,
+        part.inside("rest_more") == (answer.left - 1)[:10],
+        ~part.inside("prepared") | (part.inside("rest_extent") == (answer.length - 1)[:10]),
+        ~part.inside("prepared") | (part.inside("rest_whole") == answer.whole),
+        ~part.inside("prepared") | (part.inside("rest_single") == (answer.words == 1)),
+    ):
+        h.ensure(~(mine & continued) | right)
+    for right in (
+        steps_left != 0,
+        ~answer.good | (part.inside("next_word") == word),
+        part.inside("left") == steps_left,
+        part.inside("last_step") == (steps_left == 1),
+        part.inside("last_completion") == (answer.left == 0),
+    ):
+        h.ensure(~(mine & busy) | right)
+    h.ensure(~(queued & ~(mine & busy)) | (steps_left == 0))
+    h.cover(done & answer.good & (request.more == 40) & (request.address[:5] == 3))
+    h.cover(done & ~answer.good)
+
+
+def payloads_are_moved(h: Harness) -> None:
+    """Each dword of the words is its own number. The words of a payload come in order, as many as
+    are wanted, with any pauses."""
+    g = geometry(128, 1)
+    lanes = g.lanes
+    aligner = PayloadAligner(g, buffered=False)
+    part = h.add("aligner", aligner, driven=("i_payload",))
+    length, offset = h.free(11, "length"), h.free(g.lane_bits, "offset")
+    h.assume((length != 0) & (length <= 1024))
+    count = h.signal(10, "words_before")
+    beats = h.signal(10, "beats_before")
+    words = words_taken(offset, length, lanes)
+    goes = aligner.i.valid & aligner.i.ready
+    same = h.register((count + goes != 0) & ~(goes & (count + 1 == words)), "goes_on")
+    for what, name in ((length, "length"), (offset, "offset")):
+        h.assume(~same | (what == h.register(what, f"{name}_before")))
+    word, beat = aligner.i.p, aligner.o.p
+    last = count + 1 == words
+    direct = is_direct(offset, length, lanes)
+    h.m.d.comb += [
+        word.data.eq(Cat((count * lanes + lane)[:32] | Const(0, 32) for lane in range(lanes))),
+        word.first.eq(count == 0),
+        word.last.eq(last),
+        word.offset.eq(offset),
+        word.direct.eq(direct),
+        word.strb.eq(last_strobes(length, lanes)),
+    ]
+    with h.m.If(goes):
+        h.m.d.sync += count.eq(Mux(last, 0, count + 1))
+    leaves = aligner.o.valid & aligner.o.ready
+    with h.m.If(leaves):
+        h.m.d.sync += beats.eq(Mux(beat.eop, 0, beats + 1))
+    place = beats * lanes
+    h.ensure(~aligner.o.valid | (place < length))
+    h.ensure(~aligner.o.valid | (beat.sop == (beats == 0)))
+    h.ensure(~aligner.o.valid | (beat.eop == (place + lanes >= length)))
+    for lane in range(lanes):
+        here = aligner.o.valid & (place + lane < length)
+        h.ensure(~aligner.o.valid | (beat.strb[lane] == (place + lane < length)))
+        h.ensure(~here | (beat.data.word_select(lane, 32) == offset + place + lane))
+    h.ensure(~leaves | goes)
+    h.ensure(~(goes & last) | leaves)
+    # For the induction: where it stands, and the word before.
+    h.ensure(beats == Mux((count == 0) | direct, count, count - 1))
+    h.ensure(part.inside("sent_some") == (beats != 0))
+    h.ensure(count < words)
+    h.ensure((count == 0) | same)
+    previous = part.inside("previous")
+    for lane in range(lanes):
+        number = (count - 1) * lanes + (offset + lane)[: g.lane_bits]
+        h.ensure((count == 0) | (previous.word_select(lane, 32) == number[:32]))
+    h.cover(leaves & beat.eop & (offset == 3) & (length == 7))
+
+
+def _first_bit(bits: Value) -> Value:
+    return Mux(bits[0] | ~bits.any(), 0, Mux(bits[1], 1, Mux(bits[2], 2, 3)))
+
+
+def _last_bit(bits: Value) -> Value:
+    return Mux(bits[3], 3, Mux(bits[2], 2, bits[1]))
+
+
+PROOFS = (
+    Proof(
+        property="requests-are-heard",
+        statement="of any requests: each non-posted one leaves the ingress once, with its own "
+        "fields, as Unsupported Request unless it is a memory read in a BAR of function 0 within "
+        "4 KiB; nothing else does; none waits longer than three cycles if nobody holds it up; two "
+        "FIFOs, 128 bits",
+        source="PCI Express Base 4.0 sections 2.2.9, 2.3.1",
+        module="hdl.ingress",
+        harness=requests_are_heard,
+        depth=3,
+        mutant=Mutant(
+            module="hdl.ingress",
+            before="arrival.owed.eq(beat.sop & ~posted)",
+            after="arrival.owed.eq(beat.sop & ~posted & ~is_atomic)",
+        ),
+    ),
+    Proof(
+        property="answers-are-complete",
+        statement="of any requests, of up to 4 KiB, whatever the largest payload: each is answered "
+        "once, in order, by completions with its own fields and the right byte counts, lower "
+        "addresses and boundaries, whose words are all asked for, in order; as many words come as "
+        "beats have room; two FIFOs, 128 bits",
+        source="PCI Express Base 4.0 sections 2.2.9, 2.3.1.1",
+        module="hdl.completer",
+        harness=answers_are_complete,
+        depth=3,
+        mutant=Mutant(
+            module="hdl.completer",
+            before="rest_more.eq(more + ~extent)",
+            after="rest_more.eq(more - extent)",
+            depth=40,
+        ),
+        cover_depth=40,
+    ),
+    Proof(
+        property="payloads-are-moved",
+        statement="of a payload of 1 to 1,024 dwords from any lane of its first word, with any "
+        "pauses: each beat has the right dwords, strobes, beginning and end; 128 bits",
+        source="generic TLP interface of verilog-pcie",
+        module="hdl.payload",
+        harness=payloads_are_moved,
+        depth=3,
+        mutant=Mutant(
+            module="hdl.payload",
+            before="word.offset + lane < lanes)",
+            after="word.offset + lane <= lanes)",
+        ),
+    ),
+)
