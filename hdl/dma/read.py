@@ -97,7 +97,7 @@ class ReadRequester(wiring.Component):
         oldest = Signal(TAG_BITS + 1)
         used = Signal(range(TAGS + 1))
         new_tag, old_tag = newest[:TAG_BITS], oldest[:TAG_BITS]
-        outstanding = Signal(TAGS)
+        unanswered = Signal(TAGS)
         done = Signal(TAGS)
         failed = Signal(TAGS)
         may_return = Signal()
@@ -119,7 +119,7 @@ class ReadRequester(wiring.Component):
             store.data.eq(issuer.chunk),
             store.en.eq(issuer.allocate),
             receiver.requester_id.eq(self.requester_id),
-            receiver.outstanding.eq(outstanding),
+            receiver.outstanding.eq(unanswered),
             receiver.expect.eq(issuer.allocate),
             receiver.expected_tag.eq(new_tag),
             receiver.awaited.eq(issuer.awaited),
@@ -139,10 +139,10 @@ class ReadRequester(wiring.Component):
         m.d.sync += [
             may_return.eq((known != oldest) & done.bit_select(old_tag, 1)),
             has_failed.eq(failed.bit_select(old_tag, 1) | reset),
-            self.outstanding.eq(outstanding.any()),
+            self.outstanding.eq(unanswered.any()),
         ]
         self._connect_buffer(m, receiver, returner)
-        waits_too_long = self._watch_time(m, issuer, outstanding, old_tag)
+        waits_too_long = self._watch_time(m, issuer, unanswered, old_tag)
 
         # What is said of the oldest read's age is of two cycles ago.
         lately = Signal(2)
@@ -168,12 +168,12 @@ class ReadRequester(wiring.Component):
                 failed.bit_select(known[:TAG_BITS], 1).eq(unsent),
             ]
         with m.If(issuer.sent):
-            m.d.sync += outstanding.bit_select(issuer.sent_tag, 1).eq(1)
+            m.d.sync += unanswered.bit_select(issuer.sent_tag, 1).eq(1)
         with m.If(receiver.failed):
             m.d.sync += failed.bit_select(receiver.tag, 1).eq(1)
         with m.If(receiver.ended):
             m.d.sync += [
-                outstanding.bit_select(receiver.tag, 1).eq(0),
+                unanswered.bit_select(receiver.tag, 1).eq(0),
                 done.bit_select(receiver.tag, 1).eq(1),
             ]
         with m.If(returner.take):
@@ -181,11 +181,11 @@ class ReadRequester(wiring.Component):
         m.d.sync += [taken.eq(returner.take), taken_tag.eq(old_tag)]
         with m.If(taken):
             # It was so already unless the read was given up.
-            m.d.sync += outstanding.bit_select(taken_tag, 1).eq(0)
+            m.d.sync += unanswered.bit_select(taken_tag, 1).eq(0)
         with m.If(issuer.allocate ^ returner.retire):
             m.d.sync += used.eq(used + Mux(returner.retire, -1, 1))
         with m.If(reset):
-            m.d.sync += [outstanding.eq(0), done.eq(-1), failed.eq(-1)]
+            m.d.sync += [unanswered.eq(0), done.eq(-1), failed.eq(-1)]
         return m
 
     def _connect_buffer(self, m, receiver, returner):
@@ -207,8 +207,8 @@ class ReadRequester(wiring.Component):
                 returner.read_data[bits].eq(read.data),
             ]
 
-    def _watch_time(self, m, issuer, outstanding, oldest):
-        """Whether the read under tag ``oldest`` was outstanding and left too long ago, as it was
+    def _watch_time(self, m, issuer, unanswered, oldest):
+        """Whether the read under tag ``oldest`` was unanswered and left too long ago, as it was
         two cycles before."""
         # As it is the oldest that the others wait behind, the others need not be watched. The last
         # one, two parts in a hundred of the time-out, may be counted or not.
@@ -229,7 +229,7 @@ class ReadRequester(wiring.Component):
         too_long = Signal()
         m.d.sync += [
             elapsed.eq(now[ticks:] - look_up.data),
-            waiting.eq(outstanding.bit_select(oldest, 1)),
+            waiting.eq(unanswered.bit_select(oldest, 1)),
             too_long.eq(waiting & (elapsed >= limit)),
         ]
         return too_long
