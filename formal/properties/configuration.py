@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Requests to configuration space, of the endpoint that has its own."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Mux, Value
+from amaranth.lib import data
+
+from hdl.config_space import ConfigSpace
+from hdl.tlp import CompletionHeader, CompletionStatus, RequestHeader, TlpFormat, TlpType
+
+from ..geometry import geometry
+from ..harness import Harness
+from ..proof import Mutant, Proof
+
+__all__ = ["PROOFS"]
+
+
+def configuration_is_answered(h: Harness) -> None:
+    """Any type 0 requests, read or written, poisoned or not, some of them discarded."""
+    g = geometry(128, 2)
+    config = ConfigSpace(g)
+    part = h.add("config", config)
+    incoming = RequestHeader(config.i.p.hdr)
+    h.assume(~config.i.valid | config.i.p.sop)
+    h.assume(incoming.word0.type == TlpType.CONFIG_0)
+    comes = config.i.valid & config.i.ready & ~config.discard
+    leaves = config.o.valid & config.o.ready
+
+    # The ones that are owed an answer: the older one, and the one behind it.
+    owed = h.signal(2, "owed")
+    oldest, newest = h.signal(128, "oldest"), h.kept(config.i.p.hdr, comes, "newest")
+    h.m.d.sync += owed.eq(owed + comes - leaves)
+    with h.m.If(leaves | (owed == 0)):
+        h.m.d.sync += oldest.eq(Mux(comes, config.i.p.hdr, newest))
+    h.ensure(~config.o.valid | (owed != 0))
+    h.ensure(owed <= 2)
+    asked = RequestHeader(oldest)
+    word0 = asked.word0
+    header = CompletionHeader(config.o.p.hdr)
+    is_write = word0.has_payload
+    refused = is_write & word0.ep
+    for right in answer_fields(header, asked):
+        h.ensure(~config.o.valid | right)
+    h.ensure(~config.o.valid | (config.o.p.strb == ~is_write))
+    h.ensure_held(config.o, "answers")
+    waited = h.count("waited", 3, while_=(owed != 0) & config.o.ready & config.left & ~leaves)
+    h.ensure(waited < 6)
+    h.cover(leaves & (owed == 2))
+    h.cover(leaves & refused)
+
+    # For the induction: which states go with which.
+    state, waiting = part.inside("fsm_state"), part.inside("waiting")
+    answering, leaving = state == 1, state == 2
+    idle = state == 0
+    h.ensure(owed == waiting + (answering | leaving))
+    h.ensure(config.o.valid == leaving)
+    h.ensure(~(waiting & part.inside("free")))
+    h.ensure(~(waiting & part.inside("dropped")))
+    settling = part.inside("settling")
+    h.ensure(~(settling.any() & (waiting | part.inside("free"))))
+    h.ensure(~(settling.any() & (idle | leaving)))
+    h.ensure(~settling.all())
+    in_answer = Mux(settling[0], 2, Mux(settling[1], 3, 4))
+    h.ensure(waited <= Mux(answering, in_answer, Mux(leaving, 5, idle)))
+    request = data.View(config.i.p.shape(), part.inside("request"))
+    h.ensure(~waiting | (request.hdr == newest))
+    h.ensure(~(waiting & idle) | (oldest == newest))
+    completion = data.View(CompletionHeader, part.inside("completion"))
+    for right in answer_fields(completion, asked):
+        h.ensure(~(answering | leaving) | right)
+    h.ensure(~(answering | leaving) | (newest == oldest) | waiting)
+
+
+def answer_fields(header: data.View, asked: data.View) -> list[Value]:
+    """What the completion of a configuration request says (sections 2.2.9, 2.3.1)."""
+    word0 = asked.word0
+    is_write = word0.has_payload
+    return [
+        header.word0.type == TlpType.COMPLETION,
+        Value.cast(header.word0.fmt)
+        == Mux(is_write, TlpFormat.HEADER_3DW.value, TlpFormat.DATA_3DW.value),
+        header.word0.length == ~is_write,
+        header.tag == asked.tag,
+        header.requester_id == asked.requester_id,
+        header.word0.tc == word0.tc,
+        header.word0.attr == word0.attr,
+        header.word0.ido == word0.ido,
+        header.byte_count == 4,
+        header.lower_address == 0,
+        Value.cast(header.status)
+        == Mux(
+            is_write & word0.ep,
+            CompletionStatus.UNSUPPORTED_REQUEST.value,
+            CompletionStatus.SUCCESS.value,
+        ),
+    ]
+
+
+PROOFS = (
+    Proof(
+        property="configuration-is-answered",
+        statement="of any configuration requests: each that is not discarded gets one completion, "
+        "in order, with its own fields, held until it is taken, and begun within six cycles in "
+        "which nobody holds it up",
+        source="PCI Express Base 4.0 sections 2.2.9, 2.3.1",
+        module="hdl.config_space",
+        harness=configuration_is_answered,
+        depth=3,
+        mutant=Mutant(
+            module="hdl.config_space",
+            before="waiting.eq(~self.discard)",
+            after="waiting.eq(1)",
+        ),
+    ),
+)
