@@ -65,11 +65,11 @@ def configuration_is_answered(h: Harness) -> None:
     h.ensure(waited <= Mux(answering, in_answer, Mux(leaving, 5, idle)))
     request = data.View(config.i.p.shape(), part.inside("request"))
     h.ensure(~waiting | (request.hdr == newest))
-    h.ensure(~(waiting & idle) | (oldest == newest))
+    h.ensure((owed != 1) | (oldest == newest))
     completion = data.View(CompletionHeader, part.inside("completion"))
+    h.ensure(completion.lower_address == 0)
     for right in answer_fields(completion, asked):
         h.ensure(~(answering | leaving) | right)
-    h.ensure(~(answering | leaving) | (newest == oldest) | waiting)
 
 
 def answer_fields(header: data.View, asked: data.View) -> list[Value]:
@@ -78,8 +78,7 @@ def answer_fields(header: data.View, asked: data.View) -> list[Value]:
     is_write = word0.has_payload
     return [
         header.word0.type == TlpType.COMPLETION,
-        Value.cast(header.word0.fmt)
-        == Mux(is_write, TlpFormat.HEADER_3DW.value, TlpFormat.DATA_3DW.value),
+        Value.cast(header.word0.fmt) == Mux(is_write, TlpFormat.HEADER_3DW, TlpFormat.DATA_3DW),
         header.word0.length == ~is_write,
         header.tag == asked.tag,
         header.requester_id == asked.requester_id,
@@ -91,8 +90,8 @@ def answer_fields(header: data.View, asked: data.View) -> list[Value]:
         Value.cast(header.status)
         == Mux(
             is_write & word0.ep,
-            CompletionStatus.UNSUPPORTED_REQUEST.value,
-            CompletionStatus.SUCCESS.value,
+            CompletionStatus.UNSUPPORTED_REQUEST,
+            CompletionStatus.SUCCESS,
         ),
     ]
 
