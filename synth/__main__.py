@@ -8,14 +8,14 @@ import os
 import sys
 
 from .command import run_synthesis
-from .designs import DESIGNS, HEADLINES
+from .designs import DESIGNS, HEADLINES, SPEED_GRADES
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line and do it. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m synth", description=__doc__)
     parser.add_argument(
-        "--headline", action="store_true", help="the two headline designs on the ECP5 alone"
+        "--headline", action="store_true", help="the two headline designs on the slower ECP5 alone"
     )
     parser.add_argument(
         "--only", nargs="+", metavar="DESIGN", choices=[design.name for design in DESIGNS]
@@ -27,7 +27,12 @@ def main(arguments: list[str] | None = None) -> int:
     designs = HEADLINES if options.headline else DESIGNS
     if options.only:
         designs = tuple(design for design in DESIGNS if design.name in options.only)
-    return run_synthesis(designs, xilinx=not options.headline, jobs=options.jobs)
+    return run_synthesis(
+        designs,
+        speed_grades=SPEED_GRADES[: 1 if options.headline else None],
+        xilinx=not options.headline,
+        jobs=options.jobs,
+    )
 
 
 if __name__ == "__main__":

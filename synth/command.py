@@ -11,11 +11,12 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from hdl.verilog import generate
 from sim.build import BUILD_ROOT
+from sim.console import console as wide_console
+from sim.toolchain import add_own_programs
 
 from .designs import SPEED_GRADES, Design, limits_of
 from .tools import XILINX, SynthesisError, place, synthesise, versions, warm_up
@@ -25,13 +26,21 @@ __all__ = ["run_synthesis"]
 Figures = dict[str, Any]
 
 
-def run_synthesis(designs: Sequence[Design], *, xilinx: bool = True, jobs: int = 1) -> int:
+def run_synthesis(
+    designs: Sequence[Design],
+    *,
+    speed_grades: Sequence[int] = SPEED_GRADES,
+    xilinx: bool = True,
+    jobs: int = 1,
+) -> int:
     """Synthesise ``designs``; ``synth/report.json`` below the build root.
 
     Parameters
     ----------
     designs
         What to synthesise.
+    speed_grades
+        Of the ECP5, to place them in.
     xilinx
         Also for the Xilinx families.
     jobs
@@ -42,7 +51,8 @@ def run_synthesis(designs: Sequence[Design], *, xilinx: bool = True, jobs: int =
     int
         Exit status: 0 when every limit is met.
     """
-    console = Console(highlight=False)
+    add_own_programs()
+    console = wide_console()
     folder = BUILD_ROOT / "synth"
     folder.mkdir(parents=True, exist_ok=True)
     console.print(
@@ -55,7 +65,10 @@ def run_synthesis(designs: Sequence[Design], *, xilinx: bool = True, jobs: int =
     configurations: list[Figures] = []
     failures: list[str] = []
     with ThreadPoolExecutor(jobs) as pool:
-        tasks = {pool.submit(_figures, design, folder, xilinx): design for design in designs}
+        tasks = {
+            pool.submit(_figures, design, folder, speed_grades, xilinx): design
+            for design in designs
+        }
         for task in as_completed(tasks):
             try:
                 figures = task.result()
@@ -112,7 +125,9 @@ def _order(designs: Sequence[Design], entry: Figures) -> tuple[int, str, int]:
     return designs.index(_design_of(entry)), entry["target"], entry["speed_grade"] or 0
 
 
-def _figures(design: Design, folder: Path, xilinx: bool) -> list[Figures]:
+def _figures(
+    design: Design, folder: Path, speed_grades: Sequence[int], xilinx: bool
+) -> list[Figures]:
     """Each of the report's entries of a design."""
     verilog = folder / f"{design.name}.v"
     verilog.write_text(
@@ -123,7 +138,7 @@ def _figures(design: Design, folder: Path, xilinx: bool) -> list[Figures]:
             dma=design.dma,
         )
     )
-    entries = list(_ecp5(design, verilog, folder))
+    entries = list(_ecp5(design, verilog, folder, speed_grades))
     for target in XILINX if xilinx else ():
         netlist = folder / f"{design.name}-{target}.json"
         area, seconds = synthesise(verilog, design.module, target, netlist)
@@ -133,10 +148,12 @@ def _figures(design: Design, folder: Path, xilinx: bool) -> list[Figures]:
     return entries
 
 
-def _ecp5(design: Design, verilog: Path, folder: Path) -> Iterator[Figures]:
+def _ecp5(
+    design: Design, verilog: Path, folder: Path, speed_grades: Sequence[int]
+) -> Iterator[Figures]:
     netlist = folder / f"{design.name}-ecp5.json"
     area, synthesis = synthesise(verilog, design.module, "ecp5", netlist)
-    for speed_grade in SPEED_GRADES:
+    for speed_grade in speed_grades:
         runs = [place(netlist, speed_grade=speed_grade, seed=seed) for seed in design.seeds]
         yield _entry(
             design,

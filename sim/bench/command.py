@@ -11,7 +11,6 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from hdl.tlp import DATA_WIDTHS
@@ -20,6 +19,7 @@ from models.shell import MAX_FIFOS
 
 from .. import toolchain
 from ..build import BUILD_ROOT, Configuration
+from ..console import console as wide_console
 from ..run import simulate
 from .bounds import FIGURES
 from .measures import FOLDER
@@ -95,7 +95,7 @@ def run_bench(*, simulator: str | None = None, jobs: int = 1) -> int:
     int
         Exit status: 0 when every limit is reached.
     """
-    console = Console(highlight=False)
+    console = wide_console()
     folder = BUILD_ROOT / "bench"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
