@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A FIFO between two streams whose output is a register.
+"""What lies between two streams whose output is a register: a FIFO, and a stage of registers.
 
 The FIFOs of :mod:`amaranth.lib.fifo` offer what comes out of a block RAM as it comes, and promise
 what is read from a word as it is written; neither is cheap in an FPGA.
@@ -9,7 +9,7 @@ from amaranth.hdl import Module, Mux, ShapeLike, Signal
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["StreamFifo"]
+__all__ = ["StreamFifo", "StreamStage"]
 
 DISTRIBUTED_DEPTH = 16
 """Up to that depth an FPGA has memory that is read without a clock."""
@@ -94,3 +94,40 @@ class StreamFifo(wiring.Component):
         with m.If(moves):
             m.d.sync += place.eq(place + 1)
         return place
+
+
+class StreamStage(wiring.Component):
+    """Registers both ways: through in a cycle, a word a cycle, and no path from ``o.ready`` to
+    ``i.ready``.
+
+    Parameters
+    ----------
+    shape : ShapeLike
+        Of the payload.
+
+    Attributes
+    ----------
+    i : In(stream of shape), o : Out(stream of shape)
+    """
+
+    def __init__(self, shape: ShapeLike):
+        self._shape = shape
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform):
+        m = Module()
+        # A word that was taken as the output turned out to be held up.
+        spare = Signal(self._shape)
+        spared = Signal()
+        m.d.comb += self.i.ready.eq(~spared)
+        with m.If(~self.o.valid | self.o.ready):
+            m.d.sync += [
+                self.o.valid.eq(spared | self.i.valid),
+                self.o.p.eq(Mux(spared, spare, self.i.p)),
+                spared.eq(0),
+            ]
+        with m.Else():
+            m.d.sync += spared.eq(spared | self.i.valid)
+        with m.If(~spared):
+            m.d.sync += spare.eq(self.i.p)
+        return m

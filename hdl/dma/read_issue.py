@@ -185,7 +185,7 @@ class ReadIssuer(wiring.Component):
             self.awaited.dwords.eq(more + 1),
             self.awaited.tail.eq(tail),
             self.failed.eq(fails),
-            self.allocate.eq(cut_valid & self.free & (fails | ~self.o.valid | self.o.ready)),
+            self.allocate.eq(cut_valid & self.free & (fails | ~self.o.valid)),
         ]
 
         tag = Signal(TAG_BITS)

@@ -9,7 +9,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..fifo import StreamFifo
+from ..fifo import StreamFifo, StreamStage
 from ..operation import Geometry
 from ..tlp import raw_signature
 from .axi import (
@@ -23,7 +23,7 @@ from .limits import PENDING_WRITES, REQUEST_BYTES
 from .write_pieces import PieceFinder
 from .write_segments import Segment, Segmenter
 from .write_sender import WriteSender
-from .write_words import WriteCollector
+from .write_words import WriteCollector, written_word
 
 __all__ = ["WriteRequester"]
 
@@ -77,6 +77,8 @@ class WriteRequester(wiring.Component):
         m = Module()
         g = self._geometry
         m.submodules.collector = collector = WriteCollector(g)
+        # The manager is told whether a beat is taken, wherever the finder stands.
+        m.submodules.words = words = StreamStage(written_word(g))
         m.submodules.finder = finder = PieceFinder(g)
         m.submodules.segmenter = segmenter = Segmenter(g)
         # While there is room for two segments, as in a FIFO of four that is less than half full,
@@ -88,7 +90,8 @@ class WriteRequester(wiring.Component):
         for source, sink in (
             (wiring.flipped(self.aw), collector.aw),
             (wiring.flipped(self.w), collector.w),
-            (collector.o, finder.i),
+            (collector.o, words.i),
+            (words.o, finder.i),
             (finder.o, segmenter.i),
             (segmenter.beats, beats.i),
             (segmenter.segments, segments.i),

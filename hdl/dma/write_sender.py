@@ -5,9 +5,10 @@ PCI Express Base 4.0 sections 2.2.7 (requests), 7.5.1.1.3 (Bus Master Enable).
 """
 
 from amaranth.hdl import Const, Module, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..fifo import StreamStage
 from ..operation import Geometry
 from ..tlp import raw_signature
 from .limits import REQUEST_BYTES
@@ -27,7 +28,7 @@ class WriteSender(wiring.Component):
     beats : In(stream of data_width)
         The first one of a segment is on offer the cycle after the segment at the latest.
     o : Out(raw_signature(data_width))
-        Memory writes. One is given up no more once it is valid.
+        Memory writes. One is given up no more once it is valid, nor is the one behind it.
     void : In(1)
         The burst of the segment on offer has failed already. This may tell of a segment thrown
         away a cycle late.
@@ -60,6 +61,10 @@ class WriteSender(wiring.Component):
         m = Module()
         g = self._geometry
         segment = self.segments.p
+        tlp = raw_signature(g.data_width).members["payload"].shape
+
+        # Whoever takes the TLPs tells so late, and no further than to here.
+        m.submodules.stage = stage = StreamStage(data.StructLayout({"tlp": tlp, "closes": 1}))
 
         # The segment whose beats are taken, be it that they are sent or that they are not.
         sending = Signal()
@@ -73,30 +78,36 @@ class WriteSender(wiring.Component):
         handled = Signal()
         waits = self.segments.valid & ~handled
         idle = ~sending & ~discarding
+        all_left = idle & ~stage.o.valid
         may_leave = self.bus_master_enable & ~self.void
         last_beat = self.beats.valid & final
         starts = Signal()
         passes = Signal()
         m.d.comb += [
-            self.beats.ready.eq((sending & self.o.ready) | discarding),
+            self.beats.ready.eq((sending & stage.i.ready) | discarding),
             starts.eq(
-                (waits & ~segment.empty & may_leave) & (idle | (sending & last_beat & self.o.ready))
+                (waits & ~segment.empty & may_leave)
+                & (idle | (sending & last_beat & stage.i.ready))
             ),
             # Not before what precedes it has left: so bursts are done with in their order.
-            self.discards.eq(waits & ~segment.empty & ~may_leave & idle),
-            passes.eq(waits & segment.empty & idle),
+            self.discards.eq(waits & ~segment.empty & ~may_leave & all_left),
+            passes.eq(waits & segment.empty & all_left),
             self.segments.ready.eq(handled),
             self.sent.eq(handled & segment.ends),
         ]
         load = starts | self.discards
         m.d.sync += [
             handled.eq(load | passes),
-            sending.eq(starts | (sending & ~(last_beat & self.o.ready))),
+            sending.eq(starts | (sending & ~(last_beat & stage.i.ready))),
             discarding.eq(self.discards | (discarding & ~last_beat)),
-            self.left.eq((last_beat & self.beats.ready & ends) | passes),
+            self.left.eq(
+                (stage.o.valid & stage.o.ready & stage.o.p.closes)
+                | (discarding & last_beat & ends)
+                | passes
+            ),
         ]
 
-        out = self.o.p
+        out = stage.i.p.tlp
         beats_more = segment.more[g.lane_bits :]
         with m.If(self.beats.valid & self.beats.ready):
             m.d.sync += [
@@ -122,7 +133,11 @@ class WriteSender(wiring.Component):
                 ),
             ]
         m.d.comb += [
-            self.o.valid.eq(sending & self.beats.valid),
+            stage.i.valid.eq(sending & self.beats.valid),
+            stage.i.p.closes.eq(final & ends),
+            self.o.valid.eq(stage.o.valid),
+            self.o.p.eq(stage.o.p.tlp),
+            stage.o.ready.eq(self.o.ready),
             out.data.eq(self.beats.p),
             out.strb.eq(strb | (~final).replicate(g.lanes)),
             out.eop.eq(final),
