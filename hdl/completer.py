@@ -47,10 +47,10 @@ class Plan(data.StructLayout):
     """A request with all that can be told of its first completion before it is begun.
 
     ``extent``: that completion's dwords beyond its first; ``single``: they lie in one word;
-    ``whole``: it is the only completion. ``skipped``: bytes of the first dword before the first one
-    asked for; ``after``: bytes of the last dword after the last one; ``tail``: what is added to
-    four times ``more`` to give the byte count (table 2-38). A dword with no byte enabled counts as
-    if byte 0 were: a zero-length read is one byte.
+    ``whole``: it is the only completion; ``sole``: both. ``skipped``: bytes of the first dword
+    before the first one asked for; ``after``: bytes of the last dword after the last one; ``tail``:
+    what is added to four times ``more`` to give the byte count (table 2-38). A dword with no byte
+    enabled counts as if byte 0 were: a zero-length read is one byte.
     """
 
     def __init__(self, geometry: Geometry):
@@ -60,6 +60,7 @@ class Plan(data.StructLayout):
                 "extent": 10,
                 "single": 1,
                 "whole": 1,
+                "sole": 1,
                 "skipped": 2,
                 "after": 2,
                 "tail": signed(4),
@@ -185,6 +186,8 @@ class Completer(wiring.Component):
         # Dwords from the first one to the end of its block, less one.
         room = Signal(10)
         splits = Signal()
+        single = Signal()
+        whole = Signal()
         skipped = Signal(2)
         after = Signal(2)
         m.d.comb += [
@@ -194,7 +197,7 @@ class Completer(wiring.Component):
             splits.eq(request.more > room),
             plan.request.eq(request),
             plan.extent.eq(Mux(splits, room, request.more)),
-            plan.single.eq(
+            single.eq(
                 ~success
                 | Mux(
                     splits,
@@ -203,7 +206,10 @@ class Completer(wiring.Component):
                     & (offset + request.more[: g.lane_bits] < g.lanes),
                 )
             ),
-            plan.whole.eq(~success | ~splits),
+            whole.eq(~success | ~splits),
+            plan.single.eq(single),
+            plan.whole.eq(whole),
+            plan.sole.eq(single & whole),
             plan.skipped.eq(skipped),
             plan.after.eq(after),
             plan.tail.eq(4 - skipped - after),
@@ -288,7 +294,11 @@ class Completer(wiring.Component):
             self.read_enable.eq(step),
             self.read_target.eq(request.target),
             self.read_address.eq(Mux(busy, next_word, word)),
-            queue.r_en.eq(step & final & Mux(busy, last_completion, whole)),
+            # What is left of a request and lies in one word is all of it.
+            queue.r_en.eq(
+                step
+                & Mux(busy, last_step & last_completion, Mux(continued, rest_single, plan.sole))
+            ),
         ]
         # Whether the queue has some, known from the start of the cycle.
         m.d.sync += some.eq(queue.w_en | (queue.level > 1) | ((queue.level == 1) & ~queue.r_en))

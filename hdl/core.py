@@ -349,13 +349,14 @@ class AmpPciCore(wiring.Component):
         # the writes stands all that the host sends.
         m.d.sync += ingress.writes.ready.eq(
             ~(completer.read_wanted & ~completer.read_ready)
-            & ~(push.write_valid & ~memory.push_ready)
+            & memory.push_ready
             & ~(msix.reset | msix.busy)
         )
         m.d.comb += [
             taken.eq(ingress.writes.valid & ingress.writes.ready),
-            completer.read_ready.eq(~taken & ~msix.busy),
+            completer.read_ready.eq(~taken & ~msix.busy & ~msix.written),
             memory.host_write_enable.eq(taken & (write.target == Target.FIFOS)),
+            memory.host_write_to_device.eq(taken & write.to_device_queue),
             memory.host_write_address.eq(write.address),
             memory.host_write_data.eq(write.data),
             memory.host_write_mask.eq(write.mask),
@@ -380,12 +381,15 @@ class AmpPciCore(wiring.Component):
         address = Signal.like(completer.read_address)
         from_registers = Signal()
         from_fifos = Signal()
-        overlay = Signal(32)
+        # What is not in a RAM.
+        other = Signal.like(completer.read_data)
         m.d.sync += [
             address.eq(completer.read_address),
             from_registers.eq(completer.read_target == Target.REGISTERS),
             from_fifos.eq(to_fifos),
-            overlay.eq(Mux(from_fifos, indices.read_value, 0)),
+            other.eq(
+                Mux(from_fifos, indices.read_value, 0) | registers.read_data | msix.read_controls
+            ),
         ]
         m.d.comb += [
             memory.host_read_enable.eq(completer.read_enable & to_fifos),
@@ -396,7 +400,5 @@ class AmpPciCore(wiring.Component):
             registers.read_enable.eq(from_registers),
             registers.read_address.eq(address),
             indices.read_address.eq(address),
-            completer.read_data.eq(
-                memory.host_read_data | overlay | registers.read_data | msix.read_data
-            ),
+            completer.read_data.eq(memory.host_read_data | msix.read_data | other),
         ]

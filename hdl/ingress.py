@@ -246,12 +246,16 @@ class RequestIngress(wiring.Component):
         spill = Signal(g.word_bytes)
         m.d.comb += spill.eq(rotated_mask & ~current)
 
+        def to_device_queue(target, word):
+            return (target == Target.FIFOS) & (word[g.bank_bit] == g.device_bank)
+
         out = self.writes.p
         with m.If(can_load):
             m.d.sync += self.writes.valid.eq(flush | (leaves & active))
             with m.If(flush):
                 m.d.sync += [
                     out.target.eq(target),
+                    out.to_device_queue.eq(to_device_queue(target, word)),
                     out.address.eq(word),
                     out.data.eq(held_data),
                     out.mask.eq(held_mask),
@@ -261,6 +265,7 @@ class RequestIngress(wiring.Component):
                 keep = Mux(arrival.sop, 0, held_mask)
                 m.d.sync += [
                     out.target.eq(now_target),
+                    out.to_device_queue.eq(to_device_queue(now_target, now_word)),
                     out.address.eq(now_word),
                     out.mask.eq((rotated_mask & current) | (keep & ~current)),
                 ]

@@ -35,6 +35,8 @@ class MsixController(wiring.Component):
         Masks every vector, clears pending bits and the table.
     busy : Out(1)
         The table is being cleared: host accesses have to wait.
+    written : Out(1)
+        A host write of the cycle before is carried out: a host read has to wait.
     enable, function_mask, bus_master_enable : In(1)
         From configuration space.
     requester_id : In(16)
@@ -44,9 +46,9 @@ class MsixController(wiring.Component):
         One-cycle pulse: one was raised that may not be sent now.
     write_enable, write_address, write_data, write_mask : In
         Host write of a word of the BAR.
-    read_enable, read_address : In, read_data : Out
-        Host read, in another cycle than a write; data is there two cycles after, and zero where
-        nothing was read.
+    read_enable, read_address : In, read_data, read_controls : Out
+        Host read, in another cycle than a write. ``read_data`` is there two cycles after, mask and
+        pending bits, ``read_controls``, the cycle after; both are zero where nothing was read.
     o : Out(interrupt_signature())
         The memory writes. One is given up no more once it is valid.
     """
@@ -58,6 +60,7 @@ class MsixController(wiring.Component):
             {
                 "reset": In(1),
                 "busy": Out(1, init=1),
+                "written": Out(1),
                 "enable": In(1),
                 "function_mask": In(1),
                 "bus_master_enable": In(1),
@@ -71,6 +74,7 @@ class MsixController(wiring.Component):
                 "read_enable": In(1),
                 "read_address": In(g.word_address_bits),
                 "read_data": Out(g.data_width),
+                "read_controls": Out(g.data_width),
                 "o": Out(interrupt_signature()),
             }
         )
@@ -80,9 +84,10 @@ class MsixController(wiring.Component):
         g = self._geometry
         vectors = self._vectors
         first_word = g.word(g.shell.msix_table_offset)
-        # Two words at least: a memory of one has no address, and Verilog no signal of no bits.
-        depth = max(2, -(-vectors * MSIX_ENTRY_SIZE // g.word_bytes))
-        index_bits = (depth - 1).bit_length()
+        # Two words at least: a memory of one has no address, and Verilog no signal of no bits. As
+        # many as there are to an address, so that its upper bits tell what is in the table.
+        index_bits = max(1, (-(-vectors * MSIX_ENTRY_SIZE // g.word_bytes) - 1).bit_length())
+        depth = 1 << index_bits
 
         masked = Signal(vectors, init=-1)
         pending = Signal(vectors)
@@ -102,8 +107,18 @@ class MsixController(wiring.Component):
         clearing = Signal(range(depth + 1))
 
         def in_table(address):
-            below = address < first_word + depth
-            return below & (address >= first_word) if first_word else below
+            return (address - first_word)[index_bits:] == 0
+
+        # A cycle after: that there is a write is known late, and much hangs on it here.
+        address = Signal.like(self.write_address)
+        content = Signal.like(self.write_data)
+        mask = Signal.like(self.write_mask)
+        m.d.sync += [
+            self.written.eq(self.write_enable),
+            address.eq(self.write_address),
+            content.eq(self.write_data),
+            mask.eq(self.write_mask),
+        ]
 
         with m.If(self.reset):
             m.d.sync += [self.busy.eq(1), clearing.eq(0), masked.eq(-1)]
@@ -113,11 +128,11 @@ class MsixController(wiring.Component):
             m.d.comb += [port.addr.eq(clearing), port.en.eq(-1)]
         with m.Else():
             m.d.comb += [
-                port.addr.eq((self.write_address - first_word)[:index_bits]),
-                port.data.eq(self.write_data),
+                port.addr.eq((address - first_word)[:index_bits]),
+                port.data.eq(content),
             ]
-            with m.If(self.write_enable & in_table(self.write_address)):
-                m.d.comb += port.en.eq(self.write_mask & self._stored_bytes(m, port.addr, depth))
+            with m.If(self.written & in_table(address)):
+                m.d.comb += port.en.eq(mask & self._stored_bytes(m, port.addr, depth))
 
         # The mask bits, and where a read finds them, the cycle after.
         controls = Signal(g.data_width)
@@ -126,13 +141,8 @@ class MsixController(wiring.Component):
         for vector in range(vectors):
             offset = g.shell.msix_control(vector)
             word, lane = g.word(offset), g.lane(offset)
-            with m.If(
-                self.write_enable
-                & (self.write_address == word)
-                & self.write_mask[4 * lane]
-                & ~self.reset
-            ):
-                m.d.sync += masked[vector].eq(self.write_data[32 * lane])
+            with m.If(self.written & (address == word) & mask[4 * lane] & ~self.reset & ~self.busy):
+                m.d.sync += masked[vector].eq(content[32 * lane])
             with m.If(was_at == word):
                 m.d.comb += controls[32 * lane].eq(masked[vector])
         pba_word, pba_lane = g.word(g.shell.msix_pba_offset), g.lane(g.shell.msix_pba_offset)
@@ -141,19 +151,16 @@ class MsixController(wiring.Component):
 
         # A cycle for the RAM; what comes of it goes into a register first.
         from_table = Signal()
-        shown = Signal(g.data_width)
-        stored = Signal(g.data_width)
         m.d.comb += [
             host_port.addr.eq((self.read_address - first_word)[:index_bits]),
             host_port.en.eq(self.read_enable),
-            self.read_data.eq(stored | shown),
+            self.read_controls.eq(Mux(was_read, controls, 0)),
         ]
         m.d.sync += [
             from_table.eq(self.read_enable & in_table(self.read_address)),
             was_read.eq(self.read_enable),
             was_at.eq(self.read_address),
-            shown.eq(Mux(was_read, controls, 0)),
-            stored.eq(Mux(from_table, host_port.data, 0)),
+            self.read_data.eq(Mux(from_table, host_port.data, 0)),
         ]
 
         self._send(m, pending, masked, sender_port)
@@ -205,7 +212,8 @@ class MsixController(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += port.addr.eq(picked * words if words > 1 else picked // entries)
-                with m.If(ready.any() & (~self.o.valid | self.o.ready)):
+                # That the write before leaves in this cycle is told too late for a RAM's address.
+                with m.If(ready.any() & ~self.o.valid):
                     m.d.comb += port.en.eq(1)
                     m.d.sync += vector.eq(picked)
                     m.next = "ADDRESS" if words > 1 else "FETCH"

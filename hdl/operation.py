@@ -46,6 +46,9 @@ class Geometry:
         Structure by which an engine moves an index that we own: ``valid``, ``fifo``, ``value``.
     slot_words
         Words in a slot.
+    bank_bit, device_bank
+        The bit of a word address in the FIFO BAR that tells the two kinds of queues apart, and what
+        it is where the device queues lie.
 
     Raises
     ------
@@ -73,6 +76,9 @@ class Geometry:
                 f"slot_size is {layout.queue.slot_size} bytes: must be a multiple of "
                 f"{self.word_bytes}, the bytes of a word"
             )
+        bank_bit = (layout.driver_queue ^ layout.device_queue).bit_length() - 1
+        self.bank_bit = bank_bit - (self.word_bytes.bit_length() - 1)
+        self.device_bank = layout.device_queue >> bank_bit & 1
         self.bar_sizes = shell.bar_sizes(num_fifos, layout)
         self.dword_address_bits = (max(self.bar_sizes.values()) // 4 - 1).bit_length()
         self.word_address_bits = self.dword_address_bits - self.lane_bits
@@ -115,10 +121,12 @@ class ReadRequest(data.StructLayout):
 
 def write_layout(geometry: Geometry) -> data.StructLayout:
     """Payload of the stream of word writes: ``data`` under the byte ``mask`` to the word at
-    ``address`` (a word address) of ``target``."""
+    ``address`` (a word address) of ``target``. ``to_device_queue``: it is one of the words of the
+    FIFO BAR among which the device queues lie."""
     return data.StructLayout(
         {
             "target": Target,
+            "to_device_queue": 1,
             "address": geometry.word_address_bits,
             "data": geometry.data_width,
             "mask": geometry.word_bytes,

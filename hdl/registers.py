@@ -24,7 +24,7 @@ class RegisterBar(wiring.Component):
     doorbell : Out(num_fifos)
         Pulse, in the cycle of the write: any byte of the FIFO's NOTIFY was written.
     read_enable, read_address : In, read_data : Out
-        Host read; data is there the cycle after, and zero where nothing was read.
+        Combinational look-up; zero where nothing is read.
     """
 
     def __init__(self, geometry: Geometry):
@@ -60,5 +60,5 @@ class RegisterBar(wiring.Component):
             lane = g.lane(offset)
             with m.If(self.read_address == g.word(offset)):
                 m.d.comb += value[32 * lane : 32 * lane + 32].eq(constant)
-        m.d.sync += self.read_data.eq(Mux(self.read_enable, value, 0))
+        m.d.comb += self.read_data.eq(Mux(self.read_enable, value, 0))
         return m

@@ -6,7 +6,7 @@ and writes them at their addresses all the same. Source of the semantics: the pa
 ``spsc_load_index`` and ``spsc_store_index``, and the Linux driver's write-combined stores.
 """
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -107,6 +107,19 @@ class IndexWords(wiring.Component):
                 Mux(self.write_mask[byte], self.write_data[bits], stored[bits])
             )
 
+        # Of a write to another word it does not matter what was stored: the address bits by which
+        # the index words differ tell which one it is.
+        words = [
+            g.word(base(fifo) + offset)
+            for fifo in range(g.num_fifos)
+            for base in (layout.driver_queue_base, layout.device_queue_base)
+            for offset in (queue.head_offset, queue.tail_offset)
+        ]
+        differing = [
+            bit for bit in range(len(self.write_address)) if len({w >> bit & 1 for w in words}) > 1
+        ]
+        chosen = Cat(self.write_address[bit] for bit in differing)
+
         driver_head = Signal(g.indices_shape)
         for fifo in range(g.num_fifos):
             tail_written, head_written = self.tail_written[fifo], self.head_written[fifo]
@@ -145,7 +158,8 @@ class IndexWords(wiring.Component):
                     with m.If(moved & ~is_fresh & ~settles):
                         m.d.sync += raw.eq(index[fifo])
                 m.d.sync += [is_fresh.eq(0), settles.eq(is_fresh & ~self.reset)]
-                with m.If(self.write_address == g.word(offset)):
+                number = sum((g.word(offset) >> bit & 1) << n for n, bit in enumerate(differing))
+                with m.If(chosen == number):
                     m.d.comb += stored.eq(raw)
                 with m.If(touched & (self.write_address == g.word(offset))):
                     m.d.sync += [is_fresh.eq(~self.reset), any_fresh.eq(~self.reset)]

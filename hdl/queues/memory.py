@@ -11,13 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..operation import Geometry
 
-__all__ = ["FifoMemory", "bank_bit"]
-
-
-def bank_bit(geometry: Geometry) -> int:
-    """The byte address bit that tells the two banks apart: set for one kind of queue only."""
-    layout = geometry.layout
-    return (layout.driver_queue ^ layout.device_queue).bit_length() - 1
+__all__ = ["FifoMemory"]
 
 
 class FifoMemory(wiring.Component):
@@ -32,6 +26,8 @@ class FifoMemory(wiring.Component):
     ----------
     host_write_enable, host_write_address, host_write_data, host_write_mask : In
         A host write of the bytes in the mask. It goes before a write by the push engine.
+    host_write_to_device : In(1)
+        It is one to the bank of the device queues.
     host_read_enable, host_read_address : In, host_read_data : Out
         Host read; data is there two cycles after, and zero where nothing was read.
     host_read_hides : In(1)
@@ -40,7 +36,9 @@ class FifoMemory(wiring.Component):
         Read by the pop engine; data is there the cycle after, and stays until the next read. Only
         driver queues are there.
     push_valid, push_address, push_data : In, push_ready : Out(1)
-        Write by the push engine of a whole word. Only device queues are there.
+        Write by the push engine of a whole word, a cycle after, or two. Only device queues are
+        there. While a host write holds one up ``push_ready`` is down: the host is to write nothing
+        in the cycle after, so that none waits longer.
     """
 
     def __init__(self, geometry: Geometry):
@@ -50,6 +48,7 @@ class FifoMemory(wiring.Component):
         super().__init__(
             {
                 "host_write_enable": In(1),
+                "host_write_to_device": In(1),
                 "host_write_address": In(address),
                 "host_write_data": In(width),
                 "host_write_mask": In(geometry.word_bytes),
@@ -70,8 +69,7 @@ class FifoMemory(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         g = self._geometry
-        bit = bank_bit(g) - (g.word_bytes.bit_length() - 1)
-        device_bank = g.layout.device_queue >> bank_bit(g) & 1
+        bit = g.bank_bit
         words = g.bar_sizes[g.shell.fifo_bar] // g.word_bytes
         used = (words - 1).bit_length()
 
@@ -91,23 +89,36 @@ class FifoMemory(wiring.Component):
         driver_pop = driver.read_port()
         device_host = device.read_port()
 
-        to_device = self.host_write_address[bit] == device_bank
-        m.d.comb += self.push_ready.eq(~(self.host_write_enable & to_device))
+        # A push waits here for a cycle, or while the host writes: that there is one is known late.
+        from_host = Signal()
+        pushed = Signal()
+        push_address = Signal.like(self.push_address)
+        push_data = Signal.like(self.push_data)
+        m.d.comb += [
+            from_host.eq(self.host_write_to_device),
+            self.push_ready.eq(~(pushed & from_host)),
+        ]
+        with m.If(self.push_ready):
+            m.d.sync += [
+                pushed.eq(self.push_valid),
+                push_address.eq(self.push_address),
+                push_data.eq(self.push_data),
+            ]
 
         # What comes of a block RAM is late, so that it goes straight into a register, which is
-        # cleared if the read was not from there.
+        # cleared if the read was not from there. What hides lane 0 is late, too.
         from_driver = Signal()
         from_device = Signal()
+        hidden = Signal()
         driver_word = Signal(g.data_width)
         device_word = Signal(g.data_width)
-        read_device = self.host_read_address[bit] == device_bank
+        either = driver_word | device_word
+        read_device = self.host_read_address[bit] == g.device_bank
         m.d.comb += [
             driver_write.addr.eq(within(self.host_write_address)),
             driver_write.data.eq(self.host_write_data),
-            device_write.addr.eq(
-                within(Mux(self.push_ready, self.push_address, self.host_write_address))
-            ),
-            device_write.data.eq(Mux(self.push_ready, self.push_data, self.host_write_data)),
+            device_write.addr.eq(within(Mux(from_host, self.host_write_address, push_address))),
+            device_write.data.eq(Mux(from_host, self.host_write_data, push_data)),
             driver_host.addr.eq(within(self.host_read_address)),
             device_host.addr.eq(within(self.host_read_address)),
             driver_host.en.eq(self.host_read_enable),
@@ -115,20 +126,19 @@ class FifoMemory(wiring.Component):
             driver_pop.addr.eq(within(self.pop_address)),
             driver_pop.en.eq(self.pop_enable),
             self.pop_data.eq(driver_pop.data),
-            self.host_read_data.eq(driver_word | device_word),
+            self.host_read_data.eq(Cat(either[:32] & ~hidden.replicate(32), either[32:])),
         ]
-        with m.If(self.host_write_enable & ~to_device):
+        with m.If(self.host_write_enable & ~self.host_write_to_device):
             m.d.comb += driver_write.en.eq(self.host_write_mask)
-        with m.If(self.host_write_enable & to_device):
+        with m.If(from_host):
             m.d.comb += device_write.en.eq(self.host_write_mask)
-        with m.Elif(self.push_valid):
+        with m.Elif(pushed):
             m.d.comb += device_write.en.eq((1 << g.word_bytes) - 1)
         m.d.sync += [
+            hidden.eq(self.host_read_hides),
             from_driver.eq(self.host_read_enable & ~read_device),
             from_device.eq(self.host_read_enable & read_device),
             driver_word.eq(Mux(from_driver, driver_host.data, 0)),
             device_word.eq(Mux(from_device, device_host.data, 0)),
         ]
-        with m.If(self.host_read_hides):
-            m.d.sync += [driver_word[:32].eq(0), device_word[:32].eq(0)]
         return m

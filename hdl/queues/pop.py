@@ -98,7 +98,8 @@ class PopEngine(wiring.Component):
         overruled = self.reset | self.tail_written.bit_select(fifo, 1)
         m.d.comb += [
             step.eq(free & (active | waiting.any())),
-            self.read_enable.eq(step),
+            # Where nothing is on offer it does not matter what is read.
+            self.read_enable.eq(free),
             self.read_address.eq(word_of_slot(g, g.layout.driver_queue, fifo, slot, word)),
             self.advance_tail.valid.eq(ends & ~overruled & ~(active & cancelled)),
             self.advance_tail.fifo.eq(fifo),

@@ -238,10 +238,12 @@ class PushEngine(wiring.Component):
         """
         fencing = Signal()
         still_to_leave = Signal.like(self.writes_pending)
+        some_still = Signal()
         now_to_leave = Signal.like(self.writes_pending)
-        m.d.comb += now_to_leave.eq(Mux(fencing, still_to_leave, self.writes_pending))
-        m.d.sync += [
-            fencing.eq(waits),
-            still_to_leave.eq(now_to_leave - (self.write_left & (now_to_leave != 0))),
+        after = Signal.like(self.writes_pending)
+        m.d.comb += [
+            now_to_leave.eq(Mux(fencing, still_to_leave, self.writes_pending)),
+            after.eq(now_to_leave - (self.write_left & (now_to_leave != 0))),
         ]
-        return now_to_leave != 0
+        m.d.sync += [fencing.eq(waits), still_to_leave.eq(after), some_still.eq(after != 0)]
+        return Mux(fencing, some_still, self.writes_pending != 0)
