@@ -8,7 +8,7 @@ from amaranth.lib import data
 
 from hdl.operation import Geometry
 from hdl.queues.indices import IndexWords
-from hdl.queues.memory import FifoMemory, bank_bit
+from hdl.queues.memory import FifoMemory
 from hdl.queues.pop import PopEngine
 from hdl.queues.push import PushEngine
 
@@ -69,7 +69,7 @@ def slot_address(g: Geometry, base: int, fifo: Value, slot: Value, word: Value) 
 
 def in_bank(g: Geometry, address: Value) -> Value:
     """Where the word at ``address`` is in its bank."""
-    bit = bank_bit(g) - (g.word_bytes.bit_length() - 1)
+    bit = g.bank_bit
     words = g.bar_sizes[g.shell.fifo_bar] // g.word_bytes
     return Cat(address[:bit], address[bit + 1 : (words - 1).bit_length()])
 
@@ -137,19 +137,25 @@ def add_push(
 
 
 def add_memory(
-    h: Harness, geometry: Geometry, indices: IndexWords, *, driven: tuple[str, ...] = ()
+    h: Harness, g: Geometry, indices: IndexWords, *, driven: tuple[str, ...] = ()
 ) -> tuple[FifoMemory, Part]:
-    """The RAM, which the host writes together with the index words."""
-    memory = FifoMemory(geometry)
+    """The RAM, which the host writes together with the index words, and not in the cycle after a
+    push had to wait."""
+    memory = FifoMemory(g)
     part = h.add("memory", memory, driven=("host_write", *driven))
-    data = h.free(geometry.data_width, "write_data")
-    mask = h.free(geometry.word_bytes, "write_mask")
+    content = h.free(g.data_width, "write_data")
+    mask = h.free(g.word_bytes, "write_mask")
+    address = indices.write_address
     h.m.d.comb += [
         memory.host_write_enable.eq(indices.write_enable),
-        memory.host_write_address.eq(indices.write_address),
-        memory.host_write_data.eq(data),
+        memory.host_write_to_device.eq(
+            indices.write_enable & (address[g.bank_bit] == g.device_bank)
+        ),
+        memory.host_write_address.eq(address),
+        memory.host_write_data.eq(content),
         memory.host_write_mask.eq(mask),
-        indices.write_data.eq(data),
+        indices.write_data.eq(content),
         indices.write_mask.eq(mask),
     ]
+    h.assume(~(indices.write_enable & h.register(~memory.push_ready, "push_waited")))
     return memory, part

@@ -124,7 +124,12 @@ def synthesise(verilog: Path, module: str, target: str, netlist: Path) -> tuple[
     """
     statistics = netlist.with_suffix(".stat.json")
     if target == "ecp5":
-        flow = f"synth_ecp5 -top {module} -json {netlist}"
+        # The second of the scripts for mapping is the better one here, and wide multiplexers made
+        # of lookup tables with what joins them take more of these.
+        flow = (
+            "scratchpad -copy abc9.script.flow2 abc9.script; "
+            f"synth_ecp5 -nowidelut -top {module} -json {netlist}"
+        )
     else:
         flow = f"synth_xilinx -family {target} -top {module} -flatten -noiopad -abc9"
     script = f"read_verilog {verilog}; {flow}; tee -q -o {statistics} stat -json"

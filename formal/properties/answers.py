@@ -260,6 +260,11 @@ def answers_are_complete(h: Harness) -> None:
     depth = 1 << len(consume)
     behind = (at - consume)[: len(at)]
     h.ensure(~queued | ((behind < level) & (row == Value.cast(plan))))
+    for place in range(depth):
+        other = data.View(Plan(g), part.row(h, Const(place, len(at)), "queue", "storage"))
+        waits = (place - consume)[: len(at)] < level
+        h.ensure(~waits | (other.sole == (other.single & other.whole)))
+    h.ensure(~part.inside("rest_single") | part.inside("rest_whole"))
     h.ensure((level <= depth) & ((produce - consume - level)[: len(produce)] == 0))
     h.ensure(~completer.i.ready | (level < depth))
     h.ensure(~queued | seen)

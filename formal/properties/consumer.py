@@ -36,17 +36,21 @@ class Reading:
 
     Attributes
     ----------
+    read
+        What is read in this cycle is offered in the next; else it is of no consequence.
     access
-        What is read in this cycle, if anything is.
+        What it is.
     first, last
         It is the first word of a message, the last one.
     begun, fifo, slot, word
         Words of a message have been read, and which one comes next.
     """
 
-    def __init__(self, h: Harness, g: Geometry, pop: PopEngine):
+    def __init__(self, h: Harness, g: Geometry, pop: PopEngine, part: Part):
         self.access = access = SlotAccess(g, g.layout.driver_queue, pop.read_address)
-        read = pop.read_enable
+        self.read = read = part.inside("step")
+        h.ensure(~read | pop.read_enable)
+        h.ensure(pop.o.valid == h.register(read | (pop.o.valid & ~pop.o.ready), "was_offered"))
         self.begun = Signal(name="begun")
         self.fifo = Signal(g.fifo_shape, name="fifo")
         self.slot = Signal(g.index_shape, name="slot")
@@ -61,10 +65,9 @@ class Reading:
                 self.word.eq(access.word + 1),
             ]
 
-    def ensure_whole(self, h: Harness, pop: PopEngine) -> None:
+    def ensure_whole(self, h: Harness) -> None:
         """Every read is of a slot; a message's words follow each other."""
-        access = self.access
-        read = pop.read_enable
+        access, read = self.access, self.read
         same = (access.fifo == self.fifo) & (access.slot == self.slot)
         h.ensure(~read | access.inside)
         h.ensure(~read | (access.word == self.word))
@@ -85,8 +88,8 @@ def reads_stay_in_queue(h: Harness) -> None:
     g = geometry(128, 3)
     indices, _ = add_indices(h, g, driven=("advance_tail",))
     pop, part = add_pop(h, g, indices)
-    reading = Reading(h, g, pop)
-    reading.ensure_whole(h, pop)
+    reading = Reading(h, g, pop, part)
+    reading.ensure_whole(h)
     reading.explain(h, g, part)
     for fifo in range(g.num_fifos):
         tail, snapshot = indices.driver_tail[fifo], indices.snapshot[fifo]
@@ -100,12 +103,12 @@ def tail_follows_reads(h: Harness) -> None:
     g = geometry(128, 2)
     indices, _ = add_indices(h, g, driven=("advance_tail",))
     pop, part = add_pop(h, g, indices)
-    reading = Reading(h, g, pop)
+    reading = Reading(h, g, pop, part)
     reading.explain(h, g, part)
     moves = pop.advance_tail
     spoilt_now = indices.reset | pop.tail_written.bit_select(reading.access.fifo, 1)
     spoilt = Signal()
-    with h.m.If(reading.begun | pop.read_enable):
+    with h.m.If(reading.begun | reading.read):
         h.m.d.sync += spoilt.eq((reading.begun & spoilt) | spoilt_now)
     h.ensure(~reading.begun | (part.inside("cancelled") == spoilt))
     untouched = ~spoilt_now & ~(reading.begun & spoilt)
@@ -129,8 +132,8 @@ def messages_are_delivered(h: Harness) -> None:
         memory.pop_address.eq(pop.read_address),
         pop.read_data.eq(memory.pop_data),
     ]
-    reading = Reading(h, g, pop)
-    reading.ensure_whole(h, pop)
+    reading = Reading(h, g, pop, part)
+    reading.ensure_whole(h)
     reading.explain(h, g, part)
 
     host = SlotAccess(g, g.layout.driver_queue, indices.write_address)
@@ -190,11 +193,10 @@ def messages_are_delivered(h: Harness) -> None:
     address = slot_address(g, g.layout.driver_queue, fifo, slot, word)
     h.ensure(store.row(h, in_bank(g, address), "driver_bank") == content)
 
-    seen, read, beat = reading.access, pop.read_enable, pop.o.p
+    seen, read, beat = reading.access, reading.read, pop.o.p
     same = (seen.fifo == fifo) & (seen.slot == slot) & (seen.word == word)
     shows = h.kept(same, read, "shows")
     shown = h.kept(content, read, "shown")
-    h.ensure(~shows | (memory.pop_data == shown))
     h.ensure(~(pop.o.valid & shows) | (beat.tdata == shown))
     is_last = h.kept(reading.last, read, "is_last")
     h.ensure(~pop.o.valid | (beat.tlast == is_last))
@@ -244,7 +246,7 @@ def queues_take_turns(width: int, fifos: int) -> Callable[[Harness], None]:
         tail = data.View(g.indices_shape, pop.driver_tail)[fifo]
         snapshot = data.View(g.indices_shape, pop.snapshot)[fifo]
         has_message = (tail != snapshot) & pop.room.bit_select(fifo, 1) & ~pop.reset
-        begins = pop.read_enable & ~part.inside("active") & (part.inside("fifo") == fifo)
+        begins = part.inside("step") & ~part.inside("active") & (part.inside("fifo") == fifo)
         waits = has_message & ~begins & (~pop.o.valid | pop.o.ready)
         limit = fifos * g.slot_words
         waited = h.count("waited", limit.bit_length() + 1, while_=waits)

@@ -23,6 +23,16 @@ __all__ = ["PROOFS"]
 FIFOS = 3
 
 
+class Write:
+    """A host write, a cycle after: that is when it is carried out."""
+
+    def __init__(self, h: Harness, msix: MsixController):
+        self.valid = h.register(msix.write_enable, "write_before")
+        self.address = h.register(msix.write_address, "address_before")
+        self.data = h.register(msix.write_data, "data_before")
+        self.mask = h.register(msix.write_mask, "mask_bytes_before")
+
+
 class Vectors:
     """The controller, and what is owed to the host, told from its ports and whose turn it is.
 
@@ -50,16 +60,15 @@ class Vectors:
         self.masks: list[Signal] = []
         self.owed: list[Signal] = []
         was_reset = h.register(msix.reset, "was_reset")
+        self.write = write = Write(h, msix)
         for vector in range(len(msix.raised)):
             offset = g.shell.msix_control(vector)
             lane = g.lane(offset)
             mask = Signal(name=f"mask_{vector}", init=1)
             wanted = (
-                msix.write_enable
-                & (msix.write_address == g.word(offset))
-                & msix.write_mask[4 * lane]
+                write.valid & ~msix.busy & (write.address == g.word(offset)) & write.mask[4 * lane]
             )
-            h.m.d.sync += mask.eq(Mux(msix.reset, 1, Mux(wanted, msix.write_data[32 * lane], mask)))
+            h.m.d.sync += mask.eq(Mux(msix.reset, 1, Mux(wanted, write.data[32 * lane], mask)))
             self.masks.append(mask)
             h.ensure(part.inside("masked")[vector] == mask)
 
@@ -100,7 +109,7 @@ def interrupts_leave(width: int) -> Callable[[Harness], None]:
         msix, last = vectors.msix, vectors.vector
         vector = h.constant(range(FIFOS), "waiting_vector")
         h.assume(vector < FIFOS)
-        cycles = 1 + vectors.words
+        cycles = 2 + vectors.words
         limit = FIFOS * cycles
         pending = vectors.part.inside("pending").bit_select(vector, 1)
         may = vectors.allowed & ~vectors.of(vectors.masks, vector) & msix.o.ready
@@ -110,10 +119,14 @@ def interrupts_leave(width: int) -> Callable[[Harness], None]:
         # For the induction: how far the turn has come.
         turns = Mux(last >= vector, vector + FIFOS - last, vector - last)
         left = vectors.fetch - vectors.state
-        from_idle = turns * cycles - 1
-        to_go = Mux(vectors.state == 0, from_idle, Mux(last == vector, left, left + 1 + from_idle))
+        from_idle = turns * cycles - 2
+        to_go = Mux(
+            vectors.state == 0,
+            from_idle + msix.o.valid,
+            Mux(last == vector, left, left + 2 + from_idle),
+        )
         h.ensure(waited + to_go < limit)
-        h.cover(pending & sent & (waited == limit - 1))
+        h.cover(pending & sent & (waited > cycles))
 
     return fill
 
@@ -125,7 +138,7 @@ def interrupts_are_as_the_host_set_them(width: int) -> Callable[[Harness], None]
     def fill(h: Harness) -> None:
         g = geometry(width, FIFOS)
         vectors = Vectors(h, g)
-        msix = vectors.msix
+        msix, write = vectors.msix, vectors.write
         vector = h.constant(range(FIFOS), "watched_vector")
         h.assume(vector < FIFOS)
         dwords = MSIX_CONTROL_OFFSET // 4
@@ -136,16 +149,16 @@ def interrupts_are_as_the_host_set_them(width: int) -> Callable[[Harness], None]
                 offset = g.shell.msix_table_offset + number * MSIX_ENTRY_SIZE + 4 * place
                 lane = g.lane(offset)
                 here = (
-                    msix.write_enable
+                    write.valid
                     & ~msix.busy
-                    & (msix.write_address == g.word(offset))
+                    & (write.address == g.word(offset))
                     & (vector == number)
                 )
                 for byte in range(4):
-                    with h.m.If(here & msix.write_mask[4 * lane + byte]):
+                    with h.m.If(here & write.mask[4 * lane + byte]):
                         h.m.d.comb += writes.eq(1)
                         h.m.d.sync += dword.word_select(byte, 8).eq(
-                            msix.write_data.word_select(4 * lane + byte, 8)
+                            write.data.word_select(4 * lane + byte, 8)
                         )
         clears = msix.reset | msix.busy
         with h.m.If(clears):
@@ -258,13 +271,13 @@ PROOFS = (
                 depth=30,
             ),
         )
-        for width, cycles in ((64, 3), (128, 2))
+        for width, cycles in ((64, 4), (128, 3))
     ),
     *(
         Proof(
             property=f"interrupts-are-as-set-{width}",
             statement="the write that is an interrupt has the address and the data that the host "
-            "wrote into the vector's entry three cycles before or earlier, zeros after a reset; "
+            "wrote into the vector's entry four cycles before or earlier, zeros after a reset; "
             f"three vectors, {width} bits",
             source=SOURCE,
             module="hdl.msix",

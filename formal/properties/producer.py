@@ -8,7 +8,7 @@ import itertools
 from amaranth.hdl import Cat, Const, Mux, Signal
 
 from hdl.operation import Geometry
-from hdl.queues.memory import FifoMemory, bank_bit
+from hdl.queues.memory import FifoMemory
 from hdl.queues.push import PushEngine
 from models.layout import MIN_MESSAGE
 
@@ -171,20 +171,28 @@ def messages_are_stored(h: Harness) -> None:
     write_address = indices.write_address
     writes = indices.write_enable
     h.assume(~(writes & SlotAccess(g, g.layout.device_queue, write_address).inside))
-    reads = []
+    could_read = h.register(~writes, "could_read")
+    reads, visibles = [], []
     for fifo in range(g.num_fifos):
         base = g.layout.device_queue_base(fifo)
         head, tail = indices.device_head[fifo], indices.device_tail[fifo]
         here = writes & (write_address == g.word(base + queue.tail_offset))
         read = h.signal(g.index_shape, f"read_{fifo}")
         reads.append(read)
+        # The head that the host may have read by now: not in a cycle in which it wrote.
+        shown = inner.inside(f"device_head_{fifo}_word")
+        visible_before = h.signal(g.index_shape, f"visible_{fifo}")
+        visible = Mux(could_read, shown, visible_before)
+        h.m.d.sync += visible_before.eq(visible)
+        visibles.append(visible)
+        h.ensure(shown == h.register(head, f"head_before_{fifo}"))
         with h.m.If(here):
             h.m.d.sync += read.eq(indices.write_data)
         # What a driver that behaves does.
         h.assume(~(writes & (write_address == g.word(base + queue.head_offset))))
         h.assume(~here | indices.write_mask.all())
         h.assume(~here | (indices.write_data == after(read, CAPACITY)))
-        h.assume(~here | (read != head))
+        h.assume(~here | (read != visible))
 
         stages = [read]
         for stage in range(2):
@@ -193,10 +201,12 @@ def messages_are_stored(h: Harness) -> None:
         h.ensure(inner.inside(f"device_tail_{fifo}_word") == read)
         h.ensure(~inner.inside(f"device_head_{fifo}_fresh"))
         h.ensure(~inner.inside(f"device_head_{fifo}_settles"))
-        way = [distance(tail, index, CAPACITY) for index in (*reversed(stages), head)]
+        way = [
+            distance(tail, index, CAPACITY) for index in (*reversed(stages), visible, shown, head)
+        ]
         for nearer, further in itertools.pairwise(way):
             h.ensure(nearer <= further)
-        for index in stages:
+        for index in (*stages, visible):
             h.ensure(index < CAPACITY)
         h.ensure(~part.inside("vacant")[fifo] | (after(head, CAPACITY) != tail))
         mine = active & (part.inside("last_fifo") == fifo)
@@ -225,12 +235,18 @@ def messages_are_stored(h: Harness) -> None:
     address = slot_address(g, g.layout.device_queue, fifo, slot, word)
     stored = store.row(h, in_bank(g, address), "device_bank")
     start, end = Mux(fifo, reads[1], reads[0]), indices.device_head[fifo]
-    handed_over = distance(start, slot, CAPACITY) < distance(start, end, CAPACITY)
-    h.ensure(~handed_over | (stored == content))
+    place = distance(start, slot, CAPACITY)
+    is_seen = place < distance(start, Mux(fifo, visibles[1], visibles[0]), CAPACITY)
+    h.ensure(~is_seen | (stored == content))
+    # For the induction: a word on its way to the RAM counts as if it were there.
+    under_way = store.inside("pushed") & (store.inside("push_address") == address)
+    settled = Mux(under_way, store.inside("push_data"), stored)
+    handed_over = place < distance(start, end, CAPACITY)
+    h.ensure(~handed_over | (settled == content))
     in_progress = active & (filling.fifo == fifo) & (filling.slot == slot)
-    h.ensure(~in_progress | (filling.word <= word) | (stored == draft))
+    h.ensure(~in_progress | (filling.word <= word) | (settled == draft))
     h.ensure(~(in_progress & padding) | (filling.word > word) | (draft == 0))
-    h.cover(handed_over & (word == words - 1) & content.any())
+    h.cover(is_seen & (word == words - 1) & content.any())
     h.cover(moves.valid & owed & (moves.value == 2))
     h.cover(packet.ends & ~packet.good & active)
 
@@ -242,15 +258,15 @@ def host_reads_are_of_the_ram(h: Harness) -> None:
     part = h.add("memory", memory)
     h.assume(~(memory.host_read_enable & memory.host_write_enable))
     address = memory.host_read_address
-    in_device = address[bank_bit(g) - (g.word_bytes.bit_length() - 1)] == (
-        g.layout.device_queue >> bank_bit(g) & 1
-    )
+    in_device = address[g.bank_bit] == g.device_bank
+    writes_device = memory.host_write_address[g.bank_bit] == g.device_bank
+    h.assume(memory.host_write_to_device == (memory.host_write_enable & writes_device))
     row = Mux(
         in_device,
         part.row(h, in_bank(g, address), "device_bank"),
         part.row(h, in_bank(g, address), "driver_bank"),
     )
-    meets = memory.push_valid & (memory.push_address == address)
+    meets = part.inside("pushed") & (part.inside("push_address") == address)
     shown = h.register(Mux(memory.host_read_enable, row, 0), "read")
     hidden = Mux(memory.host_read_hides, Cat(Const(0, 32), shown[32:]), shown)
     known = h.register(~(memory.host_read_enable & meets), "known")
@@ -284,8 +300,8 @@ PROOFS = (
     Proof(
         property="messages-are-stored",
         statement="with any packets and a host that behaves: each packet that is a message is in "
-        "its slot, once, in order and whole, with zeros past its end, when head moves and until "
-        "tail does; every other packet moves nothing and is told; two FIFOs, 128 bits",
+        "its slot, once, in order and whole, with zeros past its end, when the host sees head and "
+        "until it moves tail; every other packet moves nothing and is told; two FIFOs, 128 bits",
         source="patch series, spsc_send and spsc_recv",
         module="hdl.queues.push",
         harness=messages_are_stored,
@@ -299,7 +315,8 @@ PROOFS = (
     Proof(
         property="host-reads-are-of-the-ram",
         statement="two cycles after a host read its data is the word that was read, unless the "
-        "push engine was writing that very word, and zero where nothing was read; 128 bits",
+        "push engine's write to that very word was under way, and zero where nothing was read; "
+        "128 bits",
         source="PCI Express Base 4.0 section 2.2.9, data of a completion",
         module="hdl.queues.memory",
         harness=host_reads_are_of_the_ram,

@@ -208,23 +208,26 @@ def writes_stay_in_block(h: Harness) -> None:
 
 
 def writes_are_as_long_as_told(h: Harness) -> None:
+    """Before the registers behind which they leave."""
     g = geometry(128, 1)
     lanes = g.lanes
     sender = WriteSender(g)
     part = h.add("sender", sender)
     h.assume_held(sender.segments, "segments")
     h.assume_held(sender.beats, "beats")
-    out = sender.o.p
+    valid, ready = part.inside("i__valid"), part.inside("stage", "i__ready")
+    beat = data.StructLayout({"tlp": sender.o.p.shape(), "closes": 1})
+    out = data.View(beat, part.inside("i__payload")).tlp
     header = RequestHeader(out.hdr)
-    leaves = sender.o.valid & sender.o.ready
+    leaves = valid & ready
     under_way = h.kept(~out.eop, leaves, "under_way")
     to_come = h.signal(11, "to_come")
     rest = Mux(under_way, to_come, header.word0.length)
     h.m.d.sync += to_come.eq(Mux(leaves, rest - lanes, to_come))
-    h.ensure(~sender.o.valid | (out.sop == ~under_way))
-    h.ensure(~sender.o.valid | (out.eop == (rest <= lanes)))
+    h.ensure(~valid | (out.sop == ~under_way))
+    h.ensure(~valid | (out.eop == (rest <= lanes)))
     for lane in range(lanes):
-        h.ensure(~sender.o.valid | (out.strb[lane] == (rest > lane)))
+        h.ensure(~valid | (out.strb[lane] == (rest > lane)))
     allowed = sender.bus_master_enable & ~sender.void
     may_start = sender.segments.valid & ~sender.segments.p.empty & allowed
     sending, discarding = part.inside("sending"), part.inside("discarding")

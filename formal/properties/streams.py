@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from amaranth.hdl import Mux
+
 from hdl.arbiter import PacketArbiter
 from hdl.completer import Completer
 from hdl.dma.read_issue import ReadIssuer
@@ -15,7 +17,7 @@ from hdl.dma.read_return import ReadReturn
 from hdl.dma.write import WriteRequester
 from hdl.dma.write_pieces import PieceFinder
 from hdl.dma.write_words import WriteCollector
-from hdl.fifo import StreamFifo
+from hdl.fifo import StreamFifo, StreamStage
 from hdl.ingress import RequestIngress
 from hdl.msix import MsixController
 from hdl.queues.pop import PopEngine
@@ -62,6 +64,25 @@ def buffered_words_hold(depth: int) -> Callable[[Harness], None]:
         h.ensure_held(buffer.o, "words")
 
     return fill
+
+
+def staged_words_pass(h: Harness) -> None:
+    """A model of two places, and the handshake rule besides."""
+    stage = StreamStage(8)
+    part = h.add("stage", stage)
+    taken, leaves = stage.i.valid & stage.i.ready, stage.o.valid & stage.o.ready
+    held = h.signal(2, "held")
+    oldest, newest = h.signal(8, "oldest"), h.kept(stage.i.p, taken, "newest")
+    h.m.d.sync += held.eq(held + taken - leaves)
+    with h.m.If(leaves | (held == 0)):
+        h.m.d.sync += oldest.eq(Mux(held == 2, newest, stage.i.p))
+    h.ensure(held <= 2)
+    h.ensure(stage.o.valid == (held != 0))
+    h.ensure(stage.i.ready == (held != 2))
+    h.ensure(~stage.o.valid | (stage.o.p == oldest))
+    h.ensure(~part.inside("spared") | (part.inside("spare") == newest))
+    h.ensure_held(stage.o, "words")
+    h.cover(leaves & (held == 2))
 
 
 def host_requests_hold(h: Harness) -> None:
@@ -152,7 +173,7 @@ PROOFS = (
         "MSI-X writes of two vectors at 64 bits",
         interrupts_hold(64),
         "hdl.msix",
-        "with m.If(ready.any() & (~self.o.valid | self.o.ready)):",
+        "with m.If(ready.any() & ~self.o.valid):",
         "with m.If(ready.any()):",
         mutant_depth=30,
     ),
@@ -187,6 +208,19 @@ PROOFS = (
         "hdl.fifo",
         "can_load.eq(~self.o.valid | self.o.ready)",
         "can_load.eq(~self.o.valid | self.o.ready | stored)",
+    ),
+    Proof(
+        property="staged-words-pass",
+        statement="words leave a stage of registers in order, each once, and hold until then; "
+        "one is taken unless two are there",
+        source=RULE,
+        module="hdl.fifo",
+        harness=staged_words_pass,
+        mutant=Mutant(
+            module="hdl.fifo",
+            before="Mux(spared, spare, self.i.p)",
+            after="Mux(spared & self.i.valid, spare, self.i.p)",
+        ),
     ),
     _proof(
         "host-requests-hold",
