@@ -14,7 +14,7 @@ DEPTH = 256
 
 
 class EventQueue:
-    """Events of one device or of all, in order of arrival; one task takes them out.
+    """Events of one device or of all, in order of arrival; each goes to one of those who wait.
 
     Parameters
     ----------

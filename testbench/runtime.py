@@ -31,7 +31,8 @@ class CocotbRuntime:
         Returns
         -------
         bool
-            Whether the event is set. It is not cleared.
+            Whether the event came, even if another whom it woke has cleared it since. It is not
+            cleared here.
         """
         if event.is_set():
             return True
@@ -39,7 +40,9 @@ class CocotbRuntime:
             await event.wait()
             return True
         steps = get_sim_steps(timeout_us, "us", round_mode="ceil")
-        if steps > 0:
-            # The event is one of ours, and waiting for those is a trigger.
-            await First(cast(Trigger, event.wait()), Timer(steps, "step"))
-        return event.is_set()
+        if steps <= 0:
+            return False
+        late = Timer(steps, "step")
+        # The event is one of ours, and waiting for those is a trigger.
+        came = await First(cast(Trigger, event.wait()), late) is not late
+        return came or event.is_set()

@@ -172,6 +172,8 @@ async def _config_change(
     vector = AMP_PCI.vector_of(fifo, len(system.drivers))
     mask = AMP_PCI.msix_control(vector)
     await system.host.bar_write(AMP_PCI.msix_bar, mask, b"\1\0\0\0")
+    # Posted: only the answer to a read behind it says that the vector is masked.
+    assert await system.host.bar_read(AMP_PCI.msix_bar, mask, 4) == b"\1\0\0\0"
     device.resize(132, 43)
     await transport.notify_config(data.CONSOLE)
     await system.settle()

@@ -118,6 +118,34 @@ async def test_event_queue_wakes_who_waits_and_loses_the_oldest():
     assert [(await queue.get()).index for _ in range(2)] == [2, 3]
 
 
+async def test_wait_returns_that_the_event_came_though_another_cleared_it():
+    runtime = AsyncioRuntime()
+    flag = runtime.event()
+
+    async def wait_and_clear():
+        came = await runtime.wait(flag, 1000)
+        flag.clear()
+        return came
+
+    runtime.spawn(_set_later(runtime, flag))
+    assert await asyncio.gather(wait_and_clear(), wait_and_clear()) == [True, True]
+
+
+async def test_event_queue_tells_all_who_wait():
+    """One who finds nothing for him goes on waiting; the other's event is not late for that."""
+    queue = EventQueue(AsyncioRuntime())
+    waiting = [
+        asyncio.create_task(queue.get("EVENT_USED", index=index, timeout_us=1000))
+        for index in range(3)
+    ]
+    await settle()
+    for index in (1, 2, 0):
+        queue.put(used(index))
+        await settle()
+    assert await asyncio.gather(*waiting) == [used(index) for index in range(3)]
+    assert len(queue) == 0
+
+
 def test_virtual_time_passes_only_when_nothing_can_run():
     """The busy machine: a second of work is no time, an hour without any is no wait."""
     runtime = AsyncioRuntime()

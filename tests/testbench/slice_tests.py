@@ -338,6 +338,15 @@ async def runtime_waits_and_times_out(dut: Any) -> None:
     event.clear()
     assert not await runtime.wait(event, 0)
 
+    async def wait_and_clear() -> bool:
+        came = await runtime.wait(event, 1.5)
+        event.clear()
+        return came
+
+    waiting = [runtime.spawn(wait_and_clear()) for _ in range(2)]
+    runtime.spawn(later())
+    assert [await task for task in waiting] == [True, True]
+
     async def forever() -> None:
         await runtime.event().wait()
 
