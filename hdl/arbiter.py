@@ -20,7 +20,7 @@ def round_robin(requests: Value, last: Value) -> Value:
 
 
 class PacketArbiter(wiring.Component):
-    """Merges TLP streams into one, a whole TLP at a time, through a register.
+    """Merges TLP streams into one, a whole TLP at a time, through registers.
 
     The first ``urgent`` inputs go before the others, in their order: no other TLP begins while one
     of them has something on offer. The others take turns. Who goes next is settled a cycle ahead,
@@ -67,20 +67,29 @@ class PacketArbiter(wiring.Component):
         ends = Signal()
         m.d.comb += can_load.eq(~self.o.valid | self.o.ready)
         waits = ~inside & valids[:urgent].any() if urgent else Const(0)
-        payload = Signal(self.o.p.shape())
+        last_beat = Signal()
+        loaded = 0
         for index in range(count):
             held_back = waits if index >= urgent else Const(0)
+            # A register for each input, cleared when another's turn it is: gates join those of all
+            # where multiplexers, twice as large, would have to choose.
+            own = Signal(self.o.p.shape(), reset_less=True, name=f"own_{index}")
+            loaded = loaded | Value.cast(own)
+            with m.If(can_load):
+                m.d.sync += own.eq(self.i[index].p)
+            with m.If(can_load & (turn != index)):
+                m.d.sync += own.eq(0)
             with m.If(turn == index):
                 m.d.comb += [
                     goes.eq(valids[index] & ~held_back),
-                    payload.eq(self.i[index].p),
+                    last_beat.eq(self.i[index].p.eop),
                     self.i[index].ready.eq(can_load & ~held_back),
                 ]
-        m.d.comb += ends.eq(goes & can_load & payload.eop)
+        m.d.comb += [self.o.p.eq(loaded), ends.eq(goes & can_load & last_beat)]
         with m.If(can_load):
-            m.d.sync += [self.o.valid.eq(goes), self.o.p.eq(payload)]
+            m.d.sync += self.o.valid.eq(goes)
             with m.If(goes):
-                m.d.sync += inside.eq(~payload.eop)
+                m.d.sync += inside.eq(~last_beat)
 
         others = Signal(count)
         m.d.comb += [others[index].eq(valids[index] & (turn != index)) for index in range(count)]

@@ -10,7 +10,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .operation import Geometry, ReadRequest, Target
+from .operation import BLOCK_BITS, Geometry, ReadRequest, Target
 from .payload import PayloadAligner
 from .tlp import (
     CompletionHeader,
@@ -47,7 +47,8 @@ class Plan(data.StructLayout):
     """A request with all that can be told of its first completion before it is begun.
 
     ``extent``: that completion's dwords beyond its first; ``single``: they lie in one word;
-    ``whole``: it is the only completion; ``sole``: both. ``skipped``: bytes of the first dword
+    ``pair``: if not, they lie in two, or in more that make two beats; ``whole``: it is the only
+    completion; ``sole``: that, and ``single``. ``skipped``: bytes of the first dword
     before the first one asked for; ``after``: bytes of the last dword after the last one; ``tail``:
     what is added to four times ``more`` to give the byte count (table 2-38). A dword with no byte
     enabled counts as if byte 0 were: a zero-length read is one byte.
@@ -61,6 +62,7 @@ class Plan(data.StructLayout):
                 "single": 1,
                 "whole": 1,
                 "sole": 1,
+                "pair": 1,
                 "skipped": 2,
                 "after": 2,
                 "tail": signed(4),
@@ -166,14 +168,16 @@ class Completer(wiring.Component):
         m = Module()
         # Dwords of the largest payload, less one: a power of two, so that it masks what lies
         # within.
+        largest = coded_dwords(self.max_payload_size)
         mask = Signal(10)
-        m.d.sync += mask.eq((coded_dwords(self.max_payload_size) - 1)[:10])
-        queue = self._plan(m, mask)
+        block = Signal(len(BLOCK_BITS))
+        m.d.sync += [mask.eq((largest - 1)[:10]), block.eq(largest[BLOCK_BITS.start :])]
+        queue = self._plan(m, mask, block)
         stage = self._step(m, queue, mask)
         self._send(m, stage)
         return m
 
-    def _plan(self, m, mask):
+    def _plan(self, m, mask, block):
         """Queue each request with its plan."""
         g = self._geometry
         layout = Plan(g)
@@ -194,7 +198,7 @@ class Completer(wiring.Component):
             skipped.eq(first_byte(request.first_be)),
             after.eq(_bytes_after(final_be)),
             room.eq(~request.address[:10] & mask),
-            splits.eq(request.more > room),
+            splits.eq((request.more & ~mask).any() | (request.carries & block).any()),
             plan.request.eq(request),
             plan.extent.eq(Mux(splits, room, request.more)),
             single.eq(
@@ -208,6 +212,13 @@ class Completer(wiring.Component):
             ),
             whole.eq(~success | ~splits),
             plan.single.eq(single),
+            plan.pair.eq(
+                Mux(
+                    splits,
+                    room[g.lane_bits :] == (offset == 0),
+                    request.more[g.lane_bits :] == (offset == 0),
+                )
+            ),
             plan.whole.eq(whole),
             plan.sole.eq(single & whole),
             plan.skipped.eq(skipped),
@@ -237,12 +248,14 @@ class Completer(wiring.Component):
         rest_extent = Signal(10)
         rest_whole = Signal()
         rest_single = Signal()
+        rest_pair = Signal()
         within = (rest_more & ~mask) == 0
         m.d.sync += [
             prepared.eq(continued),
             rest_extent.eq(Mux(within, rest_more, mask)),
             rest_whole.eq(within),
             rest_single.eq(within & (rest_more[lane_bits:] == 0)),
+            rest_pair.eq(Mux(within, rest_more, mask)[lane_bits:] == 1),
         ]
 
         word = Signal.like(rest_word)
@@ -252,6 +265,7 @@ class Completer(wiring.Component):
         skipped = Signal(2)
         tail = Signal(signed(4))
         single = Signal()
+        pair = Signal()
         whole = Signal()
         with m.If(continued):
             m.d.comb += [
@@ -261,6 +275,7 @@ class Completer(wiring.Component):
                 tail.eq(4 - plan.after),
                 whole.eq(rest_whole),
                 single.eq(rest_single),
+                pair.eq(rest_pair),
             ]
         with m.Else():
             m.d.comb += [
@@ -272,6 +287,7 @@ class Completer(wiring.Component):
                 tail.eq(plan.tail),
                 whole.eq(plan.whole),
                 single.eq(plan.single),
+                pair.eq(plan.pair),
             ]
         direct = single | (offset == 0)
         # Of the last beat.
@@ -281,7 +297,9 @@ class Completer(wiring.Component):
         has_room = Signal()
         some = Signal()
         busy = Signal()
-        left = Signal(11 - lane_bits)
+        # Steps to come, but for one more where the dwords of the last make a beat of their own.
+        left = Signal(10 - lane_bits)
+        one_more = Signal()
         last_step = Signal()
         next_word = Signal.like(word)
         last_completion = Signal()
@@ -311,12 +329,13 @@ class Completer(wiring.Component):
                 busy.eq(~final),
                 stage.first.eq(~busy),
                 stage.last.eq(final),
-                left.eq(Mux(busy, left - 1, beats + ~direct)),
-                last_step.eq(Mux(busy, left == 2, beats == direct)),
+                left.eq(Mux(busy, left - 1, beats)),
+                last_step.eq(Mux(busy, left == Cat(one_more, ~one_more), pair)),
             ]
             with m.If(~busy):
                 header = stage.header
                 m.d.sync += [
+                    one_more.eq(~direct),
                     last_completion.eq(whole),
                     prepared.eq(0),
                     continued.eq(~whole),

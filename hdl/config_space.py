@@ -41,7 +41,7 @@ ERRORS = (
 class ConfigSpace(wiring.Component):
     """Registers of configuration space, and the completions for requests to it.
 
-    A request takes seven cycles, or longer while its completion is held up; a second one waits
+    A request takes eight cycles, or longer while its completion is held up; a second one waits
     here. ``i.ready`` is down until a request has taken effect, and two cycles longer.
 
     Attributes
@@ -124,17 +124,29 @@ class ConfigSpace(wiring.Component):
         ]
 
         # One request waits while the completion of the one before does. Until it has taken effect,
-        # and what is derived from that two cycles later has, nothing else may be judged by it.
+        # and what is derived from that two cycles later has, nothing else may be judged by it. That
+        # one came is known late, so that only this register hangs on it.
         free = Signal(init=1)
+        was_free = Signal()
+        came = Signal()
+        discarded = Signal()
         waiting = Signal()
         dropped = Signal()
         settling = Signal(2)
-        m.d.comb += self.i.ready.eq(free)
-        m.d.sync += [settling.eq(Cat(taken, settling[0])), self.function_reset.eq(0)]
+        m.d.comb += [self.i.ready.eq(free), came.eq(was_free & ~free)]
+        m.d.sync += [
+            was_free.eq(free),
+            settling.eq(Cat(taken, settling[0])),
+            self.function_reset.eq(0),
+        ]
         with m.If(free):
-            m.d.sync += request.eq(beat)
-            with m.If(self.i.valid & beat.sop):
-                m.d.sync += [waiting.eq(~self.discard), dropped.eq(self.discard), free.eq(0)]
+            m.d.sync += [
+                request.eq(beat),
+                discarded.eq(self.discard),
+                free.eq(~(self.i.valid & beat.sop)),
+            ]
+        with m.If(came):
+            m.d.sync += [waiting.eq(~discarded), dropped.eq(discarded)]
         with m.If(taken):
             m.d.sync += waiting.eq(0)
         with m.If(settling[1] | dropped):

@@ -5,7 +5,7 @@ Behaviour: design of the project; PCI Express Base 4.0; the patch series, ``hw/v
 device. Its TLP ports are those of the open-source verilog-pcie library.
 """
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -245,6 +245,7 @@ class AmpPciCore(wiring.Component):
             pop.reset.eq(reset),
             push.reset.eq(push_reset),
             push.writes_pending.eq(window.pending),
+            push.write_taken.eq(window.taken),
             push.write_left.eq(window.left),
             completer.completer_id.eq(self.completer_id),
             completer.max_payload_size.eq(self.max_payload_size),
@@ -270,6 +271,7 @@ class AmpPciCore(wiring.Component):
             push.write_ready.eq(memory.push_ready),
             memory.push_address.eq(push.write_address),
             memory.push_data.eq(push.write_data),
+            memory.push_mask.eq(push.write_mask),
             self.device_queue_ready.eq(push.room),
             self.status_transactions_pending.eq(window.outstanding),
         ]
@@ -356,11 +358,12 @@ class AmpPciCore(wiring.Component):
             taken.eq(ingress.writes.valid & ingress.writes.ready),
             completer.read_ready.eq(~taken & ~msix.busy & ~msix.written),
             memory.host_write_enable.eq(taken & (write.target == Target.FIFOS)),
-            memory.host_write_to_device.eq(taken & write.to_device_queue),
+            memory.host_write_to_device.eq(ingress.writes.ready & write.to_device_queue),
             memory.host_write_address.eq(write.address),
             memory.host_write_data.eq(write.data),
             memory.host_write_mask.eq(write.mask),
-            indices.write_enable.eq(taken & (write.target == Target.FIFOS)),
+            indices.write_enable.eq(taken),
+            indices.write_to_indices.eq(write.to_indices),
             indices.write_address.eq(write.address),
             indices.write_data.eq(write.data),
             indices.write_mask.eq(write.mask),
@@ -380,16 +383,12 @@ class AmpPciCore(wiring.Component):
         to_fifos = completer.read_target == Target.FIFOS
         address = Signal.like(completer.read_address)
         from_registers = Signal()
-        from_fifos = Signal()
         # What is not in a RAM.
         other = Signal.like(completer.read_data)
         m.d.sync += [
             address.eq(completer.read_address),
             from_registers.eq(completer.read_target == Target.REGISTERS),
-            from_fifos.eq(to_fifos),
-            other.eq(
-                Mux(from_fifos, indices.read_value, 0) | registers.read_data | msix.read_controls
-            ),
+            other.eq(indices.read_value | registers.read_data | msix.read_controls),
         ]
         m.d.comb += [
             memory.host_read_enable.eq(completer.read_enable & to_fifos),
@@ -399,6 +398,7 @@ class AmpPciCore(wiring.Component):
             msix.read_address.eq(completer.read_address),
             registers.read_enable.eq(from_registers),
             registers.read_address.eq(address),
-            indices.read_address.eq(address),
+            indices.read_enable.eq(to_fifos),
+            indices.read_address.eq(completer.read_address),
             completer.read_data.eq(memory.host_read_data | msix.read_data | other),
         ]

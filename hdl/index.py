@@ -29,7 +29,7 @@ def _residues(value: Value, capacity: int, bound: int) -> tuple[Value, int]:
     """A value congruent to ``value`` modulo ``capacity``, and its largest possible value.
 
     Each bit above the index weighs ``2**bit mod capacity`` instead of ``2**bit``. Bits of equal
-    weight are counted first: for 62 that is the digit sum in base 32, five short columns.
+    weight are counted first.
     """
     width = index_width(capacity)
     columns: dict[int, list[Value]] = {}
@@ -43,7 +43,7 @@ def _residues(value: Value, capacity: int, bound: int) -> tuple[Value, int]:
         if not weight:
             continue
         largest += len(bits) * weight
-        count = _of_width(sum(bits[1:], start=bits[0]), len(bits).bit_length())
+        count = Cat(sum(bits[1:], start=bits[0]), Const(0, len(bits)))[: len(bits).bit_length()]
         for place in range(weight.bit_length()):
             if weight >> place & 1:
                 _place(summands, place, count)
@@ -52,10 +52,6 @@ def _residues(value: Value, capacity: int, bound: int) -> tuple[Value, int]:
         pairs = zip(sums[::2], sums[1::2], strict=False)
         sums = [*(left + right for left, right in pairs), *sums[len(sums) & ~1 :]]
     return sums[0], min(largest, bound) if largest >= bound else largest
-
-
-def _of_width(value: Value, width: int) -> Value:
-    return Cat(value, Const(0, width))[:width]
 
 
 def _place(summands: list[list[tuple[int, Value]]], place: int, count: Value) -> None:
@@ -75,6 +71,39 @@ def _joined(summand: list[tuple[int, Value]]) -> Value:
         parts += [Const(0, place - at), value]
         at = place + len(value)
     return Cat(*parts)
+
+
+def _digits(capacity: int) -> tuple[int, int] | None:
+    """``(shift, width)`` if ``capacity`` is ``2**shift * (2**width - 1)`` with digits of two bits
+    or more, as 62 is; else None."""
+    shift = (capacity & -capacity).bit_length() - 1
+    width = (capacity >> shift).bit_length()
+    return (shift, width) if width > 1 and capacity >> shift == (1 << width) - 1 else None
+
+
+def _digit_sum(value: Value, width: int) -> Value:
+    """A sum of ``width + 1`` bits congruent to ``value`` modulo ``2**width - 1``.
+
+    There a digit counts the same wherever it is, and a carry out of the top comes in again below:
+    three digits become two without a carry chain, until one adder is left.
+    """
+    digits = [value[at : at + width] for at in range(0, len(value), width)]
+    carry_in = digits.pop() if len(digits[-1]) == 1 else Const(0, 1)
+    operands = [Cat(digit, Const(0, width))[:width] for digit in digits]
+    while len(operands) > 2:
+        first, second, third, *operands = operands
+        carries = (first & second) | (first & third) | (second & third)
+        operands += [first ^ second ^ third, Cat(carries[-1], carries[:-1])]
+    return sum(operands, start=carry_in)[: width + 1]
+
+
+def _one_digit(total: Value, width: int) -> Value:
+    """A sum of :func:`_digit_sum` modulo ``2**width - 1``; in gates, since it is so short."""
+    digit, top = total[:width], total[width]
+    more = [digit[bit] ^ (top & digit[:bit].all()) for bit in range(width)]
+    # All ones are nothing, and so are all but the last with one more.
+    nothing = digit[1:].all() & (digit[0] ^ top)
+    return Mux(nothing, 0, Cat(more[0] | (top & digit.all()), *more[1:]))
 
 
 class Sanitiser(wiring.Component):
@@ -113,6 +142,28 @@ class Sanitiser(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         capacity = self._capacity
+        digits = _digits(capacity)
+        if digits is not None and self._width >= digits[0] + 2 * digits[1]:
+            value = self._by_digits(m, *digits)
+        else:
+            value = self._by_weights(m)
+        m.d.comb += self.remainder.eq(value)
+        m.d.sync += self.out_of_range.eq(self.value >= capacity)
+        return m
+
+    def _by_digits(self, m, shift, width):
+        """The remainder modulo ``2**shift * (2**width - 1)``."""
+        low = Signal(max(shift, 1), name="low")
+        total = Signal(width + 1, name="digit_sum")
+        m.d.sync += [
+            low.eq(self.value[:shift]),
+            total.eq(_digit_sum(self.value[shift:], width)),
+        ]
+        return Cat(low[:shift], _one_digit(total, width))
+
+    def _by_weights(self, m):
+        """The remainder modulo any capacity."""
+        capacity = self._capacity
         value, bound = self.value, (1 << self._width) - 1
         registered = False
         while bound >= 2 * capacity:
@@ -131,6 +182,4 @@ class Sanitiser(wiring.Component):
             step = Signal(range(bound + 1), name=f"reduced_{bound}")
             m.d.comb += step.eq(Mux(value >= capacity, value - capacity, value))
             value, bound = step, max(capacity - 1, bound - capacity)
-        m.d.comb += self.remainder.eq(value)
-        m.d.sync += self.out_of_range.eq(self.value >= capacity)
-        return m
+        return value

@@ -11,7 +11,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .lanes import rotate_left_lanes
-from .operation import Geometry, ReadRequest, Target, write_layout
+from .operation import BLOCK_BITS, PAGE_BIT, Geometry, ReadRequest, Target, carries, write_layout
 from .tlp import CompletionStatus, RequestHeader, TlpType, request_signature
 
 __all__ = ["RequestIngress"]
@@ -23,7 +23,7 @@ class Arrival(data.StructLayout):
     Of every beat: ``sop``, ``eop``, ``data`` and which bytes of it are written (``enables``). Of a
     first beat besides: what it is (``memory``, ``locked``, ``write``, ``posted``, ``completion``);
     whether an answer is ``owed``; ``poisoned``; ``foreign``, it is for another function;
-    ``target``; ``address``, ``more``, ``first_be`` and ``last_be`` as in
+    ``target``; ``address``, ``more``, ``carries``, ``first_be`` and ``last_be`` as in
     :class:`~hdl.operation.ReadRequest`; and what a completion repeats.
     """
 
@@ -42,6 +42,7 @@ class Arrival(data.StructLayout):
                 "completion": 1,
                 "poisoned": 1,
                 "foreign": 1,
+                "carries": len(BLOCK_BITS),
                 "target": Target,
                 "address": max(10, geometry.dword_address_bits),
                 "more": 10,
@@ -171,6 +172,8 @@ class RequestIngress(wiring.Component):
                 arrival.completion.eq(word0.is_completion),
                 arrival.poisoned.eq(word0.ep),
                 arrival.foreign.eq(beat.func_num != 0),
+                # They matter of memory requests only.
+                arrival.carries.eq(carries(header.low_address[2:12], (word0.length - 1)[:10])),
                 arrival.target.eq(target),
                 arrival.address.eq(Mux(plain, header.low_address[2:], 0)),
                 arrival.more.eq(Mux(plain | is_atomic, operand, 1) - 1),
@@ -201,7 +204,6 @@ class RequestIngress(wiring.Component):
                 # Only the lower address of an error completion is made of it.
                 m.d.comb += offset_dwords.eq(arrival.address[:5])
 
-        crosses = (arrival.address[:10] + arrival.more)[10]
         served = Signal()
         active = Signal()
         writing = Signal()
@@ -209,7 +211,10 @@ class RequestIngress(wiring.Component):
         flush = Signal()
         m.d.comb += [
             served.eq(
-                arrival.memory & (arrival.target != Target.NONE) & ~arrival.foreign & ~crosses
+                arrival.memory
+                & (arrival.target != Target.NONE)
+                & ~arrival.foreign
+                & ~arrival.carries[BLOCK_BITS.index(PAGE_BIT)]
             ),
             active.eq(Mux(arrival.sop, arrival.write & served & ~arrival.poisoned, writing)),
             can_load.eq(~self.writes.valid | self.writes.ready),
@@ -249,6 +254,9 @@ class RequestIngress(wiring.Component):
         def to_device_queue(target, word):
             return (target == Target.FIFOS) & (word[g.bank_bit] == g.device_bank)
 
+        def to_indices(target, word):
+            return (target == Target.FIFOS) & g.may_be_index(word)
+
         out = self.writes.p
         with m.If(can_load):
             m.d.sync += self.writes.valid.eq(flush | (leaves & active))
@@ -256,6 +264,7 @@ class RequestIngress(wiring.Component):
                 m.d.sync += [
                     out.target.eq(target),
                     out.to_device_queue.eq(to_device_queue(target, word)),
+                    out.to_indices.eq(to_indices(target, word)),
                     out.address.eq(word),
                     out.data.eq(held_data),
                     out.mask.eq(held_mask),
@@ -265,7 +274,8 @@ class RequestIngress(wiring.Component):
                 keep = Mux(arrival.sop, 0, held_mask)
                 m.d.sync += [
                     out.target.eq(now_target),
-                    out.to_device_queue.eq(to_device_queue(now_target, now_word)),
+                    out.to_device_queue.eq(leaves & active & to_device_queue(now_target, now_word)),
+                    out.to_indices.eq(to_indices(now_target, now_word)),
                     out.address.eq(now_word),
                     out.mask.eq((rotated_mask & current) | (keep & ~current)),
                 ]
@@ -313,6 +323,7 @@ class RequestIngress(wiring.Component):
             # The same of all of them, and there early.
             request.address[:10].eq(arrival.address[:10]),
             request.more.eq(arrival.more),
+            request.carries.eq(arrival.carries),
             request.first_be.eq(arrival.first_be),
             request.last_be.eq(arrival.last_be),
         ]

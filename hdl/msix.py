@@ -6,7 +6,7 @@ raised while it may not be sent stays pending and leaves when it may; vectors ar
 reset.
 """
 
-from amaranth.hdl import Const, Module, Mux, Signal
+from amaranth.hdl import Array, Const, Module, Mux, Signal
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -43,7 +43,7 @@ class MsixController(wiring.Component):
     raised : In(num_vectors)
         One-cycle pulses: send this vector's interrupt.
     held : Out(1)
-        One-cycle pulse: one was raised that may not be sent now.
+        One-cycle pulse, the cycle after: one was raised that may not be sent now.
     write_enable, write_address, write_data, write_mask : In
         Host write of a word of the BAR.
     read_enable, read_address : In, read_data, read_controls : Out
@@ -134,6 +134,18 @@ class MsixController(wiring.Component):
             with m.If(self.written & in_table(address)):
                 m.d.comb += port.en.eq(mask & self._stored_bytes(m, port.addr, depth))
 
+        # Whether a vector's address is above 4 GiB, by the bytes of its upper half: what its write
+        # looks like hangs on it, and what comes of a RAM is late.
+        upper = [Signal(4, name=f"upper_{vector}") for vector in range(vectors)]
+        for vector, nonzero in enumerate(upper):
+            offset = g.shell.msix_entry(vector) + 4
+            for byte in range(4):
+                at = 4 * g.lane(offset) + byte
+                with m.If(self.written & (address == g.word(offset)) & mask[at]):
+                    m.d.sync += nonzero[byte].eq(content.word_select(at, 8).any())
+            with m.If(self.reset | self.busy):
+                m.d.sync += nonzero.eq(0)
+
         # The mask bits, and where a read finds them, the cycle after.
         controls = Signal(g.data_width)
         was_read = Signal()
@@ -153,17 +165,18 @@ class MsixController(wiring.Component):
         from_table = Signal()
         m.d.comb += [
             host_port.addr.eq((self.read_address - first_word)[:index_bits]),
-            host_port.en.eq(self.read_enable),
+            # Reads on: that there is a read is known late.
+            host_port.en.eq(1),
             self.read_controls.eq(Mux(was_read, controls, 0)),
+            from_table.eq(was_read & in_table(was_at)),
         ]
         m.d.sync += [
-            from_table.eq(self.read_enable & in_table(self.read_address)),
             was_read.eq(self.read_enable),
             was_at.eq(self.read_address),
             self.read_data.eq(Mux(from_table, host_port.data, 0)),
         ]
 
-        self._send(m, pending, masked, sender_port)
+        self._send(m, pending, masked, Array(nonzero.any() for nonzero in upper), sender_port)
         return m
 
     def _stored_bytes(self, m, word, depth):
@@ -182,7 +195,7 @@ class MsixController(wiring.Component):
                 m.d.comb += stored.eq(mask)
         return stored
 
-    def _send(self, m, pending, masked, port):
+    def _send(self, m, pending, masked, is_long, port):
         """Pick a vector that may be sent, fetch its entry, offer the write."""
         g = self._geometry
         vectors = self._vectors
@@ -196,16 +209,24 @@ class MsixController(wiring.Component):
         sent = Signal(vectors)
         m.d.comb += [
             ready.eq(Mux(allowed, pending & ~masked, 0)),
-            self.held.eq((self.raised & (masked | (~allowed).replicate(vectors))).any()),
             picked.eq(round_robin(ready, vector)),
         ]
-        m.d.sync += pending.eq((pending & ~sent) | self.raised)
+        # That one is raised is known late.
+        was_raised = Signal(vectors)
+        blocked = Signal(vectors)
+        m.d.comb += self.held.eq((was_raised & blocked).any())
+        m.d.sync += [
+            was_raised.eq(self.raised),
+            blocked.eq(masked | (~allowed).replicate(vectors)),
+            pending.eq((pending & ~sent) | self.raised),
+        ]
         with m.If(self.reset):
             m.d.sync += pending.eq(0)
 
         # The entry stays while its write is on offer; an undriven enable reads on.
         m.d.comb += port.en.eq(0)
         entry = Signal(MSIX_CONTROL_OFFSET * 8)
+        long = Signal()
         requester_id = Signal(16)
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
@@ -229,6 +250,7 @@ class MsixController(wiring.Component):
                     m.d.sync += entry.eq(
                         port.data.word_select(vector % entries, MSIX_ENTRY_SIZE * 8)
                     )
+                m.d.sync += long.eq(is_long[vector])
                 with m.If(ready.bit_select(vector, 1)):
                     m.d.comb += sent.eq(1 << vector)
                     m.d.sync += [self.o.valid.eq(1), requester_id.eq(self.requester_id)]
@@ -237,6 +259,7 @@ class MsixController(wiring.Component):
             self.o.p.hdr.eq(
                 memory_header(
                     address=entry[2:64],
+                    long=long,
                     length=Const(1, 10),
                     first_be=Const(0xF, 4),
                     last_be=Const(0, 4),

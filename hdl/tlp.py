@@ -192,13 +192,16 @@ def memory_header(
     requester_id: Value,
     write: bool,
     tag: ValueLike = 0,
+    long: Value | None = None,
 ) -> Value:
     """Header of a memory request, 128 bits, in the short form below 4 GiB (section 2.2.4.1).
 
-    ``address`` has 62 bits: it counts dwords. Of ``length`` 10 bits count, and 8 of ``tag``.
+    ``address`` has 62 bits: it counts dwords. ``long``: it is not below 4 GiB, where that is known
+    already. Of ``length`` 10 bits count, and 8 of ``tag``.
     """
     low, high = Cat(Const(0, 2), address[:30]), address[30:]
-    long = high.any()
+    if long is None:
+        long = high.any()
     if write:
         format_ = Mux(long, TlpFormat.DATA_4DW, TlpFormat.DATA_3DW)
     else:

@@ -48,7 +48,7 @@ class TlpCheck(wiring.Component):
     discard : Out(1)
         With ``sop``: what begins is malformed, or a Message that means nothing to us.
     malformed : Out(1)
-        One-cycle pulse: a TLP is malformed. Two cycles after the first beat that shows it; that a
+        One-cycle pulse: a TLP is malformed. Three cycles after the first beat that shows it; that a
         TLP has lost its end, the next one shows.
     """
 
@@ -75,10 +75,9 @@ class TlpCheck(wiring.Component):
         defined = Cat(word0.type, word0.fmt).matches(*DEFINED)
         ignored = word0.is_message & message_code.matches(*IGNORED_MESSAGES)
 
-        # A TLP is under way, what it has still to bring, and that this does not matter any more.
+        # A TLP is under way, and what it has still to bring.
         open_ = Signal()
         left = Signal(11)
-        judged = Signal()
 
         # Of a first beat, from the header alone: what is told of it decides where the TLP goes.
         length = Signal(11)
@@ -127,17 +126,25 @@ class TlpCheck(wiring.Component):
         ragged = (left != 0) & (strb != payload_lanes(left, lanes))
         wrong_length = (eop != ends) | ragged
         now_left = Mux(sop, count, left)
-        m.d.sync += self.malformed.eq(0)
         with m.If(taken):
-            with m.If(sop):
-                m.d.sync += [
-                    self.malformed.eq(was_bad | open_),
-                    judged.eq(was_bad | digest),
-                ]
-            with m.Elif(open_ & ~judged & wrong_length):
-                m.d.sync += [self.malformed.eq(1), judged.eq(1)]
             m.d.sync += [
                 open_.eq((sop | open_) & ~eop),
                 left.eq(now_left - lanes),
             ]
+
+        # Another cycle after, what was found is told, once of each TLP.
+        began = Signal()
+        wrong = Signal()
+        settled = Signal()
+        judged = Signal()
+        m.d.sync += [
+            began.eq(taken & sop),
+            wrong.eq(taken & Mux(sop, was_bad | open_, open_ & wrong_length)),
+            settled.eq(was_bad | digest),
+            self.malformed.eq(wrong & (began | ~judged)),
+        ]
+        with m.If(began):
+            m.d.sync += judged.eq(settled)
+        with m.Elif(wrong):
+            m.d.sync += judged.eq(1)
         return m

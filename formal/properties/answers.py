@@ -8,7 +8,7 @@ from amaranth.lib import data
 
 from hdl.completer import Completer, Plan, Step
 from hdl.ingress import Arrival, RequestIngress
-from hdl.operation import Geometry, ReadRequest, Target
+from hdl.operation import BLOCK_BITS, Geometry, ReadRequest, Target
 from hdl.payload import PayloadAligner, is_direct, last_strobes, words_taken
 from hdl.tlp import CompletionStatus, RequestHeader, TlpType
 
@@ -32,6 +32,12 @@ POSTED = (
     "100-----",  # prefixes, which have no request's meaning
 )
 """Fmt and Type of every TLP (PCI Express Base 4.0 table 2-3); what is none is kept from us."""
+
+
+def _crossed(first: Value, more: Value) -> Value:
+    """Of each size that a block can have: whether the dwords ``first`` to ``first + more`` would
+    leave one of that size, were they fewer than it has."""
+    return Cat((first[:bit] + more[:bit])[bit] for bit in BLOCK_BITS)
 
 
 def requests_are_heard(h: Harness) -> None:
@@ -83,6 +89,7 @@ def requests_are_heard(h: Harness) -> None:
         request.ido == word0.ido,
         request.locked == (word0.type == TlpType.MEMORY_LOCKED),
         ~success | (request.more == (length - 1)[:10]),
+        ~success | (request.carries == _crossed(first, (length - 1)[:10])),
         ~success | (request.first_be == header.first_be),
         ~success | (request.last_be == header.last_be),
     ):
@@ -106,6 +113,7 @@ def requests_are_heard(h: Harness) -> None:
         ~(arrival.memory & ~reads),
         ~reads | (arrival.address[:10] == first),
         ~reads | (arrival.more == (length - 1)[:10]),
+        ~reads | (arrival.carries == _crossed(first, (length - 1)[:10])),
     ):
         h.ensure(~owed | right)
     for number, target in targets.items():
@@ -178,8 +186,10 @@ def answers_are_complete(h: Harness) -> None:
         completer.completer_id.eq(completer_id),
         most.eq(Const(32) << code),
     ]
-    crosses = completer.i.p.address[:10] + completer.i.p.more >= 1024
-    h.assume(~crosses | (completer.i.p.status != CompletionStatus.SUCCESS))
+    asked = completer.i.p
+    failed = asked.status != CompletionStatus.SUCCESS
+    h.assume(failed | (asked.address[:10] + asked.more < 1024))
+    h.assume(failed | (asked.carries == _crossed(asked.address[:10], asked.more)))
     begun = h.register(1, "begun")
     h.ensure(~begun | (part.inside("mask") == most - 1))
 
@@ -277,6 +287,7 @@ def answers_are_complete(h: Harness) -> None:
         answer.place == request.address,
         ~answer.good | (plan.extent == (answer.length - 1)[:10]),
         plan.single == (answer.words == 1),
+        plan.single | (plan.pair == (answer.words == 2)),
         plan.whole == answer.whole,
         plan.skipped == answer.skipped,
         plan.tail == 4 - answer.skipped - answer.after,
@@ -294,12 +305,15 @@ def answers_are_complete(h: Harness) -> None:
         ~part.inside("prepared") | (part.inside("rest_extent") == (answer.length - 1)[:10]),
         ~part.inside("prepared") | (part.inside("rest_whole") == answer.whole),
         ~part.inside("prepared") | (part.inside("rest_single") == (answer.words == 1)),
+        ~part.inside("prepared")
+        | part.inside("rest_single")
+        | (part.inside("rest_pair") == (answer.words == 2)),
     ):
         h.ensure(~(mine & continued) | right)
     for right in (
         steps_left != 0,
         ~answer.good | (part.inside("next_word") == word),
-        part.inside("left") == steps_left,
+        part.inside("left") + part.inside("one_more") == steps_left,
         part.inside("last_step") == (steps_left == 1),
         part.inside("last_completion") == (answer.left == 0),
     ):

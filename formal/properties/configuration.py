@@ -45,7 +45,7 @@ def configuration_is_answered(h: Harness) -> None:
     h.ensure(~config.o.valid | (config.o.p.strb == ~is_write))
     h.ensure_held(config.o, "answers")
     waited = h.count("waited", 3, while_=(owed != 0) & config.o.ready & config.left & ~leaves)
-    h.ensure(waited < 6)
+    h.ensure(waited < 7)
     h.cover(leaves & (owed == 2))
     h.cover(leaves & refused)
 
@@ -53,18 +53,22 @@ def configuration_is_answered(h: Harness) -> None:
     state, waiting = part.inside("fsm_state"), part.inside("waiting")
     answering, leaving = state == 1, state == 2
     idle = state == 0
-    h.ensure(owed == waiting + (answering | leaving))
+    was_free, free = part.inside("was_free"), part.inside("free")
+    came = was_free & ~free
+    kept = came & ~part.inside("discarded")
+    h.ensure(owed == waiting + kept + (answering | leaving))
+    h.ensure(~(came & (waiting | part.inside("dropped"))))
     h.ensure(config.o.valid == leaving)
-    h.ensure(~(waiting & part.inside("free")))
+    h.ensure(~(waiting & free))
     h.ensure(~(waiting & part.inside("dropped")))
     settling = part.inside("settling")
-    h.ensure(~(settling.any() & (waiting | part.inside("free"))))
+    h.ensure(~(settling.any() & (waiting | came | free)))
     h.ensure(~(settling.any() & (idle | leaving)))
     h.ensure(~settling.all())
-    in_answer = Mux(settling[0], 2, Mux(settling[1], 3, 4))
-    h.ensure(waited <= Mux(answering, in_answer, Mux(leaving, 5, idle)))
+    in_answer = Mux(settling[0], 3, Mux(settling[1], 4, 5))
+    h.ensure(waited <= Mux(answering, in_answer, Mux(leaving, 6, Mux(idle, 1 + waiting, 0))))
     request = data.View(config.i.p.shape(), part.inside("request"))
-    h.ensure(~waiting | (request.hdr == newest))
+    h.ensure(~(waiting | kept) | (request.hdr == newest))
     h.ensure((owed != 1) | (oldest == newest))
     completion = data.View(CompletionHeader, part.inside("completion"))
     h.ensure(completion.lower_address == 0)
@@ -100,7 +104,7 @@ PROOFS = (
     Proof(
         property="configuration-is-answered",
         statement="of any configuration requests: each that is not discarded gets one completion, "
-        "in order, with its own fields, held until it is taken, and begun within six cycles in "
+        "in order, with its own fields, held until it is taken, and begun within seven cycles in "
         "which nobody holds it up",
         source="PCI Express Base 4.0 sections 2.2.9, 2.3.1",
         module="hdl.config_space",
@@ -108,7 +112,7 @@ PROOFS = (
         depth=3,
         mutant=Mutant(
             module="hdl.config_space",
-            before="waiting.eq(~self.discard)",
+            before="waiting.eq(~discarded)",
             after="waiting.eq(1)",
         ),
     ),

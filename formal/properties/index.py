@@ -61,8 +61,8 @@ PROOFS = (
         harness=sanitiser_is_mod,
         mutant=Mutant(
             module="hdl.index",
-            before="Mux(value >= capacity, value - capacity, value)",
-            after="Mux(value > capacity, value - capacity, value)",
+            before="digit[1:].all() & (digit[0] ^ top)",
+            after="digit[1:].all() & digit[0] & ~top",
         ),
     ),
     Proof(

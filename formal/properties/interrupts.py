@@ -186,7 +186,12 @@ def interrupts_are_as_the_host_set_them(width: int) -> Callable[[Harness], None]
             h.ensure(~begins | right)
         h.cover(begins & ~short & content.any())
 
-        # For the induction: the table has what was written, or is being cleared from its start.
+        # For the induction: the table has what was written, or is being cleared from its start;
+        # and so has what is known of the upper half of the address.
+        for number in range(FIFOS):
+            upper = vectors.part.inside(f"upper_{number}")
+            nonzero = Cat(high.word_select(byte, 8).any() for byte in range(4))
+            h.ensure((vector != number) | (upper == nonzero))
         clearing = vectors.part.inside("clearing")
         for word in range(vectors.words):
             index = Signal(8, name=f"index_{word}")
@@ -301,8 +306,8 @@ PROOFS = (
         depth=3,
         mutant=Mutant(
             module="hdl.queues.indices",
-            before="with m.If(moved & ~is_fresh & ~settles):",
-            after="with m.If(moved & ~is_fresh & ~settles & ~any_settles):",
+            before="with m.If(moved & ~is_fresh & ~settles & ~is_written):",
+            after="with m.If(moved & ~is_fresh & ~settles & ~is_written & ~any_settles):",
         ),
     ),
 )

@@ -140,6 +140,7 @@ def messages_are_stored(h: Harness) -> None:
         memory.push_valid.eq(push.write_valid),
         memory.push_address.eq(push.write_address),
         memory.push_data.eq(push.write_data),
+        memory.push_mask.eq(push.write_mask),
         push.write_ready.eq(memory.push_ready),
     ]
     packet = Packet(h, g, push)
@@ -308,8 +309,8 @@ PROOFS = (
         depth=5,
         mutant=Mutant(
             module="hdl.queues.push",
-            before="Mux(beat.tkeep[byte] & ~padding, beat.tdata[bits], 0)",
-            after="Mux(beat.tkeep[byte], beat.tdata[bits], 0)",
+            before="Mux(padding, 0, beat.tkeep)",
+            after="beat.tkeep",
         ),
     ),
     Proof(

@@ -243,7 +243,7 @@ PROOFS = (
         "memory reads, 128 bits, with any bursts, tags and configuration,",
         reads_of_host_memory_hold,
         "hdl.dma.read_issue",
-        "self.free & (fails | ~self.o.valid | self.o.ready)",
+        "self.free & (fails | ~self.o.valid)",
         "self.free",
     ),
     _proof(
@@ -275,8 +275,8 @@ PROOFS = (
         "memory writes and AXI write responses, 64 bits,",
         writes_hold,
         "hdl.dma.write_sender",
-        "sending.eq(starts | (sending & ~(last_beat & self.o.ready)))",
-        "sending.eq(starts | (sending & ~last_beat))",
+        "stage.o.ready.eq(self.o.ready)",
+        "stage.o.ready.eq(self.o.ready | self.void)",
         mutant_depth=24,
     ),
 )

@@ -40,7 +40,7 @@ class DmaWindow(wiring.Component):
     reset, bus_master_enable, timeout_disable : In(1), requester_id : In(16),
     max_payload_size, max_read_request_size : In(3)
         The function is being reset; settings of configuration space.
-    pending, left : Out
+    pending, taken, left : Out
         Write bursts on their way, as in :class:`~hdl.dma.write.WriteRequester`.
     read_failed, write_failed : Out(1)
         One-cycle pulses: a read or a write burst is answered with SLVERR.
@@ -65,6 +65,7 @@ class DmaWindow(wiring.Component):
                 "max_payload_size": In(3),
                 "max_read_request_size": In(3),
                 "pending": Out(range(PENDING_WRITES + 1)),
+                "taken": Out(1),
                 "left": Out(1),
                 "read_failed": Out(1),
                 "write_failed": Out(1),
@@ -99,6 +100,7 @@ class DmaWindow(wiring.Component):
             read.max_read_request_size.eq(self.max_read_request_size),
             write.max_payload_size.eq(self.max_payload_size),
             self.pending.eq(write.pending),
+            self.taken.eq(write.taken),
             self.left.eq(write.left),
             self.read_failed.eq(read.failed),
             self.write_failed.eq(write.failed),
@@ -113,8 +115,8 @@ class NoDmaWindow(wiring.Component):
     ----------
     completions : In(completion_signature(data_width))
         Always taken, and dropped.
-    pending, left, read_failed, write_failed, timed_out, unexpected, unsupported, aborted, poisoned,
-    outstanding : Out
+    pending, taken, left, read_failed, write_failed, timed_out, unexpected, unsupported, aborted,
+    poisoned, outstanding : Out
         As for :class:`DmaWindow`.
     """
 
@@ -123,6 +125,7 @@ class NoDmaWindow(wiring.Component):
             {
                 "completions": In(completion_signature(geometry.data_width)),
                 "pending": Out(range(PENDING_WRITES + 1)),
+                "taken": Out(1),
                 "left": Out(1),
                 "read_failed": Out(1),
                 "write_failed": Out(1),

@@ -49,6 +49,9 @@ class WriteRequester(wiring.Component):
         From configuration space.
     pending : Out(range(PENDING_WRITES + 1))
         Bursts whose data has been taken and whose memory writes have not all left.
+    taken : Out(1)
+        One-cycle pulse: in the cycle before, the last of a burst's data was, which counts as
+        pending from the next cycle on.
     left : Out(1)
         One-cycle pulse: one of these is done.
     failed : Out(1)
@@ -68,6 +71,7 @@ class WriteRequester(wiring.Component):
                 "requester_id": In(16),
                 "max_payload_size": In(3),
                 "pending": Out(range(PENDING_WRITES + 1)),
+                "taken": Out(1),
                 "left": Out(1),
                 "failed": Out(1),
             }
@@ -140,6 +144,7 @@ class WriteRequester(wiring.Component):
             after.eq(sent + 1),
             sender.bus_master_enable.eq(self.bus_master_enable & ~self.reset),
             sender.requester_id.eq(self.requester_id),
+            self.taken.eq(collector.complete),
             self.left.eq(sender.left),
         ]
         m.d.sync += sender.void.eq(

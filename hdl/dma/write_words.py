@@ -58,7 +58,7 @@ class WriteCollector(wiring.Component):
     failing : Out(1)
         The burst that began last is not served, or had a beat whose ``last`` is wrong.
     complete : Out(1)
-        In this cycle the last beat of a burst is taken.
+        In the cycle before the last beat of a burst was taken.
     """
 
     def __init__(self, geometry: Geometry):
@@ -127,10 +127,12 @@ class WriteCollector(wiring.Component):
             taken.eq(self.w.valid & self.w.ready),
             highest.eq(last_byte(lowest, size)),
             word_done.eq(final | highest.all()),
-            self.complete.eq(taken & final),
             self.failing.eq((active & ~served) | wrong_last),
         ]
-        m.d.sync += wrong_last.eq(taken & (beat.last != final))
+        m.d.sync += [
+            self.complete.eq(taken & final),
+            wrong_last.eq(taken & (beat.last != final)),
+        ]
 
         # Strobes count only on the lanes that the beat has.
         lanes = Const((1 << g.word_bytes) - 1)

@@ -30,12 +30,12 @@ class IndexWords(wiring.Component):
     ----------
     reset : In(1)
         Clears every word and snapshot.
-    write_enable, write_address, write_data, write_mask : In
-        A host write to lane 0 of a word of the FIFO BAR, on this cycle's edge. ``write_address`` is
-        a word address.
-    read_address : In, read_hit : Out(1), read_value : Out(32)
-        Combinational look-up of the index word in lane 0 of a word of the FIFO BAR, if one is
-        there; else the value is zero.
+    write_enable, write_to_indices, write_address, write_data, write_mask : In
+        A host write to lane 0 of a word, on this cycle's edge, and whether that is in the FIFO BAR
+        at a word address of which :meth:`~hdl.operation.Geometry.may_be_index` holds.
+    read_enable : In(1), read_address : In, read_hit : Out(1), read_value : Out(32)
+        Look-up of the index word in lane 0 of a word of the FIFO BAR: the cycle after, whether one
+        is there, and its value; zero where none is, and where nothing was read.
     doorbell : In(num_fifos)
         Takes a snapshot of the driver queue's head.
     driver_tail, snapshot, device_head, device_tail : Out
@@ -57,9 +57,11 @@ class IndexWords(wiring.Component):
             {
                 "reset": In(1),
                 "write_enable": In(1),
+                "write_to_indices": In(1),
                 "write_address": In(geometry.word_address_bits),
                 "write_data": In(WORD),
                 "write_mask": In(WORD // 8),
+                "read_enable": In(1),
                 "read_address": In(geometry.word_address_bits),
                 "read_hit": Out(1),
                 "read_value": Out(WORD),
@@ -90,7 +92,7 @@ class IndexWords(wiring.Component):
         any_settles = Signal()
         rung_before = Signal.like(self.doorbell)
         rung = Signal.like(self.doorbell)
-        touched = self.write_enable & self.write_mask.any()
+        touched = self.write_enable & self.write_to_indices & self.write_mask.any()
         m.d.sync += [
             any_fresh.eq(0),
             any_settles.eq(any_fresh & ~self.reset),
@@ -107,19 +109,18 @@ class IndexWords(wiring.Component):
                 Mux(self.write_mask[byte], self.write_data[bits], stored[bits])
             )
 
-        # Of a write to another word it does not matter what was stored: the address bits by which
-        # the index words differ tell which one it is.
-        words = [
-            g.word(base(fifo) + offset)
-            for fifo in range(g.num_fifos)
-            for base in (layout.driver_queue_base, layout.device_queue_base)
-            for offset in (queue.head_offset, queue.tail_offset)
+        # The bits by which the index words differ tell which one it is. Likewise of a read, where
+        # what they share is looked at in the cycle of the read, and the rest a cycle after.
+        chosen = Cat(self.write_address[bit] for bit in g.index_bits)
+        is_one = Signal()
+        read_chosen = Signal(len(g.index_bits))
+        m.d.sync += [
+            is_one.eq(self.read_enable & g.may_be_index(self.read_address)),
+            read_chosen.eq(Cat(self.read_address[bit] for bit in g.index_bits)),
         ]
-        differing = [
-            bit for bit in range(len(self.write_address)) if len({w >> bit & 1 for w in words}) > 1
-        ]
-        chosen = Cat(self.write_address[bit] for bit in differing)
 
+        hits = []
+        read_value = 0
         driver_head = Signal(g.indices_shape)
         for fifo in range(g.num_fifos):
             tail_written, head_written = self.tail_written[fifo], self.head_written[fifo]
@@ -146,8 +147,22 @@ class IndexWords(wiring.Component):
                 raw = Signal(WORD, name=f"{name}_{fifo}_word")
                 is_fresh = Signal(name=f"{name}_{fifo}_fresh")
                 settles = Signal(name=f"{name}_{fifo}_settles")
-                with m.If(self.read_address == g.word(offset)):
-                    m.d.comb += [self.read_hit.eq(1), self.read_value.eq(raw)]
+                m.d.sync += [is_fresh.eq(0), settles.eq(is_fresh & ~self.reset)]
+                number = g.which_index(g.word(offset))
+                is_written = Signal(name=f"{name}_{fifo}_is_written")
+                m.d.comb += is_written.eq(touched & (chosen == number))
+                hit = Signal(name=f"{name}_{fifo}_hit")
+                m.d.comb += hit.eq(is_one & (read_chosen == number))
+                hits.append(hit)
+                read_value = read_value | Mux(hit, raw, 0)
+                with m.If(chosen == number):
+                    m.d.comb += stored.eq(raw)
+                with m.If(is_written):
+                    m.d.sync += [is_fresh.eq(~self.reset), any_fresh.eq(~self.reset)]
+                    for byte in range(WORD // 8):
+                        bits = slice(8 * byte, 8 * byte + 8)
+                        with m.If(self.write_mask[byte]):
+                            m.d.sync += raw[bits].eq(self.write_data[bits])
                 if advance is not None:
                     # The host sees it a cycle after, unless it wrote the word itself meanwhile.
                     moved = Signal(name=f"{name}_{fifo}_moved")
@@ -155,18 +170,8 @@ class IndexWords(wiring.Component):
                     m.d.sync += moved.eq(here & ~self.reset)
                     with m.If(here):
                         m.d.sync += index[fifo].eq(advance.value)
-                    with m.If(moved & ~is_fresh & ~settles):
+                    with m.If(moved & ~is_fresh & ~settles & ~is_written):
                         m.d.sync += raw.eq(index[fifo])
-                m.d.sync += [is_fresh.eq(0), settles.eq(is_fresh & ~self.reset)]
-                number = sum((g.word(offset) >> bit & 1) << n for n, bit in enumerate(differing))
-                with m.If(chosen == number):
-                    m.d.comb += stored.eq(raw)
-                with m.If(touched & (self.write_address == g.word(offset))):
-                    m.d.sync += [is_fresh.eq(~self.reset), any_fresh.eq(~self.reset)]
-                    for byte in range(WORD // 8):
-                        bits = slice(8 * byte, 8 * byte + 8)
-                        with m.If(self.write_mask[byte]):
-                            m.d.sync += raw[bits].eq(self.write_data[bits])
                 with m.If(settles):
                     m.d.sync += index[fifo].eq(sanitiser.remainder)
                 if written is not None:
@@ -186,4 +191,5 @@ class IndexWords(wiring.Component):
                     rung_before[fifo].eq(0),
                     rung[fifo].eq(0),
                 ]
+        m.d.comb += [self.read_hit.eq(Cat(hits).any()), self.read_value.eq(read_value)]
         return m

@@ -35,10 +35,10 @@ class FifoMemory(wiring.Component):
     pop_enable, pop_address : In, pop_data : Out
         Read by the pop engine; data is there the cycle after, and stays until the next read. Only
         driver queues are there.
-    push_valid, push_address, push_data : In, push_ready : Out(1)
-        Write by the push engine of a whole word, a cycle after, or two. Only device queues are
-        there. While a host write holds one up ``push_ready`` is down: the host is to write nothing
-        in the cycle after, so that none waits longer.
+    push_valid, push_address, push_data, push_mask : In, push_ready : Out(1)
+        Write by the push engine of a whole word, a cycle after, or two: zeroes where the mask has
+        no byte. Only device queues are there. While a host write holds one up ``push_ready`` is
+        down: the host is to write nothing in the cycle after, so that none waits longer.
     """
 
     def __init__(self, geometry: Geometry):
@@ -63,6 +63,7 @@ class FifoMemory(wiring.Component):
                 "push_ready": Out(1),
                 "push_address": In(address),
                 "push_data": In(width),
+                "push_mask": In(geometry.word_bytes),
             }
         )
 
@@ -93,7 +94,7 @@ class FifoMemory(wiring.Component):
         from_host = Signal()
         pushed = Signal()
         push_address = Signal.like(self.push_address)
-        push_data = Signal.like(self.push_data)
+        push_data = Signal.like(self.push_data, reset_less=True)
         m.d.comb += [
             from_host.eq(self.host_write_to_device),
             self.push_ready.eq(~(pushed & from_host)),
@@ -104,15 +105,17 @@ class FifoMemory(wiring.Component):
                 push_address.eq(self.push_address),
                 push_data.eq(self.push_data),
             ]
+        # Apart, so that a register is cleared: gates before each would be as many again.
+        for byte in range(g.word_bytes):
+            with m.If(self.push_ready & ~self.push_mask[byte]):
+                m.d.sync += push_data[8 * byte : 8 * byte + 8].eq(0)
 
         # What comes of a block RAM is late, so that it goes straight into a register, which is
-        # cleared if the read was not from there. What hides lane 0 is late, too.
+        # cleared if the read was not from there.
         from_driver = Signal()
         from_device = Signal()
-        hidden = Signal()
         driver_word = Signal(g.data_width)
         device_word = Signal(g.data_width)
-        either = driver_word | device_word
         read_device = self.host_read_address[bit] == g.device_bank
         m.d.comb += [
             driver_write.addr.eq(within(self.host_write_address)),
@@ -121,12 +124,13 @@ class FifoMemory(wiring.Component):
             device_write.data.eq(Mux(from_host, self.host_write_data, push_data)),
             driver_host.addr.eq(within(self.host_read_address)),
             device_host.addr.eq(within(self.host_read_address)),
-            driver_host.en.eq(self.host_read_enable),
-            device_host.en.eq(self.host_read_enable),
+            # They read on: that there is a read is known late.
+            driver_host.en.eq(1),
+            device_host.en.eq(1),
             driver_pop.addr.eq(within(self.pop_address)),
             driver_pop.en.eq(self.pop_enable),
             self.pop_data.eq(driver_pop.data),
-            self.host_read_data.eq(Cat(either[:32] & ~hidden.replicate(32), either[32:])),
+            self.host_read_data.eq(driver_word | device_word),
         ]
         with m.If(self.host_write_enable & ~self.host_write_to_device):
             m.d.comb += driver_write.en.eq(self.host_write_mask)
@@ -135,10 +139,16 @@ class FifoMemory(wiring.Component):
         with m.Elif(pushed):
             m.d.comb += device_write.en.eq((1 << g.word_bytes) - 1)
         m.d.sync += [
-            hidden.eq(self.host_read_hides),
             from_driver.eq(self.host_read_enable & ~read_device),
             from_device.eq(self.host_read_enable & read_device),
-            driver_word.eq(Mux(from_driver, driver_host.data, 0)),
-            device_word.eq(Mux(from_device, device_host.data, 0)),
         ]
+        for word, read, port in (
+            (driver_word, from_driver, driver_host),
+            (device_word, from_device, device_host),
+        ):
+            shown = read & ~self.host_read_hides
+            m.d.sync += [
+                word[:32].eq(Mux(shown, port.data[:32], 0)),
+                word[32:].eq(Mux(read, port.data[32:], 0)),
+            ]
         return m

@@ -41,9 +41,9 @@ class PushEngine(wiring.Component):
         Packets. A short one costs the cycles of a whole slot.
     reset : In(1)
         The function is being reset, or the device side is just told so.
-    writes_pending : In, write_left : In(1)
-        Bursts of the DMA window that are still to leave for host memory, and the pulse with which
-        one has left.
+    writes_pending : In, write_taken, write_left : In(1)
+        Bursts of the DMA window that are still to leave for host memory; one more was taken in the
+        cycle before, and counts from the next one on; and the pulse with which one has left.
     device_head, device_tail : In
         Indices, an element for each FIFO.
     head_written : In(num_fifos)
@@ -56,7 +56,7 @@ class PushEngine(wiring.Component):
         One-cycle pulse with the edge on which head moves.
     malformed, dropped : Out(1)
         One-cycle pulse for each packet that is none, and for each that is given up.
-    write_valid, write_address, write_data : Out, write_ready : In(1)
+    write_valid, write_address, write_data, write_mask : Out, write_ready : In(1)
         RAM port, see :class:`~hdl.queues.memory.FifoMemory`.
     """
 
@@ -69,6 +69,7 @@ class PushEngine(wiring.Component):
                 "i": In(message_signature(geometry.data_width)),
                 "reset": In(1),
                 "writes_pending": In(range(PENDING_WRITES + 1)),
+                "write_taken": In(1),
                 "write_left": In(1),
                 "device_head": In(geometry.indices_shape),
                 "device_tail": In(geometry.indices_shape),
@@ -82,6 +83,7 @@ class PushEngine(wiring.Component):
                 "write_ready": In(1),
                 "write_address": Out(geometry.word_address_bits),
                 "write_data": Out(geometry.data_width),
+                "write_mask": Out(geometry.word_bytes),
             }
         )
 
@@ -100,7 +102,8 @@ class PushEngine(wiring.Component):
         # Its rest is taken and thrown away, and that is because the function was reset.
         swallowing = Signal()
         stale = Signal()
-        # The packet on offer behind a slot that is being filled up: on offer as the reset came.
+        # The packet on offer behind a slot that is being filled up was so as the reset came. It is
+        # taken in the first cycle after.
         doomed = Signal()
         cancelled = Signal()
         was_bad = Signal()
@@ -169,11 +172,10 @@ class PushEngine(wiring.Component):
             m.d.comb += self.i.ready.eq(1)
         with m.Else():
             m.d.comb += self.i.ready.eq(written)
-        for byte in range(g.word_bytes):
-            bits = slice(8 * byte, 8 * byte + 8)
-            m.d.comb += self.write_data[bits].eq(
-                Mux(beat.tkeep[byte] & ~padding, beat.tdata[bits], 0)
-            )
+        m.d.comb += [
+            self.write_data.eq(beat.tdata),
+            self.write_mask.eq(Mux(padding, 0, beat.tkeep)),
+        ]
 
         gap = (beat.tkeep[1:] & ~beat.tkeep[:-1]).any()
         too_short = ~active & ~beat.tkeep[MIN_MESSAGE - 1]
@@ -204,10 +206,8 @@ class PushEngine(wiring.Component):
             ]
         with m.If(padding):
             m.d.sync += padding.eq(~(written & final))
-            with m.If(self.reset & self.i.valid):
-                m.d.sync += doomed.eq(1)
         with m.Elif(accepted):
-            m.d.sync += [was_bad.eq(bad), doomed.eq(0)]
+            m.d.sync += was_bad.eq(bad)
             with m.If(refused):
                 m.d.sync += [swallowing.eq(~beat.tlast), stale.eq(given_up)]
             with m.Elif(beat.tlast):
@@ -217,6 +217,7 @@ class PushEngine(wiring.Component):
                     m.d.sync += padding.eq(1)
             with m.Elif(final):
                 m.d.sync += [swallowing.eq(1), stale.eq(0)]
+        m.d.sync += doomed.eq(padding & (doomed | (self.reset & self.i.valid)))
         with m.If(active | written):
             m.d.sync += cancelled.eq((active & cancelled) | overruled)
 
@@ -237,13 +238,21 @@ class PushEngine(wiring.Component):
         is due, and is not written in this cycle.
         """
         fencing = Signal()
+        counted = Signal()
         still_to_leave = Signal.like(self.writes_pending)
         some_still = Signal()
         now_to_leave = Signal.like(self.writes_pending)
         after = Signal.like(self.writes_pending)
         m.d.comb += [
-            now_to_leave.eq(Mux(fencing, still_to_leave, self.writes_pending)),
+            now_to_leave.eq(Mux(counted, still_to_leave, self.writes_pending)),
             after.eq(now_to_leave - (self.write_left & (now_to_leave != 0))),
         ]
-        m.d.sync += [fencing.eq(waits), still_to_leave.eq(after), some_still.eq(after != 0)]
-        return Mux(fencing, some_still, self.writes_pending != 0)
+        m.d.sync += [
+            fencing.eq(waits),
+            # A cycle after, when all that were taken before have been counted.
+            counted.eq(waits & fencing),
+            still_to_leave.eq(after),
+            some_still.eq(after != 0),
+        ]
+        taken = self.write_taken & ~fencing
+        return Mux(counted, some_still, (self.writes_pending != 0) | taken)
