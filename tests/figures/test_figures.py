@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 
 from figures import __main__ as main_module
-from figures import compare, document, tables
+from figures import compare, document, readme, tables
 from formal.properties import PROOFS
 from hdl.tlp import DATA_WIDTHS
 from hdl.verilog import TOPS
 from sim.bench.bounds import FIGURES
 from synth.designs import DESIGNS, HEADLINES
 
-COMMITTED = (Path(__file__).parents[2] / document.DOCUMENT).read_text()
+ROOT = Path(__file__).parents[2]
+COMMITTED = (ROOT / document.DOCUMENT).read_text()
 OF_RATES = FIGURES[:3]
 
 
@@ -182,11 +183,17 @@ def here(reports, tmp_path, monkeypatch):
         (tmp_path / name / "report.json").write_text(json.dumps(report))
     monkeypatch.setattr(main_module, "BUILD_ROOT", tmp_path)
     monkeypatch.setattr(main_module, "DOCUMENT", tmp_path / "figures.md")
+    monkeypatch.setattr(main_module, "README", tmp_path / "README.md")
+    (tmp_path / "README.md").write_text(f"before\n{readme.BEGIN}old\n{readme.END}after\n")
     return tmp_path
 
 
 def test_the_command(here, reports, capsys):
     assert main_module.main(["--write"]) == 0
+    shown = (here / "README.md").read_text()
+    assert shown.startswith("before\n") and shown.endswith("after\n") and "old" not in shown
+    assert "| pop_cycles_per_message | 4.004 | 4.004 | 4 | ≤ 4.2 |\n" in shown
+    assert "| core | 128 | yes | 2,000 | 1,000 | 10 | 130 | 130 | fmax_mhz at least 125 |" in shown
     assert main_module.main(["--check"]) == 0
     reports["synth"]["configurations"][0]["lut4"] = 3000
     (here / "synth" / "report.json").write_text(json.dumps(reports["synth"]))
@@ -207,3 +214,10 @@ def test_the_document_has_every_proof_figure_and_design():
         assert set(columns) == {*map(str, DATA_WIDTHS), "every"}
         for width in DATA_WIDTHS:
             assert set(columns[str(width)]) == {*(f.key for f in FIGURES), "push_interrupts"}
+
+
+def test_the_readme_shows_what_the_document_says():
+    text = (ROOT / readme.README).read_text()
+    assert readme.with_summary(text, COMMITTED) == text, "make figures"
+    with pytest.raises(readme.ReadmeError, match="there is no <!-- figures"):
+        readme.with_summary("# README\n", COMMITTED)
