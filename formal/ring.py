@@ -80,7 +80,9 @@ def add_indices(
     """The index words: every index is below the capacity, if what the engines make of it is."""
     indices = IndexWords(g)
     part = h.add("indices", indices, driven=("write_to_indices", *driven))
-    h.m.d.comb += indices.write_to_indices.eq(g.may_be_index(indices.write_address))
+    h.m.d.comb += indices.write_to_indices.eq(
+        g.may_be_index(indices.write_address) & indices.write_mask.any()
+    )
     capacity = g.layout.queue.capacity
     for array in (
         indices.driver_tail,

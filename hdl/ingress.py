@@ -217,8 +217,11 @@ class RequestIngress(wiring.Component):
                 & ~arrival.carries[BLOCK_BITS.index(PAGE_BIT)]
             ),
             active.eq(Mux(arrival.sop, arrival.write & served & ~arrival.poisoned, writing)),
-            can_load.eq(~self.writes.valid | self.writes.ready),
-            leaves.eq(valid & can_load & ~flush & (~arrival.owed | self.reads.ready)),
+            # Not also where nothing is on offer: ready is seldom down, and from a register.
+            can_load.eq(self.writes.ready),
+            leaves.eq(
+                valid & ~flush & Mux(arrival.owed, self.reads.ready & ~self.writes.valid, can_load)
+            ),
         ]
 
         offset = Signal(range(g.lanes))
@@ -254,8 +257,8 @@ class RequestIngress(wiring.Component):
         def to_device_queue(target, word):
             return (target == Target.FIFOS) & (word[g.bank_bit] == g.device_bank)
 
-        def to_indices(target, word):
-            return (target == Target.FIFOS) & g.may_be_index(word)
+        def to_indices(target, word, mask):
+            return (target == Target.FIFOS) & g.may_be_index(word) & mask.any()
 
         out = self.writes.p
         with m.If(can_load):
@@ -264,7 +267,7 @@ class RequestIngress(wiring.Component):
                 m.d.sync += [
                     out.target.eq(target),
                     out.to_device_queue.eq(to_device_queue(target, word)),
-                    out.to_indices.eq(to_indices(target, word)),
+                    out.to_indices.eq(to_indices(target, word, held_mask[:4])),
                     out.address.eq(word),
                     out.data.eq(held_data),
                     out.mask.eq(held_mask),
@@ -275,7 +278,9 @@ class RequestIngress(wiring.Component):
                 m.d.sync += [
                     out.target.eq(now_target),
                     out.to_device_queue.eq(leaves & active & to_device_queue(now_target, now_word)),
-                    out.to_indices.eq(to_indices(now_target, now_word)),
+                    out.to_indices.eq(
+                        to_indices(now_target, now_word, Mux(current[0], arrival.enables, keep)[:4])
+                    ),
                     out.address.eq(now_word),
                     out.mask.eq((rotated_mask & current) | (keep & ~current)),
                 ]
@@ -304,7 +309,7 @@ class RequestIngress(wiring.Component):
 
         request = self.reads.p
         m.d.comb += [
-            self.reads.valid.eq(valid & arrival.owed & can_load & ~flush),
+            self.reads.valid.eq(valid & arrival.owed & ~self.writes.valid & ~flush),
             request.target.eq(arrival.target),
             request.requester_id.eq(arrival.requester_id),
             request.tag.eq(arrival.tag),

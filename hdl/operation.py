@@ -179,7 +179,7 @@ def write_layout(geometry: Geometry) -> data.StructLayout:
     """Payload of the stream of word writes: ``data`` under the byte ``mask`` to the word at
     ``address`` (a word address) of ``target``. ``to_device_queue``: it is one of the words of the
     FIFO BAR among which the device queues lie; ``to_indices``: among which the index words do, as
-    :meth:`Geometry.may_be_index` tells."""
+    :meth:`Geometry.may_be_index` tells, and something of lane 0 is written."""
     return data.StructLayout(
         {
             "target": Target,

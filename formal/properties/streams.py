@@ -227,8 +227,8 @@ PROOFS = (
         "word writes and read requests out of any TLPs, well formed or not, 128 bits,",
         host_requests_hold,
         "hdl.ingress",
-        "self.reads.valid.eq(valid & arrival.owed & can_load & ~flush)",
-        "self.reads.valid.eq(valid & arrival.owed & can_load & ~flush & self.i.valid)",
+        "self.reads.valid.eq(valid & arrival.owed & ~self.writes.valid & ~flush)",
+        "self.reads.valid.eq(valid & arrival.owed & ~self.writes.valid & self.i.valid)",
     ),
     _proof(
         "completions-hold",

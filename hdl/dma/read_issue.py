@@ -174,7 +174,11 @@ class ReadIssuer(wiring.Component):
         offset = cut.address[:block_bits]
         more = dwords_beyond_first(offset, cut.final)
         tail = cut.final[:2]
-        fails = cut.void | self.reset | ~self.bus_master_enable
+        # From a register. A read that comes on offer in the cycle of a reset for that is like one
+        # that was so before.
+        dead = Signal(init=1)
+        m.d.sync += dead.eq(self.reset | ~self.bus_master_enable)
+        fails = cut.void | dead
         m.d.comb += [
             self.chunk.id.eq(cut.id),
             self.chunk.size.eq(cut.size),
@@ -184,7 +188,7 @@ class ReadIssuer(wiring.Component):
             self.awaited.offset.eq(offset),
             self.awaited.dwords.eq(more + 1),
             self.awaited.tail.eq(tail),
-            self.failed.eq(fails),
+            self.failed.eq(fails | self.reset),
             self.allocate.eq(cut_valid & self.free & (fails | ~self.o.valid)),
         ]
 
@@ -199,7 +203,7 @@ class ReadIssuer(wiring.Component):
             with m.If(~fails):
                 m.d.sync += [
                     self.o.valid.eq(1),
-                    recalled.eq(0),
+                    recalled.eq(self.reset),
                     tag.eq(self.tag),
                     self.o.p.hdr.eq(
                         span_header(

@@ -121,12 +121,16 @@ class WriteRequester(wiring.Component):
             segmenter.room.eq(beats.roomy & segments.roomy),
             finder.max_payload_size.eq(self.max_payload_size),
             collector.reset.eq(self.reset),
-            collector.room.eq((begun ^ answered) != PENDING_WRITES),
             id_of_begun.addr.eq(begun),
             id_of_begun.data.eq(collector.id),
             id_of_begun.en.eq(collector.begun),
             id_of_oldest.addr.eq(answered),
         ]
+        # Known from the start of the cycle; one that is answered in it makes room in the next.
+        full = PENDING_WRITES
+        m.d.sync += collector.room.eq(
+            Mux(collector.begun, ((begun + 1) ^ answered)[: len(begun)], begun ^ answered) != full
+        )
         with m.If(collector.failing):
             m.d.sync += failed.bit_select(current, 1).eq(1)
         with m.If(collector.begun):

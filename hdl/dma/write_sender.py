@@ -83,21 +83,21 @@ class WriteSender(wiring.Component):
         last_beat = self.beats.valid & final
         starts = Signal()
         passes = Signal()
+        # The next segment may begin. Whether it does is known later, and what is loaded then need
+        # not hang on it.
+        free = Signal()
         m.d.comb += [
             self.beats.ready.eq((sending & stage.i.ready) | discarding),
-            starts.eq(
-                (waits & ~segment.empty & may_leave)
-                & (idle | (sending & last_beat & stage.i.ready))
-            ),
+            free.eq(idle | (sending & last_beat & stage.i.ready)),
+            starts.eq(waits & ~segment.empty & may_leave & free),
             # Not before what precedes it has left: so bursts are done with in their order.
             self.discards.eq(waits & ~segment.empty & ~may_leave & all_left),
             passes.eq(waits & segment.empty & all_left),
             self.segments.ready.eq(handled),
             self.sent.eq(handled & segment.ends),
         ]
-        load = starts | self.discards
         m.d.sync += [
-            handled.eq(load | passes),
+            handled.eq(starts | self.discards | passes),
             sending.eq(starts | (sending & ~(last_beat & stage.i.ready))),
             discarding.eq(self.discards | (discarding & ~last_beat)),
             self.left.eq(
@@ -115,7 +115,7 @@ class WriteSender(wiring.Component):
                 beats_left.eq(beats_left - 1),
                 final.eq(beats_left == 1),
             ]
-        with m.If(load):
+        with m.If(free):
             m.d.sync += [
                 ends.eq(segment.ends),
                 strb.eq(Const((1 << g.lanes) - 1) >> ~segment.more[: g.lane_bits]),

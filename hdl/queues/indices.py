@@ -31,8 +31,9 @@ class IndexWords(wiring.Component):
     reset : In(1)
         Clears every word and snapshot.
     write_enable, write_to_indices, write_address, write_data, write_mask : In
-        A host write to lane 0 of a word, on this cycle's edge, and whether that is in the FIFO BAR
-        at a word address of which :meth:`~hdl.operation.Geometry.may_be_index` holds.
+        A host write to lane 0 of a word, on this cycle's edge, and whether anything is written
+        there, in the FIFO BAR, at a word address of which
+        :meth:`~hdl.operation.Geometry.may_be_index` holds.
     read_enable : In(1), read_address : In, read_hit : Out(1), read_value : Out(32)
         Look-up of the index word in lane 0 of a word of the FIFO BAR: the cycle after, whether one
         is there, and its value; zero where none is, and where nothing was read.
@@ -92,7 +93,7 @@ class IndexWords(wiring.Component):
         any_settles = Signal()
         rung_before = Signal.like(self.doorbell)
         rung = Signal.like(self.doorbell)
-        touched = self.write_enable & self.write_to_indices & self.write_mask.any()
+        touched = self.write_enable & self.write_to_indices
         m.d.sync += [
             any_fresh.eq(0),
             any_settles.eq(any_fresh & ~self.reset),
