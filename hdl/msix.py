@@ -223,8 +223,8 @@ class MsixController(wiring.Component):
         with m.If(self.reset):
             m.d.sync += pending.eq(0)
 
-        # The entry stays while its write is on offer; an undriven enable reads on.
-        m.d.comb += port.en.eq(0)
+        # That the write before leaves in this cycle is told too late for a RAM, which reads on.
+        m.d.comb += port.en.eq(1)
         entry = Signal(MSIX_CONTROL_OFFSET * 8)
         long = Signal()
         requester_id = Signal(16)
@@ -233,14 +233,12 @@ class MsixController(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += port.addr.eq(picked * words if words > 1 else picked // entries)
-                # That the write before leaves in this cycle is told too late for a RAM's address.
-                with m.If(ready.any() & ~self.o.valid):
-                    m.d.comb += port.en.eq(1)
+                with m.If(ready.any() & (~self.o.valid | self.o.ready)):
                     m.d.sync += vector.eq(picked)
                     m.next = "ADDRESS" if words > 1 else "FETCH"
             if words > 1:
                 with m.State("ADDRESS"):
-                    m.d.comb += [port.addr.eq(vector * words + 1), port.en.eq(1)]
+                    m.d.comb += port.addr.eq(vector * words + 1)
                     m.d.sync += entry[:64].eq(port.data)
                     m.next = "FETCH"
             with m.State("FETCH"):

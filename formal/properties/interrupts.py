@@ -109,7 +109,7 @@ def interrupts_leave(width: int) -> Callable[[Harness], None]:
         msix, last = vectors.msix, vectors.vector
         vector = h.constant(range(FIFOS), "waiting_vector")
         h.assume(vector < FIFOS)
-        cycles = 2 + vectors.words
+        cycles = 1 + vectors.words
         limit = FIFOS * cycles
         pending = vectors.part.inside("pending").bit_select(vector, 1)
         may = vectors.allowed & ~vectors.of(vectors.masks, vector) & msix.o.ready
@@ -119,14 +119,10 @@ def interrupts_leave(width: int) -> Callable[[Harness], None]:
         # For the induction: how far the turn has come.
         turns = Mux(last >= vector, vector + FIFOS - last, vector - last)
         left = vectors.fetch - vectors.state
-        from_idle = turns * cycles - 2
-        to_go = Mux(
-            vectors.state == 0,
-            from_idle + msix.o.valid,
-            Mux(last == vector, left, left + 2 + from_idle),
-        )
+        from_idle = turns * cycles - 1
+        to_go = Mux(vectors.state == 0, from_idle, Mux(last == vector, left, left + 1 + from_idle))
         h.ensure(waited + to_go < limit)
-        h.cover(pending & sent & (waited > cycles))
+        h.cover(pending & sent & (waited == limit - 1))
 
     return fill
 
@@ -276,7 +272,7 @@ PROOFS = (
                 depth=30,
             ),
         )
-        for width, cycles in ((64, 4), (128, 3))
+        for width, cycles in ((64, 3), (128, 2))
     ),
     *(
         Proof(

@@ -127,18 +127,17 @@ class WriteRequester(wiring.Component):
             id_of_oldest.addr.eq(answered),
         ]
         # Known from the start of the cycle; one that is answered in it makes room in the next.
-        full = PENDING_WRITES
-        m.d.sync += collector.room.eq(
-            Mux(collector.begun, ((begun + 1) ^ answered)[: len(begun)], begun ^ answered) != full
-        )
+        after_begun = Mux(collector.begun, begun + 1, begun)[: len(begun)]
+        m.d.sync += collector.room.eq((after_begun ^ answered) != PENDING_WRITES)
+        # Not the failure of who had the place before; a cycle after, since that one begins is late.
+        started = Signal()
+        m.d.sync += started.eq(collector.begun & ~self.reset)
+        with m.If(started):
+            m.d.sync += failed.bit_select(current, 1).eq(0)
         with m.If(collector.failing):
             m.d.sync += failed.bit_select(current, 1).eq(1)
         with m.If(collector.begun):
-            m.d.sync += [
-                begun.eq(begun + 1),
-                current.eq(begun),
-                failed.bit_select(begun[:bits], 1).eq(0),
-            ]
+            m.d.sync += [begun.eq(begun + 1), current.eq(begun)]
         with m.If(collector.complete ^ sender.left):
             m.d.sync += self.pending.eq(self.pending + Mux(sender.left, -1, 1))
 
