@@ -108,6 +108,17 @@ def _settle_at_time_zero(text: str) -> str:
     )
 
 
+def _name_elements_apart(text: str) -> str:
+    """Give elements of arrays names that no bit has.
+
+    Beside an array, Amaranth shows each element as a wire, ``\\indices[7]``. ABC, in Yosys, takes
+    that for bit 7 of ``indices``, and what drives one drives both. Element 0 begins with bit 0.
+    """
+    return re.sub(
+        r"\\\S*\[[1-9]\S*", lambda name: re.sub(r"\[(\d+)\]", r"__\1", name.group()), text
+    )
+
+
 def generate(
     top: str,
     *,
@@ -145,4 +156,4 @@ def generate(
         f"--data-width {data_width} --completion-timeout {completion_timeout} "
         f"--shell {shell.name} --layout {layout.name}{'' if dma else ' --no-dma'}\n"
     )
-    return licence + origin + _settle_at_time_zero(text)
+    return licence + origin + _settle_at_time_zero(_name_elements_apart(text))

@@ -139,6 +139,13 @@ def test_lint(top, fifos, width, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+def test_no_element_has_the_name_of_a_bit():
+    """Yosys would join both: an array of eight with elements as wires beside it."""
+    text = generate("core", num_fifos=8, data_width=64, dma=False)
+    assert re.search(r"\\snapshot__7 ", text)
+    assert not re.search(r"\\\S*\[[1-9]", text)
+
+
 def test_same_text_every_time():
     assert generate("core", data_width=64) == generate("core", data_width=64)
 
