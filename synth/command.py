@@ -19,7 +19,7 @@ from sim.console import console as wide_console
 from sim.toolchain import add_own_programs
 
 from .designs import SPEED_GRADES, Design, limits_of
-from .tools import XILINX, SynthesisError, place, synthesise, versions, warm_up
+from .tools import XILINX, SynthesisError, place, read, synthesise, versions, warm_up
 
 __all__ = ["run_synthesis"]
 
@@ -67,7 +67,7 @@ def run_synthesis(
     with ThreadPoolExecutor(jobs) as pool:
         tasks = {
             pool.submit(_figures, design, folder, speed_grades, xilinx): design
-            for design in designs
+            for design in sorted(designs, key=_size, reverse=True)
         }
         for task in as_completed(tasks):
             try:
@@ -121,6 +121,11 @@ def _design_of(entry: Figures) -> Design:
     )
 
 
+def _size(design: Design) -> tuple[int, bool, int]:
+    """Sorts designs by the time that they take; the longest go first, so that none is left over."""
+    return design.num_fifos, design.dma, design.data_width
+
+
 def _order(designs: Sequence[Design], entry: Figures) -> tuple[int, str, int]:
     return designs.index(_design_of(entry)), entry["target"], entry["speed_grade"] or 0
 
@@ -138,21 +143,25 @@ def _figures(
             dma=design.dma,
         )
     )
-    entries = list(_ecp5(design, verilog, folder, speed_grades))
+    source, reading = read(verilog)
+    entries = list(_ecp5(design, source, reading, folder, speed_grades))
     for target in XILINX if xilinx else ():
         netlist = folder / f"{design.name}-{target}.json"
-        area, seconds = synthesise(verilog, design.module, target, netlist)
+        area, seconds = synthesise(source, design.module, target, netlist)
         entries.append(
-            _entry(design, target, area.__dict__, seconds, speed_grade=None, fmax_mhz=None)
+            _entry(
+                design, target, area.__dict__, reading + seconds, speed_grade=None, fmax_mhz=None
+            )
         )
     return entries
 
 
 def _ecp5(
-    design: Design, verilog: Path, folder: Path, speed_grades: Sequence[int]
+    design: Design, source: Path, reading: float, folder: Path, speed_grades: Sequence[int]
 ) -> Iterator[Figures]:
     netlist = folder / f"{design.name}-ecp5.json"
-    area, synthesis = synthesise(verilog, design.module, "ecp5", netlist)
+    area, seconds = synthesise(source, design.module, "ecp5", netlist)
+    synthesis = reading + seconds
     for speed_grade in speed_grades:
         runs = [place(netlist, speed_grade=speed_grade, seed=seed) for seed in design.seeds]
         yield _entry(

