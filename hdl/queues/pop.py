@@ -22,9 +22,9 @@ class PopEngine(wiring.Component):
     between messages.
 
     A FIFO is served while its device queue has room, so that what the device side is given can be
-    answered. From idle, a FIFO other than the last one begins a cycle later than that one would. Its
-    tail moves when the last word has been read. A message under way when the host
-    resets the function or rewrites the tail is still completed on the stream, but moves no index.
+    answered. After a pause, a FIFO other than the last one begins a cycle later than that one
+    would. Its tail moves when the last word has been read. A message under way when the host resets
+    the function or rewrites the tail is still completed on the stream, but moves no index.
 
     Attributes
     ----------

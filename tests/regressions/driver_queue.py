@@ -5,8 +5,10 @@ import random
 from itertools import pairwise
 
 import cocotb
+from cocotb.utils import get_sim_time
 
 from models.spsc import AsyncSpscQueue
+from testbench.system import CLOCK_PERIOD_NS
 from tests.regressions.queue_host import FULL, QUEUE, SEED, QueueBench, slot_bytes
 
 
@@ -232,6 +234,28 @@ async def fifos_take_turns(dut):
     # Whatever the first doorbell got a head start with, each FIFO has a turn in every round.
     for start in range(fifos, len(order) - fifos, fifos):
         assert sorted(order[start : start + fifos]) == list(range(fifos)), order
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def turns_leave_no_pause(dut):
+    """A turn of one FIFO ends as another's begins, also where nothing is left in the former."""
+    bench = QueueBench(dut)
+    await bench.start()
+    fifos = bench.parameters.num_fifos
+    bench.sink.pause()
+    for fifo in range(fifos):
+        await bench.fill(fifo, range(10 * fifo, 10 * fifo + 1 + fifo % 3))
+        await bench.ring(fifo)
+    await bench.settle()
+    bench.sink.resume()
+    taken = []
+    for _ in range(sum(1 + fifo % 3 for fifo in range(fifos))):
+        await bench.sink.recv()
+        taken.append(get_sim_time("ns"))
+    beats = QUEUE.slot_size * 8 // bench.parameters.data_width
+    steps = {after - before for before, after in pairwise(taken)}
+    assert steps <= {beats * CLOCK_PERIOD_NS}, f"{beats} beats a message, but they take {steps} ns"
     await bench.finish()
 
 
