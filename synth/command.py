@@ -163,7 +163,15 @@ def _ecp5(
     area, seconds = synthesise(source, design.module, "ecp5", netlist)
     synthesis = reading + seconds
     for speed_grade in speed_grades:
-        runs = [place(netlist, speed_grade=speed_grade, seed=seed) for seed in design.seeds]
+        runs = [
+            place(
+                netlist,
+                speed_grade=speed_grade,
+                seed=seed,
+                timing_weight=design.timing_weight,
+            )
+            for seed in design.seeds
+        ]
         yield _entry(
             design,
             "ecp5",

