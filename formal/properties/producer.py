@@ -7,6 +7,7 @@ import itertools
 
 from amaranth.hdl import Cat, Const, Mux, Signal
 
+from hdl.dma.limits import PENDING_WRITES
 from hdl.operation import Geometry
 from hdl.queues.memory import FifoMemory
 from hdl.queues.push import PushEngine
@@ -281,6 +282,50 @@ def host_reads_are_of_the_ram(h: Harness) -> None:
     h.cover(memory.host_read_data.any())
 
 
+def messages_wait_for_writes(h: Harness) -> None:
+    """Each write that the window takes is counted a cycle later, until it leaves."""
+    push = PushEngine(geometry(128, 2))
+    part = h.add("push", push, driven=("writes_pending",))
+    h.assume_held(push.i, "message")
+    taken, left = push.write_taken, push.write_left
+    pending = Signal.like(push.writes_pending, name="pending")
+    h.m.d.comb += push.writes_pending.eq(pending)
+    h.m.d.sync += pending.eq(pending + taken - left)
+    h.assume(~left | (pending != 0))
+    h.assume(~taken | (pending != PENDING_WRITES))
+    h.ensure(pending <= PENDING_WRITES)
+
+    # What was taken before a packet's last beat was first on offer, and has not left; for the
+    # packet on offer, and for the one whose slot is being filled up.
+    ends = push.i.valid & push.i.p.tlast
+    was_on_offer = h.register(ends & ~push.i.ready, "was_on_offer")
+    owed_before = Signal.like(pending, name="owed_before")
+    owed = Mux(was_on_offer, owed_before, pending + taken)[: len(pending)]
+    owed_after = owed - (left & (owed != 0))
+    owed_by_slot = Signal.like(pending, name="owed_by_slot")
+    h.m.d.sync += owed_before.eq(owed_after)
+    with h.m.If(ends & push.i.ready):
+        h.m.d.sync += owed_by_slot.eq(owed_after)
+    with h.m.Elif(left & (owed_by_slot != 0)):
+        h.m.d.sync += owed_by_slot.eq(owed_by_slot - 1)
+    still = Mux(part.inside("padding"), owed_by_slot, owed)
+    h.ensure(~push.advance_head.valid | (still == 0))
+    h.cover(push.advance_head.valid & (pending != 0))
+
+    # For the induction: the engine counts no fewer.
+    counted, counts = part.inside("counted"), part.inside("still_to_leave")
+    h.ensure(part.inside("some_still") == (counts != 0))
+    h.ensure(~counted | ~(part.inside("padding") | ends) | (still <= counts))
+    h.ensure(~counted | part.inside("fencing"))
+    h.ensure(~was_on_offer | (owed_before <= pending))
+    h.ensure(owed_by_slot <= pending)
+    h.ensure(
+        ~part.inside("fencing")
+        | part.inside("padding")
+        | h.register(push.i.valid & ~push.i.ready, "beat_waited")
+    )
+
+
 PROOFS = (
     Proof(
         property="writes-stay-in-queue",
@@ -311,6 +356,21 @@ PROOFS = (
             module="hdl.queues.push",
             before="Mux(padding, 0, beat.tkeep)",
             after="beat.tkeep",
+        ),
+    ),
+    Proof(
+        property="messages-wait-for-writes",
+        statement="with any packets, any host and any resets: head does not move before each write "
+        "to host memory has left that was taken before the packet's last beat was on offer; "
+        "two FIFOs, 128 bits",
+        source="PCI Express Base 4.0 section 2.4.1, a posted request does not pass another",
+        module="hdl.queues.push",
+        harness=messages_wait_for_writes,
+        depth=2,
+        mutant=Mutant(
+            module="hdl.queues.push",
+            before="taken = self.write_taken & ~fencing",
+            after="taken = 0",
         ),
     ),
     Proof(

@@ -2,6 +2,7 @@
 """Resets with requests under way: all are answered, none leaves, and the next life is clean."""
 
 import random
+from itertools import groupby
 
 import cocotb
 
@@ -14,6 +15,7 @@ from tests.regressions.dma_host import SEED, DmaBench, Region, pauses, slow
 
 ROUNDS = 10
 TASKS = 6
+CYCLES_AROUND_AN_ACCESS = range(-24, 24)
 LONG_LATENCY = {"shortest_ns": 200, "longest_ns": 1500, "tail": 0}
 
 
@@ -77,6 +79,49 @@ async def function_level_reset(dut):
         await clean_life(bench, region)
     assert min(total.values()) > 0, total
     assert bench.unexpected_completions() > 0
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def reset_in_each_cycle_of_an_access(dut):
+    """Wherever a read and a write are, the reset leaves no tag and no burst behind."""
+    rng = random.Random(SEED)
+    bench = DmaBench(dut, max_payload_size=128)
+    await bench.start()
+    region = Region(bench.host.memory, 4096, rng)
+    data = bytes(512)
+    reads, writes = [], []
+
+    async def attempt(coroutine, cycles, outcomes):
+        await bench.settle(cycles)
+        try:
+            await coroutine
+            outcomes.append(True)
+        except DmaError:
+            outcomes.append(False)
+
+    for cycles in CYCLES_AROUND_AN_ACCESS:
+        # One burst each, whatever the width: a second one would begin in the next life.
+        read, write = bench.dma.read(region.address, 512), bench.dma.write(region.address, data)
+        tasks = [
+            cocotb.start_soon(attempt(read, 1 + max(-cycles, 0), reads)),
+            cocotb.start_soon(attempt(write, 1 + max(-cycles, 0), writes)),
+        ]
+        await bench.settle(1 + max(cycles, 0))
+        await bench.function_reset()
+        for task in tasks:
+            await task
+        while bench.host.memory.outstanding:
+            await bench.settle(50)
+        await clean_life(bench, region)
+    for outcomes in (reads, writes):
+        # What was accepted after the reset succeeds, and so does what was answered before it; in
+        # between there is none that does.
+        assert False in outcomes, "every access was over before its reset"
+        assert len(list(groupby(outcomes))) <= 3, outcomes
+    if bench.parameters.top == "core":
+        # Both are accepted in the same cycle; in that of the reset, both are of the life before.
+        assert reads.index(False) == writes.index(False)
     await bench.finish()
 
 
