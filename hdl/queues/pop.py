@@ -5,7 +5,7 @@ Source: the patch series, ``spsc_recv`` and ``vmsg_bus_amp_pci_process``. Unlike
 popped up to the head that the newest doorbell saw, never further.
 """
 
-from amaranth.hdl import Const, Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -89,11 +89,11 @@ class PopEngine(wiring.Component):
         if g.num_fifos > 1:
             under_way = [~cancelled & (last_fifo == index) for index in range(g.num_fifos)]
             turn = self._turn(m, waiting, active, under_way, begins=step & ~active)
-            waits = waiting.bit_select(turn, 1)
+            waits, served = waiting.bit_select(turn, 1), Mux(active, last_fifo, turn)
         else:
-            turn, waits = Const(0), waiting.any()
+            waits, served = waiting.any(), 0
         m.d.comb += [
-            fifo.eq(Mux(active, last_fifo, turn) if g.num_fifos > 1 else 0),
+            fifo.eq(served),
             slot.eq(Mux(active, last_slot, self.driver_tail[fifo])),
         ]
 
