@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""``python -m sim``: the demo, the bench, hostile histories, any cocotb module on any build."""
+"""``python -m sim``: demo, bench, server, hostile histories, any cocotb module on any build."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+from pathlib import Path
 
 from hdl.dma.limits import COMPLETION_TIMEOUT
 from hdl.tlp import DATA_WIDTHS
@@ -19,6 +20,9 @@ from .build import BUILD_ROOT, BuildError, Configuration
 from .demo.command import run_demo
 from .fuzz import configurations, run_fuzz
 from .run import SimulationError, simulate
+from .serve.command import run_serve
+from .serve.devices import KINDS
+from .serve.server import ServeError
 from .toolchain import (
     SIMULATORS,
     WAVE_FORMATS,
@@ -27,6 +31,7 @@ from .toolchain import (
     find,
     find_for_fst,
 )
+from .vfio_user.server import SocketError
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,6 +66,18 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--no-dma", action="store_true", help="the gateware without its DMA window")
     run.add_argument("--shell", choices=SHELLS, default=AMP_PCI.name)
     run.add_argument("--layout", choices=LAYOUTS, default=SPSC_PAGES.name)
+    serve = commands.add_parser(
+        "serve", parents=[common], help="a PCI device for virtual machines, on a socket"
+    )
+    serve.add_argument("--vfio-user", type=Path, required=True, metavar="SOCKET")
+    serve.add_argument(
+        "--device",
+        action="append",
+        metavar="[FIFO:]" + "|".join(KINDS),
+        help="blk=IMAGE keeps its sectors in a file; default: one of each",
+    )
+    serve.add_argument("--revision", choices=REVISIONS, default=V1.revision, help="wire revision")
+    serve.add_argument("--trace", type=Path, metavar="FILE", help="every message, as JSON lines")
     bench = commands.add_parser("bench", help="cycles against their bounds, and simulation speed")
     bench.add_argument("--sim", choices=SIMULATORS, help="to count on; default: the best there is")
     bench.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at once")
@@ -120,10 +137,26 @@ def main(arguments: list[str] | None = None) -> int:
         configuration = _configuration(options)
         if options.command == "demo":
             return run_demo(configuration, revision=options.revision, seed=options.seed)
+        if options.command == "serve":
+            return run_serve(
+                configuration,
+                options.vfio_user,
+                devices=options.device,
+                seed=options.seed,
+                revision=options.revision,
+                trace=options.trace,
+            )
         if options.command == "fuzz":
             return _fuzz(options, configuration)
         return _run(options, configuration)
-    except (BuildError, NoSimulatorError, SimulationError, ValueError) as error:
+    except (
+        BuildError,
+        NoSimulatorError,
+        ServeError,
+        SimulationError,
+        SocketError,
+        ValueError,
+    ) as error:
         print(f"python -m sim: {error}", file=sys.stderr)
         return 1
 

@@ -138,6 +138,11 @@ class AxiDma:
             self._statistics.write_bursts += _drain(self._write_bursts)
         return self._statistics
 
+    @property
+    def under_way(self) -> int:
+        """Accesses that are not answered yet."""
+        return self._under_way
+
     async def read(self, address: int, size: int) -> bytes:
         """``size`` bytes, 1 or more, from the 64-bit bus address ``address``.
 

@@ -9,7 +9,7 @@ Twenty to thirty times as fast as a root complex model; :class:`testbench.bfm.En
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import cocotb
@@ -148,16 +148,20 @@ class TlpHost(ABC):
 
     async def bar_write(self, bar: int, offset: int, data: bytes) -> None:
         """Write ``data`` at byte ``offset`` of BAR ``bar``; return when the design has taken it."""
-        pieces = list(split(self.bars[bar] + offset, len(data), self.max_payload_size))
+        *packets, last = self._writes(bar, offset, data)
+        for packet in packets:
+            self.send_nowait(packet, bar=bar)
+        await self.send(last, bar=bar)
+
+    def bar_write_nowait(self, bar: int, offset: int, data: bytes) -> None:
+        """As :meth:`bar_write`, and return at once."""
+        for packet in self._writes(bar, offset, data):
+            self.send_nowait(packet, bar=bar)
+
+    def _writes(self, bar: int, offset: int, data: bytes) -> Iterator[Tlp]:
         start = 0
-        for number, (address, count) in enumerate(pieces, start=1):
-            packet = memory_write(
-                address, data[start : start + count], requester_id=self.requester_id
-            )
-            if number == len(pieces):
-                await self.send(packet, bar=bar)
-            else:
-                self.send_nowait(packet, bar=bar)
+        for address, count in split(self.bars[bar] + offset, len(data), self.max_payload_size):
+            yield memory_write(address, data[start : start + count], requester_id=self.requester_id)
             start += count
 
     async def bar_read32(self, bar: int, offset: int) -> int:

@@ -28,6 +28,7 @@ from models.drivers import BlockDriver, ConsoleDriver, DataPath, EntropyDriver, 
 from models.ethernet import NetworkPeer
 from testbench.system import GatewareSystem
 
+from ..peer import OWN_IP, PEER_IP, PEER_MAC
 from .events import Story
 
 ENTROPY, BLOCK, CONSOLE, NETWORK = 0, 1, 3, 4
@@ -44,8 +45,6 @@ SECTORS = 64
 SECTORS_AT_ONCE = 8
 PINGS = 3
 PING_BYTES = 56
-OWN_IP, PEER_IP = bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2])
-PEER_MAC = bytes.fromhex("020000000099")
 PRINTED = b"Hello from the driver.\n"
 TYPED = b"Hello from the device.\n"
 SHOWN_MESSAGES = 6

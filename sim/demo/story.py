@@ -15,15 +15,11 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from models.bus import Direction
 from models.shell import AMP_PCI
 
+from ..printer import EventPrinter
+
 POLL_S = 0.05
-STAMP_WIDTH = 14
-ARROWS = {
-    Direction.TO_DEVICE.value: ("driver ─► device", "cyan"),
-    Direction.TO_DRIVER.value: ("driver ◄─ device", "green"),
-}
 
 
 def follow(path: Path, running: Callable[[], bool]) -> Iterator[dict[str, Any]]:
@@ -43,7 +39,7 @@ def follow(path: Path, running: Callable[[], bool]) -> Iterator[dict[str, Any]]:
         time.sleep(POLL_S)
 
 
-class Teller:
+class Teller(EventPrinter):
     """Prints each event.
 
     Attributes
@@ -53,9 +49,8 @@ class Teller:
     """
 
     def __init__(self, console: Console) -> None:
-        self.console = console
+        super().__init__(console)
         self.figures: dict[str, Any] | None = None
-        self._several = False
         self._works: list[tuple[str, int, int, int, int, int, str]] = []
 
     def opening(self, simulator: str, num_fifos: int, data_width: int) -> None:
@@ -74,22 +69,6 @@ class Teller:
                 expand=False,
             )
         )
-
-    def tell(self, event: dict[str, Any]) -> None:
-        """Print one event."""
-        facts = dict(event)
-        kind = facts.pop("kind")
-        getattr(self, f"_{kind}")(**facts)
-
-    def _line(self, time_ns: float | None, *parts: tuple[str, str]) -> None:
-        stamp = "" if time_ns is None else f"{time_ns / 1000:9.3f} µs"
-        line = Table.grid(padding=(0, 1), expand=False)
-        line.add_column(width=STAMP_WIDTH - 1, style="dim")
-        for _ in parts[:-1]:
-            line.add_column(no_wrap=True)
-        line.add_column(overflow="fold")
-        line.add_row(stamp, *(Text(*part) for part in parts))
-        self.console.print(line)
 
     def _chapter(self, title: str, text: str) -> None:
         self.console.print()
@@ -128,13 +107,6 @@ class Teller:
             None, (f"device {dev_num}: {name} (virtio id {device_id}), {max_vqs} queue(s)", "bold")
         )
 
-    def _message(self, time_ns: float, direction: str, fifo: int, text: str) -> None:
-        where = f"fifo {fifo}" if self._several else ""
-        self._line(time_ns, ARROWS[direction], (where, "dim"), (text, ""))
-
-    def _interrupt(self, time_ns: float, vector: int) -> None:
-        self._line(time_ns, (f"  host ◄─ MSI-X  vector {vector}", "yellow"))
-
     def _untold(self, messages: int) -> None:
         self._line(None, (f"… and {messages} messages more, which are in the trace", "dim"))
 
@@ -161,9 +133,6 @@ class Teller:
         )
         where = f"{device} {fifo}" if self._several else device
         self._works.append((where, requests, bytes_out, bytes_in, interrupts, cycles, each))
-
-    def _note(self, text: str) -> None:
-        self._line(None, (text, "bold"))
 
     def _figures(self, **figures: Any) -> None:
         self.figures = figures

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Waiting for files to be ready, beside a simulation or without one."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable
+from typing import Any, Protocol
+
+
+class Readiness(Protocol):
+    """How a protocol waits for its socket, while others get what is theirs."""
+
+    async def readable(self, file: int) -> None:
+        """Return when ``file`` can be read, or the other end has closed it."""
+
+    async def writable(self, file: int) -> None:
+        """Return when ``file`` can be written, or the other end has closed it."""
+
+    def watch(self, file: int, listener: Callable[[], None]) -> None:
+        """From now on, while waiting, call ``listener`` whenever ``file`` can be read."""
+
+    def forget(self, file: int) -> None:
+        """End :meth:`watch`."""
+
+
+class BlockingReadiness:
+    """Waits as the operating system does. An exception of a listener's goes to who waits."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[int, Callable[[], None]] = {}
+        self._poll = select.poll()
+
+    def watch(self, file: int, listener: Callable[[], None]) -> None:
+        """As :meth:`Readiness.watch`."""
+        self._listeners[file] = listener
+        self._poll.register(file, select.POLLIN)
+
+    def forget(self, file: int) -> None:
+        """As :meth:`Readiness.forget`."""
+        if self._listeners.pop(file, None) is not None:
+            self._poll.unregister(file)
+
+    async def readable(self, file: int) -> None:
+        """As :meth:`Readiness.readable`."""
+        await self._wait(file, select.POLLIN)
+
+    async def writable(self, file: int) -> None:
+        """As :meth:`Readiness.writable`."""
+        await self._wait(file, select.POLLOUT)
+
+    async def _wait(self, file: int, events: int) -> None:
+        while not self.look(file, events, None):
+            pass
+
+    def look(self, file: int, events: int, timeout_ms: float | None) -> bool:
+        """Wait up to ``timeout_ms``, ``None`` for ever, and call listeners.
+
+        Returns
+        -------
+        bool
+            Whether ``file`` is ready.
+        """
+        self._poll.register(file, events)
+        try:
+            ready = self._poll.poll(timeout_ms)
+        finally:
+            self._poll.unregister(file)
+        for which, _ in ready:
+            listener = self._listeners.get(which)
+            if listener is not None:
+                listener()
+        return any(which == file for which, _ in ready)
+
+
+def run_alone(coroutine: Any) -> Any:
+    """Run a coroutine that waits for nothing but :class:`BlockingReadiness`; give its result."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value
+    raise RuntimeError("the coroutine waits for something that nobody brings")

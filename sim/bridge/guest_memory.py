@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A guest's memory as a bus master meets it: pieces of files, mapped at bus addresses.
+
+Files are read and written by system calls, not mapped: a client that cuts its file short gets its
+request refused, where a mapping would end the process with SIGBUS.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from bisect import bisect_right
+from dataclasses import dataclass
+
+from models.dma import PAGE
+
+ADDRESS_END = 1 << 64
+RESERVED = range(ADDRESS_END - (1 << 20), ADDRESS_END)
+"""Bus addresses that are no guest's: where a bridge has MSI-X writes sent to."""
+MOST_MAPPINGS = 512
+"""Each holds a file open."""
+
+
+class MappingError(ValueError):
+    """A mapping that cannot be; the text names field and limit."""
+
+
+class MappingOverlapError(MappingError):
+    """There is a mapping already."""
+
+
+class TooManyMappingsError(MappingError):
+    """There are :data:`MOST_MAPPINGS` already."""
+
+
+class NoMappingError(MappingError):
+    """There is no such mapping."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mapping:
+    """Part of a file at a bus address.
+
+    Parameters
+    ----------
+    address, size
+        Bytes.
+    offset
+        Byte of the file that lies at ``address``.
+    file
+        File descriptor, which the memory closes; ``None`` for a range that only its owner reaches.
+    readable, writable
+        What a bus master may do.
+    """
+
+    address: int
+    size: int
+    offset: int = 0
+    file: int | None = None
+    readable: bool = True
+    writable: bool = True
+
+    @property
+    def end(self) -> int:
+        """Bus address of the byte after its last."""
+        return self.address + self.size
+
+
+class GuestMemory:
+    """Mappings by address. Nothing is reachable outside them."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._mappings: list[Mapping] = []
+
+    def __len__(self) -> int:
+        return len(self._mappings)
+
+    def map(self, mapping: Mapping) -> None:
+        """Add a mapping and own its file from here on; one that is refused stays the caller's.
+
+        Raises
+        ------
+        MappingError
+            Its address or size is no multiple of :data:`PAGE`, it leaves 64 bits of address, lies
+            in :data:`RESERVED`, or its file is no file that can be used as said.
+        MappingOverlapError
+            Part of it is mapped already.
+        TooManyMappingsError
+            There is no room for one more.
+        """
+        _check(mapping)
+        at = bisect_right(self._starts, mapping.address)
+        before = self._mappings[at - 1 : at] if at else []
+        for other in (*before, *self._mappings[at : at + 1]):
+            if mapping.address < other.end and other.address < mapping.end:
+                raise MappingOverlapError(
+                    f"{mapping.size:#x} bytes at {mapping.address:#x} overlap those at "
+                    f"{other.address:#x}"
+                )
+        if len(self._mappings) >= MOST_MAPPINGS:
+            raise TooManyMappingsError(f"there are {MOST_MAPPINGS} mappings: no more are possible")
+        self._starts.insert(at, mapping.address)
+        self._mappings.insert(at, mapping)
+
+    def unmap(self, address: int, size: int) -> None:
+        """Remove the mapping that has exactly these bytes, and close its file.
+
+        Raises
+        ------
+        NoMappingError
+            There is none.
+        """
+        at = bisect_right(self._starts, address) - 1
+        if at < 0 or self._mappings[at].address != address or self._mappings[at].size != size:
+            raise NoMappingError(f"no mapping has {size:#x} bytes at {address:#x}")
+        self._starts.pop(at)
+        _close(self._mappings.pop(at))
+
+    def clear(self) -> None:
+        """Remove every mapping."""
+        for mapping in self._mappings:
+            _close(mapping)
+        self._starts.clear()
+        self._mappings.clear()
+
+    def read(self, address: int, size: int) -> bytes | None:
+        """``size`` bytes from ``address``, or ``None`` if they are not all there to be read."""
+        data = b""
+        while size:
+            mapping = self._at(address)
+            if mapping is None or mapping.file is None or not mapping.readable:
+                return None
+            count = min(size, mapping.end - address)
+            try:
+                piece = os.pread(mapping.file, count, mapping.offset + address - mapping.address)
+            except OSError:
+                return None
+            if len(piece) != count:
+                return None
+            data += piece
+            address, size = address + count, size - count
+        return data
+
+    def write(self, address: int, data: bytes) -> bool:
+        """Store ``data`` at ``address``.
+
+        Returns
+        -------
+        bool
+            Whether all of it is in mappings that may be written; otherwise nothing is stored, but
+            for what lies before a place where the medium fails.
+        """
+        pieces = []
+        while data:
+            mapping = self._at(address)
+            if mapping is None or mapping.file is None or not mapping.writable:
+                return False
+            count = min(len(data), mapping.end - address)
+            offset = mapping.offset + address - mapping.address
+            # Behind its end the file would grow, and what the guest has there would not.
+            if os.fstat(mapping.file).st_size < offset + count:
+                return False
+            pieces.append((mapping.file, data[:count], offset))
+            address, data = address + count, data[count:]
+        try:
+            return all(os.pwrite(file, piece, at) == len(piece) for file, piece, at in pieces)
+        except OSError:
+            return False
+
+    def _at(self, address: int) -> Mapping | None:
+        at = bisect_right(self._starts, address) - 1
+        if at < 0 or address >= self._mappings[at].end:
+            return None
+        return self._mappings[at]
+
+
+def _check(mapping: Mapping) -> None:
+    for name in ("address", "size"):
+        value = getattr(mapping, name)
+        if value % PAGE:
+            raise MappingError(f"{name} is {value:#x}: must be a multiple of {PAGE:#x}")
+    if not mapping.size:
+        raise MappingError("size is 0: must be more")
+    if mapping.end > RESERVED.start:
+        raise MappingError(
+            f"{mapping.size:#x} bytes at {mapping.address:#x} end beyond {RESERVED.start:#x}"
+        )
+    if mapping.file is None:
+        return
+    if mapping.offset + mapping.size > 1 << 63:
+        raise MappingError(f"offset is {mapping.offset:#x}: no file is so long")
+    if not stat.S_ISREG(os.fstat(mapping.file).st_mode):
+        raise MappingError("the file is none of bytes at offsets")
+    # Files of huge pages can be mapped and read, but not written by a system call.
+    try:
+        if mapping.readable:
+            os.pread(mapping.file, 0, 0)
+        if mapping.writable:
+            os.pwrite(mapping.file, b"", 0)
+    except OSError as error:
+        raise MappingError(f"the file cannot be used as said: {error.strerror}") from None
+
+
+def _close(mapping: Mapping) -> None:
+    if mapping.file is not None:
+        os.close(mapping.file)

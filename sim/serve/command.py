@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""``python -m sim serve``: says how to attach a machine, and shows what crosses the endpoint."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from rich.markup import escape
+
+from .. import toolchain
+from ..build import BUILD_ROOT, Configuration
+from ..console import console
+from ..printer import EventPrinter
+from .devices import DEFAULT
+from .server import Server
+
+QEMU_MEMORY = (
+    "-object memory-backend-memfd,id=ram,size=256M,share=on -m 256 -machine memory-backend=ram"
+)
+"""What QEMU needs besides: memory that it can share."""
+
+
+class ServePrinter(EventPrinter):
+    """Prints what the server has to tell."""
+
+    def _client(self, state: str, why: str) -> None:
+        self._note(f"client {state}" + (f": {why}" if why else ""))
+
+    def _console(self, fifo: int, dev_num: int, text: str) -> None:
+        where = f"fifo {fifo} " if self._several else ""
+        for line in text.splitlines():
+            self._line(None, (f"{where}console {dev_num}", "magenta"), (line, ""))
+
+    def _error(self, text: str) -> None:
+        self._line(None, (text, "red"))
+
+
+def run_serve(
+    configuration: Configuration,
+    path: Path,
+    *,
+    devices: Sequence[str] | None = None,
+    seed: int | None = None,
+    revision: str = "v1",
+    trace: Path | None = None,
+    type_lines: bool = True,
+) -> int:
+    """Serve until Ctrl-C or SIGTERM. Returns the exit status.
+
+    Parameters
+    ----------
+    configuration, path, seed, revision, trace
+        As :class:`Server`.
+    devices
+        As :class:`Server`; :data:`DEFAULT` without any.
+    type_lines
+        Whether lines of the standard input are typed into the consoles.
+    """
+    terminal = console()
+    printer = ServePrinter(terminal, several=configuration.num_fifos > 1)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    devices = tuple(devices or DEFAULT)
+    server = Server(
+        configuration,
+        path,
+        devices,
+        folder=BUILD_ROOT / "serve",
+        seed=seed,
+        revision=revision,
+        trace=trace,
+    )
+    try:
+        with terminal.status("building the gateware: Amaranth to Verilog to a simulation ..."):
+            server.__enter__()
+    except KeyboardInterrupt:
+        return 130
+    try:
+        simulator = toolchain.find(configuration.simulator).name
+        terminal.print(
+            f"[bold]The AMP PCI endpoint[/], {configuration.num_fifos} FIFO(s), "
+            f"{configuration.data_width} bits, on {simulator}: {escape(', '.join(devices))}"
+        )
+        terminal.print("QEMU 10.1 or newer attaches it with", style="italic")
+        terminal.print(
+            f"  {QEMU_MEMORY} \\\n  -device '{server.device_argument}'",
+            markup=False,
+            soft_wrap=True,
+        )
+        terminal.print("Ctrl-C ends it. A line typed here goes to the consoles.", style="italic")
+        if type_lines:
+            threading.Thread(target=_type_lines, args=(server,), daemon=True).start()
+        for event in server.events():
+            printer.tell(event)
+    except KeyboardInterrupt:
+        server.stop()
+        for event in server.events():
+            printer.tell(event)
+    finally:
+        server.__exit__()
+    outcome = server.check()
+    _closing(terminal, server.report)
+    for name, file in (("waves", outcome.waves), ("messages", trace), ("log", outcome.log)):
+        if file is not None:
+            terminal.print(f"{name:>8}  {os.path.relpath(file)}", soft_wrap=True, markup=False)
+    return 0
+
+
+def _closing(terminal: Any, report: dict[str, Any]) -> None:
+    terminal.print()
+    terminal.print(
+        f"{report['messages_to_device']:,} messages to devices, "
+        f"{report['messages_to_driver']:,} to drivers, {report['interrupts']:,} interrupts, "
+        f"{report['reads']:,} reads and {report['writes']:,} writes of guests, "
+        f"{report['dma_read_bytes']:,} bytes read and {report['dma_write_bytes']:,} written by "
+        f"devices, {report['cycles']:,} cycles."
+    )
+
+
+def _type_lines(server: Server) -> None:
+    while line := os.read(0, 1 << 12):
+        server.type(line.decode(errors="replace"))
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    # Some send it to the process, and then to the whole group.
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What runs in the simulator: the gateware, the devices behind it, and the server before it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO
+
+import cocotb
+
+from models.bus import Direction
+from models.devices import ConsoleDevice
+from models.messages import describe
+from testbench.parameters import parameters
+from testbench.tlp import Tlp
+from testbench.trace import TraceEntry
+
+from ..bridge.gateware import GatewareFunction
+from ..vfio_user.server import VfioUserServer
+from .control import CONTROL, Line
+from .devices import DeviceSpec, by_fifo
+
+
+class StoppedError(Exception):
+    """The command wants the simulation to end, or has ended itself."""
+
+
+@cocotb.test()
+async def serve(dut: Any) -> None:
+    """Serve until the command's end of the line closes."""
+    # They may go to all of us; the command, at the other end of the line, says what to do.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    line = Line.connect(os.environ[CONTROL])
+    wishes, files = line.first()
+    specs = [DeviceSpec(**spec) for spec in wishes["devices"]]
+    devices = by_fifo(specs, parameters().num_fifos, wishes["seed"])
+    function = GatewareFunction(dut, devices, revision=wishes["revision"])
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket(fileno=files[0]))
+        trace = None
+        if wishes["trace"] is not None:
+            trace = stack.enter_context(Path(wishes["trace"]).open("w", encoding="utf-8"))
+        service = Service(function, listener, line, trace)
+        with contextlib.suppress(StoppedError):
+            await service.run()
+        line.tell("report", **service.report())
+    line.close()
+
+
+class Service:
+    """The server and those who tell of its doings.
+
+    Parameters
+    ----------
+    function
+        What is served.
+    listener
+        The socket that clients connect to.
+    line
+        Who is told, and says what is typed.
+    trace
+        Where each message goes, as JSON.
+    """
+
+    def __init__(
+        self, function: GatewareFunction, listener: socket.socket, line: Line, trace: TextIO | None
+    ) -> None:
+        self._function = function
+        self._line = line
+        self._trace = trace
+        self._messages = dict.fromkeys(Direction, 0)
+        function.system.trace.on_entry = self._message
+        function.on_msix_write = self._interrupt
+        function.on_refused = self._refused
+        self._consoles: dict[tuple[int, int], ConsoleDevice] = {}
+        for fifo, transport in enumerate(function.system.device_side.transports):
+            for number, device in transport.devices.items():
+                if isinstance(device, ConsoleDevice):
+                    self._consoles[fifo, number] = device
+                    device.output_observers.append(self._printer(fifo, number))
+        function.readiness.watch(line.fileno(), self._listen)
+        self._server = VfioUserServer(listener, function, function.readiness)
+        self._server.on_client = lambda state, why: line.tell("client", state=state, why=why)
+        self._server.on_error = lambda text: line.tell("error", text=text)
+
+    async def run(self) -> None:
+        """Start the function and serve it.
+
+        Raises
+        ------
+        StoppedError
+            The command wants it to end.
+        """
+        await self._function.start()
+        self._line.tell(
+            "listening",
+            bar_sizes=self._function.bar_sizes,
+            vectors=self._function.vectors,
+        )
+        await self._server.run()
+
+    def report(self) -> dict[str, Any]:
+        """What was done, all clients together."""
+        system, traffic = self._function.system, self._function.traffic
+        return {
+            "messages_to_device": self._messages[Direction.TO_DEVICE],
+            "messages_to_driver": self._messages[Direction.TO_DRIVER],
+            "interrupts": self._function.interrupts,
+            **asdict(self._server.statistics),
+            "dma_read_bytes": traffic.read_bytes,
+            "dma_write_bytes": traffic.write_bytes,
+            "tlps_checked": system.monitor.completions + system.monitor.requests,
+            "cycles": system.cycles,
+            "sim_time_ns": system.time_ns,
+        }
+
+    def _listen(self) -> None:
+        wishes = self._line.take()
+        if wishes is None:
+            raise StoppedError
+        for wish in wishes:
+            for console in self._consoles.values():
+                console.type(wish["text"].encode())
+
+    def _message(self, entry: TraceEntry) -> None:
+        self._messages[entry.direction] += 1
+        # A server goes on for ever; who wants to keep its messages has them in a file.
+        self._function.system.trace.entries.clear()
+        if self._trace is not None:
+            self._trace.write(json.dumps(entry.to_json(), ensure_ascii=False) + "\n")
+            self._trace.flush()
+        self._line.tell(
+            "message",
+            time_ns=entry.time_ns,
+            direction=entry.direction,
+            fifo=entry.fifo,
+            text=entry.description
+            if entry.message is None
+            else describe(entry.message, brief=True),
+        )
+
+    def _interrupt(self, vector: int) -> None:
+        self._line.tell("interrupt", time_ns=self._function.system.time_ns, vector=vector)
+
+    def _refused(self, request: Tlp) -> None:
+        self._line.tell("error", text=f"no memory of the guest's for {request}")
+
+    def _printer(self, fifo: int, number: int) -> Any:
+        def told(data: bytes) -> None:
+            self._line.tell(
+                "console", fifo=fifo, dev_num=number, text=data.decode(errors="replace")
+            )
+
+        return told

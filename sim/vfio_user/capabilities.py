@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The capabilities of both ends, which the VERSION messages carry as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ..bridge.guest_memory import MOST_MAPPINGS
+from . import wire
+from .checks import RequestError
+
+OWN = {
+    "max_msg_fds": wire.MOST_FILES,
+    "max_data_xfer_size": wire.MOST_DATA,
+    "max_dma_maps": MOST_MAPPINGS,
+    "write_multiple": True,
+}
+"""What a server of ours can do at most."""
+
+
+def agree(data: bytes) -> dict[str, Any]:
+    """What a server answers to a client's version data: of what it proposes, as much as we can.
+
+    Raises
+    ------
+    RequestError
+        It is no JSON, or a value is none that there can be.
+    """
+    agreed: dict[str, Any] = {}
+    proposed = _parse(data)
+    for name, limit in OWN.items():
+        value = proposed.get(name)
+        if value is None:
+            continue
+        if isinstance(limit, bool) != isinstance(value, bool) or not isinstance(value, int):
+            raise RequestError(f"{name} is {value!r}: must be {type(limit).__name__}")
+        if not isinstance(limit, bool) and value < 1:
+            raise RequestError(f"{name} is {value}: must be 1 or more")
+        agreed[name] = min(limit, value)
+    return agreed
+
+
+def pack_capabilities(capabilities: dict[str, Any]) -> bytes:
+    """``capabilities`` as version data."""
+    text = json.dumps({"capabilities": capabilities}, separators=(",", ":"))
+    return text.encode() + b"\0"
+
+
+def _parse(data: bytes) -> dict[str, Any]:
+    if not data:
+        return {}
+    try:
+        proposal = json.loads(data.split(b"\0")[0])
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"version data is no JSON: {error}") from None
+    capabilities = proposal.get("capabilities", {}) if isinstance(proposal, dict) else None
+    if not isinstance(capabilities, dict):
+        raise RequestError("capabilities must be an object in an object")
+    return capabilities

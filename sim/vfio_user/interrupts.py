@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A client's interrupts: MSI-X writes become signals of its eventfds, or wait for their mask.
+
+A vector is open in the function's own table while it has an eventfd and is not masked. Otherwise
+what it raises waits there, in the pending bits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+from collections.abc import Collection, Iterable, Sequence
+
+from ..bridge.function import PciFunction
+from .wire import Irq, IrqFlags
+
+SIGNAL = (1).to_bytes(8, "little")
+"""What an eventfd takes: add 1."""
+
+
+class Interrupts:
+    """Eventfds and masks.
+
+    Parameters
+    ----------
+    function
+        Whose interrupts they are.
+    """
+
+    def __init__(self, function: PciFunction) -> None:
+        self._function = function
+        self._files: dict[tuple[int, int], int] = {}
+        self._masked: set[int] = set()
+        function.on_interrupt = self._signal
+
+    def info(self, index: int) -> tuple[int, int]:
+        """Flags and count of an interrupt type.
+
+        There is one of :attr:`Irq.ERROR`, which nothing ever raises: QEMU complains otherwise.
+        """
+        if index == Irq.MSIX:
+            return IrqFlags.EVENTFD | IrqFlags.MASKABLE, self._function.vectors
+        if index == Irq.ERROR:
+            return IrqFlags.EVENTFD, 1
+        return 0, 0
+
+    async def assign(self, index: int, start: int, files: Sequence[int | None]) -> None:
+        """Give interrupts from ``start`` on these eventfds, owned from here on, or none."""
+        leaving = []
+        for number, file in enumerate(files, start):
+            before = self._files.get((index, number))
+            if file is not None:
+                self._files[index, number] = file
+                if before is not None:
+                    os.close(before)
+            elif before is not None:
+                leaving.append((index, number))
+        try:
+            # Masked first: what is raised until then goes to the old eventfd, and later waits.
+            await self._open(leaving)
+        finally:
+            for key in leaving:
+                os.close(self._files.pop(key))
+
+    async def disable(self, index: int) -> None:
+        """Take every eventfd of a type away, and every mask with them."""
+        await self.assign(index, 0, [None] * self.info(index)[1])
+        if index == Irq.MSIX:
+            self._masked.clear()
+
+    async def mask(self, vectors: Iterable[int], masked: bool) -> None:
+        """Mask or unmask vectors."""
+        if masked:
+            self._masked |= set(vectors)
+        else:
+            self._masked -= set(vectors)
+        await self._open()
+
+    def trigger(self, vectors: Iterable[int]) -> None:
+        """Signal as if the function had raised them."""
+        for vector in vectors:
+            self._signal(vector)
+
+    def close(self) -> None:
+        """Close every eventfd; the function's interrupts are nobody's from here on."""
+        self._function.on_interrupt = lambda vector: None
+        while self._files:
+            os.close(self._files.popitem()[1])
+
+    async def _open(self, without: Collection[tuple[int, int]] = ()) -> None:
+        assigned = {
+            number for index, number in self._files.keys() - set(without) if index == Irq.MSIX
+        }
+        await self._function.open_vectors(assigned - self._masked)
+
+    def _signal(self, vector: int) -> None:
+        file = self._files.get((Irq.MSIX, vector))
+        if file is None:
+            return
+        # The client's file may be anything, a pipe that nobody reads too: it must not block us.
+        with contextlib.suppress(OSError):
+            poll = select.poll()
+            poll.register(file, select.POLLOUT)
+            if poll.poll(0):
+                os.write(file, SIGNAL)

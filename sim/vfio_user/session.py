@@ -1,0 +1,331 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""One client's session: every request is checked, done, and answered.
+
+A request that cannot be done is answered with an error and has no effect; one that wants no reply
+is told of to :attr:`Session.on_error` alone, as all others are too. Only a message whose length
+makes no sense ends the session, since nobody knows where the next one begins.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..bridge.function import AccessError, PciFunction
+from ..bridge.guest_memory import Mapping, MappingError
+from . import wire
+from .capabilities import agree, pack_capabilities
+from .channel import Channel, FramingError, close_all
+from .checks import (
+    RequestError,
+    VersionError,
+    beyond,
+    command_name,
+    error_code,
+    exactly,
+    fields,
+    one_flag,
+    without_flags,
+)
+from .interrupts import Interrupts
+from .wire import Command, Flags, Message
+
+
+@dataclass
+class Statistics:
+    """What sessions did.
+
+    Parameters
+    ----------
+    requests
+        Messages of the client's.
+    reads, writes
+        Accesses to regions that were done.
+    errors
+        Requests that were not done.
+    """
+
+    requests: int = 0
+    reads: int = 0
+    writes: int = 0
+    errors: int = 0
+
+
+class Session:
+    """Serves a function to one client.
+
+    Parameters
+    ----------
+    channel
+        The connection.
+    function
+        What is served. The session maps its memory and takes its interrupts.
+
+    statistics
+        Where to count what is done.
+
+    Attributes
+    ----------
+    on_error
+        Called with one line of text for each request that was not done.
+    """
+
+    def __init__(self, channel: Channel, function: PciFunction, statistics: Statistics) -> None:
+        self.statistics = statistics
+        self.on_error: Callable[[str], None] = lambda text: None
+        self._channel = channel
+        self._function = function
+        self._interrupts = Interrupts(function)
+        self._negotiated = False
+        self._most_data = wire.MOST_DATA
+        self._sizes = {**function.bar_sizes, wire.CONFIG_REGION: function.config_size}
+        self._handlers: dict[int, Callable[[Message], Awaitable[bytes]]] = {
+            Command.VERSION: self._version,
+            Command.DMA_MAP: self._map,
+            Command.DMA_UNMAP: self._unmap,
+            Command.DEVICE_GET_INFO: self._device_info,
+            Command.DEVICE_GET_REGION_INFO: self._region_info,
+            Command.DEVICE_GET_IRQ_INFO: self._irq_info,
+            Command.DEVICE_SET_IRQS: self._set_irqs,
+            Command.REGION_READ: self._read,
+            Command.REGION_WRITE: self._write,
+            Command.REGION_WRITE_MULTI: self._write_multi,
+            Command.DEVICE_RESET: self._reset,
+        }
+
+    async def run(self) -> None:
+        """Serve until the client goes.
+
+        Raises
+        ------
+        ChannelClosedError
+            It went.
+        FramingError, VersionError
+            It was told why it has to.
+        """
+        while True:
+            try:
+                message = await self._channel.receive()
+            except FramingError as error:
+                number, command = error.header
+                self.statistics.errors += 1
+                await self._refuse(Message(id=number, command=command), errno.EINVAL)
+                raise
+            try:
+                await self._answer(message)
+            finally:
+                close_all(message.files)
+
+    def close(self) -> None:
+        """Give back the client's memory and its eventfds, and close the connection."""
+        self._function.memory.clear()
+        self._interrupts.close()
+        self._channel.close()
+
+    async def _answer(self, message: Message) -> None:
+        self.statistics.requests += 1
+        try:
+            payload = await self._do(message)
+        except (RequestError, MappingError, AccessError) as error:
+            self.statistics.errors += 1
+            self.on_error(f"{command_name(message.command)}: {error}")
+            if message.wants_reply:
+                await self._refuse(message, error_code(error))
+            if isinstance(error, VersionError):
+                raise
+            return
+        if message.wants_reply:
+            await self._channel.send(
+                Message(id=message.id, command=message.command, flags=Flags.REPLY, payload=payload)
+            )
+
+    async def _refuse(self, message: Message, code: int) -> None:
+        await self._channel.send(
+            Message(
+                id=message.id, command=message.command, flags=Flags.REPLY | Flags.ERROR, error=code
+            )
+        )
+
+    async def _do(self, message: Message) -> bytes:
+        if beyond(message.flags, Flags.NO_REPLY):
+            raise RequestError(f"flags are {message.flags:#x}: must be 0 or {Flags.NO_REPLY:#x}")
+        handler = self._handlers.get(message.command)
+        if handler is None:
+            raise RequestError("not supported", errno.ENOTSUP)
+        if not self._negotiated and message.command != Command.VERSION:
+            raise VersionError("the first message must be VERSION")
+        if message.lost_files:
+            raise RequestError("more files came with it than can be taken", errno.EMFILE)
+        if message.files and message.command not in (Command.DMA_MAP, Command.DEVICE_SET_IRQS):
+            raise RequestError(f"{len(message.files)} files came with it: must be none")
+        return await handler(message)
+
+    async def _version(self, message: Message) -> bytes:
+        if self._negotiated:
+            raise RequestError("the version is agreed on already")
+        (major, minor), data = fields(message, wire.VERSION)
+        if major != wire.MAJOR:
+            raise VersionError(f"major is {major}: must be {wire.MAJOR}", errno.ENOTSUP)
+        capabilities = agree(data)
+        self._negotiated = True
+        self._most_data = capabilities.get("max_data_xfer_size", wire.MOST_DATA)
+        # A client that proposes none may have no room for any.
+        text = pack_capabilities(capabilities) if data else b""
+        return wire.VERSION.pack(wire.MAJOR, min(minor, wire.MINOR)) + text
+
+    async def _map(self, message: Message) -> bytes:
+        _, flags, offset, address, size = exactly(message, wire.DMA_MAP)
+        if beyond(flags, wire.MapFlags.READABLE | wire.MapFlags.WRITABLE):
+            raise RequestError(f"flags are {flags:#x}: must be of 0x3")
+        if len(message.files) > 1:
+            raise RequestError(f"{len(message.files)} files came with it: must be one at most")
+        file = message.files[0] if message.files else None
+        self._function.memory.map(
+            Mapping(
+                address=address,
+                size=size,
+                offset=offset,
+                file=file,
+                readable=bool(flags & wire.MapFlags.READABLE),
+                writable=bool(flags & wire.MapFlags.WRITABLE),
+            )
+        )
+        message.files.clear()
+        return b""
+
+    async def _unmap(self, message: Message) -> bytes:
+        _, flags, address, size = exactly(message, wire.DMA_UNMAP)
+        if beyond(flags, wire.UNMAP_ALL):
+            raise RequestError(f"flags are {flags:#x}: must be 0 or {wire.UNMAP_ALL:#x}")
+        if not flags:
+            self._function.memory.unmap(address, size)
+        elif address or size:
+            raise RequestError(f"address is {address:#x}, size {size:#x}: must be 0 to unmap all")
+        else:
+            self._function.memory.clear()
+        return message.payload
+
+    async def _device_info(self, message: Message) -> bytes:
+        without_flags(message, wire.DEVICE_INFO)
+        flags = wire.DeviceFlags.RESET | wire.DeviceFlags.PCI
+        return wire.DEVICE_INFO.pack(wire.DEVICE_INFO.size, flags, wire.REGIONS, len(wire.Irq))
+
+    async def _region_info(self, message: Message) -> bytes:
+        index = without_flags(message, wire.REGION_INFO)[2]
+        if index >= wire.REGIONS:
+            raise RequestError(f"index is {index}: must be below {wire.REGIONS}")
+        size = self._sizes.get(index, 0)
+        flags = wire.RegionFlags.READ | wire.RegionFlags.WRITE if size else 0
+        return wire.REGION_INFO.pack(wire.REGION_INFO.size, flags, index, 0, size, 0)
+
+    async def _irq_info(self, message: Message) -> bytes:
+        index = without_flags(message, wire.IRQ_INFO)[2]
+        if index >= len(wire.Irq):
+            raise RequestError(f"index is {index}: must be below {len(wire.Irq)}")
+        flags, count = self._interrupts.info(index)
+        return wire.IRQ_INFO.pack(wire.IRQ_INFO.size, flags, index, count)
+
+    async def _set_irqs(self, message: Message) -> bytes:
+        (argsz, flags, index, start, count), data = fields(message, wire.IRQ_SET)
+        # With eventfds it counts what the message brings as files, too.
+        if argsz < wire.IRQ_SET.size:
+            raise RequestError(f"argsz is {argsz}: must be {wire.IRQ_SET.size} or more")
+        limit = self._interrupts.info(index)[1] if index < len(wire.Irq) else 0
+        if index >= len(wire.Irq) or start + count > limit:
+            raise RequestError(
+                f"index is {index}, start {start}, count {count}: type {index} has {limit}"
+            )
+        data_flag, action = flags & wire.IRQ_DATA, flags & wire.IRQ_ACTION
+        surplus = beyond(flags, wire.IRQ_DATA | wire.IRQ_ACTION)
+        if surplus or not one_flag(data_flag) or not one_flag(action):
+            raise RequestError(f"flags are {flags:#x}: must be one kind of data and one action")
+        wanted = count if data_flag == wire.IrqSetFlags.DATA_BOOL else 0
+        if len(data) != wanted:
+            raise RequestError(f"{len(data)} bytes of data: must be {wanted}")
+        if data_flag != wire.IrqSetFlags.DATA_EVENTFD and message.files:
+            raise RequestError(f"{len(message.files)} files came with it: must be none")
+        if data_flag == wire.IrqSetFlags.DATA_EVENTFD:
+            await self._set_eventfds(message, index, action, start, count)
+            return b""
+        chosen = list(range(start, start + count))
+        if data_flag == wire.IrqSetFlags.DATA_BOOL:
+            chosen = [vector for vector, on in zip(chosen, data, strict=True) if on]
+        if action == wire.IrqSetFlags.ACTION_TRIGGER:
+            if count:
+                self._interrupts.trigger(chosen)
+            elif data_flag == wire.IrqSetFlags.DATA_NONE:
+                await self._interrupts.disable(index)
+        else:
+            await self._interrupts.mask(chosen, action == wire.IrqSetFlags.ACTION_MASK)
+        return b""
+
+    async def _set_eventfds(
+        self, message: Message, index: int, action: int, start: int, count: int
+    ) -> None:
+        if action != wire.IrqSetFlags.ACTION_TRIGGER:
+            raise RequestError("eventfds that tell of masks", errno.ENOTSUP)
+        if not count:
+            raise RequestError("count is 0: must be 1 or more")
+        if len(message.files) not in (0, count):
+            raise RequestError(f"{len(message.files)} files came with it: must be {count} or none")
+        files: list[int | None] = [*message.files] or [None] * count
+        message.files.clear()
+        await self._interrupts.assign(index, start, files)
+
+    async def _read(self, message: Message) -> bytes:
+        region, offset, count = self._access(exactly(message, wire.REGION_ACCESS))
+        if region == wire.CONFIG_REGION:
+            data = await self._function.config_read(offset, count)
+        else:
+            data = await self._function.bar_read(region, offset, count)
+        self.statistics.reads += 1
+        return message.payload + data
+
+    async def _write(self, message: Message) -> bytes:
+        access, data = fields(message, wire.REGION_ACCESS)
+        region, offset, count = self._access(access)
+        if len(data) != count:
+            raise RequestError(f"{len(data)} bytes of data: must be count, {count}")
+        await self._store(region, offset, data, posted=not message.wants_reply)
+        return message.payload[: wire.REGION_ACCESS.size]
+
+    async def _write_multi(self, message: Message) -> bytes:
+        (count,), data = fields(message, wire.WRITE_COUNT)
+        if len(data) != count * wire.WRITE_OF_MANY.size:
+            raise RequestError(f"wr_cnt is {count}: {len(data)} bytes of writes came with it")
+        writes = []
+        for *access, piece in wire.WRITE_OF_MANY.iter_unpack(data):
+            region, offset, size = self._access(access)
+            if size > len(piece):
+                raise RequestError(f"count is {size}: must be {len(piece)} at most")
+            writes.append((region, offset, piece[:size]))
+        for region, offset, piece in writes:
+            await self._store(region, offset, piece, posted=not message.wants_reply)
+        return wire.WRITE_COUNT.pack(count)
+
+    async def _store(self, region: int, offset: int, data: bytes, *, posted: bool) -> None:
+        if region == wire.CONFIG_REGION:
+            await self._function.config_write(offset, data)
+        else:
+            await self._function.bar_write(region, offset, data, posted=posted)
+        self.statistics.writes += 1
+
+    async def _reset(self, message: Message) -> bytes:
+        if message.payload:
+            raise RequestError(f"{len(message.payload)} bytes of payload: must be none")
+        await self._function.reset()
+        return b""
+
+    def _access(self, access: Any) -> tuple[int, int, int]:
+        """Region, offset and count of an access, checked."""
+        offset, region, count = access
+        size = self._sizes.get(region, 0)
+        if not size:
+            raise RequestError(f"region is {region}: must be of {sorted(self._sizes)}")
+        if not 1 <= count <= self._most_data:
+            raise RequestError(f"count is {count}: must be 1 to {self._most_data}")
+        if offset + count > size:
+            raise RequestError(f"{count} bytes at {offset:#x} of region {region}: it has {size:#x}")
+        return region, offset, count
