@@ -7,7 +7,7 @@ RUN    := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo waves test lint verilog regress fuzz bench synth formal figures compare clean
+.PHONY: help setup demo waves guest test lint verilog regress fuzz bench synth formal figures compare clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -34,6 +34,9 @@ demo: $(READY) ## The main job: a driver and devices exchange messages through t
 
 waves: $(READY) ## The demo with recorded waves, and how to open them
 	@$(RUN) -m sim demo --waves fst $(ARGS)
+
+guest: $(READY) ## A Linux guest on QEMU drives the gateware; KERNEL= INITRD= boot your own
+	@$(RUN) -m sim guest $(if $(KERNEL),--kernel $(KERNEL)) $(if $(INITRD),--initrd $(INITRD)) $(ARGS)
 
 test: lint ## Lint, unit tests, and every regression on the simulators there are
 	@$(RUN) -m pytest -n auto --dist worksteal -q -rs $(ARGS)

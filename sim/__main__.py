@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""``python -m sim``: demo, bench, server, hostile histories, any cocotb module on any build."""
+"""``python -m sim``: demo, bench, server, guest, fuzzer, any cocotb module on any build."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from .bench.command import run_bench
 from .build import BUILD_ROOT, BuildError, Configuration
 from .demo.command import run_demo
 from .fuzz import configurations, run_fuzz
+from .guest.command import run_guest
 from .run import SimulationError, simulate
 from .serve.command import run_serve
 from .serve.devices import KINDS
@@ -32,6 +33,8 @@ from .toolchain import (
     find_for_fst,
 )
 from .vfio_user.server import SocketError
+
+DEVICE = "[FIFO:]" + "|".join(KINDS)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -73,11 +76,22 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--device",
         action="append",
-        metavar="[FIFO:]" + "|".join(KINDS),
+        metavar=DEVICE,
         help="blk=IMAGE keeps its sectors in a file; default: one of each",
     )
     serve.add_argument("--revision", choices=REVISIONS, default=V1.revision, help="wire revision")
     serve.add_argument("--trace", type=Path, metavar="FILE", help="every message, as JSON lines")
+    guest = commands.add_parser(
+        "guest", parents=[common], help="a Linux guest on QEMU drives the gateware"
+    )
+    guest.add_argument("--kernel", type=Path, metavar="FILE", help="boot a guest of your own")
+    guest.add_argument("--initrd", type=Path, metavar="FILE", help="of a guest of your own")
+    guest.add_argument("--append", metavar="TEXT", help="the kernel's command line")
+    guest.add_argument(
+        "--device", action="append", metavar=DEVICE, help="as in serve, for a guest of your own"
+    )
+    guest.add_argument("--gdb", action="store_true", help="QEMU listens for gdb")
+    guest.add_argument("--wait", action="store_true", help="as --gdb, and begin when that says so")
     bench = commands.add_parser("bench", help="cycles against their bounds, and simulation speed")
     bench.add_argument("--sim", choices=SIMULATORS, help="to count on; default: the best there is")
     bench.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at once")
@@ -137,6 +151,17 @@ def main(arguments: list[str] | None = None) -> int:
         configuration = _configuration(options)
         if options.command == "demo":
             return run_demo(configuration, revision=options.revision, seed=options.seed)
+        if options.command == "guest":
+            return run_guest(
+                configuration,
+                kernel=options.kernel,
+                initrd=options.initrd,
+                append=options.append,
+                devices=options.device,
+                gdb=options.gdb,
+                wait=options.wait,
+                seed=options.seed,
+            )
         if options.command == "serve":
             return run_serve(
                 configuration,

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A QEMU with a vfio-user client: the machine's, or a newer Debian's with a libc of its own.
+
+What is kept of the packages is the program, the libraries that its loader names, and the firmware
+of a PC, in a folder that may be moved.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .apt import PrivateApt, Source, mirrors, unpack
+from .errors import DownloadError, UnavailableError
+from .machine import Debian, require_debian
+from .store import Store
+
+PROGRAM = "qemu-system-x86_64"
+OLDEST = (10, 1)
+"""The first version with a vfio-user client."""
+DEVICE = "vfio-user-pci"
+INSTALL_HINT = f"install QEMU {OLDEST[0]}.{OLDEST[1]} or newer, {PROGRAM} with {DEVICE}"
+NAME = "qemu"
+RECIPE = 1
+"""Counts changes of what :func:`fetch` leaves behind."""
+PACKAGES = ("qemu-system-x86", "libc6")
+LOADER = "ld-linux-x86-64.so.2"
+LIBRARY_FOLDERS = ("usr/lib/x86_64-linux-gnu", "usr/lib")
+FIRMWARE = ("usr/share/seabios/*.bin", "usr/share/qemu/*.bin", "usr/share/qemu/*.rom")
+BACKPORTED = ("trixie", "trixie-backports")
+"""The first suites that have it. Releases after them have it themselves."""
+FIRST_RELEASE_WITH_IT = 14
+
+
+@dataclass(frozen=True)
+class Qemu:
+    """A QEMU that is ready to run.
+
+    Attributes
+    ----------
+    command
+        Program and the arguments that it needs to find what belongs to it.
+    version
+        What it says of itself.
+    """
+
+    command: tuple[str, ...]
+    version: str
+
+
+def parse_version(text: str) -> tuple[int, int] | None:
+    """Major and minor version of what ``--version`` prints; None if that is no QEMU's."""
+    found = re.match(r"QEMU emulator version (\d+)\.(\d+)", text)
+    return None if found is None else (int(found[1]), int(found[2]))
+
+
+def examine(command: Sequence[str]) -> Qemu | None:
+    """The QEMU that ``command`` starts; None if it does not run, is too old or lacks the device."""
+    try:
+        version = _output([*command, "--version"])
+        if (parse_version(version) or (0, 0)) < OLDEST:
+            return None
+        if f'"{DEVICE}"' not in _output([*command, "-device", "help"]):
+            return None
+    except OSError:
+        return None
+    return Qemu(tuple(command), version.splitlines()[0].removeprefix("QEMU emulator version "))
+
+
+def _output(command: Sequence[str]) -> str:
+    return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
+
+
+def find(store: Store, tell: Callable[[str], None]) -> Qemu:
+    """The machine's QEMU, or the one in ``store``, which is fetched if it is not there yet.
+
+    Parameters
+    ----------
+    store
+        Keeps what is fetched.
+    tell
+        Called with what a person should know before and after a download.
+
+    Raises
+    ------
+    UnavailableError
+        The machine has none, and is no Debian.
+    DownloadError
+        It cannot be fetched, or what was fetched does not run.
+    """
+    on_path = shutil.which(PROGRAM)
+    found = examine([on_path]) if on_path else None
+    if found is not None:
+        return found
+    with store.locked():
+        if store.facts(NAME, RECIPE) is None:
+            release = require_debian(INSTALL_HINT)
+            fetch(store, release, tell)
+        found = examine(command_of(store.root / NAME))
+    if found is None:
+        raise UnavailableError(
+            f"the QEMU in {store.root / NAME} does not run: remove it, or {INSTALL_HINT}"
+        )
+    return found
+
+
+def command_of(folder: Path) -> list[str]:
+    """Starts the QEMU in ``folder`` with its own loader and libraries."""
+    return [
+        *(str(folder / "lib" / LOADER), "--library-path", str(folder / "lib")),
+        *(str(folder / "bin" / PROGRAM), "-L", str(folder / "firmware")),
+    ]
+
+
+def sources_for(release: Debian, machine: Sequence[Source]) -> tuple[list[Source], str | None]:
+    """Where a machine's QEMU comes from: sources, and the suite to prefer."""
+    if release.version is None or release.version >= FIRST_RELEASE_WITH_IT:
+        return list(machine), None
+    mirror = next(source.uri for source in machine if release.codename in source.suites)
+    return [Source(mirror, BACKPORTED)], BACKPORTED[-1]
+
+
+def fetch(store: Store, release: Debian, tell: Callable[[str], None]) -> None:
+    """Fetch the newest into ``store``, which is locked; raises as :func:`find`."""
+    sources, preferred = sources_for(release, mirrors(release.codename))
+    with store.scratch() as scratch:
+        apt = PrivateApt(_made(scratch / "apt"), sources, release=preferred)
+        apt.update()
+        version = apt.show(PACKAGES[0])["Version"]
+        archives = apt.closure(PACKAGES)
+        size = sum(archive.size for archive in archives)
+        suites = " ".join(suite for source in sources for suite in source.suites)
+        tell(
+            f"downloading QEMU {version} of Debian ({suites}): {len(archives)} packages, "
+            f"{size / 1e6:.1f} MB, kept in {store.root / NAME}"
+        )
+        root = _made(scratch / "root")
+        for archive in apt.download_closure(PACKAGES):
+            unpack(archive, root)
+        runtime = _made(scratch / NAME)
+        prune(root, runtime)
+        if examine(command_of(runtime)) is None:
+            raise DownloadError(f"the QEMU {version} that was fetched does not run here")
+        facts: dict[str, Any] = {"version": version, "downloaded_bytes": size}
+        store.keep(runtime, NAME, RECIPE, facts)
+
+
+def prune(root: Path, runtime: Path) -> None:
+    """Copy what QEMU needs at run time from the packages' files to ``runtime``."""
+    folders = [root / name for name in LIBRARY_FOLDERS]
+    loader = folders[0] / LOADER
+    program = root / "usr/bin" / PROGRAM
+    path = ":".join(map(str, folders))
+    listed = _output([str(loader), "--library-path", path, "--list", str(program)])
+    libraries = re.findall(r"=> (/\S+) ", listed)
+    if "not found" in listed or not libraries:
+        raise DownloadError(f"the loader of the QEMU that was fetched says:\n{listed}")
+    for folder, files in (
+        ("bin", [program]),
+        ("lib", [loader, *map(Path, libraries)]),
+        ("firmware", [file for pattern in FIRMWARE for file in sorted(root.glob(pattern))]),
+    ):
+        target = _made(runtime / folder)
+        for file in files:
+            if file.exists():
+                shutil.copy2(file, target / file.name)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

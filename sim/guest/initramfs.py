@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A file system for the guest's memory, in the format that Linux unpacks at boot.
+
+Source: the kernel's Documentation/driver-api/early-userspace/buffer-format.rst, "newc": a header of
+hexadecimal numbers, the name, the contents, each filled up to four bytes; a last entry ends it.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+MAGIC = b"070701"
+END = "TRAILER!!!"
+ALIGNMENT = 4
+MOST = 0xFFFF_FFFF
+CONSOLE_DEVICE = (5, 1)
+"""Major and minor number of /dev/console, which Linux opens for process 1."""
+
+
+class InitramfsError(ValueError):
+    """An entry that the format cannot hold; the text names it."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file, folder or device.
+
+    Attributes
+    ----------
+    name
+        Path without a slash before it.
+    mode
+        Kind and permissions, as in ``st_mode``.
+    contents
+        Of a file.
+    device
+        Major and minor number, of a device.
+    """
+
+    name: str
+    mode: int
+    contents: bytes = b""
+    device: tuple[int, int] = (0, 0)
+
+
+def folder(name: str) -> Entry:
+    """A folder that all may look into."""
+    return Entry(name, stat.S_IFDIR | 0o755)
+
+
+def file(name: str, contents: bytes, *, executable: bool = False) -> Entry:
+    """A file that all may read."""
+    return Entry(name, stat.S_IFREG | (0o755 if executable else 0o644), contents)
+
+
+def console() -> Entry:
+    """The device of the kernel's console, in ``dev``."""
+    return Entry("dev/console", stat.S_IFCHR | 0o600, device=CONSOLE_DEVICE)
+
+
+def archive(entries: Iterable[Entry]) -> bytes:
+    """The bytes to boot with. Folders come before what is in them.
+
+    Raises
+    ------
+    InitramfsError
+        A name is empty, is absolute, is there twice or ends an archive; a folder is missing; a file
+        is too large.
+    """
+    parts: list[bytes] = []
+    folders, names = {""}, set()
+    for number, entry in enumerate(entries, 1):
+        parent = entry.name.rpartition("/")[0]
+        if not entry.name or entry.name.startswith("/") or entry.name == END:
+            raise InitramfsError(f"name is {entry.name!r}: must be a relative path")
+        if entry.name in names:
+            raise InitramfsError(f"{entry.name} is there twice")
+        if parent not in folders:
+            raise InitramfsError(f"{entry.name}: there is no folder {parent}")
+        if len(entry.contents) > MOST:
+            raise InitramfsError(f"{entry.name} has {len(entry.contents)} bytes: must be {MOST}")
+        names.add(entry.name)
+        if stat.S_ISDIR(entry.mode):
+            folders.add(entry.name)
+        parts.append(_packed(entry, number))
+    return b"".join([*parts, _packed(Entry(END, 0), 0)])
+
+
+def _packed(entry: Entry, number: int) -> bytes:
+    name = entry.name.encode() + b"\0"
+    links = 2 if stat.S_ISDIR(entry.mode) else 1
+    # inode, mode, uid, gid, links, mtime, size, device (two), device of the node (two), name size,
+    # checksum, which this format does not have. No time: the same entries make the same bytes.
+    numbers = (
+        *(number, entry.mode, 0, 0, links, 0, len(entry.contents), 0, 0),
+        *(*entry.device, len(name), 0),
+    )
+    head = MAGIC + b"".join(b"%08X" % value for value in numbers) + name
+    return _filled(head) + _filled(entry.contents)
+
+
+def _filled(data: bytes) -> bytes:
+    return data + bytes(-len(data) % ALIGNMENT)

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* Discovery, and the way of a device from reset to DRIVER_OK, in the Linux driver's order. */
+#include <string.h>
+#include <unistd.h>
+#include <linux/virtio_config.h>
+
+#include "guest.h"
+
+#define RESET_POLL_US 1000
+#define WORD 32
+#define BYTE 8
+
+static struct device devices[AMP_MAX_DEVICES];
+static unsigned num_devices;
+
+static struct message request(const struct device *device, struct kind ask, struct kind answer)
+{
+	struct message message = message_new(ask, device->number);
+
+	return messages_request(&message, answer);
+}
+
+static void look_at(unsigned number)
+{
+	struct device *device = &devices[num_devices++];
+	struct message info;
+	unsigned queues;
+
+	*device = (struct device){.number = number};
+	info = request(device, VMSG_DEVICE_INFO_REQUEST, VMSG_DEVICE_INFO_RESPONSE);
+	device->virtio_id = message_get(&info, VMSG_DEVICE_INFO_RESPONSE_DEVICE_ID);
+	device->config_size = message_get(&info, VMSG_DEVICE_INFO_RESPONSE_CONFIG_SIZE);
+	queues = message_get(&info, VMSG_DEVICE_INFO_RESPONSE_MAX_VQS);
+	if (message_get(&info, VMSG_DEVICE_INFO_RESPONSE_NUM_FEATURE_BITS) < 2 * WORD)
+		fail("device %u: has no feature bits above 31, where VERSION_1 is", number);
+	report("device", "\"number\": %u, \"virtio_id\": %u, \"queues\": %u, \"config_size\": %u",
+	       number, device->virtio_id, queues, device->config_size);
+}
+
+void devices_discover(void)
+{
+	struct message ask = message_new(VMSG_BUS_GET_DEVICES_REQUEST, 0), answer;
+
+	message_put(&ask, VMSG_BUS_GET_DEVICES_REQUEST_OFFSET, 0);
+	message_put(&ask, VMSG_BUS_GET_DEVICES_REQUEST_NUM, AMP_MAX_DEVICES);
+	answer = messages_request(&ask, VMSG_BUS_GET_DEVICES_RESPONSE);
+	if (message_get(&answer, VMSG_BUS_GET_DEVICES_RESPONSE_OFFSET) != 0 ||
+	    message_get(&answer, VMSG_BUS_GET_DEVICES_RESPONSE_NUM) != AMP_MAX_DEVICES)
+		fail("BUS_GET_DEVICES was answered for other devices");
+	for (unsigned number = 0; number < AMP_MAX_DEVICES; number++) {
+		uint8_t bits = answer.bytes[VMSG_BUS_GET_DEVICES_RESPONSE_BITMAP_AT + number / BYTE];
+
+		if (bits >> number % BYTE & 1)
+			look_at(number);
+	}
+}
+
+static unsigned get_status(const struct device *device)
+{
+	struct message answer = request(device, VMSG_GET_DEVICE_STATUS_REQUEST,
+					VMSG_GET_DEVICE_STATUS_RESPONSE);
+
+	return message_get(&answer, VMSG_GET_DEVICE_STATUS_RESPONSE_STATUS);
+}
+
+static void set_status(const struct device *device, unsigned status)
+{
+	struct message ask = message_new(VMSG_SET_DEVICE_STATUS_REQUEST, device->number);
+
+	message_put(&ask, VMSG_SET_DEVICE_STATUS_REQUEST_STATUS, status);
+	messages_request(&ask, VMSG_SET_DEVICE_STATUS_RESPONSE);
+}
+
+static void add_status(const struct device *device, unsigned bit, const char *name)
+{
+	unsigned status;
+
+	set_status(device, get_status(device) | bit);
+	status = get_status(device);
+	if (!(status & bit))
+		fail("device %u: its status is %#x: must have %s", device->number, status, name);
+}
+
+static void reset(const struct device *device)
+{
+	struct patience zero = patience("status 0 after a reset");
+
+	set_status(device, 0);
+	while (get_status(device) && patience_left_us(&zero))
+		usleep(RESET_POLL_US);
+}
+
+static void negotiate(const struct device *device, uint64_t features)
+{
+	const uint64_t needed = 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_ACCESS_PLATFORM;
+	struct message ask = message_new(VMSG_GET_FEATURES_REQUEST, device->number), answer;
+	struct kind select = VMSG_SET_FEATURES_REQUEST;
+	uint64_t offered, selected;
+
+	message_put(&ask, VMSG_GET_FEATURES_REQUEST_INDEX, 0);
+	message_put(&ask, VMSG_GET_FEATURES_REQUEST_NUM, 2);
+	answer = messages_request(&ask, VMSG_GET_FEATURES_RESPONSE);
+	offered = message_get(&answer, VMSG_GET_FEATURES_RESPONSE_FEATURES_AT, sizeof(offered));
+	if (needed & ~offered)
+		fail("device %u: offers features %#llx: must have VERSION_1 and ACCESS_PLATFORM",
+		     device->number, (unsigned long long)offered);
+	selected = offered & (needed | features);
+	select.size += sizeof(selected);
+	ask = message_new(select, device->number);
+	message_put(&ask, VMSG_SET_FEATURES_REQUEST_INDEX, 0);
+	message_put(&ask, VMSG_SET_FEATURES_REQUEST_NUM, 2);
+	message_put(&ask, VMSG_SET_FEATURES_REQUEST_FEATURES_AT, sizeof(selected), selected);
+	messages_request(&ask, VMSG_SET_FEATURES_RESPONSE);
+	add_status(device, VIRTIO_CONFIG_S_FEATURES_OK, "FEATURES_OK");
+}
+
+static void set_up_queue(struct device *device, unsigned index)
+{
+	struct message ask = message_new(VMSG_GET_VQUEUE_REQUEST, device->number), answer;
+	struct virtqueue *queue = &device->queues[index];
+	unsigned max_size;
+
+	message_put(&ask, VMSG_GET_VQUEUE_REQUEST_INDEX, index);
+	answer = messages_request(&ask, VMSG_GET_VQUEUE_RESPONSE);
+	max_size = message_get(&answer, VMSG_GET_VQUEUE_RESPONSE_MAX_SIZE);
+	if (!max_size)
+		return;
+	virtqueue_make(queue, device->number, index, max_size);
+	ask = message_new(VMSG_SET_VQUEUE_REQUEST, device->number);
+	message_put(&ask, VMSG_SET_VQUEUE_REQUEST_INDEX, index);
+	message_put(&ask, VMSG_SET_VQUEUE_REQUEST_SIZE, queue->size);
+	message_put(&ask, VMSG_SET_VQUEUE_REQUEST_DESCRIPTOR_ADDR, queue->page.bus);
+	message_put(&ask, VMSG_SET_VQUEUE_REQUEST_DRIVER_ADDR,
+		    queue->page.bus + ((uint8_t *)queue->available - queue->page.bytes));
+	message_put(&ask, VMSG_SET_VQUEUE_REQUEST_DEVICE_ADDR,
+		    queue->page.bus + ((uint8_t *)queue->used - queue->page.bytes));
+	messages_request(&ask, VMSG_SET_VQUEUE_RESPONSE);
+}
+
+struct device *device_bring_up(unsigned virtio_id, uint64_t features)
+{
+	struct device *device = devices;
+
+	while (device < devices + num_devices && device->virtio_id != virtio_id)
+		device++;
+	if (device == devices + num_devices)
+		fail("no device has virtio id %u", virtio_id);
+	reset(device);
+	add_status(device, VIRTIO_CONFIG_S_ACKNOWLEDGE, "ACKNOWLEDGE");
+	add_status(device, VIRTIO_CONFIG_S_DRIVER, "DRIVER");
+	negotiate(device, features);
+	for (unsigned index = 0; index < NUM_QUEUES; index++)
+		set_up_queue(device, index);
+	add_status(device, VIRTIO_CONFIG_S_DRIVER_OK, "DRIVER_OK");
+	return device;
+}
+
+void device_read_config(const struct device *device, unsigned offset, void *to, unsigned size)
+{
+	struct message ask = message_new(VMSG_GET_CONFIG_REQUEST, device->number), answer;
+
+	message_put(&ask, VMSG_GET_CONFIG_REQUEST_OFFSET, offset);
+	message_put(&ask, VMSG_GET_CONFIG_REQUEST_SIZE, size);
+	answer = messages_request(&ask, VMSG_GET_CONFIG_RESPONSE);
+	if (message_get(&answer, VMSG_GET_CONFIG_RESPONSE_SIZE) != size)
+		fail("device %u: no configuration at %u, %u bytes", device->number, offset, size);
+	memcpy(to, answer.bytes + VMSG_GET_CONFIG_RESPONSE_DATA_AT, size);
+}
+
+void devices_shut_down(void)
+{
+	for (unsigned i = 0; i < num_devices; i++)
+		reset(&devices[i]);
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* Waits for interrupts, which the test module counts. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "guest.h"
+
+#define MODULE "amp_irq"
+#define MODULE_FILE "/amp_irq.ko"
+#define COUNTS "/dev/amp_irq"
+
+static int counts_fd = -1;
+static uint64_t counts[AMP_MAX_VECTORS];
+
+void interrupts_load_module(void)
+{
+	int fd = open(MODULE_FILE, O_RDONLY);
+
+	if (fd < 0 || syscall(SYS_finit_module, fd, "", 0))
+		fail_errno(MODULE_FILE);
+	close(fd);
+}
+
+/* Its device goes, and with it vectors and bus mastering: nothing may be under way. */
+void interrupts_unload_module(void)
+{
+	close(counts_fd);
+	counts_fd = -1;
+	if (syscall(SYS_delete_module, MODULE, O_NONBLOCK))
+		fail_errno("unloading " MODULE);
+}
+
+void interrupts_open(void)
+{
+	counts_fd = open(COUNTS, O_RDONLY | O_NONBLOCK);
+	if (counts_fd < 0)
+		fail_errno(COUNTS);
+}
+
+static void take_counts(void)
+{
+	/* Without news there is nothing to read, and the counts are what they were. */
+	if (read(counts_fd, counts, sizeof(counts)) < 0 && errno != EAGAIN)
+		fail_errno(COUNTS);
+}
+
+/* Returns after an interrupt that was not waited for before. */
+void interrupts_wait(const struct patience *patience)
+{
+	struct pollfd poll_for = {.fd = counts_fd, .events = POLLIN};
+	int64_t left_us = patience_left_us(patience);
+
+	if (poll(&poll_for, 1, (int)(left_us / 1000) + 1) < 0)
+		fail_errno(COUNTS);
+	take_counts();
+}
+
+uint64_t interrupts_counted(unsigned vector)
+{
+	take_counts();
+	return counts[vector];
+}
+
+uint64_t interrupts_counted_in_all(void)
+{
+	uint64_t total = 0;
+
+	take_counts();
+	for (int vector = 0; vector < AMP_MAX_VECTORS; vector++)
+		total += counts[vector];
+	return total;
+}

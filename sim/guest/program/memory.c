@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Pages that stay where they are. A virtual machine without an IOMMU: the address on the bus is
+ * the physical one, which Linux tells its root.
+ */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "guest.h"
+
+#define PRESENT (1ull << 63)
+#define FRAME ((1ull << 55) - 1)
+
+static void forbid_moving(void)
+{
+	static bool done;
+	int fd;
+
+	if (done)
+		return;
+	done = true;
+	/* A locked page is never swapped, but compaction may move it; not every kernel has that. */
+	fd = open("/proc/sys/vm/compact_unevictable_allowed", O_WRONLY);
+	if (fd >= 0) {
+		if (write(fd, "0", 1) != 1)
+			fail_errno("vm.compact_unevictable_allowed");
+		close(fd);
+	}
+}
+
+struct page page_allocate(void)
+{
+	struct page page;
+	uint64_t entry;
+	int fd;
+
+	forbid_moving();
+	page.bytes = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (page.bytes == MAP_FAILED || mlock(page.bytes, PAGE))
+		fail_errno("a locked page");
+	memset(page.bytes, 0, PAGE);
+	fd = open("/proc/self/pagemap", O_RDONLY);
+	if (fd < 0 || pread(fd, &entry, sizeof(entry), (uintptr_t)page.bytes / PAGE * sizeof(entry)) !=
+			      sizeof(entry))
+		fail_errno("/proc/self/pagemap");
+	close(fd);
+	if (!(entry & PRESENT) || !(entry & FRAME))
+		fail("a locked page has no physical address: pagemap says %#llx",
+		     (unsigned long long)entry);
+	page.bus = (entry & FRAME) * PAGE;
+	return page;
+}

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Programs that stand in for those of the system, on a PATH of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+QEMU = """#!/bin/sh
+case "$*" in
+  *--version*) echo "QEMU emulator version {version} (fake)" ;;
+  *-device*help*) echo 'name "{device}", bus PCI, desc "fake"' ;;
+esac
+"""
+
+
+def program(folder: Path, name: str, text: str) -> Path:
+    """An executable script."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+def qemu(folder: Path, version: str, device: str = "vfio-user-pci") -> Path:
+    """Something that answers as QEMU would."""
+    return program(folder, "qemu-system-x86_64", QEMU.format(version=version, device=device))
