@@ -120,6 +120,12 @@ def _sections(reports: Reports) -> Iterator[str]:
         yield f"## Cycles, {top}\n\nMeasured / bound.\n\n{_cycles_table(bench, top)}"
     yield f"## Speed of simulation\n\nOf one run, on one machine.\n\n{_speed_table(bench)}"
     yield (
+        "## A guest's accesses\n\n"
+        "Reads of a dword, and posted writes of a quadword with a read behind them, by a client\n"
+        "of `python -m sim serve`: served out of memory, and by the simulated gateware. The best of\n"
+        f"a few turns.\n\n{_bridge_table(bench)}"
+    )
+    yield (
         "## Area and frequency\n\n"
         "Lookup tables of four inputs on the ECP5 (LFE5U-85F, out of context), of up to six "
         "elsewhere; block RAMs\nof 18 Kibit, elsewhere of 18 or 36. The frequency is the median of "
@@ -129,6 +135,22 @@ def _sections(reports: Reports) -> Iterator[str]:
             ("top", "bits", "FIFOs", "DMA", "target", "speed", "LUT", "FF", "block RAM", "MHz"),
             (_area_row(entry) for entry in synth["configurations"]),
         )
+    )
+
+
+def _bridge_table(bench: Mapping[str, Any]) -> str:
+    return tables.write(
+        ("served from", "reads/s", "of memory's", "posted writes/s", "of memory's"),
+        (
+            (
+                behind,
+                f"{rates['reads_per_s']:,}",
+                rates.get("reads_ratio", 1),
+                f"{rates['writes_per_s']:,}",
+                rates.get("writes_ratio", 1),
+            )
+            for behind, rates in bench["bridge"].items()
+        ),
     )
 
 

@@ -22,6 +22,7 @@ from ..build import BUILD_ROOT, Configuration
 from ..console import console as wide_console
 from ..run import simulate
 from .bounds import FIGURES
+from .bridge import Rates, measure_bridge, missed
 from .measures import FOLDER
 
 __all__ = ["judge", "measure", "run_bench"]
@@ -131,6 +132,9 @@ def run_bench(*, simulator: str | None = None, jobs: int = 1) -> int:
             for name in toolchain.available()
         }
 
+    with console.status("timing a guest's accesses ..."):
+        bridge = measure_bridge(list(toolchain.available()), folder)
+
     failures = [
         f"{where}: {key} is {entry['value']:g}, must reach {entry['limit']:g}"
         for where, judged in (
@@ -140,6 +144,7 @@ def run_bench(*, simulator: str | None = None, jobs: int = 1) -> int:
         for key, entry in judged.items()
         if not entry["ok"]
     ]
+    failures += missed(bridge)
     report = {
         "ok": not failures,
         "failures": failures,
@@ -155,11 +160,13 @@ def run_bench(*, simulator: str | None = None, jobs: int = 1) -> int:
             for top in TOPS
         },
         "simulation": speed,
+        "bridge": bridge,
     }
     (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     for top in TOPS:
         console.print(_cycles_table(top, tops[top], every[top]))
     console.print(_speed_table(speed))
+    console.print(_bridge_table(bridge))
     for failure in failures:
         console.print(f"[bold red]missed:[/] {failure}")
     console.print(f"report: {os.path.relpath(folder / 'report.json')}", soft_wrap=True)
@@ -201,4 +208,19 @@ def _speed_table(speed: Mapping[str, Any]) -> Table:
                 f"{figures['messages_per_second']:,.0f}",
                 f"{figures['messages_per_second'] / slowest:.1f}",
             )
+    return table
+
+
+def _bridge_table(bridge: Mapping[str, Rates]) -> Table:
+    table = Table(title="a guest's accesses, served from", box=None, title_justify="left")
+    table.add_column("")
+    for column in ("reads/s", "of memory's", "posted writes/s", "of memory's"):
+        table.add_column(column, justify="right")
+    for behind, rates in bridge.items():
+        cells = [
+            text
+            for kind in ("reads", "writes")
+            for text in (f"{rates[f'{kind}_per_s']:,.0f}", f"{rates.get(f'{kind}_ratio', 1):.3f}")
+        ]
+        table.add_row(behind, *cells)
     return table

@@ -109,9 +109,7 @@ def run_guest(
     except GuestError as error:
         failed = isinstance(error, DownloadError)
         problems = [str(error)]
-        _write(
-            folder, {"ok": False, "download_failed": failed, "problems": problems, "seed": seed}
-        )
+        _write(folder, {"ok": False, "download_failed": failed, "problems": problems, "seed": seed})
         terminal.print(f"[bold red]No guest:[/] {escape(str(error))}", soft_wrap=True)
         return error.exit_status
     except KeyboardInterrupt:

@@ -31,6 +31,8 @@ def judged(figures, width):
 def reports():
     widths = {str(width): judged(FIGURES, width) for width in DATA_WIDTHS}
     speed = {"cycles_per_second": 10_000, "messages_per_second": 20.0}
+    rates = {"reads_per_s": 2000, "writes_per_s": 4000}
+    ratios = {"reads_ratio": 0.1, "writes_ratio": 0.2}
     return {
         "formal": {
             "tools": {"solver": "1"},
@@ -55,6 +57,7 @@ def reports():
             "every_fifo": {top: judged(OF_RATES, 128) for top in TOPS},
             "push_interrupts": {top: dict.fromkeys(widths, 61) for top in TOPS},
             "simulation": {"verilator": {"thin": speed, "root_complex": speed}},
+            "bridge": {"memory": rates, "verilator": {**rates, **ratios}},
         },
         "synth": {
             "tools": {"yosys": "2"},

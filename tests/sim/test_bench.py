@@ -14,6 +14,7 @@ from models.shell import MAX_FIFOS
 from sim import toolchain
 from sim.bench import command
 from sim.bench.bounds import FIGURES
+from sim.bench.bridge import READS_PER_S, WRITES_PER_S
 from sim.build import BUILD_ROOT, Configuration
 from sim.run import SimulationError
 
@@ -121,12 +122,14 @@ def fake(monkeypatch, tmp_path):
     monkeypatch.setattr(
         command, "_simulation_speed", lambda *_: {"thin": speed, "root_complex": speed}
     )
+    bridge = {"verilator": {"reads_per_s": READS_PER_S, "writes_per_s": WRITES_PER_S}}
+    monkeypatch.setattr(command, "measure_bridge", lambda *_: bridge)
     monkeypatch.setattr(command, "BUILD_ROOT", tmp_path)
-    return figures, tmp_path / "bench" / "report.json"
+    return figures, bridge, tmp_path / "bench" / "report.json"
 
 
 def test_report(fake):
-    _, path = fake
+    _, _, path = fake
     assert command.run_bench() == 0
     report = json.loads(path.read_text())
     assert report["ok"] and not report["failures"]
@@ -140,7 +143,7 @@ def test_report(fake):
     "key, value", [("mmio_read_cycles", 7), ("dma_read_bytes_per_cycle", 13.9)]
 )
 def test_what_misses_its_limit_fails_the_command(fake, capsys, key, value):
-    figures, path = fake
+    figures, _, path = fake
     figures[128][key] = value
     assert command.run_bench() == 1
     report = json.loads(path.read_text())
@@ -148,6 +151,15 @@ def test_what_misses_its_limit_fails_the_command(fake, capsys, key, value):
     assert f"endpoint, 128 bits: {key} is {value}" in " ".join(report["failures"])
     assert not report["widths"]["128"][key]["ok"]
     assert "missed:" in capsys.readouterr().out
+
+
+def test_a_guest_that_is_served_too_slowly_fails_the_command(fake):
+    _, bridge, path = fake
+    bridge["verilator"]["reads_per_s"] -= 1
+    assert command.run_bench() == 1
+    assert json.loads(path.read_text())["failures"] == [
+        f"bridge on verilator: reads_per_s is {READS_PER_S - 1}, must reach {READS_PER_S}"
+    ]
 
 
 def test_a_measurement_that_fails_is_an_error(monkeypatch, tmp_path):
