@@ -122,8 +122,8 @@ def _sections(reports: Reports) -> Iterator[str]:
     yield (
         "## A guest's accesses\n\n"
         "Reads of a dword, and posted writes of a quadword with a read behind them, by a client\n"
-        "of `python -m sim serve`: served out of memory, and by the simulated gateware. The best of\n"
-        f"a few turns.\n\n{_bridge_table(bench)}"
+        "of `python -m sim serve`: served out of memory, and by the simulated gateware. The best\n"
+        f"of a few turns.\n\n{_bridge_table(bench)}"
     )
     yield (
         "## Area and frequency\n\n"

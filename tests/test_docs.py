@@ -15,6 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 WITH_TEST_IDS = ("conformance.md", "defects.md", "pcie-checklist.md", "reset.md")
 """Documents each of whose tables' rows names its test."""
+OTHERS = {".venv", ".cache", "build"}
+"""Folders with what is not ours."""
 REQUIREMENTS = {"COM": 4, "BUS": 61, "DRV": 73, "DEV": 74}
 """How many requirements of transport revision 1 there are, by whom they bind: COM-01 to COM-04."""
 
@@ -66,11 +68,11 @@ def test_readme_names_what_exists():
 def test_every_source_file_names_its_licence():
     files = subprocess.run(["git", "ls-files"], capture_output=True, text=True, cwd=ROOT)
     if files.returncode:
-        sources = [path for path in ROOT.rglob("*.py") if ".venv" not in path.parts]
+        sources = [path for path in ROOT.rglob("*.py") if not OTHERS & {*path.parts}]
     else:
         sources = [ROOT / name for name in files.stdout.split()]
-    kinds = {".py", ".v", ".vlt"}
+    kinds = {".py", ".v", ".vlt", ".c", ".h"}
     for path in sources:
-        if path.suffix in kinds or path.name in ("Makefile", "run"):
+        if path.suffix in kinds or path.name in ("Makefile", "Kbuild", "run"):
             head = path.read_text().splitlines()[:3]
             assert any("SPDX-License-Identifier: BSD-2-Clause" in line for line in head), path
