@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
+from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
@@ -48,6 +49,14 @@ class EventPrinter:
         line.add_column(overflow="fold")
         line.add_row(stamp, *(Text(*part) for part in parts))
         self.console.print(line)
+
+    def _chapter(self, title: str, text: str) -> None:
+        self.console.print()
+        self.console.print(Rule(title, align="left"))
+        self.console.print(Text(text, style="italic"))
+
+    def _untold(self, messages: int) -> None:
+        self._line(None, (f"… and {messages} messages more, which are in the trace", "dim"))
 
     def _message(self, time_ns: float, direction: str, fifo: int, text: str) -> None:
         where = f"fifo {fifo}" if self._several else ""

@@ -10,6 +10,8 @@ import pytest
 from doc_tables import problems, rows
 
 from models.reference import reference
+from sim.serve.command import MEMORY_MB
+from sim.serve.qemu import device_argument, memory_arguments
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -55,8 +57,15 @@ def test_readme_driver_is_the_one_that_is_tested():
     assert found[1] in (ROOT / "tests" / "regressions" / "own_driver.py").read_text()
 
 
-def test_readme_names_what_exists():
-    readme = (ROOT / "README.md").read_text()
+def test_the_line_for_qemu_is_what_the_server_prints():
+    page = (ROOT / "docs" / "guest.md").read_text()
+    assert " ".join(memory_arguments(MEMORY_MB)) + " \\\n" in page
+    assert f"-device '{device_argument(Path('/tmp/amp.sock'))}'\n" in page
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/guest.md"])
+def test_pages_name_what_exists(name):
+    readme = (ROOT / name).read_text()
     makefile = (ROOT / "Makefile").read_text()
     for target in set(re.findall(r"^make (\w+)|`make (\w+)`", readme, re.MULTILINE)):
         name = next(filter(None, target))

@@ -11,9 +11,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.panel import Panel
-from rich.rule import Rule
 from rich.table import Table
-from rich.text import Text
 
 from models.shell import AMP_PCI
 
@@ -70,11 +68,6 @@ class Teller(EventPrinter):
             )
         )
 
-    def _chapter(self, title: str, text: str) -> None:
-        self.console.print()
-        self.console.print(Rule(title, align="left"))
-        self.console.print(Text(text, style="italic"))
-
     def _enumerated(
         self,
         vendor_id: int,
@@ -106,9 +99,6 @@ class Teller(EventPrinter):
         self._line(
             None, (f"device {dev_num}: {name} (virtio id {device_id}), {max_vqs} queue(s)", "bold")
         )
-
-    def _untold(self, messages: int) -> None:
-        self._line(None, (f"… and {messages} messages more, which are in the trace", "dim"))
 
     def _work(
         self,

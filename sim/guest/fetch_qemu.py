@@ -15,15 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..serve.qemu import DEVICE, OLDEST
 from .apt import PrivateApt, Source, mirrors, unpack
 from .errors import DownloadError, UnavailableError
 from .machine import Debian, require_debian
 from .store import Store
 
 PROGRAM = "qemu-system-x86_64"
-OLDEST = (10, 1)
-"""The first version with a vfio-user client."""
-DEVICE = "vfio-user-pci"
 INSTALL_HINT = f"install QEMU {OLDEST[0]}.{OLDEST[1]} or newer, {PROGRAM} with {DEVICE}"
 NAME = "qemu"
 RECIPE = 1

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..serve.qemu import memory_arguments
 from .fetch_qemu import Qemu
 
 MEMORY_MB = 256
@@ -52,16 +53,13 @@ class Guest:
 def command_line(qemu: Qemu, guest: Guest) -> list[str]:
     """The program and its arguments.
 
-    Guest memory is a file that is shared: its descriptor is what the server gets. The processor is
-    emulated, so that a machine in a machine will do.
+    The processor is emulated, so that a machine in a machine will do.
     """
-    size = f"{guest.memory_mb}M"
     command: list[str] = [
         *qemu.command,
-        *("-M", "q35", "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", size),
+        *("-M", "q35", "-accel", "tcg", "-cpu", "max", "-smp", "1"),
+        *memory_arguments(guest.memory_mb),
         *("-nodefaults", "-display", "none", "-no-reboot"),
-        *("-object", f"memory-backend-memfd,id=memory,size={size},share=on"),
-        *("-machine", "memory-backend=memory"),
         *("-kernel", str(guest.kernel)),
     ]
     if guest.initrd is not None:

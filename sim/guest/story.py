@@ -15,7 +15,7 @@ from rich.table import Table
 from models.virtio import device_name
 
 from ..build import Configuration
-from ..demo.story import Teller
+from ..printer import EventPrinter
 from .report import CAPABILITY_NAMES
 
 CHAPTERS = {
@@ -48,7 +48,7 @@ class GuestTeller:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self._teller = Teller(console)
+        self._printer = EventPrinter(console)
         self._shown = 0
         self._untold = 0
 
@@ -76,7 +76,7 @@ class GuestTeller:
         kind = event.get("kind")
         if kind in ("message", "interrupt"):
             if self._shown < SHOWN_MESSAGES:
-                self._teller.tell(dict(event))
+                self._printer.tell(dict(event))
             else:
                 self._untold += kind == "message"
             self._shown += kind == "message"
@@ -91,7 +91,7 @@ class GuestTeller:
         if kind == "step":
             self.end_chapter()
             title, text = CHAPTERS.get(str(event["step"]), (str(event["step"]), ""))
-            self._teller.tell({"kind": "chapter", "title": title, "text": text})
+            self._printer.tell({"kind": "chapter", "title": title, "text": text})
         elif kind not in NOT_SHOWN:
             facts = {k: v for k, v in event.items() if k not in ("event", "step")}
             self._note(f"{kind}: {_brief(kind, facts)}")
@@ -99,11 +99,11 @@ class GuestTeller:
     def end_chapter(self) -> None:
         """Say how many messages were not shown."""
         if self._untold:
-            self._teller.tell({"kind": "untold", "messages": self._untold})
+            self._printer.tell({"kind": "untold", "messages": self._untold})
         self._shown = self._untold = 0
 
     def _note(self, text: str) -> None:
-        self._teller.tell({"kind": "note", "text": text})
+        self._printer.tell({"kind": "note", "text": text})
 
     def figures(self, report: Mapping[str, Any]) -> None:
         """The table of what was measured."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -18,12 +19,11 @@ from ..build import BUILD_ROOT, Configuration
 from ..console import console
 from ..printer import EventPrinter
 from .devices import DEFAULT
+from .qemu import OLDEST, memory_arguments
 from .server import Server
 
-QEMU_MEMORY = (
-    "-object memory-backend-memfd,id=ram,size=256M,share=on -m 256 -machine memory-backend=ram"
-)
-"""What QEMU needs besides: memory that it can share."""
+MEMORY_MB = 1024
+"""Of the machine in the line to paste."""
 
 
 class ServePrinter(EventPrinter):
@@ -87,14 +87,15 @@ def run_serve(
             f"[bold]The AMP PCI endpoint[/], {configuration.num_fifos} FIFO(s), "
             f"{configuration.data_width} bits, on {simulator}: {escape(', '.join(devices))}"
         )
-        terminal.print("QEMU 10.1 or newer attaches it with", style="italic")
+        terminal.print(f"QEMU {OLDEST[0]}.{OLDEST[1]} or newer attaches it with", style="italic")
         terminal.print(
-            f"  {QEMU_MEMORY} \\\n  -device '{server.device_argument}'",
+            f"  {' '.join(memory_arguments(MEMORY_MB))} \\\n  -device '{server.device_argument}'",
             markup=False,
             soft_wrap=True,
         )
         terminal.print("Ctrl-C ends it. A line typed here goes to the consoles.", style="italic")
         if type_lines:
+            signal.signal(signal.SIGTTIN, signal.SIG_IGN)
             threading.Thread(target=_type_lines, args=(server,), daemon=True).start()
         for event in server.events():
             printer.tell(event)
@@ -124,8 +125,10 @@ def _closing(terminal: Any, report: dict[str, Any]) -> None:
 
 
 def _type_lines(server: Server) -> None:
-    while line := os.read(0, 1 << 12):
-        server.type(line.decode(errors="replace"))
+    # In the background the terminal is somebody else's: reading fails, instead of stopping us.
+    with contextlib.suppress(OSError):
+        while line := os.read(0, 1 << 12):
+            server.type(line.decode(errors="replace"))
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import queue
 import select
 import socket
@@ -23,10 +22,9 @@ from ..run import Outcome, SimulationError, simulate
 from ..vfio_user.server import listening
 from .control import CONTROL, Line
 from .devices import DEFAULT, DeviceSpec
+from .qemu import device_argument
 
 SCENARIO = "sim.serve.scenario"
-MESSAGE_TIMEOUT_MS = 60_000
-"""What QEMU is told to wait for a reply: after one that comes too late it understands no other."""
 LOOK_S = 0.1
 """How often to see whether a simulation that says nothing yet is still there."""
 
@@ -102,12 +100,7 @@ class Server:
     @property
     def device_argument(self) -> str:
         """What to give QEMU after ``-device``."""
-        device = {
-            "driver": "vfio-user-pci",
-            "socket": {"type": "unix", "path": str(self.path)},
-            "x-msg-timeout": MESSAGE_TIMEOUT_MS,
-        }
-        return json.dumps(device, separators=(",", ":"))
+        return device_argument(self.path)
 
     def __enter__(self) -> Server:
         with contextlib.ExitStack() as stack:

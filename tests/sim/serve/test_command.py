@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""``python -m sim serve`` as people run it: what it prints, how it ends, what it refuses."""
+
+import contextlib
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from builds import BUILDS
+from test_gateware import answer, ask, wait_for, with_host
+from vfio_host import socket_folder, socket_in
+
+from models.bus import Direction
+from models.drivers import ConsoleDriver
+from sim.__main__ import main
+from sim.serve.devices import DeviceError, DeviceSpec
+from sim.serve.qemu import device_argument
+from sim.vfio_user import wire
+from sim.vfio_user.client import Client
+
+ROOT = Path(__file__).resolve().parents[3]
+FIFOS, WIDTH = BUILDS["endpoint"]
+BUILD = ("--fifos", str(FIFOS), "--data-width", str(WIDTH))
+READY = "Ctrl-C ends it"
+
+
+@pytest.fixture
+def path():
+    with socket_folder() as folder:
+        yield socket_in(folder)
+
+
+class Command:
+    """The command in a process of its own, as the leader of a group of its own."""
+
+    def __init__(self, path, *options, stdin=subprocess.DEVNULL):
+        self.path = path
+        self.log = path.with_name("log")
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "sim", "serve", "--vfio-user", path, *BUILD, *options],
+                cwd=ROOT,
+                stdin=stdin,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def text(self):
+        return self.log.read_text()
+
+    def __enter__(self):
+        wait_for(lambda: READY in self.text or self.process.poll() is not None, 120)
+        assert self.process.poll() is None, self.text
+        return self
+
+    def __exit__(self, *_):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def end(self, *signals):
+        """Its exit status after ``signals`` to the whole group, as a terminal sends them."""
+        for number in signals:
+            os.killpg(self.process.pid, number)
+        return self.process.wait(30)
+
+
+def exchange(path, count=3):
+    with Client(path) as client:
+        client.write(wire.CONFIG_REGION, 4, b"\6\0")
+        for number in range(1, count + 1):
+            ask(client, number)
+            wait_for(lambda number=number: answer(client)[1] == number)
+
+
+def processes_of(group):
+    """The processes whose group is ``group`` and that have not ended."""
+    found = []
+    for name in filter(str.isdecimal, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open(f"/proc/{name}/stat") as file:
+            state, _, its_group = file.read().rpartition(")")[2].split()[:3]
+            if int(its_group) == group and state != "Z":
+                found.append(int(name))
+    return found
+
+
+def test_what_it_prints_and_leaves(path, tmp_path):
+    trace = tmp_path / "trace.jsonl"
+    with Command(path, "--trace", trace, "--device", "rng", "--device", "1:console") as command:
+        assert f"-device '{device_argument(path)}'" in command.text
+        exchange(path)
+        wait_for(lambda: "client gone" in command.text)
+        exchange(path, 1)
+        assert command.end(signal.SIGINT) == 0
+        text = command.text
+    assert "Traceback" not in text
+    assert text.count("BUS_GET_DEVICES") == 8 and text.count("client connected") == 2
+    assert "4 messages to devices, 4 to drivers" in " ".join(text.split())
+    entries = [json.loads(line) for line in trace.read_text().splitlines()]
+    assert [entry["direction"] for entry in entries] == [*Direction] * 4
+    assert entries[1]["message"]["bitmap"] == "01000000"
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("signals", [(signal.SIGTERM,), (signal.SIGTERM, signal.SIGTERM)])
+def test_how_it_ends(path, signals):
+    """By SIGTERM, by two of them, and with a client that is there."""
+    with Command(path) as command:
+        client = Client(path)
+        assert command.end(*signals) == 0
+        assert "Traceback" not in command.text
+        with pytest.raises(ConnectionError):
+            client.read(wire.CONFIG_REGION, 0, 4)
+        client.close()
+        assert not path.exists() and not processes_of(command.process.pid)
+
+
+def test_no_simulation_outlives_it(path):
+    with Command(path) as command:
+        os.kill(command.process.pid, signal.SIGKILL)
+        command.process.wait()
+        wait_for(lambda: not processes_of(command.process.pid))
+    # What it left is no obstacle.
+    with Command(path) as command:
+        exchange(path, 1)
+        assert command.end(signal.SIGINT) == 0
+
+
+def test_a_line_from_the_terminal_reaches_the_console(path):
+    own, theirs = pty.openpty()
+    with Command(path, "--device", "console", stdin=theirs) as command:
+
+        async def program(host, driver):
+            talk = await ConsoleDriver.probe(driver, 0, host.memory)
+            os.write(own, b"typed\n")
+            assert await talk.read_line() == b"typed\n"
+            await talk.write(b"printed\n")
+
+        with_host(command, program)
+        assert command.end(signal.SIGINT) == 0
+        assert "console 0 printed" in command.text
+    os.close(own)
+    os.close(theirs)
+
+
+@pytest.mark.parametrize(
+    "options, text",
+    [
+        (["--device", "tape"], "device is 'tape': must be"),
+        (["--device", "x:rng"], "must be a number"),
+        (["--device", "2:rng"], "must be below 2"),
+        (["--device", "rng=file"], "only blk has an image"),
+        (["--device", "blk=/no/such/image"], "No such file"),
+        (["--device", "blk=/dev/null"], "must be a multiple of 512"),
+        (["--trace", "/no/such/folder/file"], "No such file"),
+        (["--data-width", "100"], "invalid choice"),
+        (["--fifos", "9"], "must be an integer from 1 to 8"),
+    ],
+)
+def test_what_cannot_be(path, options, text, capsys):
+    with pytest.raises(SystemExit) if "invalid" in text else contextlib.nullcontext():
+        assert main(["serve", "--vfio-user", str(path), *BUILD, *options]) == 1
+    error = capsys.readouterr().err
+    assert text in error and "Traceback" not in error
+    assert not path.exists()
+
+
+def test_a_socket_that_is_taken(path, capsys):
+    path.write_text("a file")
+    assert main(["serve", "--vfio-user", str(path), *BUILD]) == 1
+    assert "no socket" in capsys.readouterr().err
+    assert path.read_text() == "a file"
+
+
+def test_devices_as_people_say_them(tmp_path):
+    assert DeviceSpec.parse("rng") == DeviceSpec("rng")
+    assert DeviceSpec.parse("3:net") == DeviceSpec("net", 3)
+    image = tmp_path / "a=b.img"
+    assert DeviceSpec.parse(f"1:blk={image}") == DeviceSpec("blk", 1, str(image))
+    for text in ("", ":", "blk:", "=x", "1:", "-1:rng", "rng:1", "RNG"):
+        with pytest.raises(DeviceError):
+            DeviceSpec.parse(text)
