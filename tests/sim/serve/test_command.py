@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from builds import BUILDS
-from test_gateware import answer, ask, wait_for, with_host
-from vfio_host import socket_folder, socket_in
+from by_hand import answer, ask, wait_for
+from vfio_host import socket_folder, socket_in, with_host
 
 from models.bus import Direction
 from models.drivers import ConsoleDriver

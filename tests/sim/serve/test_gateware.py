@@ -10,14 +10,14 @@ import time
 
 import pytest
 from builds import BUILDS
-from vfio_host import MEMORY_BASE, VfioHost, driver_of, socket_folder, socket_in
+from by_hand import answer, ask, pending, wait_for
+from vfio_host import MEMORY_BASE, driver_of, socket_folder, socket_in, with_host
 
 from models import config_space as space
 from models.devices.block import SECTOR
 from models.drivers import BlockDriver, ConsoleDriver, EntropyDriver, NetworkDriver
 from models.drivers.base import DeviceFailedError
 from models.layout import SPSC_PAGES
-from models.messages import decode, request
 from models.shell import AMP_PCI
 from models.virtqueue import Buffer
 from sim import toolchain
@@ -47,7 +47,18 @@ def image(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module", params=toolchain.SIMULATORS)
+def pytest_generate_tests(metafunc):
+    if "server" not in metafunc.fixturenames:
+        return
+    simulators = toolchain.SIMULATORS
+    # The second one is there to disagree; all of it is for the longer matrices.
+    everything = metafunc.config.getoption("--regress")
+    if not everything and metafunc.function is not test_the_whole_exchange:
+        simulators = list(toolchain.available())[:1]
+    metafunc.parametrize("server", simulators, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
 def server(request, image, tmp_path_factory):
     if request.param not in toolchain.available():
         pytest.skip(f"{request.param} is not on this machine")
@@ -151,38 +162,6 @@ def test_software_may_size_and_move_the_bars(enabled):
     control = enabled.read32(AMP_PCI.msix_bar, AMP_PCI.msix_control(0))
     others = [enabled.read32(AMP_PCI.msix_bar, AMP_PCI.msix_control(n)) for n in range(1, FIFOS)]
     assert (control, others) == (0, [1] * (FIFOS - 1))
-
-
-def ask(client, token, fifo=0):
-    """Put a request into a driver queue by hand; the answer comes by itself."""
-    base = fifo * 0x4000
-    head = client.read32(FIFO_BAR, base + 0x1000)
-    message = request("BUS_GET_DEVICES", token=token, offset=0, num=32).wire()
-    for at in range(0, 64, 8):
-        client.write(FIFO_BAR, base + 0x1080 + 64 * head + at, message[at : at + 8], posted=True)
-    client.write(FIFO_BAR, base + 0x1000, (head + 1).to_bytes(4, "little"), posted=True)
-    client.write(0, AMP_PCI.notify(fifo), b"\1\0\0\0", posted=True)
-
-
-def answer(client, fifo=0):
-    """The newest message in a device queue, and how many there are."""
-    base = fifo * 0x4000
-    head = client.read32(FIFO_BAR, base + 0x2000)
-    slot = client.read(FIFO_BAR, base + 0x2080 + 64 * (head - 1), 64) if head else None
-    return slot and decode(slot), head
-
-
-def wait_for(what, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "it does not come"
-        time.sleep(0.005)
-
-
-def pending(signal):
-    with contextlib.suppress(BlockingIOError):
-        return os.eventfd_read(signal)
-    return 0
 
 
 def test_masks(enabled):
@@ -313,22 +292,6 @@ def test_random_configuration(server):
     with Client(server.path) as client:
         client.write(CONFIG, space.COMMAND, b"\6\0")
         assert client.read32(0, 0) == AMP_PCI.version
-
-
-def with_host(server, program):
-    """Run ``program(host, driver)`` on a fresh client."""
-
-    async def run():
-        host = VfioHost(server.path, FIFOS)
-        driver = driver_of(host)
-        try:
-            await driver.start()
-            return await asyncio.wait_for(program(host, driver), 60)
-        finally:
-            driver.stop()
-            host.close()
-
-    return asyncio.run(run())
 
 
 def test_the_whole_exchange(server, image):

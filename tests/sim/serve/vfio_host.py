@@ -58,15 +58,15 @@ class GuestMemory:
 class VfioHost:
     """Implements ``models.bus.HostFunction``; use it inside a running loop."""
 
-    def __init__(self, path, num_fifos=1):
-        self.num_fifos = num_fifos
+    def __init__(self, path):
         self.client = Client(path)
         self.memory = GuestMemory()
         self.client.map(self.memory.file, MEMORY_BASE, MEMORY_SIZE)
         self._interrupts = Interrupts(asyncio.Event)
         self.interrupts = self._interrupts.counts
-        self.vectors = self.client.irq_info(wire.Irq.MSIX)[1]
-        self._signals = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(self.vectors)]
+        # A vector for each.
+        self.num_fifos = self.client.irq_info(wire.Irq.MSIX)[1]
+        self._signals = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(self.num_fifos)]
         for vector, signal in enumerate(self._signals):
             self.interrupts[vector] = 0
             asyncio.get_running_loop().add_reader(signal, self._signalled, vector)
@@ -118,3 +118,19 @@ def socket_folder():
 
 def socket_in(folder):
     return Path(folder) / "s"
+
+
+def with_host(server, program):
+    """Run ``program(host, driver)`` on a fresh client."""
+
+    async def run():
+        host = VfioHost(server.path)
+        driver = driver_of(host)
+        try:
+            await driver.start()
+            return await asyncio.wait_for(program(host, driver), 60)
+        finally:
+            driver.stop()
+            host.close()
+
+    return asyncio.run(run())

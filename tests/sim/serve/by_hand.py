@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Messages by hand, through a client: what a driver does, an access at a time."""
+
+import contextlib
+import os
+import time
+
+from models.layout import SPSC_PAGES
+from models.messages import decode, request
+from models.shell import AMP_PCI
+
+FIFO_BAR = AMP_PCI.fifo_bar
+QUEUE = SPSC_PAGES.queue
+
+
+def ask(client, token, fifo=0):
+    """Put a request into a driver queue, a quadword at a time; the answer comes by itself."""
+    base = SPSC_PAGES.driver_queue_base(fifo)
+    head = client.read32(FIFO_BAR, base + QUEUE.head_offset)
+    slot = base + QUEUE.slot_offset(head)
+    message = request("BUS_GET_DEVICES", token=token, offset=0, num=32).wire()
+    for at in range(0, QUEUE.slot_size, 8):
+        client.write(FIFO_BAR, slot + at, message[at : at + 8], posted=True)
+    after = QUEUE.next(head).to_bytes(4, "little")
+    client.write(FIFO_BAR, base + QUEUE.head_offset, after, posted=True)
+    client.write(AMP_PCI.register_bar, AMP_PCI.notify(fifo), b"\1\0\0\0", posted=True)
+
+
+def answer(client, fifo=0):
+    """The newest message in a device queue that never wrapped, and how many there are."""
+    base = SPSC_PAGES.device_queue_base(fifo)
+    head = client.read32(FIFO_BAR, base + QUEUE.head_offset)
+    if not head:
+        return None, 0
+    slot = client.read(FIFO_BAR, base + QUEUE.slot_offset(head - 1), QUEUE.slot_size)
+    return decode(slot), head
+
+
+def wait_for(what, seconds=10):
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "it does not come"
+        time.sleep(0.005)
+
+
+def pending(signal):
+    with contextlib.suppress(BlockingIOError):
+        return os.eventfd_read(signal)
+    return 0
