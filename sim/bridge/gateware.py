@@ -236,7 +236,8 @@ class GatewareFunction:
         power = await self.host.config_read(POWER_STATE.offset)
         if POWER_STATE.of(power) != POWER_D0:
             return
-        async with self._reachable_table() as (bar, table):
+        bar, table = self.host.function.msix_table
+        async with self._memory_space():
             for vector in range(self.vectors):
                 entry = MSI_BASE + MSI_STRIDE * vector
                 place = table + MSIX_ENTRY_SIZE * vector
@@ -254,31 +255,21 @@ class GatewareFunction:
             await self.host.bar_read(bar, table, 4)
 
     @asynccontextmanager
-    async def _reachable_table(self) -> AsyncIterator[tuple[int, int]]:
-        """Have memory space enabled, and the BARs apart, for as long as the bridge needs it."""
+    async def _memory_space(self) -> AsyncIterator[None]:
+        """Have memory space enabled for as long as the bridge needs it.
+
+        The BARs may all be at one place meanwhile, where software has not placed them yet: the
+        gateware takes the last one that matches, and that is the table's.
+        """
         command = await self.host.config_read(COMMAND, 2)
-        if not MEMORY_SPACE_ENABLE.of(command):
-            await self.host.config_write(COMMAND, command | MEMORY_SPACE_ENABLE.mask, 2)
-        bars = dict(self.host.bars)
-        moved = self._overlapping()
-        if moved:
-            await self._move_bars(self._places)
+        if MEMORY_SPACE_ENABLE.of(command):
+            yield
+            return
+        await self.host.config_write(COMMAND, command | MEMORY_SPACE_ENABLE.mask, 2)
         try:
-            yield self.host.function.msix_table
+            yield
         finally:
-            if moved:
-                await self._move_bars(bars)
-            if not MEMORY_SPACE_ENABLE.of(command):
-                await self.host.config_write(COMMAND, command, 2)
-
-    def _overlapping(self) -> bool:
-        ranges = sorted((place, self.bar_sizes[bar]) for bar, place in self.host.bars.items())
-        return any(place + size > after for (place, size), (after, _) in itertools.pairwise(ranges))
-
-    async def _move_bars(self, places: Mapping[int, int]) -> None:
-        for bar, place in places.items():
-            await self.host.config_write(bar_offset(bar), place)
-            self.host.bars[bar] = place
+            await self.host.config_write(COMMAND, command, 2)
 
     def _serve(self, request: Tlp) -> None:
         """Take a memory request of the gateware's."""

@@ -19,6 +19,7 @@ from models.drivers import BlockDriver, ConsoleDriver, EntropyDriver, NetworkDri
 from models.drivers.base import DeviceFailedError
 from models.layout import SPSC_PAGES
 from models.shell import AMP_PCI
+from models.virtio import Status
 from models.virtqueue import Buffer
 from sim import toolchain
 from sim.build import Configuration
@@ -265,6 +266,26 @@ def test_a_client_that_goes_leaves_nothing(server):
         client.close()
     with Client(server.path) as client:
         assert client.read(CONFIG, space.COMMAND, 2) == b"\0\0"
+        # What function-level reset spares.
+        control = client.read32(CONFIG, space.DEVICE_CONTROL)
+        assert space.MAX_PAYLOAD_SIZE.of(control) == 0
+        client.write32(CONFIG, space.DEVICE_CONTROL, 2 << space.MAX_PAYLOAD_SIZE.lsb)
+    with Client(server.path) as client:
+        control = client.read32(CONFIG, space.DEVICE_CONTROL)
+        assert space.MAX_PAYLOAD_SIZE.of(control) == 0
+
+
+def test_a_client_that_goes_leaves_no_device_running(server):
+    async def bring_up(host, driver):
+        entropy = await driver.probe(0)
+        assert await entropy.status() & Status.DRIVER_OK
+
+    async def look(host, driver):
+        entropy = await driver.device(0)
+        assert await entropy.status() == 0
+
+    with_host(server, bring_up)
+    with_host(server, look)
 
 
 def test_random_configuration(server):
@@ -351,6 +372,8 @@ def test_memory_that_is_not_there(server):
         talk = await ConsoleDriver.probe(driver, 2, host.memory)
         with pytest.raises(DeviceFailedError):
             await talk.transfer(1, [nowhere], [])
+        status = host.client.read32(CONFIG, space.COMMAND)
+        assert space.RECEIVED_MASTER_ABORT.of(status)
 
     with_host(server, program)
 

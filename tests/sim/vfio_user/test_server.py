@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Clients that come, go, break off and misbehave below the level of requests; files they leave."""
 
+import array
 import contextlib
 import errno
+import fcntl
 import os
 import random
 import socket
 import struct
+import termios
 import time
 
 import pytest
@@ -140,10 +143,20 @@ def test_files_are_closed(server):
         client.send_raw(header(size=100) + b"x", [memory] * 3)
         for _ in range(20):
             client.send_raw(b"y", [memory] * 3)
+        while _unread(client):
+            time.sleep(0.001)
+        assert open_files() <= before + 7 + 3 + 2 + wire.MOST_FILES
     server.gone.wait(10)
     assert open_files() == before
     for file in (memory, *signals):
         os.close(file)
+
+
+def _unread(client):
+    """Bytes sent that the server has not taken."""
+    waiting = array.array("i", [0])
+    fcntl.ioctl(client.socket, termios.TIOCOUTQ, waiting)
+    return waiting[0]
 
 
 def test_files_go_with_their_own_message(server):
