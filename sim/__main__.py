@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.add_argument("--revision", choices=REVISIONS, default=V1.revision, help="wire revision")
     serve.add_argument("--trace", type=Path, metavar="FILE", help="every message, as JSON lines")
+    serve.add_argument("--accesses", type=Path, metavar="FILE", help="every access of the guest's")
     guest = commands.add_parser(
         "guest", parents=[common], help="a Linux guest on QEMU drives the gateware"
     )
@@ -170,6 +171,7 @@ def main(arguments: list[str] | None = None) -> int:
                 seed=options.seed,
                 revision=options.revision,
                 trace=options.trace,
+                accesses=options.accesses,
             )
         if options.command == "fuzz":
             return _fuzz(options, configuration)

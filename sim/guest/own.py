@@ -51,7 +51,7 @@ def boot_own(
     for name, path in (("KERNEL", kernel), ("INITRD", initrd)):
         if path is not None and not path.is_file():
             raise GuestError(f"{name} is {path}: there is no such file")
-    trace = folder / "trace.jsonl"
+    trace, accesses = folder / "trace.jsonl", folder / "accesses.txt"
     with tempfile.TemporaryDirectory(prefix="amp-guest-") as meeting:
         server = Server(
             configuration,
@@ -60,6 +60,7 @@ def boot_own(
             folder=folder,
             seed=seed,
             trace=trace,
+            accesses=accesses,
         )
         with server:
             guest = Guest(
@@ -72,7 +73,7 @@ def boot_own(
                 gdb=gdb,
                 wait=wait,
             )
-            _say(terminal, trace, gdb or wait, wait)
+            _say(terminal, trace, accesses, gdb or wait, wait)
             reader = threading.Thread(target=_write_events, args=(server, folder / "events.log"))
             reader.start()
             try:
@@ -81,15 +82,21 @@ def boot_own(
                 server.stop()
                 reader.join()
         outcome = server.check()
-    for name, path in (("waves", outcome.waves), ("message trace", trace), ("log", outcome.log)):
+    for name, path in (
+        ("waves", outcome.waves),
+        ("message trace", trace),
+        ("accesses", accesses),
+        ("log", outcome.log),
+    ):
         if path is not None:
             terminal.print(f"{name:>14}  {path}", soft_wrap=True, highlight=False)
     return status
 
 
-def _say(terminal: Console, trace: Path, gdb: bool, wait: bool) -> None:
+def _say(terminal: Console, trace: Path, accesses: Path, gdb: bool, wait: bool) -> None:
     terminal.print("Ctrl-A X ends the machine, Ctrl-A H tells of more.", style="italic")
-    terminal.print(f"Each message: tail -f {trace}", soft_wrap=True, markup=False)
+    for name, file in (("message", trace), ("access", accesses)):
+        terminal.print(f"Each {name}: tail -f {file}", soft_wrap=True, markup=False)
     if gdb:
         terminal.print(f"gdb VMLINUX -ex 'target remote :{GDB_PORT}'", markup=False)
         terminal.print("(kernel parameter nokaslr, so that its symbols are where gdb thinks)")

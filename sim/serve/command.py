@@ -49,13 +49,14 @@ def run_serve(
     seed: int | None = None,
     revision: str = "v1",
     trace: Path | None = None,
+    accesses: Path | None = None,
     type_lines: bool = True,
 ) -> int:
     """Serve until Ctrl-C or SIGTERM. Returns the exit status.
 
     Parameters
     ----------
-    configuration, path, seed, revision, trace
+    configuration, path, seed, revision, trace, accesses
         As :class:`Server`.
     devices
         As :class:`Server`; :data:`DEFAULT` without any.
@@ -75,6 +76,7 @@ def run_serve(
         seed=seed,
         revision=revision,
         trace=trace,
+        accesses=accesses,
     )
     try:
         with terminal.status("building the gateware: Amaranth to Verilog to a simulation ..."):
@@ -107,7 +109,12 @@ def run_serve(
         server.__exit__()
     outcome = server.check()
     _closing(terminal, server.report)
-    for name, file in (("waves", outcome.waves), ("messages", trace), ("log", outcome.log)):
+    for name, file in (
+        ("waves", outcome.waves),
+        ("messages", trace),
+        ("accesses", accesses),
+        ("log", outcome.log),
+    ):
         if file is not None:
             terminal.print(f"{name:>8}  {os.path.relpath(file)}", soft_wrap=True, markup=False)
     return 0

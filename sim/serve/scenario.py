@@ -22,9 +22,14 @@ from testbench.tlp import Tlp
 from testbench.trace import TraceEntry
 
 from ..bridge.gateware import GatewareFunction
+from ..vfio_user import wire
 from ..vfio_user.server import VfioUserServer
+from ..vfio_user.session import Verb
 from .control import CONTROL, Line
 from .devices import DeviceSpec, by_fifo
+
+SHOWN_BYTES = 64
+"""Of an access, in the file of accesses."""
 
 
 class StoppedError(Exception):
@@ -44,10 +49,11 @@ async def serve(dut: Any) -> None:
     function = GatewareFunction(dut, devices, revision=wishes["revision"])
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket(fileno=files[0]))
-        trace = None
-        if wishes["trace"] is not None:
-            trace = stack.enter_context(Path(wishes["trace"]).open("w", encoding="utf-8"))
-        service = Service(function, listener, line, trace)
+        trace, accesses = (
+            name and stack.enter_context(Path(name).open("w", encoding="utf-8"))
+            for name in (wishes["trace"], wishes["accesses"])
+        )
+        service = Service(function, listener, line, trace, accesses)
         with contextlib.suppress(StoppedError):
             await service.run()
         line.tell("report", **service.report())
@@ -67,14 +73,22 @@ class Service:
         Who is told, and says what is typed.
     trace
         Where each message goes, as JSON.
+    accesses
+        Where each access of a client's goes, as text.
     """
 
     def __init__(
-        self, function: GatewareFunction, listener: socket.socket, line: Line, trace: TextIO | None
+        self,
+        function: GatewareFunction,
+        listener: socket.socket,
+        line: Line,
+        trace: TextIO | None = None,
+        accesses: TextIO | None = None,
     ) -> None:
         self._function = function
         self._line = line
         self._trace = trace
+        self._accesses = accesses
         self._messages = dict.fromkeys(Direction, 0)
         function.system.trace.on_entry = self._message
         function.on_msix_write = self._interrupt
@@ -88,6 +102,8 @@ class Service:
         function.readiness.watch(line.fileno(), self._listen)
         self._server = VfioUserServer(listener, function, function.readiness)
         self._server.on_client = lambda state, why: line.tell("client", state=state, why=why)
+        if accesses is not None:
+            self._server.on_access = self._access
         self._server.on_error = lambda text: line.tell("error", text=text)
 
     async def run(self) -> None:
@@ -145,6 +161,17 @@ class Service:
             if entry.message is None
             else describe(entry.message, brief=True),
         )
+
+    def _access(self, verb: Verb, region: int, offset: int, data: bytes) -> None:
+        assert self._accesses is not None
+        where = "config" if region == wire.CONFIG_REGION else f"BAR{region}"
+        # In memory order, as the message trace has its bytes.
+        shown = data[:SHOWN_BYTES].hex() + ("…" if len(data) > SHOWN_BYTES else "")
+        self._accesses.write(
+            f"{self._function.system.time_ns:>14.1f} ns  {verb:<5}  {where:<6}  {offset:#06x}  "
+            f"{len(data):>4}  {shown}\n"
+        )
+        self._accesses.flush()
 
     def _interrupt(self, vector: int) -> None:
         self._line.tell("interrupt", time_ns=self._function.system.time_ns, vector=vector)

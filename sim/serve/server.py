@@ -52,6 +52,8 @@ class Server:
         Wire revision.
     trace
         A file for every message, a JSON object a line.
+    accesses
+        A file for every access of a client's, a line of text each.
 
     Raises
     ------
@@ -78,6 +80,7 @@ class Server:
         seed: int | None = None,
         revision: str = "v1",
         trace: Path | None = None,
+        accesses: Path | None = None,
     ) -> None:
         if configuration.top != "endpoint" or not configuration.dma:
             raise ServeError("only an endpoint with its DMA window can be served")
@@ -91,7 +94,10 @@ class Server:
         self._folder = folder
         self._seed = seed
         self._revision = revision
-        self._trace = None if trace is None else trace.absolute()
+        self._files = {
+            name: None if file is None else str(file.absolute())
+            for name, file in (("trace", trace), ("accesses", accesses))
+        }
         self._events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._failure: Exception | None = None
         self._line: Line | None = None
@@ -105,7 +111,7 @@ class Server:
     def __enter__(self) -> Server:
         with contextlib.ExitStack() as stack:
             stack.callback(self._end)
-            self._check_trace()
+            self._check_files()
             listener = stack.enter_context(listening(self.path))
             build(self._configuration)
             self._line = self._start(stack, listener)
@@ -149,12 +155,13 @@ class Server:
         assert self.outcome is not None, "it has not ended"
         return self.outcome
 
-    def _check_trace(self) -> None:
-        if self._trace is not None:
-            try:
-                self._trace.touch()
-            except OSError as error:
-                raise ServeError(f"trace {self._trace}: {error.strerror}") from None
+    def _check_files(self) -> None:
+        for name, file in self._files.items():
+            if file is not None:
+                try:
+                    open(file, "a").close()
+                except OSError as error:
+                    raise ServeError(f"{name} {file}: {error.strerror}") from None
 
     def _start(self, stack: contextlib.ExitStack, listener: socket.socket) -> Line:
         """Start the simulation, and give it what it needs."""
@@ -174,7 +181,7 @@ class Server:
                 "devices": [asdict(spec) for spec in self._specs],
                 "seed": self._seed,
                 "revision": self._revision,
-                "trace": None if self._trace is None else str(self._trace),
+                **self._files,
             },
             (listener.fileno(),),
         )

@@ -15,7 +15,7 @@ from ..bridge.files import Readiness
 from ..bridge.function import PciFunction
 from .channel import Channel, ChannelClosedError, FramingError
 from .checks import VersionError
-from .session import Session, Statistics
+from .session import Session, Statistics, Verb
 
 LONGEST_PATH = 107
 """Bytes of a Unix socket's path."""
@@ -95,8 +95,8 @@ class VfioUserServer:
         What was done so far, for all clients.
     on_client
         Called with ``connected`` or ``gone``, and in the latter case with why.
-    on_error
-        Called with one line for each request that was not done.
+    on_access, on_error
+        As those of a :class:`~sim.vfio_user.session.Session`.
     """
 
     def __init__(
@@ -109,6 +109,7 @@ class VfioUserServer:
         self._connection: socket.socket | None = None
         self.statistics = Statistics()
         self.on_client: Callable[[str, str], None] = lambda state, why: None
+        self.on_access: Callable[[Verb, int, int, bytes], None] | None = None
         self.on_error: Callable[[str], None] = lambda text: None
 
     async def run(self) -> None:
@@ -129,7 +130,7 @@ class VfioUserServer:
     async def _serve(self, connection: socket.socket) -> None:
         channel = Channel(connection, self._readiness)
         session = Session(channel, self._function, self.statistics)
-        session.on_error = self.on_error
+        session.on_access, session.on_error = self.on_access, self.on_error
         self._connection = connection
         self._readiness.watch(self._listener.fileno(), self._turn_away)
         self.on_client("connected", "")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from ..bridge.function import AccessError, PciFunction
@@ -31,6 +32,13 @@ from .checks import (
 )
 from .interrupts import Interrupts
 from .wire import Command, Flags, Message
+
+
+class Verb(StrEnum):
+    """What an access does."""
+
+    READ = "read"
+    WRITE = "write"
 
 
 @dataclass
@@ -68,12 +76,16 @@ class Session:
 
     Attributes
     ----------
+    on_access
+        Called for each access to a region that was done, in their order: verb, region, offset and
+        the data that was read or written.
     on_error
         Called with one line of text for each request that was not done.
     """
 
     def __init__(self, channel: Channel, function: PciFunction, statistics: Statistics) -> None:
         self.statistics = statistics
+        self.on_access: Callable[[Verb, int, int, bytes], None] | None = None
         self.on_error: Callable[[str], None] = lambda text: None
         self._channel = channel
         self._function = function
@@ -281,6 +293,8 @@ class Session:
         else:
             data = await self._function.bar_read(region, offset, count)
         self.statistics.reads += 1
+        if self.on_access is not None:
+            self.on_access(Verb.READ, region, offset, data)
         return message.payload + data
 
     async def _write(self, message: Message) -> bytes:
@@ -311,6 +325,8 @@ class Session:
         else:
             await self._function.bar_write(region, offset, data, posted=posted)
         self.statistics.writes += 1
+        if self.on_access is not None:
+            self.on_access(Verb.WRITE, region, offset, data)
 
     async def _reset(self, message: Message) -> bytes:
         if message.payload:

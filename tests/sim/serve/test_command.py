@@ -17,6 +17,7 @@ from vfio_host import socket_folder, socket_in, with_host
 
 from models.bus import Direction
 from models.drivers import ConsoleDriver
+from models.shell import AMP_PCI
 from sim.__main__ import main
 from sim.serve.devices import DeviceError, DeviceSpec
 from sim.serve.qemu import device_argument
@@ -92,8 +93,9 @@ def processes_of(group):
 
 
 def test_what_it_prints_and_leaves(path, tmp_path):
-    trace = tmp_path / "trace.jsonl"
-    with Command(path, "--trace", trace, "--device", "rng", "--device", "1:console") as command:
+    trace, accesses = tmp_path / "trace.jsonl", tmp_path / "accesses.txt"
+    files = ("--trace", trace, "--accesses", accesses)
+    with Command(path, *files, "--device", "rng", "--device", "1:console") as command:
         assert f"-device '{device_argument(path)}'" in command.text
         exchange(path)
         wait_for(lambda: "client gone" in command.text)
@@ -106,6 +108,12 @@ def test_what_it_prints_and_leaves(path, tmp_path):
     entries = [json.loads(line) for line in trace.read_text().splitlines()]
     assert [entry["direction"] for entry in entries] == [*Direction] * 4
     assert entries[1]["message"]["bitmap"] == "01000000"
+    lines = [line.split()[2:] for line in accesses.read_text().splitlines()]
+    doorbell = f"{AMP_PCI.notify(0):#06x}"
+    assert lines[0] == ["write", "config", "0x0004", "2", "0600"]
+    assert lines.count(["write", "BAR0", doorbell, "4", "01000000"]) == 4
+    assert ["read", "BAR1", "0x1000", "4", "03000000"] not in lines
+    assert ["write", "BAR1", "0x1000", "4", "03000000"] in lines
     assert not path.exists()
 
 
@@ -160,6 +168,7 @@ def test_a_line_from_the_terminal_reaches_the_console(path):
         (["--device", "blk=/no/such/image"], "No such file"),
         (["--device", "blk=/dev/null"], "must be a multiple of 512"),
         (["--trace", "/no/such/folder/file"], "No such file"),
+        (["--accesses", "/dev"], "Is a directory"),
         (["--data-width", "100"], "invalid choice"),
         (["--fifos", "9"], "must be an integer from 1 to 8"),
     ],
