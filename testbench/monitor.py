@@ -27,9 +27,12 @@ from .rules import (
     is_malformed,
     request_rules,
 )
-from .tlp import CompletionErrorCode, Kind, Tlp, id_text
+from .tlp import MEMORY_READS, CompletionErrorCode, Kind, Tlp, id_text
 from .traffic import Traffic
 
+READS_CUT_BEFORE = 4
+"""Reads that may leave as they were cut, when Max_Read_Request_Size falls meanwhile: no more than a
+design keeps between cutting a read and sending it. Software that wants it exact is quiet before."""
 CORE_TO_DESIGN = ("rx_req_tlp", "rx_cpl_tlp")
 CORE_FROM_DESIGN = ("tx_cpl_tlp", "tx_msix_wr_req_tlp", "tx_rd_req_tlp", "tx_wr_req_tlp")
 """The bundles of a design behind a hard block, for :meth:`TlpMonitor.attach`; the last two only if
@@ -84,8 +87,12 @@ class TlpMonitor:
     ----------
     violations
         Everything found so far.
+    on_violation
+        Called with each when it is found.
     completions, requests
         Packets of each kind that the design has sent.
+    former_reads
+        Those of its reads that were as long as Max_Read_Request_Size had allowed just before.
     traffic
         Its own memory reads and writes, interrupts included.
 
@@ -121,8 +128,10 @@ class TlpMonitor:
         self.fatal = fatal
         self.now = now
         self.violations: list[Violation] = []
+        self.on_violation: Callable[[Violation], None] = lambda violation: None
         self.completions = 0
         self.requests = 0
+        self.former_reads = 0
         self.traffic = Traffic()
         self._own_reads = OwnReads(completion_timeout_ns, now or (lambda: 0.0))
         self.reset()
@@ -133,6 +142,8 @@ class TlpMonitor:
         self.device_id = device_id
         self.max_payload_size = payload
         self.max_read_request_size = read_request
+        self._former_read_size = read_request
+        self._cut_before = 0
         self.extended_tags = extended_tags
         self.bus_master = bool(bus_master)
         self._learns_bus_master = bus_master is None
@@ -220,6 +231,8 @@ class TlpMonitor:
         """Collect ``violations`` and raise if there are any and the monitor is ``fatal``."""
         found = list(violations)
         self.violations += found
+        for violation in found:
+            self.on_violation(violation)
         if found and self.fatal:
             raise ProtocolViolation(found, self.now() if self.now else None)
 
@@ -255,7 +268,7 @@ class TlpMonitor:
             tlp,
             requester_id=self.device_id,
             max_payload_size=self.max_payload_size,
-            max_read_request_size=self.max_read_request_size,
+            max_read_request_size=self._read_limit(tlp),
             extended_tags=self.extended_tags,
         )
         self.traffic.count(tlp)
@@ -296,16 +309,32 @@ class TlpMonitor:
         if first_be & 1:
             self.set_max_payload_size(space.coded_size(space.MAX_PAYLOAD_SIZE.of(lane)))
         if first_be & 2:
-            self.max_read_request_size = space.coded_size(space.MAX_READ_REQUEST_SIZE.of(lane))
+            self._set_max_read_request_size(space.coded_size(space.MAX_READ_REQUEST_SIZE.of(lane)))
             self.extended_tags = bool(space.EXTENDED_TAG_ENABLE.of(lane))
             if space.INITIATE_FLR.of(lane):
                 self._effects[key] = self._function_reset
+
+    def _set_max_read_request_size(self, size: int) -> None:
+        if size < self.max_read_request_size:
+            former = self._former_read_size if self._cut_before else 0
+            self._former_read_size = max(former, self.max_read_request_size)
+            self._cut_before = READS_CUT_BEFORE
+        self.max_read_request_size = size
+
+    def _read_limit(self, tlp: Tlp) -> int:
+        """Bytes that the read ``tlp`` may ask for."""
+        if not self._cut_before or tlp.kind not in MEMORY_READS:
+            return self.max_read_request_size
+        self._cut_before -= 1
+        self.former_reads += 4 * tlp.length > self.max_read_request_size
+        return max(self._former_read_size, self.max_read_request_size)
 
     def _stop_bus_master(self) -> None:
         self.bus_master = False
 
     def _function_reset(self) -> None:
         self.max_read_request_size, self.extended_tags = self._initial[2:4]
+        self._cut_before = 0
         self.forget_outstanding()
         if self._learns_bus_master:
             self.bus_master = False

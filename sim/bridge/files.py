@@ -15,13 +15,16 @@ class Readiness(Protocol):
         """Return when ``file`` can be read, or the other end has closed it."""
 
     async def writable(self, file: int) -> None:
-        """Return when ``file`` can be written, or the other end has closed it."""
+        """Return when ``file`` can be written, or the other end sends nothing more."""
 
     def watch(self, file: int, listener: Callable[[], None]) -> None:
         """From now on, while waiting, call ``listener`` whenever ``file`` can be read."""
 
     def forget(self, file: int) -> None:
         """End :meth:`watch`."""
+
+    def glance(self) -> None:
+        """Call the listeners whose files can be read: where much is done without waiting."""
 
 
 class BlockingReadiness:
@@ -47,7 +50,11 @@ class BlockingReadiness:
 
     async def writable(self, file: int) -> None:
         """As :meth:`Readiness.writable`."""
-        await self._wait(file, select.POLLOUT)
+        await self._wait(file, select.POLLOUT | select.POLLRDHUP)
+
+    def glance(self) -> None:
+        """As :meth:`Readiness.glance`."""
+        self._call(self._poll.poll(0))
 
     async def _wait(self, file: int, events: int) -> None:
         while not self.look(file, events, None):
@@ -66,11 +73,14 @@ class BlockingReadiness:
             ready = self._poll.poll(timeout_ms)
         finally:
             self._poll.unregister(file)
+        self._call(ready)
+        return any(which == file for which, _ in ready)
+
+    def _call(self, ready: list[tuple[int, int]]) -> None:
         for which, _ in ready:
             listener = self._listeners.get(which)
             if listener is not None:
                 listener()
-        return any(which == file for which, _ in ready)
 
 
 def run_alone(coroutine: Any) -> Any:

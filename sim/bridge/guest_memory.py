@@ -7,6 +7,7 @@ request refused, where a mapping would end the process with SIGBUS.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 from bisect import bisect_right
@@ -192,6 +193,8 @@ def _check(mapping: Mapping) -> None:
         raise MappingError(f"offset is {mapping.offset:#x}: no file is so long")
     if not stat.S_ISREG(os.fstat(mapping.file).st_mode):
         raise MappingError("the file is none of bytes at offsets")
+    if fcntl.fcntl(mapping.file, fcntl.F_GETFL) & os.O_APPEND:
+        raise MappingError("the file is open for appending: nothing can be written at an offset")
     # Files of huge pages can be mapped and read, but not written by a system call.
     try:
         if mapping.readable:

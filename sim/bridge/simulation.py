@@ -42,24 +42,32 @@ class SimulationReadiness(BlockingReadiness):
         self._signs = signs
         self._last = signs()
         self._quiet_cycles = 0
-        self.sleeps = 0
 
-    async def _wait(self, file: int, events: int) -> None:
-        while not self.look(file, events, 0):
-            if not self._quiet():
-                await self._run()
-                continue
-            self.sleeps += 1
-            if self.look(file, events, None):
-                return
-            # A listener may have made work that shows nowhere before the simulation runs.
+    def watch(self, file: int, listener: Callable[[], None]) -> None:
+        """As :meth:`Readiness.watch`."""
+
+        def stir() -> None:
             self._quiet_cycles = 0
+            listener()
+
+        super().watch(file, stir)
 
     async def settle(self) -> None:
-        """Run until there is nothing to do."""
+        """Run until there is nothing to do; listeners are called meanwhile."""
         self._quiet_cycles = 0
         while not self._quiet():
+            self.glance()
             await self._run()
+
+    async def _wait(self, file: int, events: int) -> None:
+        while True:
+            quiet = self._quiet()
+            if self.look(file, events, None if quiet else 0):
+                break
+            if not quiet:
+                await self._run()
+        # What is done now may have effects that show nowhere before the simulation has run.
+        self._quiet_cycles = 0
 
     async def _run(self) -> None:
         self._quiet_cycles += CHUNK_CYCLES

@@ -9,19 +9,21 @@ import signal
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from rich.markup import escape
 
 from .. import toolchain
-from ..build import BUILD_ROOT, Configuration
+from ..build import BUILD_ROOT, BuildError, Configuration
 from ..console import console
 from ..printer import EventPrinter
+from ..run import SimulationError
 from .devices import DEFAULT
 from .qemu import OLDEST, memory_arguments
-from .server import Server
+from .server import Server, StoppedError
 
+INTERRUPTED = 130
+"""Exit status of a command that was ended before it began."""
 MEMORY_MB = 1024
 """Of the machine in the line to paste."""
 
@@ -65,8 +67,6 @@ def run_serve(
     """
     terminal = console()
     printer = ServePrinter(terminal, several=configuration.num_fifos > 1)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
     devices = tuple(devices or DEFAULT)
     server = Server(
         configuration,
@@ -78,12 +78,18 @@ def run_serve(
         trace=trace,
         accesses=accesses,
     )
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: server.stop())
     try:
         with terminal.status("building the gateware: Amaranth to Verilog to a simulation ..."):
             server.__enter__()
-    except KeyboardInterrupt:
-        return 130
-    try:
+    except (StoppedError, BuildError, SimulationError):
+        # The terminal sends it to what builds, too.
+        if server.stopping:
+            return INTERRUPTED
+        raise
+    with contextlib.ExitStack() as stack:
+        stack.push(server)
         simulator = toolchain.find(configuration.simulator).name
         terminal.print(
             f"[bold]The AMP PCI endpoint[/], {configuration.num_fifos} FIFO(s), "
@@ -100,13 +106,9 @@ def run_serve(
             signal.signal(signal.SIGTTIN, signal.SIG_IGN)
             threading.Thread(target=_type_lines, args=(server,), daemon=True).start()
         for event in server.events():
-            printer.tell(event)
-    except KeyboardInterrupt:
-        server.stop()
-        for event in server.events():
-            printer.tell(event)
-    finally:
-        server.__exit__()
+            # Whoever ends it does not want to see what still waits.
+            if not server.stopping:
+                printer.tell(event)
     outcome = server.check()
     _closing(terminal, server.report)
     for name, file in (
@@ -136,9 +138,3 @@ def _type_lines(server: Server) -> None:
     with contextlib.suppress(OSError):
         while line := os.read(0, 1 << 12):
             server.type(line.decode(errors="replace"))
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    # Some send it to the process, and then to the whole group.
-    signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt

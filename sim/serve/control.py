@@ -7,6 +7,7 @@ for whatever reason: no simulation outlives its command.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from collections.abc import Iterator
@@ -46,7 +47,8 @@ class Line:
 
     def finish(self) -> None:
         """Say that nothing more comes from here."""
-        self._socket.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
 
     def tell(self, kind: str, **facts: Any) -> None:
         """Send an object; one that nobody is there for is dropped."""
@@ -54,12 +56,13 @@ class Line:
 
     def send(self, item: dict[str, Any], files: tuple[int, ...] = ()) -> None:
         """Send an object and files; what nobody is there for is dropped."""
-        data = json.dumps(item, ensure_ascii=False).encode() + b"\n"
+        data = json.dumps(item).encode() + b"\n"
         try:
             if files:
                 data = data[socket.send_fds(self._socket, [data], files) :]
             self._socket.sendall(data)
-        except (BrokenPipeError, ConnectionResetError):
+        except OSError:
+            # Broken, reset, or closed here.
             return
 
     def first(self) -> tuple[dict[str, Any], list[int]]:

@@ -109,8 +109,11 @@ def by_fifo(
 
 def _check_image(path: Path) -> None:
     try:
+        # A pipe would have us wait for who reads it.
+        if path.exists() and not (path.is_file() or path.is_block_device()):
+            raise DeviceError(f"image {path} is no file")
         with path.open("r+b") as file:
-            size = os.fstat(file.fileno()).st_size
+            size = file.seek(0, os.SEEK_END)
     except OSError as error:
         raise DeviceError(f"image {path}: {error.strerror}") from None
     if not size or size % SECTOR:

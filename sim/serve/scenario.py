@@ -32,6 +32,10 @@ SHOWN_BYTES = 64
 """Of an access, in the file of accesses."""
 
 
+MOST_TYPED = 1 << 16
+"""Bytes that may wait for a guest that does not read its console."""
+
+
 class StoppedError(Exception):
     """The command wants the simulation to end, or has ended itself."""
 
@@ -43,6 +47,7 @@ async def serve(dut: Any) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     line = Line.connect(os.environ[CONTROL])
+    line.tell("started", pid=os.getpid())
     wishes, files = line.first()
     specs = [DeviceSpec(**spec) for spec in wishes["devices"]]
     devices = by_fifo(specs, parameters().num_fifos, wishes["seed"])
@@ -58,6 +63,8 @@ async def serve(dut: Any) -> None:
             await service.run()
         line.tell("report", **service.report())
     line.close()
+    violations = function.system.monitor.violations
+    assert not violations, f"the gateware broke {len(violations)} rules: {violations[0]}"
 
 
 class Service:
@@ -93,6 +100,9 @@ class Service:
         function.system.trace.on_entry = self._message
         function.on_msix_write = self._interrupt
         function.on_refused = self._refused
+        function.system.monitor.on_violation = lambda violation: line.tell(
+            "error", text=f"the gateware broke a rule: {violation}"
+        )
         self._consoles: dict[tuple[int, int], ConsoleDevice] = {}
         for fifo, transport in enumerate(function.system.device_side.transports):
             for number, device in transport.devices.items():
@@ -102,8 +112,7 @@ class Service:
         function.readiness.watch(line.fileno(), self._listen)
         self._server = VfioUserServer(listener, function, function.readiness)
         self._server.on_client = lambda state, why: line.tell("client", state=state, why=why)
-        if accesses is not None:
-            self._server.on_access = self._access
+        self._server.on_access = self._access
         self._server.on_error = lambda text: line.tell("error", text=text)
 
     async def run(self) -> None:
@@ -143,15 +152,16 @@ class Service:
             raise StoppedError
         for wish in wishes:
             for console in self._consoles.values():
-                console.type(wish["text"].encode())
+                # Who types faster than the guest reads has too much to say.
+                if console.waiting < MOST_TYPED:
+                    console.type(wish["text"].encode())
 
     def _message(self, entry: TraceEntry) -> None:
         self._messages[entry.direction] += 1
         # A server goes on for ever; who wants to keep its messages has them in a file.
         self._function.system.trace.entries.clear()
         if self._trace is not None:
-            self._trace.write(json.dumps(entry.to_json(), ensure_ascii=False) + "\n")
-            self._trace.flush()
+            self._write(self._trace, json.dumps(entry.to_json(), ensure_ascii=False))
         self._line.tell(
             "message",
             time_ns=entry.time_ns,
@@ -163,15 +173,29 @@ class Service:
         )
 
     def _access(self, verb: Verb, region: int, offset: int, data: bytes) -> None:
-        assert self._accesses is not None
+        if self._accesses is None:
+            return
         where = "config" if region == wire.CONFIG_REGION else f"BAR{region}"
         # In memory order, as the message trace has its bytes.
         shown = data[:SHOWN_BYTES].hex() + ("…" if len(data) > SHOWN_BYTES else "")
-        self._accesses.write(
+        self._write(
+            self._accesses,
             f"{self._function.system.time_ns:>14.1f} ns  {verb:<5}  {where:<6}  {offset:#06x}  "
-            f"{len(data):>4}  {shown}\n"
+            f"{len(data):>4}  {shown}",
         )
-        self._accesses.flush()
+
+    def _write(self, file: TextIO, line: str) -> None:
+        try:
+            file.write(line + "\n")
+            file.flush()
+        except OSError as error:
+            self._line.tell("error", text=f"{file.name}: {error.strerror}; it ends here")
+            with contextlib.suppress(OSError):
+                file.close()
+            if file is self._trace:
+                self._trace = None
+            else:
+                self._accesses = None
 
     def _interrupt(self, vector: int) -> None:
         self._line.tell("interrupt", time_ns=self._function.system.time_ns, vector=vector)

@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 import contextlib
-import queue
+import os
 import select
+import signal
 import socket
 import tempfile
 import threading
@@ -22,6 +23,7 @@ from ..run import Outcome, SimulationError, simulate
 from ..vfio_user.server import listening
 from .control import CONTROL, Line
 from .devices import DEFAULT, DeviceSpec
+from .events import Event, EventQueue
 from .qemu import device_argument
 
 SCENARIO = "sim.serve.scenario"
@@ -29,8 +31,16 @@ LOOK_S = 0.1
 """How often to see whether a simulation that says nothing yet is still there."""
 
 
+STOP_S = 10.0
+"""How long a simulation may take to end when it is told to."""
+
+
 class ServeError(RuntimeError):
     """The endpoint cannot be served as asked; the text says why."""
+
+
+class StoppedError(ServeError):
+    """Somebody wanted the server to end before it had begun."""
 
 
 class Server:
@@ -98,9 +108,12 @@ class Server:
             name: None if file is None else str(file.absolute())
             for name, file in (("trace", trace), ("accesses", accesses))
         }
-        self._events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._events = EventQueue()
         self._failure: Exception | None = None
         self._line: Line | None = None
+        self._pid: int | None = None
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
         self._stack = contextlib.ExitStack()
 
     @property
@@ -108,28 +121,34 @@ class Server:
         """What to give QEMU after ``-device``."""
         return device_argument(self.path)
 
+    @property
+    def stopping(self) -> bool:
+        """Whether :meth:`stop` was called."""
+        return self._stopping.is_set()
+
     def __enter__(self) -> Server:
         with contextlib.ExitStack() as stack:
-            stack.callback(self._end)
             self._check_files()
             listener = stack.enter_context(listening(self.path))
             build(self._configuration)
-            self._line = self._start(stack, listener)
-            reader = threading.Thread(target=self._read, args=(self._line,))
-            reader.start()
-            stack.callback(reader.join)
-            stack.callback(self.stop)
-            self._await_listening()
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="amp-serve-")))
+            stack.callback(self._join)
+            self._start(folder / "control", listener)
+            event = self._events.get()
+            if event is None or event["kind"] != "listening":
+                self._join()
+                if self.stopping:
+                    raise StoppedError("stopped before it served anybody")
+                raise self._failure or SimulationError("the simulation does not listen")
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    def events(self) -> Iterator[dict[str, Any]]:
+    def events(self) -> Iterator[Event]:
         """What happens, as it does, until the server has stopped."""
-        while (event := self._events.get()) is not None:
-            yield event
+        return iter(self._events)
 
     def type(self, text: str) -> None:
         """Type ``text`` into every console behind the endpoint."""
@@ -137,10 +156,16 @@ class Server:
             self._line.send({"text": text})
 
     def stop(self) -> None:
-        """Have the simulation end; :meth:`events` ends with it."""
-        if self._line is not None:
-            with contextlib.suppress(OSError):
-                self._line.finish()
+        """Have the simulation end, and :meth:`events` with it; a signal handler may call this."""
+        again = self.stopping
+        self._stopping.set()
+        line = self._line
+        if line is not None:
+            line.finish()
+        if not again:
+            killer = threading.Timer(STOP_S, self._kill)
+            killer.daemon = True
+            killer.start()
 
     def check(self) -> Outcome:
         """The outcome of a simulation that has ended.
@@ -163,29 +188,29 @@ class Server:
                 except OSError as error:
                     raise ServeError(f"{name} {file}: {error.strerror}") from None
 
-    def _start(self, stack: contextlib.ExitStack, listener: socket.socket) -> Line:
-        """Start the simulation, and give it what it needs."""
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="amp-serve-")))
-        meeting = stack.enter_context(socket.socket(socket.AF_UNIX))
-        meeting.bind(str(folder / "control"))
+    def _start(self, control: Path, listener: socket.socket) -> None:
+        """Start the simulation, and who talks with it."""
+        meeting = socket.socket(socket.AF_UNIX)
+        meeting.bind(str(control))
         meeting.listen(1)
-        simulation = threading.Thread(target=self._simulate, args=(str(folder / "control"),))
-        simulation.start()
-        stack.callback(simulation.join)
-        while not select.select([meeting], (), (), LOOK_S)[0]:
-            if not simulation.is_alive():
-                raise self._failure or SimulationError("the simulation ended at once")
-        line = Line(meeting.accept()[0])
-        line.send(
-            {
-                "devices": [asdict(spec) for spec in self._specs],
-                "seed": self._seed,
-                "revision": self._revision,
-                **self._files,
-            },
-            (listener.fileno(),),
+        simulation = threading.Thread(target=self._simulate, args=(str(control),))
+        conversation = threading.Thread(
+            target=self._converse, args=(meeting, simulation, listener.fileno())
         )
-        return line
+        self._threads = [simulation, conversation]
+        for thread in self._threads:
+            thread.start()
+
+    def _join(self) -> None:
+        self.stop()
+        for thread in self._threads:
+            thread.join()
+
+    def _kill(self) -> None:
+        """End a simulation that does not hear."""
+        if self._pid is not None and any(thread.is_alive() for thread in self._threads):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
 
     def _simulate(self, control: str) -> None:
         try:
@@ -196,20 +221,45 @@ class Server:
             # To be raised by who asks for the outcome, in a thread of theirs.
             self._failure = error
 
-    def _read(self, line: Line) -> None:
-        for event in line:
-            if event["kind"] == "report":
-                self.report = {name: value for name, value in event.items() if name != "kind"}
-            else:
-                self._events.put(event)
-        self._events.put(None)
+    def _converse(
+        self, meeting: socket.socket, simulation: threading.Thread, listener: int
+    ) -> None:
+        try:
+            line = self._meet(meeting, simulation)
+            if line is None:
+                return
+            with contextlib.closing(line):
+                line.send(self._wishes(), (listener,))
+                self._line = line
+                if self.stopping:
+                    line.finish()
+                for event in line:
+                    self._take(event)
+                self._line = None
+        finally:
+            self._events.end()
 
-    def _await_listening(self) -> None:
-        event = self._events.get()
-        if event is None or event["kind"] != "listening":
-            self._stack.close()
-            raise self._failure or SimulationError("the simulation does not listen")
+    def _meet(self, meeting: socket.socket, simulation: threading.Thread) -> Line | None:
+        """Wait for the simulation to connect, unless it ends before, or is to end."""
+        with meeting:
+            while not select.select([meeting], (), (), LOOK_S)[0]:
+                if self.stopping or not simulation.is_alive():
+                    return None
+            return Line(meeting.accept()[0])
 
-    def _end(self) -> None:
-        if self._line is not None:
-            self._line.close()
+    def _wishes(self) -> dict[str, Any]:
+        return {
+            "devices": [asdict(spec) for spec in self._specs],
+            "seed": self._seed,
+            "revision": self._revision,
+            **self._files,
+        }
+
+    def _take(self, event: Event) -> None:
+        facts = {name: value for name, value in event.items() if name != "kind"}
+        if event["kind"] == "started":
+            self._pid = facts["pid"]
+        elif event["kind"] == "report":
+            self.report = facts
+        else:
+            self._events.put(event)

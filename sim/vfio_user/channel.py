@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import struct
 from collections import deque
@@ -65,6 +66,13 @@ class Channel:
         while self._files:
             os.close(self._files.popleft()[1])
 
+    @property
+    def other_has_ended(self) -> bool:
+        """Whether the other end sends nothing more; what it sent may still be here."""
+        poll = select.poll()
+        poll.register(self._socket.fileno(), select.POLLRDHUP)
+        return bool(poll.poll(0))
+
     async def receive(self) -> Message:
         """The next message.
 
@@ -119,6 +127,8 @@ class Channel:
             try:
                 sent = self._socket.sendmsg([data], ancillary)
             except BlockingIOError:
+                if self.other_has_ended:
+                    raise ChannelClosedError("the other end takes no replies") from None
                 await self._readiness.writable(self._socket.fileno())
                 continue
             except OSError as error:

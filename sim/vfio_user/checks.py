@@ -43,17 +43,27 @@ def exactly(message: Message, layout: struct.Struct) -> tuple[Any, ...]:
     values, rest = fields(message, layout)
     if rest:
         raise RequestError(f"payload has {len(message.payload)} bytes: must be {layout.size}")
-    if layout is not wire.REGION_ACCESS and values[0] < layout.size:
-        raise RequestError(f"argsz is {values[0]}: must be {layout.size} or more")
+    if layout is not wire.REGION_ACCESS:
+        check_argsz(values[0], layout)
     return values
 
 
-def without_flags(message: Message, layout: struct.Struct) -> tuple[Any, ...]:
-    """As :func:`exactly`; the second field, flags of a reply, must be 0."""
-    values = exactly(message, layout)
+def question(message: Message, layout: struct.Struct) -> tuple[Any, ...]:
+    """The fields of ``layout``, of which ``argsz`` is no less and the second, flags, is 0.
+
+    A client may leave room for the longest answer that it understands.
+    """
+    values, _ = fields(message, layout)
+    check_argsz(values[0], layout)
     if values[1]:
         raise RequestError(f"flags are {values[1]:#x}: must be 0")
     return values
+
+
+def check_argsz(argsz: int, layout: struct.Struct) -> None:
+    """Require that ``argsz`` is no less than ``layout`` is long."""
+    if argsz < layout.size:
+        raise RequestError(f"argsz is {argsz}: must be {layout.size} or more")
 
 
 def beyond(flags: int, known: int) -> int:

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import select
 import socket
 import stat
 from collections.abc import Callable, Iterator
@@ -45,11 +45,15 @@ def listening(path: Path) -> Iterator[socket.socket]:
             listener.bind(str(path))
         except OSError as error:
             raise SocketError(f"{path}: {error.strerror}") from None
+        own = path.lstat().st_ino
         try:
             listener.listen(1)
             yield listener
         finally:
-            path.unlink(missing_ok=True)
+            # Unless somebody has put another one there.
+            with contextlib.suppress(FileNotFoundError):
+                if path.lstat().st_ino == own:
+                    path.unlink()
     finally:
         listener.close()
 
@@ -64,10 +68,14 @@ def _remove_stale(path: Path) -> None:
     if not stat.S_ISSOCK(mode):
         raise SocketError(f"{path} is there, and is no socket")
     with socket.socket(socket.AF_UNIX) as probe:
+        # One that is too busy to take another client is a server, too.
+        probe.setblocking(False)
         try:
             probe.connect(str(path))
         except ConnectionRefusedError:
             path.unlink()
+        except BlockingIOError:
+            raise SocketError(f"{path}: a server listens there already") from None
         except OSError as error:
             raise SocketError(f"{path}: {error.strerror}") from None
         else:
@@ -106,7 +114,7 @@ class VfioUserServer:
         self._listener = listener
         self._function = function
         self._readiness = readiness
-        self._connection: socket.socket | None = None
+        self._channel: Channel | None = None
         self.statistics = Statistics()
         self.on_client: Callable[[str, str], None] = lambda state, why: None
         self.on_access: Callable[[Verb, int, int, bytes], None] | None = None
@@ -128,10 +136,9 @@ class VfioUserServer:
             return None
 
     async def _serve(self, connection: socket.socket) -> None:
-        channel = Channel(connection, self._readiness)
-        session = Session(channel, self._function, self.statistics)
+        self._channel = channel = Channel(connection, self._readiness)
+        session = Session(channel, self._function, self._readiness, self.statistics)
         session.on_access, session.on_error = self.on_access, self.on_error
-        self._connection = connection
         self._readiness.watch(self._listener.fileno(), self._turn_away)
         self.on_client("connected", "")
         why = ""
@@ -147,11 +154,10 @@ class VfioUserServer:
 
     def _turn_away(self) -> None:
         """Somebody connects while a client is there: unless that has gone, it has to go."""
-        assert self._connection is not None
-        poll = select.poll()
-        # It may have gone and left behind what is still to be done.
-        poll.register(self._connection.fileno(), select.POLLRDHUP)
-        if poll.poll(0):
+        assert self._channel is not None
+        if self._channel.other_has_ended:
+            # The next one's turn comes when what the first left behind is done.
+            self._readiness.forget(self._listener.fileno())
             return
         second = self._accept()
         if second is not None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from ..bridge.files import Readiness
 from ..bridge.function import AccessError, PciFunction
 from ..bridge.guest_memory import Mapping, MappingError
 from . import wire
@@ -23,15 +24,19 @@ from .checks import (
     RequestError,
     VersionError,
     beyond,
+    check_argsz,
     command_name,
     error_code,
     exactly,
     fields,
     one_flag,
-    without_flags,
+    question,
 )
 from .interrupts import Interrupts
 from .wire import Command, Flags, Message
+
+LONGEST_ERROR = 300
+"""Characters: a client's own words may be in it."""
 
 
 class Verb(StrEnum):
@@ -71,6 +76,8 @@ class Session:
     function
         What is served. The session maps its memory and takes its interrupts.
 
+    readiness
+        Who else has a turn between two requests.
     statistics
         Where to count what is done.
 
@@ -83,12 +90,19 @@ class Session:
         Called with one line of text for each request that was not done.
     """
 
-    def __init__(self, channel: Channel, function: PciFunction, statistics: Statistics) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        function: PciFunction,
+        readiness: Readiness,
+        statistics: Statistics,
+    ) -> None:
         self.statistics = statistics
         self.on_access: Callable[[Verb, int, int, bytes], None] | None = None
         self.on_error: Callable[[str], None] = lambda text: None
         self._channel = channel
         self._function = function
+        self._readiness = readiness
         self._interrupts = Interrupts(function)
         self._negotiated = False
         self._most_data = wire.MOST_DATA
@@ -118,6 +132,7 @@ class Session:
             It was told why it has to.
         """
         while True:
+            self._readiness.glance()
             try:
                 message = await self._channel.receive()
             except FramingError as error:
@@ -142,7 +157,7 @@ class Session:
             payload = await self._do(message)
         except (RequestError, MappingError, AccessError) as error:
             self.statistics.errors += 1
-            self.on_error(f"{command_name(message.command)}: {error}")
+            self.on_error(f"{command_name(message.command)}: {error}"[:LONGEST_ERROR])
             if message.wants_reply:
                 await self._refuse(message, error_code(error))
             if isinstance(error, VersionError):
@@ -170,8 +185,6 @@ class Session:
             raise VersionError("the first message must be VERSION")
         if message.lost_files:
             raise RequestError("more files came with it than can be taken", errno.EMFILE)
-        if message.files and message.command not in (Command.DMA_MAP, Command.DEVICE_SET_IRQS):
-            raise RequestError(f"{len(message.files)} files came with it: must be none")
         return await handler(message)
 
     async def _version(self, message: Message) -> bytes:
@@ -220,12 +233,12 @@ class Session:
         return message.payload
 
     async def _device_info(self, message: Message) -> bytes:
-        without_flags(message, wire.DEVICE_INFO)
+        question(message, wire.DEVICE_INFO)
         flags = wire.DeviceFlags.RESET | wire.DeviceFlags.PCI
         return wire.DEVICE_INFO.pack(wire.DEVICE_INFO.size, flags, wire.REGIONS, len(wire.Irq))
 
     async def _region_info(self, message: Message) -> bytes:
-        index = without_flags(message, wire.REGION_INFO)[2]
+        index = question(message, wire.REGION_INFO)[2]
         if index >= wire.REGIONS:
             raise RequestError(f"index is {index}: must be below {wire.REGIONS}")
         size = self._sizes.get(index, 0)
@@ -233,7 +246,7 @@ class Session:
         return wire.REGION_INFO.pack(wire.REGION_INFO.size, flags, index, 0, size, 0)
 
     async def _irq_info(self, message: Message) -> bytes:
-        index = without_flags(message, wire.IRQ_INFO)[2]
+        index = question(message, wire.IRQ_INFO)[2]
         if index >= len(wire.Irq):
             raise RequestError(f"index is {index}: must be below {len(wire.Irq)}")
         flags, count = self._interrupts.info(index)
@@ -242,8 +255,7 @@ class Session:
     async def _set_irqs(self, message: Message) -> bytes:
         (argsz, flags, index, start, count), data = fields(message, wire.IRQ_SET)
         # With eventfds it counts what the message brings as files, too.
-        if argsz < wire.IRQ_SET.size:
-            raise RequestError(f"argsz is {argsz}: must be {wire.IRQ_SET.size} or more")
+        check_argsz(argsz, wire.IRQ_SET)
         limit = self._interrupts.info(index)[1] if index < len(wire.Irq) else 0
         if index >= len(wire.Irq) or start + count > limit:
             raise RequestError(
@@ -316,6 +328,7 @@ class Session:
                 raise RequestError(f"count is {size}: must be {len(piece)} at most")
             writes.append((region, offset, piece[:size]))
         for region, offset, piece in writes:
+            self._readiness.glance()
             await self._store(region, offset, piece, posted=not message.wants_reply)
         return wire.WRITE_COUNT.pack(count)
 

@@ -2,6 +2,7 @@
 """What the endpoint adds to the core's DMA: one stream for all that leaves, and configuration."""
 
 import random
+from itertools import repeat
 
 import cocotb
 
@@ -98,6 +99,29 @@ async def transactions_pending(dut):
     await bench.function_reset()
     await task
     assert not await pending()
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def read_request_size_shrinks_under_reads(dut):
+    """Reads that were cut to the former size leave, few of them: the monitor judges the rest."""
+    rng = random.Random(SEED)
+    # They wait, cut, for a tag.
+    bench = DmaBench(dut, memory_options={"latency": repeat(2000.0)})
+    await bench.start()
+    region = Region(bench.host.memory, 24576, rng)
+    await region.fill()
+    field = space.MAX_READ_REQUEST_SIZE
+    for turn in range(4):
+        task = cocotb.start_soon(read(bench, region, 0, 24576))
+        await bench.settle(200 + turn)
+        control = await bench.host.config_read(field.offset, 2)
+        for code in (0, 2):
+            value = control & ~field.mask | code << field.lsb
+            await bench.host.config_write(field.offset, value, 2)
+            await bench.settle(300 * turn)
+        await task
+    assert bench.monitor.former_reads
     await bench.finish()
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from monitor_support import DEVICE, HOST, LONG, MSIX, READ, bare, broken, monitor, whole
 
 from models.config_space import COMMAND, DEVICE_CONTROL
-from testbench.monitor import TlpMonitor
+from testbench.monitor import READS_CUT_BEFORE, TlpMonitor
 from testbench.packets import completion, config_read, config_write, memory_read, memory_write
 from testbench.tlp import Status, Tlp
 
@@ -117,3 +117,19 @@ def test_reset_forgets_everything():
     check.reset()
     check.finish()
     assert broken(check, whole(READ)) == {"unexpected-completion"}
+
+
+def test_reads_cut_before_their_size_fell_may_still_leave():
+    check = learner()
+    configure(check, COMMAND, 0x6)
+    reads = [memory_read(512 * tag, 512, requester_id=DEVICE, tag=tag) for tag in range(8)]
+    configure(check, DEVICE_CONTROL, 2 << 12)
+    assert not broken(check, reads[0])
+    # Falling twice takes none of them away, nor does it give more.
+    configure(check, DEVICE_CONTROL, 1 << 12)
+    assert not broken(check, reads[1])
+    configure(check, DEVICE_CONTROL, 0)
+    for read in reads[2 : 2 + READS_CUT_BEFORE]:
+        assert not broken(check, read)
+    assert check.former_reads == 1 + READS_CUT_BEFORE
+    assert broken(check, reads[2 + READS_CUT_BEFORE]) == {"max-read-request"}

@@ -13,12 +13,17 @@ FIFO_BAR = AMP_PCI.fifo_bar
 QUEUE = SPSC_PAGES.queue
 
 
+def get_devices(token):
+    """The request that asks which devices there are, as a slot."""
+    return request("BUS_GET_DEVICES", token=token, offset=0, num=32).wire()
+
+
 def ask(client, token, fifo=0):
     """Put a request into a driver queue, a quadword at a time; the answer comes by itself."""
     base = SPSC_PAGES.driver_queue_base(fifo)
     head = client.read32(FIFO_BAR, base + QUEUE.head_offset)
     slot = base + QUEUE.slot_offset(head)
-    message = request("BUS_GET_DEVICES", token=token, offset=0, num=32).wire()
+    message = get_devices(token)
     for at in range(0, QUEUE.slot_size, 8):
         client.write(FIFO_BAR, slot + at, message[at : at + 8], posted=True)
     after = QUEUE.next(head).to_bytes(4, "little")

@@ -8,6 +8,7 @@ import pty
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from by_hand import answer, ask, wait_for
 from vfio_host import socket_folder, socket_in, with_host
 
 from models.bus import Direction
+from models.config_space import INITIATE_FLR
 from models.drivers import ConsoleDriver
 from models.shell import AMP_PCI
 from sim.__main__ import main
@@ -23,6 +25,7 @@ from sim.serve.devices import DeviceError, DeviceSpec
 from sim.serve.qemu import device_argument
 from sim.vfio_user import wire
 from sim.vfio_user.client import Client
+from sim.vfio_user.wire import Command as Request
 
 ROOT = Path(__file__).resolve().parents[3]
 FIFOS, WIDTH = BUILDS["endpoint"]
@@ -130,6 +133,39 @@ def test_how_it_ends(path, signals):
         assert not path.exists() and not processes_of(command.process.pid)
 
 
+@pytest.mark.parametrize("delay_s", [0.5, 0.8, 1.0, 1.3])
+def test_it_may_be_ended_while_it_begins(path, delay_s):
+    """By a signal to it alone, so that nothing else of it hears."""
+    command = Command(path)
+    time.sleep(delay_s)
+    command.process.terminate()
+    # Python itself ends by it as long as nobody has said otherwise.
+    assert command.process.wait(20) in (0, 130, -signal.SIGTERM), command.text
+    wait_for(lambda: not processes_of(command.process.pid))
+    assert not path.exists()
+
+
+def test_it_ends_whatever_a_client_has_it_do(path):
+    """A megabyte of function-level resets in one message would take minutes."""
+    offset = INITIATE_FLR.offset + 1
+    reset = wire.WRITE_OF_MANY.pack(offset, wire.CONFIG_REGION, 1, b"\x80".ljust(8, b"\0"))
+    count = (wire.MOST_DATA - 64) // len(reset)
+    with Command(path) as command, Client(path) as client:
+        client.send(Request.REGION_WRITE_MULTI, wire.WRITE_COUNT.pack(count) + reset * count)
+        time.sleep(0.3)
+        started = time.monotonic()
+        assert command.end(signal.SIGINT) == 0
+        assert time.monotonic() - started < 5
+        assert not processes_of(command.process.pid)
+
+
+def test_a_trace_that_has_no_room(path):
+    with Command(path, "--trace", "/dev/full", "--accesses", "/dev/full") as command:
+        exchange(path)
+        assert command.end(signal.SIGINT) == 0
+        assert command.text.count("No space left on device; it ends here") == 2
+
+
 def test_no_simulation_outlives_it(path):
     with Command(path) as command:
         os.kill(command.process.pid, signal.SIGKILL)
@@ -166,7 +202,8 @@ def test_a_line_from_the_terminal_reaches_the_console(path):
         (["--device", "2:rng"], "must be below 2"),
         (["--device", "rng=file"], "only blk has an image"),
         (["--device", "blk=/no/such/image"], "No such file"),
-        (["--device", "blk=/dev/null"], "must be a multiple of 512"),
+        (["--device", "blk=/dev/null"], "is no file"),
+        (["--device", f"blk={__file__}"], "must be a multiple of 512"),
         (["--trace", "/no/such/folder/file"], "No such file"),
         (["--accesses", "/dev"], "Is a directory"),
         (["--data-width", "100"], "invalid choice"),

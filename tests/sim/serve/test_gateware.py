@@ -10,7 +10,7 @@ import time
 
 import pytest
 from builds import BUILDS
-from by_hand import answer, ask, pending, wait_for
+from by_hand import answer, ask, get_devices, pending, wait_for
 from vfio_host import MEMORY_BASE, driver_of, socket_folder, socket_in, with_host
 
 from models import config_space as space
@@ -28,7 +28,7 @@ from sim.run import new_seed
 from sim.serve.server import Server
 from sim.vfio_user import wire
 from sim.vfio_user.client import Client, RefusedError
-from sim.vfio_user.wire import Command, IrqSetFlags
+from sim.vfio_user.wire import Command, Flags, IrqSetFlags, Message
 
 SEED = 7
 FIFOS, WIDTH = BUILDS["endpoint"]
@@ -206,6 +206,29 @@ def test_masks(enabled):
         wait_for(lambda: pending(signal))
     message, count = answer(enabled)
     assert (message.token, count) == (5, 5)
+    os.close(signal)
+
+
+@pytest.mark.parametrize("before", range(60, 68))
+def test_work_goes_on_without_another_access(enabled, before):
+    """However many writes the doorbell comes after, in one burst or one by one."""
+    signal = os.eventfd(0, os.EFD_NONBLOCK)
+    enabled.write32(CONFIG, space.MSIX_ENABLE.offset, space.MSIX_ENABLE.mask)
+    enabled.assign(0, [signal])
+    base = SPSC_PAGES.driver_queue_base(0)
+    enabled.write(FIFO_BAR, base + SPSC_PAGES.queue.slots_offset, get_devices(7))
+    head = enabled.read32(FIFO_BAR, base) + 1
+    burst = [Message(id=1, command=Command.REGION_WRITE, flags=Flags.NO_REPLY) for _ in range(2)]
+    filler, doorbell = burst
+    filler.payload = wire.REGION_ACCESS.pack(base, FIFO_BAR, 4) + head.to_bytes(4, "little")
+    doorbell.payload = wire.REGION_ACCESS.pack(AMP_PCI.notify(0), 0, 4) + b"\1\0\0\0"
+    enabled.send_raw(filler.pack() * before + doorbell.pack())
+    wait_for(lambda: pending(signal))
+    # Answered, and the gateware has still to act.
+    enabled.write(FIFO_BAR, base + SPSC_PAGES.queue.slot_offset(head), get_devices(8))
+    enabled.write32(FIFO_BAR, base, head + 1)
+    enabled.write(0, AMP_PCI.notify(0), b"\1\0\0\0")
+    wait_for(lambda: pending(signal))
     os.close(signal)
 
 

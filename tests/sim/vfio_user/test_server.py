@@ -106,6 +106,20 @@ def test_a_client_that_takes_no_replies(server):
         assert client.read(0, 0, 1) == b"\0"
 
 
+def test_a_client_that_takes_no_replies_and_says_that_it_is_done(server):
+    first = server.client()
+    first.socket.setblocking(False)
+    access = wire.REGION_ACCESS.pack(0, 1, 0x8000)
+    with pytest.raises(BlockingIOError):
+        while True:
+            first.send(Command.REGION_READ, access)
+    first.socket.shutdown(socket.SHUT_WR)
+    second = server.client()
+    assert second.read(0, 0, 1) == b"\0"
+    first.close()
+    second.close()
+
+
 def test_files_are_closed(server):
     """Whatever comes of a message, of a session, and of what is asked for."""
     memory = os.memfd_create("guest")
@@ -127,13 +141,17 @@ def test_files_are_closed(server):
             (Command.DMA_MAP, wire.DMA_MAP.pack(32, 3, 0, PAGE, PAGE), [memory]),
             (Command.DMA_MAP, wire.DMA_MAP.pack(32, 3, 0, 0, PAGE), [memory] * 2),
             (Command.DMA_MAP, b"short", [memory]),
-            (Command.REGION_READ, wire.REGION_ACCESS.pack(0, 0, 4), [memory]),
             (Command.DEVICE_SET_IRQS, wire.IRQ_SET.pack(20, 0x24, 2, 0, 1), signals),
             (99, b"", [memory]),
         ]
         for command, payload, files in refusals:
             client.send(command, payload, files=files)
             assert client.receive().error
+        # Nobody asked for these, which is no harm.
+        client.send(Command.REGION_READ, wire.REGION_ACCESS.pack(0, 0, 4), files=[memory])
+        client.send(Command.DMA_UNMAP, wire.DMA_UNMAP.pack(24, 0, PAGE, PAGE), files=[memory])
+        assert not client.receive().error and not client.receive().error
+        client.map(memory, PAGE, PAGE)
         client.send(Command.DMA_MAP, wire.DMA_MAP.pack(32, 3, 0, 0, PAGE), files=[memory] * 40)
         assert client.receive().error == errno.EMFILE
         client.read(0, 0, 1)
@@ -232,6 +250,17 @@ def test_where_it_listens(tmp_path):
         with listening(stale) as listener:
             assert listener.fileno() >= 0
         assert not stale.exists()
+        busy = server.path.with_name("busy")
+        with socket.socket(socket.AF_UNIX) as other, socket.socket(socket.AF_UNIX) as waiting:
+            other.bind(str(busy))
+            other.listen(0)
+            waiting.connect(str(busy))
+            with pytest.raises(SocketError, match="listens there already"), listening(busy):
+                pass
+        with listening(replaced := server.path.with_name("replaced")):
+            replaced.unlink()
+            replaced.write_text("of somebody else")
+        assert replaced.exists()
         occupied = server.path.with_name("file")
         occupied.write_text("a file")
         with pytest.raises(SocketError, match="no socket"), listening(occupied):

@@ -14,6 +14,11 @@ from sim.vfio_user.client import RefusedError
 from sim.vfio_user.wire import Command, Flags, IrqSetFlags, MapFlags
 
 PAGE = 0x1000
+QUESTIONS = (
+    Command.DEVICE_GET_INFO,
+    Command.DEVICE_GET_REGION_INFO,
+    Command.DEVICE_GET_IRQ_INFO,
+)
 TRIGGER = IrqSetFlags.ACTION_TRIGGER
 
 
@@ -132,12 +137,18 @@ def test_what_there_is(client):
 )
 def test_sizes_are_checked(client, command, layout):
     whole = struct.pack("=I", layout.size).ljust(layout.size, b"\0")
-    for payload in (b"", whole[:-1], whole + b"\0"):
+    for payload in (b"", whole[:-1]):
         refused(errno.EINVAL, client.request, command, payload)
+    if command in QUESTIONS:
+        # Room for a longer answer: SPDK leaves a page.
+        room = struct.pack("=I", 4064).ljust(4064, b"\0")
+        assert len(client.request(command, room)) == layout.size
+    else:
+        refused(errno.EINVAL, client.request, command, whole + b"\0")
     if command != Command.REGION_READ:
         short = struct.pack("=I", layout.size - 1).ljust(layout.size, b"\0")
         refused(errno.EINVAL, client.request, command, short)
-    if command in (Command.DEVICE_GET_INFO, Command.DEVICE_GET_REGION_INFO):
+    if command in QUESTIONS:
         flagged = struct.pack("=II", layout.size, 4).ljust(layout.size, b"\0")
         refused(errno.EINVAL, client.request, command, flagged)
 
@@ -274,7 +285,9 @@ def test_mappings_that_cannot_be(client, memory):
     read_only = os.open(path, os.O_RDONLY)
     refused(errno.EINVAL, client.map, read_only, 0, PAGE)
     client.map(read_only, 0, PAGE, flags=MapFlags.READABLE)
-    for file in (reader, writer, read_only):
+    appending = os.open(path, os.O_RDWR | os.O_APPEND)
+    refused(errno.EINVAL, client.map, appending, PAGE, PAGE)
+    for file in (reader, writer, read_only, appending):
         os.close(file)
 
 

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Events on their way to who shows them, which may be slower than what happens."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+Event = dict[str, Any]
+
+MOST_WAITING = 10_000
+"""Events that wait; what comes beyond is counted and dropped."""
+
+
+class EventQueue:
+    """A queue with room for :data:`MOST_WAITING` events, between threads.
+
+    What found no room shows as an event ``untold``, with how many there were.
+    """
+
+    def __init__(self, most: int = MOST_WAITING) -> None:
+        self._most = most
+        self._events: deque[Event | None] = deque()
+        self._dropped = 0
+        self._changed = threading.Condition()
+
+    def put(self, event: Event) -> None:
+        """Add an event, if there is room."""
+        with self._changed:
+            if len(self._events) >= self._most:
+                self._dropped += 1
+                return
+            self._tell_dropped()
+            self._events.append(event)
+            self._changed.notify()
+
+    def end(self) -> None:
+        """Say that no more come."""
+        with self._changed:
+            self._tell_dropped()
+            self._events.append(None)
+            self._changed.notify()
+
+    def get(self) -> Event | None:
+        """The next event, after waiting for it; ``None`` at the end, again and again."""
+        with self._changed:
+            while not self._events:
+                self._changed.wait()
+            if self._events[0] is None:
+                return None
+            return self._events.popleft()
+
+    def __iter__(self) -> Iterator[Event]:
+        while (event := self.get()) is not None:
+            yield event
+
+    def _tell_dropped(self) -> None:
+        if self._dropped:
+            self._events.append({"kind": "untold", "messages": self._dropped})
+            self._dropped = 0
