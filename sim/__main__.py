@@ -17,6 +17,7 @@ from models.shell import AMP_PCI, MAX_FIFOS, SHELLS, check_num_fifos
 
 from .bench.command import run_bench
 from .build import BUILD_ROOT, BuildError, Configuration
+from .console import INTERRUPTED
 from .demo.command import run_demo
 from .fuzz import configurations, run_fuzz
 from .guest.command import run_guest
@@ -186,6 +187,8 @@ def main(arguments: list[str] | None = None) -> int:
     ) as error:
         print(f"python -m sim: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

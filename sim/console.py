@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from rich.console import Console
 
-__all__ = ["WIDTH", "console"]
+__all__ = ["INTERRUPTED", "WIDTH", "console"]
 
+INTERRUPTED = 130
+"""Exit status of a command that was ended before it was done."""
 WIDTH = 120
 """Columns where there is no terminal to tell: as many as the widest table takes."""
 

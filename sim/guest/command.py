@@ -35,8 +35,6 @@ from .story import GuestTeller
 
 STORE = Path(__file__).resolve().parents[2] / ".cache" / "guest"
 """Where what was fetched is kept."""
-INTERRUPTED = 130
-"""Exit status after Ctrl-C."""
 
 
 def run_guest(
@@ -113,7 +111,7 @@ def run_guest(
         terminal.print(f"[bold red]No guest:[/] {escape(str(error))}", soft_wrap=True)
         return error.exit_status
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return console.INTERRUPTED
     report["qemu"] = qemu.version
     report["wall_s"] = round(time.monotonic() - started, 3)
     _write(folder, report)

@@ -15,15 +15,13 @@ from rich.markup import escape
 
 from .. import toolchain
 from ..build import BUILD_ROOT, BuildError, Configuration
-from ..console import console
+from ..console import INTERRUPTED, console
 from ..printer import EventPrinter
 from ..run import SimulationError
 from .devices import DEFAULT
 from .qemu import OLDEST, memory_arguments
 from .server import Server, StoppedError
 
-INTERRUPTED = 130
-"""Exit status of a command that was ended before it began."""
 MEMORY_MB = 1024
 """Of the machine in the line to paste."""
 
