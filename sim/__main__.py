@@ -53,11 +53,16 @@ def _parser() -> argparse.ArgumentParser:
         help="record waves, as FST where the machine can and as VCD elsewhere, or as said",
     )
 
+    timeout = argparse.ArgumentParser(add_help=False)
+    timeout.add_argument(
+        "--completion-timeout", type=int, default=COMPLETION_TIMEOUT, metavar="CYCLES"
+    )
+
     parser = argparse.ArgumentParser(prog="python -m sim", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser("demo", parents=[common], help="the main job, told as a story")
     demo.add_argument("--revision", choices=REVISIONS, default=V1.revision, help="wire revision")
-    run = commands.add_parser("run", parents=[common], help="run cocotb modules")
+    run = commands.add_parser("run", parents=[common, timeout], help="run cocotb modules")
     run.add_argument(
         "modules",
         nargs="+",
@@ -65,13 +70,12 @@ def _parser() -> argparse.ArgumentParser:
         help="import path, such as tests.regressions.exchange",
     )
     run.add_argument("--test", help="run only this test")
-    run.add_argument("--completion-timeout", type=int, default=COMPLETION_TIMEOUT, metavar="CYCLES")
     run.add_argument("--top", choices=sorted(TOPS), default="endpoint")
     run.add_argument("--no-dma", action="store_true", help="the gateware without its DMA window")
     run.add_argument("--shell", choices=SHELLS, default=AMP_PCI.name)
     run.add_argument("--layout", choices=LAYOUTS, default=SPSC_PAGES.name)
     serve = commands.add_parser(
-        "serve", parents=[common], help="a PCI device for virtual machines, on a socket"
+        "serve", parents=[common, timeout], help="a PCI device for virtual machines, on a socket"
     )
     serve.add_argument("--vfio-user", type=Path, required=True, metavar="SOCKET")
     serve.add_argument(

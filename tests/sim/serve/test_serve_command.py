@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from builds import BUILDS
+from builds import BUILDS, COMPLETION_TIMEOUT
 from by_hand import answer, ask, wait_for
 from vfio_host import socket_folder, socket_in, with_host
 
@@ -29,7 +29,10 @@ from sim.vfio_user.wire import Command as Request
 
 ROOT = Path(__file__).resolve().parents[3]
 FIFOS, WIDTH = BUILDS["endpoint"]
-BUILD = ("--fifos", str(FIFOS), "--data-width", str(WIDTH))
+BUILD = (
+    *("--fifos", str(FIFOS), "--data-width", str(WIDTH)),
+    *("--completion-timeout", str(COMPLETION_TIMEOUT)),
+)
 READY = "Ctrl-C ends it"
 
 

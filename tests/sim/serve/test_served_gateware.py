@@ -9,7 +9,7 @@ import random
 import time
 
 import pytest
-from builds import BUILDS
+from builds import BUILDS, COMPLETION_TIMEOUT
 from by_hand import answer, ask, get_devices, pending, wait_for
 from vfio_host import MEMORY_BASE, driver_of, socket_folder, socket_in, with_host
 
@@ -38,7 +38,12 @@ PAGE = 0x1000
 
 
 def configuration(simulator):
-    return Configuration(num_fifos=FIFOS, data_width=WIDTH, simulator=simulator)
+    return Configuration(
+        num_fifos=FIFOS,
+        data_width=WIDTH,
+        completion_timeout=COMPLETION_TIMEOUT,
+        simulator=simulator,
+    )
 
 
 @pytest.fixture(scope="module")
