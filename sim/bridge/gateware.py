@@ -11,7 +11,6 @@ back from there.
 from __future__ import annotations
 
 import itertools
-import random
 from collections.abc import (
     AsyncIterator,
     Callable,
@@ -41,23 +40,16 @@ from models.config_space import (
 )
 from models.devices import VirtioDevice
 from models.shell import MSIX_CONTROL_OFFSET, MSIX_ENTRY_SIZE
-from testbench.answers import Split, read_answers
-from testbench.completions import HostError, UnexpectedTlp, split
-from testbench.packets import completion
+from testbench.completions import HostError, split
 from testbench.system import CLOCK_PERIOD_NS, GatewareSystem
-from testbench.tlp import MEMORY_READS, MEMORY_WRITES, Status, Tlp
-from testbench.traffic import Traffic, byte_mask
 
+from .bus_master import BusMaster, msix_message
 from .function import AccessError
-from .guest_memory import RESERVED, GuestMemory
+from .guest_memory import GuestMemory
 from .simulation import SimulationReadiness
 
 _T = TypeVar("_T")
 
-MSI_BASE = RESERVED.start
-"""Where MSI-X writes go: vector n to ``MSI_BASE + MSI_STRIDE * n``, with n as data."""
-MSI_STRIDE = 16
-READ_COMPLETION_BOUNDARY = 64
 READS_AT_ONCE = 32
 """Reads of configuration space that are under way together."""
 MOST_WAITING_WRITES = 64
@@ -87,14 +79,8 @@ class GatewareFunction:
         The gateware and its device side.
     readiness
         Waits for files as long as the gateware has nothing to do.
-    traffic
-        What the gateware has read and written as a bus master, refused requests included.
-    interrupts
-        MSI-X writes so far.
-    on_msix_write
-        Called with the vector of each, before whoever owns the protocol.
-    on_refused
-        Called with each request of the gateware's that met no memory.
+    bus_master
+        Serves the gateware's own requests.
     """
 
     def __init__(
@@ -110,21 +96,17 @@ class GatewareFunction:
         # Whoever drives a guest wants to see it all the same, and to go on.
         system.monitor.fatal = False
         self.host = system.host
-        self.host.on_request = self._serve
         self.memory = GuestMemory()
+        self.bus_master = BusMaster(self.host, self.memory)
+        self.bus_master.on_interrupt.append(lambda vector: self.on_interrupt(vector))
         self.config_size = DWORD * CONFIG_DWORDS
         self.bar_sizes: Mapping[int, int] = {}
         self.vectors = 0
         self.on_interrupt: Callable[[int], None] = lambda vector: None
-        self.on_msix_write: Callable[[int], None] = lambda vector: None
-        self.on_refused: Callable[[Tlp], None] = lambda request: None
-        self.traffic = Traffic()
-        self.interrupts = 0
         self.readiness = SimulationReadiness(
             clock_period_ns=CLOCK_PERIOD_NS, busy=self._busy, signs=self._signs
         )
         self._open: frozenset[int] = frozenset()
-        self._generator = random.Random(0)
 
     async def start(self) -> None:
         """Reset the gateware, see what it is, and be as after power-up.
@@ -189,10 +171,11 @@ class GatewareFunction:
 
     async def open_vectors(self, vectors: Collection[int]) -> None:
         """As :meth:`PciFunction.open_vectors`."""
-        if self._open != frozenset(vectors):
+        changed = self._open ^ frozenset(vectors)
+        if changed:
             self._open = frozenset(vectors)
             with _refusals("access to the MSI-X table"):
-                await self._fill_table()
+                await self._fill_table(changed)
 
     async def reset(self) -> None:
         """As :meth:`PciFunction.reset`."""
@@ -243,22 +226,23 @@ class GatewareFunction:
         control = await self.host.config_read(MAX_PAYLOAD_SIZE.offset)
         self.host.max_payload_size = coded_size(MAX_PAYLOAD_SIZE.of(control))
 
-    async def _fill_table(self) -> None:
+    async def _fill_table(self, vectors: Iterable[int] | None = None) -> None:
+        """Write the table's entries of ``vectors``, all of them by default."""
         power = await self.host.config_read(POWER_STATE.offset)
         if POWER_STATE.of(power) != POWER_D0:
             return
         bar, table = self.host.function.msix_table
         async with self._memory_space():
-            for vector in range(self.vectors):
-                entry = MSI_BASE + MSI_STRIDE * vector
+            for vector in range(self.vectors) if vectors is None else vectors:
+                address, message = msix_message(vector)
                 place = table + MSIX_ENTRY_SIZE * vector
                 masked = int(vector not in self._open)
                 # Masked while it changes, as the specification wants it (PCI 3.0 section 6.8.3.2).
                 for lane, value in (
                     (MSIX_CONTROL_OFFSET, 1),
-                    (0, entry & 0xFFFF_FFFF),
-                    (4, entry >> 32),
-                    (8, vector),
+                    (0, address & 0xFFFF_FFFF),
+                    (4, address >> 32),
+                    (8, message),
                     (MSIX_CONTROL_OFFSET, masked),
                 ):
                     self.host.bar_write_nowait(bar, place + lane, value.to_bytes(4, "little"))
@@ -282,51 +266,6 @@ class GatewareFunction:
         finally:
             await self.host.config_write(COMMAND, command, 2)
 
-    def _serve(self, request: Tlp) -> None:
-        """Take a memory request of the gateware's."""
-        self.traffic.count(request)
-        if request.kind in MEMORY_WRITES:
-            vector = _vector_of(request)
-            if vector is not None:
-                self.interrupts += 1
-                self.on_msix_write(vector)
-                self.on_interrupt(vector)
-            elif request.ep or not self._store(request):
-                self.on_refused(request)
-        elif request.kind in MEMORY_READS:
-            self._answer(request)
-        else:
-            raise UnexpectedTlp(f"nobody serves {request}")
-
-    def _store(self, request: Tlp) -> bool:
-        return all(
-            self.memory.write(request.address + start, request.payload[start:end])
-            for start, end in _runs(byte_mask(request))
-        )
-
-    def _answer(self, request: Tlp) -> None:
-        data = bytearray(DWORD * request.length)
-        # A read of nothing asks whether there is something.
-        for start, end in _runs(byte_mask(request) or 1):
-            piece = self.memory.read(request.address + start, end - start)
-            if piece is None:
-                self.on_refused(request)
-                self.host.complete_nowait(
-                    completion(request, self.host.requester_id, status=Status.UR)
-                )
-                return
-            data[start:end] = piece
-        for answer in read_answers(
-            request,
-            bytes(data),
-            completer_id=self.host.requester_id,
-            max_payload_size=self.host.max_payload_size,
-            boundary=READ_COMPLETION_BOUNDARY,
-            split=Split.LARGEST,
-            generator=self._generator,
-        ):
-            self.host.complete_nowait(answer)
-
     def _busy(self) -> bool:
         system = self.system
         return bool(
@@ -336,13 +275,6 @@ class GatewareFunction:
     def _signs(self) -> Hashable:
         port = self.system.port
         return (self.host.sink.received, port.sink.received, port.source.pending)
-
-
-def _vector_of(write: Tlp) -> int | None:
-    """The vector whose MSI-X write ``write`` is, by the bridge's own table."""
-    vector, rest = divmod(write.address - MSI_BASE, MSI_STRIDE)
-    expected = vector.to_bytes(4, "little") if write.address in RESERVED else None
-    return vector if not rest and write.payload == expected and write.first_be == 0xF else None
 
 
 def _dwords(offset: int, size: int) -> Iterator[tuple[int, int]]:
@@ -355,16 +287,6 @@ def _groups(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
     rest = iter(items)
     while group := list(itertools.islice(rest, size)):
         yield group
-
-
-def _runs(mask: int) -> Iterator[tuple[int, int]]:
-    """Where the runs of ones in ``mask`` begin, and where they have ended."""
-    start = 0
-    while mask >> start:
-        start += (mask >> start & -(mask >> start)).bit_length() - 1
-        length = (~(mask >> start) & (mask >> start) + 1).bit_length() - 1
-        yield start, start + length
-        start += length
 
 
 @contextmanager

@@ -98,8 +98,9 @@ class Service:
         self._accesses = accesses
         self._messages = dict.fromkeys(Direction, 0)
         function.system.trace.on_entry = self._message
-        function.on_msix_write = self._interrupt
-        function.on_refused = self._refused
+        # Told of before the guest hears of it.
+        function.bus_master.on_interrupt.insert(0, self._interrupt)
+        function.bus_master.on_refused = self._refused
         function.system.monitor.on_violation = lambda violation: line.tell(
             "error", text=f"the gateware broke a rule: {violation}"
         )
@@ -133,14 +134,14 @@ class Service:
 
     def report(self) -> dict[str, Any]:
         """What was done, all clients together."""
-        system, traffic = self._function.system, self._function.traffic
+        system, bus_master = self._function.system, self._function.bus_master
         return {
             "messages_to_device": self._messages[Direction.TO_DEVICE],
             "messages_to_driver": self._messages[Direction.TO_DRIVER],
-            "interrupts": self._function.interrupts,
+            "interrupts": bus_master.interrupts,
             **asdict(self._server.statistics),
-            "dma_read_bytes": traffic.read_bytes,
-            "dma_write_bytes": traffic.write_bytes,
+            "dma_read_bytes": bus_master.traffic.read_bytes,
+            "dma_write_bytes": bus_master.traffic.write_bytes,
             "tlps_checked": system.monitor.completions + system.monitor.requests,
             "cycles": system.cycles,
             "sim_time_ns": system.time_ns,

@@ -32,7 +32,7 @@ class Interrupts:
         self._function = function
         self._files: dict[tuple[int, int], int] = {}
         self._masked: set[int] = set()
-        function.on_interrupt = self._signal
+        function.on_interrupt = lambda vector: self._signal(Irq.MSIX, vector)
 
     def info(self, index: int) -> tuple[int, int]:
         """Flags and count of an interrupt type.
@@ -70,17 +70,17 @@ class Interrupts:
             self._masked.clear()
 
     async def mask(self, vectors: Iterable[int], masked: bool) -> None:
-        """Mask or unmask vectors."""
+        """Mask or unmask vectors of MSI-X."""
         if masked:
             self._masked |= set(vectors)
         else:
             self._masked -= set(vectors)
         await self._open()
 
-    def trigger(self, vectors: Iterable[int]) -> None:
-        """Signal as if the function had raised them."""
-        for vector in vectors:
-            self._signal(vector)
+    def trigger(self, index: int, numbers: Iterable[int]) -> None:
+        """Signal interrupts of a type as if the function had raised them."""
+        for number in numbers:
+            self._signal(index, number)
 
     def close(self) -> None:
         """Close every eventfd; the function's interrupts are nobody's from here on."""
@@ -94,8 +94,8 @@ class Interrupts:
         }
         await self._function.open_vectors(assigned - self._masked)
 
-    def _signal(self, vector: int) -> None:
-        file = self._files.get((Irq.MSIX, vector))
+    def _signal(self, index: int, number: int) -> None:
+        file = self._files.get((index, number))
         if file is None:
             return
         # The client's file may be anything, a pipe that nobody reads too: it must not block us.

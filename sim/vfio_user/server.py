@@ -15,7 +15,7 @@ from ..bridge.files import Readiness
 from ..bridge.function import PciFunction
 from .channel import Channel, ChannelClosedError, FramingError
 from .checks import VersionError
-from .session import Session, Statistics, Verb
+from .session import OnAccess, Session, Statistics
 
 LONGEST_PATH = 107
 """Bytes of a Unix socket's path."""
@@ -117,7 +117,7 @@ class VfioUserServer:
         self._channel: Channel | None = None
         self.statistics = Statistics()
         self.on_client: Callable[[str, str], None] = lambda state, why: None
-        self.on_access: Callable[[Verb, int, int, bytes], None] | None = None
+        self.on_access: OnAccess = lambda verb, region, offset, data: None
         self.on_error: Callable[[str], None] = lambda text: None
 
     async def run(self) -> None:

@@ -46,6 +46,9 @@ class Verb(StrEnum):
     WRITE = "write"
 
 
+OnAccess = Callable[[Verb, int, int, bytes], None]
+
+
 @dataclass
 class Statistics:
     """What sessions did.
@@ -75,7 +78,6 @@ class Session:
         The connection.
     function
         What is served. The session maps its memory and takes its interrupts.
-
     readiness
         Who else has a turn between two requests.
     statistics
@@ -98,7 +100,7 @@ class Session:
         statistics: Statistics,
     ) -> None:
         self.statistics = statistics
-        self.on_access: Callable[[Verb, int, int, bytes], None] | None = None
+        self.on_access: OnAccess = lambda verb, region, offset, data: None
         self.on_error: Callable[[str], None] = lambda text: None
         self._channel = channel
         self._function = function
@@ -278,9 +280,11 @@ class Session:
             chosen = [vector for vector, on in zip(chosen, data, strict=True) if on]
         if action == wire.IrqSetFlags.ACTION_TRIGGER:
             if count:
-                self._interrupts.trigger(chosen)
+                self._interrupts.trigger(index, chosen)
             elif data_flag == wire.IrqSetFlags.DATA_NONE:
                 await self._interrupts.disable(index)
+        elif not self._interrupts.info(index)[0] & wire.IrqFlags.MASKABLE:
+            raise RequestError(f"interrupts of type {index} cannot be masked", errno.ENOTSUP)
         else:
             await self._interrupts.mask(chosen, action == wire.IrqSetFlags.ACTION_MASK)
         return b""
@@ -305,8 +309,7 @@ class Session:
         else:
             data = await self._function.bar_read(region, offset, count)
         self.statistics.reads += 1
-        if self.on_access is not None:
-            self.on_access(Verb.READ, region, offset, data)
+        self.on_access(Verb.READ, region, offset, data)
         return message.payload + data
 
     async def _write(self, message: Message) -> bytes:
@@ -338,8 +341,7 @@ class Session:
         else:
             await self._function.bar_write(region, offset, data, posted=posted)
         self.statistics.writes += 1
-        if self.on_access is not None:
-            self.on_access(Verb.WRITE, region, offset, data)
+        self.on_access(Verb.WRITE, region, offset, data)
 
     async def _reset(self, message: Message) -> bytes:
         if message.payload:

@@ -338,6 +338,15 @@ def test_interrupts(client, server):
         IrqSetFlags.DATA_EVENTFD | TRIGGER, 0, 1, index=wire.Irq.ERROR, files=signals[:1]
     )
     assert server.function.opened == set()
+    # Of this type: not a vector's.
+    client.assign(0, signals[1:2])
+    client.set_irqs(IrqSetFlags.DATA_NONE | TRIGGER, 0, 1, index=wire.Irq.ERROR)
+    assert os.eventfd_read(signals[0]) == 1
+    mask = IrqSetFlags.DATA_NONE | IrqSetFlags.ACTION_MASK
+    refused(errno.ENOTSUP, client.set_irqs, mask, 0, 1, index=wire.Irq.ERROR)
+    assert server.function.opened == {0}
+    with pytest.raises(BlockingIOError):
+        os.eventfd_read(signals[1])
     for signal in signals:
         os.close(signal)
 
