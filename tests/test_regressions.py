@@ -72,7 +72,7 @@ MORE_BUILDS = [
     ("endpoint", 1, 64),
     ("endpoint", 3, 256),
     ("endpoint", 5, 512),
-    ("core", 4, 128),
+    ("core", MAX_FIFOS, 128),
     ("core", 6, 256),
     ("core", 7, 512),
 ]

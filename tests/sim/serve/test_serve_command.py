@@ -106,6 +106,7 @@ def test_what_it_prints_and_leaves(path, tmp_path):
         exchange(path)
         wait_for(lambda: "client gone" in command.text)
         exchange(path, 1)
+        wait_for(lambda: command.text.count("client gone") == 2)
         assert command.end(signal.SIGINT) == 0
         text = command.text
     assert "Traceback" not in text
@@ -165,6 +166,7 @@ def test_it_ends_whatever_a_client_has_it_do(path):
 def test_a_trace_that_has_no_room(path):
     with Command(path, "--trace", "/dev/full", "--accesses", "/dev/full") as command:
         exchange(path)
+        wait_for(lambda: "client gone" in command.text)
         assert command.end(signal.SIGINT) == 0
         assert command.text.count("No space left on device; it ends here") == 2
 
@@ -191,8 +193,8 @@ def test_a_line_from_the_terminal_reaches_the_console(path):
             await talk.write(b"printed\n")
 
         with_host(command, program)
+        wait_for(lambda: "console 0 printed" in command.text)
         assert command.end(signal.SIGINT) == 0
-        assert "console 0 printed" in command.text
     os.close(own)
     os.close(theirs)
 
