@@ -57,7 +57,7 @@ def test_cycles_of_every_width(top, width, pytestconfig):
 def test_another_simulator_counts_the_same():
     if "icarus" not in toolchain.available():
         pytest.skip("icarus is not on this machine")
-    check("core", 1, 512, "icarus")
+    check("core", 1, 256, "icarus")
 
 
 def values_at_bound(width):
