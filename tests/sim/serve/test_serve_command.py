@@ -140,13 +140,16 @@ def test_how_it_ends(path, signals):
 @pytest.mark.parametrize("delay_s", [0.5, 0.8, 1.0, 1.3])
 def test_it_may_be_ended_while_it_begins(path, delay_s):
     """By a signal to it alone, so that nothing else of it hears."""
-    command = Command(path)
-    time.sleep(delay_s)
-    command.process.terminate()
-    # Python itself ends by it as long as nobody has said otherwise.
-    assert command.process.wait(20) in (0, 130, -signal.SIGTERM), command.text
-    wait_for(lambda: not processes_of(command.process.pid))
-    assert not path.exists()
+    with contextlib.ExitStack() as stack:
+        # Entered, it would wait until it serves.
+        command = Command(path)
+        stack.push(command)
+        time.sleep(delay_s)
+        command.process.terminate()
+        # Python itself ends by it as long as nobody has said otherwise.
+        assert command.process.wait(20) in (0, 130, -signal.SIGTERM), command.text
+        wait_for(lambda: not processes_of(command.process.pid))
+        assert not path.exists()
 
 
 def test_it_ends_whatever_a_client_has_it_do(path):
