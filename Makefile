@@ -42,7 +42,7 @@ test: lint ## Lint, unit tests, and every regression on the simulators there are
 	@$(RUN) -m pytest -n auto --dist worksteal -q -rs $(ARGS)
 
 regress: $(READY) ## The longer matrices: every width, number of FIFOs and simulator
-	@$(RUN) -m pytest -n auto --dist worksteal -q -rs --regress tests/test_regressions.py tests/sim/test_bench.py tests/sim/serve/test_served_gateware.py tests/models/test_fuzz_messages.py $(ARGS)
+	@$(RUN) -m pytest -n auto --dist worksteal -q -rs --regress tests/test_regressions.py tests/sim/test_bench.py tests/sim/serve tests/models/test_fuzz_messages.py $(ARGS)
 
 fuzz: $(READY) ## A hostile host and device side for SECONDS=60 of wall time; SEED= repeats a run
 	@$(RUN) -m sim fuzz --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) $(ARGS)

@@ -83,6 +83,13 @@ class BlockingReadiness:
                 listener()
 
 
+def is_ready(file: int, events: int) -> bool:
+    """Whether one of ``events`` is true of ``file`` now."""
+    poll = select.poll()
+    poll.register(file, events)
+    return bool(poll.poll(0))
+
+
 def run_alone(coroutine: Any) -> Any:
     """Run a coroutine that waits for nothing but :class:`BlockingReadiness`; give its result."""
     try:

@@ -79,6 +79,3 @@ class SimulationReadiness(BlockingReadiness):
             self._last = signs
             self._quiet_cycles = 0
         return self._quiet_cycles >= QUIET_CYCLES
-
-
-__all__ = ["CHUNK_CYCLES", "QUIET_CYCLES", "SimulationReadiness"]

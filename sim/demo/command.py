@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import threading
 import time
@@ -61,7 +60,7 @@ def run_demo(configuration: Configuration, *, revision: str = "v1", seed: int | 
         "the same, JSON": folder / TRACE_JSON,
         "report": folder / "report.json",
     }
-    teller.closing(report, {name: _shown(path) for name, path in files.items()})
+    teller.closing(report, files)
     return 0
 
 
@@ -92,8 +91,3 @@ def _run_and_tell(
         teller.tell(event)
     thread.join()
     return outcome, failure
-
-
-def _shown(path: Path | None) -> Path | None:
-    """``path`` as seen from here, which is how people want to type it."""
-    return None if path is None else Path(os.path.relpath(path))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from rich.table import Table
 
 from models.shell import AMP_PCI
 
+from ..console import list_files
 from ..printer import EventPrinter
 
 POLL_S = 0.05
@@ -154,9 +156,8 @@ class Teller(EventPrinter):
         for name, value in rows:
             table.add_row(name, str(value))
         self.console.print(table)
-        for name, path in files.items():
-            if path is not None:
-                self.console.print(f"{name:>14}  {path}", soft_wrap=True, highlight=False)
+        list_files(self.console, files)
         waves = files.get("waves")
         if waves is not None:
-            self.console.print(f"{'to open them':>14}  gtkwave {waves}", soft_wrap=True)
+            opener = f"{'to open them':>14}  gtkwave {os.path.relpath(waves)}"
+            self.console.print(opener, soft_wrap=True)

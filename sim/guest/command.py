@@ -184,13 +184,12 @@ def _write(folder: Path, report: dict[str, Any]) -> None:
 def _close(report: dict[str, Any], folder: Path, teller: GuestTeller, terminal: Console) -> int:
     if report["ok"]:
         teller.figures(report)
-    teller.files(
-        {
-            "console": folder / "console.log",
-            "message trace": folder / "trace.jsonl",
-            "report": folder / "report.json",
-        }
-    )
+    files = {
+        "console": folder / "console.log",
+        "message trace": folder / "trace.jsonl",
+        "report": folder / "report.json",
+    }
+    console.list_files(terminal, files)
     if report["ok"]:
         return 0
     terminal.print(f"[bold red]The guest failed[/], seed {report['seed']}")

@@ -44,12 +44,7 @@ def header(configuration: Configuration) -> str:
     FactsError
         The layout of the shared area leaves no spare RAM to try accesses on.
     """
-    lines = [
-        "/* Made by sim.guest.facts. Do not edit. */",
-        "#ifndef FACTS_H",
-        "#define FACTS_H",
-        "",
-    ]
+    lines = ["/* Made by sim.guest.facts. Do not edit. */", *GUARD, ""]
     facts = {**endpoint_facts(configuration), **work_facts()}
     lines += [f"#define {name} {_literal(value)}" for name, value in facts.items()]
     lines += ["", "/* A field is its offset and its bytes. */"]

@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ..build import Configuration
+from ..console import list_files
 from ..serve.devices import DEFAULT
 from ..serve.server import Server
 from .errors import GuestError
@@ -82,14 +83,13 @@ def boot_own(
                 server.stop()
                 reader.join()
         outcome = server.check()
-    for name, path in (
-        ("waves", outcome.waves),
-        ("message trace", trace),
-        ("accesses", accesses),
-        ("log", outcome.log),
-    ):
-        if path is not None:
-            terminal.print(f"{name:>14}  {path}", soft_wrap=True, highlight=False)
+    files = {
+        "waves": outcome.waves,
+        "message trace": trace,
+        "accesses": accesses,
+        "log": outcome.log,
+    }
+    list_files(terminal, files)
     return status
 
 

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -126,12 +124,6 @@ class GuestTeller:
         ):
             table.add_row(name, str(value))
         self.console.print(table)
-
-    def files(self, files: Mapping[str, Path]) -> None:
-        """Where everything lies."""
-        for name, path in files.items():
-            shown = os.path.relpath(path)
-            self.console.print(f"{name:>14}  {shown}", soft_wrap=True, highlight=False)
 
 
 def _brief(kind: str, facts: Mapping[str, Any]) -> str:

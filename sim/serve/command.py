@@ -14,8 +14,8 @@ from typing import Any
 from rich.markup import escape
 
 from .. import toolchain
-from ..build import BUILD_ROOT, BuildError, Configuration
-from ..console import INTERRUPTED, console
+from ..build import BuildError, Configuration
+from ..console import INTERRUPTED, console, list_files
 from ..printer import EventPrinter
 from ..run import SimulationError
 from .devices import DEFAULT
@@ -50,9 +50,10 @@ def run_serve(
     revision: str = "v1",
     trace: Path | None = None,
     accesses: Path | None = None,
-    type_lines: bool = True,
 ) -> int:
-    """Serve until Ctrl-C or SIGTERM. Returns the exit status.
+    """Serve until Ctrl-C or SIGTERM; type lines of the standard input into the consoles.
+
+    Returns the exit status.
 
     Parameters
     ----------
@@ -60,8 +61,6 @@ def run_serve(
         As :class:`Server`.
     devices
         As :class:`Server`; :data:`DEFAULT` without any.
-    type_lines
-        Whether lines of the standard input are typed into the consoles.
     """
     terminal = console()
     printer = ServePrinter(terminal, several=configuration.num_fifos > 1)
@@ -70,7 +69,6 @@ def run_serve(
         configuration,
         path,
         devices,
-        folder=BUILD_ROOT / "serve",
         seed=seed,
         revision=revision,
         trace=trace,
@@ -100,23 +98,18 @@ def run_serve(
             soft_wrap=True,
         )
         terminal.print("Ctrl-C ends it. A line typed here goes to the consoles.", style="italic")
-        if type_lines:
-            signal.signal(signal.SIGTTIN, signal.SIG_IGN)
-            threading.Thread(target=_type_lines, args=(server,), daemon=True).start()
+        signal.signal(signal.SIGTTIN, signal.SIG_IGN)
+        threading.Thread(target=_type_lines, args=(server,), daemon=True).start()
         for event in server.events():
             # Whoever ends it does not want to see what still waits.
             if not server.stopping:
                 printer.tell(event)
     outcome = server.check()
     _closing(terminal, server.report)
-    for name, file in (
-        ("waves", outcome.waves),
-        ("messages", trace),
-        ("accesses", accesses),
-        ("log", outcome.log),
-    ):
-        if file is not None:
-            terminal.print(f"{name:>8}  {os.path.relpath(file)}", soft_wrap=True, markup=False)
+    list_files(
+        terminal,
+        {"waves": outcome.waves, "messages": trace, "accesses": accesses, "log": outcome.log},
+    )
     return 0
 
 

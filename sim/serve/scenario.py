@@ -30,8 +30,6 @@ from .devices import DeviceSpec, by_fifo
 
 SHOWN_BYTES = 64
 """Of an access, in the file of accesses."""
-
-
 MOST_TYPED = 1 << 16
 """Bytes that may wait for a guest that does not read its console."""
 
@@ -125,11 +123,7 @@ class Service:
             The command wants it to end.
         """
         await self._function.start()
-        self._line.tell(
-            "listening",
-            bar_sizes=self._function.bar_sizes,
-            vectors=self._function.vectors,
-        )
+        self._line.tell("listening")
         await self._server.run()
 
     def report(self) -> dict[str, Any]:

@@ -9,9 +9,8 @@ import select
 import socket
 import struct
 from collections import deque
-from collections.abc import Sequence
 
-from ..bridge.files import Readiness
+from ..bridge.files import Readiness, is_ready
 from .wire import HEADER, MOST_BYTES, MOST_FILES, Message
 
 CHUNK = 1 << 16
@@ -69,9 +68,7 @@ class Channel:
     @property
     def other_has_ended(self) -> bool:
         """Whether the other end sends nothing more; what it sent may still be here."""
-        poll = select.poll()
-        poll.register(self._socket.fileno(), select.POLLRDHUP)
-        return bool(poll.poll(0))
+        return is_ready(self._socket.fileno(), select.POLLRDHUP)
 
     async def receive(self) -> Message:
         """The next message.
@@ -110,8 +107,8 @@ class Channel:
             lost_files=lost,
         )
 
-    async def send(self, message: Message, files: Sequence[int] = ()) -> None:
-        """Send a message, and ``files`` with its first byte.
+    async def send(self, message: Message) -> None:
+        """Send a message.
 
         Raises
         ------
@@ -119,21 +116,15 @@ class Channel:
             The other end has gone.
         """
         data = memoryview(message.pack())
-        ancillary = []
-        if files:
-            packed = b"".join(FILE.pack(file) for file in files)
-            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, packed)]
         while data:
             try:
-                sent = self._socket.sendmsg([data], ancillary)
+                data = data[self._socket.send(data) :]
             except BlockingIOError:
                 if self.other_has_ended:
                     raise ChannelClosedError("the other end takes no replies") from None
                 await self._readiness.writable(self._socket.fileno())
-                continue
             except OSError as error:
                 raise ChannelClosedError(str(error)) from None
-            data, ancillary = data[sent:], []
 
     async def _have(self, count: int) -> None:
         """Have ``count`` bytes in the buffer."""

@@ -12,6 +12,7 @@ import os
 import select
 from collections.abc import Collection, Iterable, Sequence
 
+from ..bridge.files import is_ready
 from ..bridge.function import PciFunction
 from .wire import Irq, IrqFlags
 
@@ -100,7 +101,5 @@ class Interrupts:
             return
         # The client's file may be anything, a pipe that nobody reads too: it must not block us.
         with contextlib.suppress(OSError):
-            poll = select.poll()
-            poll.register(file, select.POLLOUT)
-            if poll.poll(0):
+            if is_ready(file, select.POLLOUT):
                 os.write(file, SIGNAL)

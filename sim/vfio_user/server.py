@@ -74,12 +74,12 @@ def _remove_stale(path: Path) -> None:
             probe.connect(str(path))
         except ConnectionRefusedError:
             path.unlink()
+            return
         except BlockingIOError:
-            raise SocketError(f"{path}: a server listens there already") from None
+            pass
         except OSError as error:
             raise SocketError(f"{path}: {error.strerror}") from None
-        else:
-            raise SocketError(f"{path}: a server listens there already")
+    raise SocketError(f"{path}: a server listens there already")
 
 
 class VfioUserServer:

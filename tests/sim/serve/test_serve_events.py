@@ -5,6 +5,7 @@ import os
 import threading
 
 from sim.bridge import simulation
+from sim.bridge.files import run_alone
 from sim.bridge.simulation import QUIET_CYCLES, SimulationReadiness
 from sim.serve.events import EventQueue
 
@@ -46,14 +47,6 @@ class Cycles:
         return iter(())
 
 
-def run(coroutine):
-    try:
-        coroutine.send(None)
-    except StopIteration:
-        return
-    raise AssertionError("it waits for something else")
-
-
 def test_the_simulation_runs_until_nothing_happens_and_after_all_that_is_done(monkeypatch):
     monkeypatch.setattr(simulation, "Timer", Cycles)
     reading, writing = os.pipe()
@@ -77,7 +70,7 @@ def test_the_simulation_runs_until_nothing_happens_and_after_all_that_is_done(mo
     Cycles.passed = 0
     timer = threading.Timer(0.2, os.write, (telling, b"x"))
     timer.start()
-    run(readiness.readable(reading))
+    run_alone(readiness.readable(reading))
     timer.join()
     # It slept after its cycles, was woken, and each listener had it run again.
     assert passed[0] == QUIET_CYCLES
@@ -86,7 +79,7 @@ def test_the_simulation_runs_until_nothing_happens_and_after_all_that_is_done(mo
     before = Cycles.passed
     threading.Timer(0.2, os.write, (writing, b"x")).start()
     os.read(reading, 1)
-    run(readiness.readable(reading))
+    run_alone(readiness.readable(reading))
     assert Cycles.passed - before == QUIET_CYCLES
     for file in (reading, writing, told, telling):
         os.close(file)

@@ -17,6 +17,8 @@ from sim.vfio_user import wire
 from sim.vfio_user.client import Client
 
 MEMORY_BASE, MEMORY_SIZE = 1 << 32, 1 << 20
+SEED = 7
+"""Of the entropy device."""
 PATIENCE = 1000
 """What models/ takes for microseconds, of a simulation: so many more go by here."""
 
