@@ -7,7 +7,6 @@ from vfio_host import SEED, socket_folder, socket_in
 
 from models import config_space as space
 from models.devices.block import SECTOR
-from models.shell import AMP_PCI
 from sim import toolchain
 from sim.build import Configuration
 from sim.serve.server import Server
@@ -16,8 +15,6 @@ from sim.vfio_user.client import Client
 
 FIFOS, WIDTH = BUILDS["endpoint"]
 CONFIG = wire.CONFIG_REGION
-FIFO_BAR = AMP_PCI.fifo_bar
-PAGE = 0x1000
 
 
 def configuration(simulator):

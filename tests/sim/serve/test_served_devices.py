@@ -5,22 +5,18 @@ import asyncio
 import random
 
 import pytest
-from builds import BUILDS
 from vfio_host import MEMORY_BASE, MEMORY_SIZE, SEED, driver_of, with_host
 
 from models import config_space as space
 from models.devices.block import SECTOR
 from models.drivers import BlockDriver, ConsoleDriver, EntropyDriver, NetworkDriver
 from models.drivers.base import DeviceFailedError
-from models.shell import AMP_PCI
 from models.virtio import Status
 from models.virtqueue import Buffer
 from sim.peer import OWN_IP, PEER_IP, PEER_MAC
 from sim.vfio_user import wire
 
-FIFOS, WIDTH = BUILDS["endpoint"]
 CONFIG = wire.CONFIG_REGION
-FIFO_BAR = AMP_PCI.fifo_bar
 PAGE = 0x1000
 
 

@@ -20,10 +20,9 @@ from sim.vfio_user import wire
 from sim.vfio_user.client import Client, RefusedError
 from sim.vfio_user.wire import Command, Flags, IrqSetFlags, Message
 
-FIFOS, WIDTH = BUILDS["endpoint"]
+FIFOS, _ = BUILDS["endpoint"]
 CONFIG = wire.CONFIG_REGION
 FIFO_BAR = AMP_PCI.fifo_bar
-PAGE = 0x1000
 
 
 def test_it_is_the_endpoint(client):
