@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Protocol
+from weakref import ref
 
 from .dma import HostMemory
 from .layout import SPSC_PAGES, SharedLayout
 from .messages import Dialect, dialect_of
+from .observers import Observers
 from .runtime import Event, Lock, Runtime, sleep
 from .shell import AMP_PCI, PciShell
 from .spsc import AsyncSpscQueue
@@ -90,7 +92,8 @@ class HostFunction(Protocol):
     def interrupt(self, vector: int) -> Event:
         """A new event that every MSI-X message of ``vector`` sets from now on.
 
-        Each call gives an event of its own, so that two waiters never clear each other's.
+        Each call gives an event of its own, so that two waiters never clear each other's. Keep it:
+        one that is dropped is set no longer.
         """
 
 
@@ -111,19 +114,23 @@ class Interrupts:
     def __init__(self, new_event: Callable[[], Event]) -> None:
         self.counts: dict[int, int] = {}
         self._new_event = new_event
-        self._events: dict[int, list[Event]] = {}
+        # Weakly: a bus that is dropped takes its event with it.
+        self._events: dict[int, list[ref[Event]]] = {}
 
     def event(self, vector: int) -> Event:
         """As :meth:`HostFunction.interrupt`."""
         event = self._new_event()
-        self._events.setdefault(vector, []).append(event)
+        living = [one for one in self._events.get(vector, ()) if one() is not None]
+        self._events[vector] = [*living, ref(event)]
         return event
 
     def raised(self, vector: int) -> None:
         """A message of ``vector`` came, which is in ``counts``."""
         self.counts[vector] += 1
-        for event in self._events.get(vector, ()):
-            event.set()
+        for one in self._events.get(vector, ()):
+            event = one()
+            if event is not None:
+                event.set()
 
 
 class DevicePort(Protocol):
@@ -209,7 +216,7 @@ class FifoDriverBus:
         if not 0 <= fifo < host.num_fifos:
             raise BusError(f"fifo is {fifo}: must be 0 to {host.num_fifos - 1}")
         self.fifo = fifo
-        self.observers: list[MessageObserver] = []
+        self.observers = Observers[[Direction, int, bytes]](f"messages of FIFO {fifo}")
         self._host = host
         self._runtime = runtime
         self._shell = shell
@@ -261,8 +268,7 @@ class FifoDriverBus:
         async with self._sending:
             await self._send_when_room(message)
             # Told here, before the doorbell: the answer may come while its write is under way.
-            for observer in self.observers:
-                observer(Direction.TO_DEVICE, self.fifo, message)
+            self.observers.notify(Direction.TO_DEVICE, self.fifo, message)
             doorbell = self._shell.notify(self.fifo)
             await self._host.bar_write(self._shell.register_bar, doorbell, b"\1\0\0\0")
 
@@ -288,7 +294,6 @@ class FifoDriverBus:
                 self._draining = True
             slot = await self._to_driver.recv(self._layout.queue.slot_size)
             if slot is not None:
-                for observer in self.observers:
-                    observer(Direction.TO_DRIVER, self.fifo, slot)
+                self.observers.notify(Direction.TO_DRIVER, self.fifo, slot)
                 return slot
             self._draining = False

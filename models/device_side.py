@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from .bus import DevicePort, Direction, MessageObserver
+from .bus import DevicePort, Direction
 from .devices import VirtioDevice
 from .dma import Dma
 from .messages import Dialect
 from .notifier import UsedNotifier
+from .observers import Observers
 from .runtime import Runtime, Task
 from .transport import Transport
 
@@ -55,7 +56,7 @@ class DeviceSide:
         dma: Dma | None = None,
         revision: str | Dialect = "v1",
     ) -> None:
-        self.observers: list[MessageObserver] = []
+        self.observers = Observers[[Direction, int, bytes]]("messages at the device side")
         self._port = port
         self._runtime = runtime
         self._tasks: list[Task] = []
@@ -114,29 +115,35 @@ class DeviceSide:
     def _attach(self, fifo: int, number: int, device: VirtioDevice) -> None:
         if self._dma is not None:
             notifier, transport = self.notifiers[fifo], self.transports[fifo]
-            device.attach(_Link(transport, notifier, number, self._dma, self._runtime))
+            name = f"device {number} of FIFO {fifo}"
+            link = _Link(name, device, transport, notifier, number, self._dma, self._runtime)
+            with transport.contain(device):
+                device.attach(link)
 
     def _notify_used(self, fifo: int) -> Callable[[int, int], Awaitable[None]]:
         transport = self.transports[fifo]
 
         async def notify(dev_num: int, queue: int) -> None:
             # The device may have gone since its buffers were used.
-            if dev_num in transport.devices:
+            device = transport.devices.get(dev_num)
+            if device is None:
+                return
+            with transport.contain(device):
                 await transport.notify_used(dev_num, queue)
+                return
+            await transport.notify_failure(device)
 
         return notify
 
     async def send(self, fifo: int, message: bytes) -> None:
         """Send a message to the driver of ``fifo``."""
-        for observer in self.observers:
-            observer(Direction.TO_DRIVER, fifo, message)
+        self.observers.notify(Direction.TO_DRIVER, fifo, message)
         await self._port.send(fifo, message)
 
     async def _receive(self) -> None:
         while True:
             fifo, slot = await self._port.receive()
-            for observer in self.observers:
-                observer(Direction.TO_DEVICE, fifo, slot)
+            self.observers.notify(Direction.TO_DEVICE, fifo, slot)
             self._inboxes[fifo].append(slot)
             self._arrived[fifo].set()
 
@@ -154,14 +161,18 @@ class _Link:
 
     def __init__(
         self,
+        name: str,
+        device: VirtioDevice,
         transport: Transport,
         notifier: UsedNotifier,
         dev_num: int,
         dma: Dma,
         runtime: Runtime,
     ) -> None:
+        self.name = name
         self.dma = dma
         self.runtime = runtime
+        self._device = device
         self._transport = transport
         self._notifier = notifier
         self._dev_num = dev_num
@@ -170,9 +181,14 @@ class _Link:
         """As :meth:`DeviceLink.notify_used`."""
         self._notifier.used(self._dev_num, queue)
 
+    def forget_used(self, queue: int) -> None:
+        """As :meth:`DeviceLink.forget_used`."""
+        self._notifier.forget(self._dev_num, queue)
+
     async def notify_config(self) -> None:
-        """As :meth:`DeviceLink.notify_config`."""
-        await self._transport.notify_config(self._dev_num)
+        """As :meth:`DeviceLink.notify_config`; nothing once the device is gone."""
+        if self._transport.devices.get(self._dev_num) is self._device:
+            await self._transport.notify_config(self._dev_num)
 
 
 class _Sender:

@@ -8,7 +8,7 @@ that is the golden endpoint's or the gateware's AXI window; the driver through a
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 PAGE = 4096
 
@@ -54,3 +54,23 @@ class HostMemory(Protocol):
 
     async def write(self, address: int, data: bytes) -> None:
         """Store ``data`` at ``address``; in order with other accesses."""
+
+
+@runtime_checkable
+class ReclaimingMemory(Protocol):
+    """A :class:`HostMemory` that takes memory back; one that serves a short test need not."""
+
+    def free(self, address: int) -> None:
+        """Take back what ``allocate`` returned ``address`` for; the device must not use it.
+
+        Raises
+        ------
+        ValueError
+            Nothing that is allocated begins there.
+        """
+
+
+def free(memory: HostMemory, address: int) -> None:
+    """Give memory back, if ``memory`` takes it; raises as :meth:`ReclaimingMemory.free`."""
+    if isinstance(memory, ReclaimingMemory):
+        memory.free(address)

@@ -9,8 +9,8 @@ different devices go on side by side.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, deque
-from collections.abc import Callable
 from enum import StrEnum
 
 from .bus import BusError, DriverBus
@@ -23,6 +23,7 @@ from .driver_errors import (
 )
 from .events import EventQueue
 from .messages import DeviceState, Dialect, Kind, Message, MessageError, dialect_of
+from .observers import Observers
 from .rings import RingArena
 from .runtime import Event, Lock, Runtime, Task
 
@@ -34,6 +35,7 @@ TIMEOUT_US = 1_000_000.0
 """How long a request waits. (Linux waits 100 s.)"""
 PONG_DEPTH = 16
 """PING requests that wait for room in the driver queue; after that the oldest is lost."""
+_LOG = logging.getLogger(__name__)
 _BUS = -1
 """Where a device number stands for the bus itself."""
 
@@ -79,7 +81,10 @@ class Driver:
     device_events
         EVENT_DEVICE messages: devices that came and went.
     event_callbacks
-        Called with every event, in the receive pump: they must not block.
+        Called with every event, in the receive pump: they must not block. What one raises is
+        logged and kept in ``event_callbacks.errors``, and the pump goes on.
+    failure
+        What the bus raised when the driver wanted to receive, which ended it; None while it works.
     rings
         Where the rings of queues go unless :meth:`probe` is told otherwise.
     pings_answered, pings_lost
@@ -101,8 +106,9 @@ class Driver:
         self.runtime = runtime
         self.dialect = dialect_of(revision)
         self.unclaimed: Counter[Unclaimed] = Counter()
-        self.event_callbacks: list[Callable[[Message], None]] = []
+        self.event_callbacks = Observers[[Message]]("events of the driver")
         self.rings = RingArena()
+        self.failure: Exception | None = None
         self.pings_answered = 0
         self.pings_lost = 0
         self.generations: dict[int, int] = {}
@@ -129,6 +135,7 @@ class Driver:
     async def start(self) -> None:
         """Open the bus and start receiving."""
         if not self._tasks:
+            self.failure = None
             await self._bus.open()
             # Answers leave from a task of their own: the pump must go on draining while the
             # driver queue is full, or neither side would move.
@@ -179,7 +186,7 @@ class Driver:
 
     async def _exchange(self, name: str, dev_num: int, fields: dict[str, object]) -> Message:
         if not self._tasks:
-            raise DriverStoppedError(f"{name}: the driver is not running")
+            raise DriverStoppedError(f"{name}: {self._why('is not running')}") from self.failure
         request = self.dialect.message(
             name, Kind.REQUEST, dev_num=dev_num, token=self._next_token(), **fields
         )
@@ -198,8 +205,11 @@ class Driver:
         if not answered:
             raise RequestTimeoutError(f"{where}: no response for {self._timeout_us:g} us")
         if pending.response is None:
-            raise DriverStoppedError(f"{where}: the driver was stopped")
+            raise DriverStoppedError(f"{where}: {self._why('was stopped')}") from self.failure
         return pending.response
+
+    def _why(self, state: str) -> str:
+        return f"the driver {state}" if self.failure is None else f"the bus failed: {self.failure}"
 
     def _next_token(self) -> int:
         # 0 stands for "no token" in events and in what old devices answer, so it is left out.
@@ -213,7 +223,12 @@ class Driver:
 
     async def _pump(self) -> None:
         while True:
-            raw = await self._bus.recv()
+            try:
+                raw = await self._bus.recv()
+            except Exception as error:
+                # Nothing more can come: whoever waits for an answer hears why.
+                self._bus_failed(error)
+                return
             try:
                 message = self.dialect.decode(raw)
             except MessageError:
@@ -238,8 +253,7 @@ class Driver:
             if message.bus:
                 self._device_event(message)
             self._note_generation(message)
-            for callback in self.event_callbacks:
-                callback(message)
+            self.event_callbacks.notify(message)
             for dev_num, queue in self._subscribers:
                 if dev_num in (None, _address(message)):
                     queue.put(message)
@@ -250,6 +264,13 @@ class Driver:
             self._pong_due.set()
         else:
             self.unclaimed[Unclaimed.UNEXPECTED] += 1
+
+    def _bus_failed(self, error: Exception) -> None:
+        _LOG.error("the driver's bus failed: %r", error, exc_info=error)
+        self.failure = error
+        # The pump, first of the tasks, is the one that runs here.
+        del self._tasks[:1]
+        self.stop()
 
     def _note_generation(self, message: Message) -> None:
         if message.layout.has("generation"):
@@ -276,9 +297,11 @@ class Driver:
                 ping = self._pongs.popleft()
                 try:
                     await self._bus.send(ping.respond(data=ping.number("data")).wire())
-                except BusError:
+                except Exception as error:
                     # Later ones may have more luck.
                     self.pings_lost += 1
+                    if not isinstance(error, BusError):
+                        _LOG.warning("an answer to BUS_PING was lost: %r", error)
                 else:
                     self.pings_answered += 1
 
@@ -411,7 +434,13 @@ class Driver:
             A step failed. The device then has FAILED set, if it still answers.
         """
         device = await self.device(dev_num)
-        await device.bring_up(features=features, num_queues=num_queues, rings=rings or self.rings)
+        try:
+            await device.bring_up(
+                features=features, num_queues=num_queues, rings=rings or self.rings
+            )
+        except BaseException:
+            device.close()
+            raise
         return device
 
 

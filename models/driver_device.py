@@ -7,6 +7,7 @@ status and writing it back with the bit.
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -15,26 +16,38 @@ from .devices import SharedMemory
 from .driver_errors import (
     ConfigError,
     DriverError,
+    DriverStoppedError,
     FeaturesRefusedError,
+    NoDeviceError,
+    ProtocolError,
     QueueError,
+    RequestTimeoutError,
     StatusError,
 )
 from .messages import QUEUE_ENABLED, Kind, Message, QueueOperation, TransportFeature
 from .rings import Ring, RingArena
 from .runtime import sleep
 from .virtio import (
-    FEATURE_BITS,
+    BASE_FEATURES,
     UNSUPPORTED_FEATURES,
     Feature,
     Status,
     feature_names,
 )
+from .virtqueue.layout import MAX_QUEUE_SIZE
 
 if TYPE_CHECKING:
     from .driver import Driver
 
 CONFIG_ATTEMPTS = 8
 """How often a read of configuration space starts again because it changed meanwhile."""
+MAX_FEATURE_BITS = 1 << 16
+"""Feature bits that a device may announce: a lying one must not keep the driver reading."""
+MAX_QUEUES = 1 << 16
+"""Queues that a device may announce: an index of a virtqueue has 16 bits (virtio 2.6)."""
+ECHOED = ("index", "offset", "shmid")
+"""Fields of a response that say what was asked about."""
+_SILENT = (RequestTimeoutError, NoDeviceError, DriverStoppedError)
 RESET_POLLS = 100
 RESET_POLL_US = 10.0
 
@@ -107,9 +120,32 @@ class DriverDevice:
         self.events = driver.subscribe(dev_num)
         self._driver = driver
         self._status = 0
+        self._arenas: dict[int, RingArena] = {}
+        # For those who ask what a device is and never close it.
+        weakref.finalize(self, driver.unsubscribe, self.events).atexit = False
+
+    def close(self) -> None:
+        """Receive events no longer."""
+        self._driver.unsubscribe(self.events)
 
     async def _request(self, name: str, **fields: object) -> Message:
-        return await self._driver.request(name, dev_num=self.dev_num, **fields)
+        """A request to the device and its answer.
+
+        Raises
+        ------
+        ProtocolError
+            The answer is about something else than was asked for.
+        """
+        response = await self._driver.request(name, dev_num=self.dev_num, **fields)
+        for field in ECHOED:
+            if field in fields and response.layout.has(field):
+                found = response.number(field)
+                if found != fields[field]:
+                    raise ProtocolError(
+                        f"device {self.dev_num}: {name}: {field} is {found}: must be "
+                        f"{fields[field]}, which was asked for"
+                    )
+        return response
 
     async def bring_up(
         self,
@@ -124,25 +160,40 @@ class DriverDevice:
             await self.add_status(Status.ACKNOWLEDGE)
             await self.add_status(Status.DRIVER)
             await self.negotiate(features)
-            count = self.info.max_vqs if num_queues is None else num_queues
-            for index in range(count):
-                await self.set_up_queue(index, rings)
+            await self._set_up_queues(num_queues, rings)
             await self.add_status(Status.DRIVER_OK)
             self._check_ready()
-        except (FeaturesRefusedError, QueueError, ConfigError, StatusError):
-            # The device answers, so it can be told that we gave up (virtio 3.1.1).
-            await self.add_status(Status.FAILED)
+        except DriverError as error:
+            # A device that answers can be told that we gave up (virtio 3.1.1).
+            if not isinstance(error, _SILENT):
+                await self.add_status(Status.FAILED)
             raise
+
+    async def _set_up_queues(self, num_queues: int | None, rings: RingArena) -> None:
+        """The first ``num_queues``, or all that there are: an index may have no queue."""
+        if num_queues is not None:
+            for index in range(num_queues):
+                await self.set_up_queue(index, rings)
+            return
+        if self.info.max_vqs > MAX_QUEUES:
+            raise QueueError(
+                f"device {self.dev_num}: max_vqs is {self.info.max_vqs}: must be {MAX_QUEUES} at "
+                f"most"
+            )
+        for index in range(self.info.max_vqs):
+            info = await self.queue(index)
+            if info.max_size:
+                await self._set_up(index, info, rings)
 
     async def shutdown(self) -> None:
         """Reset the device, reset each queue, and acknowledge it again."""
+        indices = sorted(self.rings)
         await self.reset()
-        for index in sorted(self.rings):
+        for index in indices:
             # The Linux driver of the series does so, though the device has been reset; later
             # revisions forbid it without RING_RESET.
             if not self._says_enabled:
                 await self.reset_queue(index)
-        self.rings = {}
         self.features = 0
         await self.status()
         await self.add_status(Status.ACKNOWLEDGE)
@@ -167,6 +218,9 @@ class DriverDevice:
     async def reset(self) -> None:
         """Reset the device and wait until it says so.
 
+        Its queues are given up, the memory of their rings with them, and events of before are
+        dropped.
+
         Raises
         ------
         DriverError
@@ -176,10 +230,23 @@ class DriverDevice:
         for _ in range(RESET_POLLS):
             if status == 0:
                 self._driver.generations.pop(self.dev_num, None)
+                self.events.clear()
+                self.release_queues()
                 return
             await sleep(self._driver.runtime, RESET_POLL_US)
             status = await self.status()
         raise DriverError(f"device {self.dev_num}: status is {status:#04x} after reset: must be 0")
+
+    def release_queues(self) -> None:
+        """Forget the queues and give back the memory of their rings: the device was reset."""
+        for index in list(self.rings):
+            self._release(index)
+
+    def _release(self, index: int) -> None:
+        """Queue ``index`` was reset: the device uses its ring no longer."""
+        ring, arena = self.rings.pop(index, None), self._arenas.pop(index, None)
+        if ring is not None and arena is not None:
+            arena.release(ring)
 
     def _check_ready(self) -> None:
         if not self._status & Status.DRIVER_OK:
@@ -190,20 +257,43 @@ class DriverDevice:
     # Features
 
     async def offered_features(self) -> int:
-        """The features that the device offers, by mask."""
-        num = min(FEATURE_BITS, self.info.num_feature_bits) // 32
-        if num == 0:
-            return 0
-        response = await self._request("GET_FEATURES", index=0, num=num)
-        return sum(word << 32 * k for k, word in enumerate(response.features[:num]))
+        """The features that the device offers, by mask, however many blocks it announces.
+
+        Raises
+        ------
+        ProtocolError
+            It announces too many, or answers about other blocks than those asked for.
+        """
+        bits = self.info.num_feature_bits
+        if bits > MAX_FEATURE_BITS:
+            raise ProtocolError(
+                f"device {self.dev_num}: num_feature_bits is {bits}: must be {MAX_FEATURE_BITS} at "
+                f"most"
+            )
+        room = self._driver.dialect.room("GET_FEATURES", Kind.RESPONSE, "features")
+        words: list[int] = []
+        while len(words) < self._feature_blocks:
+            asked = min(room, self._feature_blocks - len(words))
+            response = await self._request("GET_FEATURES", index=len(words), num=asked)
+            # What did not come is zero, and what is too much is nothing.
+            words += [*response.features, *[0] * asked][:asked]
+        return sum(word << 32 * k for k, word in enumerate(words))
 
     async def select_features(self, features: int) -> None:
-        """Write the selection, unchecked."""
-        words = [features >> 32 * k & 0xFFFF_FFFF for k in range(FEATURE_BITS // 32)]
-        await self._request("SET_FEATURES", index=0, num=len(words), features=words)
+        """Write the selection, unchecked, in each block that the device announces."""
+        room = self._driver.dialect.room("SET_FEATURES", Kind.REQUEST, "features")
+        count = max(self._feature_blocks, -(-features.bit_length() // 32))
+        words = [features >> 32 * k & 0xFFFF_FFFF for k in range(count)]
+        for index in range(0, count, room):
+            block = words[index : index + room]
+            await self._request("SET_FEATURES", index=index, num=len(block), features=block)
+
+    @property
+    def _feature_blocks(self) -> int:
+        return -(-self.info.num_feature_bits // 32)
 
     async def negotiate(self, features: int = 0) -> int:
-        """Select what both sides know of ``features``, and of the two that every device offers.
+        """Select what both sides know of ``features``, and of those that every device offers.
 
         Raises
         ------
@@ -213,7 +303,7 @@ class DriverDevice:
         offered = await self.offered_features()
         if not offered & Feature.VERSION_1.mask:
             raise FeaturesRefusedError(f"device {self.dev_num}: does not offer VERSION_1")
-        known = features | Feature.VERSION_1.mask | Feature.ACCESS_PLATFORM.mask
+        known = features | BASE_FEATURES
         selected = offered & known & ~UNSUPPORTED_FEATURES
         await self.select_features(selected)
         await self.add_status(Status.FEATURES_OK)
@@ -326,10 +416,17 @@ class DriverDevice:
         Raises
         ------
         QueueError
-            There is no such queue, it is enabled, its ring is too large, or it did not take its
-            ring.
+            There is no such queue, its maximum size makes no sense, it is enabled, its ring is too
+            large, or it did not take its ring.
         """
-        info = await self._available_queue(index)
+        return await self._set_up(index, await self._available_queue(index), rings)
+
+    async def _set_up(self, index: int, info: QueueInfo, rings: RingArena) -> Ring:
+        if info.max_size > MAX_QUEUE_SIZE or info.max_size & (info.max_size - 1):
+            raise QueueError(
+                f"device {self.dev_num}: queue {index}: max_size is {info.max_size}: must be a "
+                f"power of two up to {MAX_QUEUE_SIZE}"
+            )
         if info.enabled:
             raise QueueError(f"device {self.dev_num}: queue {index} is enabled: reset it first")
         ring = rings.allocate(info.max_size)
@@ -339,7 +436,7 @@ class DriverDevice:
                 f"{info.max_size} at most"
             )
         await self.set_queue(index, ring)
-        self.rings[index] = ring
+        self.rings[index], self._arenas[index] = ring, rings
         if self._says_enabled:
             await self.confirm_queue(index)
         return ring
@@ -399,7 +496,7 @@ class DriverDevice:
             await self._available_queue(index)
         await self._request("RESET_VQUEUE", index=index)
         if negotiated:
-            self.rings.pop(index, None)
+            self._release(index)
 
     # Shared memory
 

@@ -39,6 +39,10 @@ class EventQueue:
     def __len__(self) -> int:
         return len(self._messages)
 
+    def clear(self) -> None:
+        """Drop the events that wait."""
+        self._messages.clear()
+
     def put(self, message: Message) -> None:
         """Add an event."""
         if len(self._messages) == self._depth:

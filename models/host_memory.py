@@ -47,6 +47,13 @@ class MemoryModel:
         self._blocks.append(bytearray(size))
         return start
 
+    def free(self, address: int) -> None:
+        """As :meth:`~models.dma.ReclaimingMemory.free`; an access to it fails from now on."""
+        place = bisect_right(self._starts, address) - 1
+        if place < 0 or self._starts[place] != address:
+            raise MemoryAccessError(f"address is {address:#x}: must be that of an allocation")
+        del self._starts[place], self._blocks[place]
+
     async def read(self, address: int, size: int) -> bytes:
         """As :meth:`HostMemory.read`; raises as :meth:`load`."""
         return self.load(address, size)

@@ -49,9 +49,9 @@ class UsedNotifier:
         """Start sending."""
         return self._runtime.spawn(self._run())
 
-    def forget(self, dev_num: int) -> None:
-        """Forget what waits for device ``dev_num``: it goes, and its number is another's next."""
-        for key in [key for key in self._waiting if key[0] == dev_num]:
+    def forget(self, dev_num: int, queue: int | None = None) -> None:
+        """Drop what waits for a queue of device ``dev_num``, or for all of them: it was reset."""
+        for key in [key for key in self._waiting if key[0] == dev_num and queue in (None, key[1])]:
             del self._waiting[key]
 
     def clear(self) -> None:

@@ -7,6 +7,7 @@ leaves the driver waiting, the handlers do what the later revisions of the serie
 settled on; each such place says so.
 
 A revision is never asked for: a handler looks at what its message has.
+:meth:`DeviceRequests.refusal` is the answer when the device itself fails at a request.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ from .messages import (
     QueueOperation,
     TransportFeature,
 )
-from .virtio import FEATURE_BITS
 
 NIL_UUID = bytes(16)
 """What a device without a UUID reports."""
@@ -100,13 +100,43 @@ class DeviceRequests:
         """
         return self._handlers[message.role](message, device)
 
+    def refusal(self, request: Message, device: VirtioDevice) -> Message | None:
+        """The answer to a request at which the code of ``device`` failed; None for an event.
+
+        It echoes what the request names, has the device's status where there is one, and neither
+        data nor anything else of the device: a driver that waited for silence would wait long.
+        """
+        if request.kind is not Kind.REQUEST:
+            return None
+        layout = self._dialect.layout(request.role, Kind.RESPONSE)
+        facts: dict[str, FieldValue] = {field.name: 0 for field in layout.fields}
+        echoed = ("index", "num", "offset", "shmid")
+        facts |= {
+            layout.own_name(name): request.number(name)
+            for name in echoed
+            if layout.has(name) and request.layout.has(name)
+        }
+        if layout.has("status"):
+            facts[layout.own_name("status")] = VirtioDevice.status.__get__(device)
+        if layout.has("generation"):
+            facts["generation"] = device.generation
+        for array in layout.arrays:
+            if isinstance(array.count, int):
+                facts[array.name] = bytes(array.count)
+            elif array.element_bits == 32:
+                facts[array.name] = (0,) * request.number("num")
+            else:
+                facts[array.name] = b""
+                facts.pop(layout.own_name("size"), None)
+        return request.respond(**facts)
+
     def _device_info(self, request: Message, device: VirtioDevice) -> Message:
         facts: dict[str, FieldValue] = {
             "device_id": device.device_id,
             "vendor_id": device.vendor_id,
             "device_uuid": device.uuid.bytes if device.uuid else NIL_UUID,
-            "num_feature_bits": FEATURE_BITS,
-            "num_feature_blocks": FEATURE_BITS // 32,
+            "num_feature_bits": device.num_feature_bits,
+            "num_feature_blocks": device.num_feature_bits // 32,
             "config_size": device.config_size,
             "max_vqs": len(device.queues),
             "admin_vq_idx": 0,
@@ -156,7 +186,11 @@ class DeviceRequests:
         return request.respond(status=device.status)
 
     def _set_status(self, request: Message, device: VirtioDevice) -> Message:
-        device.write_status(request.number("status"))
+        status = request.number("status")
+        if status == 0:
+            # What every device has is reset whatever the device's own code raises.
+            device.clear()
+        device.write_status(status)
         return request.respond(status=device.status)
 
     def _get_vqueue(self, request: Message, device: VirtioDevice) -> Message:
@@ -178,17 +212,17 @@ class DeviceRequests:
         # Applied as a whole or not at all, and answered either way; GET_VQUEUE tells which. A
         # revision without flags sets everything and enables the queue; the word that the series
         # calls unused is flags to newer drivers, so it is not looked at.
-        queue = device.queue(request.number("index"))
         has_flags = request.layout.has("flags")
         flags = request.number("flags") if has_flags else QueueOperation.ENABLE
         operation = flags & OPERATION_MASK
         known = not flags & ~QUEUE_FLAGS and operation in list(QueueOperation)
-        if queue is not None and known and not request.number("reserved"):
+        if known and not request.number("reserved"):
 
             def given(name: str, keep: QueueFlag) -> int | None:
                 return None if flags & keep else request.number(name)
 
-            queue.update(
+            device.configure_queue(
+                request.number("index"),
                 QueueOperation(operation),
                 size=given("size", QueueFlag.KEEP_SIZE),
                 descriptor_addr=given("descriptor_addr", QueueFlag.KEEP_DESCRIPTOR),
@@ -202,11 +236,14 @@ class DeviceRequests:
         return request.respond()
 
     def _get_shm(self, request: Message, device: VirtioDevice) -> Message:
-        # A region that does not exist has no bytes.
+        # A region that does not exist, or that the revision's fields cannot name, has no bytes.
         shmid = request.number("shmid")
+        layout = self._dialect.layout(request.role, Kind.RESPONSE)
         region = device.shared_memory.get(shmid)
-        length, address = (region.length, region.address) if region else (0, 0)
-        return request.respond(shmid=shmid, length=length, address=address)
+        facts = {"length": region.length, "address": region.address} if region else {}
+        if any(value >> layout.field(name).bits for name, value in facts.items()):
+            facts = {}
+        return request.respond(shmid=shmid, **(facts or {"length": 0, "address": 0}))
 
     def _event_avail(self, message: Message, device: VirtioDevice) -> None:
         # The whole 32-bit index counts. The series marks a device broken for a stray

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .dma import PAGE, HostMemory
+from .dma import PAGE, HostMemory, free
 from .virtqueue import SplitLayout
 
 
@@ -51,6 +51,12 @@ class RingArena:
             driver_addr=self._take(layout.available_bytes),
             device_addr=self._take(layout.used_bytes),
         )
+
+    def release(self, ring: Ring) -> None:
+        """Give the memory of ``ring`` back; its device has been reset."""
+        if self._memory is not None:
+            for address in (ring.descriptor_addr, ring.driver_addr, ring.device_addr):
+                free(self._memory, address)
 
     def _take(self, size: int) -> int:
         if self._memory is not None:

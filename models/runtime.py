@@ -51,6 +51,9 @@ class Runtime(Protocol):
         ``None`` waits without end. In a simulation the time is simulated time.
         """
 
+    async def yield_now(self) -> None:
+        """Let every other coroutine that is ready run; no time passes."""
+
 
 class AsyncioRuntime:
     """The runtime of asyncio; use it inside a running event loop.
@@ -83,6 +86,10 @@ class AsyncioRuntime:
         except TimeoutError:
             return event.is_set()
         return True
+
+    async def yield_now(self) -> None:
+        """As :meth:`Runtime.yield_now`."""
+        await asyncio.sleep(0)
 
 
 class Lock:

@@ -4,12 +4,17 @@
 Source: the patch series, ``virtio_msg_receive_msg``; the bus messages of the draft's transport
 revision 1. What a request does to its device is in :mod:`models.requests`. Everything that is
 refused is dropped without an answer and counted.
+
+A device whose own code raises fails: :meth:`Transport.contain` is the one place that says how. It
+asks for a reset and is told so to its driver; its requests are answered, and the devices beside it
+and the bus go on.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from .devices import VirtioDevice
 from .messages import (
@@ -22,6 +27,7 @@ from .messages import (
     UnknownMessageError,
     dialect_of,
 )
+from .observers import Observers
 from .requests import DeviceRequests, Drop, Refused
 from .virtio import Status
 
@@ -30,10 +36,6 @@ MAX_DEVICES = 32
 
 class TransportError(ValueError):
     """A device number that is out of range, taken, or nobody's."""
-
-
-DropObserver = Callable[[Drop, str, bytes], None]
-"""Called with the reason, one line of text and the raw bytes."""
 
 
 _ENDS_ACCESS = ("SET_DEVICE_STATUS", "RESET_VQUEUE")
@@ -66,7 +68,7 @@ class Transport:
     drops
         Messages dropped, by reason.
     drop_observers
-        Called for each message dropped.
+        Called for each message dropped with the reason, one line of text and the raw bytes.
     """
 
     def __init__(
@@ -82,7 +84,7 @@ class Transport:
             self.add(device, number)
         self.received = 0
         self.drops: Counter[Drop] = Counter()
-        self.drop_observers: list[DropObserver] = []
+        self.drop_observers = Observers[[Drop, str, bytes]]("dropped messages")
         self._send = send
         self._lives = 0
         self._dialect = dialect_of(revision)
@@ -96,10 +98,11 @@ class Transport:
         """Handle one message, whatever its bytes are, and send the answer if it has one."""
         try:
             message = self._dialect.decode(raw)
-            response = self._handle(message)
         except MessageError as error:
             self._drop(_reason(error), str(error), raw)
             return
+        try:
+            response = await self._handle(message)
         except Refused as refused:
             self._drop(refused.reason, str(refused), raw)
             return
@@ -113,7 +116,9 @@ class Transport:
             return True
         # The driver takes the answer for leave to use the queues' memory again. An access always
         # comes back, so the messages behind wait for one at most.
-        life, device = self._lives, self.devices[message.dev_num]
+        life, device = self._lives, self.devices.get(message.dev_num)
+        if device is None:
+            return False
         await device.still()
         # Another driver, or the driver of another device, may wait for an answer like this one.
         return life == self._lives and self.devices.get(message.dev_num) is device
@@ -131,6 +136,25 @@ class Transport:
             raise TransportError(f"queue is {queue}: device {dev_num} has {len(device.queues)}")
         if device.running:
             await self._send_event("EVENT_USED", dev_num, index=queue)
+
+    @contextmanager
+    def contain(self, device: VirtioDevice) -> Iterator[None]:
+        """Run code of ``device``: what it raises makes the device fail and goes no further.
+
+        :meth:`notify_failure` then tells the driver.
+        """
+        try:
+            yield
+        except Refused:
+            raise
+        except Exception as error:
+            device.fail(error)
+
+    async def notify_failure(self, device: VirtioDevice) -> None:
+        """Tell the driver that ``device`` failed, if it is one of this transport's devices."""
+        for number, other in tuple(self.devices.items()):
+            if other is device and device.failure is not None:
+                await self.notify_config(number)
 
     async def notify_config(self, dev_num: int) -> None:
         """Tell the driver of a change of configuration or status: EVENT_CONFIG without a range.
@@ -230,7 +254,7 @@ class Transport:
         del self.devices[dev_num]
         self._freed[dev_num] = 1 + max(self._freed.values(), default=0)
         self._leaving.add(dev_num)
-        device.reset()
+        self._reset(device)
         try:
             await device.still()
         finally:
@@ -248,6 +272,12 @@ class Transport:
         """The host reset the function: reset every device, and answer nobody of before."""
         self._lives += 1
         for device in self.devices.values():
+            self._reset(device)
+
+    def _reset(self, device: VirtioDevice) -> None:
+        with self.contain(device):
+            # What every device has is reset whatever the device's own code raises.
+            device.clear()
             device.reset()
 
     def _device(self, dev_num: int) -> VirtioDevice:
@@ -261,10 +291,9 @@ class Transport:
 
     def _drop(self, reason: Drop, text: str, raw: bytes) -> None:
         self.drops[reason] += 1
-        for observer in self.drop_observers:
-            observer(reason, text, bytes(raw))
+        self.drop_observers.notify(reason, text, bytes(raw))
 
-    def _handle(self, message: Message) -> Message | None:
+    async def _handle(self, message: Message) -> Message | None:
         # A response answered with a response would run for ever between two such ends; an
         # answered BUS_PING comes back like that from some drivers.
         if message.kind is Kind.RESPONSE:
@@ -278,7 +307,12 @@ class Transport:
         if device is None:
             text = f"{message.layout}: dev_num is {message.dev_num}: no device has this number"
             raise Refused(Drop.NO_DEVICE, text)
-        return self._requests.handle(message, device)
+        failure = device.failure
+        with self.contain(device):
+            return self._requests.handle(message, device)
+        if device.failure is not failure:
+            await self.notify_failure(device)
+        return self._requests.refusal(message, device)
 
     # Bus messages
 

@@ -99,6 +99,19 @@ class SparseMemory:
         self._blocks.insert(at, block)
         return start
 
+    def free(self, address: int) -> None:
+        """As :meth:`models.dma.ReclaimingMemory.free`; a request to it is unsupported from now on.
+
+        Raises
+        ------
+        MemoryAccessError
+            Nothing that is allocated begins there.
+        """
+        at = bisect_right(self._starts, address) - 1
+        if at < 0 or self._starts[at] != address:
+            raise MemoryAccessError(f"address is {address:#x}: must be that of an allocation")
+        del self._starts[at], self._blocks[at]
+
     async def read(self, address: int, size: int) -> bytes:
         """``size`` bytes from ``address``, directly.
 

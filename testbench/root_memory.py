@@ -36,6 +36,9 @@ class RootComplexMemory:
         self.base = base
         self._space = rc.mem_address_space
         self._pools: dict[int, Any] = {0: rc.mem_pool}
+        # The pools cannot take memory back: what was freed serves the next allocation of its size.
+        self._live: dict[int, tuple[tuple[int, int], Any]] = {}
+        self._free: dict[tuple[int, int], list[tuple[int, Any]]] = {}
         # Drivers take address 0 for no memory.
         rc.mem_pool.allocator.alloc(PAGE)
 
@@ -63,13 +66,33 @@ class RootComplexMemory:
         _check_base(base)
         if base not in self._pools:
             self._pools[base] = self._space.create_pool(base, POOL_SIZE)
-        try:
-            # The pool's blocks are aligned to their size. Whole cache lines, because a device
-            # cannot help reading whole beats.
-            region = self._pools[base].alloc_region(max(size, align, LINE))
-        except Exception as error:
-            raise MemoryAccessError(f"no room for {size} bytes from {base:#x} up") from error
-        return int(region.get_absolute_address(0))
+        # The pool's blocks are aligned to their size. Whole cache lines, because a device cannot
+        # help reading whole beats.
+        kind = base, max(size, align, LINE)
+        if self._free.get(kind):
+            address, region = self._free[kind].pop()
+            region.mem[:] = bytes(len(region.mem))
+        else:
+            try:
+                region = self._pools[base].alloc_region(kind[1])
+            except Exception as error:
+                raise MemoryAccessError(f"no room for {size} bytes from {base:#x} up") from error
+            address = int(region.get_absolute_address(0))
+        self._live[address] = kind, region
+        return address
+
+    def free(self, address: int) -> None:
+        """As :meth:`models.dma.ReclaimingMemory.free`.
+
+        Raises
+        ------
+        MemoryAccessError
+            Nothing that is allocated begins there.
+        """
+        if address not in self._live:
+            raise MemoryAccessError(f"address is {address:#x}: must be that of an allocation")
+        kind, region = self._live.pop(address)
+        self._free.setdefault(kind, []).append((address, region))
 
     async def read(self, address: int, size: int) -> bytes:
         """``size`` bytes from ``address``.

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import cocotb
 from cocotb.task import Task
-from cocotb.triggers import Event, First, Timer, Trigger
+from cocotb.triggers import Event, First, NullTrigger, Timer, Trigger
 from cocotb.utils import get_sim_steps
 
 from models import runtime as contract
@@ -46,3 +46,7 @@ class CocotbRuntime:
         # The event is one of ours, and waiting for those is a trigger.
         came = await First(cast(Trigger, event.wait()), late) is not late
         return came or event.is_set()
+
+    async def yield_now(self) -> None:
+        """Let every other coroutine that is ready run; no time passes."""
+        await NullTrigger()

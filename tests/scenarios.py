@@ -27,6 +27,7 @@ def devices(num_fifos):
 
     def of(fifo):
         disk = BlockDevice(sectors=64 + fifo)
+        disk.shared_memory[2] = SharedMemory(address=0xF000_0000 + fifo, length=0x2000)
         disk.shared_memory[3] = SharedMemory(address=0x8_0000_0000 + fifo, length=0x1000)
         source = random.Random(fifo).randbytes
         return {
@@ -81,8 +82,13 @@ async def bring_up(system, fifo, memory):
     assert event is not None and event.generation == before + 1
     assert await console.read_config(0, 4) == bytes([132, 0, 43, 0])
     if driver.dialect.has("GET_SHM", Kind.REQUEST):
+        region = await device.shared_memory(2)
+        assert (region.address, region.length) == (0xF000_0000 + fifo, 0x2000)
         region = await device.shared_memory(3)
-        assert (region.address, region.length) == (0x8_0000_0000 + fifo, 0x1000)
+        if driver.dialect.layout("GET_SHM", Kind.RESPONSE).field("address").bits > 32:
+            assert (region.address, region.length) == (0x8_0000_0000 + fifo, 0x1000)
+        else:
+            assert region is None
         assert await device.shared_memory(4) is None
     for shut in (device, console):
         await shut.shutdown()

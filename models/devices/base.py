@@ -1,32 +1,42 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The virtio device: status, features, configuration space and queues, without a transport.
 
-Sources: virtio 1.3 sections 2.1 (status), 2.2 (features), 2.5 (configuration space); the
+Sources: virtio 1.4 sections 2.1 (status), 2.2 (features), 2.5 (configuration space); the
 transport's demands on a device come from the patch series, ``virtio-msg.c``.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from ..dma import Dma
+from ..dma import Dma, DmaError
+from ..messages import QueueOperation
 from ..virtio import (
+    BASE_FEATURES,
     FEATURE_BITS,
+    MIN_FEATURE_BITS,
     RING_FEATURES,
     UNSUPPORTED_FEATURES,
     Feature,
     Status,
     feature_names,
 )
-from ..virtqueue import Chain, DeviceQueue
+from ..virtqueue import Chain, DeviceQueue, VirtqueueError
 from .queue import QueueState
 from .service import DeviceLink, QueueService
 
 VENDOR_ID = 0x1AF4
 """The PCI vendor id of virtio itself: these devices are nobody's product."""
 FEATURE_WORDS = FEATURE_BITS // 32
+MAX_REFUSED_BLOCKS = 1024
+"""Feature blocks beyond those that a device has in which a driver may select bits and take them
+back; with more, only a reset mends the selection."""
+PIECE = 64 << 10
+"""Bytes that a device holds of a chain at once, a multiple of any sector: a chain may have 4 GiB."""
+_LOG = logging.getLogger(__name__)
 _DRIVER_BITS = (
     Status.ACKNOWLEDGE | Status.DRIVER | Status.DRIVER_OK | Status.FEATURES_OK | Status.FAILED
 )
@@ -46,8 +56,8 @@ class VirtioDevice:
     Parameters
     ----------
     features
-        Feature bits offered, by mask, besides VERSION_1 and ACCESS_PLATFORM, which every device
-        offers: without the latter a driver hands out addresses that no bus master may use.
+        Feature bits offered, by mask, besides :data:`~models.virtio.BASE_FEATURES`, which every
+        device offers.
     config
         Initial contents of configuration space.
     writable
@@ -58,8 +68,8 @@ class VirtioDevice:
     Raises
     ------
     ValueError
-        A queue's size is not a power of two from 1 to 32768; a feature is above bit 63, or one that
-        the transport cannot carry.
+        A queue's size is not a power of two from 1 to 32768; a feature is above bit 127, or one
+        that is not implemented.
 
     Attributes
     ----------
@@ -79,6 +89,11 @@ class VirtioDevice:
         Its shared memory regions, by id.
     failure
         What made the device ask for a reset, if anything did since the last one.
+
+    Notes
+    -----
+    Whatever code behind the device raises, in any method that a subclass overrides, ends in
+    :meth:`fail`: see :mod:`models.transport` for requests and :class:`QueueService` for queues.
     """
 
     device_id = 0
@@ -100,7 +115,7 @@ class VirtioDevice:
         for size in queue_sizes:
             if not 1 <= size <= 32768 or size & (size - 1):
                 raise ValueError(f"queue size is {size}: must be a power of two from 1 to 32768")
-        self.offered = features | Feature.VERSION_1.mask | Feature.ACCESS_PLATFORM.mask
+        self.offered = features | BASE_FEATURES
         self.selected = 0
         self.queues = tuple(QueueState(max_size=size) for size in queue_sizes)
         self.generation = 0
@@ -109,7 +124,7 @@ class VirtioDevice:
         self._config = bytearray(config)
         self._writable = writable
         self._status = Status(0)
-        self._selected_beyond = False
+        self._refused_blocks: set[int] = set()
         self.failure: Exception | None = None
         self._link: DeviceLink | None = None
         self._services: dict[int, QueueService] = {}
@@ -148,25 +163,54 @@ class VirtioDevice:
         if not (self._status | wanted) & Status.FEATURES_OK:
             wanted &= ~Status.DRIVER_OK
         self._status |= wanted
+        if wanted & Status.DRIVER_OK:
+            for index in range(len(self.queues)):
+                self._look(index)
 
     def needs_reset(self) -> None:
         """Ask the driver for a reset: the device cannot go on (virtio 2.1.2)."""
         self._status |= Status.NEEDS_RESET
+
+    def fail(self, error: Exception) -> None:
+        """Stop all queues and ask for a reset, because of ``error`` (virtio 2.1.2).
+
+        The first error since the last reset is kept in :attr:`failure` and logged, with its
+        traceback unless a driver or its host brought it about. The caller tells the driver.
+        """
+        self._end(range(len(self.queues)))
+        self.needs_reset()
+        if self.failure is not None:
+            return
+        self.failure = error
+        name = self._link.name if self._link is not None else type(self).__name__
+        if isinstance(error, (VirtqueueError, DmaError)):
+            _LOG.warning("%s needs a reset: %s", name, error)
+        else:
+            _LOG.error("%s needs a reset: %r", name, error, exc_info=error)
 
     def reset(self) -> None:
         """Back to the state before the driver came; configuration space keeps its contents.
 
         No access to the queues' memory begins after that; :meth:`still` waits for the last one.
         """
+        self.clear()
+
+    def clear(self) -> None:
+        """The part of :meth:`reset` that every device has; not to be overridden."""
         self._end(range(len(self.queues)))
         self.failure = None
         self._status = Status(0)
         self.selected = 0
-        self._selected_beyond = False
+        self._refused_blocks.clear()
         for queue in self.queues:
             queue.reset()
 
     # Features
+
+    @property
+    def num_feature_bits(self) -> int:
+        """Feature bits that the device announces: whole blocks of 32 with all that it offers."""
+        return max(MIN_FEATURE_BITS, -(-self.offered.bit_length() // 32) * 32)
 
     def offered_word(self, index: int) -> int:
         """Block ``index`` of the offered features, 32 bits; 0 beyond the last."""
@@ -179,14 +223,17 @@ class VirtioDevice:
         if index < FEATURE_WORDS:
             self.selected &= ~(0xFFFF_FFFF << 32 * index)
             self.selected |= word << 32 * index
-        elif word:
-            # Such a bit was never offered. One flag will do for 2**32 blocks.
-            self._selected_beyond = True
+        elif not word:
+            self._refused_blocks.discard(index)
+        else:
+            # -1 stands for the blocks that are not counted one by one.
+            full = len(self._refused_blocks) >= MAX_REFUSED_BLOCKS
+            self._refused_blocks.add(-1 if full else index)
 
     def features_acceptable(self) -> bool:
         """Whether the device works with the selection: all of it offered, VERSION_1 among it."""
         return (
-            not self._selected_beyond
+            not self._refused_blocks
             and not self.selected & ~self.offered
             and bool(self.selected & Feature.VERSION_1.mask)
         )
@@ -247,6 +294,16 @@ class VirtioDevice:
         """Queue ``index``, any number; None when there is none."""
         return self.queues[index] if 0 <= index < len(self.queues) else None
 
+    def configure_queue(
+        self, index: int, operation: QueueOperation, **given: int | None
+    ) -> bool:
+        """SET_VQUEUE; as :meth:`QueueState.update`, and False when there is no such queue."""
+        queue = self.queue(index)
+        if queue is None or not queue.update(operation, **given):
+            return False
+        self._look(index)
+        return True
+
     def reset_queue(self, index: int) -> None:
         """RESET_VQUEUE: nothing unless the queue exists and RING_RESET was negotiated."""
         queue = self.queue(index)
@@ -266,9 +323,21 @@ class VirtioDevice:
 
     def wake(self, index: int) -> None:
         """There may be work in queue ``index``; served if the device runs and has a data path."""
+        service = self._service(index)
+        if service is not None:
+            service.wake()
+
+    def _look(self, index: int) -> None:
+        """Serve the buffers that a queue holds when its service begins (virtio 3.1.1)."""
+        service = self._service(index)
+        if service is not None:
+            service.look()
+
+    def _service(self, index: int) -> QueueService | None:
+        """What serves queue ``index``; None unless the device runs and has a data path."""
         state = self.queues[index]
         if self._link is None or not self.running or not state.enabled:
-            return
+            return None
         if index not in self._services:
 
             def make_queue(dma: Dma) -> DeviceQueue:
@@ -285,7 +354,7 @@ class VirtioDevice:
             self._services[index] = QueueService(
                 self._link, index, make_queue, self.serve, self._failed
             )
-        self._services[index].wake()
+        return self._services[index]
 
     async def serve(self, index: int, queue: DeviceQueue) -> None:
         """Do what there is to do in queue ``index``; by default, give back what :meth:`handle`
@@ -306,9 +375,7 @@ class VirtioDevice:
             self._ended = [other for other in self._ended if other is not service]
 
     async def _failed(self, error: Exception) -> None:
-        self._end(range(len(self.queues)))
-        self.failure = error
-        self.needs_reset()
+        self.fail(error)
         if self._link is not None:
             await self._link.notify_config()
 
@@ -318,3 +385,4 @@ class VirtioDevice:
             if service is not None:
                 service.end()
                 self._ended.append(service)
+        self._ended = [service for service in self._ended if service.busy]

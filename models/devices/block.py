@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The block device, virtio 5.2: one request queue and the configuration that sizes it."""
+"""The block device, virtio 5.2: one request queue and the configuration that sizes it.
+
+A request may have any number of sectors: it is moved in pieces, so that a large one needs no more
+memory than a small one.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from enum import IntEnum
 
 from ..virtio import DeviceId
 from ..virtqueue import Chain, DescriptorError, DeviceQueue
-from .base import VirtioDevice
+from .base import PIECE, VirtioDevice
 from .storage import MemoryStorage, Storage
 
 F_SEG_MAX = 1 << 2
@@ -25,6 +29,8 @@ REQUEST = struct.Struct("<IIQ")
 status."""
 ID_SIZE = 20
 """Bytes of the answer to GET_ID."""
+FRAMING = 2
+"""Descriptors of a request that hold no data: those of its header and its status."""
 
 
 class RequestType(IntEnum):
@@ -56,7 +62,8 @@ class BlockDevice(VirtioDevice):
     serial
         What GET_ID answers, 20 bytes at most.
     seg_max
-        Most segments in a request, 32 bits.
+        Most segments in a request, 32 bits. What is offered is no more than ``queue_size`` leaves
+        beside header and status, and nothing where that is 0.
     queue_size
         Maximum size of the request queue; a power of two.
 
@@ -93,16 +100,37 @@ class BlockDevice(VirtioDevice):
         self.storage = storage
         self.statuses = dict.fromkeys(RequestStatus, 0)
         self._serial = serial.ljust(ID_SIZE, b"\0")
+        self._capacity = storage.size
+        seg_max = max(0, min(seg_max, queue_size - FRAMING))
         # capacity u64, size_max u32, seg_max u32, geometry u16 u8 u8, blk_size u32.
         known = struct.pack("<QIIHBBI", storage.size // SECTOR, 0, seg_max, 0, 0, 0, SECTOR)
         super().__init__(
-            features=F_SEG_MAX | F_BLK_SIZE | F_FLUSH | (F_RO if storage.read_only else 0),
+            features=(
+                F_BLK_SIZE
+                | F_FLUSH
+                | (F_SEG_MAX if seg_max else 0)
+                | (F_RO if storage.read_only else 0)
+            ),
             config=known.ljust(CONFIG_SIZE, b"\0"),
             queue_sizes=(queue_size,),
         )
 
     def resize(self, sectors: int) -> None:
-        """Change the size that the driver is told; ``Transport.notify_config`` tells it."""
+        """Change the size; ``Transport.notify_config`` tells the driver.
+
+        A larger disk grows its storage by zeros. A smaller one leaves the storage as it is, and the
+        driver cannot reach what is beyond.
+
+        Raises
+        ------
+        ValueError
+            ``sectors`` is negative or does not fit 64 bits, or the storage cannot grow.
+        """
+        if not 0 <= sectors < 1 << 64:
+            raise ValueError(f"sectors is {sectors}: must be 0 to 2**64 - 1")
+        if SECTOR * sectors > self.storage.size:
+            self.storage.grow(SECTOR * sectors)
+        self._capacity = SECTOR * sectors
         self.update_config(0, struct.pack("<Q", sectors))
 
     async def handle(self, index: int, queue: DeviceQueue, chain: Chain) -> int:
@@ -119,43 +147,56 @@ class BlockDevice(VirtioDevice):
             )
         if not chain.writable_size:
             raise DescriptorError("request has 0 writable bytes: must be 1 or more, for the status")
-        room = chain.writable_size - 1
         kind, _, sector = REQUEST.unpack(await queue.read(chain, 0, REQUEST.size))
-        data = b""
+        out, room = chain.readable_size - REQUEST.size, chain.writable_size - 1
+        written = 0
         try:
-            if kind == RequestType.IN:
-                status, data = self._read(sector, room)
-            elif kind == RequestType.OUT:
-                status = self._may_write(sector, chain.readable_size - REQUEST.size)
-                if status == RequestStatus.OK:
-                    self.storage.write(SECTOR * sector, await queue.read(chain, REQUEST.size))
+            if kind == RequestType.IN and not out:
+                status, written = await self._read(queue, chain, sector, room)
+            elif kind == RequestType.OUT and not room:
+                status = await self._write(queue, chain, sector, out)
             elif kind == RequestType.FLUSH:
                 self.storage.flush()
                 status = RequestStatus.OK
-            elif kind == RequestType.GET_ID:
-                status = RequestStatus.OK if room >= ID_SIZE else RequestStatus.IOERR
-                data = self._serial if room >= ID_SIZE else b""
+            elif kind == RequestType.GET_ID and not out and room >= ID_SIZE:
+                await queue.write(chain, self._serial)
+                status, written = RequestStatus.OK, ID_SIZE
+            elif kind in list(RequestType):
+                # Data lies in the wrong direction, or there is no room for it.
+                status = RequestStatus.IOERR
             else:
                 status = RequestStatus.UNSUPP
         except OSError:
             # The medium behind the storage failed: that is what the status is for.
-            status, data = RequestStatus.IOERR, b""
-        if data:
-            await queue.write(chain, data)
+            status = RequestStatus.IOERR
         await queue.write(chain, bytes([status]), room)
         self.statuses[status] += 1
         # Bytes written from the first one on; the status lies behind all the room.
-        return room + 1 if len(data) == room else len(data)
+        return room + 1 if written == room else written
 
-    def _read(self, sector: int, size: int) -> tuple[RequestStatus, bytes]:
+    async def _read(
+        self, queue: DeviceQueue, chain: Chain, sector: int, size: int
+    ) -> tuple[RequestStatus, int]:
+        """Serve a read; returns its status and the bytes that it wrote."""
         if not self._inside(sector, size):
-            return RequestStatus.IOERR, b""
-        return RequestStatus.OK, self.storage.read(SECTOR * sector, size)
+            return RequestStatus.IOERR, 0
+        for done in range(0, size, PIECE):
+            data = self.storage.read(SECTOR * sector + done, min(PIECE, size - done))
+            await queue.write(chain, data, done)
+        return RequestStatus.OK, size
 
-    def _may_write(self, sector: int, size: int) -> RequestStatus:
+    async def _write(
+        self, queue: DeviceQueue, chain: Chain, sector: int, size: int
+    ) -> RequestStatus:
         if self.storage.read_only or not self._inside(sector, size):
             return RequestStatus.IOERR
+        for done in range(0, size, PIECE):
+            data = await queue.read(chain, REQUEST.size + done, min(PIECE, size - done))
+            self.storage.write(SECTOR * sector + done, data)
+        if not self.selected & F_FLUSH:
+            # This driver has no other way to make it permanent (5.2.6.2).
+            self.storage.flush()
         return RequestStatus.OK
 
     def _inside(self, sector: int, size: int) -> bool:
-        return size % SECTOR == 0 and SECTOR * sector + size <= self.storage.size
+        return size % SECTOR == 0 and SECTOR * sector + size <= self._capacity

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from ..virtio import DeviceId, Status
 from ..virtqueue import Chain, DeviceQueue
-from .base import VirtioDevice
+from .base import PIECE, VirtioDevice
 
 F_SIZE = 1 << 0
 """Feature: ``cols`` and ``rows`` are valid."""
@@ -81,20 +81,22 @@ class ConsoleDevice(VirtioDevice):
             await super().serve(index, queue)
             return
         while self._input and (chain := await queue.next_chain()) is not None:
-            data = bytes(self._input[: chain.writable_size])
+            data = bytes(self._input[: min(PIECE, chain.writable_size)])
             if data:
                 await queue.write(chain, data)
-            await queue.complete(chain, len(data))
-            # Only now: what did not reach the driver is not lost.
+            # What did not reach the driver stays.
             del self._input[: len(data)]
+            await queue.complete(chain, len(data))
 
     async def handle(self, index: int, queue: DeviceQueue, chain: Chain) -> int:
-        """Print what the driver transmits."""
-        self._print(await queue.read(chain))
+        """Print what the driver transmits, in pieces where it is long."""
+        size = chain.readable_size
+        for done in range(0, size, PIECE):
+            self._print(await queue.read(chain, done, min(PIECE, size - done)))
         return 0
 
     def _print(self, data: bytes) -> None:
         self.output += data
         del self.output[:-OUTPUT_LIMIT]
-        for observer in self.output_observers:
+        for observer in tuple(self.output_observers):
             observer(data)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from ..virtio import DeviceId
 from ..virtqueue import Chain, DeviceQueue
-from .base import VirtioDevice
+from .base import PIECE, VirtioDevice
 
 
 class EntropyDevice(VirtioDevice):
@@ -43,14 +43,14 @@ class EntropyDevice(VirtioDevice):
         self._source = source
 
     async def handle(self, index: int, queue: DeviceQueue, chain: Chain) -> int:
-        """Fill the chain.
+        """Fill the chain, or as much of it as the device gives at once (5.4.6).
 
         Raises
         ------
         ValueError
             The source gave too many bytes or none.
         """
-        size = chain.writable_size
+        size = min(PIECE, chain.writable_size)
         if not size:
             return 0
         data = self._source(size)

@@ -26,12 +26,28 @@ HEADER = struct.Struct("<BBHHHHH")
 num_buffers; the last is there because VERSION_1 is (5.1.6)."""
 ONE_BUFFER = HEADER.pack(0, 0, 0, 0, 0, 0, 1)
 SHORTEST_FRAME = 14
-LONGEST_FRAME = 1514
-"""Bytes from destination address to payload, without checksum: header, and an MTU of 1,500."""
+MTU = 1500
+"""Bytes of the longest payload (5.1.4)."""
+VLAN_TAG = 4
+VLAN_TYPES = (b"\x81\x00", b"\x88\xa8")
+"""What stands for the type of a frame where a VLAN tag begins: IEEE 802.1Q, customer and service."""
+MAX_VLAN_TAGS = 2
+LONGEST_FRAME = SHORTEST_FRAME + MTU + MAX_VLAN_TAGS * VLAN_TAG
+"""Bytes from destination address to payload, without checksum, of a frame with all its tags."""
 RECEIVE, TRANSMIT = 0, 1
 """Queues, as the driver sees them."""
 WAITING_FRAMES = 64
 """Frames kept for a driver that has no buffers; what comes after is dropped."""
+
+
+def frame_fits(frame: bytes) -> bool:
+    """Whether an Ethernet frame, without checksum, has a header and no more payload than
+    :data:`MTU`. A VLAN tag belongs to the header (IEEE 802.1Q)."""
+    header = SHORTEST_FRAME
+    for _ in range(MAX_VLAN_TAGS):
+        if frame[header - 2 : header] in VLAN_TYPES:
+            header += VLAN_TAG
+    return header <= len(frame) <= header + MTU
 
 
 class NetworkDevice(VirtioDevice):
@@ -73,7 +89,7 @@ class NetworkDevice(VirtioDevice):
             raise ValueError(f"mac is {len(mac)} bytes: must be 6")
         super().__init__(
             features=F_MAC | F_STATUS,
-            config=CONFIG.pack(mac, LINK_UP, 1, 1500),
+            config=CONFIG.pack(mac, LINK_UP, 1, MTU),
             queue_sizes=(queue_size, queue_size),
         )
         self.sent = 0
@@ -93,8 +109,7 @@ class NetworkDevice(VirtioDevice):
 
     def deliver(self, frame: bytes) -> None:
         """A frame comes in from the wire."""
-        fits = SHORTEST_FRAME <= len(frame) <= LONGEST_FRAME
-        if not fits or not self.link_up or len(self._frames) == WAITING_FRAMES:
+        if not frame_fits(frame) or not self.link_up or len(self._frames) == WAITING_FRAMES:
             self.dropped += 1
             return
         self._frames.append(bytes(frame))
@@ -123,16 +138,17 @@ class NetworkDevice(VirtioDevice):
     async def handle(self, index: int, queue: DeviceQueue, chain: Chain) -> int:
         """Take a frame off the driver."""
         size = chain.readable_size - HEADER.size
-        if not SHORTEST_FRAME <= size <= LONGEST_FRAME or not self.link_up:
+        packet = await queue.read(chain) if 0 < size <= LONGEST_FRAME else b""
+        frame = packet[HEADER.size :]
+        if not frame_fits(frame) or not self.link_up:
             self.dropped += 1
             return 0
-        packet = await queue.read(chain)
         flags, offload, *_ = HEADER.unpack_from(packet)
         if flags or offload:
-            # Neither was negotiated: what it means nobody knows.
+            # Neither was negotiated, so neither has a meaning.
             self.dropped += 1
             return 0
         self.sent += 1
-        for answer in self._wire(packet[HEADER.size :]) if self._wire else ():
+        for answer in self._wire(frame) if self._wire else ():
             self.deliver(answer)
         return 0

@@ -9,9 +9,10 @@ still lives, and who ends it can wait for the access that is under way.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Protocol, TypeVar
 
-from ..dma import Dma
+from ..dma import Dma, DmaError
 from ..runtime import Runtime
 from ..virtqueue import DeviceQueue
 
@@ -20,6 +21,10 @@ T = TypeVar("T")
 
 class DeviceLink(Protocol):
     """What a device with a data path needs of the side it is on."""
+
+    @property
+    def name(self) -> str:
+        """The device, for people: its number and where it is."""
 
     @property
     def dma(self) -> Dma:
@@ -32,6 +37,9 @@ class DeviceLink(Protocol):
     def notify_used(self, queue: int) -> None:
         """Tell the driver of used buffers in ``queue``, as soon as there is room for that."""
 
+    def forget_used(self, queue: int) -> None:
+        """Drop a notification of ``queue`` that still waits for room: the queue was reset."""
+
     async def notify_config(self) -> None:
         """Tell the driver of a change of configuration or status."""
 
@@ -43,17 +51,25 @@ class QueueEndedError(Exception):
 class LivingDma:
     """Host memory for as long as a queue lives.
 
+    Each access lets other coroutines run, whatever the memory below does: a driver that refills a
+    queue faster than it is served, or a chain of 4 GiB, keeps only its own queue busy.
+
+    Parameters
+    ----------
+    link
+        Has the memory, and the runtime.
+
     Attributes
     ----------
     alive
         Accesses may begin.
     """
 
-    def __init__(self, dma: Dma, runtime: Runtime) -> None:
+    def __init__(self, link: DeviceLink) -> None:
         self.alive = True
-        self._dma = dma
+        self._link = link
         self._under_way = 0
-        self._still = runtime.event()
+        self._still = link.runtime.event()
         self._still.set()
 
     async def read(self, address: int, size: int) -> bytes:
@@ -66,7 +82,7 @@ class LivingDma:
         DmaError
             As there.
         """
-        return await self._access(lambda: self._dma.read(address, size))
+        return await self._access(lambda: self._link.dma.read(address, size))
 
     async def write(self, address: int, data: bytes) -> None:
         """As :meth:`models.dma.Dma.write`.
@@ -78,7 +94,12 @@ class LivingDma:
         DmaError
             As there.
         """
-        await self._access(lambda: self._dma.write(address, data))
+        await self._access(lambda: self._link.dma.write(address, data))
+
+    @property
+    def busy(self) -> bool:
+        """An access is under way."""
+        return self._under_way > 0
 
     async def still(self) -> None:
         """Wait until no access is under way."""
@@ -90,6 +111,7 @@ class LivingDma:
         self._still.clear()
         try:
             result = await start()
+            await self._link.runtime.yield_now()
         finally:
             self._under_way -= 1
             if not self._under_way:
@@ -129,8 +151,9 @@ class QueueService:
     ) -> None:
         self._link = link
         self._index = index
-        self._memory = LivingDma(link.dma, link.runtime)
+        self._memory = LivingDma(link)
         self._queue = make_queue(self._memory)
+        self._queue.notify = lambda: link.notify_used(index)
         self._serve = serve
         self._failed = failed
         self._running = False
@@ -143,9 +166,28 @@ class QueueService:
             self._running = True
             self._link.runtime.spawn(self._run())
 
+    def look(self) -> None:
+        """Nobody said that there is work, but there may be: look, and wake if there is.
+
+        A driver that has put nothing there need not have memory there.
+        """
+        if self._memory.alive:
+            self._link.runtime.spawn(self._look())
+
+    async def _look(self) -> None:
+        with suppress(QueueEndedError, DmaError):
+            if await self._queue.pending():
+                self.wake()
+
     def end(self) -> None:
         """Begin no access to memory any more, and tell the driver nothing."""
         self._memory.alive = False
+        self._link.forget_used(self._index)
+
+    @property
+    def busy(self) -> bool:
+        """An access is under way."""
+        return self._memory.busy
 
     async def still(self) -> None:
         """Wait until no access is under way: it comes back, or is given up by the hardware."""

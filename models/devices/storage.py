@@ -28,6 +28,15 @@ class Storage(Protocol):
     def flush(self) -> None:
         """Make what was written permanent."""
 
+    def grow(self, size: int) -> None:
+        """Have ``size`` bytes, more than before; the new ones are zeros.
+
+        Raises
+        ------
+        ValueError
+            It is read-only, or cannot have so many.
+        """
+
 
 class MemoryStorage:
     """Storage in memory.
@@ -59,6 +68,12 @@ class MemoryStorage:
 
     def flush(self) -> None:
         """As :meth:`Storage.flush`."""
+
+    def grow(self, size: int) -> None:
+        """As :meth:`Storage.grow`."""
+        if self.read_only:
+            raise ValueError(f"size is {size}: must stay {self.size}, the storage is read-only")
+        self.contents.extend(bytes(size - self.size))
 
 
 class FileStorage:
@@ -110,6 +125,16 @@ class FileStorage:
     def flush(self) -> None:
         """As :meth:`Storage.flush`."""
         os.fsync(self._file.fileno())
+
+    def grow(self, size: int) -> None:
+        """As :meth:`Storage.grow`; the file gets a hole."""
+        if self.read_only:
+            raise ValueError(f"size is {size}: must stay {self.size}, the storage is read-only")
+        try:
+            os.ftruncate(self._file.fileno(), size)
+        except OSError as error:
+            raise ValueError(f"size is {size}: {self._file.name} cannot have it: {error}") from error
+        self.size = size
 
     def close(self) -> None:
         """Close the file."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What the drivers of all device types share: queues in host memory, and waiting for them.
 
-Source: virtio 1.3 section 2.7.13, 2.7.14. EVENT_USED wakes a task for the device, which looks into
+Source: virtio 1.4 section 2.7.13, 2.7.14. EVENT_USED wakes a task for the device, which looks into
 the queue's used ring; what is there wakes whoever waits for it.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from ..dma import HostMemory
+from ..dma import HostMemory, free
 from ..driver import Driver
 from ..driver_device import DriverDevice
 from ..driver_errors import DriverError
@@ -19,7 +19,7 @@ from ..messages import DeviceState, Message
 from ..rings import RingArena
 from ..runtime import Event, Lock, Task
 from ..virtio import RING_FEATURES, Feature, Status
-from ..virtqueue import Buffer, DriverQueue, VirtqueueError
+from ..virtqueue import Buffer, DriverQueue
 
 TIMEOUT_US = 10_000.0
 """How long a transfer waits, in microseconds."""
@@ -127,6 +127,7 @@ class DataPath:
         self._timeout_us = timeout_us
         self._driver = driver
         self._failure: Exception | None = None
+        self._allocated: set[int] = set()
         self._paths: dict[int, _QueuePath] = {}
         for index, ring in device.rings.items():
             queue = DriverQueue(
@@ -184,10 +185,42 @@ class DataPath:
         """Called when the queues are there: give the device buffers to fill, for one."""
 
     def stop(self) -> None:
-        """Listen no more."""
+        """Listen no longer. The device goes on: :meth:`close` resets it too."""
         self._pump.cancel()
+        self.device.close()
         if self._noticed in self._driver.event_callbacks:
             self._driver.event_callbacks.remove(self._noticed)
+
+    async def close(self) -> None:
+        """Reset the device, and give back the memory that it used.
+
+        Raises
+        ------
+        DriverError
+            The device was not reset: the memory stays its own.
+        """
+        self.stop()
+        self._give_up(DeviceFailedError("it was closed"))
+        await self.device.reset()
+        self._release()
+
+    def allocate(self, size: int) -> int:
+        """Bus address of ``size`` bytes for a buffer; :meth:`free` or :meth:`close` ends it."""
+        address = self.memory.allocate(size)
+        self._allocated.add(address)
+        return address
+
+    def free(self, address: int) -> None:
+        """Give back a buffer that the device has given back."""
+        self._allocated.remove(address)
+        free(self.memory, address)
+
+    def _release(self) -> None:
+        """Give back the memory of every buffer and queue: the device was reset."""
+        for address in tuple(self._allocated):
+            self.free(address)
+        for path in self._paths.values():
+            path.queue.release()
 
     async def again(self) -> Self:
         """Reset the device and bring it up anew, as after :class:`DeviceFailedError`.
@@ -202,7 +235,7 @@ class DataPath:
         self.stop()
         self._give_up(DeviceFailedError("the device was brought up anew"))
         sizes = [path.queue.layout.size for path in self._paths.values()]
-        return await self.probe(
+        successor = await self.probe(
             self._driver,
             self.device.dev_num,
             self.memory,
@@ -210,6 +243,10 @@ class DataPath:
             ring_features=self.device.features & RING_FEATURES,
             timeout_us=self._timeout_us,
         )
+        # Bringing it up reset it first.
+        self.device.release_queues()
+        self._release()
+        return successor
 
     def _noticed(self, event: Message) -> None:
         number = self.device.dev_num
@@ -315,7 +352,8 @@ class DataPath:
                 continue
             try:
                 await self._collect(path)
-            except VirtqueueError as error:
+            except Exception as error:
+                # The device broke a rule, or the host's own memory failed: who waits must hear.
                 self._give_up(error)
                 return
 

@@ -74,7 +74,7 @@ class BlockDriver(DataPath):
         Raises as :meth:`read`.
         """
         # Header, data and status, each in a buffer of its own, in one piece of memory.
-        base = self.memory.allocate(REQUEST.size + max(len(data), room) + 1)
+        base = self.allocate(REQUEST.size + max(len(data), room) + 1)
         payload = base + REQUEST.size
         status = payload + max(len(data), room)
         await self.memory.write(base, REQUEST.pack(kind, 0, sector) + data)
@@ -87,8 +87,10 @@ class BlockDriver(DataPath):
             writable.insert(0, Buffer(payload, room))
         await self.transfer(QUEUE, readable, writable)
         answer = (await self.memory.read(status, 1))[0]
+        answered = await self.memory.read(payload, room) if room else b""
+        self.free(base)
         if answer != Status.OK:
             raise BlockError(
                 f"device {self.device.dev_num}: request {kind} at sector {sector}", answer
             )
-        return await self.memory.read(payload, room) if room else b""
+        return answered

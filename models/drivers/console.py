@@ -44,9 +44,10 @@ class ConsoleDriver(DataPath):
         DriverError
             The device did not take it in time, or its queue does not work any more.
         """
-        address = self.memory.allocate(len(data))
+        address = self.allocate(len(data))
         await self.memory.write(address, data)
         await self.transfer(TRANSMIT, [Buffer(address, len(data))], ())
+        self.free(address)
         self.statistics.bytes_out += len(data)
 
     async def read(self) -> bytes:

@@ -27,7 +27,7 @@ class EntropyDriver(DataPath):
             The device did not give them in time, or its queue does not work any more.
         """
         data = b""
-        address = self.memory.allocate(min(size, request_size))
+        address = self.allocate(min(size, request_size))
         while len(data) < size:
             wanted = min(request_size, size - len(data))
             written = await self.transfer(QUEUE, (), [Buffer(address, wanted)])
@@ -37,4 +37,5 @@ class EntropyDriver(DataPath):
                 )
             data += await self.memory.read(address, written)
             self.statistics.bytes_in += written
+        self.free(address)
         return data

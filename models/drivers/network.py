@@ -62,9 +62,10 @@ class NetworkDriver(DataPath):
             The device did not take it in time, or its queue does not work any more.
         """
         packet = NO_OFFLOAD + frame
-        address = self.memory.allocate(len(packet))
+        address = self.allocate(len(packet))
         await self.memory.write(address, packet)
         await self.transfer(TRANSMIT, [Buffer(address, len(packet))], ())
+        self.free(address)
         self.statistics.bytes_out += len(frame)
 
     async def receive(self) -> bytes:

@@ -32,7 +32,7 @@ class Receiver:
     async def start(self) -> None:
         """Give the device all buffers."""
         for _ in range(self._buffers):
-            await self._post(Buffer(self._path.memory.allocate(self._size), self._size))
+            await self._post(Buffer(self._path.allocate(self._size), self._size))
 
     async def receive(self) -> bytes:
         """What the device put into the next buffer.

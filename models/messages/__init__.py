@@ -24,6 +24,7 @@ from .layouts import Array, Field, FieldValue, Kind, MessageLayout, Show
 from .message import Message
 from .r1 import R1
 from .v1 import V1
+from .v1_1 import V1_1
 from .values import (
     OPERATION_MASK,
     QUEUE_ENABLED,
@@ -34,7 +35,7 @@ from .values import (
     TransportFeature,
 )
 
-REVISIONS: dict[str, Dialect] = {dialect.revision: dialect for dialect in (V1, R1)}
+REVISIONS: dict[str, Dialect] = {dialect.revision: dialect for dialect in (V1, V1_1, R1)}
 """The declared revisions by name."""
 
 
@@ -49,7 +50,8 @@ def dialect_of(revision: str | Dialect) -> Dialect:
     if isinstance(revision, Dialect):
         return revision
     if revision not in REVISIONS:
-        raise RevisionError("revision", revision, " or ".join(REVISIONS))
+        *others, last = REVISIONS
+        raise RevisionError("revision", revision, f"{', '.join(others)} or {last}")
     return REVISIONS[revision]
 
 
@@ -109,6 +111,7 @@ __all__ = [
     "R1",
     "REVISIONS",
     "V1",
+    "V1_1",
     "Array",
     "CountError",
     "DeviceState",

@@ -11,8 +11,8 @@ from ..dma import Dma
 from .errors import ChainTooLargeError, DescriptorError
 from .layout import DESCRIPTOR, Buffer, Descriptor, DescriptorFlag
 
-MAX_CHAIN_BYTES = 16 << 20
-"""Bytes of the largest chain, unless a device says otherwise."""
+MAX_CHAIN_BYTES = 1 << 32
+"""Bytes of the largest chain (virtio 2.7.5): a driver knows of no smaller limit."""
 READ_AHEAD = 4
 """Descriptors read at once: drivers mostly hand them out one after the other."""
 ADDRESS_END = 1 << 64

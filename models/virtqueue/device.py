@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The device's end of a split virtqueue.
 
-Source: virtio 1.3 section 2.7. Each access is a DMA operation and takes its time, so they are few:
+Source: virtio 1.4 section 2.7. Each access is a DMA operation and takes its time, so they are few:
 ring entries and the descriptors that follow each other come in one read. What must be seen in order
 is read and written in that order: an index before the entries that it covers, data before the used
-entry, that before its index, and the index before anybody is told.
+entry, that before its index, and the index before the driver is notified. Whether it is notified is
+decided while chains come as well (2.7.7.2): a queue that never runs empty notifies like any other.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..dma import Dma
@@ -27,6 +28,11 @@ from .layout import (
     SplitLayout,
     event_passed,
 )
+
+NOTIFY_BATCH = 4
+"""Chains given back, while others wait, between two looks at whether the driver wants to hear."""
+MAX_USED_LEN = 0xFFFF_FFFF
+"""What the len of a used element can say."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,13 @@ class DeviceQueue:
         EVENT_IDX was negotiated.
     max_chain_bytes
         A chain of more bytes is refused, in either direction.
+
+    Attributes
+    ----------
+    notify
+        Called when the driver wants to hear of chains that were given back. It is asked for each
+        chain when no other waits, else for every :data:`NOTIFY_BATCH`; of the last ones before a
+        pause, call :meth:`wants_notification`.
     """
 
     def __init__(
@@ -95,8 +108,9 @@ class DeviceQueue:
         self._chains = ChainReader(
             dma, descriptor_addr, size, indirect=indirect, max_chain_bytes=max_chain_bytes
         )
-        # Ring indices: of the next entry to look at, of the next to fill, and where the latter
-        # stood when the driver was last told.
+        self.notify: Callable[[], None] | None = None
+        # Counts, which unlike the 16-bit indices of the rings never wrap: entries that were read
+        # and filled, and where each stood when an event index was last written or looked at.
         self._available = 0
         self._used = 0
         self._told = 0
@@ -120,7 +134,7 @@ class DeviceQueue:
             await self._look()
             if not self._heads and self._event_index and self._armed != self._available:
                 self._armed = self._available
-                event = EVENT.pack(self._available)
+                event = EVENT.pack(self._available & INDEX_MASK)
                 await self._dma.write(self._device_addr + self.layout.avail_event, event)
                 # The driver may have looked at the old one before it changed.
                 await self._look()
@@ -136,6 +150,19 @@ class DeviceQueue:
         readable, writable = await self._chains.read(head)
         self._out.add(head)
         return Chain(head, readable, writable)
+
+    async def pending(self) -> bool:
+        """Whether the available index shows entries that :meth:`next_chain` has not read.
+
+        Changes nothing, so another task may use the queue meanwhile.
+
+        Raises
+        ------
+        DmaError
+            Host memory could not be read.
+        """
+        _, index = RING_HEADER.unpack(await self._dma.read(self._driver_addr, RING_HEADER.size))
+        return bool(index - self._available & INDEX_MASK)
 
     async def read(self, chain: Chain, offset: int = 0, size: int | None = None) -> bytes:
         """Bytes of the readable buffers, joined: ``size`` from ``offset``, or all that follow.
@@ -167,20 +194,26 @@ class DeviceQueue:
             start += length
 
     async def complete(self, chain: Chain, written: int) -> None:
-        """Give ``chain`` back, with ``written`` bytes in its writable buffers.
+        """Give ``chain`` back, with ``written`` bytes in its writable buffers, and notify.
 
         Raises
         ------
         DmaError
-            Host memory could not be written.
+            Host memory could not be written or read.
         """
         place = self._used % self.layout.size
-        entry = USED_ENTRY.pack(chain.head, written)
+        # A chain of 2**32 bytes fits no len: the field saturates.
+        entry = USED_ENTRY.pack(chain.head, min(written, MAX_USED_LEN))
         await self._dma.write(self._device_addr + self.layout.used_entry(place), entry)
         self._out.discard(chain.head)
-        self._used = self._used + 1 & INDEX_MASK
+        self._used += 1
         # The flags stay zero: the driver always notifies, or as avail_event says.
-        await self._dma.write(self._device_addr, RING_HEADER.pack(0, self._used))
+        header = RING_HEADER.pack(0, self._used & INDEX_MASK)
+        await self._dma.write(self._device_addr, header)
+        if self.notify is None or (self._heads and self._used - self._told < NOTIFY_BATCH):
+            return
+        if await self.wants_notification():
+            self.notify()
 
     async def wants_notification(self) -> bool:
         """Whether the driver wants to be told of what was given back since it was last asked.
@@ -217,7 +250,7 @@ class DeviceQueue:
             at = self._driver_addr + self.layout.available_entry(place)
             entries = await self._dma.read(at, AVAILABLE_ENTRY.size * run)
             self._heads.extend(head for (head,) in AVAILABLE_ENTRY.iter_unpack(entries))
-            self._available = self._available + run & INDEX_MASK
+            self._available += run
             count -= run
 
 

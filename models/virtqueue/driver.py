@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The driver's end of a split virtqueue.
 
-Source: virtio 1.3 section 2.7.13 (supplying buffers), 2.7.14 (receiving used buffers).
+Source: virtio 1.4 section 2.7.13 (supplying buffers), 2.7.14 (receiving used buffers).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from ..dma import HostMemory
+from ..dma import HostMemory, free
 from .errors import QueueFullError, UsedRingError
 from .layout import (
     AVAILABLE_ENTRY,
@@ -92,6 +92,7 @@ class DriverQueue:
         self._free = list(reversed(range(ring.size)))
         self._tables: dict[int, Buffer] = {}
         self._outstanding: dict[int, _Outstanding] = {}
+        # Counts, which unlike the 16-bit indices of the rings never wrap.
         self._available = 0
         self._kicked = 0
         self._used = 0
@@ -129,9 +130,16 @@ class DriverQueue:
         place = self._available % self.layout.size
         at = self._ring.driver_addr + self.layout.available_entry(place)
         await self._memory.write(at, AVAILABLE_ENTRY.pack(head))
-        self._available = self._available + 1 & INDEX_MASK
-        await self._memory.write(self._ring.driver_addr, RING_HEADER.pack(0, self._available))
+        self._available += 1
+        header = RING_HEADER.pack(0, self._available & INDEX_MASK)
+        await self._memory.write(self._ring.driver_addr, header)
         return head
+
+    def release(self) -> None:
+        """Give the memory of the indirect tables back; the queue or its device has been reset."""
+        for table in self._tables.values():
+            free(self._memory, table.address)
+        self._tables.clear()
 
     async def wants_kick(self) -> bool:
         """Whether the device wants to be told of what was added since it was last asked."""
@@ -158,7 +166,7 @@ class DriverQueue:
         if found or not self._event_index:
             return found
         at = self._ring.driver_addr + self.layout.used_event
-        await self._memory.write(at, EVENT.pack(self._used))
+        await self._memory.write(at, EVENT.pack(self._used & INDEX_MASK))
         # The device may have looked at the old one before it changed.
         return await self._collect()
 
@@ -185,7 +193,7 @@ class DriverQueue:
                 f"used len of chain {head} is {written}: must be no more than {limit}"
             )
         self._free += reversed(self._outstanding.pop(head).descriptors)
-        self._used = self._used + 1 & INDEX_MASK
+        self._used += 1
         return Used(head, written)
 
     async def _add_direct(self, buffers: Sequence[tuple[Buffer, int]]) -> list[int]:
@@ -212,6 +220,8 @@ class DriverQueue:
         size = DESCRIPTOR.size * len(buffers)
         table = self._tables.get(number)
         if table is None or table.size < size:
+            if table is not None:
+                free(self._memory, table.address)
             table = self._tables[number] = Buffer(self._memory.allocate(size, 16), size)
         entries = b"".join(
             Descriptor(

@@ -21,7 +21,7 @@ class DescriptorError(VirtqueueError):
 
 
 class ChainTooLargeError(VirtqueueError):
-    """A chain has more bytes than this side is willing to hold."""
+    """A chain has more bytes than virtio allows."""
 
 
 class QueueFullError(VirtqueueError):

@@ -113,5 +113,10 @@ class SplitLayout:
 
 
 def event_passed(event: int, before: int, now: int) -> bool:
-    """Whether a ring index that went from ``before`` to ``now`` stepped over ``event`` (2.7.10)."""
-    return (now - event - 1) & INDEX_MASK < (now - before) & INDEX_MASK
+    """Whether a ring index that went from ``before`` to ``now`` stepped over ``event`` (2.7.10).
+
+    ``event`` has 16 bits. ``before`` and ``now`` are either counts, which never wrap and may be any
+    number of laps apart, or 16-bit indices that are less than a lap apart.
+    """
+    steps = now - before if now >= before else now - before & INDEX_MASK
+    return (now - event - 1) & INDEX_MASK < steps

@@ -75,6 +75,10 @@ class Blocks(MemoryModel):
         self.newest.append((start, size))
         return start
 
+    def free(self, address):
+        super().free(address)
+        self.newest = deque((one for one in self.newest if one[0] != address), maxlen=6)
+
 
 class Window:
     """A device's window onto memory that is there in part; ``pause`` comes before an access."""
@@ -175,7 +179,7 @@ class Bench:
     def scribble(self):
         """Change the newest memory: a word, or what may be a descriptor, an index or an entry."""
         rng = self.rng
-        start, size = rng.choice(self.memory.newest)
+        start, size = rng.choice(self.memory.newest or [(self.base, self.SIZE)])
         for _ in range(rng.randint(1, 12)):
             if rng.random() < 0.4:
                 # A descriptor.

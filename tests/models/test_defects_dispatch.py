@@ -60,8 +60,9 @@ async def test_d08_get_features_num_9(num):
     async with guest() as one:
         await one.dropped(f"0003 0000 0100 1000 00000000 {num}", Drop.BAD_COUNT)
         answers = await one.tell("0003 0000 0100 1000 00000000 08000000")
-        # INDIRECT_DESC, EVENT_IDX; VERSION_1, ACCESS_PLATFORM, RING_RESET; six blocks of none.
-        features = "00000030 03010000" + "00000000" * 6
+        # INDIRECT_DESC, EVENT_IDX; VERSION_1, ACCESS_PLATFORM, ORDER_PLATFORM, RING_RESET; six
+        # blocks of none.
+        features = "00000030 13010000" + "00000000" * 6
         assert answers == [padded(f"0103 0000 0100 3000 00000000 08000000 {features}")]
 
 

@@ -8,7 +8,7 @@ from model_support import settle
 from scripted_bus import ScriptedBus, driver_of
 
 from models.driver_errors import RequestTimeoutError
-from models.messages import REVISIONS, V1, Kind, SizeError, decode, describe_bytes, encode
+from models.messages import R1, V1, V1_1, Kind, SizeError, decode, describe_bytes, encode
 from models.messages.layouts import HEADER, TYPE_BUS, TYPE_RESPONSE
 
 
@@ -86,16 +86,18 @@ def test_d48_revisions_differ_in_size():
     """An answer of the other revision is refused by its size, not read as something else."""
     with pytest.raises(SizeError, match="msg_size is 52: must be 32 to 48"):
         decode(DEVICE_INFO_OF_THE_DRAFT, "v1")
-    # In any two revisions the first answer that describes a device has another size.
+    # In any two revisions with other layouts the first answer that describes a device has another
+    # size. v1.1 has those of v1.
     sizes = [
         next(
             layout.min_size
             for layout in dialect.messages
             if not layout.bus and layout.msg_id == 0x02 and layout.kind is Kind.RESPONSE
         )
-        for dialect in REVISIONS.values()
+        for dialect in (V1, R1)
     ]
-    assert len(set(sizes)) == len(REVISIONS)
+    assert len(set(sizes)) == 2
+    assert set(V1.messages) < set(V1_1.messages)
 
 
 async def test_d48_driver_refuses_another_revision():

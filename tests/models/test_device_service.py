@@ -31,18 +31,26 @@ class SlowMemory:
 
 
 class Link:
+    """The side that a device is on: keeps what it was told."""
+
+    name = "device under test"
+
     def __init__(self):
         self.dma = SlowMemory()
         self.runtime = AsyncioRuntime()
         self.told = []
+        self.forgotten = []
 
     def notify_used(self, queue):
         self.told.append(queue)
 
+    def forget_used(self, queue):
+        self.forgotten.append(queue)
+
 
 async def test_nothing_begins_after_the_end():
-    memory = SlowMemory()
-    living = LivingDma(memory, AsyncioRuntime())
+    link = Link()
+    memory, living = link.dma, LivingDma(link)
     living.alive = False
     with pytest.raises(QueueEndedError):
         await living.read(0, 1)
@@ -52,8 +60,8 @@ async def test_nothing_begins_after_the_end():
 
 
 async def test_what_comes_back_after_the_end_goes_no_further():
-    memory = SlowMemory()
-    living = LivingDma(memory, AsyncioRuntime())
+    link = Link()
+    memory, living = link.dma, LivingDma(link)
     reading = asyncio.create_task(living.read(0, 1))
     await settle()
     living.alive = False
@@ -63,8 +71,8 @@ async def test_what_comes_back_after_the_end_goes_no_further():
 
 
 async def test_still_waits_for_every_access():
-    memory = SlowMemory()
-    living = LivingDma(memory, AsyncioRuntime())
+    link = Link()
+    memory, living = link.dma, LivingDma(link)
     await living.still()
     accesses = [asyncio.create_task(living.read(0, 1)) for _ in range(2)]
     await settle()
@@ -134,7 +142,7 @@ async def test_an_ended_service_tells_nothing_and_stays_quiet():
     one.end()
     gate.set()
     await settle()
-    assert (rounds, link.told) == (1, [])
+    assert (rounds, link.told, link.forgotten) == (1, [], [3])
     one.wake()
     await settle()
     assert rounds == 1
@@ -177,10 +185,16 @@ async def test_a_wait_for_one_queue_forgets_no_other():
     """While the reset of a queue waits for its access, the device is reset as a whole."""
     device, link = ConsoleDevice(), Link()
     bring_up(device, link, Feature.VERSION_1.mask | Feature.RING_RESET.mask)
+    await settle()
+    # The looks with which service begins.
+    for gate in link.dma.gates:
+        gate.set()
+    await settle()
+    link.dma.gates.clear()
     device.type(b"input")
     device.queue_notify(1)
     await settle()
-    assert link.dma.began == 2
+    assert len(link.dma.gates) == 2
     device.reset_queue(0)
     waiting = asyncio.create_task(device.still())
     await settle()

@@ -17,7 +17,7 @@ from models.messages import V1, decode, describe, describe_bytes, event, request
         ),
         (
             request("SET_DEVICE_STATUS", status=0x110),
-            "SET_DEVICE_STATUS request dev 0 token 0x0000 status 0x110 (0x110)",
+            "SET_DEVICE_STATUS request dev 0 token 0x0000 status 0x110 (SUSPEND 0x100)",
         ),
         (
             request("GET_FEATURES", dev_num=1, token=1, index=0, num=2).respond(

@@ -37,7 +37,7 @@ def test_stdin_and_text(capsys, monkeypatch):
             ["decode", "0008000001000b0001000000"],
             "SET_DEVICE_STATUS request: msg_size is 11: must be 12 to 48",
         ),
-        (["decode", "00", "--revision", "v9"], "revision is 'v9': must be v1 or r1"),
+        (["decode", "00", "--revision", "v9"], "revision is 'v9': must be v1, v1.1 or r1"),
         (
             ["encode", "{"],
             "JSON is '{': must be an object in JSON (Expecting property name enclosed in double "

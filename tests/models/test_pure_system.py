@@ -63,8 +63,8 @@ async def test_bring_up_is_the_linux_sequence():
         "GET_DEVICE_STATUS request dev 5",
         f"SET_DEVICE_STATUS request dev 5 status 0x03{names})",
         "GET_FEATURES request dev 5 index 0 num 2",
-        "SET_FEATURES request dev 5 index 0 num 2 features 0x00000000 0x00000003 "
-        "(VERSION_1 ACCESS_PLATFORM)",
+        "SET_FEATURES request dev 5 index 0 num 2 features 0x00000000 0x00000013 "
+        "(VERSION_1 ACCESS_PLATFORM ORDER_PLATFORM)",
         "GET_DEVICE_STATUS request dev 5",
         f"SET_DEVICE_STATUS request dev 5 status 0x0b{names} FEATURES_OK)",
         "GET_DEVICE_STATUS request dev 5",

@@ -173,11 +173,11 @@ def test_device_info(exchange):
 
 
 def test_get_features_shows_the_offer(exchange):
-    assert ask(exchange, "GET_FEATURES", 3, index=0, num=2).features == (5, 3)
+    assert ask(exchange, "GET_FEATURES", 3, index=0, num=2).features == (5, 0x13)
     ask(exchange, "SET_FEATURES", 3, index=0, features=[0, 1])
     answer = ask(exchange, "GET_FEATURES", 3, index=1, num=8)
     assert (answer.index, answer.num) == (1, 8)
-    assert answer.features == (3, 0, 0, 0, 0, 0, 0, 0)
+    assert answer.features == (0x13, 0, 0, 0, 0, 0, 0, 0)
     assert ask(exchange, "GET_FEATURES", 3, index=0xFFFF_FFFF, num=2).features == (0, 0)
 
 

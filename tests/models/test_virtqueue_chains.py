@@ -158,10 +158,10 @@ async def test_bytes_of_a_chain_are_limited(sizes, too_large):
         await queue.next_chain()
 
 
-async def test_bytes_of_a_chain_are_limited_by_default():
+async def test_chain_of_more_than_4_gib_is_refused():
     hand = Hand(4)
     for number in range(4):
-        hand.describe(number, 0x1000, 0xFFFF_FFFF, WRITE)
+        hand.describe(number, 0x1000, 0xFFFF_FFFF, WRITE | NEXT, number + 1)
     hand.offer(0)
-    with pytest.raises(ChainTooLargeError, match="must be 16777216 at most"):
+    with pytest.raises(ChainTooLargeError, match="must be 4294967296 at most"):
         await hand.device().next_chain()

@@ -173,7 +173,7 @@ def test_transport_features_are_no_device_features():
         for number in (0, 1):
             fields = {"block_index": 0, "num_blocks": 2}
             offers.append(ask(exchange, "GET_DEVICE_FEATURES", number, **fields).features)
-    assert offers == [(1, 3), (0, 3)] * 2
+    assert offers == [(1, 0x13), (0, 0x13)] * 2
     # Nor does the device's bit make the bus strict.
     exchange = Exchange({0: ConsoleDevice()}, R1)
     assert exchange.transport.devices[0].offered & 1

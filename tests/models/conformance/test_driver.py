@@ -10,7 +10,7 @@ from scripted_bus import driver_of
 from models.devices import ConsoleDevice, SharedMemory
 from models.dma import PAGE
 from models.driver_errors import ConfigError, FeaturesRefusedError, QueueError, StatusError
-from models.messages import V1, QueueOperation, UnknownMessageError
+from models.messages import R1, V1, Kind, QueueOperation, UnknownMessageError
 from models.virtio import UNSUPPORTED_FEATURES, Feature
 
 NULL_RING = {"cur_size": 0, "flags": 0, "desc_addr": 0, "driver_addr": 0, "device_addr": 0}
@@ -32,8 +32,9 @@ async def test_what_a_probe_sends():
         ("GET_DEVICE_STATUS",),
         ("SET_DEVICE_STATUS", 3),
         ("GET_DEVICE_FEATURES", 0, 2),
-        # F_SIZE, which is meant and offered, VERSION_1 and ACCESS_PLATFORM; not F_EMERG_WRITE.
-        ("SET_DRIVER_FEATURES", 0, (1, 3)),
+        # F_SIZE, which is meant and offered, VERSION_1, ACCESS_PLATFORM and
+        # ORDER_PLATFORM; not F_EMERG_WRITE.
+        ("SET_DRIVER_FEATURES", 0, (1, 0x13)),
         ("GET_DEVICE_STATUS",),
         ("SET_DEVICE_STATUS", 0xB),
         ("GET_DEVICE_STATUS",),
@@ -127,7 +128,7 @@ async def test_features_that_nobody_takes(bit):
         handle = await driver.probe(0, features=bit.mask | 1)
         assert bus.of("GET_DEVICE_FEATURES") and not handle.features & UNSUPPORTED_FEATURES
     (selected,) = bus.of("SET_DRIVER_FEATURES")
-    assert selected.features == (1, 3)
+    assert selected.features == (1, 0x13)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +230,7 @@ async def test_admin_queues_are_queues(first, count):
 
 @pytest.mark.parametrize("blocks", [0, 1, 2, 3, 1000])
 async def test_limits_come_from_the_device_info(blocks):
-    """Blocks that there are, and no more than this driver knows; bytes and queues as told."""
+    """Blocks, bytes and queues as told, blocks beyond this driver's included."""
     answer = info(num_feature_blocks=blocks, config_size=6, max_virtqueues=2)
     bus = DeviceBus({0: Plain(queues=3)}, GET_DEVICE_INFO=answer)
     async with driver_of(bus) as driver:
@@ -240,9 +241,10 @@ async def test_limits_come_from_the_device_info(blocks):
             await device.read_config(0, 7)
         await device.offered_features()
         asked = bus.of("GET_DEVICE_FEATURES")
-        assert [(m.block_index, m.num_blocks) for m in asked] == [(0, min(blocks, 2))] * bool(
-            blocks
-        )
+        room = R1.room("GET_FEATURES", Kind.RESPONSE, "features")
+        assert [(m.block_index, m.num_blocks) for m in asked] == [
+            (index, min(room, blocks - index)) for index in range(0, blocks, room)
+        ]
         if blocks >= 2:
             assert sorted((await driver.probe(0)).rings) == [0, 1]
 

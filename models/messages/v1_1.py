@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Revision ``v1.1``: the combined proof of concept of April 2026, by what differs from ``v1``.
+
+Source: the proof of concept's ``virtio_msg_protocol.h``. It lies between the patch series and
+transport revision 1: the layouts are those of ``v1``, and it adds EVENT_DEVICE and a GET_SHM with
+32-bit fields.
+"""
+
+from __future__ import annotations
+
+from .declare import event, exchange, u16, u32
+from .dialect import Dialect
+from .layouts import Field, Show
+from .v1 import MAX_SIZE, V1
+
+SHM_INDEX = u32("index", 8, alias="shmid")
+
+V1_1 = Dialect(
+    "v1.1",
+    max_size=MAX_SIZE,
+    messages=(
+        *V1.messages,
+        *exchange(
+            "GET_SHM",
+            0x0C,
+            request=(SHM_INDEX,),
+            response=(
+                SHM_INDEX,
+                u32("length", 12, show=Show.HEX),
+                u32("address", 16, show=Show.HEX),
+            ),
+        ),
+        event(
+            "BUS_EVENT_DEVICE",
+            0x40,
+            u16("device_number", 8),
+            Field(name="device_bus_state", offset=10, bits=16, show=Show.BUS_STATE),
+            bus=True,
+        ),
+    ),
+)
+"""The revision of April 2026."""
