@@ -34,6 +34,7 @@ GROUPS = {
         "device_queue",
         "driver_queue",
         "exchange",
+        "faulty_devices",
         "hostile",
         "libraries",
         "own_driver",

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A queue that never runs empty notifies like any other, over any number of laps."""
+
+import struct
+
+import pytest
+from virtqueue_support import WRITE, Hand
+
+from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, NetworkDevice
+from models.devices.network import RECEIVE
+from models.loopback import PureSystem
+from models.rings import RingArena
+from models.virtio import Feature
+from models.virtqueue import Buffer
+from models.virtqueue.device import NOTIFY_BATCH
+from models.virtqueue.layout import event_passed
+
+TURNS = 40
+"""Turns of the scheduler, one an access, until a notification has gone through all that lies
+between a device and its driver."""
+
+
+class Refill:
+    """Another processor of the host: watches used.idx and makes the next buffer available."""
+
+    def __init__(self, memory, ring, dev, most, more=lambda: None):
+        self.before_notification = 0
+        self._memory, self._ring, self._dev = memory, ring, dev
+        self._most, self._more, self._count = most, more, 1
+        self._store, memory.store = memory.store, self.store
+
+    def store(self, address, data):
+        self._store(address, data)
+        if address == self._ring.device_addr and self._count < self._most:
+            self.before_notification += not len(self._dev.events)
+            self._count += 1
+            self._more()
+            index = struct.pack("<H", self._count & 0xFFFF)
+            self._store(self._ring.driver_addr + 2, index)
+
+
+def fill_console(device):
+    device.type(b"x" * 8)
+
+
+def fill_network(device):
+    device.deliver(bytes(60))
+
+
+@pytest.mark.parametrize("event_index", [0, Feature.EVENT_IDX.mask])
+@pytest.mark.parametrize(
+    ("device", "queue", "readable", "more"),
+    [
+        (EntropyDevice(source=bytes), 0, False, None),
+        (BlockDevice(), 0, None, None),
+        (ConsoleDevice(), 0, False, fill_console),
+        (ConsoleDevice(), 1, True, None),
+        (NetworkDevice(), RECEIVE, False, fill_network),
+        (NetworkDevice(), 1, True, None),
+    ],
+    ids=["entropy", "block", "console receive", "console transmit", "receive", "transmit"],
+)
+async def test_driver_hears_of_the_first_buffer_while_the_queue_stays_busy(
+    device, queue, readable, more, event_index
+):
+    async with PureSystem([{0: device}]) as system:
+        memory = system.host.memory
+        dev = await system.drivers[0].probe(
+            0, features=event_index, rings=RingArena(max_size=4, memory=memory)
+        )
+        ring, buffer = dev.rings[queue], memory.allocate(256)
+        if readable is None:
+            # A request that the disk refuses: header, then its status.
+            first = struct.pack("<QIHH", buffer, 16, 1, 1)
+            memory.store(ring.descriptor_addr, first + struct.pack("<QIHH", buffer + 16, 1, 2, 0))
+        else:
+            flags = 0 if readable else WRITE
+            memory.store(ring.descriptor_addr, struct.pack("<QIHH", buffer, 100, flags, 0))
+        refill = Refill(memory, ring, dev, 1000, (lambda: more(device)) if more else lambda: None)
+        if more:
+            more(device)
+        memory.store(ring.driver_addr, b"\0\0\1\0")
+        await dev.notify(queue)
+        assert await dev.wait_used(queue, 1e5) is not None
+        assert refill.before_notification <= TURNS
+
+
+async def test_waiting_chains_share_a_decision():
+    hand = Hand(16)
+    for number in range(16):
+        hand.describe(number, 0x1000, 4, WRITE)
+    hand.offer(*range(16))
+    queue, heard = hand.device(), []
+    queue.notify = lambda: heard.append(queue._used)
+    while (chain := await queue.next_chain()) is not None:
+        await queue.complete(chain, 0)
+    assert heard == list(range(NOTIFY_BATCH, 17, NOTIFY_BATCH))
+
+
+@pytest.mark.parametrize("event", [0, 1, 0x7FFF, 0xFFFF])
+@pytest.mark.parametrize("laps", [1, 2, 5])
+def test_a_whole_lap_steps_over_every_event(event, laps):
+    for before in (0, 1, 0xFFFF, 0x1_0000, 3 * 0x1_0000 + 7):
+        assert event_passed(event, before, before + laps * 0x1_0000)
+        assert event_passed(event, before, before + laps * 0x1_0000 + 3)
+        assert not event_passed(event, before, before)
+
+
+async def lap(hand, queue, count):
+    """Serve ``count`` chains of one descriptor, without a look at whether to notify."""
+    for number in range(count):
+        hand.memory.store(hand.avail + 2, struct.pack("<H", queue._available + 1 & 0xFFFF))
+        chain = await queue.next_chain()
+        assert chain is not None, number
+        await queue.complete(chain, 0)
+
+
+async def test_notification_after_exactly_a_lap_on_the_device():
+    """65,536 used buffers since the last look: the index is the same, and much has happened."""
+    hand = Hand(1)
+    hand.describe(0, 0x1000, 4, WRITE)
+    queue = hand.device()
+    await lap(hand, queue, 5)
+    assert await queue.wants_notification()
+    await lap(hand, queue, 0x1_0000)
+    assert await queue.wants_notification()
+    assert not await queue.wants_notification()
+
+
+async def test_kick_after_exactly_a_lap_on_the_driver():
+    hand = Hand(1)
+    queue = hand.driver(event_index=True)
+    for number in range(0x1_0000):
+        await queue.add([Buffer(0x1000, 4)], [])
+        hand.memory.store(hand.used + 4, struct.pack("<II", 0, 0))
+        hand.memory.store(hand.used + 2, struct.pack("<H", number + 1 & 0xFFFF))
+        assert len(await queue.collect()) == 1
+    assert await queue.wants_kick()
+    assert not await queue.wants_kick()

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Devices whose code raises, behind the gateware: each entry point fails alone."""
+
+import cocotb
+from cocotb.triggers import Timer
+
+from testbench.system import GatewareSystem
+from tests.faulty import FAULTS, check, devices
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+@cocotb.parametrize(name=list(FAULTS))
+async def device_that_raises_asks_for_a_reset(dut, name):
+    """It is answered, its driver hears of it, and the device beside it goes on."""
+    system = GatewareSystem(dut, [devices(name)])
+    await system.start()
+    await check(system, name, lambda: Timer(2, "us"))
+    await system.finish()
