@@ -57,9 +57,7 @@ class Feature(IntEnum):
 RING_FEATURES = Feature.INDIRECT_DESC.mask | Feature.EVENT_IDX.mask
 """What devices with a data path offer, and drivers take, whatever the device type."""
 
-BASE_FEATURES = (
-    Feature.VERSION_1.mask | Feature.ACCESS_PLATFORM.mask | Feature.ORDER_PLATFORM.mask
-)
+BASE_FEATURES = Feature.VERSION_1.mask | Feature.ACCESS_PLATFORM.mask | Feature.ORDER_PLATFORM.mask
 """What every device offers and every driver takes (virtio 6.1, 6.2). Without ACCESS_PLATFORM a
 driver hands out addresses that no bus master may use. ORDER_PLATFORM tells a driver to order its
 accesses for a device that is not a processor core: a card is one."""

@@ -137,9 +137,7 @@ FAULTS = {
     ),
     "features accepted": Fault("features_acceptable", select_features),
     "queue read": Fault("queue", request("GET_VQUEUE", {"index": 1, "max_size": 0}, index=1)),
-    "queue set-up": Fault(
-        "configure_queue", request("SET_VQUEUE", {}, index=0, size=8, **RING)
-    ),
+    "queue set-up": Fault("configure_queue", request("SET_VQUEUE", {}, index=0, size=8, **RING)),
     "queue reset": Fault("reset_queue", request("RESET_VQUEUE", {}, index=0)),
     "kick": Fault("queue_notify", kick, running=True),
     "request of the driver's": Fault("handle", transmit, running=True),
@@ -165,9 +163,7 @@ async def check(system, name, settle):
     if fault.running:
         system.consoles.append(await ConsoleDriver.probe(driver, FAULTY, memory, ring_features=0))
     if driver.dialect.layout("SET_VQUEUE", "request").has("flags") and name == "queue set-up":
-        fault = Fault(
-            fault.method, request("SET_VQUEUE", {}, index=0, size=8, flags=1, **RING)
-        )
+        fault = Fault(fault.method, request("SET_VQUEUE", {}, index=0, size=8, flags=1, **RING))
     events = driver.subscribe(FAULTY)
     device.armed = True
     await fault.provoke(driver, system)

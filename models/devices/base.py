@@ -35,7 +35,7 @@ MAX_REFUSED_BLOCKS = 1024
 """Feature blocks beyond those that a device has in which a driver may select bits and take them
 back; with more, only a reset mends the selection."""
 PIECE = 64 << 10
-"""Bytes that a device holds of a chain at once, a multiple of any sector: a chain may have 4 GiB."""
+"""Bytes of a chain, which may have 4 GiB, that a device holds at once; a multiple of any sector."""
 _LOG = logging.getLogger(__name__)
 _DRIVER_BITS = (
     Status.ACKNOWLEDGE | Status.DRIVER | Status.DRIVER_OK | Status.FEATURES_OK | Status.FAILED
@@ -294,9 +294,7 @@ class VirtioDevice:
         """Queue ``index``, any number; None when there is none."""
         return self.queues[index] if 0 <= index < len(self.queues) else None
 
-    def configure_queue(
-        self, index: int, operation: QueueOperation, **given: int | None
-    ) -> bool:
+    def configure_queue(self, index: int, operation: QueueOperation, **given: int | None) -> bool:
         """SET_VQUEUE; as :meth:`QueueState.update`, and False when there is no such queue."""
         queue = self.queue(index)
         if queue is None or not queue.update(operation, **given):

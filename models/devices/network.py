@@ -30,7 +30,7 @@ MTU = 1500
 """Bytes of the longest payload (5.1.4)."""
 VLAN_TAG = 4
 VLAN_TYPES = (b"\x81\x00", b"\x88\xa8")
-"""What stands for the type of a frame where a VLAN tag begins: IEEE 802.1Q, customer and service."""
+"""Types that begin a VLAN tag: customer and service (IEEE 802.1Q)."""
 MAX_VLAN_TAGS = 2
 LONGEST_FRAME = SHORTEST_FRAME + MTU + MAX_VLAN_TAGS * VLAN_TAG
 """Bytes from destination address to payload, without checksum, of a frame with all its tags."""

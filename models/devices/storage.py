@@ -133,7 +133,9 @@ class FileStorage:
         try:
             os.ftruncate(self._file.fileno(), size)
         except OSError as error:
-            raise ValueError(f"size is {size}: {self._file.name} cannot have it: {error}") from error
+            raise ValueError(
+                f"size is {size}: {self._file.name} cannot have it: {error}"
+            ) from error
         self.size = size
 
     def close(self) -> None:

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Any number of feature bits, on either side, and the names that virtio 1.4 gives them."""
+
+import pytest
+from conformance_support import DeviceBus, Plain, info
+from model_support import Exchange, ask
+from scripted_bus import driver_of
+
+from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, NetworkDevice, VirtioDevice
+from models.devices.base import MAX_REFUSED_BLOCKS
+from models.driver_device import MAX_FEATURE_BITS
+from models.driver_errors import FeaturesRefusedError, ProtocolError
+from models.loopback import PureSystem
+from models.messages import R1, V1, describe, request
+from models.virtio import BASE_FEATURES, Feature, Status, feature_names, status_names
+
+DIALECTS = pytest.mark.parametrize("revision", [V1, R1], ids=lambda dialect: dialect.revision)
+
+
+def blocks_of(bits):
+    """Answers GET_FEATURES of a device that offers ``bits``, whatever block is asked for."""
+
+    def answer(message):
+        index, num = message.number("index"), message.number("num")
+        words = [bits >> 32 * (index + k) & 0xFFFF_FFFF for k in range(num)]
+        return message.respond(index=index, num=num, features=words)
+
+    return answer
+
+
+@DIALECTS
+@pytest.mark.parametrize("high", [32, 63, 64, 95, 127, 128, 255, 1000, MAX_FEATURE_BITS - 1])
+async def test_driver_reads_every_block_that_is_announced(revision, high):
+    bits = BASE_FEATURES | 1 << high
+    announced = {"num_feature_blocks": high // 32 + 1}
+    if revision is V1:
+        announced = {"num_feature_bits": high + 1}
+    bus = DeviceBus({0: Plain()}, revision)
+    ask_device = bus.transport._requests._handlers["DEVICE_INFO"]
+
+    def device_info(message):
+        fields = dict(ask_device(message, bus.transport.devices[0]).fields)
+        return message.respond(**(fields | announced))
+
+    name = "DEVICE_INFO" if revision is V1 else "GET_DEVICE_INFO"
+    features = "GET_FEATURES" if revision is V1 else "GET_DEVICE_FEATURES"
+    bus.answers = {name: device_info, features: blocks_of(bits)}
+    async with driver_of(bus) as driver:
+        device = await driver.device(0)
+        assert await device.offered_features() == bits
+        # The selection covers every block too, and what nobody knows of is not taken.
+        assert await device.negotiate(0) == BASE_FEATURES
+    words = {}
+    for message in bus.of("SET_FEATURES" if revision is V1 else "SET_DRIVER_FEATURES"):
+        words |= dict(enumerate(message.features, message.number("index")))
+    assert len(words) == max(high // 32 + 1, 2)
+    assert sum(word << 32 * index for index, word in words.items()) == BASE_FEATURES
+
+
+async def test_device_that_announces_bits_without_end_is_refused():
+    bus = DeviceBus({0: Plain()}, GET_DEVICE_INFO=info(num_feature_blocks=0xFFFF_FFFF))
+    async with driver_of(bus) as driver:
+        with pytest.raises(ProtocolError, match="num_feature_bits is 137438953440: must be 65536"):
+            await driver.probe(0)
+    assert bus.transport.devices[0].status & Status.FAILED
+
+
+@DIALECTS
+async def test_features_above_bit_63_are_negotiated(revision):
+    device = Plain(features=Feature.NET_RSS_CONTEXT.mask | 1 << 127)
+    async with PureSystem([{0: device}], revision=revision) as system:
+        wanted = Feature.NET_RSS_CONTEXT.mask | Feature.NET_IPSEC.mask | 1 << 127
+        dev = await system.drivers[0].probe(0, features=wanted)
+        assert dev.info.num_feature_bits == 128
+        assert dev.features == BASE_FEATURES | Feature.NET_RSS_CONTEXT.mask | 1 << 127
+        assert device.negotiated(64) and device.negotiated(127) and not device.negotiated(70)
+
+
+@pytest.mark.parametrize(("features", "bits"), [(0, 64), (1 << 63, 64), (1 << 64, 96)])
+def test_device_announces_no_more_blocks_than_it_needs(features, bits):
+    """The Linux driver of the patch series takes 64 and nothing else."""
+    assert VirtioDevice(features=features).num_feature_bits == bits
+
+
+def set_block(exchange, index, word):
+    ask(exchange, "SET_FEATURES", index=index, features=[word])
+
+
+def features_ok(exchange):
+    ask(exchange, "SET_DEVICE_STATUS", status=3)
+    return bool(ask(exchange, "SET_DEVICE_STATUS", status=0xB).status & Status.FEATURES_OK)
+
+
+@pytest.mark.parametrize("index", [1, 2, 3, 4, 5, 77, 0xFFFF_FFFF])
+def test_any_block_is_refused_and_corrected_alike(index):
+    exchange = Exchange({0: ConsoleDevice()})
+    set_block(exchange, 0, 0)
+    set_block(exchange, 1, 1)
+    right = 1 if index == 1 else 0
+    set_block(exchange, index, right | 1 << 31)
+    assert not features_ok(exchange)
+    set_block(exchange, index, right)
+    assert features_ok(exchange)
+
+
+def test_blocks_without_end_are_refused_until_a_reset():
+    exchange = Exchange({0: ConsoleDevice()})
+    set_block(exchange, 1, 1)
+    for index in range(4, 4 + MAX_REFUSED_BLOCKS + 1):
+        exchange.transport.devices[0].select_word(index, 1)
+    for index in range(4, 4 + MAX_REFUSED_BLOCKS + 1):
+        exchange.transport.devices[0].select_word(index, 0)
+    assert not features_ok(exchange)
+    ask(exchange, "SET_DEVICE_STATUS", status=0)
+    set_block(exchange, 1, 1)
+    assert features_ok(exchange)
+
+
+@pytest.mark.parametrize("kind", [BlockDevice, ConsoleDevice, EntropyDevice, NetworkDevice, Plain])
+async def test_card_offers_order_platform_and_the_driver_takes_it(kind):
+    device = kind()
+    async with PureSystem([{0: device}]) as system:
+        dev = await system.drivers[0].probe(0)
+        assert dev.features & Feature.ORDER_PLATFORM.mask
+        assert device.negotiated(Feature.ORDER_PLATFORM)
+
+
+async def test_driver_does_without_order_platform():
+    device = EntropyDevice()
+    device.offered &= ~Feature.ORDER_PLATFORM.mask
+    async with PureSystem([{0: device}]) as system:
+        dev = await system.drivers[0].probe(0)
+        assert not dev.features & Feature.ORDER_PLATFORM.mask
+
+
+@pytest.mark.parametrize(
+    "feature", [Feature.RING_PACKED, Feature.ADMIN_VQ, Feature.SUSPEND, Feature.NOTIFICATION_DATA]
+)
+async def test_features_that_are_named_are_not_all_offered(feature):
+    with pytest.raises(ValueError, match=f"must be without {feature.name}"):
+        VirtioDevice(features=feature.mask)
+    device = EntropyDevice()
+    assert not device.offered & feature.mask
+    device.offered |= feature.mask
+    async with PureSystem([{0: device}]) as system:
+        dev = await system.drivers[0].probe(0, features=feature.mask)
+        assert not dev.features & feature.mask
+
+
+def test_suspend_is_not_the_drivers_to_set():
+    device = EntropyDevice()
+    device.write_status(1 | Status.SUSPEND)
+    assert device.status == 1
+
+
+def test_names_of_virtio_1_4():
+    assert feature_names(0b111 << 41) == "ADMIN_VQ RESERVED_42 SUSPEND"
+    assert feature_names(0x7F << 64) == (
+        "NET_RSS_CONTEXT NET_GUEST_UDP_TUNNEL_GSO NET_GUEST_UDP_TUNNEL_GSO_CSUM "
+        "NET_HOST_UDP_TUNNEL_GSO NET_HOST_UDP_TUNNEL_GSO_CSUM NET_OUT_NET_HEADER NET_IPSEC"
+    )
+    assert feature_names(1 << 36 | 1 << 71) == "ORDER_PLATFORM bit 71"
+    assert status_names(0x1F) == "ACKNOWLEDGE DRIVER DRIVER_OK FEATURES_OK SUSPEND"
+    message = request("SET_FEATURES", index=1, num=2, features=[1 << 11, 1])
+    assert describe(message).endswith("(SUSPEND NET_RSS_CONTEXT)")
+
+
+async def test_device_without_version_1_is_refused():
+    device = EntropyDevice()
+    device.offered &= ~Feature.VERSION_1.mask
+    async with PureSystem([{0: device}]) as system:
+        with pytest.raises(FeaturesRefusedError, match="does not offer VERSION_1"):
+            await system.drivers[0].probe(0)
+        assert device.status & Status.FAILED

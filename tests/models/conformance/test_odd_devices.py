@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a device says of itself is checked: what is odd ends in a DriverError and FAILED."""
+
+import pytest
+from conformance_support import DeviceBus, Plain, info
+from scripted_bus import driver_of
+
+from models.devices import ConsoleDevice, EntropyDevice, NetworkDevice
+from models.driver_errors import DriverError, ProtocolError, QueueError
+from models.drivers import ConsoleDriver, NetworkDriver
+from models.host_memory import MemoryModel
+from models.loopback import PureSystem
+from models.messages import R1, V1, V1_1
+from models.virtio import Status
+from models.virtqueue.layout import MAX_QUEUE_SIZE
+
+DIALECTS = pytest.mark.parametrize("revision", [V1, R1], ids=lambda dialect: dialect.revision)
+
+
+def lying(bus, name, **change):
+    """Have ``bus`` answer ``name`` as its device does, but for ``change``."""
+    requests, device = bus.transport._requests, bus.transport.devices[0]
+
+    def answer(message):
+        fields = dict(requests.handle(message, device).fields)
+        for field, value in change.items():
+            own = message.respond(**fields).layout.own_name(field)
+            fields[own] = value(message) if callable(value) else value
+        return message.respond(**fields)
+
+    layout = bus.transport._dialect.layout(name, "request")
+    bus.answers[layout.name] = answer
+    return bus
+
+
+@DIALECTS
+@pytest.mark.parametrize("size", [3, 100, 65535, MAX_QUEUE_SIZE + 1, 1 << 16, 0xFFFF_FFFF])
+async def test_maximum_size_that_no_ring_has(revision, size):
+    bus = lying(DeviceBus({0: Plain()}, revision), "GET_VQUEUE", max_size=size)
+    async with driver_of(bus) as driver:
+        with pytest.raises(QueueError, match=f"queue 0: max_size is {size}: must be a power of"):
+            await driver.probe(0)
+    assert bus.transport.devices[0].status & Status.FAILED
+
+
+@DIALECTS
+@pytest.mark.parametrize("there", [(0,), (1,), (0, 3), (1, 2), ()])
+async def test_queues_that_are_not_there_are_left_out(revision, there):
+    device = Plain(queues=4)
+    for index, queue in enumerate(device.queues):
+        queue.max_size = 16 if index in there else 0
+    bus = DeviceBus({0: device}, revision)
+    async with driver_of(bus) as driver:
+        dev = await driver.probe(0)
+        assert tuple(sorted(dev.rings)) == there
+    assert device.running
+    assert [queue.enabled for queue in device.queues] == [n in there for n in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "driver"), [(ConsoleDevice, ConsoleDriver), (NetworkDevice, NetworkDriver)]
+)
+async def test_queue_that_a_device_type_needs_is_missed(kind, driver):
+    device = kind()
+    device.queues[1].max_size = 0
+    async with PureSystem([{0: device}]) as system:
+        with pytest.raises(QueueError, match="there is no queue 1"):
+            await driver.probe(system.drivers[0], 0, system.host.memory)
+        assert device.status & Status.FAILED
+
+
+async def test_queues_without_end_are_refused():
+    bus = DeviceBus({0: Plain()}, GET_DEVICE_INFO=info(max_virtqueues=0xFFFF_FFFF))
+    async with driver_of(bus) as driver:
+        with pytest.raises(QueueError, match="max_vqs is 4294967295: must be 65536 at most"):
+            await driver.probe(0)
+    assert bus.transport.devices[0].status & Status.FAILED
+    assert not bus.of("GET_VQUEUE")
+
+
+@pytest.mark.parametrize("revision", [V1_1, R1], ids=lambda dialect: dialect.revision)
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("GET_VQUEUE", "index"),
+        ("GET_FEATURES", "index"),
+        ("GET_CONFIG", "offset"),
+        ("SET_CONFIG", "offset"),
+        ("GET_SHM", "shmid"),
+    ],
+)
+async def test_answer_about_something_else_is_not_taken(revision, name, field):
+    bus = DeviceBus({0: Plain()}, revision)
+    lying(bus, name, **{field: lambda message: message.number(field) + 1})
+    async with driver_of(bus) as driver:
+        device = await driver.device(0)
+        calls = {
+            "GET_VQUEUE": lambda: device.queue(0),
+            "GET_FEATURES": device.offered_features,
+            "GET_CONFIG": lambda: device.read_config(4, 4),
+            "SET_CONFIG": lambda: device.write_config(4, b"\1\2\3\4"),
+            "GET_SHM": lambda: device.shared_memory(2),
+        }
+        with pytest.raises(ProtocolError, match=r"is \d+: must be \d+, which was asked for"):
+            await calls[name]()
+
+
+@DIALECTS
+@pytest.mark.parametrize("name", ["GET_VQUEUE", "GET_FEATURES"])
+async def test_bring_up_with_an_answer_about_something_else_fails(revision, name):
+    bus = DeviceBus({0: Plain()}, revision)
+    lying(bus, name, index=lambda message: message.number("index") ^ 1)
+    async with driver_of(bus) as driver:
+        with pytest.raises(DriverError):
+            await driver.probe(0)
+    assert bus.transport.devices[0].status & Status.FAILED
+
+
+async def test_failed_bring_up_leaves_nothing_behind():
+    device = EntropyDevice()
+    async with PureSystem([{0: device}]) as system:
+        driver, memory = system.drivers[0], system.host.memory
+        assert isinstance(memory, MemoryModel)
+        for _ in range(20):
+            device.queues[0].max_size = 100
+            with pytest.raises(QueueError):
+                await driver.probe(0)
+        assert not driver._subscribers

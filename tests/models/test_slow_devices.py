@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A device that takes seconds for every step loses nothing, and nothing of it is lost."""
+
+import asyncio
+import random
+
+import pytest
+
+from models import virtual_time
+from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, NetworkDevice
+from models.drivers import BlockDriver, ConsoleDriver, EntropyDriver, NetworkDriver
+from models.loopback import EndpointPort, PureSystem
+from models.messages import REVISIONS
+from models.runtime import sleep
+
+SECOND = 1e6
+HOUR = 3600 * SECOND
+
+
+class SlowPort:
+    """The device side's streams, with seconds before each message is taken and given."""
+
+    def __init__(self, port: EndpointPort, runtime, seconds):
+        self._port, self._runtime, self._seconds = port, runtime, seconds
+
+    async def receive(self):
+        await sleep(self._runtime, next(self._seconds) * SECOND)
+        return await self._port.receive()
+
+    async def send(self, fifo, message):
+        await sleep(self._runtime, next(self._seconds) * SECOND)
+        await self._port.send(fifo, message)
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_seconds_at_every_step_and_nothing_lost(revision):
+    """Hours of virtual time, more than a test of this folder may take by itself."""
+    virtual_time.run(_serve_slowly(revision))
+
+
+async def _serve_slowly(revision):
+    rng = random.Random(f"slow {revision}")
+    seconds = iter(lambda: rng.choice((1, 2, 5, 9)), None)
+    sent = []
+    devices = {
+        0: EntropyDevice(source=bytes),
+        1: BlockDevice(sectors=64),
+        2: ConsoleDevice(),
+        3: NetworkDevice(wire=lambda frame: sent.append(frame) or [frame]),
+    }
+    async with PureSystem(
+        [devices], revision=revision, timeout_us=HOUR, dma_latency_us=3 * SECOND
+    ) as system:
+        system.device_side._port = SlowPort(system.port, system.runtime, seconds)
+        system.device_side.stop()
+        system.device_side.start()
+        memory = system.host.memory
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+
+        async def probe(kind, number):
+            return await kind.probe(system.drivers[0], number, memory, timeout_us=100 * HOUR)
+
+        entropy, disk, console, card = await asyncio.gather(
+            probe(EntropyDriver, 0),
+            probe(BlockDriver, 1),
+            probe(ConsoleDriver, 2),
+            probe(NetworkDriver, 3),
+        )
+        devices[2].type(b"typed\n")
+        lines = [f"line {n}\n".encode() for n in range(4)]
+        frames = [bytes([n]) * 60 for n in range(4)]
+        await asyncio.gather(
+            entropy.read(64),
+            *(disk.write(n, bytes([n]) * 512) for n in range(6)),
+            *(console.write(line) for line in lines),
+            *(card.send(frame) for frame in frames),
+        )
+        assert [await disk.read(n, 1) for n in range(6)] == [bytes([n]) * 512 for n in range(6)]
+        assert sorted(devices[2].output.splitlines(True)) == lines
+        assert await console.read_line() == b"typed\n"
+        assert sorted(sent) == frames
+        assert sorted([await card.receive() for _ in frames]) == frames
+        assert loop.time() - began > 100
+        assert all(device.failure is None for device in devices.values())
+        assert not system.device_side.transports[0].drops and not system.drivers[0].unclaimed

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Whatever is set up can be taken down: nothing grows with each restart."""
+
+import gc
+
+import pytest
+from model_support import settle
+
+from models.bus import FifoDriverBus
+from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, NetworkDevice
+from models.dma import free
+from models.driver import Driver
+from models.drivers import BlockDriver, ConsoleDriver, EntropyDriver, NetworkDriver
+from models.host_memory import MemoryAccessError, MemoryModel
+from models.loopback import PureSystem
+from models.virtio import RING_FEATURES
+
+KINDS = {
+    BlockDriver: BlockDevice,
+    ConsoleDriver: ConsoleDevice,
+    EntropyDriver: EntropyDevice,
+    NetworkDriver: NetworkDevice,
+}
+
+
+async def use(path):
+    if isinstance(path, BlockDriver):
+        await path.read(0, 8)
+    elif isinstance(path, ConsoleDriver):
+        await path.write(b"line\n")
+    elif isinstance(path, EntropyDriver):
+        await path.read(100)
+    else:
+        await path.send(bytes(60))
+
+
+def held(system):
+    """What a system holds that could grow."""
+    driver, side = system.drivers[0], system.device_side
+    device = side.transports[0].devices[0]
+    return {
+        "subscribers": len(driver._subscribers),
+        "callbacks": len(driver.event_callbacks),
+        "pending": len(driver._pending),
+        "memory": len(system.host.memory._blocks),
+        "services": len(device._services) + len(device._ended),
+        "tasks": len(system.runtime._tasks),
+        "interrupts": sum(map(len, system.host._interrupts._events.values())),
+    }
+
+
+@pytest.mark.parametrize("ring_features", [0, RING_FEATURES])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_restarts_leave_nothing_behind(kind, ring_features):
+    async with PureSystem([{0: KINDS[kind]()}]) as system:
+        path = await kind.probe(
+            system.drivers[0], 0, system.host.memory, ring_features=ring_features
+        )
+        counts = []
+        for _ in range(8):
+            path = await path.again()
+            await use(path)
+            await settle(20)
+            counts.append(held(system))
+        assert counts[1] == counts[-1], (counts[1], counts[-1])
+        assert counts[-1]["subscribers"] == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_closing_gives_everything_back(kind):
+    async with PureSystem([{0: KINDS[kind]()}]) as system:
+        await settle(5)
+        before = held(system)
+        path = await kind.probe(system.drivers[0], 0, system.host.memory)
+        await use(path)
+        await path.close()
+        await settle(20)
+        assert held(system) == before
+
+
+async def test_a_device_that_was_only_asked_what_it_is():
+    async with PureSystem([{0: EntropyDevice()}]) as system:
+        for _ in range(20):
+            await system.drivers[0].device(0)
+        gc.collect()
+        assert not system.drivers[0]._subscribers
+
+
+async def test_requests_leave_no_memory_behind():
+    async with PureSystem([{0: BlockDevice(sectors=64), 1: NetworkDevice()}]) as system:
+        memory = system.host.memory
+        disk = await BlockDriver.probe(system.drivers[0], 0, memory)
+        card = await NetworkDriver.probe(system.drivers[0], 1, memory)
+        blocks = []
+        for number in range(200):
+            await disk.write(number % 64, bytes(512))
+            await disk.read(number % 64, 1)
+            await card.send(bytes(60))
+            blocks.append(len(memory._blocks))
+        # The indirect tables of the first requests stay with their descriptors.
+        assert blocks[50] == blocks[-1]
+
+
+async def test_a_bus_that_is_dropped_takes_its_event_with_it():
+    async with PureSystem([{0: EntropyDevice(source=bytes)}]) as system:
+        system.drivers[0].stop()
+        for _ in range(10):
+            bus = FifoDriverBus(system.host, 0, system.runtime)
+            async with Driver(bus, system.runtime) as driver:
+                await driver.ping(1)
+        del bus, driver
+        await settle(5)
+        gc.collect()
+        system.host.interrupt(0)
+        assert len(system.host._interrupts._events[0]) <= 2
+
+
+def test_memory_that_was_freed_is_gone():
+    memory = MemoryModel()
+    first, second = memory.allocate(64), memory.allocate(64)
+    free(memory, first)
+    with pytest.raises(MemoryAccessError):
+        memory.load(first, 1)
+    assert memory.load(second, 64) == bytes(64)
+    for address in (first, second + 1, 0):
+        with pytest.raises(MemoryAccessError, match="must be that of an allocation"):
+            memory.free(address)
