@@ -35,7 +35,7 @@ def test_every_row_names_its_test(name):
 
 def test_conformance_has_every_requirement():
     page = (ROOT / "docs" / "conformance.md").read_text()
-    table = list(rows(page))
+    table = [row for row in rows(page) if "requirement" in row.cells]
     wanted = [f"{who}-{n:02}" for who, count in REQUIREMENTS.items() for n in range(1, count + 1)]
     assert [row.cells["id"] for row in table] == wanted and len(wanted) == 212
     assert all(row.cells["requirement"] for row in table)
