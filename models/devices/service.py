@@ -2,7 +2,7 @@
 """A queue being served: a task while there is work, and an end that leaves nothing behind.
 
 A driver that has reset a device, or a queue of it, takes the memory of the queue for its own again
-(virtio 1.3 sections 2.4, 2.6.1). So what serves a queue asks before each access whether the queue
+(virtio 1.4 sections 2.4, 2.6.1). So what serves a queue asks before each access whether the queue
 still lives, and who ends it can wait for the access that is under way.
 """
 

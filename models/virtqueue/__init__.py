@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Split virtqueues over asynchronous memory: the device's end and the driver's.
 
-Source: virtio 1.3 section 2.7. Both ends take the other for hostile: what does not make sense in
+Source: virtio 1.4 section 2.7. Both ends take the other for hostile: what does not make sense in
 shared memory raises a :class:`VirtqueueError`.
 """
 

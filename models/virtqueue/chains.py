@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Reads chains of descriptors out of host memory, whatever the driver wrote there.
 
-Source: virtio 1.3 sections 2.7.4 (message framing), 2.7.5 (descriptor table), 2.7.5.3 (indirect
+Source: virtio 1.4 sections 2.7.4 (message framing), 2.7.5 (descriptor table), 2.7.5.3 (indirect
 descriptors). The work for a chain is bounded by the queue's size, whatever it says.
 """
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Layout of a split virtqueue: descriptors, available ring and used ring, as data.
 
-Source: virtio 1.3 sections 2.7.5 (descriptor table), 2.7.6 (available ring), 2.7.8 (used ring),
+Source: virtio 1.4 sections 2.7.5 (descriptor table), 2.7.6 (available ring), 2.7.8 (used ring),
 2.7.10 (event index).
 """
 

@@ -14,7 +14,7 @@ INDICES = st.integers(0, 0xFFFF)
 
 @pytest.mark.parametrize("size", [1, 2, 4, 256, 32768])
 def test_sizes_of_the_areas(size):
-    """The table of virtio 1.3 section 2.7."""
+    """The table of virtio 1.4 section 2.7."""
     layout = SplitLayout(size)
     assert layout.descriptor_bytes == 16 * size
     assert layout.available_bytes == 6 + 2 * size

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* Split virtqueues (virtio 1.3, 2.7), without event indices or indirect descriptors. */
+/* Split virtqueues (virtio 1.4, 2.7), without event indices or indirect descriptors. */
 #include <linux/virtio_ring.h>
 
 #include "guest.h"
