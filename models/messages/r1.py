@@ -31,6 +31,14 @@ RING_ADDRESSES = (
     address("device_addr", 40),
 )
 PING = u32("data", 8, show=Show.HEX)
+EVENT_DEVICE = event(
+    "BUS_EVENT_DEVICE",
+    0x40,
+    u16("device_number", 8),
+    Field(name="device_bus_state", offset=10, bits=16, show=Show.BUS_STATE),
+    bus=True,
+)
+"""The same since the proof of concept of April 2026."""
 
 R1 = Dialect(
     "r1",
@@ -144,13 +152,7 @@ R1 = Dialect(
             response_array=Array(name="bitmap", offset=14, element_bits=1, count="count"),
         ),
         *exchange("BUS_PING", 0x03, bus=True, request=(PING,), response=(PING,)),
-        event(
-            "BUS_EVENT_DEVICE",
-            0x40,
-            u16("device_number", 8),
-            Field(name="device_bus_state", offset=10, bits=16, show=Show.BUS_STATE),
-            bus=True,
-        ),
+        EVENT_DEVICE,
     ),
 )
 """Transport revision 1 with the AMP PCI endpoint's parameters: 64 bytes, no transport features.

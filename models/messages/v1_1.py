@@ -8,9 +8,10 @@ transport revision 1: the layouts are those of ``v1``, and it adds EVENT_DEVICE 
 
 from __future__ import annotations
 
-from .declare import event, exchange, u16, u32
+from .declare import exchange, u32
 from .dialect import Dialect
-from .layouts import Field, Show
+from .layouts import Show
+from .r1 import EVENT_DEVICE
 from .v1 import MAX_SIZE, V1
 
 SHM_INDEX = u32("index", 8, alias="shmid")
@@ -30,13 +31,7 @@ V1_1 = Dialect(
                 u32("address", 16, show=Show.HEX),
             ),
         ),
-        event(
-            "BUS_EVENT_DEVICE",
-            0x40,
-            u16("device_number", 8),
-            Field(name="device_bus_state", offset=10, bits=16, show=Show.BUS_STATE),
-            bus=True,
-        ),
+        EVENT_DEVICE,
     ),
 )
 """The revision of April 2026."""
