@@ -25,6 +25,7 @@ from .run import SimulationError, simulate
 from .serve.command import run_serve
 from .serve.devices import KINDS
 from .serve.server import ServeError
+from .shown import shown
 from .toolchain import (
     SIMULATORS,
     WAVE_FORMATS,
@@ -189,7 +190,9 @@ def main(arguments: list[str] | None = None) -> int:
         SocketError,
         ValueError,
     ) as error:
-        print(f"python -m sim: {error}", file=sys.stderr)
+        # A log's last lines may have a guest's words.
+        text = shown(str(error), keep="\n\t")
+        print(f"python -m sim: {text}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED

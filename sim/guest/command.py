@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 
 from models.devices.block import SECTOR
 
@@ -108,7 +107,7 @@ def run_guest(
         failed = isinstance(error, DownloadError)
         problems = [str(error)]
         _write(folder, {"ok": False, "download_failed": failed, "problems": problems, "seed": seed})
-        terminal.print(f"[bold red]No guest:[/] {escape(str(error))}", soft_wrap=True)
+        console.print_plain(terminal, ("No guest:", "bold red"), f" {error}")
         return error.exit_status
     except KeyboardInterrupt:
         return console.INTERRUPTED
@@ -192,7 +191,7 @@ def _close(report: dict[str, Any], folder: Path, teller: GuestTeller, terminal: 
     console.list_files(terminal, files)
     if report["ok"]:
         return 0
-    terminal.print(f"[bold red]The guest failed[/], seed {report['seed']}")
+    console.print_plain(terminal, ("The guest failed", "bold red"), f", seed {report['seed']}")
     for problem in report["problems"]:
-        terminal.print(f"  {problem}", soft_wrap=True, markup=False)
+        console.print_plain(terminal, f"  {problem}")
     return 1
