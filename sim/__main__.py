@@ -83,7 +83,8 @@ def _parser() -> argparse.ArgumentParser:
         "--device",
         action="append",
         metavar=DEVICE,
-        help="blk=IMAGE keeps its sectors in a file; default: one of each",
+        help="blk=IMAGE keeps its sectors in a file or block device, blk=IMAGE,ro only reads it; "
+        "default: one of each",
     )
     serve.add_argument("--revision", choices=REVISIONS, default=V1.revision, help="wire revision")
     serve.add_argument("--trace", type=Path, metavar="FILE", help="every message, as JSON lines")

@@ -10,7 +10,7 @@ from .entropy import EntropyDevice
 from .network import NetworkDevice
 from .queue import QueueState
 from .service import DeviceLink
-from .storage import FileStorage, MemoryStorage, Storage
+from .storage import FileStorage, MemoryStorage, Storage, StorageError
 
 __all__ = [
     "BlockDevice",
@@ -23,5 +23,6 @@ __all__ = [
     "QueueState",
     "SharedMemory",
     "Storage",
+    "StorageError",
     "VirtioDevice",
 ]

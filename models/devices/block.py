@@ -9,14 +9,12 @@ from enum import IntEnum
 from ..virtio import DeviceId
 from ..virtqueue import Chain, DescriptorError, DeviceQueue
 from .base import VirtioDevice
-from .storage import MemoryStorage, Storage
+from .storage import SECTOR, MemoryStorage, Storage
 
 F_SEG_MAX = 1 << 2
 F_RO = 1 << 5
 F_BLK_SIZE = 1 << 6
 F_FLUSH = 1 << 9
-SECTOR = 512
-"""Bytes in the unit of ``capacity``."""
 CONFIG_SIZE = 60
 """Bytes of ``struct virtio_blk_config`` up to and with the write-zeroes fields: more than one
 GET_CONFIG message of v1 carries."""

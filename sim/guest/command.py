@@ -20,6 +20,7 @@ from .. import console, toolchain
 from ..build import BUILD_ROOT, Configuration
 from ..demo.data import SECTORS
 from ..run import SimulationError, new_seed
+from ..serve.devices import parse_devices
 from ..serve.server import Server
 from . import facts, fetch_kernel, fetch_qemu, initramfs
 from .errors import DownloadError, GuestError
@@ -75,6 +76,8 @@ def run_guest(
         something could not be fetched.
     """
     terminal = console.console()
+    # Before anything is fetched or built for a guest that cannot be.
+    parse_devices(devices or (), configuration.num_fifos)
     folder = BUILD_ROOT / "guest"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

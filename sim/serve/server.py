@@ -22,7 +22,7 @@ from ..build import BUILD_ROOT, Configuration, build
 from ..run import Outcome, SimulationError, simulate
 from ..vfio_user.server import listening
 from .control import CONTROL, Line
-from .devices import DEFAULT, DeviceSpec
+from .devices import DEFAULT, parse_devices
 from .events import Event, EventQueue
 from .qemu import device_argument
 
@@ -53,7 +53,7 @@ class Server:
     path
         Where clients connect.
     devices
-        What is behind it, as :meth:`DeviceSpec.parse` takes it; numbered from 0 on each FIFO.
+        What is behind it, as :func:`parse_devices` takes it; numbered from 0 on each FIFO.
     folder
         Where log and waves go.
     seed
@@ -97,9 +97,7 @@ class Server:
         self.path = path.absolute()
         self.report: dict[str, Any] = {}
         self.outcome: Outcome | None = None
-        self._specs = [DeviceSpec.parse(text) for text in devices]
-        for spec in self._specs:
-            spec.check(configuration.num_fifos)
+        self._specs = parse_devices(devices, configuration.num_fifos)
         self._configuration = configuration
         self._folder = folder
         self._seed = seed

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,10 +19,12 @@ from vfio_host import socket_folder, socket_in, with_host
 
 from models.bus import Direction
 from models.config_space import INITIATE_FLR
+from models.devices.block import F_RO, SECTOR
 from models.drivers import ConsoleDriver
 from models.shell import AMP_PCI
 from sim.__main__ import main
-from sim.serve.devices import DeviceError, DeviceSpec
+from sim.serve import server
+from sim.serve.devices import DeviceError, DeviceSpec, parse_devices
 from sim.serve.qemu import device_argument
 from sim.vfio_user import wire
 from sim.vfio_user.client import Client
@@ -210,7 +213,12 @@ def test_a_line_from_the_terminal_reaches_the_console(path):
         (["--device", "2:rng"], "must be below 2"),
         (["--device", "rng=file"], "only blk has an image"),
         (["--device", "blk=/no/such/image"], "No such file"),
-        (["--device", "blk=/dev/null"], "is no file"),
+        (["--device", "rng="], "only blk has an image"),
+        (["--device", "blk="], "must name an image after ="),
+        (["--device", "blk=,ro"], "must name an image after ="),
+        (["--device", "blk=/dev/null"], "/dev/null is a character device: must be"),
+        (["--device", "blk=/dev,ro"], "image /dev is a directory: must be"),
+        (["--device", "blk=/dev/null/x,ro"], "Not a directory"),
         (["--device", f"blk={__file__}"], "must be a multiple of 512"),
         (["--trace", "/no/such/folder/file"], "No such file"),
         (["--accesses", "/dev"], "Is a directory"),
@@ -226,6 +234,37 @@ def test_what_cannot_be(path, options, text, capsys):
     assert not path.exists()
 
 
+@pytest.mark.parametrize("kind", ["empty", "fifo", "odd"])
+def test_an_image_that_is_no_disk_is_refused_before_anything_is_built(
+    kind, path, tmp_path, monkeypatch, capsys
+):
+    image = tmp_path / "image"
+    if kind == "fifo":
+        os.mkfifo(image)
+    else:
+        image.write_bytes(bytes({"empty": 0, "odd": 700}[kind]))
+    monkeypatch.setattr(server, "build", lambda configuration: pytest.fail("it is built"))
+    assert main(["serve", "--vfio-user", str(path), *BUILD, "--device", f"blk={image}"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"python -m sim: image {image} ") and "must be" in line
+
+
+def test_an_image_that_can_only_be_read_is_served_read_only(tmp_path):
+    """A program that runs cannot be opened for writing, by anybody."""
+    image = tmp_path / "program"
+    shutil.copy(shutil.which("sleep"), image)
+    os.truncate(image, -(-image.stat().st_size // SECTOR) * SECTOR)
+    with subprocess.Popen([image, "60"]) as running:
+        try:
+            with pytest.raises(DeviceError, match=f"--device blk={image},ro serves it read-only"):
+                parse_devices([f"blk={image}"], 1)
+            (spec,) = parse_devices([f"blk={image},ro"], 1)
+            device = spec.make(None)
+            assert device.offered & F_RO and device.storage.read_only
+        finally:
+            running.kill()
+
+
 def test_a_socket_that_is_taken(path, capsys):
     path.write_text("a file")
     assert main(["serve", "--vfio-user", str(path), *BUILD]) == 1
@@ -238,6 +277,8 @@ def test_devices_as_people_say_them(tmp_path):
     assert DeviceSpec.parse("3:net") == DeviceSpec("net", 3)
     image = tmp_path / "a=b.img"
     assert DeviceSpec.parse(f"1:blk={image}") == DeviceSpec("blk", 1, str(image))
-    for text in ("", ":", "blk:", "=x", "1:", "-1:rng", "rng:1", "RNG"):
+    assert DeviceSpec.parse(f"blk={image},ro") == DeviceSpec("blk", 0, str(image), read_only=True)
+    assert str(DeviceSpec.parse("1:blk=/a,b,ro")) == "blk=/a,b,ro"
+    for text in ("", ":", "blk:", "=x", "1:", "-1:rng", "rng:1", "RNG", "blk,ro"):
         with pytest.raises(DeviceError):
             DeviceSpec.parse(text)
