@@ -51,8 +51,8 @@ class EventPrinter:
         for _ in parts[:-1]:
             line.add_column(no_wrap=True)
         line.add_column(overflow="fold")
-        # A guest may print a tab; every other control character is escaped.
-        line.add_row(stamp, *(styled(part, keep="\t") for part in parts))
+        # A guest may print tabs, whose width rich does not know.
+        line.add_row(stamp, *(styled((text.expandtabs(), style)) for text, style in parts))
         self.console.print(line)
 
     def _chapter(self, title: str, text: str) -> None:

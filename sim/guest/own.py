@@ -12,9 +12,10 @@ from pathlib import Path
 from rich.console import Console
 
 from ..build import Configuration
-from ..console import list_files
+from ..console import list_files, print_plain
 from ..serve.devices import DEFAULT
 from ..serve.server import Server
+from ..shown import shown
 from .errors import GuestError
 from .fetch_qemu import Qemu
 from .qemu import GDB_PORT, Guest, command_line
@@ -94,9 +95,13 @@ def boot_own(
 
 
 def _say(terminal: Console, trace: Path, accesses: Path, gdb: bool, wait: bool) -> None:
-    terminal.print("Ctrl-A X ends the machine, Ctrl-A H tells of more.", style="italic")
+    terminal.print(
+        "Ctrl-A X ends the machine, Ctrl-A H tells of more. Here the guest's serial port writes "
+        "to the terminal as it is.",
+        style="italic",
+    )
     for name, file in (("message", trace), ("access", accesses)):
-        terminal.print(f"Each {name}: tail -f {file}", soft_wrap=True, markup=False)
+        print_plain(terminal, f"Each {name}: tail -f {file}")
     if gdb:
         terminal.print(f"gdb VMLINUX -ex 'target remote :{GDB_PORT}'", markup=False)
         terminal.print("(kernel parameter nokaslr, so that its symbols are where gdb thinks)")
@@ -109,6 +114,7 @@ def _write_events(server: Server, path: Path) -> None:
     with path.open("w", encoding="utf-8") as file:
         for event in server.events():
             if event["kind"] != "message":
-                facts = " ".join(f"{name}={value}" for name, value in event.items())
-                file.write(facts + "\n")
+                # A guest's words, too, are a line of this file and of nothing else.
+                facts = (f"{name}={str(value).rstrip()}" for name, value in event.items())
+                file.write(shown(" ".join(facts)) + "\n")
                 file.flush()

@@ -34,8 +34,11 @@ class ServePrinter(EventPrinter):
 
     def _console(self, fifo: int, dev_num: int, text: str) -> None:
         where = f"fifo {fifo} " if self._several else ""
-        for line in text.splitlines():
-            self._line(None, (f"{where}console {dev_num}", "magenta"), (line, ""))
+        # Without the line's end, which for a terminal is both.
+        for line in text.removesuffix("\n").split("\n"):
+            self._line(
+                None, (f"{where}console {dev_num}", "magenta"), (line.removesuffix("\r"), "")
+            )
 
     def _error(self, text: str) -> None:
         self._line(None, (text, "red"))

@@ -25,6 +25,7 @@ from ..bridge.gateware import GatewareFunction
 from ..vfio_user import wire
 from ..vfio_user.server import VfioUserServer
 from ..vfio_user.session import Verb
+from .console_text import ConsoleText
 from .control import CONTROL, Line
 from .devices import DeviceSpec, by_fifo
 
@@ -102,15 +103,17 @@ class Service:
         function.system.monitor.on_violation = lambda violation: line.tell(
             "error", text=f"the gateware broke a rule: {violation}"
         )
-        self._consoles: dict[tuple[int, int], ConsoleDevice] = {}
+        self._consoles: dict[tuple[int, int], tuple[ConsoleDevice, ConsoleText]] = {}
         for fifo, transport in enumerate(function.system.device_side.transports):
             for number, device in transport.devices.items():
                 if isinstance(device, ConsoleDevice):
-                    self._consoles[fifo, number] = device
-                    device.output_observers.append(self._printer(fifo, number))
+                    text = self._printer(fifo, number)
+                    text.remind = function.readiness.remind
+                    device.output_observers.append(text)
+                    self._consoles[fifo, number] = device, text
         function.readiness.watch(line.fileno(), self._listen)
         self._server = VfioUserServer(listener, function, function.readiness)
-        self._server.on_client = lambda state, why: line.tell("client", state=state, why=why)
+        self._server.on_client = self._client
         self._server.on_access = self._access
         self._server.on_error = lambda text: line.tell("error", text=text)
 
@@ -146,10 +149,16 @@ class Service:
         if wishes is None:
             raise StoppedError
         for wish in wishes:
-            for console in self._consoles.values():
+            for console, _ in self._consoles.values():
                 # Who types faster than the guest reads has too much to say.
                 if console.waiting < MOST_TYPED:
                     console.type(wish["text"].encode())
+
+    def _client(self, state: str, why: str) -> None:
+        # The next guest begins with a character and a line of its own.
+        for _, text in self._consoles.values():
+            text.end()
+        self._line.tell("client", state=state, why=why)
 
     def _message(self, entry: TraceEntry) -> None:
         self._messages[entry.direction] += 1
@@ -198,10 +207,7 @@ class Service:
     def _refused(self, request: Tlp) -> None:
         self._line.tell("error", text=f"no memory of the guest's for {request}")
 
-    def _printer(self, fifo: int, number: int) -> Any:
-        def told(data: bytes) -> None:
-            self._line.tell(
-                "console", fifo=fifo, dev_num=number, text=data.decode(errors="replace")
-            )
-
-        return told
+    def _printer(self, fifo: int, number: int) -> ConsoleText:
+        return ConsoleText(
+            lambda text: self._line.tell("console", fifo=fifo, dev_num=number, text=text)
+        )
