@@ -7,7 +7,7 @@ from .base import SharedMemory, VirtioDevice
 from .block import BlockDevice
 from .console import ConsoleDevice
 from .entropy import EntropyDevice
-from .network import NetworkDevice
+from .network import FrameDrop, NetworkDevice
 from .queue import QueueState
 from .service import DeviceLink
 from .storage import FileStorage, MemoryStorage, Storage, StorageError
@@ -18,6 +18,7 @@ __all__ = [
     "DeviceLink",
     "EntropyDevice",
     "FileStorage",
+    "FrameDrop",
     "MemoryStorage",
     "NetworkDevice",
     "QueueState",

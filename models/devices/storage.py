@@ -82,7 +82,14 @@ class MemoryStorage:
         return bytes(self.contents[offset : offset + size])
 
     def write(self, offset: int, data: bytes) -> None:
-        """As :meth:`Storage.write`."""
+        """As :meth:`Storage.write`.
+
+        Raises
+        ------
+        OSError
+            It has become smaller since the request was looked at.
+        """
+        _check_end(offset + len(data), self.size)
         self.contents[offset : offset + len(data)] = data
 
     def flush(self) -> None:
@@ -154,8 +161,9 @@ class FileStorage:
         Raises
         ------
         OSError
-            The medium refused.
+            The medium refused, or the disk has become smaller since the request was looked at.
         """
+        _check_end(offset + len(data), self.size)
         while data:
             done = os.pwrite(self._file, data, offset)
             offset, data = offset + done, data[done:]
@@ -219,3 +227,8 @@ def _check_kind(name: str, mode: int) -> None:
 def _check_size(name: str, size: int) -> None:
     if size <= 0 or size % SECTOR:
         raise StorageError(f"{name} has {size} bytes: must be a multiple of {SECTOR}, above 0")
+
+
+def _check_end(end: int, size: int) -> None:
+    if end > size:
+        raise OSError(f"the disk has {size} bytes: nothing can be written up to byte {end}")

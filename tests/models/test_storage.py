@@ -221,6 +221,16 @@ def test_memory_grows_with_zeros_and_is_cut():
     assert disk.size == 1536 and disk.read(0, 1536) == b"x" * 512 + bytes(1024)
 
 
+def test_nothing_is_written_beyond_a_smaller_end(image):
+    """A disk may shrink while a request for its last sectors is under way."""
+    for disk in (FileStorage(image), MemoryStorage(bytearray(1024))):
+        disk.resize(512)
+        with pytest.raises(OSError, match="has 512 bytes"):
+            disk.write(512, bytes(512))
+        assert disk.size == 512
+    assert image.read_bytes() == bytes(range(256)) * 4
+
+
 def test_a_closed_file_gives_errors(image):
     disk = FileStorage(image)
     disk.close()
