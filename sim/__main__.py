@@ -89,6 +89,12 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--revision", choices=REVISIONS, default=V1.revision, help="wire revision")
     serve.add_argument("--trace", type=Path, metavar="FILE", help="every message, as JSON lines")
     serve.add_argument("--accesses", type=Path, metavar="FILE", help="every access of the guest's")
+    serve.add_argument(
+        "--control", type=Path, metavar="SOCKET", help="takes from scripts what could be typed"
+    )
+    serve.add_argument(
+        "--quiet", action="store_true", help="leave messages and interrupts unprinted"
+    )
     guest = commands.add_parser(
         "guest", parents=[common], help="a Linux guest on QEMU drives the gateware"
     )
@@ -179,6 +185,8 @@ def main(arguments: list[str] | None = None) -> int:
                 revision=options.revision,
                 trace=options.trace,
                 accesses=options.accesses,
+                control=options.control,
+                quiet=options.quiet,
             )
         if options.command == "fuzz":
             return _fuzz(options, configuration)

@@ -133,7 +133,7 @@ class FileStorage:
         self._name = f"image {path}"
         self._file = _open(path, self._name, read_only)
         try:
-            self.size = self._length()
+            self.size = self.length
             _check_size(self._name, self.size)
         except StorageError:
             self.close()
@@ -175,7 +175,7 @@ class FileStorage:
     def resize(self, size: int) -> None:
         """As :meth:`Storage.resize`. A file grows, but is never cut: its last bytes stay in it."""
         _check_size(self._name, size)
-        length = self._length()
+        length = self.length
         if size > length:
             if self.read_only or not stat.S_ISREG(os.fstat(self._file).st_mode):
                 raise StorageError(
@@ -193,7 +193,9 @@ class FileStorage:
             os.close(self._file)
             self._file = -1
 
-    def _length(self) -> int:
+    @property
+    def length(self) -> int:
+        """Bytes that the file has now."""
         # A block device's status has no size: the end of any file is found by going there.
         return os.lseek(self._file, 0, os.SEEK_END)
 

@@ -4,22 +4,10 @@
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from models.devices import (
-    BlockDevice,
-    ConsoleDevice,
-    EntropyDevice,
-    FileStorage,
-    NetworkDevice,
-    StorageError,
-    VirtioDevice,
-)
-from models.ethernet import NetworkPeer
-
-from ..peer import PEER_IP, PEER_MAC
+from models.devices import FileStorage, StorageError
 
 KINDS = ("rng", "blk", "console", "net")
 DEFAULT = KINDS
@@ -58,8 +46,15 @@ class DeviceSpec:
         return f"{self.kind}{image}"
 
     @classmethod
-    def parse(cls, text: str) -> DeviceSpec:
+    def parse(cls, text: str, folder: str = "") -> DeviceSpec:
         """A device as ``[FIFO:]KIND[=IMAGE[,ro]]``.
+
+        Parameters
+        ----------
+        text
+            What somebody wrote.
+        folder
+            Where relative names of images are looked up; the process's folder by default.
 
         Raises
         ------
@@ -77,7 +72,7 @@ class DeviceSpec:
         name = image.removesuffix(READ_ONLY)
         if equals and not name:
             raise DeviceError(f"device {text!r}: must name an image after =")
-        path = os.path.abspath(name) if name else None
+        path = os.path.abspath(os.path.join(folder, name)) if name else None
         return cls(kind, int(fifo or 0), path, name != image)
 
     def check(self, num_fifos: int) -> None:
@@ -95,31 +90,27 @@ class DeviceSpec:
         if self.image is not None:
             self._check_image()
 
-    def make(self, seed: int | None) -> VirtioDevice:
-        """The device; ``seed`` is that of its random bytes, the operating system's without one."""
-        if self.kind == "rng":
-            source = os.urandom if seed is None else random.Random(seed).randbytes
-            return EntropyDevice(source=source)
-        if self.kind == "blk":
-            return BlockDevice(storage=None if self.image is None else self._open())
-        if self.kind == "console":
-            return ConsoleDevice()
-        return NetworkDevice(wire=NetworkPeer(PEER_MAC, PEER_IP).answer)
+    def open(self) -> FileStorage:
+        """The disk's image.
 
-    def _open(self) -> FileStorage:
+        Raises
+        ------
+        StorageError
+            It is no disk.
+        """
         assert self.image is not None, "only a disk with an image is opened"
         return FileStorage(self.image, read_only=self.read_only)
 
     def _check_image(self) -> None:
         try:
-            self._open().close()
+            self.open().close()
         except StorageError as error:
             readable = replace(self, read_only=True)
             try:
-                readable._open().close()
+                readable.open().close()
             except StorageError:
                 raise DeviceError(str(error)) from None
-            raise DeviceError(f"{error}; --device {readable} serves it read-only") from None
+            raise DeviceError(f"{error}; {readable} serves it read-only") from None
 
 
 def parse_devices(texts: Iterable[str], num_fifos: int) -> list[DeviceSpec]:
@@ -134,14 +125,3 @@ def parse_devices(texts: Iterable[str], num_fifos: int) -> list[DeviceSpec]:
     for spec in specs:
         spec.check(num_fifos)
     return specs
-
-
-def by_fifo(
-    specs: Iterable[DeviceSpec], num_fifos: int, seed: int | None
-) -> list[dict[int, VirtioDevice]]:
-    """Make ``specs``: for each FIFO its devices, numbered from 0 in their order."""
-    devices: list[dict[int, VirtioDevice]] = [{} for _ in range(num_fifos)]
-    for spec in specs:
-        behind = devices[spec.fifo]
-        behind[len(behind)] = spec.make(seed)
-    return devices
