@@ -14,6 +14,7 @@ from typing import TypeVar
 from models.device_side import DeviceSide
 from models.devices import BlockDevice, ConsoleDevice, NetworkDevice, VirtioDevice
 from models.devices.storage import SECTOR
+from models.limits import span
 from models.messages import Dialect, Kind
 from models.virtio import Status
 
@@ -217,9 +218,9 @@ def _of_kind(device: VirtioDevice, kind: type[DeviceT], command: str, name: str)
 def _number(name: str, text: str, low: int, high: int) -> int:
     # Longer ones are no number of anything, and Python refuses to convert them.
     if not text.isascii() or not text.isdecimal() or len(text) > LONGEST_NUMBER:
-        raise CommandError(f"{name} is {_quoted(text)}: must be a number, {low} to {high}")
+        raise CommandError(f"{name} is {_quoted(text)}: must be a number, {span(low, high)}")
     if not low <= int(text) <= high:
-        raise CommandError(f"{name} is {int(text)}: must be {low} to {high}")
+        raise CommandError(f"{name} is {int(text)}: must be {span(low, high)}")
     return int(text)
 
 

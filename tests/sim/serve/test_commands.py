@@ -226,7 +226,7 @@ def test_a_full_bus_takes_no_device_and_keeps_no_file(tmp_path):
         ("!link 3 sideways", "link is 'sideways': must be up or down"),
         ("!unplug 9", "device is 9: must be of those behind FIFO 0, which are 0, 1, 2, 3"),
         ("!unplug x", "device is 'x': must be a number"),
-        ("!unplug 1:0", "FIFO is 1: must be 0 to 0"),
+        ("!unplug 1:0", "FIFO is 1: must be 0$"),
         ("!unplug :0", "FIFO is '': must be a number"),
         ("!plug", "device is '': must be"),
         ("!plug tape", "device is 'tape': must be"),
