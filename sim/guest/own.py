@@ -13,6 +13,7 @@ from rich.console import Console
 
 from ..build import Configuration
 from ..console import list_files, print_plain
+from ..serve.commands import MARK
 from ..serve.devices import DEFAULT
 from ..serve.server import Server
 from ..shown import shown
@@ -55,6 +56,7 @@ def boot_own(
             raise GuestError(f"{name} is {path}: there is no such file")
     trace, accesses = folder / "trace.jsonl", folder / "accesses.txt"
     with tempfile.TemporaryDirectory(prefix="amp-guest-") as meeting:
+        control = Path(meeting) / "control"
         server = Server(
             configuration,
             Path(meeting) / "socket",
@@ -63,6 +65,7 @@ def boot_own(
             seed=seed,
             trace=trace,
             accesses=accesses,
+            control=control,
         )
         with server:
             guest = Guest(
@@ -75,7 +78,7 @@ def boot_own(
                 gdb=gdb,
                 wait=wait,
             )
-            _say(terminal, trace, accesses, gdb or wait, wait)
+            _say(terminal, trace, accesses, control, gdb or wait, wait)
             reader = threading.Thread(target=_write_events, args=(server, folder / "events.log"))
             reader.start()
             try:
@@ -94,7 +97,9 @@ def boot_own(
     return status
 
 
-def _say(terminal: Console, trace: Path, accesses: Path, gdb: bool, wait: bool) -> None:
+def _say(
+    terminal: Console, trace: Path, accesses: Path, control: Path, gdb: bool, wait: bool
+) -> None:
     terminal.print(
         "Ctrl-A X ends the machine, Ctrl-A H tells of more. Here the guest's serial port writes "
         "to the terminal as it is.",
@@ -102,6 +107,7 @@ def _say(terminal: Console, trace: Path, accesses: Path, gdb: bool, wait: bool) 
     )
     for name, file in (("message", trace), ("access", accesses)):
         print_plain(terminal, f"Each {name}: tail -f {file}")
+    print_plain(terminal, f"Change devices: echo '{MARK}help' | nc -N -U {control}")
     if gdb:
         terminal.print(f"gdb VMLINUX -ex 'target remote :{GDB_PORT}'", markup=False)
         terminal.print("(kernel parameter nokaslr, so that its symbols are where gdb thinks)")
