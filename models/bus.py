@@ -15,6 +15,7 @@ from weakref import ref
 
 from .dma import HostMemory
 from .layout import SPSC_PAGES, SharedLayout
+from .limits import span
 from .messages import Dialect, dialect_of
 from .observers import Observers
 from .runtime import Event, Lock, Runtime, sleep
@@ -214,7 +215,7 @@ class FifoDriverBus:
         send_timeout_us: float = SEND_TIMEOUT_US,
     ) -> None:
         if not 0 <= fifo < host.num_fifos:
-            raise BusError(f"fifo is {fifo}: must be 0 to {host.num_fifos - 1}")
+            raise BusError(f"fifo is {fifo}: must be {span(0, host.num_fifos - 1)}")
         self.fifo = fifo
         self.observers = Observers[[Direction, int, bytes]](f"messages of FIFO {fifo}")
         self._host = host

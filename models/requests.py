@@ -16,6 +16,7 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from .devices import VirtioDevice
+from .limits import span
 from .messages import (
     OPERATION_MASK,
     QUEUE_ENABLED,
@@ -159,7 +160,7 @@ class DeviceRequests:
         num = request.number("num")
         most = self._dialect.room(request.role, carrier, "features")
         if not 1 <= num <= most:
-            text = f"{request.layout}: num is {num}: must be 1 to {most}"
+            text = f"{request.layout}: num is {num}: must be {span(1, most)}"
             raise Refused(Drop.BAD_COUNT, text)
         return request.number("index"), num
 

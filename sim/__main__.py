@@ -25,6 +25,7 @@ from .run import SimulationError, simulate
 from .serve.command import run_serve
 from .serve.devices import KINDS
 from .serve.server import ServeError
+from .shown import shown
 from .toolchain import (
     SIMULATORS,
     WAVE_FORMATS,
@@ -82,11 +83,18 @@ def _parser() -> argparse.ArgumentParser:
         "--device",
         action="append",
         metavar=DEVICE,
-        help="blk=IMAGE keeps its sectors in a file; default: one of each",
+        help="blk=IMAGE keeps its sectors in a file or block device, blk=IMAGE,ro only reads it; "
+        "default: one of each",
     )
     serve.add_argument("--revision", choices=REVISIONS, default=V1.revision, help="wire revision")
     serve.add_argument("--trace", type=Path, metavar="FILE", help="every message, as JSON lines")
     serve.add_argument("--accesses", type=Path, metavar="FILE", help="every access of the guest's")
+    serve.add_argument(
+        "--control", type=Path, metavar="SOCKET", help="takes from scripts what could be typed"
+    )
+    serve.add_argument(
+        "--quiet", action="store_true", help="leave messages and interrupts unprinted"
+    )
     guest = commands.add_parser(
         "guest", parents=[common], help="a Linux guest on QEMU drives the gateware"
     )
@@ -177,6 +185,8 @@ def main(arguments: list[str] | None = None) -> int:
                 revision=options.revision,
                 trace=options.trace,
                 accesses=options.accesses,
+                control=options.control,
+                quiet=options.quiet,
             )
         if options.command == "fuzz":
             return _fuzz(options, configuration)
@@ -189,7 +199,9 @@ def main(arguments: list[str] | None = None) -> int:
         SocketError,
         ValueError,
     ) as error:
-        print(f"python -m sim: {error}", file=sys.stderr)
+        # A log's last lines may have a guest's words.
+        text = shown(str(error), keep="\n\t")
+        print(f"python -m sim: {text}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED

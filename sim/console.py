@@ -9,7 +9,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-__all__ = ["INTERRUPTED", "WIDTH", "console", "list_files"]
+from .shown import styled
+
+__all__ = ["INTERRUPTED", "WIDTH", "console", "list_files", "print_plain"]
 
 INTERRUPTED = 130
 """Exit status of a command that was ended before it was done."""
@@ -27,5 +29,17 @@ def list_files(terminal: Console, files: Mapping[str, Path | None]) -> None:
     """Say where everything lies, seen from here, which is how people want to type it."""
     for name, path in files.items():
         if path is not None:
-            shown = os.path.relpath(path)
-            terminal.print(f"{name:>14}  {shown}", soft_wrap=True, highlight=False, markup=False)
+            print_plain(terminal, f"{name:>14}  {os.path.relpath(path)}")
+
+
+def print_plain(terminal: Console, *parts: str | tuple[str, str]) -> None:
+    """Print lines that may have a guest's words in them; a terminal wraps them by itself.
+
+    Parameters
+    ----------
+    terminal
+        Where to.
+    parts
+        As :func:`~sim.shown.styled`; line ends are kept.
+    """
+    terminal.print(styled(*parts, keep="\n\t"), soft_wrap=True, highlight=False)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Prints events of a simulation in the terminal, a line each: messages, interrupts, remarks."""
+"""Prints events of a simulation in the terminal, a line each: messages, interrupts, remarks.
+
+An event may carry a guest's words: each part of a line passes through :func:`sim.shown.styled`.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ from typing import Any
 from rich.console import Console
 from rich.rule import Rule
 from rich.table import Table
-from rich.text import Text
 
 from models.bus import Direction
+
+from .shown import styled
 
 STAMP_WIDTH = 14
 ARROWS = {
@@ -47,13 +51,14 @@ class EventPrinter:
         for _ in parts[:-1]:
             line.add_column(no_wrap=True)
         line.add_column(overflow="fold")
-        line.add_row(stamp, *(Text(*part) for part in parts))
+        # A guest may print tabs, whose width rich does not know.
+        line.add_row(stamp, *(styled((text.expandtabs(), style)) for text, style in parts))
         self.console.print(line)
 
     def _chapter(self, title: str, text: str) -> None:
         self.console.print()
-        self.console.print(Rule(title, align="left"))
-        self.console.print(Text(text, style="italic"))
+        self.console.print(Rule(styled(title), align="left"))
+        self.console.print(styled((text, "italic")))
 
     def _untold(self, messages: int) -> None:
         self._line(None, (f"… and {messages} messages more, which are in the trace", "dim"))

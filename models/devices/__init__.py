@@ -7,10 +7,10 @@ from .base import SharedMemory, VirtioDevice
 from .block import BlockDevice
 from .console import ConsoleDevice
 from .entropy import EntropyDevice
-from .network import NetworkDevice
+from .network import FrameDrop, NetworkDevice
 from .queue import QueueState
 from .service import DeviceLink
-from .storage import FileStorage, MemoryStorage, Storage
+from .storage import FileStorage, MemoryStorage, Storage, StorageError
 
 __all__ = [
     "BlockDevice",
@@ -18,10 +18,12 @@ __all__ = [
     "DeviceLink",
     "EntropyDevice",
     "FileStorage",
+    "FrameDrop",
     "MemoryStorage",
     "NetworkDevice",
     "QueueState",
     "SharedMemory",
     "Storage",
+    "StorageError",
     "VirtioDevice",
 ]

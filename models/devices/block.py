@@ -13,14 +13,12 @@ from enum import IntEnum
 from ..virtio import DeviceId
 from ..virtqueue import Chain, DescriptorError, DeviceQueue
 from .base import PIECE, VirtioDevice
-from .storage import MemoryStorage, Storage
+from .storage import SECTOR, MemoryStorage, Storage
 
 F_SEG_MAX = 1 << 2
 F_RO = 1 << 5
 F_BLK_SIZE = 1 << 6
 F_FLUSH = 1 << 9
-SECTOR = 512
-"""Bytes in the unit of ``capacity``."""
 CONFIG_SIZE = 60
 """Bytes of ``struct virtio_blk_config`` up to and with the write-zeroes fields: more than one
 GET_CONFIG message of v1 carries."""
@@ -129,7 +127,7 @@ class BlockDevice(VirtioDevice):
         if not 0 <= sectors < 1 << 64:
             raise ValueError(f"sectors is {sectors}: must be 0 to 2**64 - 1")
         if SECTOR * sectors > self.storage.size:
-            self.storage.grow(SECTOR * sectors)
+            self.storage.resize(SECTOR * sectors)
         self._capacity = SECTOR * sectors
         self.update_config(0, struct.pack("<Q", sectors))
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from ..limits import span
 from ..virtio import DeviceId
 from ..virtqueue import Chain, DeviceQueue
 from .base import PIECE, VirtioDevice
@@ -55,7 +56,7 @@ class EntropyDevice(VirtioDevice):
             return 0
         data = self._source(size)
         if not 1 <= len(data) <= size:
-            raise ValueError(f"source gave {len(data)} bytes: must be 1 to {size}")
+            raise ValueError(f"source gave {len(data)} bytes: must be {span(1, size)}")
         await queue.write(chain, data)
         self.given += len(data)
         return len(data)

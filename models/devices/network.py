@@ -7,8 +7,9 @@ Neither mergeable buffers nor a control queue: a frame takes one buffer.
 from __future__ import annotations
 
 import struct
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
+from enum import StrEnum
 
 from ..virtio import DeviceId
 from ..virtqueue import Chain, DeviceQueue
@@ -50,6 +51,16 @@ def frame_fits(frame: bytes) -> bool:
     return header <= len(frame) <= header + MTU
 
 
+class FrameDrop(StrEnum):
+    """Why a frame was dropped."""
+
+    SIZE = "too short or too long"
+    LINK_DOWN = "link down"
+    NO_BUFFER = "no buffer of the driver"
+    SMALL_BUFFER = "buffer too small"
+    OFFLOAD = "offload not negotiated"
+
+
 class NetworkDevice(VirtioDevice):
     """A network card.
 
@@ -72,8 +83,8 @@ class NetworkDevice(VirtioDevice):
     ----------
     sent, received
         Frames that the driver sent and got.
-    dropped
-        Frames that were too short or too long, asked for an offload, or found no room.
+    drops
+        Frames that were dropped, by reason.
     """
 
     device_id = DeviceId.NET.value
@@ -94,9 +105,14 @@ class NetworkDevice(VirtioDevice):
         )
         self.sent = 0
         self.received = 0
-        self.dropped = 0
+        self.drops: Counter[FrameDrop] = Counter()
         self._wire = wire
         self._frames: deque[bytes] = deque()
+
+    @property
+    def dropped(self) -> int:
+        """Frames that were dropped, for whatever reason."""
+        return self.drops.total()
 
     @property
     def link_up(self) -> bool:
@@ -109,8 +125,11 @@ class NetworkDevice(VirtioDevice):
 
     def deliver(self, frame: bytes) -> None:
         """A frame comes in from the wire."""
-        if not frame_fits(frame) or not self.link_up or len(self._frames) == WAITING_FRAMES:
-            self.dropped += 1
+        reason = self._refusal(frame)
+        if reason is None and len(self._frames) == WAITING_FRAMES:
+            reason = FrameDrop.NO_BUFFER
+        if reason is not None:
+            self.drops[reason] += 1
             return
         self._frames.append(bytes(frame))
         self.wake(RECEIVE)
@@ -128,7 +147,7 @@ class NetworkDevice(VirtioDevice):
         while self._frames and (chain := await queue.next_chain()) is not None:
             packet = ONE_BUFFER + self._frames.popleft()
             if len(packet) > chain.writable_size:
-                self.dropped += 1
+                self.drops[FrameDrop.SMALL_BUFFER] += 1
                 await queue.complete(chain, 0)
                 continue
             await queue.write(chain, packet)
@@ -140,15 +159,22 @@ class NetworkDevice(VirtioDevice):
         size = chain.readable_size - HEADER.size
         packet = await queue.read(chain) if 0 < size <= LONGEST_FRAME else b""
         frame = packet[HEADER.size :]
-        if not frame_fits(frame) or not self.link_up:
-            self.dropped += 1
+        reason = self._refusal(frame)
+        if reason is not None:
+            self.drops[reason] += 1
             return 0
         flags, offload, *_ = HEADER.unpack_from(packet)
         if flags or offload:
             # Neither was negotiated, so neither has a meaning.
-            self.dropped += 1
+            self.drops[FrameDrop.OFFLOAD] += 1
             return 0
         self.sent += 1
         for answer in self._wire(frame) if self._wire else ():
             self.deliver(answer)
         return 0
+
+    def _refusal(self, frame: bytes) -> FrameDrop | None:
+        """Why ``frame`` does not pass, either way."""
+        if not frame_fits(frame):
+            return FrameDrop.SIZE
+        return None if self.link_up else FrameDrop.LINK_DOWN

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from ..limits import span
 from .errors import (
     FieldRangeError,
     FormError,
@@ -196,7 +197,7 @@ class Dialect:
         exact = layout.exact_size(values)
         size = exact if msg_size is None else _header_number("msg_size", msg_size, layout)
         if not exact <= size <= self.max_size:
-            raise SizeError("msg_size", size, f"{exact} to {self.max_size}", context=str(layout))
+            raise SizeError("msg_size", size, span(exact, self.max_size), context=str(layout))
         return self._make(
             layout,
             _header_number("dev_num", dev_num, layout),
@@ -227,7 +228,7 @@ class Dialect:
             limit += f"{'response' if is_response else 'request or event'} of {self.revision}"
             raise UnknownMessageError("msg_id", msg_id, limit)
         if not layout.min_size <= msg_size <= self.max_size:
-            limit = f"{layout.min_size} to {self.max_size}"
+            limit = span(layout.min_size, self.max_size)
             raise SizeError("msg_size", msg_size, limit, context=str(layout))
         if len(raw) < msg_size:
             limit = f"at least msg_size, {msg_size} bytes"

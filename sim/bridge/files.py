@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import select
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -23,6 +26,9 @@ class Readiness(Protocol):
     def forget(self, file: int) -> None:
         """End :meth:`watch`."""
 
+    def remind(self, delay_s: float, listener: Callable[[], None]) -> None:
+        """While waiting, call ``listener`` once, ``delay_s`` seconds of the host's from now."""
+
     def glance(self) -> None:
         """Call the listeners whose files can be read: where much is done without waiting."""
 
@@ -33,6 +39,9 @@ class BlockingReadiness:
     def __init__(self) -> None:
         self._listeners: dict[int, Callable[[], None]] = {}
         self._poll = select.poll()
+        # By time, and in their order where that is the same.
+        self._reminders: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
 
     def watch(self, file: int, listener: Callable[[], None]) -> None:
         """As :meth:`Readiness.watch`."""
@@ -43,6 +52,11 @@ class BlockingReadiness:
         """As :meth:`Readiness.forget`."""
         if self._listeners.pop(file, None) is not None:
             self._poll.unregister(file)
+
+    def remind(self, delay_s: float, listener: Callable[[], None]) -> None:
+        """As :meth:`Readiness.remind`."""
+        reminder = (time.monotonic() + delay_s, next(self._order), listener)
+        heapq.heappush(self._reminders, reminder)
 
     async def readable(self, file: int) -> None:
         """As :meth:`Readiness.readable`."""
@@ -61,13 +75,16 @@ class BlockingReadiness:
             pass
 
     def look(self, file: int, events: int, timeout_ms: float | None) -> bool:
-        """Wait up to ``timeout_ms``, ``None`` for ever, and call listeners.
+        """Wait up to ``timeout_ms``, ``None`` without end, and call listeners.
 
         Returns
         -------
         bool
             Whether ``file`` is ready.
         """
+        if self._reminders:
+            left_ms = max(0.0, 1000 * (self._reminders[0][0] - time.monotonic()))
+            timeout_ms = left_ms if timeout_ms is None else min(timeout_ms, left_ms)
         self._poll.register(file, events)
         try:
             ready = self._poll.poll(timeout_ms)
@@ -81,6 +98,8 @@ class BlockingReadiness:
             listener = self._listeners.get(which)
             if listener is not None:
                 listener()
+        while self._reminders and self._reminders[0][0] <= time.monotonic():
+            heapq.heappop(self._reminders)[2]()
 
 
 def is_ready(file: int, events: int) -> bool:

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from .. import toolchain
 from ..build import BUILD_ROOT, Configuration, build
+from ..console import print_plain
 from ..run import Outcome, SimulationError, simulate
 from .scenario import EVENTS, REVISION, TRACE_JSON, TRACE_TEXT
 from .story import Teller, follow
@@ -52,7 +53,9 @@ def run_demo(configuration: Configuration, *, revision: str = "v1", seed: int | 
         report["seed"] = outcome.seed
     (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     if not report["ok"]:
-        console.print(f"[bold red]The demo failed.[/] {failure or 'It measured nothing.'}")
+        print_plain(
+            console, ("The demo failed.", "bold red"), f" {failure or 'It measured nothing.'}"
+        )
         return 1
     files = {
         "waves": outcome.waves if outcome else None,

@@ -16,8 +16,9 @@ from rich.table import Table
 
 from models.shell import AMP_PCI
 
-from ..console import list_files
+from ..console import list_files, print_plain
 from ..printer import EventPrinter
+from ..shown import styled
 
 POLL_S = 0.05
 
@@ -137,7 +138,7 @@ class Teller(EventPrinter):
         for column in ("requests", "bytes out", "bytes in", "interrupts", "cycles", "a request"):
             work.add_column(column, justify="right")
         for name, *counts, each in self._works:
-            work.add_row(name, *(f"{count:,}" for count in counts), each)
+            work.add_row(styled(name), *(f"{count:,}" for count in counts), each)
         self.console.print(work)
         table = Table(title="What happened", title_justify="left", show_header=False)
         table.add_column(style="bold")
@@ -159,5 +160,4 @@ class Teller(EventPrinter):
         list_files(self.console, files)
         waves = files.get("waves")
         if waves is not None:
-            opener = f"{'to open them':>14}  gtkwave {os.path.relpath(waves)}"
-            self.console.print(opener, soft_wrap=True)
+            print_plain(self.console, f"{'to open them':>14}  gtkwave {os.path.relpath(waves)}")

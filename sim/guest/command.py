@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 
 from models.devices.block import SECTOR
 
@@ -21,6 +20,7 @@ from .. import console, toolchain
 from ..build import BUILD_ROOT, Configuration
 from ..demo.data import SECTORS
 from ..run import SimulationError, new_seed
+from ..serve.devices import parse_devices
 from ..serve.server import Server
 from . import facts, fetch_kernel, fetch_qemu, initramfs
 from .errors import DownloadError, GuestError
@@ -76,6 +76,8 @@ def run_guest(
         something could not be fetched.
     """
     terminal = console.console()
+    # Before anything is fetched or built for a guest that cannot be.
+    parse_devices(devices or (), configuration.num_fifos)
     folder = BUILD_ROOT / "guest"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -108,7 +110,7 @@ def run_guest(
         failed = isinstance(error, DownloadError)
         problems = [str(error)]
         _write(folder, {"ok": False, "download_failed": failed, "problems": problems, "seed": seed})
-        terminal.print(f"[bold red]No guest:[/] {escape(str(error))}", soft_wrap=True)
+        console.print_plain(terminal, ("No guest:", "bold red"), f" {error}")
         return error.exit_status
     except KeyboardInterrupt:
         return console.INTERRUPTED
@@ -192,7 +194,7 @@ def _close(report: dict[str, Any], folder: Path, teller: GuestTeller, terminal: 
     console.list_files(terminal, files)
     if report["ok"]:
         return 0
-    terminal.print(f"[bold red]The guest failed[/], seed {report['seed']}")
+    console.print_plain(terminal, ("The guest failed", "bold red"), f", seed {report['seed']}")
     for problem in report["problems"]:
-        terminal.print(f"  {problem}", soft_wrap=True, markup=False)
+        console.print_plain(terminal, f"  {problem}")
     return 1

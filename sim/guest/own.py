@@ -12,9 +12,11 @@ from pathlib import Path
 from rich.console import Console
 
 from ..build import Configuration
-from ..console import list_files
+from ..console import list_files, print_plain
+from ..serve.commands import MARK
 from ..serve.devices import DEFAULT
 from ..serve.server import Server
+from ..shown import shown
 from .errors import GuestError
 from .fetch_qemu import Qemu
 from .qemu import GDB_PORT, Guest, command_line
@@ -54,6 +56,7 @@ def boot_own(
             raise GuestError(f"{name} is {path}: there is no such file")
     trace, accesses = folder / "trace.jsonl", folder / "accesses.txt"
     with tempfile.TemporaryDirectory(prefix="amp-guest-") as meeting:
+        control = Path(meeting) / "control"
         server = Server(
             configuration,
             Path(meeting) / "socket",
@@ -62,6 +65,7 @@ def boot_own(
             seed=seed,
             trace=trace,
             accesses=accesses,
+            control=control,
         )
         with server:
             guest = Guest(
@@ -74,7 +78,7 @@ def boot_own(
                 gdb=gdb,
                 wait=wait,
             )
-            _say(terminal, trace, accesses, gdb or wait, wait)
+            _say(terminal, trace, accesses, control, gdb or wait, wait)
             reader = threading.Thread(target=_write_events, args=(server, folder / "events.log"))
             reader.start()
             try:
@@ -93,10 +97,17 @@ def boot_own(
     return status
 
 
-def _say(terminal: Console, trace: Path, accesses: Path, gdb: bool, wait: bool) -> None:
-    terminal.print("Ctrl-A X ends the machine, Ctrl-A H tells of more.", style="italic")
+def _say(
+    terminal: Console, trace: Path, accesses: Path, control: Path, gdb: bool, wait: bool
+) -> None:
+    terminal.print(
+        "Ctrl-A X ends the machine, Ctrl-A H tells of more. Here the guest's serial port writes "
+        "to the terminal as it is.",
+        style="italic",
+    )
     for name, file in (("message", trace), ("access", accesses)):
-        terminal.print(f"Each {name}: tail -f {file}", soft_wrap=True, markup=False)
+        print_plain(terminal, f"Each {name}: tail -f {file}")
+    print_plain(terminal, f"Change devices: echo '{MARK}help' | nc -N -U {control}")
     if gdb:
         terminal.print(f"gdb VMLINUX -ex 'target remote :{GDB_PORT}'", markup=False)
         terminal.print("(kernel parameter nokaslr, so that its symbols are where gdb thinks)")
@@ -109,6 +120,7 @@ def _write_events(server: Server, path: Path) -> None:
     with path.open("w", encoding="utf-8") as file:
         for event in server.events():
             if event["kind"] != "message":
-                facts = " ".join(f"{name}={value}" for name, value in event.items())
-                file.write(facts + "\n")
+                # A guest's words, too, are a line of this file and of nothing else.
+                facts = (f"{name}={str(value).rstrip()}" for name, value in event.items())
+                file.write(shown(" ".join(facts)) + "\n")
                 file.flush()

@@ -27,6 +27,10 @@ TIMEOUT_S = 170.0
 END_S = 10.0
 """How long a process may take to end when it is told to."""
 SHOWN_LINES = 30
+KEPT_CHARACTERS = 1 << 16
+"""Of what the guest prints on its console device, the newest."""
+MOST_WAITING = 1000
+"""Events that wait for their turn."""
 
 Event = dict[str, Any]
 
@@ -71,8 +75,10 @@ class Session:
         self._console_log = folder / "console.log"
         self._results = folder / "results.jsonl"
         self._timeout_s = timeout_s
-        self._events: queue.SimpleQueue[tuple[str, Event | None]] = queue.SimpleQueue()
+        # Readers wait where it is full; what the server has to say is then counted and dropped.
+        self._events: queue.Queue[tuple[str, Event | None]] = queue.Queue(MOST_WAITING)
         self._typed = False
+        self._reading = {"guest", "server"}
 
     def run(self, qemu: Qemu, kernel: Path, initrd: Path, append: str) -> None:
         """Boot the guest; returns when QEMU and the simulation have ended."""
@@ -85,8 +91,8 @@ class Session:
             results=writing,
         )
         readers = [
-            threading.Thread(target=self._read_guest, args=(reading,)),
-            threading.Thread(target=self._read_server),
+            threading.Thread(target=self._read_guest, args=(reading,), daemon=True),
+            threading.Thread(target=self._read_server, daemon=True),
         ]
         started = time.monotonic()
         try:
@@ -109,8 +115,10 @@ class Session:
                     self._note_exit(process)
         finally:
             self._server.stop()
-            for source, event in self._rest(readers):
+            for source, event in self._rest():
                 self._note(source, event, started)
+            for reader in readers:
+                reader.join()
         self._teller.end_chapter()
 
     def _follow_guest(self, started: float) -> bool:
@@ -118,7 +126,7 @@ class Session:
         while True:
             left = started + self._timeout_s - time.monotonic()
             try:
-                source, event = self._events.get(timeout=max(left, 0.0))
+                source, event = self._take(max(left, 0.0))
             except queue.Empty:
                 self._problem(f"the guest did not end within {self._timeout_s:g} s")
                 return False
@@ -143,11 +151,19 @@ class Session:
     def _last_lines(self) -> list[str]:
         return self._console_log.read_text(errors="replace").splitlines()[-SHOWN_LINES:]
 
-    def _rest(self, readers: list[threading.Thread]) -> Iterator[tuple[str, Event | None]]:
-        for reader in readers:
-            reader.join()
-        while not self._events.empty():
-            yield self._events.get()
+    def _rest(self) -> Iterator[tuple[str, Event]]:
+        """What comes until both readers have ended."""
+        while self._reading:
+            source, event = self._take()
+            if event is not None:
+                yield source, event
+
+    def _take(self, timeout_s: float | None = None) -> tuple[str, Event | None]:
+        """The next event and its source; ``None`` when that has ended. Raises ``queue.Empty``."""
+        source, event = self._events.get(timeout=timeout_s)
+        if event is None:
+            self._reading.discard(source)
+        return source, event
 
     def _note(self, source: str, event: Event | None, started: float) -> None:
         if event is None:
@@ -166,7 +182,8 @@ class Session:
 
     def _note_server(self, event: Mapping[str, Any]) -> None:
         if event["kind"] == "console":
-            self._witness.printed += str(event["text"])
+            printed = self._witness.printed + str(event["text"])
+            self._witness.printed = printed[-KEPT_CHARACTERS:]
             if not self._typed and CONSOLE_LINE in self._witness.printed:
                 self._typed = True
                 self._server.type(TYPED.decode())
@@ -178,19 +195,23 @@ class Session:
 
     def _read_guest(self, reading: int) -> None:
         """Each line of the second serial port is an event; what is none is a problem."""
-        with (
-            open(reading, encoding="ascii", errors="replace") as lines,
-            self._results.open("w") as log,
-        ):
-            for line in lines:
-                log.write(line)
-                self._events.put(("guest", parse_event(line)))
-        self._events.put(("guest", None))
+        try:
+            with (
+                open(reading, encoding="ascii", errors="replace") as lines,
+                self._results.open("w") as log,
+            ):
+                for line in lines:
+                    log.write(line)
+                    self._events.put(("guest", parse_event(line)))
+        finally:
+            self._events.put(("guest", None))
 
     def _read_server(self) -> None:
-        for event in self._server.events():
-            self._events.put(("server", event))
-        self._events.put(("server", None))
+        try:
+            for event in self._server.events():
+                self._events.put(("server", event))
+        finally:
+            self._events.put(("server", None))
 
 
 def parse_event(line: str) -> Event:

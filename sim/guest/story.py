@@ -13,7 +13,9 @@ from rich.table import Table
 from models.virtio import device_name
 
 from ..build import Configuration
+from ..console import print_plain
 from ..printer import EventPrinter
+from ..shown import styled
 from .report import CAPABILITY_NAMES
 
 CHAPTERS = {
@@ -67,7 +69,7 @@ class GuestTeller:
 
     def note(self, text: str) -> None:
         """A line of our own."""
-        self.console.print(text, soft_wrap=True, highlight=False, markup=False)
+        print_plain(self.console, text)
 
     def server(self, event: Mapping[str, Any]) -> None:
         """An event of the server's."""
@@ -88,11 +90,12 @@ class GuestTeller:
         kind = str(event.get("event"))
         if kind == "step":
             self.end_chapter()
-            title, text = CHAPTERS.get(str(event["step"]), (str(event["step"]), ""))
+            step = str(event.get("step"))
+            title, text = CHAPTERS.get(step, (step, ""))
             self._printer.tell({"kind": "chapter", "title": title, "text": text})
         elif kind not in NOT_SHOWN:
             facts = {k: v for k, v in event.items() if k not in ("event", "step")}
-            self._note(f"{kind}: {_brief(kind, facts)}")
+            self._note(f"{kind}: {brief(kind, facts)}")
 
     def end_chapter(self) -> None:
         """Say how many messages were not shown."""
@@ -117,16 +120,24 @@ class GuestTeller:
             ("interrupts that Linux counted", report["interrupts"]),
             ("MSI-X writes", report["msix_writes"]),
             ("random bytes", f"{report['rng_bytes']:,}"),
-            ("reads of BAR1", f"{report['mmio_reads_per_s']:,}/s"),
-            ("posted writes to BAR1", f"{report['mmio_writes_per_s']:,}/s"),
+            ("reads of BAR1", f"{_counted(report['mmio_reads_per_s'])}/s"),
+            ("posted writes to BAR1", f"{_counted(report['mmio_writes_per_s'])}/s"),
             ("booted after", f"{report['boot_s']:.1f} s"),
             ("wall time", f"{report['wall_s']:.1f} s"),
         ):
-            table.add_row(name, str(value))
+            table.add_row(name, styled(str(value)))
         self.console.print(table)
 
 
-def _brief(kind: str, facts: Mapping[str, Any]) -> str:
+def brief(kind: str, facts: Mapping[str, Any]) -> str:
+    """The facts of a guest's event in a line, whatever the guest put into them."""
+    try:
+        return _sentence(kind, facts)
+    except (KeyError, TypeError, ValueError):
+        return _listed(facts)
+
+
+def _sentence(kind: str, facts: Mapping[str, Any]) -> str:
     if kind == "function":
         ids = f"{facts['vendor_id']:04x}:{facts['device_id']:04x}"
         return f"{facts['address']} {ids} class {facts['class_code']:06x} rev {facts['revision']}"
@@ -140,4 +151,12 @@ def _brief(kind: str, facts: Mapping[str, Any]) -> str:
     if kind == "device":
         name = device_name(facts["virtio_id"])
         return f"{facts['number']}, {name} (virtio id {facts['virtio_id']})"
+    return _listed(facts)
+
+
+def _listed(facts: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {str(value).strip()}" for name, value in facts.items())
+
+
+def _counted(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int | float) else str(value)

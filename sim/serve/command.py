@@ -11,16 +11,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
+from rich.console import Console
 
 from .. import toolchain
 from ..build import BuildError, Configuration
-from ..console import INTERRUPTED, console, list_files
+from ..console import INTERRUPTED, console, list_files, print_plain
 from ..printer import EventPrinter
 from ..run import SimulationError
+from .commands import MARK
 from .devices import DEFAULT
 from .qemu import OLDEST, memory_arguments
+from .served import place_name
 from .server import Server, StoppedError
+from .typed import TypedText
 
 MEMORY_MB = 1024
 """Of the machine in the line to paste."""
@@ -34,8 +37,15 @@ class ServePrinter(EventPrinter):
 
     def _console(self, fifo: int, dev_num: int, text: str) -> None:
         where = f"fifo {fifo} " if self._several else ""
-        for line in text.splitlines():
-            self._line(None, (f"{where}console {dev_num}", "magenta"), (line, ""))
+        # Without the line's end, which for a terminal is both.
+        for line in text.removesuffix("\n").split("\n"):
+            self._line(
+                None, (f"{where}console {dev_num}", "magenta"), (line.removesuffix("\r"), "")
+            )
+
+    def _answer(self, done: bool, text: str) -> None:
+        for line in text.split("\n"):
+            self._line(None, (line, "" if done else "red"))
 
     def _error(self, text: str) -> None:
         self._line(None, (text, "red"))
@@ -50,14 +60,19 @@ def run_serve(
     revision: str = "v1",
     trace: Path | None = None,
     accesses: Path | None = None,
+    control: Path | None = None,
+    quiet: bool = False,
 ) -> int:
-    """Serve until Ctrl-C or SIGTERM; type lines of the standard input into the consoles.
+    """Serve until Ctrl-C or SIGTERM.
+
+    Lines of the standard input are commands or text for the consoles, see
+    :class:`~sim.serve.typed.TypedText`.
 
     Returns the exit status.
 
     Parameters
     ----------
-    configuration, path, seed, revision, trace, accesses
+    configuration, path, seed, revision, trace, accesses, control, quiet
         As :class:`Server`.
     devices
         As :class:`Server`; :data:`DEFAULT` without any.
@@ -73,6 +88,8 @@ def run_serve(
         revision=revision,
         trace=trace,
         accesses=accesses,
+        control=control,
+        quiet=quiet,
     )
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.stop())
@@ -87,17 +104,22 @@ def run_serve(
     with contextlib.ExitStack() as stack:
         stack.push(server)
         simulator = toolchain.find(configuration.simulator).name
-        terminal.print(
-            f"[bold]The AMP PCI endpoint[/], {configuration.num_fifos} FIFO(s), "
-            f"{configuration.data_width} bits, on {simulator}: {escape(', '.join(devices))}"
+        print_plain(
+            terminal,
+            ("The AMP PCI endpoint", "bold"),
+            f", {configuration.num_fifos} FIFO(s), {configuration.data_width} bits, on "
+            f"{simulator}: {', '.join(devices)}",
         )
         terminal.print(f"QEMU {OLDEST[0]}.{OLDEST[1]} or newer attaches it with", style="italic")
-        terminal.print(
+        print_plain(
+            terminal,
             f"  {' '.join(memory_arguments(MEMORY_MB))} \\\n  -device '{server.device_argument}'",
-            markup=False,
-            soft_wrap=True,
         )
-        terminal.print("Ctrl-C ends it. A line typed here goes to the consoles.", style="italic")
+        terminal.print(
+            f"Ctrl-C ends it. A line typed here goes to the consoles; {MARK}help shows what may be "
+            "done to the devices.",
+            style="italic",
+        )
         signal.signal(signal.SIGTTIN, signal.SIG_IGN)
         threading.Thread(target=_type_lines, args=(server,), daemon=True).start()
         for event in server.events():
@@ -113,8 +135,17 @@ def run_serve(
     return 0
 
 
-def _closing(terminal: Any, report: dict[str, Any]) -> None:
+def _closing(terminal: Console, report: dict[str, Any]) -> None:
     terminal.print()
+    for device in report["devices"]:
+        name = place_name((device["fifo"], device["dev_num"]), len(report["dropped_messages"]))
+        gone = "" if device["here"] else ", gone"
+        print_plain(terminal, (f"{name}, {device['device']}{gone}", "bold"), f": {device['text']}")
+    for fifo, drops in enumerate(report["dropped_messages"]):
+        if drops:
+            reasons = ", ".join(f"{reason} {count:,}" for reason, count in drops.items())
+            dropped = f"{sum(drops.values()):,} messages dropped ({reasons})"
+            print_plain(terminal, f"FIFO {fifo}: {dropped}")
     terminal.print(
         f"{report['messages_to_device']:,} messages to devices, "
         f"{report['messages_to_driver']:,} to drivers, {report['interrupts']:,} interrupts, "
@@ -125,7 +156,9 @@ def _closing(terminal: Any, report: dict[str, Any]) -> None:
 
 
 def _type_lines(server: Server) -> None:
+    typed = TypedText(server.type, server.order)
     # In the background the terminal is somebody else's: reading fails, instead of stopping us.
     with contextlib.suppress(OSError):
-        while line := os.read(0, 1 << 12):
-            server.type(line.decode(errors="replace"))
+        while data := os.read(0, 1 << 12):
+            typed.feed(data)
+    typed.end()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The line between the command and its simulation: events one way, wishes the other.
+"""The line between the command and its simulation: events one way, wishes and commands the other.
 
 A Unix socket that carries a JSON object a line. Either end sees at once when the other has gone,
 for whatever reason: no simulation outlives its command.
@@ -10,11 +10,16 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 CONTROL = "SERVE_CONTROL"
 """Environment variable: the path of the socket that the simulation connects to."""
+
+
+MOST_FILES = 2
+"""That come with the first object: the listening sockets of clients, and of scripts."""
 
 
 class Line:
@@ -28,6 +33,8 @@ class Line:
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
+        # Threads of the command send, too, and an object is whole.
+        self._sending = threading.Lock()
         self._rest = b""
 
     @classmethod
@@ -57,13 +64,11 @@ class Line:
     def send(self, item: dict[str, Any], files: tuple[int, ...] = ()) -> None:
         """Send an object and files; what nobody is there for is dropped."""
         data = json.dumps(item).encode() + b"\n"
-        try:
+        # Broken, reset, or closed here.
+        with self._sending, contextlib.suppress(OSError):
             if files:
                 data = data[socket.send_fds(self._socket, [data], files) :]
             self._socket.sendall(data)
-        except OSError:
-            # Broken, reset, or closed here.
-            return
 
     def first(self) -> tuple[dict[str, Any], list[int]]:
         """The first object, and the files that came with it.
@@ -75,7 +80,7 @@ class Line:
         """
         files: list[int] = []
         while b"\n" not in self._rest:
-            data, more, _, _ = socket.recv_fds(self._socket, 1 << 16, 1)
+            data, more, _, _ = socket.recv_fds(self._socket, 1 << 16, MOST_FILES)
             if not data:
                 raise EOFError("the other end has gone")
             files += more

@@ -1,30 +1,19 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Which devices stand behind the served endpoint, as people say it: ``rng``, ``blk=disk.img``."""
+"""Devices behind the served endpoint, as people name them: ``rng``, ``1:blk=disk.img,ro``."""
 
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
-from models.devices import (
-    BlockDevice,
-    ConsoleDevice,
-    EntropyDevice,
-    FileStorage,
-    NetworkDevice,
-    VirtioDevice,
-)
-from models.devices.block import SECTOR
-from models.ethernet import NetworkPeer
-
-from ..peer import PEER_IP, PEER_MAC
+from models.devices import FileStorage, StorageError
 
 KINDS = ("rng", "blk", "console", "net")
 DEFAULT = KINDS
 """Where nobody says otherwise: one of each, on FIFO 0."""
+READ_ONLY = ",ro"
+"""After the name of an image: nothing is written to it."""
 
 
 class DeviceError(ValueError):
@@ -43,31 +32,48 @@ class DeviceSpec:
         The FIFO that it is behind.
     image
         Of a disk, the file that it is kept in; a disk without one is in memory, and empty.
+    read_only
+        Whether the driver may only read the image.
     """
 
     kind: str
     fifo: int = 0
     image: str | None = None
+    read_only: bool = False
+
+    def __str__(self) -> str:
+        image = "" if self.image is None else f"={self.image}{READ_ONLY if self.read_only else ''}"
+        return f"{self.kind}{image}"
 
     @classmethod
-    def parse(cls, text: str) -> DeviceSpec:
-        """A device as ``[FIFO:]KIND[=IMAGE]``.
+    def parse(cls, text: str, folder: str = "") -> DeviceSpec:
+        """A device as ``[FIFO:]KIND[=IMAGE[,ro]]``.
+
+        Parameters
+        ----------
+        text
+            What somebody wrote.
+        folder
+            Where relative names of images are looked up; the process's folder by default.
 
         Raises
         ------
         DeviceError
             That is none.
         """
-        what, _, image = text.partition("=")
+        what, equals, image = text.partition("=")
         fifo, separator, kind = what.rpartition(":")
         if kind not in KINDS:
             raise DeviceError(f"device is {text!r}: must be [FIFO:] and one of {', '.join(KINDS)}")
         if separator and not fifo.isdecimal():
             raise DeviceError(f"FIFO of device {text!r} is {fifo!r}: must be a number")
-        if image and kind != "blk":
+        if equals and kind != "blk":
             raise DeviceError(f"device {text!r}: only blk has an image")
-        path = os.path.abspath(image) if image else None
-        return cls(kind, int(fifo or 0), path)
+        name = image.removesuffix(READ_ONLY)
+        if equals and not name:
+            raise DeviceError(f"device {text!r}: must name an image after =")
+        path = os.path.abspath(os.path.join(folder, name)) if name else None
+        return cls(kind, int(fifo or 0), path, name != image)
 
     def check(self, num_fifos: int) -> None:
         """Require that it can be made on an endpoint of ``num_fifos`` FIFOs.
@@ -82,39 +88,40 @@ class DeviceSpec:
                 f"FIFO of device {self.kind} is {self.fifo}: must be below {num_fifos}"
             )
         if self.image is not None:
-            _check_image(Path(self.image))
+            self._check_image()
 
-    def make(self, seed: int | None) -> VirtioDevice:
-        """The device; ``seed`` is that of its random bytes, the operating system's without one."""
-        if self.kind == "rng":
-            source = os.urandom if seed is None else random.Random(seed).randbytes
-            return EntropyDevice(source=source)
-        if self.kind == "blk":
-            return BlockDevice(storage=None if self.image is None else FileStorage(self.image))
-        if self.kind == "console":
-            return ConsoleDevice()
-        return NetworkDevice(wire=NetworkPeer(PEER_MAC, PEER_IP).answer)
+    def open(self) -> FileStorage:
+        """The disk's image.
+
+        Raises
+        ------
+        StorageError
+            It is no disk.
+        """
+        assert self.image is not None, "only a disk with an image is opened"
+        return FileStorage(self.image, read_only=self.read_only)
+
+    def _check_image(self) -> None:
+        try:
+            self.open().close()
+        except StorageError as error:
+            readable = replace(self, read_only=True)
+            try:
+                readable.open().close()
+            except StorageError:
+                raise DeviceError(str(error)) from None
+            raise DeviceError(f"{error}; {readable} serves it read-only") from None
 
 
-def by_fifo(
-    specs: Iterable[DeviceSpec], num_fifos: int, seed: int | None
-) -> list[dict[int, VirtioDevice]]:
-    """Make ``specs``: for each FIFO its devices, numbered from 0 in their order."""
-    devices: list[dict[int, VirtioDevice]] = [{} for _ in range(num_fifos)]
+def parse_devices(texts: Iterable[str], num_fifos: int) -> list[DeviceSpec]:
+    """The devices that ``texts`` name, each of which can be made.
+
+    Raises
+    ------
+    DeviceError
+        As :meth:`DeviceSpec.parse` and :meth:`DeviceSpec.check`.
+    """
+    specs = [DeviceSpec.parse(text) for text in texts]
     for spec in specs:
-        behind = devices[spec.fifo]
-        behind[len(behind)] = spec.make(seed)
-    return devices
-
-
-def _check_image(path: Path) -> None:
-    try:
-        # A pipe would have us wait for who reads it.
-        if path.exists() and not (path.is_file() or path.is_block_device()):
-            raise DeviceError(f"image {path} is no file")
-        with path.open("r+b") as file:
-            size = file.seek(0, os.SEEK_END)
-    except OSError as error:
-        raise DeviceError(f"image {path}: {error.strerror}") from None
-    if not size or size % SECTOR:
-        raise DeviceError(f"image {path} has {size} bytes: must be a multiple of {SECTOR}")
+        spec.check(num_fifos)
+    return specs

@@ -16,7 +16,7 @@ import cocotb
 
 from models.bus import Direction
 from models.devices import ConsoleDevice
-from models.messages import describe
+from models.messages import REVISIONS, describe, dialect_of
 from testbench.parameters import parameters
 from testbench.tlp import Tlp
 from testbench.trace import TraceEntry
@@ -25,11 +25,20 @@ from ..bridge.gateware import GatewareFunction
 from ..vfio_user import wire
 from ..vfio_user.server import VfioUserServer
 from ..vfio_user.session import Verb
+from .access_names import AccessNames
+from .commands import DeviceCommands
+from .console_text import ConsoleText
 from .control import CONTROL, Line
-from .devices import DeviceSpec, by_fifo
+from .devices import DeviceSpec
+from .driver_hints import DriverHints
+from .remote import Answer, ControlSocket
+from .served import Place, ServedDevice, ServedDevices
+from .typed import TypedText
 
 SHOWN_BYTES = 64
 """Of an access, in the file of accesses."""
+MOST_REFUSALS = 20
+"""Of a client's memory, that are told of one by one."""
 MOST_TYPED = 1 << 16
 """Bytes that may wait for a guest that does not read its console."""
 
@@ -48,17 +57,32 @@ async def serve(dut: Any) -> None:
     line.tell("started", pid=os.getpid())
     wishes, files = line.first()
     specs = [DeviceSpec(**spec) for spec in wishes["devices"]]
-    devices = by_fifo(specs, parameters().num_fifos, wishes["seed"])
-    function = GatewareFunction(dut, devices, revision=wishes["revision"])
+    devices = ServedDevices(specs, parameters().num_fifos, wishes["seed"])
+    function = GatewareFunction(dut, devices.by_fifo, revision=wishes["revision"])
     with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.socket(fileno=files[0]))
+        listener, *controls = (
+            stack.enter_context(socket.socket(fileno=number)) for number in files
+        )
         trace, accesses = (
             name and stack.enter_context(Path(name).open("w", encoding="utf-8"))
             for name in (wishes["trace"], wishes["accesses"])
         )
-        service = Service(function, listener, line, trace, accesses)
+        service = Service(
+            function,
+            devices,
+            listener,
+            line,
+            revision=wishes["revision"],
+            folder=wishes["folder"],
+            quiet=wishes["quiet"],
+            trace=trace,
+            accesses=accesses,
+        )
+        for control in controls:
+            stack.enter_context(contextlib.closing(service.listen(control)))
         with contextlib.suppress(StoppedError):
             await service.run()
+        service.end()
         line.tell("report", **service.report())
     line.close()
     violations = function.system.monitor.violations
@@ -72,10 +96,18 @@ class Service:
     ----------
     function
         What is served.
+    devices
+        What is behind it.
     listener
         The socket that clients connect to.
     line
-        Who is told, and says what is typed.
+        The command's line: it is told what happens, and says what is typed.
+    revision
+        Wire revision.
+    folder
+        Where relative names of images are looked up.
+    quiet
+        Whether to leave messages and interrupts untold.
     trace
         Where each message goes, as JSON.
     accesses
@@ -85,16 +117,35 @@ class Service:
     def __init__(
         self,
         function: GatewareFunction,
+        devices: ServedDevices,
         listener: socket.socket,
         line: Line,
+        *,
+        revision: str = "v1",
+        folder: str = "",
+        quiet: bool = False,
         trace: TextIO | None = None,
         accesses: TextIO | None = None,
     ) -> None:
         self._function = function
+        self._devices = devices
         self._line = line
+        self._quiet = quiet
         self._trace = trace
         self._accesses = accesses
         self._messages = dict.fromkeys(Direction, 0)
+        self._refusals = 0
+        shape, dialect = parameters(), dialect_of(revision)
+        self._names = AccessNames(shape.shell, shape.layout, shape.num_fifos)
+        self._hints = DriverHints(
+            lambda text: line.tell("note", text=text),
+            dialect,
+            REVISIONS.values(),
+            shape.shell,
+            shape.layout,
+            shape.num_fifos,
+        )
+        self._hints.remind = function.readiness.remind
         function.system.trace.on_entry = self._message
         # Told of before the guest hears of it.
         function.bus_master.on_interrupt.insert(0, self._interrupt)
@@ -102,15 +153,17 @@ class Service:
         function.system.monitor.on_violation = lambda violation: line.tell(
             "error", text=f"the gateware broke a rule: {violation}"
         )
-        self._consoles: dict[tuple[int, int], ConsoleDevice] = {}
-        for fifo, transport in enumerate(function.system.device_side.transports):
-            for number, device in transport.devices.items():
-                if isinstance(device, ConsoleDevice):
-                    self._consoles[fifo, number] = device
-                    device.output_observers.append(self._printer(fifo, number))
+        self._texts: dict[ServedDevice, ConsoleText] = {}
+        for place, served, _ in devices.consoles():
+            self._plugged(place, served)
+        self._commands = DeviceCommands(
+            function.system.device_side, devices, dialect, folder=folder
+        )
+        self._commands.on_plugged = self._plugged
+        self._commands.on_unplugged = self._unplugged
         function.readiness.watch(line.fileno(), self._listen)
         self._server = VfioUserServer(listener, function, function.readiness)
-        self._server.on_client = lambda state, why: line.tell("client", state=state, why=why)
+        self._server.on_client = self._client
         self._server.on_access = self._access
         self._server.on_error = lambda text: line.tell("error", text=text)
 
@@ -126,6 +179,15 @@ class Service:
         self._line.tell("listening")
         await self._server.run()
 
+    def listen(self, listener: socket.socket) -> ControlSocket:
+        """Take lines from the clients of a control socket, too."""
+        return ControlSocket(listener, self._function.readiness, self._remote)
+
+    def end(self) -> None:
+        """Show what consoles have left."""
+        for text in self._texts.values():
+            text.end()
+
     def report(self) -> dict[str, Any]:
         """What was done, all clients together."""
         system, bus_master = self._function.system, self._function.bus_master
@@ -139,44 +201,130 @@ class Service:
             "tlps_checked": system.monitor.completions + system.monitor.requests,
             "cycles": system.cycles,
             "sim_time_ns": system.time_ns,
+            "devices": self._devices.report(),
+            "dropped_messages": self._dropped(),
         }
+
+    def _dropped(self) -> list[dict[str, int]]:
+        """For each FIFO, how many messages were dropped, by reason."""
+        transports = self._function.system.device_side.transports
+        return [
+            {reason.value: count for reason, count in transport.drops.items()}
+            for transport in transports
+        ]
+
+    # What comes from the operator
 
     def _listen(self) -> None:
         wishes = self._line.take()
         if wishes is None:
             raise StoppedError
         for wish in wishes:
-            for console in self._consoles.values():
-                # Who types faster than the guest reads has too much to say.
-                if console.waiting < MOST_TYPED:
-                    console.type(wish["text"].encode())
+            if "command" in wish:
+                self._do(wish["command"], self._answerer(wish["number"]))
+            else:
+                self._type(wish["text"])
+
+    def _answerer(self, number: int | None = None) -> Answer:
+        return lambda done, text: self._line.tell("answer", done=done, text=text, number=number)
+
+    def _remote(self, line: str, answer: Answer) -> None:
+        """Do a line of a script's; the operator sees what comes of commands."""
+        tell = self._answerer()
+
+        def both(done: bool, text: str) -> None:
+            tell(done, text)
+            answer(done, text)
+
+        def typed(text: str) -> None:
+            self._type(text)
+            answer(True, "typed")
+
+        split = TypedText(typed, lambda command: self._do(command, both))
+        split.feed(f"{line}\n".encode())
+
+    def _do(self, command: str, answer: Answer) -> None:
+        async def run() -> None:
+            try:
+                done, text = True, await self._commands.run(command)
+            except Exception as error:
+                # It cannot be done, or a device fails at it: the server goes on.
+                done, text = False, str(error) or type(error).__name__
+            answer(done, text)
+
+        cocotb.start_soon(run())
+
+    def _type(self, text: str) -> None:
+        for _, served, console in self._devices.consoles():
+            # Drop input once the buffer is full.
+            if console.waiting < MOST_TYPED:
+                data = text.encode(errors="replace")
+                served.typed += len(data)
+                console.type(data)
+
+    def _plugged(self, place: Place, served: ServedDevice) -> None:
+        if isinstance(served.device, ConsoleDevice):
+            text = self._printer(*place)
+            text.remind = self._function.readiness.remind
+            served.device.output_observers.append(text)
+            self._texts[served] = text
+
+    def _unplugged(self, served: ServedDevice) -> None:
+        text = self._texts.pop(served, None)
+        if text is not None:
+            text.end()
+
+    # What comes from clients and devices
+
+    def _client(self, state: str, why: str) -> None:
+        # The next guest begins with a character and a line of its own.
+        for text in self._texts.values():
+            text.end()
+        self._hints.forget()
+        if self._refusals > MOST_REFUSALS:
+            more = self._refusals - MOST_REFUSALS
+            self._line.tell("error", text=f"{more:,} more requests of devices met no memory")
+        self._refusals = 0
+        self._line.tell("client", state=state, why=why)
 
     def _message(self, entry: TraceEntry) -> None:
         self._messages[entry.direction] += 1
         # A server goes on for ever; who wants to keep its messages has them in a file.
         self._function.system.trace.entries.clear()
+        if entry.message is not None:
+            self._devices.note(entry.direction, entry.fifo, entry.message)
+        if entry.direction is Direction.TO_DEVICE:
+            self._hints.to_device(entry.fifo, entry.raw)
+        else:
+            self._hints.to_driver(entry.fifo, entry.raw)
         if self._trace is not None:
-            self._write(self._trace, json.dumps(entry.to_json(), ensure_ascii=False))
-        self._line.tell(
-            "message",
-            time_ns=entry.time_ns,
-            direction=entry.direction,
-            fifo=entry.fifo,
-            text=entry.description
-            if entry.message is None
-            else describe(entry.message, brief=True),
-        )
+            self._write(self._trace, json.dumps(entry.to_json()))
+        if not self._quiet:
+            self._line.tell(
+                "message",
+                time_ns=entry.time_ns,
+                direction=entry.direction,
+                fifo=entry.fifo,
+                text=entry.description
+                if entry.message is None
+                else describe(entry.message, brief=True),
+            )
 
     def _access(self, verb: Verb, region: int, offset: int, data: bytes) -> None:
+        if verb is Verb.READ:
+            self._hints.read(region, offset, len(data))
         if self._accesses is None:
             return
-        where = "config" if region == wire.CONFIG_REGION else f"BAR{region}"
+        if region == wire.CONFIG_REGION:
+            where, name = "config", self._names.config(offset, data)
+        else:
+            where, name = f"BAR{region}", self._names.bar(region, offset, data)
         # In memory order, as the message trace has its bytes.
         shown = data[:SHOWN_BYTES].hex() + ("…" if len(data) > SHOWN_BYTES else "")
         self._write(
             self._accesses,
             f"{self._function.system.time_ns:>14.1f} ns  {verb:<5}  {where:<6}  {offset:#06x}  "
-            f"{len(data):>4}  {shown}",
+            f"{len(data):>4}  {shown:<16}  {name}",
         )
 
     def _write(self, file: TextIO, line: str) -> None:
@@ -193,15 +341,16 @@ class Service:
                 self._accesses = None
 
     def _interrupt(self, vector: int) -> None:
-        self._line.tell("interrupt", time_ns=self._function.system.time_ns, vector=vector)
+        if not self._quiet:
+            self._line.tell("interrupt", time_ns=self._function.system.time_ns, vector=vector)
 
     def _refused(self, request: Tlp) -> None:
-        self._line.tell("error", text=f"no memory of the guest's for {request}")
+        self._refusals += 1
+        if self._refusals <= MOST_REFUSALS:
+            whose = "no memory of the guest's" if self._server.has_client else "the guest is gone"
+            self._line.tell("error", text=f"{whose}: {request} is refused")
 
-    def _printer(self, fifo: int, number: int) -> Any:
-        def told(data: bytes) -> None:
-            self._line.tell(
-                "console", fifo=fifo, dev_num=number, text=data.decode(errors="replace")
-            )
-
-        return told
+    def _printer(self, fifo: int, number: int) -> ConsoleText:
+        return ConsoleText(
+            lambda text: self._line.tell("console", fifo=fifo, dev_num=number, text=text)
+        )

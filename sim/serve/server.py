@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import queue
 import select
 import signal
 import socket
@@ -22,21 +24,25 @@ from ..build import BUILD_ROOT, Configuration, build
 from ..run import Outcome, SimulationError, simulate
 from ..vfio_user.server import listening
 from .control import CONTROL, Line
-from .devices import DEFAULT, DeviceSpec
+from .devices import DEFAULT, parse_devices
 from .events import Event, EventQueue
 from .qemu import device_argument
 
 SCENARIO = "sim.serve.scenario"
 LOOK_S = 0.1
 """How often to see whether a simulation that says nothing yet is still there."""
-
-
+COMMAND_S = 10.0
+"""How long a command may take by default."""
 STOP_S = 10.0
 """How long a simulation may take to end when it is told to."""
 
 
 class ServeError(RuntimeError):
     """The endpoint cannot be served as asked; the text says why."""
+
+
+class RefusedCommandError(ServeError):
+    """A command that could not be done; the text says why."""
 
 
 class StoppedError(ServeError):
@@ -53,7 +59,7 @@ class Server:
     path
         Where clients connect.
     devices
-        What is behind it, as :meth:`DeviceSpec.parse` takes it; numbered from 0 on each FIFO.
+        What is behind it, as :func:`parse_devices` takes it; numbered from 0 on each FIFO.
     folder
         Where log and waves go.
     seed
@@ -64,6 +70,10 @@ class Server:
         A file for every message, a JSON object a line.
     accesses
         A file for every access of a client's, a line of text each.
+    control
+        Where scripts connect, to send what could be typed; see :mod:`sim.serve.remote`.
+    quiet
+        Whether :meth:`events` leaves messages and interrupts out.
 
     Raises
     ------
@@ -91,15 +101,15 @@ class Server:
         revision: str = "v1",
         trace: Path | None = None,
         accesses: Path | None = None,
+        control: Path | None = None,
+        quiet: bool = False,
     ) -> None:
         if configuration.top != "endpoint" or not configuration.dma:
             raise ServeError("only an endpoint with its DMA window can be served")
         self.path = path.absolute()
         self.report: dict[str, Any] = {}
         self.outcome: Outcome | None = None
-        self._specs = [DeviceSpec.parse(text) for text in devices]
-        for spec in self._specs:
-            spec.check(configuration.num_fifos)
+        self._specs = parse_devices(devices, configuration.num_fifos)
         self._configuration = configuration
         self._folder = folder
         self._seed = seed
@@ -108,7 +118,11 @@ class Server:
             name: None if file is None else str(file.absolute())
             for name, file in (("trace", trace), ("accesses", accesses))
         }
+        self._control = None if control is None else control.absolute()
+        self._quiet = quiet
         self._events = EventQueue()
+        self._answers: dict[int, queue.SimpleQueue[tuple[bool, str] | None]] = {}
+        self._numbers = itertools.count(1)
         self._failure: Exception | None = None
         self._line: Line | None = None
         self._pid: int | None = None
@@ -129,11 +143,15 @@ class Server:
     def __enter__(self) -> Server:
         with contextlib.ExitStack() as stack:
             self._check_files()
-            listener = stack.enter_context(listening(self.path))
+            listeners = [
+                stack.enter_context(listening(path))
+                for path in (self.path, self._control)
+                if path is not None
+            ]
             build(self._configuration)
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="amp-serve-")))
             stack.callback(self._join)
-            self._start(folder / "control", listener)
+            self._start(folder / "control", listeners)
             event = self._events.get()
             if event is None or event["kind"] != "listening":
                 self._join()
@@ -152,8 +170,46 @@ class Server:
 
     def type(self, text: str) -> None:
         """Type ``text`` into every console behind the endpoint."""
-        if self._line is not None:
-            self._line.send({"text": text})
+        line = self._line
+        if line is not None:
+            line.send({"text": text})
+
+    def order(self, command: str) -> None:
+        """Have a command done, see :mod:`sim.serve.commands`; an event ``answer`` says how."""
+        self._order(command, 0)
+
+    def command(self, command: str, timeout_s: float = COMMAND_S) -> str:
+        """As :meth:`order`, and wait for what comes of it.
+
+        Raises
+        ------
+        RefusedCommandError
+            It could not be done; the text says why.
+        ServeError
+            The server has ended, or no answer comes within ``timeout_s``.
+        """
+        number = next(self._numbers)
+        answers = self._answers[number] = queue.SimpleQueue()
+        try:
+            if not self._order(command, number):
+                raise ServeError(f"{command}: nothing is served")
+            answer = answers.get(timeout=timeout_s)
+        except queue.Empty:
+            raise ServeError(f"{command}: no answer within {timeout_s:g} s") from None
+        finally:
+            del self._answers[number]
+        if answer is None:
+            raise ServeError(f"{command}: the server has ended")
+        done, text = answer
+        if not done:
+            raise RefusedCommandError(text)
+        return text
+
+    def _order(self, command: str, number: int) -> bool:
+        line = self._line
+        if line is not None:
+            line.send({"command": command, "number": number})
+        return line is not None
 
     def stop(self) -> None:
         """Have the simulation end, and :meth:`events` with it; a signal handler may call this."""
@@ -188,14 +244,15 @@ class Server:
                 except OSError as error:
                     raise ServeError(f"{name} {file}: {error.strerror}") from None
 
-    def _start(self, control: Path, listener: socket.socket) -> None:
+    def _start(self, control: Path, listeners: Sequence[socket.socket]) -> None:
         """Start the simulation, and who talks with it."""
         meeting = socket.socket(socket.AF_UNIX)
         meeting.bind(str(control))
         meeting.listen(1)
         simulation = threading.Thread(target=self._simulate, args=(str(control),))
         conversation = threading.Thread(
-            target=self._converse, args=(meeting, simulation, listener.fileno())
+            target=self._converse,
+            args=(meeting, simulation, tuple(listener.fileno() for listener in listeners)),
         )
         self._threads = [simulation, conversation]
         for thread in self._threads:
@@ -222,14 +279,14 @@ class Server:
             self._failure = error
 
     def _converse(
-        self, meeting: socket.socket, simulation: threading.Thread, listener: int
+        self, meeting: socket.socket, simulation: threading.Thread, listeners: tuple[int, ...]
     ) -> None:
         try:
             line = self._meet(meeting, simulation)
             if line is None:
                 return
             with contextlib.closing(line):
-                line.send(self._wishes(), (listener,))
+                line.send(self._wishes(), listeners)
                 self._line = line
                 if self.stopping:
                     line.finish()
@@ -238,6 +295,8 @@ class Server:
                 self._line = None
         finally:
             self._events.end()
+            for answer in tuple(self._answers.values()):
+                answer.put(None)
 
     def _meet(self, meeting: socket.socket, simulation: threading.Thread) -> Line | None:
         """Wait for the simulation to connect, unless it ends before, or is to end."""
@@ -252,6 +311,8 @@ class Server:
             "devices": [asdict(spec) for spec in self._specs],
             "seed": self._seed,
             "revision": self._revision,
+            "folder": os.getcwd(),
+            "quiet": self._quiet,
             **self._files,
         }
 
@@ -261,5 +322,10 @@ class Server:
             self._pid = facts["pid"]
         elif event["kind"] == "report":
             self.report = facts
+        elif event["kind"] == "answer":
+            answers = self._answers.get(facts.pop("number") or 0)
+            if answers is not None:
+                answers.put((facts["done"], facts["text"]))
+            self._events.put({"kind": "answer", **facts})
         else:
             self._events.put(event)

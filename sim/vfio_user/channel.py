@@ -8,13 +8,13 @@ import os
 import select
 import socket
 import struct
-from collections import deque
+from collections.abc import Callable
 
 from ..bridge.files import Readiness, is_ready
 from .wire import HEADER, MOST_BYTES, MOST_FILES, Message
 
-CHUNK = 1 << 16
-"""Bytes taken from the socket at once."""
+MOST_IN_A_ROW = 32
+"""Messages that are taken before others have a turn."""
 FILE = struct.Struct("=i")
 ROOM_FOR_FILES = socket.CMSG_SPACE(MOST_FILES * FILE.size)
 
@@ -40,6 +40,10 @@ class FramingError(Exception):
 class Channel:
     """One end of a connection. The socket does not block; who waits does so elsewhere.
 
+    A Unix socket gives files with the first byte that they were sent with (unix(7)), so each
+    message's header is read by itself: the files that come with it are the message's. Its payload
+    is read without room for files, and the kernel closes those that come with it.
+
     Parameters
     ----------
     connection
@@ -52,18 +56,15 @@ class Channel:
         connection.setblocking(False)
         self._socket = connection
         self._readiness = readiness
-        self._buffer = bytearray()
-        self._begin = 0
-        # Bytes that came before those in the buffer, and files with the place where they came.
-        self._passed = 0
-        self._files: deque[tuple[int, int]] = deque()
-        self._lost: int | None = None
+        # Of the message whose header is being read.
+        self._files: list[int] = []
+        self._lost_files = False
+        self._in_a_row = 0
 
     def close(self) -> None:
         """Close the socket, and every file that nobody has taken."""
         self._socket.close()
-        while self._files:
-            os.close(self._files.popleft()[1])
+        close_all(self._files)
 
     @property
     def other_has_ended(self) -> bool:
@@ -80,23 +81,19 @@ class Channel:
         FramingError
             Its header has a size that no message has.
         """
-        await self._have(HEADER.size)
-        number, command, size, flags, error = HEADER.unpack_from(self._buffer, self._begin)
+        # A client that sends without end must not keep others from their turn.
+        self._in_a_row += 1
+        if self._in_a_row == MOST_IN_A_ROW:
+            await self._wait()
+        header = await self._read(HEADER.size, self._take_header)
+        number, command, size, flags, error = HEADER.unpack(header)
         if not HEADER.size <= size <= MOST_BYTES:
             raise FramingError(
                 f"size is {size}: must be {HEADER.size} to {MOST_BYTES}", (number, command)
             )
-        await self._have(size)
-        start = self._begin + HEADER.size
-        payload = bytes(self._buffer[start : self._begin + size])
-        self._begin += size
-        self._passed += size
-        files = []
-        while self._files and self._files[0][0] <= self._passed:
-            files.append(self._files.popleft()[1])
-        lost = self._lost is not None and self._lost <= self._passed
-        if lost:
-            self._lost = None
+        payload = await self._read(size - HEADER.size, self._socket.recv)
+        files, self._files = self._files, []
+        lost, self._lost_files = self._lost_files, False
         return Message(
             id=number,
             command=command,
@@ -126,38 +123,37 @@ class Channel:
             except OSError as error:
                 raise ChannelClosedError(str(error)) from None
 
-    async def _have(self, count: int) -> None:
-        """Have ``count`` bytes in the buffer."""
-        while len(self._buffer) - self._begin < count:
-            if self._begin:
-                del self._buffer[: self._begin]
-                self._begin = 0
-            await self._take(max(CHUNK, count - len(self._buffer)))
+    async def _read(self, count: int, take: Callable[[int], bytes]) -> bytes:
+        """Exactly ``count`` bytes, from ``take``, which gives up to as many as it is asked for."""
+        data = b""
+        while len(data) < count:
+            try:
+                piece = take(count - len(data))
+            except BlockingIOError:
+                await self._wait()
+                continue
+            except OSError as error:
+                raise ChannelClosedError(str(error)) from None
+            if not piece:
+                raise ChannelClosedError("the other end closed the connection")
+            data += piece
+        return data
 
-    async def _take(self, room: int) -> None:
-        # Waiting first: who sends without end must not keep everybody else from their turn.
+    async def _wait(self) -> None:
+        self._in_a_row = 0
         await self._readiness.readable(self._socket.fileno())
-        try:
-            data, ancillary, flags, _ = self._socket.recvmsg(room, ROOM_FOR_FILES)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            raise ChannelClosedError(str(error)) from None
-        self._buffer += data
-        # Files come with the last bytes of what one call gives, never with those before.
-        place = self._passed + len(self._buffer)
+
+    def _take_header(self, room: int) -> bytes:
+        data, ancillary, flags, _ = self._socket.recvmsg(room, ROOM_FOR_FILES)
         for level, kind, packed in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 whole = packed[: len(packed) - len(packed) % FILE.size]
-                self._files.extend((place, file) for (file,) in FILE.iter_unpack(whole))
-        # Only the message that is not all there yet can have any at this point.
-        while len(self._files) > MOST_FILES:
-            os.close(self._files.pop()[1])
-            self._lost = place
-        if flags & socket.MSG_CTRUNC:
-            self._lost = place
-        if not data:
-            raise ChannelClosedError("the other end closed the connection")
+                self._files += (file for (file,) in FILE.iter_unpack(whole))
+        surplus = self._files[MOST_FILES:]
+        del self._files[MOST_FILES:]
+        self._lost_files |= bool(surplus) or bool(flags & socket.MSG_CTRUNC)
+        close_all(surplus)
+        return data
 
 
 def close_all(files: list[int]) -> None:

@@ -120,6 +120,11 @@ class VfioUserServer:
         self.on_access: OnAccess = lambda verb, region, offset, data: None
         self.on_error: Callable[[str], None] = lambda text: None
 
+    @property
+    def has_client(self) -> bool:
+        """Whether a client is there; its memory is gone with it."""
+        return self._channel is not None
+
     async def run(self) -> None:
         """Serve, until an exception of a listener of ``readiness`` ends it."""
         while True:
@@ -148,6 +153,7 @@ class VfioUserServer:
             why = str(error)
         finally:
             self._readiness.forget(self._listener.fileno())
+            self._channel = None
             session.close()
         await self._function.restart()
         self.on_client("gone", why)

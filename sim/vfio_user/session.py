@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from models.limits import span
+
 from ..bridge.files import Readiness
 from ..bridge.function import AccessError, PciFunction
 from ..bridge.guest_memory import Mapping, MappingError
@@ -356,7 +358,7 @@ class Session:
         if not size:
             raise RequestError(f"region is {region}: must be of {sorted(self._sizes)}")
         if not 1 <= count <= self._most_data:
-            raise RequestError(f"count is {count}: must be 1 to {self._most_data}")
+            raise RequestError(f"count is {count}: must be {span(1, self._most_data)}")
         if offset + count > size:
             raise RequestError(f"{count} bytes at {offset:#x} of region {region}: it has {size:#x}")
         return region, offset, count

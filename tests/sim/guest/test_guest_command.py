@@ -11,6 +11,7 @@ from sim.build import Configuration
 from sim.guest import command, fetch_qemu
 from sim.guest.errors import DOWNLOAD_FAILED, DownloadError, UnavailableError
 from sim.guest.fetch_qemu import Qemu
+from sim.serve.devices import DeviceError
 
 
 @pytest.fixture(autouse=True)
@@ -58,3 +59,10 @@ def test_a_file_of_the_users_that_is_missing(name, folders, monkeypatch, capsys)
     files = {"kernel": folders / "there", "initrd": folders / "there", name: folders / "gone"}
     assert command.run_guest(Configuration(), seed=3, **files) == 1
     assert f"{name.upper()} is {folders}/gone: there is no such file" in capsys.readouterr().out
+
+
+def test_a_device_that_cannot_be_is_refused_before_anything_is_fetched(folders, monkeypatch):
+    monkeypatch.setattr(fetch_qemu, "find", lambda *arguments: pytest.fail("it is fetched"))
+    (folders / "image").touch()
+    with pytest.raises(DeviceError, match="has 0 bytes"):
+        command.run_guest(Configuration(), devices=[f"blk={folders}/image"])

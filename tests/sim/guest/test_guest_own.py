@@ -35,6 +35,7 @@ def boot(tmp_path, monkeypatch):
         def events(self):
             yield {"kind": "message", "text": "m"}
             yield {"kind": "client", "state": "connected"}
+            yield {"kind": "console", "text": "\x1b[2J21 °C\r\n"}
 
         def stop(self) -> None:
             pass
@@ -73,8 +74,13 @@ def test_it_is_attached_to_the_terminal(boot, tmp_path):
     assert arguments[-2:] == ["-device", "DEVICE"] and "-s" not in arguments
     assert options["devices"] == own.DEFAULT and options["trace"] == tmp_path / "trace.jsonl"
     assert "gdb" not in text and f"tail -f {tmp_path}/trace.jsonl" in text
+    assert f"'!help' | nc -N -U {options['control']}" in text
+    assert "serial port writes to the terminal as it is" in " ".join(text.split())
     assert "waves.vcd" in text
-    assert (tmp_path / "events.log").read_text() == "kind=client state=connected\n"
+    assert (tmp_path / "events.log").read_text().splitlines() == [
+        "kind=client state=connected",
+        "kind=console text=\\x1b[2J21 °C",
+    ]
 
 
 def test_gdb_is_explained(boot):

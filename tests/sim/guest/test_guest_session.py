@@ -14,6 +14,7 @@ from rich.console import Console
 
 from models.bus import Direction
 from sim.demo.data import TYPED
+from sim.guest import session as session_module
 from sim.guest.facts import CONSOLE_LINE
 from sim.guest.fetch_qemu import Qemu
 from sim.guest.report import Told, Witness
@@ -102,6 +103,17 @@ def test_messages_are_shown_up_to_a_number(run, tmp_path):
     run([], Server([message] * 9), then="sleep 0.2")
     text = (tmp_path / "terminal").read_text()
     assert text.count("driver ─► device") == 4 and "and 5 messages more" in text
+
+
+def test_what_waits_is_bounded_and_all_of_it_is_told(run, monkeypatch):
+    """Readers wait for the story; at the end nothing that they have is lost."""
+    monkeypatch.setattr(session_module, "MOST_WAITING", 3)
+    monkeypatch.setattr(session_module, "KEPT_CHARACTERS", 8)
+    console = {"kind": "console", "fifo": 0, "dev_num": 2}
+    events = [{**console, "text": f"{number:03}\n"} for number in range(200)]
+    _, told, witness, _ = run([{"event": "step"}] * 200 + good_events(), Server(events))
+    assert len(told.all("step")) == 200 and told.all("done")
+    assert witness.printed == "198\n199\n"
 
 
 def test_an_error_of_the_server_is_a_problem(run):

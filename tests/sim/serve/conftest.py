@@ -2,28 +2,16 @@
 """A served build of the gateware for the tests of this folder, on each simulator that is due."""
 
 import pytest
-from builds import BUILDS, COMPLETION_TIMEOUT
-from vfio_host import SEED, socket_folder, socket_in
+from vfio_host import SEED, configuration, socket_folder, socket_in
 
 from models import config_space as space
 from models.devices.block import SECTOR
 from sim import toolchain
-from sim.build import Configuration
 from sim.serve.server import Server
 from sim.vfio_user import wire
 from sim.vfio_user.client import Client
 
-FIFOS, WIDTH = BUILDS["endpoint"]
 CONFIG = wire.CONFIG_REGION
-
-
-def configuration(simulator):
-    return Configuration(
-        num_fifos=FIFOS,
-        data_width=WIDTH,
-        completion_timeout=COMPLETION_TIMEOUT,
-        simulator=simulator,
-    )
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,11 +19,16 @@ from vfio_host import socket_folder, socket_in, with_host
 
 from models.bus import Direction
 from models.config_space import INITIATE_FLR
-from models.drivers import ConsoleDriver
+from models.devices.block import F_RO, SECTOR
+from models.drivers import BlockDriver, ConsoleDriver, EntropyDriver, NetworkDriver
+from models.drivers.block import BlockError
 from models.shell import AMP_PCI
 from sim.__main__ import main
-from sim.serve.devices import DeviceError, DeviceSpec
+from sim.peer import OWN_IP, PEER_IP
+from sim.serve import server
+from sim.serve.devices import DeviceError, DeviceSpec, parse_devices
 from sim.serve.qemu import device_argument
+from sim.serve.served import ServedDevice
 from sim.vfio_user import wire
 from sim.vfio_user.client import Client
 from sim.vfio_user.wire import Command as Request
@@ -115,12 +121,14 @@ def test_what_it_prints_and_leaves(path, tmp_path):
     entries = [json.loads(line) for line in trace.read_text().splitlines()]
     assert [entry["direction"] for entry in entries] == [*Direction] * 4
     assert entries[1]["message"]["bitmap"] == "01000000"
-    lines = [line.split()[2:] for line in accesses.read_text().splitlines()]
+    lines = [" ".join(line.split()[2:]) for line in accesses.read_text().splitlines()]
     doorbell = f"{AMP_PCI.notify(0):#06x}"
-    assert lines[0] == ["write", "config", "0x0004", "2", "0600"]
-    assert lines.count(["write", "BAR0", doorbell, "4", "01000000"]) == 4
-    assert ["read", "BAR1", "0x1000", "4", "03000000"] not in lines
-    assert ["write", "BAR1", "0x1000", "4", "03000000"] in lines
+    assert lines[0] == "write config 0x0004 2 0600 Command = 0x6"
+    assert lines.count(f"write BAR0 {doorbell} 4 01000000 doorbell of FIFO 0") == 4
+    head = "BAR1 0x1000 4 03000000 FIFO 0 driver queue head = 3"
+    assert f"read {head}" not in lines and f"write {head}" in lines
+    slot = "FIFO 0 driver queue slot 2 bytes 0 to 7"
+    assert any(line.startswith("write BAR1 0x1100 8 0202") and slot in line for line in lines)
     assert not path.exists()
 
 
@@ -202,6 +210,61 @@ def test_a_line_from_the_terminal_reaches_the_console(path):
     os.close(theirs)
 
 
+def test_a_line_with_a_mark_from_the_terminal_is_a_command(path):
+    own, theirs = pty.openpty()
+    with Command(path, "--device", "console", "--device", "blk", stdin=theirs) as command:
+        for line, text in (
+            (b"!resize 0:1 8\n", "device 0:1 has 8 sectors; no driver runs it"),
+            (b"!resize 0:7 8\n", "device is 7: must be of those behind FIFO 0, which are 0, 1"),
+            (b"!\x1b\n", "must be resize or size"),
+            (b"!help\n", "take a device away"),
+            (b"!unplug 1\n", "device 0:1, blk, is gone"),
+        ):
+            os.write(own, line)
+            wait_for(lambda text=text: text in " ".join(command.text.split()))
+        assert command.process.poll() is None and "\x1b" not in command.text
+        assert command.end(signal.SIGINT) == 0
+        assert "device 0:1, blk, gone: 0 requests" in command.text
+        assert "Traceback" not in command.text
+    os.close(own)
+    os.close(theirs)
+
+
+def test_quiet_leaves_messages_unprinted_and_the_end_tells_what_devices_did(path, tmp_path):
+    image, trace = tmp_path / "disk.img", tmp_path / "trace.jsonl"
+    image.write_bytes(bytes(1024))
+    devices = ("rng", f"blk={image},ro", "console", "net")
+    options = [word for device in devices for word in ("--device", device)]
+    with Command(path, "--quiet", "--trace", trace, *options) as command:
+
+        async def program(host, driver):
+            entropy = await EntropyDriver.probe(driver, 0, host.memory)
+            await entropy.read(600, request_size=300)
+            disk = await BlockDriver.probe(driver, 1, host.memory)
+            await disk.read(0, 2)
+            with pytest.raises(BlockError):
+                await disk.write(0, bytes(512))
+            talk = await ConsoleDriver.probe(driver, 2, host.memory)
+            await talk.write(b"[bold]printed\n")
+            network = await NetworkDriver.probe(driver, 3, host.memory)
+            await network.resolve(OWN_IP, PEER_IP)
+            await network.send(bytes(13))
+
+        with_host(command, program)
+        wait_for(lambda: "client gone" in command.text)
+        assert command.end(signal.SIGINT) == 0
+    text = " ".join(command.text.split())
+    assert "BUS_" not in text and "MSI-X vector" not in text and "EVENT_" not in text
+    assert "console 2 [bold]printed" in text
+    assert len(trace.read_text().splitlines()) > 50
+    assert "device 0:0, rng: 2 requests, 0 bytes from the driver, 600 to it" in text
+    disk = f"device 0:1, blk={image},ro: 2 requests, 0 bytes from the driver, 1,024 to it"
+    assert disk in text and "1 error" in text
+    assert "device 0:2, console: 1 request, 14 bytes from the driver, 0 to it" in text
+    assert "device 0:3, net: 2 requests" in text
+    assert "1 frame dropped (too short or too long 1)" in text
+
+
 @pytest.mark.parametrize(
     "options, text",
     [
@@ -210,7 +273,12 @@ def test_a_line_from_the_terminal_reaches_the_console(path):
         (["--device", "2:rng"], "must be below 2"),
         (["--device", "rng=file"], "only blk has an image"),
         (["--device", "blk=/no/such/image"], "No such file"),
-        (["--device", "blk=/dev/null"], "is no file"),
+        (["--device", "rng="], "only blk has an image"),
+        (["--device", "blk="], "must name an image after ="),
+        (["--device", "blk=,ro"], "must name an image after ="),
+        (["--device", "blk=/dev/null"], "/dev/null is a character device: must be"),
+        (["--device", "blk=/dev,ro"], "image /dev is a directory: must be"),
+        (["--device", "blk=/dev/null/x,ro"], "Not a directory"),
         (["--device", f"blk={__file__}"], "must be a multiple of 512"),
         (["--trace", "/no/such/folder/file"], "No such file"),
         (["--accesses", "/dev"], "Is a directory"),
@@ -226,6 +294,37 @@ def test_what_cannot_be(path, options, text, capsys):
     assert not path.exists()
 
 
+@pytest.mark.parametrize("kind", ["empty", "fifo", "odd"])
+def test_an_image_that_is_no_disk_is_refused_before_anything_is_built(
+    kind, path, tmp_path, monkeypatch, capsys
+):
+    image = tmp_path / "image"
+    if kind == "fifo":
+        os.mkfifo(image)
+    else:
+        image.write_bytes(bytes({"empty": 0, "odd": 700}[kind]))
+    monkeypatch.setattr(server, "build", lambda configuration: pytest.fail("it is built"))
+    assert main(["serve", "--vfio-user", str(path), *BUILD, "--device", f"blk={image}"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"python -m sim: image {image} ") and "must be" in line
+
+
+def test_an_image_that_can_only_be_read_is_served_read_only(tmp_path):
+    """A program that runs cannot be opened for writing, by anybody."""
+    image = tmp_path / "program"
+    shutil.copy(shutil.which("sleep"), image)
+    os.truncate(image, -(-image.stat().st_size // SECTOR) * SECTOR)
+    with subprocess.Popen([image, "60"]) as running:
+        try:
+            with pytest.raises(DeviceError, match=f"; blk={image},ro serves it read-only"):
+                parse_devices([f"blk={image}"], 1)
+            (spec,) = parse_devices([f"blk={image},ro"], 1)
+            device = ServedDevice(spec).device
+            assert device.offered & F_RO and device.storage.read_only and spec.read_only
+        finally:
+            running.kill()
+
+
 def test_a_socket_that_is_taken(path, capsys):
     path.write_text("a file")
     assert main(["serve", "--vfio-user", str(path), *BUILD]) == 1
@@ -238,6 +337,8 @@ def test_devices_as_people_say_them(tmp_path):
     assert DeviceSpec.parse("3:net") == DeviceSpec("net", 3)
     image = tmp_path / "a=b.img"
     assert DeviceSpec.parse(f"1:blk={image}") == DeviceSpec("blk", 1, str(image))
-    for text in ("", ":", "blk:", "=x", "1:", "-1:rng", "rng:1", "RNG"):
+    assert DeviceSpec.parse(f"blk={image},ro") == DeviceSpec("blk", 0, str(image), read_only=True)
+    assert str(DeviceSpec.parse("1:blk=/a,b,ro")) == "blk=/a,b,ro"
+    for text in ("", ":", "blk:", "=x", "1:", "-1:rng", "rng:1", "RNG", "blk,ro"):
         with pytest.raises(DeviceError):
             DeviceSpec.parse(text)

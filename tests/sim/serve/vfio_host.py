@@ -7,12 +7,15 @@ import os
 import tempfile
 from pathlib import Path
 
+from builds import BUILDS, COMPLETION_TIMEOUT
+
 from models.bus import FifoDriverBus, Interrupts
 from models.config_space import BUS_MASTER_ENABLE, COMMAND, MEMORY_SPACE_ENABLE, MSIX_ENABLE
 from models.dma import PAGE
 from models.driver import Driver
 from models.rings import RingArena
 from models.runtime import AsyncioRuntime
+from sim.build import Configuration
 from sim.vfio_user import wire
 from sim.vfio_user.client import Client
 
@@ -105,12 +108,23 @@ class VfioHost:
             self._interrupts.raised(vector)
 
 
-def driver_of(host, fifo=0):
+def driver_of(host, fifo=0, revision="v1"):
     """A driver behind ``host`` that has not started."""
     runtime = PatientRuntime()
-    driver = Driver(FifoDriverBus(host, fifo, runtime), runtime)
+    driver = Driver(FifoDriverBus(host, fifo, runtime), runtime, revision=revision)
     driver.rings = RingArena(memory=host.memory)
     return driver
+
+
+def configuration(simulator):
+    """The build that is served."""
+    fifos, width = BUILDS["endpoint"]
+    return Configuration(
+        num_fifos=fifos,
+        data_width=width,
+        completion_timeout=COMPLETION_TIMEOUT,
+        simulator=simulator,
+    )
 
 
 def socket_folder():
@@ -122,12 +136,12 @@ def socket_in(folder):
     return Path(folder) / "s"
 
 
-def with_host(server, program):
+def with_host(server, program, revision="v1"):
     """Run ``program(host, driver)`` on a fresh client."""
 
     async def run():
         host = VfioHost(server.path)
-        driver = driver_of(host)
+        driver = driver_of(host, revision=revision)
         try:
             await driver.start()
             return await asyncio.wait_for(program(host, driver), 60)

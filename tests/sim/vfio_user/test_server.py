@@ -177,23 +177,116 @@ def _unread(client):
     return waiting[0]
 
 
-def test_files_go_with_their_own_message(server):
-    """Two messages in one call, the files of which come with the last byte."""
-    memory = os.memfd_create("guest")
-    os.ftruncate(memory, PAGE)
+def mapping(number, flags=3):
+    """A message that maps page ``number``, with or without a file of its own."""
+    payload = wire.DMA_MAP.pack(32, flags, 0, number * PAGE, PAGE)
+    return Message(id=number, command=Command.DMA_MAP, payload=payload).pack()
+
+
+def reading(number):
+    """A message that takes no file."""
+    payload = wire.REGION_ACCESS.pack(0, 0, 1)
+    return Message(id=number, command=Command.REGION_READ, payload=payload).pack()
+
+
+@pytest.fixture
+def pages():
+    """Files of a page each, whose first bytes are their numbers."""
+    files = []
+    for number in range(8):
+        files.append(os.memfd_create(f"page{number}"))
+        os.ftruncate(files[-1], PAGE)
+        os.pwrite(files[-1], bytes([number] * 4), 0)
+    yield files
+    for file in files:
+        os.close(file)
+
+
+def mapped(server):
+    """Which page's file each mapping has; None for one without a file."""
+    found = [server.function.memory.read(number * PAGE, 1) for number in range(8)]
+    return [None if data is None else data[0] for data in found]
+
+
+@pytest.mark.parametrize("behind", [[reading(9)], [mapping(2), reading(9)], [reading(9)] * 40])
+def test_files_belong_to_the_message_of_their_first_byte(server, pages, behind):
+    """Whatever follows in the same call."""
     with server.client() as client:
-        read = Message(
-            id=1, command=Command.REGION_READ, payload=wire.REGION_ACCESS.pack(0, 0, 1)
-        ).pack()
-        mapping = Message(
-            id=2, command=Command.DMA_MAP, payload=wire.DMA_MAP.pack(32, 3, 0, 0, PAGE)
-        ).pack()
-        client.send_raw(read * 3)
-        client.send_raw(mapping, [memory])
-        client.send_raw(read)
-        assert [client.receive().error for _ in range(5)] == [0] * 5
-        assert server.function.memory.read(0, 4) == bytes(4)
-    os.close(memory)
+        client.send_raw(mapping(1) + b"".join(behind), [pages[1]])
+        assert [client.receive().error for _ in range(1 + len(behind))] == [0] * (1 + len(behind))
+        assert mapped(server)[:4] == [None, 1, None, None]
+
+
+@pytest.mark.parametrize("ahead", [[reading(9)] * 3, [mapping(2)], [mapping(2), reading(9)]])
+def test_files_do_not_go_to_a_message_before(server, pages, ahead):
+    with server.client() as client:
+        client.send_raw(b"".join(ahead))
+        client.send_raw(mapping(1) + reading(9), [pages[1]])
+        assert [client.receive().error for _ in range(2 + len(ahead))] == [0] * (2 + len(ahead))
+        assert mapped(server)[:4] == [None, 1, None, None]
+
+
+def test_files_of_a_message_that_takes_none_go_to_nobody(server, pages):
+    with server.client() as client:
+        client.send_raw(reading(9) + mapping(1), [pages[1]])
+        assert [client.receive().error for _ in range(2)] == [0, 0]
+        assert mapped(server)[1] is None
+
+
+def test_files_in_the_middle_of_a_message_are_closed(server, pages):
+    with server.client() as client:
+        client.read(0, 0, 1)
+        before = open_files()
+        message = mapping(1)
+        client.send_raw(message[:20])
+        while _unread(client):
+            time.sleep(0.001)
+        client.send_raw(message[20:] + mapping(2), [pages[1], pages[2]])
+        assert [client.receive().error for _ in range(2)] == [0, 0]
+        assert mapped(server)[:4] == [None] * 4
+        assert open_files() == before
+
+
+def test_files_stay_with_their_messages_however_the_stream_is_cut(server, pages):
+    """Messages in calls of any size, each message's files with its first byte."""
+    seed = new_seed()
+    print(f"seed {seed}")
+    generator = random.Random(seed)
+    for _ in range(20):
+        order = generator.sample(range(8), 8)
+        owners = {number for number in order if generator.random() < 0.6}
+        # A call begins where files do; within it the bytes may be cut anywhere.
+        calls = [(b"", [])]
+        for number in order:
+            if number in owners:
+                calls.append((b"", [pages[number]]))
+            data, files = calls.pop()
+            calls.append((data + mapping(number), files))
+        with server.client() as client:
+            for data, files in calls:
+                cut = generator.randrange(1, len(data) + 1) if data else 0
+                for piece, its in ((data[:cut], files), (data[cut:], [])):
+                    if piece:
+                        client.send_raw(piece, its)
+            assert [client.receive().error for _ in order] == [0] * 8
+            assert mapped(server) == [n if n in owners else None for n in range(8)]
+        server.gone.wait(10)
+        server.gone.clear()
+
+
+def test_a_client_closes_files_that_come_with_a_reply(tmp_path):
+    """Nothing of the protocol sends any."""
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(1)
+        with Client(path, negotiate=False) as client:
+            peer, _ = listener.accept()
+            with peer:
+                before = open_files()
+                socket.send_fds(peer, [header(size=wire.HEADER.size)], [0, 1, 2])
+                assert client.receive().files == []
+                assert open_files() == before
 
 
 def test_whatever_comes_is_survived(server):

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a guest writes reaches the operator's terminal as text, whatever bytes it is of."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from models.bus import Direction
+from sim.console import print_plain
+from sim.printer import EventPrinter
+from sim.shown import shown, styled
+
+TO_DEVICE = Direction.TO_DEVICE.value
+CONTROLS = [*map(chr, range(0x20)), "\x7f", *map(chr, range(0x80, 0xA0))]
+BIDI = [*"\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"]
+HIDDEN = [*"\u200b\u2028\u2029\ufeff", "\U000e0041", "\ud800"]
+MARKUP = ["[bold]", "[/]", "[/nothing]", "[link=file:///]x[/link]", ":skull:", "\\[x]", "[", "x\\"]
+
+
+@pytest.mark.parametrize("character", [*CONTROLS, *BIDI, *HIDDEN], ids=ascii)
+def test_a_control_character_becomes_an_escape(character):
+    text = shown(f"a{character}b")
+    assert text.isascii() and text.isprintable() and text != "ab"
+    assert text.startswith("a\\") and text.endswith(f"{ord(character):x}b")
+
+
+def test_ordinary_text_of_any_script_stays():
+    text = "temperature: 21 °C, naïve, 温度, עברית, e\u0301, 😀, \u00a0"
+    assert shown(text) == text
+
+
+def test_kept_characters_stay_and_no_others():
+    assert shown("a\tb\n\x1b", keep="\t") == "a\tb\\x0a\\x1b"
+
+
+@pytest.mark.parametrize("text", MARKUP)
+def test_nothing_is_markup(text):
+    out = io.StringIO()
+    terminal = Console(file=out, force_terminal=True, width=80, color_system="truecolor")
+    print_plain(terminal, text)
+    assert out.getvalue() == f"{text}\n"
+    assert styled((text, "bold")).plain == text
+
+
+@pytest.mark.parametrize("text", [*MARKUP, "\x1b]0;title\x07", "\x9b2J", "\u202eabc"])
+@pytest.mark.parametrize("kind", ["note", "chapter", "message"])
+def test_an_event_is_printed_as_it_is(kind, text):
+    out = io.StringIO()
+    printer = EventPrinter(Console(file=out, width=80))
+    facts = {
+        "note": {"text": text},
+        "chapter": {"title": text, "text": text},
+        "message": {"time_ns": 1.0, "direction": TO_DEVICE, "fifo": 0, "text": text},
+    }[kind]
+    printer.tell({"kind": kind, **facts})
+    lines = out.getvalue().splitlines()
+    assert sum(shown(text) in line for line in lines) == (2 if kind == "chapter" else 1)
+    assert all(line.isprintable() for line in lines)
