@@ -7,6 +7,7 @@ shared RAM, the first message, or what it makes of an answer. Each sign is told 
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import time
 from collections.abc import Callable, Iterable
@@ -71,7 +72,7 @@ class DriverHints:
         self._told: set[str] = set()
         # For each FIFO whose driver was told of devices and has asked none of them anything, what
         # other dialects take for the answer's next_offset, and when it was told.
-        self._misread: dict[int, dict[int, str]] = {}
+        self._misread: dict[int, dict[int, list[str]]] = {}
         self._answered: dict[int, float] = {}
         self._reminders: set[int] = set()
 
@@ -113,14 +114,14 @@ class DriverHints:
         answers = message.role == "BUS_GET_DEVICES" and message.kind is Kind.RESPONSE
         if not answers or not any(bytes(message.bitmap)):
             return
-        found: dict[int, str] = {}
+        found: dict[int, list[str]] = {}
         for other in self._others:
             try:
                 following = other.decode(raw).number("next_offset")
             except MessageError:
                 continue
             if following != message.number("next_offset"):
-                found.setdefault(following, other.revision)
+                found.setdefault(following, []).append(other.revision)
         if found:
             self._misread[fifo] = found
             self._answered[fifo] = self._now()
@@ -133,7 +134,8 @@ class DriverHints:
         if self._now() < self._answered[fifo] + SILENCE_S:
             self._set_reminder(fifo)
             return
-        others = " or ".join(sorted(set(self._misread.pop(fifo).values())))
+        misread = self._misread.pop(fifo).values()
+        others = " or ".join(revision for revisions in misread for revision in revisions)
         self._once(
             "revision",
             fifo,
@@ -153,13 +155,14 @@ class DriverHints:
         self.look(fifo)
 
     def _asks_again(self, fifo: int, offset: int) -> None:
-        other = self._misread.pop(fifo, {}).get(offset)
-        if other is not None and offset:
+        revisions = self._misread.pop(fifo, {}).get(offset, [])
+        if revisions and offset:
+            other = " or ".join(revisions)
             self._once(
                 "revision",
                 fifo,
                 f"the driver asks for devices from {offset} on, which {other} reads in the answer "
-                f"of {self._dialect.revision}: it speaks {other} (--revision {other})",
+                f"of {self._dialect.revision}: it speaks {other}, see --revision",
             )
 
     def _undecodable(self, fifo: int, raw: bytes) -> None:
@@ -185,19 +188,21 @@ class DriverHints:
             self._of_another(fifo, raw)
 
     def _of_another(self, fifo: int, raw: bytes) -> None:
+        found = []
         for other in self._others:
-            try:
+            with contextlib.suppress(MessageError):
                 message = other.decode(raw)
-            except MessageError:
-                continue
-            if message.kind is not Kind.RESPONSE:
-                self._once(
-                    "message",
-                    fifo,
-                    f"{message.name} of {message.msg_size} bytes is a message of {other.revision}, "
-                    f"and none of {self._dialect.revision}",
-                )
-                return
+                if message.kind is not Kind.RESPONSE:
+                    found.append((other.revision, message))
+        if found:
+            others = " or ".join(revision for revision, _ in found)
+            message = found[0][1]
+            self._once(
+                "message",
+                fifo,
+                f"{message.name} of {message.msg_size} bytes is a message of {others}, and none of "
+                f"{self._dialect.revision}",
+            )
 
     def _request(self, type_bits: int, msg_id: int) -> MessageLayout | None:
         bus, response = bool(type_bits & TYPE_BUS), bool(type_bits & TYPE_RESPONSE)

@@ -135,7 +135,7 @@ class Service:
         self._accesses = accesses
         self._messages = dict.fromkeys(Direction, 0)
         self._refusals = 0
-        shape, dialect = parameters(), dialect_of(revision)
+        shape, dialect = function.system.parameters, dialect_of(revision)
         self._names = AccessNames(shape.shell, shape.layout, shape.num_fifos)
         self._hints = DriverHints(
             lambda text: line.tell("note", text=text),

@@ -230,7 +230,7 @@ class ServedDevices:
     def __init__(self, specs: Iterable[DeviceSpec], num_fifos: int, seed: int | None) -> None:
         self._seed = seed
         self._here: dict[Place, ServedDevice] = {}
-        self._departed: deque[tuple[Place, ServedDevice]] = deque(maxlen=MOST_DEPARTED)
+        self._departed: deque[dict[str, Any]] = deque(maxlen=MOST_DEPARTED)
         self._by_fifo: list[dict[int, VirtioDevice]] = [{} for _ in range(num_fifos)]
         for spec in specs:
             behind = self._by_fifo[spec.fifo]
@@ -256,7 +256,8 @@ class ServedDevices:
         if self._here.get(place) is served:
             del self._here[place]
         served.close()
-        self._departed.append((place, served))
+        # Not the device: its memory goes with it.
+        self._departed.append(_report(place, served, here=False))
 
     def get(self, place: Place) -> ServedDevice | None:
         """The device at ``place``."""
@@ -280,17 +281,20 @@ class ServedDevices:
 
     def report(self) -> list[dict[str, Any]]:
         """What each did, those that have gone first."""
-        return [
-            {
-                "fifo": fifo,
-                "dev_num": number,
-                "device": str(served.spec),
-                "here": self._here.get((fifo, number)) is served,
-                **asdict(served.work),
-                "text": str(served.work),
-            }
-            for (fifo, number), served in (*self._departed, *sorted(self._here.items(), key=_place))
-        ]
+        here = sorted(self._here.items(), key=_place)
+        return [*self._departed, *(_report(place, served, here=True) for place, served in here)]
+
+
+def _report(place: Place, served: ServedDevice, *, here: bool) -> dict[str, Any]:
+    fifo, number = place
+    return {
+        "fifo": fifo,
+        "dev_num": number,
+        "device": str(served.spec),
+        "here": here,
+        **asdict(served.work),
+        "text": str(served.work),
+    }
 
 
 def counted(number: int, noun: str) -> str:

@@ -2,6 +2,7 @@
 """What an operator does to devices, as a driver sees it; over the pure model, no simulation."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -257,6 +258,8 @@ async def test_help_names_every_command(bench, _):
     for name in ("resize", "size", "link", "plug", "unplug", "help"):
         assert sum(line.startswith(f"!{name}") for line in lines) == 1
     assert "!!TEXT" in text
+    guide = (Path(__file__).resolve().parents[3] / "docs" / "guest.md").read_text()
+    assert all(f"`{line.split()[0]}" in guide for line in lines if not line.startswith("!!"))
 
 
 @on_bench()

@@ -5,7 +5,6 @@ import io
 import itertools
 import os
 import random
-import time
 from types import SimpleNamespace
 
 import pytest
@@ -199,10 +198,8 @@ def test_a_prompt_is_shown_while_the_server_waits(shown):
         text(b"line %d\nlog" % number)
     text(b"in: ")
     assert len(readiness._reminders) == 1
-    started = time.monotonic()
     readiness.remind(4 * PATIENCE_S, lambda: os.write(writing, b"x"))
     run_alone(readiness.readable(reading))
-    assert time.monotonic() - started < 10 * PATIENCE_S
     assert shown[-1] == "login: " and not readiness._reminders
     for file in (reading, writing):
         os.close(file)

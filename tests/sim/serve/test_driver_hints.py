@@ -10,7 +10,7 @@ from models.devices import EntropyDevice
 from models.driver import Driver
 from models.layout import SPSC_PAGES
 from models.loopback import PureSystem
-from models.messages import R1, REVISIONS, V1, Kind, request
+from models.messages import R1, REVISIONS, V1, Dialect, Kind, request
 from models.shell import AMP_PCI
 from models.virtual_time import run
 from sim.serve.driver_hints import SILENCE_S, DriverHints
@@ -19,11 +19,10 @@ from sim.serve.driver_hints import SILENCE_S, DriverHints
 class Watch:
     """Hints of a bus, what they told, and a clock that the test moves."""
 
-    def __init__(self, dialect):
+    def __init__(self, dialect, others=(V1, R1)):
         self.told = []
         self.time = 0.0
         self.due = []
-        others = REVISIONS.values()
         self.hints = DriverHints(
             self.told.append, dialect, others, AMP_PCI, SPSC_PAGES, 2, now=lambda: self.time
         )
@@ -157,6 +156,25 @@ def test_a_message_of_the_other_revision_is_named():
     assert watch.told == ["FIFO 0: GET_SHM of 12 bytes is a message of r1, and none of v1"]
 
 
+def test_every_revision_that_a_driver_may_speak_is_named():
+    """One between the two: v1 with the GET_SHM of r1."""
+    shm = [layout for layout in R1.messages if layout.name == "GET_SHM"]
+    between = Dialect("between", max_size=V1.max_size, messages=(*V1.messages, *shm))
+    watch = Watch(V1, (V1, between, R1))
+    watch.hints.to_device(0, R1.message("GET_SHM", shmid=0).wire())
+    assert "is a message of between or r1, and none of v1" in watch.told[0]
+    watch.hints.to_driver(0, found(V1))
+    watch.hints.to_device(0, MORE_DEVICES)
+    assert "it speaks r1, see --revision" in watch.told[1]
+    for more in (MORE_DEVICES, None):
+        watch = Watch(R1, (V1, between, R1))
+        watch.hints.to_driver(0, found(R1))
+        if more is not None:
+            watch.hints.to_device(0, more)
+        watch.pass_time(2 * SILENCE_S)
+        assert "speaks v1 or between" in watch.told[0] and len(watch.told) == 1
+
+
 @pytest.mark.parametrize(("bus", "driver"), [(V1, "r1"), (R1, "v1")], ids=["r1 on v1", "v1 on r1"])
 def test_a_driver_that_asks_where_only_another_revision_has_more_is_named(bus, driver):
     """It takes the number of devices for the next offset."""
@@ -167,7 +185,7 @@ def test_a_driver_that_asks_where_only_another_revision_has_more_is_named(bus, d
         watch.hints.to_device(0, MORE_DEVICES)
     (text,) = watch.told
     assert text.startswith("FIFO 0: the driver asks for devices from 32 on")
-    assert f"it speaks {driver} (--revision {driver})" in text
+    assert f"it speaks {driver}, see --revision" in text
     watch.pass_time(2 * SILENCE_S)
     assert len(watch.told) == 1
 

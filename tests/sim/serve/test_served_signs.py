@@ -53,7 +53,7 @@ def test_a_driver_of_the_self_describing_layout_is_named_once(served, client):
     [
         ("00 02 0000 0600", "header of 6 bytes"),
         ("00 0a 0000 0100 2c00", "44 bytes"),
-        ("00 0c 0000 0100 0c00 0000 0000", "GET_SHM of 12 bytes is a message of r1"),
+        ("00 0c 0000 0100 0c00 0000 0000", "GET_SHM of 12 bytes is a message of "),
     ],
 )
 def test_a_driver_of_another_dialect_is_named_once(served, client, raw, text):
@@ -68,7 +68,7 @@ def test_a_driver_of_another_dialect_is_named_once(served, client, raw, text):
 
 def test_memory_that_nobody_mapped_is_named_a_few_times_and_counted(served):
     served.forget()
-    size = 64 * PAGE
+    size = 4 * PAGE
 
     async def program(host, driver):
         entropy = await EntropyDriver.probe(driver, 0, host.memory)
@@ -86,7 +86,7 @@ def test_memory_that_nobody_mapped_is_named_a_few_times_and_counted(served):
 
 def test_a_guest_that_goes_under_its_devices_is_said_to_be_gone(served):
     served.forget()
-    size = 1 << 18
+    size = 1 << 17
 
     async def program(host, driver):
         entropy = await EntropyDriver.probe(driver, 0, host.memory)
@@ -98,6 +98,8 @@ def test_a_guest_that_goes_under_its_devices_is_said_to_be_gone(served):
         host.client.socket.close()
 
     with_host(served, program)
+    while served.next("client")["state"] != "connected":
+        pass
     assert served.next("error")["text"].startswith("the guest is gone: M")
     while served.next("client")["state"] != "gone":
         pass
