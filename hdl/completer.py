@@ -10,6 +10,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .departures import DepartureTracker
 from .operation import BLOCK_BITS, Geometry, ReadRequest, Target
 from .payload import PayloadAligner
 from .tlp import (
@@ -29,6 +30,10 @@ as many as a lookup-table RAM has room for."""
 
 BEAT_DEPTH = 16
 """Beats that wait to leave, likewise."""
+
+MOST_REQUESTS = REQUEST_DEPTH + BEAT_DEPTH + 2
+"""Requests inside: those that wait, those of which a beat does, and one on either side whose pulse
+is a cycle late."""
 
 READ_LATENCY = 2
 """Cycles from ``read_enable`` to ``read_data``."""
@@ -88,7 +93,8 @@ class CompletionFields(data.Struct):
 
 class Step(data.StructLayout):
     """What is to be done with a word that was asked for: of a completion's ``first``, ``last``;
-    ``offset``, ``direct`` and ``strb`` as in :func:`~hdl.payload.aligner_word`."""
+    ``closes`` its request; ``offset``, ``direct`` and ``strb`` as in
+    :func:`~hdl.payload.aligner_word`."""
 
     def __init__(self, geometry: Geometry):
         super().__init__(
@@ -96,6 +102,7 @@ class Step(data.StructLayout):
                 "valid": 1,
                 "first": 1,
                 "last": 1,
+                "closes": 1,
                 "offset": geometry.lane_bits,
                 "direct": 1,
                 "strb": geometry.lanes,
@@ -105,7 +112,8 @@ class Step(data.StructLayout):
 
 
 class Outgoing(data.StructLayout):
-    """A beat of a completion, and of its header what differs from one to the next."""
+    """A beat of a completion, and of its header what differs from one to the next; ``closes``:
+    the last one of its request."""
 
     def __init__(self, geometry: Geometry):
         super().__init__(
@@ -114,6 +122,7 @@ class Outgoing(data.StructLayout):
                 "strb": geometry.lanes,
                 "sop": 1,
                 "eop": 1,
+                "closes": 1,
                 "header": CompletionFields,
             }
         )
@@ -145,6 +154,12 @@ class Completer(wiring.Component):
         Bus, device and function number.
     max_payload_size : In(3)
         Encoding of the Device Control register: 128 bytes shifted left by it; above 5 counts as 5.
+    memory_space_enable : In(1)
+        Requests are matched elsewhere; here its fall makes those inside former ones.
+    former : Out(1)
+        A completion of a request has not left that came before ``max_payload_size`` or
+        ``memory_space_enable`` fell; valid from the cycle after that on. Requests that come later
+        get completions of the new size.
     """
 
     def __init__(self, geometry: Geometry):
@@ -161,6 +176,8 @@ class Completer(wiring.Component):
                 "read_data": In(geometry.data_width),
                 "completer_id": In(16),
                 "max_payload_size": In(3),
+                "memory_space_enable": In(1),
+                "former": Out(1),
             }
         )
 
@@ -175,7 +192,23 @@ class Completer(wiring.Component):
         queue = self._plan(m, mask, block)
         stage = self._step(m, queue, mask)
         self._send(m, stage)
+        self._follow(m, mask, (largest - 1)[:10])
         return m
+
+    def _follow(self, m, mask, next_mask):
+        """Track the requests that were planned before a setting fell."""
+        m.submodules.tracker = tracker = DepartureTracker(MOST_REQUESTS)
+        was_enabled = Signal()
+        setting_fell = Signal()
+        # Requests of the cycle in which the mask changes are planned by the former one: register
+        # their pulse to count them with it.
+        m.d.sync += [
+            was_enabled.eq(self.memory_space_enable),
+            setting_fell.eq((mask & ~next_mask).any() | (was_enabled & ~self.memory_space_enable)),
+            tracker.planned.eq(self.i.valid & self.i.ready),
+            tracker.departed.eq(self.o.valid & self.o.ready & self._leaving.closes),
+        ]
+        m.d.comb += [tracker.fell.eq(setting_fell), self.former.eq(setting_fell | tracker.former)]
 
     def _plan(self, m, mask, block):
         """Queue each request with its plan."""
@@ -305,6 +338,8 @@ class Completer(wiring.Component):
         last_completion = Signal()
         step = Signal()
         final = Mux(busy, last_step, single)
+        # What is left of a request and lies in one word is all of it.
+        closes = Mux(busy, last_step & last_completion, Mux(continued, rest_single, plan.sole))
         beats = extent[lane_bits:]
         m.d.comb += [
             self.read_wanted.eq((busy | (some & (prepared | ~continued))) & has_room),
@@ -312,11 +347,7 @@ class Completer(wiring.Component):
             self.read_enable.eq(step),
             self.read_target.eq(request.target),
             self.read_address.eq(Mux(busy, next_word, word)),
-            # What is left of a request and lies in one word is all of it.
-            queue.r_en.eq(
-                step
-                & Mux(busy, last_step & last_completion, Mux(continued, rest_single, plan.sole))
-            ),
+            queue.r_en.eq(step & closes),
         ]
         # Whether the queue has some, known from the start of the cycle.
         m.d.sync += some.eq(queue.w_en | (queue.level > 1) | ((queue.level == 1) & ~queue.r_en))
@@ -329,6 +360,7 @@ class Completer(wiring.Component):
                 busy.eq(~final),
                 stage.first.eq(~busy),
                 stage.last.eq(final),
+                stage.closes.eq(closes),
                 left.eq(Mux(busy, left - 1, beats)),
                 last_step.eq(Mux(busy, left == Cat(one_more, ~one_more), pair)),
             ]
@@ -386,11 +418,12 @@ class Completer(wiring.Component):
             waiting.strb.eq(beat.strb),
             waiting.sop.eq(beat.sop),
             waiting.eop.eq(beat.eop),
+            waiting.closes.eq(arrived.closes),
             waiting.header.eq(arrived.header),
             self._beats.w_data.eq(waiting),
             self._beats.w_en.eq(aligner.o.valid),
         ]
-        leaving = data.View(Outgoing(g), self._beats.r_data)
+        self._leaving = leaving = data.View(Outgoing(g), self._beats.r_data)
         header = leaving.header
         full = Signal(CompletionHeader)
         with_data = header.status == CompletionStatus.SUCCESS

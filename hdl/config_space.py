@@ -41,8 +41,9 @@ ERRORS = (
 class ConfigSpace(wiring.Component):
     """Registers of configuration space, and the completions for requests to it.
 
-    A request takes eight cycles, or longer while its completion is held up; a second one waits
-    here. ``i.ready`` is down until a request has taken effect, and two cycles longer.
+    A request takes nine cycles, or longer while its completion is held up; a second one waits
+    here. ``i.ready`` is down until a request has taken effect, and two cycles longer. The
+    completion waits until no TLP remains that was made to a setting as it was before.
 
     Attributes
     ----------
@@ -57,13 +58,16 @@ class ConfigSpace(wiring.Component):
     completer_id : Out(16)
         Bus and device number of the last configuration write, function 0.
     memory_space_enable, bus_master_enable : Out(1)
-        Off in D3hot; the latter also while a function-level reset is due.
+        Off in D3hot, and while a function-level reset is due.
     msix_enable, msix_function_mask, extended_tag_enable, read_completion_boundary : Out(1)
     completion_timeout_disable : Out(1)
     max_payload_size, max_read_request_size : Out(3)
     function_reset : Out(1)
         One-cycle pulse of function-level reset, after the completion of the write that asked for
         it has left.
+    settled : In(1)
+        No TLP remains that was made to a former setting. Looked at from the fourth cycle after a
+        write was carried out on.
     left : In(1)
         The completion that was taken last leaves the endpoint in this cycle, or has left.
     unsupported_posted, unsupported_non_posted, poisoned, completion_* : In(1)
@@ -95,6 +99,7 @@ class ConfigSpace(wiring.Component):
                 "max_payload_size": Out(3),
                 "max_read_request_size": Out(3),
                 "function_reset": Out(1),
+                "settled": In(1),
                 "left": In(1),
                 "malformed": In(1),
                 "transactions_pending": In(1),
@@ -132,11 +137,11 @@ class ConfigSpace(wiring.Component):
         discarded = Signal()
         waiting = Signal()
         dropped = Signal()
-        settling = Signal(2)
+        settling = Signal(3)
         m.d.comb += [self.i.ready.eq(free), came.eq(was_free & ~free)]
         m.d.sync += [
             was_free.eq(free),
-            settling.eq(Cat(taken, settling[0])),
+            settling.eq(Cat(taken, settling)),
             self.function_reset.eq(0),
         ]
         with m.If(free):
@@ -197,7 +202,7 @@ class ConfigSpace(wiring.Component):
                 with m.If(is_write):
                     m.d.sync += self.completer_id.eq(Cat(Const(0, 3), target.device, target.bus))
                 m.next = "ANSWER"
-            with m.State("ANSWER"), m.If(~settling.any()):
+            with m.State("ANSWER"), m.If(~settling.any() & self.settled):
                 m.d.sync += [
                     self.o.valid.eq(1),
                     self.o.p.hdr.eq(completion),
@@ -283,11 +288,12 @@ class ConfigSpace(wiring.Component):
             self.max_payload_size.eq(field(spec.MAX_PAYLOAD_SIZE)),
             self.max_read_request_size.eq(field(spec.MAX_READ_REQUEST_SIZE)),
         ]
+        # A reset that was asked for ends both at once: after its completion, when the host takes
+        # the function for reset, no request leaves, nor does an answer to a read from before it.
+        serves = in_d0 & ~flr_wanted & ~self.function_reset
         m.d.sync += [
-            self.memory_space_enable.eq(field(spec.MEMORY_SPACE_ENABLE) & in_d0),
-            # A reset that was asked for ends bus mastering at once: nothing leaves after the
-            # completion, when the host takes the function for reset.
-            self.bus_master_enable.eq(field(spec.BUS_MASTER_ENABLE) & in_d0 & ~flr_wanted),
+            self.memory_space_enable.eq(field(spec.MEMORY_SPACE_ENABLE) & serves),
+            self.bus_master_enable.eq(field(spec.BUS_MASTER_ENABLE) & serves),
         ]
         for bar in self._geometry.bar_sizes:
             m.d.comb += self.bar[bar].eq(values[spec.bar_offset(bar)])

@@ -33,8 +33,10 @@ from .tlp import (
     request_signature,
 )
 
-__all__ = ["AmpPciCore", "device_members"]
+__all__ = ["SETTLING_CYCLES", "AmpPciCore", "device_members"]
 
+SETTLING_CYCLES = 2
+"""Cycles from a change of a setting until ``status_config_settled`` reflects it."""
 
 COMPLETION_ERRORS = {
     "unexpected": "unexpected",
@@ -100,6 +102,14 @@ class AmpPciCore(wiring.Component):
     msix_enable, msix_mask : In(1)
         From configuration space. ``rcb_128b`` does not matter: an answer may come split at any
         boundary. Nor does ``ext_tag_enable``: five bits do.
+
+        A lower value holds from the completion of the configuration write on, for every TLP. Change
+        the pin when the write is carried out, and complete the write when
+        ``status_config_settled`` is high, :data:`SETTLING_CYCLES` cycles later or more. A hard
+        block that completes it by itself lets through what is then still inside: see there.
+    memory_space_enable : In(1)
+        From configuration space, for ``status_config_settled``: requests are matched outside. With
+        ``own_config``.
     completion_timeout_disable : In(1)
         From configuration space: reads of host memory wait without end. With ``own_config``.
     rx_discard : In(1)
@@ -117,6 +127,15 @@ class AmpPciCore(wiring.Component):
     status_completion_unexpected, status_completion_unsupported, status_completion_aborted,
     status_completion_poisoned, status_completion_timeout : Out(1)
         One-cycle pulses, by cause.
+    status_config_settled : Out(1)
+        No TLP is inside that was made to a former setting: since ``max_payload_size``,
+        ``max_read_request_size``, ``bus_master_enable``, ``msix_enable`` or
+        ``memory_space_enable`` fell, ``msix_mask`` rose, or ``function_reset`` came. Valid from
+        :data:`SETTLING_CYCLES` cycles after that on. It goes high with the outputs alone: nothing
+        that the host answers or the device side sends is waited for. Until then there may leave, of
+        the former size, completions of requests that came before (16 wait at most, besides those
+        of which a beat does), one read, and writes whose data has come, 2 KiB at most; with bus
+        mastering off, one read, three writes and one interrupt.
     status_transactions_pending : Out(1)
         A read of host memory has left that is neither answered in full nor given up, as
         Device Status tells it.
@@ -185,7 +204,13 @@ class AmpPciCore(wiring.Component):
                 "rcb_128b": In(1),
                 "ext_tag_enable": In(1),
                 **(
-                    {"completion_timeout_disable": In(1), "rx_discard": In(1)} if own_config else {}
+                    {
+                        "completion_timeout_disable": In(1),
+                        "memory_space_enable": In(1),
+                        "rx_discard": In(1),
+                    }
+                    if own_config
+                    else {}
                 ),
                 "bus_master_enable": In(1),
                 "msix_enable": In(1),
@@ -197,6 +222,7 @@ class AmpPciCore(wiring.Component):
                 "status_unsupported_non_posted": Out(1),
                 "status_poisoned": Out(1),
                 **{f"status_completion_{cause}": Out(1) for cause in COMPLETION_ERRORS},
+                "status_config_settled": Out(1, init=1),
                 "status_transactions_pending": Out(1),
                 **device_members(data_width, num_fifos, dma=dma),
             }
@@ -230,6 +256,7 @@ class AmpPciCore(wiring.Component):
         if self._own_config:
             m.d.comb += [
                 ingress.discard.eq(self.rx_discard),
+                completer.memory_space_enable.eq(self.memory_space_enable),
                 window.completions.valid.eq(self.rx_cpl_tlp.valid & ~self.rx_discard),
             ]
         if self._dma:
@@ -303,6 +330,7 @@ class AmpPciCore(wiring.Component):
             self.status_unsupported_posted.eq(ingress.unsupported_posted),
             self.status_unsupported_non_posted.eq(ingress.unsupported_non_posted),
             self.status_poisoned.eq(ingress.poisoned),
+            self.status_config_settled.eq(~(completer.former | msix.former | window.former)),
         ]
         for cause, pulse in COMPLETION_ERRORS.items():
             m.d.sync += getattr(self, f"status_completion_{cause}").eq(getattr(window, pulse))

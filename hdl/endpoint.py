@@ -113,6 +113,7 @@ class AmpPciEndpoint(wiring.Component):
             core.max_read_request_size.eq(config.max_read_request_size),
             core.rcb_128b.eq(config.read_completion_boundary),
             core.ext_tag_enable.eq(config.extended_tag_enable),
+            core.memory_space_enable.eq(config.memory_space_enable),
             core.completion_timeout_disable.eq(config.completion_timeout_disable),
             core.bus_master_enable.eq(config.bus_master_enable),
             core.msix_enable.eq(config.msix_enable),
@@ -200,6 +201,7 @@ class AmpPciEndpoint(wiring.Component):
         """Everything that is to leave, merged: what may not be overtaken goes first."""
         answer, config_answer = arbiter.i[1:3]
         wiring.connect(m, core.tx_cpl_tlp, answer)
+        wiring.connect(m, config.o, config_answer)
         wiring.connect(m, arbiter.o, wiring.flipped(self.tx_tlp))
         requests = [core.tx_msix_wr_req_tlp]
         if self._dma:
@@ -210,15 +212,9 @@ class AmpPciEndpoint(wiring.Component):
             m.d.comb += [sink.p[field].eq(source.p[field]) for field in fields]
             m.d.comb += [sink.valid.eq(source.valid), source.ready.eq(sink.ready)]
 
-        # Once the host has been told that bus mastering is off, nothing leaves any more. What is
-        # offered cannot be taken back, so it goes before.
-        under_way = Signal()
-        held = Signal()
+        # TLPs that the arbiter took leave in that order: those made to a former setting leave
+        # before the completion of the write that changed it.
         m.d.comb += [
-            under_way.eq(sum(request.valid for request in requests) != 0),
-            held.eq(under_way & ~config.bus_master_enable),
-            config_answer.p.eq(config.o.p),
-            config_answer.valid.eq(config.o.valid & ~held),
-            config.o.ready.eq(config_answer.ready & ~held),
+            config.settled.eq(core.status_config_settled),
             config.left.eq(~self.tx_tlp.valid | self.tx_tlp.ready),
         ]

@@ -51,6 +51,9 @@ class MsixController(wiring.Component):
         pending bits, ``read_controls``, the cycle after; both are zero where nothing was read.
     o : Out(interrupt_signature())
         The memory writes. One is given up no more once it is valid.
+    former : Out(1)
+        ``o`` has one that was made before the function was forbidden to send it, by ``enable``,
+        ``function_mask``, ``bus_master_enable`` or ``reset``; valid from the cycle after that on.
     """
 
     def __init__(self, geometry: Geometry):
@@ -76,6 +79,7 @@ class MsixController(wiring.Component):
                 "read_data": Out(g.data_width),
                 "read_controls": Out(g.data_width),
                 "o": Out(interrupt_signature()),
+                "former": Out(1),
             }
         )
 
@@ -253,6 +257,9 @@ class MsixController(wiring.Component):
                     m.d.comb += sent.eq(1 << vector)
                     m.d.sync += [self.o.valid.eq(1), requester_id.eq(self.requester_id)]
                 m.next = "IDLE"
+        was_former = Signal()
+        m.d.comb += self.former.eq(self.o.valid & (was_former | ~allowed))
+        m.d.sync += was_former.eq(self.former & ~self.o.ready)
         m.d.comb += [
             self.o.p.hdr.eq(
                 memory_header(

@@ -2,8 +2,8 @@
 """The type 0 configuration space, declared as data: one entry for each dword that is not zero.
 
 hdl builds its registers from :func:`config_space`, the golden model interprets it. Sources: PCI
-Local Bus 3.0 section 6.1 (type 0 header), PCI Express Base section 7.5 (PCI Express capability),
-PCI Bus Power Management 1.2 section 3.2, and PCI Express Base section 7.7 (MSI-X).
+Local Bus 3.0 section 6.1 (type 0 header), PCI Bus Power Management 1.2 section 3.2, and PCI Express
+Base 4.0 sections 7.5 (PCI Express capability), 7.7.2 (MSI-X) and 7.7.3 (Secondary PCI Express).
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ CONFIG_DWORDS = 1024
 PM_CAPABILITY = 0x40
 MSIX_CAPABILITY = 0x50
 PCIE_CAPABILITY = 0x60
+SECONDARY_PCIE_CAPABILITY = 0x100
+"""Extended capabilities begin there (section 7.6.1)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +95,17 @@ TRANSACTIONS_PENDING = ConfigField(DEVICE_CONTROL, 21)
 """No register: whether a read of the device's waits for its answer."""
 READ_COMPLETION_BOUNDARY = ConfigField(PCIE_CAPABILITY + 0x10, 3)
 COMPLETION_TIMEOUT_DISABLE = ConfigField(PCIE_CAPABILITY + 0x28, 4)
+TARGET_LINK_SPEED = ConfigField(PCIE_CAPABILITY + 0x30, 0, 4)
+
+LINK_SPEED = 3
+"""Code of 8 GT/s, in the fields of the link's speeds."""
+LINK_WIDTH = 4
+COMPLIANCE_BITS = 0xFF90
+"""Link Control 2: Enter Compliance (4), Transmit Margin (7), Enter Modified Compliance (10),
+Compliance SOS (11), Compliance Preset (12). Where the link is faster than 2.5 GT/s, all of them and
+Target Link Speed are writable, and sticky (section 7.5.3.19)."""
+UPSTREAM_LANE = 0x7F00
+"""Equalization control of a lane of an upstream port: the default preset and hint (7.7.3.4)."""
 
 
 LARGEST_SIZE_CODE = 5
@@ -202,14 +215,16 @@ def config_space(
             write_one_clears=0xF << 16,
             survives_flr=MAX_PAYLOAD_SIZE.mask,
         ),
-        # 8 GT/s, four lanes, ASPM optionality compliance (22); the link itself is not ours.
+        # ASPM optionality compliance (22); the link itself is not ours.
         ConfigRegister(
-            offset=PCIE_CAPABILITY + 0x0C, name="Link Capabilities", reset=1 << 22 | 4 << 4 | 3
+            offset=PCIE_CAPABILITY + 0x0C,
+            name="Link Capabilities",
+            reset=1 << 22 | LINK_WIDTH << 4 | LINK_SPEED,
         ),
         ConfigRegister(
             offset=READ_COMPLETION_BOUNDARY.offset,
             name="Link Status, Link Control",
-            reset=(4 << 4 | 3) << 16,
+            reset=(LINK_WIDTH << 4 | LINK_SPEED) << 16,
             writable=0x00CB,
             survives_flr=0x00CB,
         ),
@@ -219,8 +234,32 @@ def config_space(
             name="Device Control 2",
             writable=COMPLETION_TIMEOUT_DISABLE.mask,
         ),
-        ConfigRegister(offset=PCIE_CAPABILITY + 0x2C, name="Link Capabilities 2", reset=0b111 << 1),
-        ConfigRegister(offset=PCIE_CAPABILITY + 0x30, name="Link Control 2", reset=3),
+        ConfigRegister(
+            offset=PCIE_CAPABILITY + 0x2C,
+            name="Link Capabilities 2",
+            reset=((1 << LINK_SPEED) - 1) << 1,
+        ),
+        # A link at 8 GT/s was equalized: complete (17), and each of its phases (18 to 20).
+        ConfigRegister(
+            offset=TARGET_LINK_SPEED.offset,
+            name="Link Status 2, Link Control 2",
+            reset=0b1111 << 17 | LINK_SPEED,
+            writable=TARGET_LINK_SPEED.mask | COMPLIANCE_BITS,
+            survives_flr=TARGET_LINK_SPEED.mask | COMPLIANCE_BITS,
+        ),
+        # A link of 8 GT/s demands it. Version 1, last of the list. Link Control 3 and Lane Error
+        # Status are zero: these are a downstream port's, and the link's.
+        ConfigRegister(
+            offset=SECONDARY_PCIE_CAPABILITY, name="Secondary PCI Express", reset=1 << 16 | 0x0019
+        ),
+        *(
+            ConfigRegister(
+                offset=SECONDARY_PCIE_CAPABILITY + 0x0C + 2 * lane,
+                name=f"Lane Equalization Control, lanes {lane}, {lane + 1}",
+                reset=UPSTREAM_LANE << 16 | UPSTREAM_LANE,
+            )
+            for lane in range(0, LINK_WIDTH, 2)
+        ),
     ]
     for bar, size in shell.bar_sizes(num_fifos, layout).items():
         prefetchable = 8 if bar == shell.fifo_bar else 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import os
 import subprocess
 import time
 from collections.abc import Sequence
@@ -99,6 +100,12 @@ def warm_up() -> float:
     return time.monotonic() - started
 
 
+def _reachable(path: Path) -> str:
+    """``path`` as the tools find it: they have a ``/tmp`` of their own, so that an absolute path
+    below the machine's does not reach, while a relative one does."""
+    return os.path.relpath(path)
+
+
 def _once(arguments: Sequence[str], source: Path, result: Path) -> float:
     """Have a tool make ``result`` of ``source`` unless the same was made before, with a log beside
     it; the seconds that it took.
@@ -140,7 +147,7 @@ def read(verilog: Path) -> tuple[Path, float]:
         Yosys failed.
     """
     source = verilog.with_suffix(".il")
-    script = f"read_verilog {verilog}; write_rtlil {source}"
+    script = f"read_verilog {_reachable(verilog)}; write_rtlil {_reachable(source)}"
     return source, _once([*YOSYS, script], verilog, source)
 
 
@@ -170,11 +177,13 @@ def synthesise(source: Path, module: str, target: str, netlist: Path) -> tuple[A
         # of lookup tables with what joins them take more of these.
         flow = (
             "scratchpad -copy abc9.script.flow2 abc9.script; "
-            f"synth_ecp5 -nowidelut -top {module} -json {netlist}"
+            f"synth_ecp5 -nowidelut -top {module} -json {_reachable(netlist)}"
         )
     else:
         flow = f"synth_xilinx -family {target} -top {module} -flatten -noiopad -abc9"
-    script = f"read_rtlil {source}; {flow}; tee -q -o {statistics} stat -json"
+    script = (
+        f"read_rtlil {_reachable(source)}; {flow}; tee -q -o {_reachable(statistics)} stat -json"
+    )
     seconds = _once([*YOSYS, script], source, statistics)
     if target == "ecp5":
         line_up(netlist, module)
@@ -246,7 +255,7 @@ def place(netlist: Path, *, speed_grade: int, seed: int, timing_weight: int) -> 
         "--speed",
         str(speed_grade),
         "--json",
-        str(netlist),
+        _reachable(netlist),
         "--out-of-context",
         "--freq",
         str(FREQUENCY_MHZ),
@@ -256,7 +265,7 @@ def place(netlist: Path, *, speed_grade: int, seed: int, timing_weight: int) -> 
         str(timing_weight),
         "--timing-allow-fail",
         "--report",
-        str(report),
+        _reachable(report),
         "--quiet",
     ]
     seconds = _once(arguments, netlist, report)

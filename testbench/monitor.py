@@ -2,8 +2,8 @@
 """Protocol monitor: follows both directions of an endpoint's TLPs and judges what it transmits.
 
 The rules are those of :mod:`testbench.rules`; here is what has to be remembered between packets:
-which requests wait for an answer, and what configuration writes told the device (its bus and device
-number, payload sizes, bus mastering).
+which requests wait for an answer, what configuration writes told the device (its bus and device
+number), and what they allow it (:mod:`testbench.settings`).
 
 :class:`TlpMonitor` itself needs no simulator: feed it with :meth:`~TlpMonitor.host_sent` and
 :meth:`~TlpMonitor.design_sent`. :meth:`TlpMonitor.attach` puts it on a design's ports, where a
@@ -27,12 +27,10 @@ from .rules import (
     is_malformed,
     request_rules,
 )
-from .tlp import MEMORY_READS, CompletionErrorCode, Kind, Tlp, id_text
+from .settings import Settings
+from .tlp import CompletionErrorCode, Kind, Status, Tlp, id_text
 from .traffic import Traffic
 
-READS_CUT_BEFORE = 4
-"""Reads that may leave as they were cut, when Max_Read_Request_Size falls meanwhile: no more than a
-design keeps between cutting a read and sending it. Software that wants it exact is quiet before."""
 CORE_TO_DESIGN = ("rx_req_tlp", "rx_cpl_tlp")
 CORE_FROM_DESIGN = ("tx_cpl_tlp", "tx_msix_wr_req_tlp", "tx_rd_req_tlp", "tx_wr_req_tlp")
 """The bundles of a design behind a hard block, for :meth:`TlpMonitor.attach`; the last two only if
@@ -76,8 +74,9 @@ class TlpMonitor:
         answer; ``None`` for never. Needs ``now``.
     bus_master
         Whether the design may send requests; ``None`` to learn it from the command register.
-    device_control
-        Offset of the Device Control register in configuration space; ``None`` not to follow it.
+    device_control, power_control
+        Offsets of the Device Control and the Power Management Control/Status register in
+        configuration space; ``None`` not to follow one.
     fatal
         Whether to raise :class:`ProtocolViolation`; otherwise violations only collect.
     now
@@ -91,10 +90,10 @@ class TlpMonitor:
         Called with each when it is found.
     completions, requests
         Packets of each kind that the design has sent.
-    former_reads
-        Those of its reads that were as long as Max_Read_Request_Size had allowed just before.
     traffic
         Its own memory reads and writes, interrupts included.
+    settings
+        What the host allows the design.
 
     Raises
     ------
@@ -112,48 +111,42 @@ class TlpMonitor:
         completion_timeout_ns: float | None = None,
         bus_master: bool | None = None,
         device_control: int | None = space.DEVICE_CONTROL,
+        power_control: int | None = space.POWER_STATE.offset,
         fatal: bool = True,
         now: Callable[[], float] | None = None,
     ) -> None:
         if completion_timeout_ns is not None and now is None:
             raise ValueError("completion_timeout_ns needs now: there is no time without it")
-        self._initial = (
-            device_id,
-            max_payload_size,
-            max_read_request_size,
-            extended_tags,
-            bus_master,
+        self._initial_id = device_id
+        self.settings = Settings(
+            max_payload_size=max_payload_size,
+            max_read_request_size=max_read_request_size,
+            extended_tags=extended_tags,
+            bus_master=bus_master,
+            device_control=device_control,
+            power_control=power_control,
         )
-        self.device_control = device_control
+        self.settings.on_function_reset = self.forget_outstanding
         self.fatal = fatal
         self.now = now
         self.violations: list[Violation] = []
         self.on_violation: Callable[[Violation], None] = lambda violation: None
         self.completions = 0
         self.requests = 0
-        self.former_reads = 0
         self.traffic = Traffic()
+        self._after_reset: Callable[[], None] = lambda: None
         self._own_reads = OwnReads(completion_timeout_ns, now or (lambda: 0.0))
         self.reset()
 
     def reset(self) -> None:
         """Forget requests and configuration: the design was reset."""
-        device_id, payload, read_request, extended_tags, bus_master = self._initial
-        self.device_id = device_id
-        self.max_payload_size = payload
-        self.max_read_request_size = read_request
-        self._former_read_size = read_request
-        self._cut_before = 0
-        self.extended_tags = extended_tags
-        self.bus_master = bool(bus_master)
-        self._learns_bus_master = bus_master is None
+        self.settings.reset()
+        self.device_id = device_id = self._initial_id
         self._learns_id = device_id is None
         # A function that has not been told its number calls itself 0 (section 2.2.6.2).
         self._completer_id = 0 if device_id is None else device_id
         self._host_requests: dict[tuple[int, int], Outstanding] = {}
         self._own_reads.clear()
-        # What a configuration write changes only once its completion says that it took effect.
-        self._effects: dict[tuple[int, int], Callable[[], None]] = {}
 
     def forget_outstanding(self) -> None:
         """Accept answers to what was asked so far, but do not miss them.
@@ -164,6 +157,21 @@ class TlpMonitor:
         for pending in self._host_requests.values():
             pending.optional = True
         self._own_reads.clear()
+
+    @property
+    def max_payload_size(self) -> int:
+        """Bytes that a payload of the design may have."""
+        return self.settings.max_payload_size.most
+
+    @property
+    def max_read_request_size(self) -> int:
+        """Bytes that a read of the design may ask for."""
+        return self.settings.max_read_request_size.most
+
+    @property
+    def extended_tags(self) -> bool:
+        """Whether reads of the design may have 8-bit tags."""
+        return bool(self.settings.extended_tags.most)
 
     @property
     def outstanding(self) -> list[Tlp]:
@@ -197,9 +205,14 @@ class TlpMonitor:
         earlier = self._host_requests.get(key)
         if earlier is not None and not earlier.optional:
             raise HostMistake(f"tag {tlp.tag:#x} of {id_text(key[0])} is in use: {tlp}")
+        if earlier is not None:
+            # Its completion does not come any more.
+            self.settings.completed(key, Status.UR)
         if tlp.kind == Kind.CFGWR0:
             self._config_write(tlp, key)
-        self._host_requests[key] = Outstanding(tlp, {self._completer_id}, self.max_payload_size)
+        self._host_requests[key] = Outstanding(
+            tlp, {self._completer_id}, memory_space=self.settings.memory_space
+        )
 
     def design_sent(self, tlp: Tlp) -> None:
         """Judge a packet that the design transmitted.
@@ -256,24 +269,22 @@ class TlpMonitor:
                 "unexpected-completion", "2.3.1", "no request waits for this answer", tlp
             )
             return
-        yield from completion_rules(tlp, pending)
+        yield from completion_rules(tlp, pending, max_payload_size=self.max_payload_size)
+        yield from self.settings.completion_rules(tlp, pending)
         if advance(tlp, pending):
             del self._host_requests[key]
-            effect = self._effects.pop(key, None)
-            if effect is not None:
-                effect()
+            self.settings.completed(key, tlp.status)
 
     def _judge_request(self, tlp: Tlp) -> Iterator[Violation]:
         yield from request_rules(
             tlp,
             requester_id=self.device_id,
             max_payload_size=self.max_payload_size,
-            max_read_request_size=self._read_limit(tlp),
+            max_read_request_size=self.max_read_request_size,
             extended_tags=self.extended_tags,
         )
         self.traffic.count(tlp)
-        if not self.bus_master:
-            yield Violation("bus-master", "7.5.1.1.3", "Bus Master Enable is not set", tlp)
+        yield from self.settings.request_rules(tlp)
         if tlp.kind in (Kind.MRD32, Kind.MRD64):
             if self._own_reads.in_use(tlp.tag):
                 yield Violation("tag", "2.2.6.2", f"tag {tlp.tag:#x} is in use", tlp)
@@ -284,60 +295,11 @@ class TlpMonitor:
             self.device_id = self._completer_id = tlp.completer_id & ~7
             for pending in self._host_requests.values():
                 pending.completer_ids.add(self._completer_id)
-        register, lane = tlp.address & 0xFFC, int.from_bytes(tlp.payload[:4], "little")
-        if register == space.COMMAND and tlp.first_be & 1 and self._learns_bus_master:
-            if space.BUS_MASTER_ENABLE.of(lane):
-                self.bus_master = True
-                self._effects = {
-                    at: effect
-                    for at, effect in self._effects.items()
-                    if effect != self._stop_bus_master
-                }
-            else:
-                self._effects[key] = self._stop_bus_master
-        if register == self.device_control:
-            self._device_control(lane, tlp.first_be, key)
+        self.settings.written(tlp, key)
 
     def set_max_payload_size(self, size: int) -> None:
-        """From now on payloads may have ``size`` bytes; an answer that is owed may be cut either
-        to it or to the former size."""
-        self.max_payload_size = size
-        for pending in self._host_requests.values():
-            pending.max_payload_size = max(pending.max_payload_size, size)
-
-    def _device_control(self, lane: int, first_be: int, key: tuple[int, int]) -> None:
-        if first_be & 1:
-            self.set_max_payload_size(space.coded_size(space.MAX_PAYLOAD_SIZE.of(lane)))
-        if first_be & 2:
-            self._set_max_read_request_size(space.coded_size(space.MAX_READ_REQUEST_SIZE.of(lane)))
-            self.extended_tags = bool(space.EXTENDED_TAG_ENABLE.of(lane))
-            if space.INITIATE_FLR.of(lane):
-                self._effects[key] = self._function_reset
-
-    def _set_max_read_request_size(self, size: int) -> None:
-        if size < self.max_read_request_size:
-            former = self._former_read_size if self._cut_before else 0
-            self._former_read_size = max(former, self.max_read_request_size)
-            self._cut_before = READS_CUT_BEFORE
-        self.max_read_request_size = size
-
-    def _read_limit(self, tlp: Tlp) -> int:
-        """Bytes that the read ``tlp`` may ask for."""
-        if not self._cut_before or tlp.kind not in MEMORY_READS:
-            return self.max_read_request_size
-        self._cut_before -= 1
-        self.former_reads += 4 * tlp.length > self.max_read_request_size
-        return max(self._former_read_size, self.max_read_request_size)
-
-    def _stop_bus_master(self) -> None:
-        self.bus_master = False
-
-    def _function_reset(self) -> None:
-        self.max_read_request_size, self.extended_tags = self._initial[2:4]
-        self._cut_before = 0
-        self.forget_outstanding()
-        if self._learns_bus_master:
-            self.bus_master = False
+        """Put a size in force at once, where neither configuration writes nor pins tell it."""
+        self.settings.max_payload_size.set(size)
 
     @classmethod
     def attach(
@@ -348,6 +310,7 @@ class TlpMonitor:
         from_design: Iterable[str] = ("tx_tlp",),
         clk: Any = None,
         reset: Any = None,
+        follow_pins: bool = False,
         **options: Any,
     ) -> TlpMonitor:
         """A monitor on the ports of ``dut``, watching also that the streams keep their protocol.
@@ -362,6 +325,8 @@ class TlpMonitor:
         clk, reset
             Handles; the default is ``dut.clk`` and, if it exists, ``dut.rst``. A reset calls
             :meth:`reset`.
+        follow_pins
+            Whether to take settings from configuration pins (:mod:`testbench.pins`).
         **options
             Arguments of the constructor.
         """
@@ -369,6 +334,7 @@ class TlpMonitor:
         import cocotb
         from cocotb.utils import get_sim_time
 
+        from .pins import PinFollower
         from .tlp_streams import Packet, TlpWatcher
 
         monitor = cls(now=lambda: get_sim_time("ns"), **options)
@@ -381,6 +347,11 @@ class TlpMonitor:
         for prefix in from_design:
             watch(prefix, lambda packet: monitor.design_sent(packet.tlp))
         line = getattr(dut, "rst", None) if reset is None else reset
+        if follow_pins:
+            pins = PinFollower(
+                dut, monitor.settings, clk=dut.clk if clk is None else clk, reset=line
+            )
+            monitor._after_reset = pins.apply
         if line is not None:
             cocotb.start_soon(monitor._follow_reset(line))
         return monitor
@@ -389,3 +360,4 @@ class TlpMonitor:
         while True:
             await line.rising_edge
             self.reset()
+            self._after_reset()

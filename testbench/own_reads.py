@@ -60,7 +60,7 @@ class OwnReads:
 
     def sent(self, request: Tlp) -> None:
         """A read left; what held its tag before is forgotten."""
-        self._reads[request.tag] = OwnRead(Outstanding(request, set(), 0), self._now())
+        self._reads[request.tag] = OwnRead(Outstanding(request, set()), self._now())
 
     def answered(self, answer: Tlp, *, broken: bool = False) -> None:
         """A completion came; one for which no read waits changes nothing.

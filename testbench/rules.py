@@ -69,20 +69,20 @@ class Outstanding:
         The request.
     completer_ids
         16-bit ids that its completions may have; more than one after a renumbering.
-    max_payload_size
-        Bytes; the largest setting since the request arrived.
     next_address, remaining
         Of a memory read: byte address that the next completion starts at, and bytes still to come.
     optional
         Whether the device may have dropped the request in a function-level reset.
+    memory_space
+        Of a memory read: whether Memory Space Enable could be set when the request arrived.
     """
 
     request: Tlp
     completer_ids: set[int]
-    max_payload_size: int
     next_address: int = 0
     remaining: int = 0
     optional: bool = False
+    memory_space: bool = True
 
     def __post_init__(self) -> None:
         if self.request.kind in MEMORY_READS:
@@ -208,8 +208,18 @@ def byte_enable_rules(tlp: Tlp) -> Iterator[Violation]:
         yield Violation("byte-enables", "2.2.5", wrong, tlp)
 
 
-def completion_rules(tlp: Tlp, pending: Outstanding) -> Iterator[Violation]:
-    """Rules of a completion against its request; does not advance ``pending``."""
+def completion_rules(
+    tlp: Tlp, pending: Outstanding, *, max_payload_size: int
+) -> Iterator[Violation]:
+    """Rules of a completion against its request; does not advance ``pending``.
+
+    Parameters
+    ----------
+    tlp, pending
+        The completion and the request that it answers.
+    max_payload_size
+        Bytes, as the completion leaves.
+    """
     request = pending.request
     yield from _echo_rules(tlp, pending)
     locked = request.kind in LOCKED_READS
@@ -224,7 +234,7 @@ def completion_rules(tlp: Tlp, pending: Outstanding) -> Iterator[Violation]:
     if not tlp.has_data and tlp.length:
         yield Violation("length", "2.2.9", "Length of a completion without data is reserved", tlp)
     if request.kind in MEMORY_READS:
-        yield from _read_rules(tlp, pending)
+        yield from _read_rules(tlp, pending, max_payload_size)
     else:
         yield from _other_rules(tlp, request)
 
@@ -264,7 +274,7 @@ def _status_rules(tlp: Tlp, request: Tlp) -> Iterator[Violation]:
         yield Violation("completion-type", "2.3.1.1", f"a successful answer {text}", tlp)
 
 
-def _read_rules(tlp: Tlp, pending: Outstanding) -> Iterator[Violation]:
+def _read_rules(tlp: Tlp, pending: Outstanding, max_payload_size: int) -> Iterator[Violation]:
     if tlp.byte_count != pending.remaining:
         yield Violation(
             "byte-count",
@@ -284,10 +294,8 @@ def _read_rules(tlp: Tlp, pending: Outstanding) -> Iterator[Violation]:
     if not tlp.has_data:
         return
     size = 4 * tlp.length
-    if size > pending.max_payload_size:
-        yield Violation(
-            "max-payload", "2.2.2", f"longer than {pending.max_payload_size} bytes", tlp
-        )
+    if size > max_payload_size:
+        yield Violation("max-payload", "2.2.2", f"longer than {max_payload_size} bytes", tlp)
     end = (pending.next_address & ~3) + size
     request_end = (pending.next_address + pending.remaining + 3) & ~3
     if end > request_end:

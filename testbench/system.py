@@ -101,7 +101,8 @@ class Bench:
                 max_payload_size=self.host.max_payload_size,
                 max_read_request_size=self.host.max_read_request_size,
                 extended_tags=self.host.extended_tags,
-                bus_master=True,
+                bus_master=False,
+                follow_pins=True,
                 completion_timeout_ns=timeout_ns,
             )
         else:

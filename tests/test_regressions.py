@@ -23,6 +23,7 @@ GROUPS = {
         "byte_enables",
         "config_requests",
         "enumeration",
+        "fewer_vectors",
         "function_reset",
         "malformed_tlps",
         "msix",
@@ -49,6 +50,7 @@ GROUPS = {
         "dma_random",
         "dma_reset",
         "endpoint_dma",
+        "lowered_settings",
         "virtqueues",
     ),
 }

@@ -4,11 +4,33 @@
 from __future__ import annotations
 
 from ..proof import Proof
-from . import answers, configuration, consumer, index, interrupts, producer, requests, streams, tags
+from . import (
+    answers,
+    configuration,
+    consumer,
+    index,
+    interrupts,
+    producer,
+    requests,
+    settings,
+    streams,
+    tags,
+)
 
 __all__ = ["PROOFS"]
 
-GROUPS = (index, consumer, producer, interrupts, answers, configuration, requests, tags, streams)
+GROUPS = (
+    index,
+    consumer,
+    producer,
+    interrupts,
+    answers,
+    configuration,
+    settings,
+    requests,
+    tags,
+    streams,
+)
 
 PROOFS: dict[str, Proof] = {proof.property: proof for group in GROUPS for proof in group.PROOFS}
 """In the order in which they are shown."""

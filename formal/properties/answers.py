@@ -246,11 +246,12 @@ def answers_are_complete(h: Harness) -> None:
     for name, right in (
         ("first", starts),
         ("last", last),
+        ("closes", done),
         ("offset", Mux(answer.good, answer.offset, 0)),
         ("direct", direct),
         ("strb", strobes),
     ):
-        when = stepped if name in ("first", "last") else started
+        when = stepped if name in ("first", "last", "closes") else started
         said = Value.cast(getattr(stage, name))
         h.ensure(~when | (said == h.register(right, f"expected_{name}", shape=said.shape())))
     for name, right in answer.header(completer_id).items():

@@ -44,8 +44,9 @@ def configuration_is_answered(h: Harness) -> None:
         h.ensure(~config.o.valid | right)
     h.ensure(~config.o.valid | (config.o.p.strb == ~is_write))
     h.ensure_held(config.o, "answers")
-    waited = h.count("waited", 3, while_=(owed != 0) & config.o.ready & config.left & ~leaves)
-    h.ensure(waited < 7)
+    flows = config.o.ready & config.left & config.settled
+    waited = h.count("waited", 4, while_=(owed != 0) & flows & ~leaves)
+    h.ensure(waited < 8)
     h.cover(leaves & (owed == 2))
     h.cover(leaves & refused)
 
@@ -62,11 +63,12 @@ def configuration_is_answered(h: Harness) -> None:
     h.ensure(~(waiting & free))
     h.ensure(~(waiting & part.inside("dropped")))
     settling = part.inside("settling")
-    h.ensure(~(settling.any() & (waiting | came | free)))
+    h.ensure(~(settling.any() & (waiting | came)))
+    h.ensure(~(settling[:2].any() & free))
     h.ensure(~(settling.any() & (idle | leaving)))
-    h.ensure(~settling.all())
-    in_answer = Mux(settling[0], 3, Mux(settling[1], 4, 5))
-    h.ensure(waited <= Mux(answering, in_answer, Mux(leaving, 6, Mux(idle, 1 + waiting, 0))))
+    h.ensure((settling & (settling - 1)) == 0)
+    in_answer = Mux(settling[0], 3, Mux(settling[1], 4, Mux(settling[2], 5, 6)))
+    h.ensure(waited <= Mux(answering, in_answer, Mux(leaving, 7, Mux(idle, 1 + waiting, 0))))
     request = data.View(config.i.p.shape(), part.inside("request"))
     h.ensure(~(waiting | kept) | (request.hdr == newest))
     h.ensure((owed != 1) | (oldest == newest))
@@ -104,7 +106,7 @@ PROOFS = (
     Proof(
         property="configuration-is-answered",
         statement="of any configuration requests: each that is not discarded gets one completion, "
-        "in order, with its own fields, held until it is taken, and begun within seven cycles in "
+        "in order, with its own fields, held until it is taken, and begun within eight cycles in "
         "which nobody holds it up",
         source="PCI Express Base 4.0 sections 2.2.9, 2.3.1",
         module="hdl.config_space",

@@ -7,8 +7,9 @@ Proven of the part that drives the stream; what passes one on does so by wires.
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
-from amaranth.hdl import Mux
+from amaranth.hdl import Cat, Mux, Value
 
 from hdl.arbiter import PacketArbiter
 from hdl.completer import Completer
@@ -128,7 +129,14 @@ def pieces_hold(h: Harness) -> None:
     finder = PieceFinder(geometry(64, 1))
     h.add("finder", finder)
     h.assume_held(finder.i, "words")
-    h.ensure_held(finder.o, "pieces")
+    # A setting that falls closes a piece that waits; all else of it holds.
+    piece = finder.o.p
+    rest = Cat(Value.cast(piece[name]) for name, _ in piece.shape() if name != "closes")
+    held = SimpleNamespace(valid=finder.o.valid, ready=finder.o.ready, p=rest)
+    h.ensure_held(held, "pieces")
+    waits = h.register(finder.o.valid & ~finder.o.ready, "waits")
+    closed, fell = h.register(piece.closes, "closed"), h.register(finder.fell, "fell_before")
+    h.ensure(~waits | (piece.closes == closed) | (fell & ~closed))
 
 
 def writes_hold(h: Harness) -> None:

@@ -50,6 +50,8 @@ class ReadRequester(wiring.Component):
         :class:`~hdl.dma.completions.CompletionReceiver`.
     outstanding : Out(1)
         A read has left that is neither answered in full nor given up.
+    former : Out(1)
+        As of :class:`~hdl.dma.read_issue.ReadIssuer`.
     """
 
     def __init__(self, geometry: Geometry, *, completion_timeout: int):
@@ -73,6 +75,7 @@ class ReadRequester(wiring.Component):
                 "aborted": Out(1),
                 "poisoned": Out(1),
                 "outstanding": Out(1),
+                "former": Out(1),
             }
         )
 
@@ -130,6 +133,7 @@ class ReadRequester(wiring.Component):
             returner.ready.eq(may_return | gives_up),
             returner.failed.eq(has_failed | gives_up),
             self.failed.eq(returner.lost),
+            self.former.eq(issuer.former),
             self.unexpected.eq(receiver.unexpected),
             self.unsupported.eq(receiver.unsupported),
             self.aborted.eq(receiver.aborted),

@@ -67,7 +67,9 @@ class Cut(data.Struct):
 class ReadIssuer(wiring.Component):
     """Cuts each burst into reads and sends them, one every other cycle.
 
-    Three register stages: the address; the burst that is cut; the piece cut off.
+    Three register stages: the address; the burst that is cut; the piece cut off. When
+    ``max_read_request_size`` falls, the piece goes back to its burst and is cut to the new size;
+    only a read that is valid by then leaves as it is.
 
     Attributes
     ----------
@@ -85,6 +87,9 @@ class ReadIssuer(wiring.Component):
         ``tag`` is used for ``chunk`` from now on; ``failed``: nothing is sent for it.
     sent : Out(1), sent_tag : Out(TAG_BITS)
         A read left in the cycle before, and its answer counts.
+    former : Out(1)
+        ``o`` has a read that was cut before ``max_read_request_size`` fell, or that is valid while
+        bus mastering is off or since before ``reset``; valid from the cycle after that on.
     """
 
     def __init__(self, geometry: Geometry):
@@ -105,6 +110,7 @@ class ReadIssuer(wiring.Component):
                 "failed": Out(1),
                 "sent": Out(1),
                 "sent_tag": Out(TAG_BITS),
+                "former": Out(1),
             }
         )
 
@@ -131,7 +137,9 @@ class ReadIssuer(wiring.Component):
             m.d.sync += [stale.eq(1), void.eq(1)]
         with m.If(self.ar.ready):
             m.d.sync += [waiting.eq(self.ar.valid), address.eq(self.ar.p), stale.eq(self.reset)]
-        with m.If(waiting & ~active):
+        # The burst stays until its last piece has left, which may have to be cut again.
+        cut_valid = Signal()
+        with m.If(waiting & ~active & (~cut_valid | self.allocate)):
             m.d.sync += [
                 waiting.eq(0),
                 active.eq(1),
@@ -145,15 +153,17 @@ class ReadIssuer(wiring.Component):
             ]
 
         cut = Signal(Cut)
-        cut_valid = Signal()
         mask = Signal(block_bits)
+        next_mask = Signal(block_bits)
+        fell = Signal()
         block_end = Signal(PAGE_BITS)
         last = Signal()
         m.d.comb += [
+            next_mask.eq(block_mask(self.max_read_request_size)),
             block_end.eq(start | mask),
             last.eq(~served | (block_end == (final | mask))),
         ]
-        m.d.sync += mask.eq(block_mask(self.max_read_request_size))
+        m.d.sync += [mask.eq(next_mask), fell.eq((mask & ~next_mask).any())]
         with m.If(self.reset):
             m.d.sync += cut.void.eq(1)
         with m.If(active & ~cut_valid):
@@ -170,6 +180,9 @@ class ReadIssuer(wiring.Component):
             ]
             with m.If(~served):
                 m.d.sync += cut.address[:block_bits].eq(0)
+        # A piece that fails is not sent: its size does not matter.
+        with m.If(fell & cut_valid & ~cut.void):
+            m.d.sync += [cut_valid.eq(0), start.eq(cut.address[:PAGE_BITS]), active.eq(1)]
 
         offset = cut.address[:block_bits]
         more = dwords_beyond_first(offset, cut.final)
@@ -189,7 +202,7 @@ class ReadIssuer(wiring.Component):
             self.awaited.dwords.eq(more + 1),
             self.awaited.tail.eq(tail),
             self.failed.eq(fails | self.reset),
-            self.allocate.eq(cut_valid & self.free & (fails | ~self.o.valid)),
+            self.allocate.eq(cut_valid & self.free & (fails | ~self.o.valid) & ~fell),
         ]
 
         tag = Signal(TAG_BITS)
@@ -216,8 +229,14 @@ class ReadIssuer(wiring.Component):
                         )
                     ),
                 ]
-        m.d.comb += [self.o.p.sop.eq(1), self.o.p.eop.eq(1)]
+        was_former = Signal()
+        m.d.comb += [
+            self.o.p.sop.eq(1),
+            self.o.p.eop.eq(1),
+            self.former.eq(self.o.valid & (was_former | fell | dead)),
+        ]
         m.d.sync += [
+            was_former.eq(self.former & ~self.o.ready),
             self.sent.eq(self.o.valid & self.o.ready & ~recalled & ~self.reset),
             self.sent_tag.eq(tag),
         ]

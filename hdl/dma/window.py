@@ -46,6 +46,9 @@ class DmaWindow(wiring.Component):
         One-cycle pulses: a read or a write burst is answered with SLVERR.
     timed_out, unexpected, unsupported, aborted, poisoned, outstanding : Out(1)
         As in :class:`~hdl.dma.read.ReadRequester`.
+    former : Out(1)
+        A request of either half has not left that was made to a setting that fell, or before a
+        reset; valid from the cycle after that on.
     """
 
     def __init__(self, geometry: Geometry, *, completion_timeout: int):
@@ -69,6 +72,7 @@ class DmaWindow(wiring.Component):
                 "left": Out(1),
                 "read_failed": Out(1),
                 "write_failed": Out(1),
+                "former": Out(1),
                 **dict.fromkeys(FROM_READS, Out(1)),
             }
         )
@@ -104,6 +108,7 @@ class DmaWindow(wiring.Component):
             self.left.eq(write.left),
             self.read_failed.eq(read.failed),
             self.write_failed.eq(write.failed),
+            self.former.eq(read.former | write.former),
         ]
         return m
 
@@ -116,7 +121,7 @@ class NoDmaWindow(wiring.Component):
     completions : In(completion_signature(data_width))
         Always taken, and dropped.
     pending, taken, left, read_failed, write_failed, timed_out, unexpected, unsupported, aborted,
-    poisoned, outstanding : Out
+    poisoned, outstanding, former : Out
         As for :class:`DmaWindow`.
     """
 
@@ -129,6 +134,7 @@ class NoDmaWindow(wiring.Component):
                 "left": Out(1),
                 "read_failed": Out(1),
                 "write_failed": Out(1),
+                "former": Out(1),
                 **dict.fromkeys(FROM_READS, Out(1)),
             }
         )

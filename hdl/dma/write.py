@@ -9,6 +9,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..departures import DepartureTracker
 from ..fifo import StreamFifo, StreamStage
 from ..operation import Geometry
 from ..tlp import raw_signature
@@ -28,6 +29,9 @@ from .write_words import WriteCollector, written_word
 __all__ = ["WriteRequester"]
 
 SEGMENT_DEPTH = 16
+
+MOST_SEGMENTS = 2 * SEGMENT_DEPTH - 1
+"""Segments from their first piece to their last beat: more than there can be."""
 
 
 class WriteRequester(wiring.Component):
@@ -56,6 +60,9 @@ class WriteRequester(wiring.Component):
         One-cycle pulse: one of these is done.
     failed : Out(1)
         One-cycle pulse: a burst is answered with SLVERR.
+    former : Out(1)
+        A memory write has not left that was cut before ``max_payload_size`` fell, or that began
+        before ``bus_master_enable`` did or a reset; valid from the cycle after that on.
     """
 
     def __init__(self, geometry: Geometry):
@@ -74,6 +81,7 @@ class WriteRequester(wiring.Component):
                 "taken": Out(1),
                 "left": Out(1),
                 "failed": Out(1),
+                "former": Out(1),
             }
         )
 
@@ -104,6 +112,15 @@ class WriteRequester(wiring.Component):
             (sender.o, wiring.flipped(self.o)),
         ):
             wiring.connect(m, source, sink)
+
+        # A segment that begins in the cycle in which the finder's mask falls is a former one.
+        m.submodules.tracker = tracker = DepartureTracker(MOST_SEGMENTS)
+        m.d.sync += tracker.fell.eq(finder.fell)
+        m.d.comb += [
+            tracker.planned.eq(segmenter.begins),
+            tracker.departed.eq(sender.departed),
+            self.former.eq(finder.fell | tracker.fell | tracker.former | sender.former),
+        ]
 
         # A ring of bursts, each of these four ahead of the next or level with it: what began, what
         # is sent, what has left, what is answered. One bit more than numbers the ring tells a full

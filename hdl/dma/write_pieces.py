@@ -39,7 +39,9 @@ class PieceFinder(wiring.Component):
     """Finds the runs of bytes in each word, a piece a cycle, lowest first; two register stages.
 
     A word of one run or none costs a cycle, one of several runs a cycle more than it has runs. A
-    run that reaches the end of its word waits for the next word, if it may go on there.
+    run that reaches the end of its word waits for the next word, if it may go on there. When
+    ``max_payload_size`` falls, the piece held, or the next one, closes: a segment under way departs
+    at the length that it has, waiting for no data.
 
     Attributes
     ----------
@@ -47,6 +49,9 @@ class PieceFinder(wiring.Component):
     o : Out(stream of Piece)
     max_payload_size : In(3)
         Encoding of the Device Control register.
+    fell : Out(1)
+        It fell, the cycle after. A piece that is taken in this cycle still begins a segment of the
+        former size; one that is taken later does not.
     """
 
     def __init__(self, geometry: Geometry):
@@ -56,6 +61,7 @@ class PieceFinder(wiring.Component):
                 "i": In(stream.Signature(written_word(geometry))),
                 "o": Out(stream.Signature(Piece(geometry))),
                 "max_payload_size": In(3),
+                "fell": Out(1),
             }
         )
 
@@ -109,7 +115,9 @@ class PieceFinder(wiring.Component):
             ]
 
         mask = Signal(REQUEST_BYTES.bit_length() - 1)
-        m.d.sync += mask.eq(block_mask(self.max_payload_size))
+        next_mask = Signal.like(mask)
+        m.d.comb += next_mask.eq(block_mask(self.max_payload_size))
+        m.d.sync += [mask.eq(next_mask), self.fell.eq((mask & ~next_mask).any())]
         words_mask = mask[word_bits:]
         at_limit = (word[: len(words_mask)] | ~words_mask).all()
         with m.If(self.o.valid & self.o.ready):
@@ -125,6 +133,8 @@ class PieceFinder(wiring.Component):
                 out.ends.eq(last_word & ~more),
                 out.empty.eq(~begins.any()),
             ]
+        with m.If(self.fell):
+            m.d.sync += top.eq(0)
         return m
 
 

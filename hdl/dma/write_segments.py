@@ -49,6 +49,8 @@ class Segmenter(wiring.Component):
         There is always room for them, which ``room`` sees to.
     room : In(1)
         For four more of both.
+    begins : Out(1)
+        Pulse, the cycle after: a piece was taken that begins a segment.
     """
 
     def __init__(self, geometry: Geometry):
@@ -59,6 +61,7 @@ class Segmenter(wiring.Component):
                 "beats": Out(stream.Signature(geometry.data_width)),
                 "segments": Out(stream.Signature(Segment)),
                 "room": In(1),
+                "begins": Out(1),
             }
         )
 
@@ -91,6 +94,7 @@ class Segmenter(wiring.Component):
             flush.eq(spills),
             self.i.ready.eq(self.room & ~spills),
             self.segments.valid.eq(goes & piece.closes),
+            self.begins.eq(goes & ~under_way),
         ]
         with m.If(goes):
             m.d.sync += [

@@ -8,6 +8,7 @@ from amaranth.hdl import Const, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..departures import DepartureTracker
 from ..fifo import StreamStage
 from ..operation import Geometry
 from ..tlp import raw_signature
@@ -16,6 +17,9 @@ from .span import span_header
 from .write_segments import Segment
 
 __all__ = ["WriteSender"]
+
+MOST_TLPS = 4
+"""TLPs inside: one whose beats are taken, two in the stage, and one whose pulse is a cycle late."""
 
 
 class WriteSender(wiring.Component):
@@ -39,6 +43,11 @@ class WriteSender(wiring.Component):
         The last segment of a burst is taken in this cycle.
     left : Out(1)
         One-cycle pulse, in the order of the bursts: all that was to leave of one has left.
+    departed : Out(1)
+        One-cycle pulse, in the order of the segments: one has left or was thrown away.
+    former : Out(1)
+        A TLP has not left that began before ``bus_master_enable`` fell; valid from the cycle after
+        that on.
     """
 
     def __init__(self, geometry: Geometry):
@@ -54,6 +63,8 @@ class WriteSender(wiring.Component):
                 "discards": Out(1),
                 "sent": Out(1),
                 "left": Out(1),
+                "departed": Out(1),
+                "former": Out(1),
             }
         )
 
@@ -96,7 +107,18 @@ class WriteSender(wiring.Component):
             self.segments.ready.eq(handled),
             self.sent.eq(handled & segment.ends),
         ]
+        tlp_leaves = Signal()
+        m.submodules.tracker = tracker = DepartureTracker(MOST_TLPS)
+        m.d.comb += [
+            tlp_leaves.eq(stage.o.valid & stage.o.ready & stage.o.p.tlp.eop),
+            tracker.planned.eq(starts),
+            # None begins while it is off.
+            tracker.fell.eq(~self.bus_master_enable),
+            self.former.eq(tracker.former),
+        ]
         m.d.sync += [
+            tracker.departed.eq(tlp_leaves),
+            self.departed.eq(tlp_leaves | (discarding & last_beat) | passes),
             handled.eq(starts | self.discards | passes),
             sending.eq(starts | (sending & ~(last_beat & stage.i.ready))),
             discarding.eq(self.discards | (discarding & ~last_beat)),

@@ -2,7 +2,8 @@
 """The cocotb test that lets histories run, and says what came of it in a file.
 
 The environment says how long, ``FUZZ_SECONDS`` of wall time and ``FUZZ_SHRINK_SECONDS`` more if a
-history fails, and in which folder files go, ``FUZZ_FOLDER``.
+history fails, or as many histories as ``FUZZ_HISTORIES`` and ``FUZZ_SHRINK_HISTORIES``, and in
+which folder files go, ``FUZZ_FOLDER``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from .course import Course, OutOfTime
 from .machine import run_histories
 
 SECONDS, SHRINK_SECONDS, FOLDER = "FUZZ_SECONDS", "FUZZ_SHRINK_SECONDS", "FUZZ_FOLDER"
+HISTORIES, SHRINK_HISTORIES = "FUZZ_HISTORIES", "FUZZ_SHRINK_HISTORIES"
 FIGURES, TRAIL = "figures.json", "trail.txt"
 """Files: the figures up to now, and the steps of the history under way."""
 BATCH = 25
@@ -52,6 +54,15 @@ def _write(path: Path, content: dict[str, Any]) -> None:
     partial.rename(path)
 
 
+def _course() -> Course:
+    """As the environment says: numbers of histories go before wall time."""
+    if HISTORIES in os.environ:
+        before, after = (int(os.environ[name]) for name in (HISTORIES, SHRINK_HISTORIES))
+        return Course(shrink=None, histories=before, shrink_histories=after)
+    seconds, shrink = (float(os.environ[name]) for name in (SECONDS, SHRINK_SECONDS))
+    return Course(seconds, shrink=shrink)
+
+
 async def fuzz(hostile: Hostile) -> None:
     """Run histories as the environment says.
 
@@ -63,14 +74,12 @@ async def fuzz(hostile: Hostile) -> None:
     folder = Path(os.environ[FOLDER])
     seed = int(os.environ["COCOTB_RANDOM_SEED"])
     await hostile.open()
-    seconds, shrink = (float(os.environ[name]) for name in (SECONDS, SHRINK_SECONDS))
-    course = Course(seconds, shrink=shrink)
+    course = _course()
     run = cocotb.task.bridge(run_histories)
     with open(folder / TRAIL, "w") as trail:
         hostile.trail = trail
         try:
             for number in range(2**63):
-                course.check()
                 batch = random.Random(f"{seed} {number}").getrandbits(64)
                 await run(hostile, course, seed=batch, histories=BATCH)
                 await hostile.sweep()

@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The core's DMA bundles behind a hard block: each goes its own way, and errors have codes."""
 
+import contextlib
 import random
 
 import cocotb
 
+from models.dma import DmaError
+from models.shell import AMP_PCI
+from testbench.pins import SETTLING_CYCLES
 from testbench.tlp import CompletionErrorCode
 from tests.regressions.dma_faults import VICTIM, fails, fault_bench, prepare, read, use_every_tag
 from tests.regressions.dma_host import SEED, DmaBench, Region, Writer
-from tests.regressions.queue_host import QUEUE, slot_bytes
+from tests.regressions.queue_host import QUEUE, set_pins, slot_bytes
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
@@ -119,4 +123,88 @@ async def message_given_up_while_it_waits(dut):
         await region.check()
         await bench.store(tail, 0)
         await bench.store(head, 0)
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def settings_settle_when_former_tlps_have_left(dut):
+    """Each setting, lowered while a TLP of each bundle that it concerns cannot leave."""
+    rng = random.Random(SEED)
+    bench = DmaBench(dut, max_payload_size=128, max_read_request_size=4096)
+    await bench.start()
+    region = Region(bench.host.memory, 4096, rng)
+    await region.fill()
+    await bench.dma.read(region.address, 64)
+    full = {
+        "max_payload_size": 5,
+        "max_read_request_size": 5,
+        "bus_master_enable": 1,
+        "msix_enable": 1,
+        "msix_mask": 0,
+        "function_reset": 0,
+    }
+    lowered = {**dict.fromkeys(full, 0), "msix_mask": 1, "function_reset": 1}
+
+    async def interrupt():
+        await bench.source.send_message(0, slot_bytes(1))
+
+    async def access(one):
+        with contextlib.suppress(DmaError):
+            await one
+
+    cases = {
+        "tx_cpl_tlp": (
+            lambda: bench.host.bar_read(AMP_PCI.fifo_bar, 0x3000, 1024),
+            {"max_payload_size"},
+        ),
+        "tx_rd_req_tlp": (
+            lambda: access(bench.dma.read(region.address, 1024)),
+            {"max_read_request_size", "bus_master_enable", "function_reset"},
+        ),
+        "tx_wr_req_tlp": (
+            lambda: access(bench.dma.write(region.address, bytes(1024))),
+            {"max_payload_size", "bus_master_enable", "function_reset"},
+        ),
+        "tx_msix_wr_req_tlp": (
+            interrupt,
+            {"msix_enable", "msix_mask", "bus_master_enable", "function_reset"},
+        ),
+    }
+    settled = dut.status_config_settled
+    for bundle, (work, concerned) in cases.items():
+        for pin, low in lowered.items():
+            sink = bench.host.sink_of(bundle)
+            sink.pause()
+            await set_pins(bench, **full)
+            task = cocotb.start_soon(work())
+            while getattr(dut, f"{bundle}_valid").value != "1":
+                await bench.settle(1)
+            await bench.settle(rng.randrange(50))
+            bench.host.set_pins(**{pin: low})
+            if pin == "function_reset":
+                await bench.settle(1)
+                bench.host.set_pins(function_reset=0)
+            await bench.settle(SETTLING_CYCLES + 1)
+            if pin not in concerned:
+                # It may be low for some cycles.
+                await bench.settle(4)
+            for _ in range(40):
+                assert settled.value == str(int(pin not in concerned)), f"{bundle}, {pin}"
+                await bench.settle(1)
+            sink.resume()
+            # A message may wait for the interrupt before it, and its own then for the setting.
+            for _ in range(400):
+                if settled.value == "1":
+                    break
+                await bench.settle(1)
+            assert settled.value == "1", f"{bundle}, {pin}: never settles"
+            bench.host.set_pins(**full)
+            await task
+            if pin == "function_reset":
+                bench.monitor.forget_outstanding()
+                await bench.host.restore()
+            await bench.settle()
+            tail = await bench.load(bench.device(0, QUEUE.head_offset))
+            await bench.store(bench.device(0, QUEUE.tail_offset), tail)
+            await bench.settle()
     await bench.finish()

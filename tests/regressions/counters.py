@@ -14,10 +14,10 @@ from testbench.counters import CounterReader
 from testbench.packets import completion, config_read, config_write, memory_read, memory_write
 from testbench.tlp import Kind, Status, Tlp
 from tests.regressions.device_queue import drive_beats
-from tests.regressions.dma_faults import fails, set_bus_mastering
+from tests.regressions.dma_faults import fails
 from tests.regressions.dma_host import DmaBench, Region
 from tests.regressions.msix import MsixBench
-from tests.regressions.queue_host import QUEUE, SEED, refused, slot_bytes
+from tests.regressions.queue_host import QUEUE, SEED, refused, set_bus_mastering, slot_bytes
 
 OUTSIDE = 0x1000
 """An address that no BAR has; the core is told that none matched."""

@@ -16,7 +16,7 @@ from testbench.answers import Split
 from testbench.faults import Fault
 from testbench.tlp import Status
 from tests.regressions.dma_host import SEED, DmaBench, Region, slow
-from tests.regressions.queue_host import PulseCounter
+from tests.regressions.queue_host import PulseCounter, set_bus_mastering
 
 SIZE = 4096
 TAGS = 32
@@ -267,15 +267,6 @@ async def bus_mastering_off(dut):
     await read(bench, region, 0, 64)
     await region.check()
     await bench.finish()
-
-
-async def set_bus_mastering(bench, on):
-    if bench.parameters.top == "core":
-        bench.host.set_pins(bus_master_enable=int(on))
-        await bench.settle(4)
-        return
-    command = space.MEMORY_SPACE_ENABLE.mask | on * space.BUS_MASTER_ENABLE.mask
-    await bench.host.config_write(space.COMMAND, command, 2)
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")

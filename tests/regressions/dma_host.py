@@ -110,6 +110,19 @@ class Writer:
             last = int(ends and at + lanes == len(data))
             await w.send(w._transaction_obj(wdata=beat, wstrb=(1 << lanes) - 1, wlast=last))
 
+    async def ask(self, address, size):
+        """Announce a read burst of whole beats."""
+        beats, ar = size // self.lanes, self._channels.ar
+        await ar.send(
+            ar._transaction_obj(
+                arid=0,
+                araddr=address,
+                arlen=beats - 1,
+                arsize=self.lanes.bit_length() - 1,
+                arburst=1,
+            )
+        )
+
     async def answered(self):
         """Wait for the response of the oldest burst."""
         assert int((await self._channels.b.recv()).bresp) == AxiResp.OKAY

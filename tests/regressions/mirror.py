@@ -1,18 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A host whose accesses to the BARs are compared with the golden endpoint."""
 
-from models.config_space import (
-    DEVICE_CONTROL,
-    LARGEST_SIZE_CODE,
-    MAX_PAYLOAD_SIZE,
-    coded_size,
-)
+from models.config_space import LARGEST_SIZE_CODE
 from models.endpoint import Endpoint
 from models.layout import PAGE
 from models.shell import AMP_PCI
 from testbench.completions import read_data
 from testbench.packets import enabled_bytes, memory_read, memory_write
-from tests.regressions.queue_host import SEED, QueueBench
+from tests.regressions.queue_host import SEED, QueueBench, set_sizes
 
 
 class Mirror(QueueBench):
@@ -73,10 +68,4 @@ class Mirror(QueueBench):
         return self.host.sink_of("tx_cpl_tlp")
 
     async def set_max_payload(self, code):
-        if self.parameters.top == "core":
-            self.host.set_pins(max_payload_size=code)
-            self.monitor.set_max_payload_size(coded_size(code))
-        else:
-            control = await self.host.config_read(DEVICE_CONTROL, 2)
-            control = control & ~MAX_PAYLOAD_SIZE.mask | code << MAX_PAYLOAD_SIZE.lsb
-            await self.host.config_write(DEVICE_CONTROL, control, 2)
+        await set_sizes(self, payload=code)

@@ -5,10 +5,23 @@ import os
 
 import cocotb
 
+from models import config_space as space
+from testbench.pins import settled
 from testbench.queue_bench import QUEUE, QueueBench, slot_bytes
 from testbench.tlp import Status
 
-__all__ = ["FULL", "QUEUE", "SEED", "PulseCounter", "QueueBench", "refused", "slot_bytes"]
+__all__ = [
+    "FULL",
+    "QUEUE",
+    "SEED",
+    "PulseCounter",
+    "QueueBench",
+    "refused",
+    "set_bus_mastering",
+    "set_pins",
+    "set_sizes",
+    "slot_bytes",
+]
 
 SEED = int(os.environ["COCOTB_RANDOM_SEED"])
 FULL = QUEUE.capacity - 1
@@ -47,3 +60,33 @@ async def refused(bench, tlp):
     """One completion, Unsupported Request; the monitor checks all else about it."""
     (answer,) = await bench.host.request(tlp)
     assert answer.status == Status.UR and not answer.payload, f"{tlp} got {answer}"
+
+
+async def set_pins(bench, **pins):
+    """Change pins as a hard block does that completes the configuration write once they hold."""
+    bench.host.set_pins(**pins)
+    await settled(bench.dut, clk=bench.dut.clk)
+
+
+async def set_sizes(bench, *, payload=None, read_request=None):
+    """Set the codes of Max_Payload_Size and Max_Read_Request_Size; return when they hold."""
+    fields = {space.MAX_PAYLOAD_SIZE: payload, space.MAX_READ_REQUEST_SIZE: read_request}
+    codes = {field: code for field, code in fields.items() if code is not None}
+    if bench.parameters.top == "core":
+        pins = {space.MAX_PAYLOAD_SIZE: "max_payload_size"}
+        pins[space.MAX_READ_REQUEST_SIZE] = "max_read_request_size"
+        await set_pins(bench, **{pins[field]: code for field, code in codes.items()})
+        return
+    control = await bench.host.config_read(space.DEVICE_CONTROL, 2)
+    for field, code in codes.items():
+        control = control & ~field.mask | code << field.lsb
+    await bench.host.config_write(space.DEVICE_CONTROL, control, 2)
+
+
+async def set_bus_mastering(bench, on):
+    """Set Bus Master Enable; return when it holds."""
+    if bench.parameters.top == "core":
+        await set_pins(bench, bus_master_enable=int(on))
+        return
+    command = space.MEMORY_SPACE_ENABLE.mask | on * space.BUS_MASTER_ENABLE.mask
+    await bench.host.config_write(space.COMMAND, command, 2)

@@ -9,20 +9,29 @@ from builds import COMPLETION_TIMEOUT
 from sim import fuzz
 from sim.__main__ import main
 from sim.build import Configuration
+from testbench.hostile.fuzz import HISTORIES, SHRINK_HISTORIES
 
 CONFIGURATION = Configuration(num_fifos=2, data_width=128, completion_timeout=COMPLETION_TIMEOUT)
-SECONDS = 3
+SECONDS = 1
+SHRINK = 200
 
 
 @pytest.fixture
 def run(monkeypatch, tmp_path):
-    """Runs the fuzz with a bench of the tests; returns exit status and report."""
+    """Runs the fuzz with a bench of the tests; returns exit status and report.
 
-    def run(bench=None):
+    With ``histories``, so many and so many to shrink, on a machine of any speed.
+    """
+
+    def run(bench=None, histories=None):
         monkeypatch.setattr(fuzz, "BUILD_ROOT", tmp_path)
         if bench is not None:
             monkeypatch.setattr(fuzz, "HISTORIES", "tests.sim.hostile_benches")
             monkeypatch.setenv("FUZZ_BENCH", bench)
+        if histories is not None:
+            for name, count in zip((HISTORIES, SHRINK_HISTORIES), histories, strict=True):
+                monkeypatch.setenv(name, str(count))
+            monkeypatch.setattr(fuzz, "GRACE_SECONDS", 600.0)
         status = fuzz.run_fuzz([CONFIGURATION], seconds=SECONDS, seed=5)
         return status, json.loads((tmp_path / "fuzz" / "report.json").read_text())
 
@@ -30,23 +39,27 @@ def run(monkeypatch, tmp_path):
 
 
 def test_report(run, capsys):
-    status, report = run()
+    status, report = run(histories=(10, 0))
     assert (status, report["ok"], report["seed"], report["seconds"]) == (0, True, 5, SECONDS)
-    assert report["examples"] > 0 and report["steps"] > report["examples"]
+    assert report["examples"] == 10 and report["steps"] > report["examples"]
     assert report["messages_lost"] == 0
     assert report["messages_to_device"] > 0 and report["messages_to_driver"] > 0
     assert report["faults_injected"] == sum(report["faults"].values()) > 0
     (only,) = report["runs"]
-    assert only["wall_s"] >= SECONDS
     assert (only["top"], only["fifos"], only["data_width"]) == ("endpoint", 2, 128)
     assert only["ok"] and only["failure"] is None and only["program"] == []
     assert {name: only[name] for name in fuzz.SUMS} == {name: report[name] for name in fuzz.SUMS}
     assert "seed 5" in capsys.readouterr().out
 
 
-def test_a_lost_message_is_found(run, capsys, monkeypatch):
-    monkeypatch.setattr(fuzz, "SHRINK_SECONDS", 5.0)
-    status, report = run("forgetful")
+def test_it_goes_on_for_the_time_asked_for(run):
+    status, report = run()
+    (only,) = report["runs"]
+    assert status == 0 and only["wall_s"] >= SECONDS and only["examples"] > 0
+
+
+def test_a_lost_message_is_found(run, capsys):
+    status, report = run("forgetful", histories=(100, SHRINK))
     assert (status, report["ok"]) == (1, False)
     assert report["messages_lost"] > 0
     (only,) = report["runs"]

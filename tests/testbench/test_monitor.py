@@ -13,6 +13,7 @@ from monitor_support import DEVICE, HOST, LONG, MSIX, READ, bare, broken, monito
 
 import testbench.monitor
 import testbench.rules
+import testbench.settings
 from testbench.monitor import HostMistake, ProtocolViolation
 from testbench.packets import (
     completion,
@@ -378,8 +379,8 @@ def test_every_rule_is_tried() -> None:
     """A rule that no test breaks would be a rule that nobody knows to work."""
     tried = {rule for _, _, rule in BROKEN_ANSWERS.values()}
     tried |= {rule for _, rule in BROKEN_REQUESTS.values()}
-    tried |= {"split", "no-completion", "bus-master", "tag"}
-    modules = (testbench.rules, testbench.monitor)
+    tried |= {"split", "no-completion", "bus-master", "memory-space", "tag"}
+    modules = (testbench.rules, testbench.monitor, testbench.settings)
     source = "".join(Path(module.__file__ or "").read_text() for module in modules)
     declared = set(re.findall(r'Violation\(\s*"([a-z0-9-]+)"', source))
     assert declared <= tried

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from monitor_support import DEVICE, HOST, LONG, MSIX, READ, bare, broken, monitor, whole
 
-from models.config_space import COMMAND, DEVICE_CONTROL
-from testbench.monitor import READS_CUT_BEFORE, TlpMonitor
+from models.config_space import COMMAND, DEVICE_CONTROL, POWER_D3HOT, POWER_STATE
+from testbench.monitor import TlpMonitor
 from testbench.packets import completion, config_read, config_write, memory_read, memory_write
 from testbench.tlp import Status, Tlp
 
@@ -18,15 +18,23 @@ def learner() -> TlpMonitor:
     return TlpMonitor()
 
 
-def configure(
-    check: TlpMonitor, offset: int, value: int, first_be: int = 0xF, **fields: int
+def write(
+    check: TlpMonitor, offset: int, value: int, first_be: int = 0xF, tag: int = 1, **fields: int
 ) -> Tlp:
-    """Write configuration space and let the design complete it."""
-    request = config_write(DEVICE, offset, value, first_be, requester_id=HOST, tag=1, **fields)
+    """Write configuration space; the design accepted it and has not completed it."""
+    request = config_write(DEVICE, offset, value, first_be, requester_id=HOST, tag=tag, **fields)
     check.host_sent(request)
-    answer = bare(request, Status.SC)
-    assert not broken(check, answer)
     return request
+
+
+def complete(check: TlpMonitor, request: Tlp, status: Status = Status.SC) -> None:
+    """Let the design complete a write."""
+    assert not broken(check, bare(request, status))
+
+
+def configure(check: TlpMonitor, offset: int, value: int, first_be: int = 0xF) -> None:
+    """Write configuration space and let the design complete it."""
+    complete(check, write(check, offset, value, first_be))
 
 
 def test_request_before_the_function_has_a_number():
@@ -92,12 +100,138 @@ def test_tag_size_is_learned():
     assert broken(check, read.replace(tag=35)) == {"tag-size"}
 
 
-def test_answer_cut_before_the_payload_size_shrank():
+def payload(size: int) -> int:
+    """Device Control with the code of ``size`` as Max_Payload_Size, 512-byte reads."""
+    return (size.bit_length() - 8) << 5 | 2 << 12
+
+
+def test_completion_longer_than_a_size_that_fell():
     check = learner()
-    configure(check, DEVICE_CONTROL, 2 << 5)
+    configure(check, DEVICE_CONTROL, payload(512))
     check.host_sent(LONG)
-    configure(check, DEVICE_CONTROL, 0)
+    fall = write(check, DEVICE_CONTROL, payload(128))
+    first = completion(LONG, DEVICE, bytes(28))
+    assert not broken(check, first)
+    rest = completion(LONG, DEVICE, bytes(372), byte_count=372, lower_address=0)
+    complete(check, fall)
+    assert broken(check, rest) == {"max-payload"}
+
+
+def test_completion_of_the_former_size_before_the_write_is_completed():
+    check = learner()
+    configure(check, DEVICE_CONTROL, payload(512))
+    check.host_sent(LONG)
+    fall = write(check, DEVICE_CONTROL, payload(128))
     assert not broken(check, completion(LONG, DEVICE, bytes(400)))
+    complete(check, fall)
+
+
+def test_size_that_grows_may_be_used_from_the_write_on():
+    check = learner()
+    configure(check, COMMAND, 0x6)
+    check.host_sent(LONG)
+    long = memory_write(0x1000, bytes(512), requester_id=DEVICE)
+    assert broken(check, long) == {"max-payload"}
+    grow = write(check, DEVICE_CONTROL, payload(512))
+    assert not broken(check, long)
+    assert not broken(check, completion(LONG, DEVICE, bytes(400)))
+    complete(check, grow)
+    assert not broken(check, long)
+
+
+def test_writes_and_reads_longer_than_sizes_that_fell():
+    check = learner()
+    configure(check, COMMAND, 0x6)
+    configure(check, DEVICE_CONTROL, payload(512))
+    long = memory_write(0x1000, bytes(512), requester_id=DEVICE)
+    reads = [memory_read(512 * tag, 512, requester_id=DEVICE, tag=tag) for tag in range(3)]
+    fall = write(check, DEVICE_CONTROL, 0)
+    assert not broken(check, long)
+    assert not broken(check, reads[0])
+    complete(check, fall)
+    assert broken(check, long) == {"max-payload"}
+    assert broken(check, reads[1]) == {"max-read-request"}
+    configure(check, DEVICE_CONTROL, payload(512))
+    assert not broken(check, long)
+    assert not broken(check, reads[2])
+
+
+def test_of_two_writes_that_wait_the_larger_may_be_used():
+    check = learner()
+    configure(check, COMMAND, 0x6)
+    grow = write(check, DEVICE_CONTROL, payload(512), tag=2)
+    fall = write(check, DEVICE_CONTROL, payload(128), tag=3)
+    long = memory_write(0x1000, bytes(512), requester_id=DEVICE)
+    assert not broken(check, long)
+    complete(check, grow)
+    assert not broken(check, long)
+    complete(check, fall)
+    assert broken(check, long) == {"max-payload"}
+
+
+def test_write_that_is_refused_changes_nothing():
+    check = learner()
+    configure(check, COMMAND, 0x6)
+    refused = write(check, DEVICE_CONTROL, payload(512), ep=1)
+    complete(check, refused, Status.UR)
+    assert broken(check, memory_write(0x1000, bytes(512), requester_id=DEVICE)) == {"max-payload"}
+    complete(check, write(check, COMMAND, 0, ep=1), Status.UR)
+    assert not broken(check, MSIX)
+
+
+def test_bus_mastering_ends_in_d3hot():
+    check = learner()
+    configure(check, COMMAND, 0x6)
+    # D1 and D2 do not exist.
+    for state in (1, 2):
+        configure(check, POWER_STATE.offset, state)
+        assert not broken(check, MSIX)
+    sleep = write(check, POWER_STATE.offset, POWER_D3HOT)
+    assert not broken(check, MSIX)
+    complete(check, sleep)
+    assert broken(check, MSIX) == {"bus-master"}
+    configure(check, POWER_STATE.offset, 0)
+    assert not broken(check, MSIX)
+
+
+def test_read_served_after_memory_space_is_off():
+    for offset, value in ((COMMAND, 0x4), (POWER_STATE.offset, POWER_D3HOT)):
+        check = learner()
+        configure(check, COMMAND, 0x6)
+        check.host_sent(READ)
+        off = write(check, offset, value)
+        check.host_sent(READ.replace(tag=6))
+        # The write may take effect at any time until its completion.
+        assert not broken(check, whole(READ))
+        check.host_sent(READ.replace(tag=7))
+        complete(check, off)
+        assert broken(check, whole(READ.replace(tag=6))) == {"memory-space"}
+        assert not broken(check, bare(READ.replace(tag=7)))
+
+
+def test_read_that_came_while_memory_space_was_off():
+    check = learner()
+    configure(check, COMMAND, 0x4)
+    check.host_sent(READ)
+    configure(check, COMMAND, 0x6)
+    assert broken(check, whole(READ)) == {"memory-space"}
+    check.host_sent(READ)
+    assert not broken(check, whole(READ))
+
+
+def test_read_served_after_a_function_level_reset():
+    check = learner()
+    configure(check, COMMAND, 0x6)
+    check.host_sent(READ)
+    configure(check, DEVICE_CONTROL, 1 << 15)
+    assert broken(check, whole(READ)) == {"memory-space"}
+
+
+def test_function_level_reset_keeps_the_payload_size():
+    check = learner()
+    configure(check, DEVICE_CONTROL, 2 << 5 | 5 << 12)
+    configure(check, DEVICE_CONTROL, 2 << 5 | 5 << 12 | 1 << 15)
+    assert (check.max_payload_size, check.max_read_request_size) == (512, 512)
 
 
 def test_function_level_reset_may_drop_requests():
@@ -117,19 +251,3 @@ def test_reset_forgets_everything():
     check.reset()
     check.finish()
     assert broken(check, whole(READ)) == {"unexpected-completion"}
-
-
-def test_reads_cut_before_their_size_fell_may_still_leave():
-    check = learner()
-    configure(check, COMMAND, 0x6)
-    reads = [memory_read(512 * tag, 512, requester_id=DEVICE, tag=tag) for tag in range(8)]
-    configure(check, DEVICE_CONTROL, 2 << 12)
-    assert not broken(check, reads[0])
-    # Falling twice takes none of them away, nor does it give more.
-    configure(check, DEVICE_CONTROL, 1 << 12)
-    assert not broken(check, reads[1])
-    configure(check, DEVICE_CONTROL, 0)
-    for read in reads[2 : 2 + READS_CUT_BEFORE]:
-        assert not broken(check, read)
-    assert check.former_reads == 1 + READS_CUT_BEFORE
-    assert broken(check, reads[2 + READS_CUT_BEFORE]) == {"max-read-request"}

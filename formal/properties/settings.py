@@ -1,0 +1,385 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Settings that the host lowers: what is planned after, what is left from before, what waits.
+
+The parts together: what enters after a setting fell is planned to the new value; what entered
+before counts as former until it left; the completion of the write waits until nothing does.
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Const, Mux, Value
+from amaranth.lib import data, wiring
+
+from hdl.completer import Completer, Outgoing, Plan, Step
+from hdl.config_space import ConfigSpace
+from hdl.departures import DepartureTracker
+from hdl.dma.limits import REQUEST_BYTES
+from hdl.dma.read_issue import Cut, ReadIssuer
+from hdl.dma.write_pieces import PieceFinder
+from hdl.dma.write_segments import Segmenter
+from hdl.tlp import CompletionStatus, RequestHeader, TlpType
+
+from ..geometry import geometry
+from ..harness import Harness
+from ..proof import Mutant, Proof
+
+__all__ = ["PROOFS"]
+
+IN_BLOCK = (REQUEST_BYTES - 1).bit_length()
+MOST = 5
+
+
+def former_items_are_followed(h: Harness) -> None:
+    """Of one item, whichever the solver likes, among others that enter and leave in order."""
+    tracker = DepartureTracker(MOST)
+    part = h.add("tracker", tracker)
+    planned, departed, fell = tracker.planned, tracker.departed, tracker.fell
+    count = h.signal(range(MOST + 1), "items")
+    h.m.d.sync += count.eq(count + planned - departed)
+    h.assume(~departed | (count != 0))
+    h.assume(~planned | departed | (count < MOST))
+
+    chosen = planned & h.free(1, "chosen")
+    inside = h.signal(1, "item_inside")
+    ahead = h.signal(range(MOST + 1), "ahead")
+    former = h.signal(1, "item_former")
+    enters = chosen & ~inside
+    leaves = inside & departed & (ahead == 0)
+    h.m.d.sync += [
+        inside.eq(enters | (inside & ~leaves)),
+        ahead.eq(Mux(enters, count - departed, ahead - departed)),
+        former.eq(fell | (former & ~enters)),
+    ]
+    h.ensure(~(inside & former) | tracker.former)
+    # No longer than that: once an item leads that entered after, none is left.
+    h.ensure(~(inside & ~former & (ahead == 0)) | ~tracker.former)
+    h.cover(inside & former & (ahead == 2))
+    h.cover(inside & ~former & tracker.former)
+
+    # For the induction.
+    to_go = part.inside("to_go")
+    h.ensure(part.inside("inside") == count)
+    h.ensure((count <= MOST) & (to_go <= count))
+    h.ensure(~inside | (ahead < count))
+    h.ensure(~inside | (former == (to_go > ahead)))
+
+
+def reads_are_cut_again(h: Harness) -> None:
+    issuer = ReadIssuer(geometry(128, 1))
+    part = h.add("issuer", issuer, driven=("max_read_request_size",))
+    code = h.free(3, "code")
+    h.m.d.comb += issuer.max_read_request_size.eq(code)
+    known = h.register(code, "code_before")
+    block = Mux(known == 0, 128, Mux(known == 1, 256, REQUEST_BYTES))
+    header = RequestHeader(issuer.o.p.hdr)
+    word0 = header.word0
+    length = Cat(word0.length, word0.length == 0)
+    start = header.low_address[:IN_BLOCK] & (block - 1)
+    h.ensure(~issuer.o.valid | issuer.former | (start + (length << 2) <= block))
+    # A former read waits for nothing but to be taken.
+    h.ensure(~issuer.former | issuer.o.valid)
+    h.ensure(h.count("taken", 2, while_=issuer.former & issuer.o.ready) < 2)
+
+    # A burst becomes adjoining pieces, whatever is cut again.
+    cut = data.View(Cut, part.inside("cut"))
+    goes = issuer.allocate & ~cut.void
+    in_page = cut.address[:12]
+    follows = h.kept((in_page & ~Const(511, 12)) + cut.final + 1, goes, "follows")[:12]
+    halfway = h.signal(1, "halfway")
+    h.m.d.sync += halfway.eq(Mux(issuer.allocate, ~cut.last & ~cut.void, halfway))
+    h.ensure(~(goes & halfway) | (in_page == follows))
+    final = part.inside("final")
+    h.ensure(~(goes & cut.last) | (((in_page & ~Const(511, 12)) | cut.final) == final))
+    again = part.inside("fell") & part.inside("cut_valid") & ~cut.void
+    h.cover(goes & halfway & h.latch("was_again", rises=again, falls=0))
+
+    # For the induction.
+    begun = h.register(1, "begun")
+    mask, fell = part.inside("mask"), part.inside("fell")
+    before = h.register(mask, "mask_before")
+    active, served, valid = (part.inside(name) for name in ("active", "served", "cut_valid"))
+    start_of_rest = part.inside("start")
+    h.ensure(~begun | (mask == block - 1))
+    h.ensure(fell == (before & ~mask).any())
+    h.ensure(begun | ~(active | valid | part.inside("waiting") | issuer.o.valid))
+    h.ensure(~(active & served) | (start_of_rest <= final))
+    sound = valid & ~cut.void
+    offset = cut.address[:IN_BLOCK]
+    fits = ((cut.final ^ offset) & ~mask) == 0
+    h.ensure(~sound | fell | fits)
+    h.ensure(~sound | ((cut.final >= offset) & served & (in_page <= final)))
+    end = (in_page & ~Const(511, 12)) | cut.final
+    h.ensure(~sound | (end <= final))
+    h.ensure(~sound | (cut.last == (end == final)) | part.inside("void"))
+    h.ensure(~(sound & cut.last) | ((end == final) & ~active))
+    h.ensure(~(sound & ~cut.last) | (active & (start_of_rest == (end + 1)[:12])))
+    h.ensure(~halfway | active | valid)
+    h.ensure(~valid | (active == ~cut.last))
+    h.ensure(~(sound & halfway) | (in_page == follows))
+    h.ensure(~(active & ~valid & served & halfway) | (start_of_rest == follows))
+
+
+def writes_are_closed(h: Harness) -> None:
+    """The words of a burst come one after the other, under any strobes."""
+    g = geometry(64, 1)
+    finder, segmenter = PieceFinder(g), Segmenter(g)
+    found = h.add("finder", finder, driven=("max_payload_size", "o"))
+    cut = h.add("segmenter", segmenter, driven=("i",))
+    wiring.connect(h.m, finder.o, segmenter.i)
+    code = h.free(3, "code")
+    h.m.d.comb += finder.max_payload_size.eq(code)
+    known = h.register(code, "code_before")
+    block = Mux(known == 0, 128, Mux(known == 1, 256, REQUEST_BYTES))
+    word_bits = g.word_bytes.bit_length() - 1
+    source, fell = finder.i.p, finder.fell
+    taken = finder.i.valid & finder.i.ready
+    goes_on = h.kept(~source.last, taken, "goes_on")
+    follows = h.kept(source.word + 1, taken, "follows")[: len(source.word)]
+    h.assume(~(finder.i.valid & goes_on) | (source.word == follows))
+
+    under_way, held, top = cut.inside("under_way"), found.inside("held"), found.inside("top")
+    begins = finder.o.valid & finder.o.ready & ~under_way
+    former = h.signal(1, "former")
+    h.m.d.sync += former.eq(fell | (former & ~begins))
+    segment = segmenter.segments.p
+    whole = segmenter.segments.valid & ~segment.empty
+    dwords = block >> 2
+    start = segment.address[2:IN_BLOCK] & (dwords - 1)
+    h.ensure(~whole | former | fell | (start + segment.more < dwords))
+    # A former segment waits for no data: the piece that closes it is there.
+    h.ensure(~(under_way & former & ~fell) | (finder.o.valid & finder.o.p.closes))
+    h.ensure(segmenter.begins == h.register(begins, "began"))
+    h.cover(whole & former & (segment.more == 5) & (block == 128))
+    h.cover(whole & ~former & (segment.more == 31) & (block == 128) & h.kept(1, fell, "fallen"))
+
+    # For the induction: as of writes-stay-in-block, but for what a fall changes.
+    begun = h.register(1, "begun")
+    mask = found.inside("mask")
+    h.ensure(~begun | (mask == block - 1))
+    before = h.register(mask, "mask_before")
+    h.ensure(fell == (before & ~mask).any())
+    valid = found.inside("valid")
+    h.ensure(begun | ~(valid | held))
+    runs, finishes = found.inside("begins"), found.inside("finishes")
+    under_run = Const(0, 1)
+    for byte in range(g.word_bytes):
+        h.ensure(~valid | ~(runs[byte] & under_run))
+        under_run = under_run | runs[byte]
+        h.ensure(~valid | ~(finishes[byte] & ~under_run))
+        under_run = under_run & ~finishes[byte]
+    h.ensure(~valid | ~under_run)
+    word, last_word = found.inside("word"), found.inside("last_word")
+    piece = finder.o.p
+    ahead = Mux(valid, word, follows)
+    h.ensure(~(valid & ~last_word) | (goes_on & (follows == (word + 1)[: len(word)])))
+    h.ensure(~(held & top) | (ahead == (piece.word + 1)[: len(word)]))
+    h.ensure(~(held & top) | valid | goes_on)
+    h.ensure(~(held & top) | (piece.last.all() & ~piece.empty))
+    at_end = ((piece.word << word_bits)[:IN_BLOCK] | (g.word_bytes - 1)) & (block - 1)
+    h.ensure(~(held & top) | fell | (at_end != block - 1))
+    h.ensure(~held | piece.empty | (piece.first <= piece.last))
+    final = cut.inside("final")
+    address = segment.address[:IN_BLOCK]
+    next_byte = (piece.word << word_bits)[:IN_BLOCK]
+    for right in (
+        held & ~piece.empty & (piece.first == 0),
+        final[:word_bits].all(),
+        former | fell | (next_byte == (final + 1)[:IN_BLOCK]),
+        former | fell | (((final ^ address) & ~mask) == 0),
+        former | fell | (final >= address),
+        former | fell | ((final & mask) != mask),
+        ~former | fell | ~top,
+    ):
+        h.ensure(~under_way | right)
+
+
+def completions_are_planned(h: Harness) -> None:
+    """Of one request, whichever the solver likes; completions are looked at as they begin."""
+    g = geometry(128, 2)
+    completer = Completer(g)
+    part = h.add("completer", completer, driven=("max_payload_size",))
+    code = h.free(3, "code")
+    h.m.d.comb += completer.max_payload_size.eq(code)
+    known = h.register(code, "code_before")
+    limited = Mux(known > 5, 5, known)
+    begun = h.register(1, "begun")
+    mask, fell = part.inside("mask"), part.inside("setting_fell")
+    h.ensure(~begun | (mask == (Const(32, 11) << limited)[:11] - 1))
+
+    taken = completer.i.valid & completer.i.ready
+    # It leaves the queue with the last word that is read for it, and is followed a cycle longer.
+    entered, was_first = h.signal(1, "entered"), h.signal(1, "was_first")
+    chooses = taken & h.free(1, "chosen") & ~entered
+    produce, consume = part.inside("queue", "produce"), part.inside("queue", "consume")
+    level = part.inside("queue", "level")
+    at = h.kept(produce, chooses, "at")
+    queued = entered & ~(was_first & (consume != at))
+    mine = queued & (consume == at)
+    step, busy = completer.read_enable, part.inside("busy")
+    h.m.d.sync += [entered.eq(chooses | queued), was_first.eq(mine)]
+    # The mask has its new value in the cycle of ``fell``: what enters in it is not former.
+    former = h.signal(1, "former")
+    h.m.d.sync += former.eq((fell | former) & ~chooses)
+    h.ensure(~(queued & (former | fell)) | completer.former)
+
+    stage = data.View(Step(g), part.inside("stage"))
+    started = h.register(mine & step & ~busy, "started")
+    good = Value.cast(stage.header.status) == CompletionStatus.SUCCESS
+    longer = (stage.header.length - 1)[:10] & ~mask
+    h.ensure(~(started & good) | former | fell | (longer == 0))
+    h.cover(started & good & ~former & (stage.header.length == 32) & (known == 0))
+    h.cover(started & former & (longer != 0))
+
+    # For the induction: what is queued stays as it was planned.
+    plan = data.View(Plan(g), part.row(h, at, "queue", "storage"))
+    depth = 1 << len(consume)
+    behind = (at - consume)[: len(at)]
+    h.ensure(~queued | (behind < level))
+    h.ensure((level <= depth) & ((produce - consume - level)[: len(produce)] == 0))
+    h.ensure(~completer.i.ready | (level < depth))
+    current = former | fell
+    h.ensure(~queued | current | ((plan.extent & ~mask) == 0))
+    rest_extent = part.inside("rest_extent")
+    continued, prepared = part.inside("continued"), part.inside("prepared")
+    h.ensure(~(mine & continued & prepared) | current | ((rest_extent & ~mask) == 0))
+    some = part.inside("some")
+    h.ensure(~(some | busy | continued) | (level != 0))
+    h.ensure(~busy | (part.inside("last_completion") == ~continued))
+
+    # What the tracker counts: requests in the queue, and last beats behind it.
+    planned, departed = part.inside("planned"), part.inside("departed")
+    h.ensure(planned == h.register(taken, "was_taken"))
+    arrived = data.View(Step(g), part.inside("arrived"))
+    waiting, oldest = part.inside("beats", "level"), part.inside("beats", "consume")
+    newest = part.inside("beats", "produce")
+    steps = (stage, arrived)
+    for step in steps:
+        h.ensure(~(step.valid & step.closes & step.first) | step.direct)
+        h.ensure(~(step.valid & step.closes) | step.last)
+    beats = []
+    for place in range(1 << len(oldest)):
+        row = part.row(h, Const(place, len(oldest)), "beats", "storage")
+        there = (place - oldest)[: len(oldest)] < waiting
+        beats.append(there & data.View(Outgoing(g), row).closes)
+    behind_queue = sum([*beats, *(step.valid & step.closes for step in steps)], start=Const(0))
+    h.ensure((newest - oldest - waiting)[: len(newest)] == 0)
+    h.ensure(waiting + arrived.valid + stage.valid <= 16 - part.inside("has_room"))
+    inside, to_go = part.inside("tracker", "inside"), part.inside("tracker", "to_go")
+    counted = inside + planned - departed
+    h.ensure(counted == level + behind_queue)
+    h.ensure(~(queued & former & ~fell) | (to_go - departed > behind_queue + behind))
+    for place in range(depth):
+        other = data.View(Plan(g), part.row(h, Const(place, len(at)), "queue", "storage"))
+        waits = (place - consume)[: len(at)] < level
+        h.ensure(~waits | (other.sole == (other.single & other.whole)))
+    h.ensure(~part.inside("rest_single") | part.inside("rest_whole"))
+
+
+def completion_waits_until_settled(h: Harness) -> None:
+    """What the function is allowed changes within two cycles of the write."""
+    config = ConfigSpace(geometry(128, 2))
+    part = h.add("config", config)
+    h.assume(~config.i.valid | config.i.p.sop)
+    incoming = RequestHeader(config.i.p.hdr)
+    h.assume(incoming.word0.type == TlpType.CONFIG_0)
+    written = part.inside("taken")
+    age = h.count("age", 3, while_=~written)
+    offered = h.register(config.o.valid, "was_valid")
+    rises = config.o.valid & ~offered
+    settled = h.register(config.settled, "was_settled")
+    # Looked at four cycles after the write, when what it lowered is known to be inside or not.
+    h.ensure(~rises | (settled & (age >= 4)))
+    resets = h.register(config.function_reset, "was_reset")
+    for name in (
+        "max_payload_size",
+        "max_read_request_size",
+        "bus_master_enable",
+        "memory_space_enable",
+        "msix_enable",
+        "msix_function_mask",
+    ):
+        value = getattr(config, name)
+        before = h.register(value, f"{name}_before", shape=value.shape())
+        started = h.register(1, f"{name}_started")
+        h.ensure(~started | (value == before) | (age <= 1) | resets)
+    h.cover(rises & (age == 7))
+    h.cover(rises & (age == 4))
+
+
+SOURCE = "PCI Express Base 4.0 sections 2.2.2, 7.5.1.1.3, 7.5.3.4"
+
+PROOFS = (
+    Proof(
+        property="former-items-are-followed",
+        statement="of up to five items that enter and leave in order, and settings that fall at "
+        "any time: a former item inside is reported until it left, and no longer",
+        source=SOURCE,
+        module="hdl.departures",
+        harness=former_items_are_followed,
+        mutant=Mutant(
+            module="hdl.departures",
+            before="Mux(self.fell, after, ",
+            after="Mux(self.fell, inside - self.departed, ",
+        ),
+    ),
+    Proof(
+        property="reads-are-cut-again",
+        statement="of any bursts, with a Max_Read_Request_Size that changes at any time: a read is "
+        "reported as former, which waits only to be taken, or stays within an aligned block of "
+        "the size of the cycle before; pieces of a burst adjoin, up to its end; 128 bits",
+        source=SOURCE,
+        module="hdl.dma.read_issue",
+        harness=reads_are_cut_again,
+        mutant=Mutant(
+            module="hdl.dma.read_issue",
+            before="with m.If(fell & cut_valid & ~cut.void):",
+            after="with m.If(0):",
+        ),
+    ),
+    Proof(
+        property="writes-are-closed",
+        statement="of any words of bursts, under any strobes, with a Max_Payload_Size that changes "
+        "at any time: a write stays within an aligned block of the size of the cycle before, or "
+        "began before that fell; one that did closes at once, without further data; 64 bits",
+        source=SOURCE,
+        module="hdl.dma.write_pieces",
+        harness=writes_are_closed,
+        depth=3,
+        mutant=Mutant(
+            module="hdl.dma.write_pieces",
+            before="with m.If(self.fell):",
+            after="with m.If(0):",
+        ),
+        cover_depth=24,
+    ),
+    Proof(
+        property="completions-are-planned",
+        statement="of any requests, with a Max_Payload_Size and a Memory Space Enable that change "
+        "at any time: a completion is no longer than the size of the cycle before, or its request "
+        "is reported as former; as many are counted as wait, or have a last beat to leave; "
+        "128 bits",
+        source=SOURCE,
+        module="hdl.completer",
+        harness=completions_are_planned,
+        mutant=Mutant(
+            module="hdl.completer",
+            before="(mask & ~next_mask).any()",
+            after="(mask & ~next_mask).all()",
+        ),
+    ),
+    Proof(
+        property="completion-waits-until-settled",
+        statement="of any configuration requests: what the function is allowed changes within two "
+        "cycles of a write, and the completion is offered when nothing former was reported four "
+        "cycles after the write or later",
+        source=SOURCE,
+        module="hdl.config_space",
+        harness=completion_waits_until_settled,
+        depth=4,
+        mutant=Mutant(
+            module="hdl.config_space",
+            before="~settling.any() & self.settled",
+            after="~settling.any()",
+        ),
+    ),
+)

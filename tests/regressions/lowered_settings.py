@@ -1,0 +1,374 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Settings that the host lowers under load hold from the completion of the write on.
+
+The monitor judges each TLP by what is in force as it leaves. Behind a hard block the pins change,
+and what they say holds when the core says that it settled.
+"""
+
+import random
+from itertools import repeat
+
+import cocotb
+
+from models import config_space as space
+from models.dma import DmaError
+from models.layout import PAGE
+from models.shell import AMP_PCI
+from testbench import pacing
+from testbench.completions import CompletionError
+from testbench.packets import config_write, memory_read
+from testbench.tlp import MEMORY_READS, MEMORY_WRITES, Status
+from tests.regressions.dma_host import SEED, DmaBench, Region, Writer, pauses, slow
+from tests.regressions.queue_host import QUEUE, set_bus_mastering, set_pins, set_sizes, slot_bytes
+
+ROUNDS = 8
+STATIC = 0x3000
+"""A page of the FIFO BAR that no queue uses."""
+AREA = 4 * PAGE
+LARGEST_REQUEST = 2
+"""Code of the longest request that the window makes: 512 bytes."""
+
+
+class Departures:
+    """What the design sent, in order, beside what the monitor thinks of it."""
+
+    def __init__(self, bench):
+        self._bench = bench
+        self._judge = bench.monitor.design_sent
+        bench.monitor.design_sent = self._sent
+        self.sent = []
+
+    def clear(self):
+        self.sent.clear()
+
+    async def until(self, seen):
+        """Wait for a departure, from now on, of which ``seen`` is true."""
+        self.clear()
+        for _ in range(2000):
+            if seen(self):
+                break
+            await self._bench.settle(5)
+        assert seen(self), "no load to speak of"
+
+    @property
+    def completions(self):
+        """Payload bytes of each completion."""
+        return [len(tlp.payload) for tlp in self.sent if tlp.is_completion]
+
+    @property
+    def writes(self):
+        """Payload bytes of each write."""
+        return [len(tlp.payload) for tlp in self.sent if tlp.kind in MEMORY_WRITES]
+
+    @property
+    def reads(self):
+        """Bytes that each read asks for."""
+        return [4 * tlp.length for tlp in self.sent if tlp.kind in MEMORY_READS]
+
+    def _sent(self, tlp):
+        self.sent.append(tlp)
+        self._judge(tlp)
+
+
+class Load:
+    """Reads and writes of host memory, reads of a BAR, and messages with their interrupts.
+
+    What fails while the host forbids it is tried again until :meth:`stop`.
+    """
+
+    def __init__(self, bench, rng):
+        self.bench = bench
+        self.rng = rng
+        self.refused = self.failed = 0
+        self.going = True
+        self._source = Region(bench.host.memory, AREA, rng)
+        self._sinks = [Region(bench.host.memory, PAGE, rng) for _ in range(3)]
+        self._static = rng.randbytes(PAGE)
+        self._tasks = []
+
+    async def prepare(self):
+        for region in (self._source, *self._sinks):
+            await region.fill()
+        await self.bench.store_bytes(STATIC, self._static)
+
+    def start(self):
+        self.going = True
+        workers = [self._read, self._read, self._answers, self._messages]
+        workers += [lambda sink=sink: self._write(sink) for sink in self._sinks]
+        self._tasks = [cocotb.start_soon(worker()) for worker in workers]
+
+    async def stop(self):
+        self.going = False
+        for task in self._tasks:
+            await task
+        # A write is answered when it leaves for the host, which may be slow to take it.
+        await self.bench.settle(100)
+        for sink in self._sinks:
+            await sink.check()
+
+    async def _read(self):
+        region = self._source
+        while self.going:
+            offset, size = region.span(self.rng, 3000)
+            try:
+                got = await self.bench.dma.read(region.address + offset, size)
+            except DmaError:
+                await self._back_off()
+                continue
+            assert got == region.bytes[offset : offset + size], f"{size} bytes at {offset:#x}"
+
+    async def _write(self, region):
+        while self.going:
+            offset, size = region.span(self.rng, 1500)
+            data = self.rng.randbytes(size)
+            # One that fails may have reached the host in part: it is repeated.
+            while not await self._written(region.address + offset, data):
+                pass
+            region.bytes[offset : offset + size] = data
+
+    async def _written(self, address, data):
+        try:
+            await self.bench.dma.write(address, data)
+        except DmaError:
+            await self._back_off()
+            return False
+        return True
+
+    async def _back_off(self):
+        self.failed += 1
+        await self.bench.settle(20)
+
+    async def _answers(self):
+        bench = self.bench
+        while self.going:
+            asked = []
+            for _ in range(8):
+                size = self.rng.choice((4, 64, 700, PAGE))
+                offset = self.rng.randrange(PAGE - size + 1)
+                access = bench.host.bar_read(AMP_PCI.fifo_bar, STATIC + offset, size)
+                asked.append((offset, size, cocotb.start_soon(self._or_refused(access))))
+            for offset, size, task in asked:
+                got = await task
+                assert got is None or got == self._static[offset : offset + size]
+            await bench.settle(self.rng.randrange(40))
+
+    async def _or_refused(self, access):
+        try:
+            return await access
+        except CompletionError as error:
+            assert error.status == Status.UR, error
+            self.refused += 1
+
+    async def _messages(self):
+        bench = self.bench
+        tail = bench.device(0, QUEUE.tail_offset)
+        head = 0
+        while self.going:
+            await bench.source.send_message(0, slot_bytes(head))
+            head = QUEUE.next(head)
+            # The host takes them all at once, whether its interrupt came or not.
+            try:
+                await bench.store(tail, await bench.load(bench.device(0, QUEUE.head_offset)))
+            except CompletionError:
+                self.refused += 1
+            await bench.settle(5)
+
+
+async def loaded(dut, rng):
+    """A bench under load whose host sends no payload of more than 128 bytes itself."""
+    bench = DmaBench(
+        dut,
+        max_payload_size=128,
+        max_read_request_size=PAGE,
+        timeout_us=1000,
+        memory_options={"latency": slow(rng, shortest_ns=100, longest_ns=1500, tail=0)},
+        dma_options={"pauses": pauses(rng, 0.2)},
+    )
+    await bench.start()
+    for sink in bench.host.sinks.values():
+        sink.set_stall(pacing.randomly(rng.getrandbits(32), 0.3))
+    load = Load(bench, rng)
+    await load.prepare()
+    return bench, load
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def payload_size_falls(dut):
+    """Completions and writes of the former size leave before the completion, or are cut again."""
+    rng = random.Random(SEED)
+    bench, load = await loaded(dut, rng)
+    departures = Departures(bench)
+    load.start()
+    for _ in range(2 * ROUNDS):
+        high = rng.randint(1, 5)
+        low = rng.randrange(min(high, LARGEST_REQUEST))
+        await set_sizes(bench, payload=high)
+        limit = space.coded_size(low)
+        await departures.until(lambda sent, limit=limit: max(sent.completions, default=0) > limit)
+        await departures.until(lambda sent, limit=limit: max(sent.writes, default=0) > limit)
+        await set_sizes(bench, payload=low)
+        departures.clear()
+        await bench.settle(rng.randrange(rng.choice((5, 400))))
+        for sent in (departures.completions, departures.writes):
+            assert all(size <= limit for size in sent), f"{sent}, at most {limit}, seed {SEED}"
+    await load.stop()
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def read_request_size_falls(dut):
+    """A valid read of the former size leaves before the completion; others are cut again."""
+    rng = random.Random(SEED)
+    bench, load = await loaded(dut, rng)
+    departures = Departures(bench)
+    load.start()
+    for _ in range(3 * ROUNDS):
+        low = rng.randrange(LARGEST_REQUEST)
+        await set_sizes(bench, read_request=rng.choice((LARGEST_REQUEST, 5)))
+        limit = space.coded_size(low)
+        await departures.until(lambda sent, limit=limit: max(sent.reads, default=0) > limit)
+        await set_sizes(bench, read_request=low)
+        departures.clear()
+        await bench.settle(rng.randrange(rng.choice((5, 400))))
+        sent = departures.reads
+        assert all(size <= limit for size in sent), f"{sent}, at most {limit}, seed {SEED}"
+    await load.stop()
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def bus_mastering_falls(dut):
+    """No read, write or interrupt leaves after the completion, also where D3hot ends it."""
+    rng = random.Random(SEED)
+    bench, load = await loaded(dut, rng)
+    core = bench.parameters.top == "core"
+
+    async def set_power(on):
+        state = space.POWER_D0 if on else space.POWER_D3HOT
+        await bench.host.config_write(space.POWER_STATE.offset, state)
+
+    async def set_bus_master(on):
+        await set_bus_mastering(bench, on)
+
+    load.start()
+    for number in range(3 * ROUNDS):
+        switch = set_power if number % 2 and not core else set_bus_master
+        requests = bench.monitor.requests
+        while bench.monitor.requests < requests + 4:
+            await bench.settle(rng.randint(1, 10))
+        await switch(False)
+        # The monitor has judged the same; what it counts is what was seen.
+        requests = bench.monitor.requests
+        await bench.settle(rng.randrange(rng.choice((10, 200))))
+        assert bench.monitor.requests == requests
+        await switch(True)
+    assert load.failed, "no load to speak of"
+    await load.stop()
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def interrupts_are_switched_off(dut):
+    """MSI-X Enable and Function Mask: no interrupt leaves after the completion."""
+    rng = random.Random(SEED)
+    bench, load = await loaded(dut, rng)
+    core = bench.parameters.top == "core"
+
+    async def control(enable, mask):
+        if core:
+            await set_pins(bench, msix_enable=enable, msix_mask=mask)
+        else:
+            await bench.host.set_msix_control(enable=enable, mask=mask)
+
+    load.start()
+    for number in range(2 * ROUNDS):
+        before = dict(bench.host.interrupts)
+        while bench.host.interrupts == before:
+            await bench.settle(rng.randint(1, 20))
+        await bench.settle(rng.randrange(30))
+        await control(enable=number % 2, mask=1)
+        before = dict(bench.host.interrupts)
+        await bench.settle(100)
+        assert bench.host.interrupts == before
+        await control(enable=1, mask=0)
+    await load.stop()
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def memory_space_falls(dut):
+    """Reads that came before are answered before the completion, those that come after refused."""
+    rng = random.Random(SEED)
+    bench = DmaBench(dut, max_payload_size=128)
+    await bench.start()
+    host = bench.host
+    if bench.parameters.top == "core":
+        # A hard block matches requests, and passes none on.
+        return
+    departures = Departures(bench)
+    control = await host.config_read(space.INITIATE_FLR.offset, 2) | space.INITIATE_FLR.mask
+    writes = (
+        config_write(host.device_id, space.COMMAND, space.BUS_MASTER_ENABLE.mask, 0x3),
+        config_write(host.device_id, space.INITIATE_FLR.offset, control, 0x3),
+        config_write(host.device_id, space.POWER_STATE.offset, space.POWER_D3HOT, 0x1),
+    )
+    for number in range(6 * ROUNDS):
+        if rng.random() < 0.5:
+            host.sink.pause()
+        departures.clear()
+        pending = []
+        for count, write in ((rng.randint(1, 7), True), (rng.randint(1, 4), False)):
+            requests = [
+                memory_read(host.bars[AMP_PCI.fifo_bar] + STATIC, rng.choice((4, 64, 1000, PAGE)))
+                for _ in range(count)
+            ]
+            requests += [writes[number % 3]] * write
+            for request in requests:
+                pending.append(await host.requester.open(request))
+                host.send_nowait(pending[-1].request)
+            if write:
+                written = len(pending) - 1
+        await bench.settle(rng.randrange(100))
+        host.sink.resume()
+        answers = [await one.answers() for one in pending]
+        statuses = [{answer.status for answer in pieces} for pieces in answers]
+        assert statuses[: written + 1] == [{Status.SC}] * (written + 1), statuses
+        assert statuses[written + 1 :] == [{Status.UR}] * (len(pending) - written - 1), statuses
+        order = [tlp.tag for tlp in departures.sent]
+        completed = order.index(pending[written].request.tag)
+        served = {one.request.tag for one in pending[:written]}
+        assert not served & set(order[completed:]), f"answered after the completion, seed {SEED}"
+        await bench.settle(20)
+        await host.config_write(space.POWER_STATE.offset, space.POWER_D0)
+        await host.restore()
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def completion_waits_for_no_answer_and_no_data(dut):
+    """A write is completed while every tag waits for an answer and a burst for its data."""
+    rng = random.Random(SEED)
+    latency = 20_000.0
+    bench = DmaBench(dut, max_payload_size=128, memory_options={"latency": repeat(latency)})
+    await bench.start()
+    region = Region(bench.host.memory, AREA, rng)
+    await region.fill()
+    await set_sizes(bench, payload=5, read_request=5)
+    began = bench.time_ns
+    writer = Writer(dut)
+    data = rng.randbytes(1024)
+    await writer.begin(region.address, len(data) // writer.lanes)
+    await writer.beats(data[:384], ends=False)
+    for number in range(12):
+        await writer.ask(region.address + 2048 * (number % 8), 2048)
+    await bench.settle(400)
+    assert bench.monitor.traffic.reads == 32
+    for codes in ({"payload": 0}, {"read_request": 0}):
+        await set_sizes(bench, **codes)
+    await set_bus_mastering(bench, False)
+    assert bench.time_ns < began + latency, "reads were answered meanwhile"
+    await set_bus_mastering(bench, True)
+    await writer.beats(data[384:])
+    await bench.settle(20_000)
+    assert bench.monitor.traffic.reads > 32
+    await bench.finish()
