@@ -50,6 +50,7 @@ GROUPS = {
         "dma_random",
         "dma_reset",
         "endpoint_dma",
+        "flat_memory",
         "lowered_settings",
         "virtqueues",
     ),
@@ -59,6 +60,7 @@ ON_ENDPOINT = frozenset(
         "config_requests",
         "endpoint_dma",
         "enumeration",
+        "flat_memory",
         "function_reset",
         "libraries",
         "malformed_tlps",
@@ -188,6 +190,26 @@ def test_without_the_dma_window(top, regression_seed, pytestconfig):
         folder / "counters",
         testcase="unexpected_completions",
         seed=regression_seed,
+    )
+    assert outcome.tests == 1
+
+
+def test_memory_of_a_long_simulation(regression_seed, pytestconfig):
+    """As the regression does it, with so many bursts that the least of each would be seen."""
+    if not pytestconfig.getoption("--regress"):
+        pytest.skip("takes minutes: make regress runs it")
+    outcome = simulate(
+        Configuration(
+            top="endpoint",
+            num_fifos=2,
+            data_width=128,
+            completion_timeout=COMPLETION_TIMEOUT,
+            simulator=toolchain.find().name,
+        ),
+        "tests.regressions.flat_memory",
+        BUILD_ROOT / "test" / "flat-memory",
+        seed=regression_seed,
+        environment={"BURSTS": "10000"},
     )
     assert outcome.tests == 1
 

@@ -83,9 +83,10 @@ class DeviceQueue:
     Attributes
     ----------
     notify
-        Called when the driver wants to hear of chains that were given back. It is asked for each
-        chain when no other waits, else for every :data:`NOTIFY_BATCH`; of the last ones before a
-        pause, call :meth:`wants_notification`.
+        Called when the driver wants to hear of chains that were given back. It is asked before
+        the queue takes chains that came meanwhile, and after every :data:`NOTIFY_BATCH`. The
+        user of the queue asks :meth:`wants_notification` for the last ones before a pause: by
+        then ``avail_event`` says that the queue is empty, and the driver's next chain is kicked.
     """
 
     def __init__(
@@ -138,8 +139,9 @@ class DeviceQueue:
                 await self._dma.write(self._device_addr + self.layout.avail_event, event)
                 # The driver may have looked at the old one before it changed.
                 await self._look()
-        if not self._heads:
-            return None
+            if not self._heads:
+                return None
+            await self._tell()
         head = self._heads.popleft()
         if head >= self.layout.size:
             raise AvailableRingError(
@@ -210,10 +212,8 @@ class DeviceQueue:
         # The flags stay zero: the driver always notifies, or as avail_event says.
         header = RING_HEADER.pack(0, self._used & INDEX_MASK)
         await self._dma.write(self._device_addr, header)
-        if self.notify is None or (self._heads and self._used - self._told < NOTIFY_BATCH):
-            return
-        if await self.wants_notification():
-            self.notify()
+        if self._used - self._told >= NOTIFY_BATCH:
+            await self._tell()
 
     async def wants_notification(self) -> bool:
         """Whether the driver wants to be told of what was given back since it was last asked.
@@ -232,6 +232,11 @@ class DeviceQueue:
             return event_passed(event, told, self._used)
         flags, _ = RING_HEADER.unpack(await self._dma.read(self._driver_addr, RING_HEADER.size))
         return not flags & NO_INTERRUPT
+
+    async def _tell(self) -> None:
+        """Notify, if there is something to tell and the driver wants to hear it."""
+        if self.notify is not None and await self.wants_notification():
+            self.notify()
 
     async def _look(self) -> None:
         """Read the available index, then the entries that it covers."""

@@ -72,7 +72,8 @@ def test_an_access_to_a_bar_has_the_name_of_its_place(names, bar, offset, data, 
         (bar_offset(1), "ffffffff", "Base Address Register 1 = 0xffffffff"),
         (DEVICE_CONTROL, "0080", "Device Control = 0x8000"),
         (MSIX_CAPABILITY + 2, "0180", "MSI-X Message Control bytes 2 to 3 = 0x8001"),
-        (0x100, "00000000", "reserved"),
+        (0x100, "19000100", "Secondary PCI Express = 0x10019"),
+        (0x200, "00000000", "reserved"),
     ],
 )
 def test_an_access_to_configuration_space_has_the_name_of_its_register(names, offset, data, text):
