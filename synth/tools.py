@@ -21,6 +21,7 @@ from pathlib import Path
 __all__ = [
     "BLOCK_RAM_COLUMNS",
     "BLOCK_RAM_ROWS",
+    "PACKAGES",
     "XILINX",
     "Area",
     "SynthesisError",

@@ -67,6 +67,9 @@ ON_ENDPOINT = frozenset(
     }
 )
 ON_CORE = frozenset({"core_dma"})
+ON_FIRST_SIMULATOR = frozenset({"faulty_devices", "lowered_settings"})
+"""Long ones, which ``make regress`` runs on every simulator."""
+MORE_ROUNDS = {"ROUNDS": "8"}
 MODULES = frozenset(chain.from_iterable(GROUPS.values()))
 
 # (top, FIFOs, width), beyond BUILDS. What the second simulator runs: it is there to disagree, and
@@ -91,9 +94,11 @@ def builds_of(simulator, *, everything):
     return FEW_BUILDS + MORE_FEW_BUILDS * everything
 
 
-def modules(group, top):
-    """What of a group runs on a top."""
+def modules(group, top, simulator, *, everything):
+    """What of a group runs on a top and a simulator."""
     others = ON_CORE if top == "endpoint" else ON_ENDPOINT
+    if not everything and simulator != toolchain.find().name:
+        others |= ON_FIRST_SIMULATOR
     return [f"tests.regressions.{name}" for name in GROUPS[group] if name not in others]
 
 
@@ -119,7 +124,7 @@ def pytest_generate_tests(metafunc):
     )
 
 
-def test_regression(simulator, top, num_fifos, data_width, group, regression_seed):
+def test_regression(simulator, top, num_fifos, data_width, group, regression_seed, pytestconfig):
     if simulator not in toolchain.available():
         pytest.skip(f"{simulator} is not on this machine")
     configuration = Configuration(
@@ -130,11 +135,13 @@ def test_regression(simulator, top, num_fifos, data_width, group, regression_see
         simulator=simulator,
     )
     name = f"{simulator}-{top}-f{num_fifos}-w{data_width}-{group}"
+    everything = pytestconfig.getoption("--regress")
     outcome = simulate(
         configuration,
-        modules(group, top),
+        modules(group, top, simulator, everything=everything),
         BUILD_ROOT / "test" / name,
         seed=regression_seed,
+        environment=MORE_ROUNDS if everything else None,
     )
     assert outcome.tests > 0
 

@@ -5,6 +5,7 @@ The monitor judges each TLP by what is in force as it leaves. Behind a hard bloc
 and what they say holds when the core says that it settled.
 """
 
+import os
 import random
 from itertools import repeat
 
@@ -21,7 +22,8 @@ from testbench.tlp import MEMORY_READS, MEMORY_WRITES, Status
 from tests.regressions.dma_host import SEED, DmaBench, Region, Writer, pauses, slow
 from tests.regressions.queue_host import QUEUE, set_bus_mastering, set_pins, set_sizes, slot_bytes
 
-ROUNDS = 8
+ROUNDS = int(os.environ.get("ROUNDS", "2"))
+"""Of each setting, times a number of its own. ``make regress`` does more."""
 STATIC = 0x3000
 """A page of the FIFO BAR that no queue uses."""
 AREA = 4 * PAGE

@@ -13,7 +13,7 @@ from testbench.hostile.fuzz import HISTORIES, SHRINK_HISTORIES
 
 CONFIGURATION = Configuration(num_fifos=2, data_width=128, completion_timeout=COMPLETION_TIMEOUT)
 SECONDS = 1
-SHRINK = 200
+SHRINK = 10
 
 
 @pytest.fixture

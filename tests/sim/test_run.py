@@ -118,7 +118,7 @@ def test_many_modules_have_a_folder(monkeypatch, tmp_path):
     assert main(["run", *modules]) == 0
 
 
-@pytest.mark.parametrize("revision", REVISIONS)
+@pytest.mark.parametrize("revision", ["v1", "r1"])
 def test_demo_report(revision, monkeypatch, tmp_path, capsys):
     """The demo's report has what the design promises, and agrees with itself."""
     monkeypatch.setattr("sim.demo.command.BUILD_ROOT", tmp_path)

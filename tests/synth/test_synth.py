@@ -198,15 +198,16 @@ def test_no_path_that_a_tool_gets_is_absolute(fake_tools, monkeypatch):
 def test_designs_below_the_temporary_folder_are_synthesised(monkeypatch, clone_is_there):
     """Whether the clone is there or only its builds."""
     add_own_programs()
-    if not shutil.which(tools.YOSYS[0]):
-        pytest.skip("no Yosys: make synth installs it")
+    missing = [program for program in tools.PACKAGES if not shutil.which(program)]
+    if missing:
+        pytest.skip(f"no {', no '.join(missing)}: make synth installs it")
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         if clone_is_there:
             monkeypatch.chdir(folder)
         verilog = Path(folder) / "x.v"
-        verilog.write_text("module x(input clk, output reg o); always @(posedge clk) o <= ~o;\n")
-        with verilog.open("a") as file:
-            file.write("endmodule\n")
+        verilog.write_text(
+            "module x(input clk, output reg o); always @(posedge clk) o <= ~o; endmodule\n"
+        )
         source, _ = tools.read(verilog)
         area, _ = tools.synthesise(source, "x", "ecp5", Path(folder) / "x-ecp5.json")
         assert area.ff == 1
