@@ -4,6 +4,7 @@
 import os
 
 import pytest
+from parts import part, split
 
 from sim.run import new_seed
 
@@ -13,6 +14,13 @@ def pytest_addoption(parser):
         "--regress",
         action="store_true",
         help="run the long matrices too: every width, number of FIFOs and simulator",
+    )
+    parser.addoption(
+        "--part",
+        type=part,
+        default=(1, 1),
+        metavar="N/PARTS",
+        help="run one test of every PARTS, from the N-th on",
     )
     parser.addoption(
         "--seed",
@@ -27,6 +35,11 @@ def pytest_configure(config):
     if config.getoption("--seed") is not None:
         os.environ["SEED"] = str(config.getoption("--seed"))
     os.environ.setdefault("SEED", str(new_seed()))
+
+
+def pytest_collection_modifyitems(config, items):
+    items[:], others = split(items, *config.getoption("--part"))
+    config.hook.pytest_deselected(items=others)
 
 
 def pytest_terminal_summary(terminalreporter):

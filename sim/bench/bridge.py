@@ -32,8 +32,9 @@ READS, WRITES = 1000, 4000
 TURNS = 3
 """Measurements, of which the best counts: others use the machine, too."""
 QUADWORD = 8
-READS_PER_S, WRITES_PER_S = 1500, 3000
-"""What the gateware on Verilator must reach."""
+LEAST_SHARE = 0.04
+"""What the gateware on Verilator must reach of what the same server reaches out of memory, so that
+the machine's own speed decides nothing."""
 
 Rates = dict[str, float]
 
@@ -63,9 +64,10 @@ def measure_bridge(simulators: list[str], folder: Path) -> dict[str, Rates]:
 
 def missed(rates: dict[str, Rates]) -> Iterator[str]:
     """What is slower than it must be, a line each."""
-    for kind, limit in (("reads_per_s", READS_PER_S), ("writes_per_s", WRITES_PER_S)):
-        if "verilator" in rates and rates["verilator"][kind] < limit:
-            yield f"bridge on verilator: {kind} is {rates['verilator'][kind]:g}, must reach {limit}"
+    for kind in ("reads_ratio", "writes_ratio"):
+        share = rates.get("verilator", {}).get(kind, LEAST_SHARE)
+        if share < LEAST_SHARE:
+            yield f"bridge on verilator: {kind} is {share:g}, must reach {LEAST_SHARE:g}"
 
 
 def _best(path: Path) -> Rates:

@@ -14,7 +14,7 @@ from models.shell import MAX_FIFOS
 from sim import toolchain
 from sim.bench import command
 from sim.bench.bounds import FIGURES
-from sim.bench.bridge import READS_PER_S, WRITES_PER_S
+from sim.bench.bridge import LEAST_SHARE
 from sim.build import BUILD_ROOT, Configuration
 from sim.run import SimulationError
 
@@ -122,7 +122,9 @@ def fake(monkeypatch, tmp_path):
     monkeypatch.setattr(
         command, "_simulation_speed", lambda *_: {"thin": speed, "root_complex": speed}
     )
-    bridge = {"verilator": {"reads_per_s": READS_PER_S, "writes_per_s": WRITES_PER_S}}
+    rates = {"reads_per_s": 100, "writes_per_s": 200}
+    shares = {"reads_ratio": LEAST_SHARE, "writes_ratio": LEAST_SHARE}
+    bridge = {"memory": rates, "verilator": rates | shares}
     monkeypatch.setattr(command, "measure_bridge", lambda *_: bridge)
     monkeypatch.setattr(command, "BUILD_ROOT", tmp_path)
     return figures, bridge, tmp_path / "bench" / "report.json"
@@ -155,10 +157,10 @@ def test_what_misses_its_limit_fails_the_command(fake, capsys, key, value):
 
 def test_a_guest_that_is_served_too_slowly_fails_the_command(fake):
     _, bridge, path = fake
-    bridge["verilator"]["reads_per_s"] -= 1
+    bridge["verilator"]["reads_ratio"] = 0.039
     assert command.run_bench() == 1
     assert json.loads(path.read_text())["failures"] == [
-        f"bridge on verilator: reads_per_s is {READS_PER_S - 1}, must reach {READS_PER_S}"
+        f"bridge on verilator: reads_ratio is 0.039, must reach {LEAST_SHARE:g}"
     ]
 
 
