@@ -70,6 +70,8 @@ ON_CORE = frozenset({"core_dma"})
 ON_FIRST_SIMULATOR = frozenset({"faulty_devices", "lowered_settings"})
 """Long ones, which ``make regress`` runs on every simulator."""
 MORE_ROUNDS = {"ROUNDS": "8"}
+FEW_SCENARIOS = {"SCENARIOS": "move_data"}
+"""What ``make test`` runs of the scenarios where others have run them all."""
 MODULES = frozenset(chain.from_iterable(GROUPS.values()))
 
 # (top, FIFOs, width), beyond BUILDS. What the second simulator runs: it is there to disagree, and
@@ -78,7 +80,7 @@ FEW_BUILDS = [("core", 1, 256)]
 # With BUILDS: every number of FIFOs, and every width of both tops.
 MORE_BUILDS = [
     ("endpoint", 1, 64),
-    ("endpoint", 3, 256),
+    ("endpoint", 4, 256),
     ("endpoint", 5, 512),
     ("core", MAX_FIFOS, 128),
     ("core", 6, 256),
@@ -136,12 +138,13 @@ def test_regression(simulator, top, num_fifos, data_width, group, regression_see
     )
     name = f"{simulator}-{top}-f{num_fifos}-w{data_width}-{group}"
     everything = pytestconfig.getoption("--regress")
+    is_first = simulator == toolchain.find().name
     outcome = simulate(
         configuration,
         modules(group, top, simulator, everything=everything),
         BUILD_ROOT / "test" / name,
         seed=regression_seed,
-        environment=MORE_ROUNDS if everything else None,
+        environment=MORE_ROUNDS if everything else None if is_first else FEW_SCENARIOS,
     )
     assert outcome.tests > 0
 
@@ -165,6 +168,7 @@ def test_other_shell_and_layout(top, regression_seed, pytestconfig):
         "tests.regressions.scenarios",
         BUILD_ROOT / "test" / f"other-shell-{top}",
         seed=regression_seed,
+        environment=None if pytestconfig.getoption("--regress") else FEW_SCENARIOS,
     )
     assert outcome.tests > 0
 
