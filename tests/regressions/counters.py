@@ -147,6 +147,7 @@ async def dropped_packets(dut):
     """A good packet whose queue the host takes away under it; a malformed one is only malformed."""
     bench = CounterBench(dut)
     await bench.start()
+    # The beats come so far apart that a reset, a read and a write long, is over between two.
     # A packet of one beat waits rather than be given up.
     beats = QUEUE.slot_size * 8 // bench.parameters.data_width
     lost = int(beats > 1)
@@ -160,9 +161,9 @@ async def dropped_packets(dut):
 
     for take_away in (take_head, reset):
         for size in (QUEUE.slot_size, QUEUE.slot_size + 1):
-            bench.source.set_idle(pacing.every([40]))
+            bench.source.set_idle(pacing.every([90]))
             bench.source.send_nowait(AxisMessage(0, slot_bytes(1).ljust(size, b"\0")))
-            await bench.settle(60)
+            await bench.settle(100)
             await take_away()
             await bench.source.drained()
             bench.source.set_idle(None)
@@ -175,7 +176,9 @@ async def dropped_packets(dut):
             )
         # The hole comes in the very beat that would have filled the slot.
         full = (1 << bench.parameters.data_width // 8) - 1
-        packet = cocotb.start_soon(drive_beats(bench, [full] * (beats - 1) + [full & ~2], apart=60))
+        packet = cocotb.start_soon(
+            drive_beats(bench, [full] * (beats - 1) + [full & ~2], apart=120)
+        )
         await bench.settle(30)
         await take_away()
         await packet
