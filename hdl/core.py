@@ -33,10 +33,7 @@ from .tlp import (
     request_signature,
 )
 
-__all__ = ["SETTLING_CYCLES", "AmpPciCore", "device_members"]
-
-SETTLING_CYCLES = 2
-"""Cycles from a change of a setting until ``status_config_settled`` reflects it."""
+__all__ = ["AmpPciCore", "device_members"]
 
 COMPLETION_ERRORS = {
     "unexpected": "unexpected",
@@ -105,8 +102,9 @@ class AmpPciCore(wiring.Component):
 
         A lower value holds from the completion of the configuration write on, for every TLP. Change
         the pin when the write is carried out, and complete the write when
-        ``status_config_settled`` is high, :data:`SETTLING_CYCLES` cycles later or more. A hard
-        block that completes it by itself lets through what is then still inside: see there.
+        ``status_config_settled`` is high, :data:`~models.config_space.SETTLING_CYCLES` cycles later
+        or more. A hard block that completes it by itself lets through what is then still inside:
+        see there.
     memory_space_enable : In(1)
         From configuration space, for ``status_config_settled``: requests are matched outside. With
         ``own_config``.
@@ -131,8 +129,9 @@ class AmpPciCore(wiring.Component):
         No TLP is inside that was made to a former setting: since ``max_payload_size``,
         ``max_read_request_size``, ``bus_master_enable``, ``msix_enable`` or
         ``memory_space_enable`` fell, ``msix_mask`` rose, or ``function_reset`` came. Valid from
-        :data:`SETTLING_CYCLES` cycles after that on. It goes high with the outputs alone: nothing
-        that the host answers or the device side sends is waited for. Until then there may leave, of
+        :data:`~models.config_space.SETTLING_CYCLES` cycles after that on. It goes high with the
+        outputs alone: nothing that the host answers or the device side sends is waited for. Until
+        then there may leave, of
         the former size, completions of requests that came before (16 wait at most, besides those
         of which a beat does), one read, and writes whose data has come, 2 KiB at most; with bus
         mastering off, one read, three writes and one interrupt.

@@ -10,7 +10,17 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["DepartureTracker"]
+__all__ = ["DepartureTracker", "former_offer"]
+
+
+def former_offer(m, offer, fell):
+    """Whether stream ``offer`` still offers what it did as ``fell``, level or pulse, came:
+    valid from that cycle on."""
+    former = Signal()
+    was_former = Signal()
+    m.d.comb += former.eq(offer.valid & (was_former | fell))
+    m.d.sync += was_former.eq(former & ~offer.ready)
+    return former
 
 
 class DepartureTracker(wiring.Component):

@@ -13,6 +13,7 @@ from amaranth.lib.wiring import In, Out
 from models.shell import MSIX_CONTROL_OFFSET, MSIX_ENTRY_SIZE
 
 from .arbiter import round_robin
+from .departures import former_offer
 from .operation import Geometry
 from .tlp import memory_header
 
@@ -257,10 +258,8 @@ class MsixController(wiring.Component):
                     m.d.comb += sent.eq(1 << vector)
                     m.d.sync += [self.o.valid.eq(1), requester_id.eq(self.requester_id)]
                 m.next = "IDLE"
-        was_former = Signal()
-        m.d.comb += self.former.eq(self.o.valid & (was_former | ~allowed))
-        m.d.sync += was_former.eq(self.former & ~self.o.ready)
         m.d.comb += [
+            self.former.eq(former_offer(m, self.o, ~allowed)),
             self.o.p.hdr.eq(
                 memory_header(
                     address=entry[2:64],

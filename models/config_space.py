@@ -107,6 +107,8 @@ Target Link Speed are writable, and sticky (section 7.5.3.19)."""
 UPSTREAM_LANE = 0x7F00
 """Equalization control of a lane of an upstream port: the default preset and hint (7.7.3.4)."""
 
+SETTLING_CYCLES = 2
+"""Cycles from a change of a setting until the core's ``status_config_settled`` reflects it."""
 
 LARGEST_SIZE_CODE = 5
 """Code of 4,096 bytes in Max_Payload_Size and Max_Read_Request_Size; those above are reserved."""

@@ -12,13 +12,13 @@ from typing import Any
 import cocotb
 from cocotb.triggers import First
 
+from models.config_space import SETTLING_CYCLES
+
 from .settings import Settings
 from .tlp import Status
 
 PINS = ("max_payload_size", "max_read_request_size", "bus_master_enable")
 SETTLED = "status_config_settled"
-SETTLING_CYCLES = 2
-"""Cycles after a change from which on :data:`SETTLED` tells of it."""
 
 
 async def settled(dut: Any, *, clk: Any) -> None:

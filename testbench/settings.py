@@ -41,6 +41,10 @@ class Setting:
         """What may be followed now: the value in force, or one that is written."""
         return max(self.value, *self.written.values()) if self.written else self.value
 
+    def write(self, key: Hashable, value: int) -> None:
+        """``value`` is written, by the write ``key``."""
+        self.written[key] = value
+
     def set(self, value: int) -> None:
         """Put ``value`` in force at once."""
         self.value = value
@@ -125,13 +129,13 @@ class Settings:
         register = request.address & 0xFFC
         data = int.from_bytes(request.payload[:4], "little")
         if register == space.COMMAND and request.first_be & 1:
-            self._write(self._memory_space, key, space.MEMORY_SPACE_ENABLE.of(data))
+            self._memory_space.write(key, space.MEMORY_SPACE_ENABLE.of(data))
             if self._learns_bus_master:
-                self._write(self._bus_master, key, space.BUS_MASTER_ENABLE.of(data))
+                self._bus_master.write(key, space.BUS_MASTER_ENABLE.of(data))
         if register == self._power_control and request.first_be & 1 and self._learns_bus_master:
             state = ConfigField(register, 0, space.POWER_STATE.width).of(data)
             if state in D0_AND_D3HOT:
-                self._write(self._in_d0, key, state == space.POWER_D0)
+                self._in_d0.write(key, state == space.POWER_D0)
         if register == self._device_control:
             self._write_device_control(data, request.first_be, key)
 
@@ -144,8 +148,9 @@ class Settings:
                 setting.value = value
         if resets and status == Status.SC:
             # Max_Payload_Size survives (section 6.6.2).
-            self.max_read_request_size.set(self._initial[1])
-            self.extended_tags.set(self._initial[2])
+            _, read_request, extended_tags, _ = self._initial
+            self.max_read_request_size.set(read_request)
+            self.extended_tags.set(extended_tags)
             self._memory_space.set(False)
             self._in_d0.set(True)
             if self._learns_bus_master:
@@ -160,21 +165,16 @@ class Settings:
             ("bus_master_enable", self._bus_master, bool),
         ):
             if name in pins:
-                self._write(setting, key, value(pins[name]))
+                setting.write(key, value(pins[name]))
 
     def _write_device_control(self, data: int, first_be: int, key: Hashable) -> None:
         if first_be & 1:
-            size = space.coded_size(space.MAX_PAYLOAD_SIZE.of(data))
-            self._write(self.max_payload_size, key, size)
+            self.max_payload_size.write(key, space.coded_size(space.MAX_PAYLOAD_SIZE.of(data)))
         if first_be & 2:
             size = space.coded_size(space.MAX_READ_REQUEST_SIZE.of(data))
-            self._write(self.max_read_request_size, key, size)
-            self._write(self.extended_tags, key, space.EXTENDED_TAG_ENABLE.of(data))
-            self._write(self._function_reset, key, space.INITIATE_FLR.of(data))
-
-    @staticmethod
-    def _write(setting: Setting, key: Hashable, value: int) -> None:
-        setting.written[key] = value
+            self.max_read_request_size.write(key, size)
+            self.extended_tags.write(key, space.EXTENDED_TAG_ENABLE.of(data))
+            self._function_reset.write(key, space.INITIATE_FLR.of(data))
 
     def _all(self) -> tuple[Setting, ...]:
         return (

@@ -89,9 +89,14 @@ MORE_BUILDS = [
 MORE_FEW_BUILDS = [("endpoint", 1, 512)]
 
 
+def is_first(simulator):
+    """Whether it is the best one that there is, which runs most."""
+    return simulator == next(iter(toolchain.available()), None)
+
+
 def builds_of(simulator, *, everything):
     """What to build for a simulator."""
-    if simulator == next(iter(toolchain.available()), None):
+    if is_first(simulator):
         return [(top, *build) for top, build in BUILDS.items()] + MORE_BUILDS * everything
     return FEW_BUILDS + MORE_FEW_BUILDS * everything
 
@@ -99,7 +104,7 @@ def builds_of(simulator, *, everything):
 def modules(group, top, simulator, *, everything):
     """What of a group runs on a top and a simulator."""
     others = ON_CORE if top == "endpoint" else ON_ENDPOINT
-    if not everything and simulator != toolchain.find().name:
+    if not everything and not is_first(simulator):
         others |= ON_FIRST_SIMULATOR
     return [f"tests.regressions.{name}" for name in GROUPS[group] if name not in others]
 
@@ -138,13 +143,13 @@ def test_regression(simulator, top, num_fifos, data_width, group, regression_see
     )
     name = f"{simulator}-{top}-f{num_fifos}-w{data_width}-{group}"
     everything = pytestconfig.getoption("--regress")
-    is_first = simulator == toolchain.find().name
+    few = {} if is_first(simulator) else FEW_SCENARIOS
     outcome = simulate(
         configuration,
         modules(group, top, simulator, everything=everything),
         BUILD_ROOT / "test" / name,
         seed=regression_seed,
-        environment=MORE_ROUNDS if everything else None if is_first else FEW_SCENARIOS,
+        environment=MORE_ROUNDS if everything else few,
     )
     assert outcome.tests > 0
 

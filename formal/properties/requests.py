@@ -3,24 +3,21 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Mux, Signal, Value
-from amaranth.lib import data, wiring
+from amaranth.hdl import Cat, Mux, Signal, Value
+from amaranth.lib import data
 
 from hdl.dma.completions import Claim, CompletionReceiver
 from hdl.dma.limits import REQUEST_BYTES, TAGS
 from hdl.dma.read_issue import Cut, ReadIssuer
-from hdl.dma.write_pieces import PieceFinder
-from hdl.dma.write_segments import Segmenter
 from hdl.dma.write_sender import WriteSender
 from hdl.tlp import CompletionHeader, RequestHeader, TlpFormat, TlpType
 
 from ..geometry import geometry
 from ..harness import Harness
 from ..proof import Mutant, Proof
+from .write_path import IN_BLOCK, WritePath
 
 __all__ = ["PROOFS"]
-
-IN_BLOCK = (REQUEST_BYTES - 1).bit_length()
 
 
 def block_size(h: Harness, name: str) -> tuple[Value, Value]:
@@ -146,19 +143,9 @@ def completions_match(h: Harness) -> None:
 def writes_stay_in_block(h: Harness) -> None:
     """The words of a burst come one after the other, under any strobes."""
     g = geometry(64, 1)
-    finder, segmenter = PieceFinder(g), Segmenter(g)
-    found = h.add("finder", finder, driven=("max_payload_size", "o"))
-    cut = h.add("segmenter", segmenter, driven=("i",))
-    wiring.connect(h.m, finder.o, segmenter.i)
     code, block = block_size(h, "code")
-    h.m.d.comb += finder.max_payload_size.eq(code)
-    word_bits = g.word_bytes.bit_length() - 1
-    source = finder.i.p
-    taken = finder.i.valid & finder.i.ready
-    goes_on = h.kept(~source.last, taken, "goes_on")
-    follows = h.kept(source.word + 1, taken, "follows")[: len(source.word)]
-    h.assume(~(finder.i.valid & goes_on) | (source.word == follows))
-
+    path = WritePath.of(h, g, code)
+    segmenter = path.segmenter
     segment = segmenter.segments.p
     whole = segmenter.segments.valid & ~segment.empty
     dwords = block >> 2
@@ -166,45 +153,7 @@ def writes_stay_in_block(h: Harness) -> None:
     h.ensure(~whole | (start + segment.more < dwords))
     h.cover(whole & (segment.more == 9) & (block == 128))
     h.cover(whole & (segment.more == 0) & ~segment.ends)
-
-    # For the induction: runs in a word begin and finish in turn.
-    begun = h.register(1, "begun")
-    h.ensure(~begun | (found.inside("mask") == block - 1))
-    h.ensure(begun | ~(found.inside("valid") | found.inside("held")))
-    valid, held, top = (found.inside(name) for name in ("valid", "held", "top"))
-    begins, finishes = found.inside("begins"), found.inside("finishes")
-    under_run = Const(0, 1)
-    for byte in range(g.word_bytes):
-        h.ensure(~valid | ~(begins[byte] & under_run))
-        under_run = under_run | begins[byte]
-        h.ensure(~valid | ~(finishes[byte] & ~under_run))
-        under_run = under_run & ~finishes[byte]
-    h.ensure(~valid | ~under_run)
-    # A word follows the one before it in the burst, wherever that one is.
-    word, last_word = found.inside("word"), found.inside("last_word")
-    piece = finder.o.p
-    ahead = Mux(valid, word, follows)
-    h.ensure(~(valid & ~last_word) | (goes_on & (follows == (word + 1)[: len(word)])))
-    h.ensure(~(held & top) | (ahead == (piece.word + 1)[: len(word)]))
-    h.ensure(~(held & top) | valid | goes_on)
-    h.ensure(~(held & top) | (piece.last.all() & ~piece.empty))
-    at_end = ((piece.word << word_bits)[:IN_BLOCK] | (g.word_bytes - 1)) & (block - 1)
-    h.ensure(~(held & top) | (at_end != block - 1))
-    h.ensure(~held | piece.empty | (piece.first <= piece.last))
-    # A segment under way goes on with the piece that is there.
-    final = cut.inside("final")
-    under_way = cut.inside("under_way")
-    address = segment.address[:IN_BLOCK]
-    next_byte = (piece.word << word_bits)[:IN_BLOCK]
-    for right in (
-        held & ~piece.empty & (piece.first == 0),
-        next_byte == (final + 1)[:IN_BLOCK],
-        final[:word_bits].all(),
-        ((final ^ address) & ~(block - 1)[:IN_BLOCK]) == 0,
-        final >= address,
-        (final & (block - 1)) != block - 1,
-    ):
-        h.ensure(~under_way | right)
+    path.ensure_pieces_follow(h, g, block)
 
 
 def writes_are_as_long_as_told(h: Harness) -> None:

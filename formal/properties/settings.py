@@ -8,24 +8,22 @@ before counts as former until it left; the completion of the write waits until n
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Const, Mux, Value
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 
 from hdl.completer import Completer, Outgoing, Plan, Step
 from hdl.config_space import ConfigSpace
 from hdl.departures import DepartureTracker
 from hdl.dma.limits import REQUEST_BYTES
 from hdl.dma.read_issue import Cut, ReadIssuer
-from hdl.dma.write_pieces import PieceFinder
-from hdl.dma.write_segments import Segmenter
 from hdl.tlp import CompletionStatus, RequestHeader, TlpType
 
 from ..geometry import geometry
 from ..harness import Harness
 from ..proof import Mutant, Proof
+from .write_path import IN_BLOCK, WritePath
 
 __all__ = ["PROOFS"]
 
-IN_BLOCK = (REQUEST_BYTES - 1).bit_length()
 MOST = 5
 
 
@@ -122,22 +120,14 @@ def reads_are_cut_again(h: Harness) -> None:
 def writes_are_closed(h: Harness) -> None:
     """The words of a burst come one after the other, under any strobes."""
     g = geometry(64, 1)
-    finder, segmenter = PieceFinder(g), Segmenter(g)
-    found = h.add("finder", finder, driven=("max_payload_size", "o"))
-    cut = h.add("segmenter", segmenter, driven=("i",))
-    wiring.connect(h.m, finder.o, segmenter.i)
     code = h.free(3, "code")
-    h.m.d.comb += finder.max_payload_size.eq(code)
+    path = WritePath.of(h, g, code)
+    finder, segmenter = path.finder, path.segmenter
     known = h.register(code, "code_before")
     block = Mux(known == 0, 128, Mux(known == 1, 256, REQUEST_BYTES))
-    word_bits = g.word_bytes.bit_length() - 1
-    source, fell = finder.i.p, finder.fell
-    taken = finder.i.valid & finder.i.ready
-    goes_on = h.kept(~source.last, taken, "goes_on")
-    follows = h.kept(source.word + 1, taken, "follows")[: len(source.word)]
-    h.assume(~(finder.i.valid & goes_on) | (source.word == follows))
+    fell = finder.fell
 
-    under_way, held, top = cut.inside("under_way"), found.inside("held"), found.inside("top")
+    under_way, top = path.cut.inside("under_way"), path.found.inside("top")
     begins = finder.o.valid & finder.o.ready & ~under_way
     former = h.signal(1, "former")
     h.m.d.sync += former.eq(fell | (former & ~begins))
@@ -152,45 +142,11 @@ def writes_are_closed(h: Harness) -> None:
     h.cover(whole & former & (segment.more == 5) & (block == 128))
     h.cover(whole & ~former & (segment.more == 31) & (block == 128) & h.kept(1, fell, "fallen"))
 
-    # For the induction: as of writes-stay-in-block, but for what a fall changes.
-    begun = h.register(1, "begun")
-    mask = found.inside("mask")
-    h.ensure(~begun | (mask == block - 1))
+    mask = path.found.inside("mask")
     before = h.register(mask, "mask_before")
     h.ensure(fell == (before & ~mask).any())
-    valid = found.inside("valid")
-    h.ensure(begun | ~(valid | held))
-    runs, finishes = found.inside("begins"), found.inside("finishes")
-    under_run = Const(0, 1)
-    for byte in range(g.word_bytes):
-        h.ensure(~valid | ~(runs[byte] & under_run))
-        under_run = under_run | runs[byte]
-        h.ensure(~valid | ~(finishes[byte] & ~under_run))
-        under_run = under_run & ~finishes[byte]
-    h.ensure(~valid | ~under_run)
-    word, last_word = found.inside("word"), found.inside("last_word")
-    piece = finder.o.p
-    ahead = Mux(valid, word, follows)
-    h.ensure(~(valid & ~last_word) | (goes_on & (follows == (word + 1)[: len(word)])))
-    h.ensure(~(held & top) | (ahead == (piece.word + 1)[: len(word)]))
-    h.ensure(~(held & top) | valid | goes_on)
-    h.ensure(~(held & top) | (piece.last.all() & ~piece.empty))
-    at_end = ((piece.word << word_bits)[:IN_BLOCK] | (g.word_bytes - 1)) & (block - 1)
-    h.ensure(~(held & top) | fell | (at_end != block - 1))
-    h.ensure(~held | piece.empty | (piece.first <= piece.last))
-    final = cut.inside("final")
-    address = segment.address[:IN_BLOCK]
-    next_byte = (piece.word << word_bits)[:IN_BLOCK]
-    for right in (
-        held & ~piece.empty & (piece.first == 0),
-        final[:word_bits].all(),
-        former | fell | (next_byte == (final + 1)[:IN_BLOCK]),
-        former | fell | (((final ^ address) & ~mask) == 0),
-        former | fell | (final >= address),
-        former | fell | ((final & mask) != mask),
-        ~former | fell | ~top,
-    ):
-        h.ensure(~under_way | right)
+    path.ensure_pieces_follow(h, g, block, fell=fell, former=former)
+    h.ensure(~under_way | ~former | fell | ~top)
 
 
 def completions_are_planned(h: Harness) -> None:

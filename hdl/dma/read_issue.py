@@ -10,6 +10,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..departures import former_offer
 from ..operation import Geometry
 from ..tlp import header_signature
 from .axi import ADDRESS_WIDTH, ID_WIDTH, PAGE_BITS, Address, BurstCheck, address_channel
@@ -229,14 +230,12 @@ class ReadIssuer(wiring.Component):
                         )
                     ),
                 ]
-        was_former = Signal()
         m.d.comb += [
             self.o.p.sop.eq(1),
             self.o.p.eop.eq(1),
-            self.former.eq(self.o.valid & (was_former | fell | dead)),
+            self.former.eq(former_offer(m, self.o, fell | dead)),
         ]
         m.d.sync += [
-            was_former.eq(self.former & ~self.o.ready),
             self.sent.eq(self.o.valid & self.o.ready & ~recalled & ~self.reset),
             self.sent_tag.eq(tag),
         ]

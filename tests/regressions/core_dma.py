@@ -6,9 +6,9 @@ import random
 
 import cocotb
 
+from models.config_space import SETTLING_CYCLES
 from models.dma import DmaError
 from models.shell import AMP_PCI
-from testbench.pins import SETTLING_CYCLES
 from testbench.tlp import CompletionErrorCode
 from tests.regressions.dma_faults import VICTIM, fails, fault_bench, prepare, read, use_every_tag
 from tests.regressions.dma_host import SEED, DmaBench, Region, Writer

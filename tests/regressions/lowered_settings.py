@@ -194,6 +194,20 @@ async def loaded(dut, rng):
     return bench, load
 
 
+async def falls(bench, rng, departures, size, high, low, kinds):
+    """Lower a size while departures of ``kinds`` are longer: none is after the completion."""
+    limit = space.coded_size(low)
+    await set_sizes(bench, **{size: high})
+    for kind in kinds:
+        await departures.until(lambda sent, kind=kind: max(getattr(sent, kind), default=0) > limit)
+    await set_sizes(bench, **{size: low})
+    departures.clear()
+    await bench.settle(rng.randrange(rng.choice((5, 400))))
+    for kind in kinds:
+        sent = getattr(departures, kind)
+        assert all(length <= limit for length in sent), f"{sent}, at most {limit}, seed {SEED}"
+
+
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def payload_size_falls(dut):
     """Completions and writes of the former size leave before the completion, or are cut again."""
@@ -204,15 +218,7 @@ async def payload_size_falls(dut):
     for _ in range(2 * ROUNDS):
         high = rng.randint(1, 5)
         low = rng.randrange(min(high, LARGEST_REQUEST))
-        await set_sizes(bench, payload=high)
-        limit = space.coded_size(low)
-        await departures.until(lambda sent, limit=limit: max(sent.completions, default=0) > limit)
-        await departures.until(lambda sent, limit=limit: max(sent.writes, default=0) > limit)
-        await set_sizes(bench, payload=low)
-        departures.clear()
-        await bench.settle(rng.randrange(rng.choice((5, 400))))
-        for sent in (departures.completions, departures.writes):
-            assert all(size <= limit for size in sent), f"{sent}, at most {limit}, seed {SEED}"
+        await falls(bench, rng, departures, "payload", high, low, ("completions", "writes"))
     await load.stop()
     await bench.finish()
 
@@ -226,14 +232,8 @@ async def read_request_size_falls(dut):
     load.start()
     for _ in range(3 * ROUNDS):
         low = rng.randrange(LARGEST_REQUEST)
-        await set_sizes(bench, read_request=rng.choice((LARGEST_REQUEST, 5)))
-        limit = space.coded_size(low)
-        await departures.until(lambda sent, limit=limit: max(sent.reads, default=0) > limit)
-        await set_sizes(bench, read_request=low)
-        departures.clear()
-        await bench.settle(rng.randrange(rng.choice((5, 400))))
-        sent = departures.reads
-        assert all(size <= limit for size in sent), f"{sent}, at most {limit}, seed {SEED}"
+        high = rng.choice((LARGEST_REQUEST, 5))
+        await falls(bench, rng, departures, "read_request", high, low, ("reads",))
     await load.stop()
     await bench.finish()
 
