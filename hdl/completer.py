@@ -48,6 +48,11 @@ def _bytes_after(last_be: Value) -> Value:
     return Mux(last_be[3], 0, Mux(last_be[2], 1, Mux(last_be[1], 2, 3)))
 
 
+def _has_some_next(queue: fifo.SyncFIFO) -> Value:
+    """Whether ``queue`` has something in the next cycle, to be told from a register then."""
+    return queue.w_en | (queue.level > 1) | ((queue.level == 1) & ~queue.r_en)
+
+
 class Plan(data.StructLayout):
     """A request with all that can be told of its first completion before it is begun.
 
@@ -350,7 +355,7 @@ class Completer(wiring.Component):
             queue.r_en.eq(step & closes),
         ]
         # Whether the queue has some, known from the start of the cycle.
-        m.d.sync += some.eq(queue.w_en | (queue.level > 1) | ((queue.level == 1) & ~queue.r_en))
+        m.d.sync += some.eq(_has_some_next(queue))
 
         stage = Signal(Step(g))
         m.d.sync += stage.valid.eq(step)
@@ -403,6 +408,9 @@ class Completer(wiring.Component):
         arrived = Signal(stage.shape())
         m.d.sync += arrived.eq(stage)
         m.submodules.aligner = aligner = PayloadAligner(g, buffered=False)
+        beats = self._beats
+        # Whether there is one, known from the start of the cycle.
+        offered = Signal()
         word, beat = aligner.i.p, aligner.o.p
         waiting = Signal(Outgoing(g))
         m.d.comb += [
@@ -420,10 +428,11 @@ class Completer(wiring.Component):
             waiting.eop.eq(beat.eop),
             waiting.closes.eq(arrived.closes),
             waiting.header.eq(arrived.header),
-            self._beats.w_data.eq(waiting),
-            self._beats.w_en.eq(aligner.o.valid),
+            beats.w_data.eq(waiting),
+            beats.w_en.eq(aligner.o.valid),
         ]
-        self._leaving = leaving = data.View(Outgoing(g), self._beats.r_data)
+        m.d.sync += offered.eq(_has_some_next(beats))
+        self._leaving = leaving = data.View(Outgoing(g), beats.r_data)
         header = leaving.header
         full = Signal(CompletionHeader)
         with_data = header.status == CompletionStatus.SUCCESS
@@ -441,8 +450,8 @@ class Completer(wiring.Component):
             full.word0.tc.eq(header.tc),
             full.word0.type.eq(Cat(header.locked, completion[1:])),
             full.word0.fmt.eq(Mux(with_data, TlpFormat.DATA_3DW.value, TlpFormat.HEADER_3DW.value)),
-            self.o.valid.eq(self._beats.r_rdy),
-            self._beats.r_en.eq(self.o.ready),
+            self.o.valid.eq(offered),
+            beats.r_en.eq(self.o.ready & offered),
             self.o.p.data.eq(leaving.data),
             self.o.p.strb.eq(leaving.strb),
             self.o.p.sop.eq(leaving.sop),

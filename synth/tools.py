@@ -264,6 +264,8 @@ def place(netlist: Path, *, speed_grade: int, seed: int, timing_weight: int) -> 
         str(seed),
         "--placer-heap-timingweight",
         str(timing_weight),
+        # The router tears up what is late, too, and not only what is in another's way.
+        "--tmg-ripup",
         "--timing-allow-fail",
         "--report",
         _reachable(report),

@@ -111,12 +111,12 @@ class WriteSender(wiring.Component):
         m.submodules.tracker = tracker = DepartureTracker(MOST_TLPS)
         m.d.comb += [
             tlp_leaves.eq(stage.o.valid & stage.o.ready & stage.o.p.tlp.eop),
-            tracker.planned.eq(starts),
-            # None begins while it is off.
+            # None begins while it is off: one counted in the cycle of the fall began before it.
             tracker.fell.eq(~self.bus_master_enable),
             self.former.eq(tracker.former),
         ]
         m.d.sync += [
+            tracker.planned.eq(starts),
             tracker.departed.eq(tlp_leaves),
             self.departed.eq(tlp_leaves | (discarding & last_beat) | passes),
             handled.eq(starts | self.discards | passes),
