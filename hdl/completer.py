@@ -451,7 +451,7 @@ class Completer(wiring.Component):
             full.word0.type.eq(Cat(header.locked, completion[1:])),
             full.word0.fmt.eq(Mux(with_data, TlpFormat.DATA_3DW.value, TlpFormat.HEADER_3DW.value)),
             self.o.valid.eq(offered),
-            beats.r_en.eq(self.o.ready & offered),
+            beats.r_en.eq(self.o.ready),
             self.o.p.data.eq(leaving.data),
             self.o.p.strb.eq(leaving.strb),
             self.o.p.sop.eq(leaving.sop),

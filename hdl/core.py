@@ -131,10 +131,9 @@ class AmpPciCore(wiring.Component):
         ``memory_space_enable`` fell, ``msix_mask`` rose, or ``function_reset`` came. Valid from
         :data:`~models.config_space.SETTLING_CYCLES` cycles after that on. It goes high with the
         outputs alone: nothing that the host answers or the device side sends is waited for. Until
-        then there may leave, of
-        the former size, completions of requests that came before (16 wait at most, besides those
-        of which a beat does), one read, and writes whose data has come, 2 KiB at most; with bus
-        mastering off, one read, three writes and one interrupt.
+        then there may leave, of the former size, completions of requests that came before (16 wait
+        at most, besides those of which a beat does), one read, and writes whose data has come,
+        2 KiB at most; with bus mastering off, one read, three writes and one interrupt.
     status_transactions_pending : Out(1)
         A read of host memory has left that is neither answered in full nor given up, as
         Device Status tells it.

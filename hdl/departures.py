@@ -6,16 +6,16 @@ Base 4.0 sections 2.2.2, 7.5.3.4). TLPs planned before cannot be cut again, so t
 until they have departed.
 """
 
-from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 __all__ = ["DepartureTracker", "former_offer"]
 
 
-def former_offer(m, offer, fell):
-    """Whether stream ``offer`` still offers what it did as ``fell``, level or pulse, came:
-    valid from that cycle on."""
+def former_offer(m: Module, offer: stream.Interface, fell: Value) -> Signal:
+    """Whether ``offer`` still offers what it did as ``fell``, level or pulse, came: valid from that
+    cycle on."""
     former = Signal()
     was_former = Signal()
     m.d.comb += former.eq(offer.valid & (was_former | fell))
