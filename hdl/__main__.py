@@ -8,6 +8,7 @@ from pathlib import Path
 from models.layout import LAYOUTS, SPSC_PAGES
 from models.shell import AMP_PCI, MAX_FIFOS, SHELLS
 
+from .block_options import BlockOptions
 from .dma.limits import COMPLETION_TIMEOUT
 from .tlp import DATA_WIDTHS
 from .verilog import TOPS, generate
@@ -37,6 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
         "--layout", choices=LAYOUTS, default=SPSC_PAGES.name, help="where the queues are"
     )
     parser.add_argument("--no-dma", action="store_true", help="no window onto host memory")
+    BlockOptions.add_arguments(parser)
+    parser.add_argument("--name", help="of the module; its submodules' names begin with it")
     parser.add_argument("-o", "--output", type=Path, help="file to write; default: standard output")
     options = parser.parse_args(arguments)
     try:
@@ -48,6 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
             shell=SHELLS[options.shell],
             layout=LAYOUTS[options.layout],
             dma=not options.no_dma,
+            block=BlockOptions.of(options),
+            name=options.name,
         )
     except ValueError as error:
         print(f"python -m hdl: {error}", file=sys.stderr)

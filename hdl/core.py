@@ -5,7 +5,7 @@ Behaviour: design of the project; PCI Express Base 4.0; the patch series, ``hw/v
 device. Its TLP ports are those of the open-source verilog-pcie library.
 """
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,6 +13,7 @@ from models.counters import COUNTERS
 from models.layout import SPSC_PAGES, SharedLayout
 from models.shell import AMP_PCI, PciShell
 
+from .block_options import NO_OPTIONS, BlockOptions
 from .completer import Completer
 from .dma.axi import AxiSignature
 from .dma.limits import COMPLETION_TIMEOUT, check_completion_timeout
@@ -32,6 +33,7 @@ from .tlp import (
     raw_signature,
     request_signature,
 )
+from .write_merger import WriteMerger
 
 __all__ = ["AmpPciCore", "device_members"]
 
@@ -76,6 +78,8 @@ class AmpPciCore(wiring.Component):
         ``tx_wr_req_tlp``, and every completion is unexpected.
     completion_timeout : int
         Cycles, 64 or more, until a read of host memory that is not answered fails.
+    block : BlockOptions
+        What the hard block needs or offers.
     own_config : bool
         Whether configuration space is ours, and no hard block's: there are inputs for what such a
         block does not offer, or does itself.
@@ -86,11 +90,22 @@ class AmpPciCore(wiring.Component):
         Requests that a BAR matched.
     tx_cpl_tlp : Out
         Completions.
-    tx_msix_wr_req_tlp : Out
-        MSI-X writes.
     tx_rd_req_tlp, tx_wr_req_tlp : Out
-        Bus-master requests. A message waits until the writes that were accepted before it have left
-        here.
+        Bus-master requests, with a DMA window. MSI-X writes leave on ``tx_wr_req_tlp``, too, in
+        order with the others. A message waits until the writes that were accepted before it have
+        left here, or, with ``sequence_numbers``, the hard block. So does its interrupt.
+    tx_msix_wr_req_tlp : Out
+        MSI-X writes, with ``separate_msix`` or without a DMA window. The hazard of that is in
+        :class:`~hdl.block_options.BlockOptions`.
+    wr_req_tx_seq_num_valid : In(1)
+        With ``sequence_numbers``, a one-cycle pulse for each TLP of ``tx_wr_req_tlp``, in their
+        order: it has left the hard block, and no read or completion of later can pass it. One that
+        comes without a TLP is ignored. After :data:`~hdl.dma.confirmations.CONFIRMATIONS` TLPs
+        without a pulse the next one waits.
+    msix_refused : In(1)
+        With ``tx_msix_wr_req_tlp``, a one-cycle pulse: the block did not send what it took last.
+        The vector is pending again, and its interrupt is sent when it may be. It comes before the
+        block takes another.
     rx_cpl_tlp : In
         Completions for them, always taken. An unexpected one is dropped.
     completer_id, requester_id : In(16)
@@ -117,6 +132,11 @@ class AmpPciCore(wiring.Component):
         Function-level reset, for a cycle or longer. Empties the queues, clears and masks MSI-X.
         TLPs and packets under way are finished; a message that was, moves no index. Accesses to
         host memory that were accepted fail, answered or not.
+    function_reset_done : Out(1)
+        Of what was under way when ``function_reset`` came, nothing will reach the host any more,
+        and MSI-X and queues are as after ``rst``. Low from the cycle after ``function_reset`` came
+        on until then, while it is high, and for some cycles after. With ``sequence_numbers`` the
+        writes are waited for that the hard block holds.
     status_error_cor, status_error_uncor : Out(1)
         One-cycle pulses for the hard block's error reporting: a non-posted request was answered
         with Unsupported Request or a completion was unexpected (both advisory); a posted request
@@ -168,13 +188,16 @@ class AmpPciCore(wiring.Component):
         layout: SharedLayout = SPSC_PAGES,
         dma: bool = True,
         completion_timeout: int = COMPLETION_TIMEOUT,
+        block: BlockOptions = NO_OPTIONS,
         own_config: bool = False,
     ):
         self._geometry = Geometry(
-            data_width=data_width, num_fifos=num_fifos, shell=shell, layout=layout
+            data_width=data_width, num_fifos=num_fifos, shell=shell, layout=layout, block=block
         )
         self._own_config = own_config
         self._dma = dma
+        self._merged = dma and not block.separate_msix
+        self._numbered = dma and block.sequence_numbers
         check_completion_timeout(completion_timeout)
         self._window: DmaWindow | NoDmaWindow = (
             DmaWindow(self._geometry, completion_timeout=completion_timeout)
@@ -185,7 +208,15 @@ class AmpPciCore(wiring.Component):
             {
                 "rx_req_tlp": In(request_signature(data_width)),
                 "tx_cpl_tlp": Out(raw_signature(data_width)),
-                "tx_msix_wr_req_tlp": Out(interrupt_signature()),
+                **(
+                    {}
+                    if self._merged
+                    else {
+                        "tx_msix_wr_req_tlp": Out(interrupt_signature()),
+                        "msix_refused": In(1),
+                    }
+                ),
+                **({"wr_req_tx_seq_num_valid": In(1)} if self._numbered else {}),
                 **(
                     {
                         "tx_rd_req_tlp": Out(header_signature()),
@@ -214,6 +245,7 @@ class AmpPciCore(wiring.Component):
                 "msix_enable": In(1),
                 "msix_mask": In(1),
                 "function_reset": In(1),
+                "function_reset_done": Out(1, init=1),
                 "status_error_cor": Out(1),
                 "status_error_uncor": Out(1),
                 "status_unsupported_posted": Out(1),
@@ -247,7 +279,6 @@ class AmpPciCore(wiring.Component):
 
         wiring.connect(m, wiring.flipped(self.rx_req_tlp), ingress.i)
         wiring.connect(m, completer.o, wiring.flipped(self.tx_cpl_tlp))
-        wiring.connect(m, msix.o, wiring.flipped(self.tx_msix_wr_req_tlp))
         wiring.connect(m, pop.o, wiring.flipped(self.m_axis_msg))
         wiring.connect(m, wiring.flipped(self.s_axis_msg), push.i)
         wiring.connect(m, wiring.flipped(self.rx_cpl_tlp), window.completions)
@@ -259,6 +290,8 @@ class AmpPciCore(wiring.Component):
             ]
         if self._dma:
             self._connect_window(m, window, reset)
+        held_back = Signal()
+        self._connect_writes(m, msix, window, held_back)
 
         wiring.connect(m, ingress.reads, completer.i)
         self._serve_host(m, ingress, completer, registers, indices, memory, msix, push)
@@ -330,9 +363,18 @@ class AmpPciCore(wiring.Component):
             self.status_poisoned.eq(ingress.poisoned),
             self.status_config_settled.eq(~(completer.former | msix.former | window.former)),
         ]
+        # The pins take SETTLING_CYCLES to be heard, and so does a reset.
+        lately = Signal(SETTLING_CYCLES + 2)
+        m.d.sync += [
+            lately.eq(Cat(self.function_reset, lately)),
+            self.function_reset_done.eq(
+                ~(self.function_reset | lately.any() | msix.busy | held_back)
+                & self.status_config_settled
+            ),
+        ]
         for cause, pulse in COMPLETION_ERRORS.items():
             m.d.sync += getattr(self, f"status_completion_{cause}").eq(getattr(window, pulse))
-        to_device, interrupt = self.m_axis_msg, self.tx_msix_wr_req_tlp
+        to_device, interrupt = self.m_axis_msg, msix.o
         # Counted a cycle after, so that no counter hangs on what it counts.
         events = {
             "messages_to_device": to_device.valid & to_device.ready & to_device.p.tlast,
@@ -357,7 +399,6 @@ class AmpPciCore(wiring.Component):
         """What a DMA window has that none has not."""
         wiring.connect(m, wiring.flipped(self.s_axi_dma), window.axi)
         wiring.connect(m, window.reads, wiring.flipped(self.tx_rd_req_tlp))
-        wiring.connect(m, window.writes, wiring.flipped(self.tx_wr_req_tlp))
         m.d.comb += [
             window.reset.eq(reset),
             window.requester_id.eq(self.requester_id),
@@ -367,6 +408,27 @@ class AmpPciCore(wiring.Component):
         ]
         if self._own_config:
             m.d.comb += window.timeout_disable.eq(self.completion_timeout_disable)
+
+    def _connect_writes(self, m, msix, window, held_back):
+        """Where DMA writes and MSI-X writes leave, and whether the hard block holds some."""
+        confirmed = self.wr_req_tx_seq_num_valid if self._numbered else Const(0)
+        if self._merged:
+            block = self._geometry.block
+            m.submodules.merger = merger = WriteMerger(self._geometry.data_width, block)
+            wiring.connect(m, window.writes, merger.writes)
+            wiring.connect(m, msix.o, merger.interrupts)
+            wiring.connect(m, merger.o, wiring.flipped(self.tx_wr_req_tlp))
+            m.d.comb += [
+                merger.confirmed.eq(confirmed),
+                window.confirmed.eq(merger.write_confirmed),
+                held_back.eq(~merger.empty),
+            ]
+            return
+        wiring.connect(m, msix.o, wiring.flipped(self.tx_msix_wr_req_tlp))
+        m.d.comb += msix.refused.eq(self.msix_refused)
+        if self._dma:
+            wiring.connect(m, window.writes, wiring.flipped(self.tx_wr_req_tlp))
+            m.d.comb += [window.confirmed.eq(confirmed), held_back.eq(~window.empty)]
 
     def _serve_host(self, m, ingress, completer, registers, indices, memory, msix, push):
         """Carry out each write in turn, and the completer's reads in between."""

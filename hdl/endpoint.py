@@ -12,6 +12,7 @@ from models.layout import SPSC_PAGES, SharedLayout
 from models.shell import AMP_PCI, PciShell
 
 from .arbiter import PacketArbiter
+from .block_options import BlockOptions
 from .config_space import ERRORS, ConfigSpace
 from .core import AmpPciCore, device_members
 from .dma.limits import COMPLETION_TIMEOUT
@@ -84,6 +85,8 @@ class AmpPciEndpoint(wiring.Component):
             layout=layout,
             dma=dma,
             completion_timeout=completion_timeout,
+            # They have to go before completions, too, so they are merged where these are.
+            block=BlockOptions(separate_msix=True),
             own_config=True,
         )
         super().__init__(

@@ -43,6 +43,8 @@ class MsixController(wiring.Component):
     requester_id : In(16)
     raised : In(num_vectors)
         One-cycle pulses: send this vector's interrupt.
+    refused : In(1)
+        One-cycle pulse, before the next one is taken from ``o``: what was taken last was not sent.
     held : Out(1)
         One-cycle pulse, the cycle after: one was raised that may not be sent now.
     write_enable, write_address, write_data, write_mask : In
@@ -70,6 +72,7 @@ class MsixController(wiring.Component):
                 "bus_master_enable": In(1),
                 "requester_id": In(16),
                 "raised": In(self._vectors),
+                "refused": In(1),
                 "held": Out(1),
                 "write_enable": In(1),
                 "write_address": In(g.word_address_bits),
@@ -216,6 +219,17 @@ class MsixController(wiring.Component):
             ready.eq(Mux(allowed, pending & ~masked, 0)),
             picked.eq(round_robin(ready, vector)),
         ]
+        offered = Signal.like(vector)
+        taken = Signal.like(vector)
+        refusable = Signal()
+        refused = Signal(vectors)
+        m.d.comb += refused.eq((self.refused & refusable) << taken)
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += [taken.eq(offered), refusable.eq(1)]
+        with m.Elif(self.refused):
+            m.d.sync += refusable.eq(0)
+        with m.If(self.reset):
+            m.d.sync += refusable.eq(0)
         # That one is raised is known late.
         was_raised = Signal(vectors)
         blocked = Signal(vectors)
@@ -223,7 +237,7 @@ class MsixController(wiring.Component):
         m.d.sync += [
             was_raised.eq(self.raised),
             blocked.eq(masked | (~allowed).replicate(vectors)),
-            pending.eq((pending & ~sent) | self.raised),
+            pending.eq((pending & ~sent) | self.raised | refused),
         ]
         with m.If(self.reset):
             m.d.sync += pending.eq(0)
@@ -253,10 +267,14 @@ class MsixController(wiring.Component):
                     m.d.sync += entry.eq(
                         port.data.word_select(vector % entries, MSIX_ENTRY_SIZE * 8)
                     )
-                m.d.sync += long.eq(is_long[vector])
+                m.d.sync += long.eq(1 if g.block.force_64_bit_addresses else is_long[vector])
                 with m.If(ready.bit_select(vector, 1)):
                     m.d.comb += sent.eq(1 << vector)
-                    m.d.sync += [self.o.valid.eq(1), requester_id.eq(self.requester_id)]
+                    m.d.sync += [
+                        self.o.valid.eq(1),
+                        offered.eq(vector),
+                        requester_id.eq(self.requester_id),
+                    ]
                 m.next = "IDLE"
         m.d.comb += [
             self.former.eq(former_offer(m, self.o, ~allowed)),

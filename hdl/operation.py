@@ -11,6 +11,7 @@ from models.config_space import LARGEST_SIZE_CODE, coded_size
 from models.layout import LayoutError, SharedLayout
 from models.shell import PciShell, check_num_fifos
 
+from .block_options import NO_OPTIONS, BlockOptions
 from .index import index_width
 from .tlp import CompletionStatus, check_data_width
 
@@ -47,6 +48,8 @@ class Geometry:
 
     Attributes
     ----------
+    block
+        What the hard block needs or offers.
     lanes, lane_bits
         Dwords in a word, and the bits to number them.
     word_bytes
@@ -78,8 +81,17 @@ class Geometry:
         A parameter is out of range, or a slot is not whole words; the text says what is allowed.
     """
 
-    def __init__(self, *, data_width: int, num_fifos: int, shell: PciShell, layout: SharedLayout):
+    def __init__(
+        self,
+        *,
+        data_width: int,
+        num_fifos: int,
+        shell: PciShell,
+        layout: SharedLayout,
+        block: BlockOptions = NO_OPTIONS,
+    ):
         self.data_width = check_data_width(data_width)
+        self.block = block
         self.num_fifos = check_num_fifos(num_fifos)
         self.fifo_shape = range(max(num_fifos, 2))
         self.index_shape = unsigned(index_width(layout.queue.capacity))

@@ -196,8 +196,8 @@ def memory_header(
 ) -> Value:
     """Header of a memory request, 128 bits, in the short form below 4 GiB (section 2.2.4.1).
 
-    ``address`` has 62 bits: it counts dwords. ``long``: it is not below 4 GiB, where that is known
-    already. Of ``length`` 10 bits count, and 8 of ``tag``.
+    ``address`` has 62 bits: it counts dwords. ``long``: the header has four dwords, where that is
+    known already or is not to depend on the address. Of ``length`` 10 bits count, and 8 of ``tag``.
     """
     low, high = Cat(Const(0, 2), address[:30]), address[30:]
     if long is None:

@@ -17,6 +17,7 @@ from amaranth.lib.wiring import Out
 from models.layout import SPSC_PAGES, SharedLayout
 from models.shell import AMP_PCI, PciShell
 
+from .block_options import NO_OPTIONS, BlockOptions
 from .core import AmpPciCore
 from .dma.limits import COMPLETION_TIMEOUT
 from .endpoint import AmpPciEndpoint
@@ -27,6 +28,10 @@ TOPS = {"core": AmpPciCore, "endpoint": AmpPciEndpoint}
 """Tops by the name that the command line has for them."""
 
 MODULE_NAMES = {"core": "amp_pci_core", "endpoint": "amp_pci_endpoint"}
+
+
+IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+"""A name of Verilog that needs no escape."""
 
 
 class FlatTop(wiring.Component):
@@ -128,9 +133,20 @@ def generate(
     shell: PciShell = AMP_PCI,
     layout: SharedLayout = SPSC_PAGES,
     dma: bool = True,
+    block: BlockOptions = NO_OPTIONS,
+    name: str | None = None,
 ) -> str:
-    """Verilog text of ``core`` or ``endpoint``; the module is ``amp_pci_core`` or
-    ``amp_pci_endpoint``.
+    """Verilog text of ``core`` or ``endpoint``.
+
+    Parameters
+    ----------
+    top
+        Which one.
+    num_fifos, data_width, completion_timeout, shell, layout, dma, block
+        As for :class:`~hdl.core.AmpPciCore`; ``block`` is for the core alone.
+    name
+        The module's name, with which the names of its submodules begin; by default ``amp_pci_core``
+        or ``amp_pci_endpoint``. Two configurations in one design need two names.
 
     Raises
     ------
@@ -139,6 +155,12 @@ def generate(
     """
     if top not in TOPS:
         raise ValueError(f"top is {top!r}: must be {' or '.join(TOPS)}")
+    name = MODULE_NAMES[top] if name is None else name
+    if not IDENTIFIER.fullmatch(name):
+        raise ValueError(f"name is {name!r}: must be a letter or _, then letters, digits and _")
+    chosen = block.chosen()
+    if chosen and top != "core":
+        raise ValueError(f"{chosen[0]} with top {top}: must be core, which is behind a hard block")
     component = TOPS[top](
         num_fifos=num_fifos,
         data_width=data_width,
@@ -146,14 +168,15 @@ def generate(
         shell=shell,
         layout=layout,
         dma=dma,
+        **({"block": block} if chosen else {}),
     )
-    text = verilog.convert(
-        FlatTop(component), name=MODULE_NAMES[top], emit_src=False, strip_internal_attrs=True
-    )
+    text = verilog.convert(FlatTop(component), name=name, emit_src=False, strip_internal_attrs=True)
     licence = "// SPDX-License-Identifier: BSD-2-Clause\n"
     origin = (
         f"// virtio-msg AMP PCI endpoint: python -m hdl --top {top} --fifos {num_fifos} "
         f"--data-width {data_width} --completion-timeout {completion_timeout} "
-        f"--shell {shell.name} --layout {layout.name}{'' if dma else ' --no-dma'}\n"
+        f"--shell {shell.name} --layout {layout.name}{'' if dma else ' --no-dma'}"
+        f"{''.join(f' {option}' for option in chosen)}"
+        f"{'' if name == MODULE_NAMES[top] else f' --name {name}'}\n"
     )
     return licence + origin + _settle_at_time_zero(_name_elements_apart(text))

@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+from hdl.block_options import BlockOptions
 from hdl.dma.limits import COMPLETION_TIMEOUT
 from hdl.tlp import DATA_WIDTHS
 from hdl.verilog import TOPS
@@ -73,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--test", help="run only this test")
     run.add_argument("--top", choices=sorted(TOPS), default="endpoint")
     run.add_argument("--no-dma", action="store_true", help="the gateware without its DMA window")
+    BlockOptions.add_arguments(run)
     run.add_argument("--shell", choices=SHELLS, default=AMP_PCI.name)
     run.add_argument("--layout", choices=LAYOUTS, default=SPSC_PAGES.name)
     serve = commands.add_parser(
@@ -132,6 +134,7 @@ def _configuration(options: argparse.Namespace) -> Configuration:
         shell=getattr(options, "shell", AMP_PCI.name),
         layout=getattr(options, "layout", SPSC_PAGES.name),
         dma=not getattr(options, "no_dma", False),
+        block=BlockOptions.of(options),
         simulator=simulator.name,
         waves=waves,
     )

@@ -172,7 +172,12 @@ class AmaranthSystem:
         self._shell = shell
         self._data_width = data_width
         self._dut = AmpPciCore(
-            num_fifos=self.num_fifos, data_width=data_width, shell=shell, layout=layout
+            num_fifos=self.num_fifos,
+            data_width=data_width,
+            shell=shell,
+            layout=layout,
+            # The device side reaches the host's memory without the gateware.
+            dma=False,
         )
         self._simulator = Simulator(self._dut)
         self._simulator.add_clock(CLOCK_PERIOD_NS * 1e-9)

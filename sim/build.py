@@ -22,6 +22,7 @@ from cocotb_tools.runner import get_runner
 
 import hdl
 import models
+from hdl.block_options import NO_OPTIONS, BlockOptions
 from hdl.dma.limits import COMPLETION_TIMEOUT
 from hdl.verilog import MODULE_NAMES, generate
 from models.layout import SPSC_PAGES, layout_of
@@ -65,6 +66,8 @@ class Configuration:
         Names of the PCI shell and of the layout of the shared area.
     dma
         Whether there is a DMA window.
+    block
+        What the hard block before the core needs or offers.
     simulator
         ``verilator`` or ``icarus``; ``None`` takes the best that the machine has.
     waves
@@ -79,6 +82,7 @@ class Configuration:
     shell: str = AMP_PCI.name
     layout: str = SPSC_PAGES.name
     dma: bool = True
+    block: BlockOptions = NO_OPTIONS
     simulator: str | None = None
     waves: str | None = None
 
@@ -146,6 +150,7 @@ def verilog_file(configuration: Configuration) -> Path:
             name += f"-{choice}"
     if not configuration.dma:
         name += "-nodma"
+    name += "".join(option.removeprefix("-") for option in configuration.block.chosen())
     path = BUILD_ROOT / "cache" / f"{name}-{_source_digest()}" / f"{module}.v"
     with _locked(path.parent):
         if not path.exists():
@@ -157,6 +162,7 @@ def verilog_file(configuration: Configuration) -> Path:
                 shell=shell_of(configuration.shell),
                 layout=layout_of(configuration.layout),
                 dma=configuration.dma,
+                block=configuration.block,
             )
             path.parent.mkdir(parents=True, exist_ok=True)
             partial = path.with_suffix(".partial")

@@ -97,6 +97,7 @@ def simulate(
         "NUM_FIFOS": str(configuration.num_fifos),
         "COMPLETION_TIMEOUT": str(configuration.completion_timeout),
         "DMA_WINDOW": str(int(configuration.dma)),
+        "BLOCK_OPTIONS": " ".join(configuration.block.chosen()),
         "DATA_WIDTH": str(configuration.data_width),
         "TOP": configuration.top,
         "PCI_SHELL": configuration.shell,

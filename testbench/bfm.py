@@ -25,7 +25,9 @@ from models.layout import SPSC_PAGES, SharedLayout
 from models.shell import AMP_PCI, PciShell
 
 from .completions import CompletionError, HostError
+from .confirmer import WRITES, Confirmer
 from .host import TlpHost
+from .monitor import bundles_of
 from .packets import config_read, config_write
 from .tlp import Status, Tlp, error_code, pcie_id
 from .tlp_streams import Packet, TlpSink, TlpSource
@@ -310,6 +312,8 @@ class CoreBfm(TlpHost):
         Pauses of completions in.
     read_stall, write_stall
         Back-pressure on the design's own reads and writes.
+    confirmation_delay
+        Where the design waits for writes to leave the hard block: cycles until they have.
     device_id
         16 bits for ``completer_id`` and ``requester_id``.
     **options
@@ -340,6 +344,7 @@ class CoreBfm(TlpHost):
         completion_idle: Iterable[int] | None = None,
         read_stall: Iterable[int] | None = None,
         write_stall: Iterable[int] | None = None,
+        confirmation_delay: Iterable[int] | None = None,
         device_id: int = pcie_id(0x2A, 0),
         **options: Any,
     ) -> None:
@@ -365,13 +370,14 @@ class CoreBfm(TlpHost):
                 prefix,
                 clk=clk,
                 reset=reset,
-                stall=pauses,
+                stall=stalls[prefix],
                 on_packet=lambda packet: self.receive(packet.tlp),
             )
-            for prefix, pauses in stalls.items()
-            # Without a DMA window some are not there.
-            if hasattr(dut, f"{prefix}_valid")
+            for prefix in bundles_of(dut)
         }
+        self.confirmer = Confirmer.attach(
+            dut, self.sinks, clk=clk, reset=reset, delays=confirmation_delay
+        )
         self.completion_source = TlpSource(
             dut, "rx_cpl_tlp", clk=clk, reset=reset, idle=completion_idle
         )
@@ -387,11 +393,12 @@ class CoreBfm(TlpHost):
             msix_enable=0,
             msix_mask=0,
             function_reset=0,
+            msix_refused=0,
         )
 
     def sink_of(self, bundle: str) -> TlpSink:
-        """Where that arrives which the design sends on ``bundle``."""
-        return self.sinks[bundle]
+        """Where that arrives which the design sends on ``bundle``, or with its writes."""
+        return self.sinks.get(bundle) or self.sinks[WRITES]
 
     def set_pins(self, **values: int) -> None:
         """Drive configuration pins by name; a pin that the design lacks is left out."""

@@ -33,8 +33,19 @@ from .traffic import Traffic
 
 CORE_TO_DESIGN = ("rx_req_tlp", "rx_cpl_tlp")
 CORE_FROM_DESIGN = ("tx_cpl_tlp", "tx_msix_wr_req_tlp", "tx_rd_req_tlp", "tx_wr_req_tlp")
-"""The bundles of a design behind a hard block, for :meth:`TlpMonitor.attach`; the last two only if
-it has a DMA window."""
+"""Bundles that a design behind a hard block may have, for :meth:`TlpMonitor.attach`: the last two
+with a DMA window, and MSI-X writes on the last one of them or on the second."""
+
+
+def bundles_of(dut: Any) -> tuple[str, ...]:
+    """Those of :data:`CORE_FROM_DESIGN` that ``dut`` has."""
+    return tuple(name for name in CORE_FROM_DESIGN if hasattr(dut, f"{name}_valid"))
+
+
+def interrupt_bundle(dut: Any) -> str:
+    """The one of :data:`CORE_FROM_DESIGN` that MSI-X writes leave ``dut`` on."""
+    bundles = bundles_of(dut)
+    return CORE_FROM_DESIGN[1] if CORE_FROM_DESIGN[1] in bundles else bundles[-1]
 
 
 class ProtocolViolation(AssertionError):
@@ -77,6 +88,8 @@ class TlpMonitor:
     device_control, power_control
         Offsets of the Device Control and the Power Management Control/Status register in
         configuration space; ``None`` not to follow one.
+    always_four_dwords
+        Whether the design's requests have to have headers of four dwords below 4 GiB, too.
     fatal
         Whether to raise :class:`ProtocolViolation`; otherwise violations only collect.
     now
@@ -112,12 +125,14 @@ class TlpMonitor:
         bus_master: bool | None = None,
         device_control: int | None = space.DEVICE_CONTROL,
         power_control: int | None = space.POWER_STATE.offset,
+        always_four_dwords: bool = False,
         fatal: bool = True,
         now: Callable[[], float] | None = None,
     ) -> None:
         if completion_timeout_ns is not None and now is None:
             raise ValueError("completion_timeout_ns needs now: there is no time without it")
         self._initial_id = device_id
+        self._always_four_dwords = always_four_dwords
         self.settings = Settings(
             max_payload_size=max_payload_size,
             max_read_request_size=max_read_request_size,
@@ -282,6 +297,7 @@ class TlpMonitor:
             max_payload_size=self.max_payload_size,
             max_read_request_size=self.max_read_request_size,
             extended_tags=self.extended_tags,
+            always_four_dwords=self._always_four_dwords,
         )
         self.traffic.count(tlp)
         yield from self.settings.request_rules(tlp)
@@ -321,7 +337,7 @@ class TlpMonitor:
             The design's top.
         to_design, from_design
             Prefixes of the TLP bundles to watch, for one :data:`CORE_TO_DESIGN` and
-            :data:`CORE_FROM_DESIGN`.
+            :func:`bundles_of`.
         clk, reset
             Handles; the default is ``dut.clk`` and, if it exists, ``dut.rst``. A reset calls
             :meth:`reset`.

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from hdl.block_options import BlockOptions
 from models.layout import SharedLayout, layout_of
 from models.shell import PciShell, shell_of
 
@@ -26,6 +27,8 @@ class Parameters:
         Cycles until a read of the design fails; from ``COMPLETION_TIMEOUT``.
     dma
         Whether there is a DMA window; from ``DMA_WINDOW``.
+    block
+        What the design's hard block needs or offers; its options from ``BLOCK_OPTIONS``.
     shell, layout
         Its PCI shell and the layout of its shared area; by name from ``PCI_SHELL`` and
         ``SHARED_LAYOUT``.
@@ -36,6 +39,7 @@ class Parameters:
     data_width: int
     completion_timeout: int
     dma: bool
+    block: BlockOptions
     shell: PciShell
     layout: SharedLayout
 
@@ -54,6 +58,7 @@ def parameters() -> Parameters:
         data_width=int(os.environ["DATA_WIDTH"]),
         completion_timeout=int(os.environ["COMPLETION_TIMEOUT"]),
         dma=os.environ["DMA_WINDOW"] == "1",
+        block=BlockOptions.from_options(os.environ["BLOCK_OPTIONS"].split()),
         shell=shell_of(os.environ["PCI_SHELL"]),
         layout=layout_of(os.environ["SHARED_LAYOUT"]),
     )

@@ -143,6 +143,7 @@ def request_rules(
     max_payload_size: int,
     max_read_request_size: int,
     extended_tags: bool,
+    always_four_dwords: bool = False,
 ) -> Iterator[Violation]:
     """Rules of a memory request that the device transmits.
 
@@ -156,6 +157,8 @@ def request_rules(
         Bytes.
     extended_tags
         Whether Extended Tag Field Enable is set.
+    always_four_dwords
+        Whether the header has to have four dwords below 4 GiB, too, for a block that makes it anew.
     """
     if requester_id is None:
         yield Violation(
@@ -169,8 +172,9 @@ def request_rules(
         yield Violation(
             "attributes", "2.2.6.4, 2.2.6.5", f"Attr is {tlp.attr:#05b}, and none is enabled", tlp
         )
-    if tlp.four_dwords != (tlp.address >= 1 << 32):
-        form = "4-dword" if tlp.address >= 1 << 32 else "3-dword"
+    four_dwords = always_four_dwords or tlp.address >= 1 << 32
+    if tlp.four_dwords != four_dwords:
+        form = "4-dword" if four_dwords else "3-dword"
         yield Violation("address-form", "2.2.4.1", f"must have a {form} header", tlp)
     if tlp.processing_hint:
         yield Violation("reserved", "2.2.4.1", "PH is not zero, and TH is", tlp)

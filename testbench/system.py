@@ -28,7 +28,7 @@ from .bfm import CoreBfm, EndpointBfm
 from .completions import HostError
 from .device_port import StreamDevicePort
 from .host import TlpHost
-from .monitor import CORE_FROM_DESIGN, CORE_TO_DESIGN, TlpMonitor
+from .monitor import CORE_TO_DESIGN, TlpMonitor, bundles_of
 from .parameters import Parameters, parameters
 from .root_complex import RootComplexHost
 from .runtime import CocotbRuntime
@@ -96,13 +96,14 @@ class Bench:
             self.monitor = TlpMonitor.attach(
                 dut,
                 to_design=CORE_TO_DESIGN,
-                from_design=CORE_FROM_DESIGN if self.parameters.dma else CORE_FROM_DESIGN[:2],
+                from_design=bundles_of(dut),
                 device_id=self.host.device_id,
                 max_payload_size=self.host.max_payload_size,
                 max_read_request_size=self.host.max_read_request_size,
                 extended_tags=self.host.extended_tags,
                 bus_master=False,
                 follow_pins=True,
+                always_four_dwords=self.parameters.block.force_64_bit_addresses,
                 completion_timeout_ns=timeout_ns,
             )
         else:

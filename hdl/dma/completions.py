@@ -53,7 +53,8 @@ class Claim(data.Struct):
 class CompletionReceiver(wiring.Component):
     """Takes completions at full rate, always; four cycles from a beat to the buffer.
 
-    A completion belongs to a read when its tag is outstanding and it carries our requester id. It
+    A completion belongs to a read when its tag is outstanding and it carries our requester id, as
+    far as :class:`~hdl.block_options.BlockOptions` has that compared. It
     fails the read if it is unsuccessful, or does not go on where the read stands (byte count, lower
     address, length). A poisoned one fails it, too, but what follows is still waited for.
 
@@ -147,11 +148,13 @@ class CompletionReceiver(wiring.Component):
         ends = length == to_end[2:]
         ours = Signal()
         claim = Signal(Claim)
+        # Of bus, device and function number.
+        compared = slice(0, 8 if g.block.ignore_bus_number else 16)
         m.d.comb += ours.eq(
             (header.tag < TAGS)
             & ~word0.t8
             & ~word0.t9
-            & (header.requester_id == self.requester_id)
+            & (header.requester_id[compared] == self.requester_id[compared])
             & (word0.type == TlpType.COMPLETION)
             & ~word0.is_prefix
         )

@@ -227,6 +227,7 @@ class ReadIssuer(wiring.Component):
                             requester_id=self.requester_id,
                             tag=self.tag,
                             write=False,
+                            force_64_bit_addresses=g.block.force_64_bit_addresses,
                         )
                     ),
                 ]

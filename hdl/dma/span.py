@@ -29,6 +29,7 @@ def span_header(
     requester_id: Value,
     write: bool,
     tag: ValueLike = 0,
+    force_64_bit_addresses: bool = False,
 ) -> Value:
     """Header of the memory request from the byte at ``address``, 64 bits, to byte ``tail`` of the
     dword that is ``more`` dwords further on.
@@ -46,4 +47,5 @@ def span_header(
         requester_id=requester_id,
         write=write,
         tag=tag,
+        long=Const(1) if force_64_bit_addresses else None,
     )

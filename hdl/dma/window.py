@@ -40,7 +40,7 @@ class DmaWindow(wiring.Component):
     reset, bus_master_enable, timeout_disable : In(1), requester_id : In(16),
     max_payload_size, max_read_request_size : In(3)
         The function is being reset; settings of configuration space.
-    pending, taken, left : Out
+    confirmed : In(1), empty : Out(1), pending, taken, left : Out
         Write bursts on their way, as in :class:`~hdl.dma.write.WriteRequester`.
     read_failed, write_failed : Out(1)
         One-cycle pulses: a read or a write burst is answered with SLVERR.
@@ -67,6 +67,8 @@ class DmaWindow(wiring.Component):
                 "requester_id": In(16),
                 "max_payload_size": In(3),
                 "max_read_request_size": In(3),
+                "confirmed": In(1),
+                "empty": Out(1),
                 "pending": Out(range(PENDING_WRITES + 1)),
                 "taken": Out(1),
                 "left": Out(1),
@@ -103,6 +105,8 @@ class DmaWindow(wiring.Component):
             read.timeout_disable.eq(self.timeout_disable),
             read.max_read_request_size.eq(self.max_read_request_size),
             write.max_payload_size.eq(self.max_payload_size),
+            write.confirmed.eq(self.confirmed),
+            self.empty.eq(write.empty),
             self.pending.eq(write.pending),
             self.taken.eq(write.taken),
             self.left.eq(write.left),
@@ -120,8 +124,8 @@ class NoDmaWindow(wiring.Component):
     ----------
     completions : In(completion_signature(data_width))
         Always taken, and dropped.
-    pending, taken, left, read_failed, write_failed, timed_out, unexpected, unsupported, aborted,
-    poisoned, outstanding, former : Out
+    pending, taken, left, empty, read_failed, write_failed, timed_out, unexpected, unsupported,
+    aborted, poisoned, outstanding, former : Out
         As for :class:`DmaWindow`.
     """
 
@@ -132,6 +136,7 @@ class NoDmaWindow(wiring.Component):
                 "pending": Out(range(PENDING_WRITES + 1)),
                 "taken": Out(1),
                 "left": Out(1),
+                "empty": Out(1, init=1),
                 "read_failed": Out(1),
                 "write_failed": Out(1),
                 "former": Out(1),

@@ -51,6 +51,8 @@ class WriteRequester(wiring.Component):
         SLVERR.
     bus_master_enable : In(1), requester_id : In(16), max_payload_size : In(3)
         From configuration space.
+    confirmed : In(1), empty : Out(1)
+        As for :class:`~hdl.dma.write_sender.WriteSender`.
     pending : Out(range(PENDING_WRITES + 1))
         Bursts whose data has been taken and whose memory writes have not all left.
     taken : Out(1)
@@ -77,6 +79,8 @@ class WriteRequester(wiring.Component):
                 "bus_master_enable": In(1),
                 "requester_id": In(16),
                 "max_payload_size": In(3),
+                "confirmed": In(1),
+                "empty": Out(1),
                 "pending": Out(range(PENDING_WRITES + 1)),
                 "taken": Out(1),
                 "left": Out(1),
@@ -164,6 +168,8 @@ class WriteRequester(wiring.Component):
             after.eq(sent + 1),
             sender.bus_master_enable.eq(self.bus_master_enable & ~self.reset),
             sender.requester_id.eq(self.requester_id),
+            sender.confirmed.eq(self.confirmed),
+            self.empty.eq(sender.empty),
             self.taken.eq(collector.complete),
             self.left.eq(sender.left),
         ]

@@ -12,6 +12,7 @@ from ..departures import DepartureTracker
 from ..fifo import StreamStage
 from ..operation import Geometry
 from ..tlp import raw_signature
+from .confirmations import ConfirmationQueue
 from .limits import REQUEST_BYTES
 from .span import span_header
 from .write_segments import Segment
@@ -41,10 +42,15 @@ class WriteSender(wiring.Component):
         One-cycle pulse: a segment is thrown away.
     sent : Out(1)
         The last segment of a burst is taken in this cycle.
+    confirmed : In(1)
+        With ``sequence_numbers``: the oldest TLP that was taken from ``o`` has left the hard block.
     left : Out(1)
-        One-cycle pulse, in the order of the bursts: all that was to leave of one has left.
+        One-cycle pulse, in the order of the bursts: all that was to leave of one has left ``o``,
+        with ``sequence_numbers`` the hard block.
     departed : Out(1)
-        One-cycle pulse, in the order of the segments: one has left or was thrown away.
+        One-cycle pulse, in the order of the segments: one has left ``o`` or was thrown away.
+    empty : Out(1)
+        All that was taken from ``o`` has left the hard block, as far as that is told.
     former : Out(1)
         A TLP has not left that began before ``bus_master_enable`` fell; valid from the cycle after
         that on.
@@ -62,7 +68,9 @@ class WriteSender(wiring.Component):
                 "requester_id": In(16),
                 "discards": Out(1),
                 "sent": Out(1),
+                "confirmed": In(1),
                 "left": Out(1),
+                "empty": Out(1),
                 "departed": Out(1),
                 "former": Out(1),
             }
@@ -89,7 +97,7 @@ class WriteSender(wiring.Component):
         handled = Signal()
         waits = self.segments.valid & ~handled
         idle = ~sending & ~discarding
-        all_left = idle & ~stage.o.valid
+        all_left = idle & ~stage.o.valid & self.empty
         may_leave = self.bus_master_enable & ~self.void
         last_beat = self.beats.valid & final
         starts = Signal()
@@ -108,6 +116,24 @@ class WriteSender(wiring.Component):
             self.sent.eq(handled & segment.ends),
         ]
         tlp_leaves = Signal()
+        room = Signal()
+        closes = Signal()
+        if g.block.sequence_numbers:
+            m.submodules.queue = queue = ConfirmationQueue()
+            m.d.comb += [
+                room.eq(queue.room),
+                queue.taken.eq(tlp_leaves),
+                queue.mark.eq(stage.o.p.closes),
+                queue.confirmed.eq(self.confirmed),
+                closes.eq(queue.marked),
+                self.empty.eq(queue.empty),
+            ]
+        else:
+            m.d.comb += [
+                room.eq(1),
+                closes.eq(stage.o.valid & stage.o.ready & stage.o.p.closes),
+                self.empty.eq(1),
+            ]
         m.submodules.tracker = tracker = DepartureTracker(MOST_TLPS)
         m.d.comb += [
             tlp_leaves.eq(stage.o.valid & stage.o.ready & stage.o.p.tlp.eop),
@@ -122,11 +148,7 @@ class WriteSender(wiring.Component):
             handled.eq(starts | self.discards | passes),
             sending.eq(starts | (sending & ~(last_beat & stage.i.ready))),
             discarding.eq(self.discards | (discarding & ~last_beat)),
-            self.left.eq(
-                (stage.o.valid & stage.o.ready & stage.o.p.closes)
-                | (discarding & last_beat & ends)
-                | passes
-            ),
+            self.left.eq(closes | (discarding & last_beat & ends) | passes),
         ]
 
         out = stage.i.p.tlp
@@ -151,15 +173,16 @@ class WriteSender(wiring.Component):
                         tail=segment.tail,
                         requester_id=self.requester_id,
                         write=True,
+                        force_64_bit_addresses=g.block.force_64_bit_addresses,
                     )
                 ),
             ]
         m.d.comb += [
             stage.i.valid.eq(sending & self.beats.valid),
             stage.i.p.closes.eq(final & ends),
-            self.o.valid.eq(stage.o.valid),
+            self.o.valid.eq(stage.o.valid & room),
             self.o.p.eq(stage.o.p.tlp),
-            stage.o.ready.eq(self.o.ready),
+            stage.o.ready.eq(self.o.ready & room),
             out.data.eq(self.beats.p),
             out.strb.eq(strb | (~final).replicate(g.lanes)),
             out.eop.eq(final),

@@ -22,6 +22,7 @@ from models.layout import SPSC_PAGES
 from models.shell import AMP_PCI
 from testbench.axi_dma import AxiDma
 from testbench.axis import AxisMessage
+from testbench.monitor import interrupt_bundle
 from testbench.packets import completion, memory_write
 from testbench.queue_bench import QueueBench, slot_bytes
 from testbench.tlp import MEMORY_WRITES, Tlp
@@ -87,7 +88,7 @@ class Measurement:
         names = {
             "request": ("rx_req_tlp" if core else "rx_tlp", ""),
             "completion": ("tx_cpl_tlp" if core else "tx_tlp", ""),
-            "interrupt": ("tx_msix_wr_req_tlp" if core else "tx_tlp", ""),
+            "interrupt": (interrupt_bundle(dut) if core else "tx_tlp", ""),
             "write": ("tx_wr_req_tlp" if core else "tx_tlp", ""),
             "out": ("m_axis_msg", "t"),
             "in": ("s_axis_msg", "t"),

@@ -27,7 +27,7 @@ from testbench.device_port import StreamDevicePort
 from testbench.faults import Fault
 from testbench.host import TlpHost
 from testbench.host_memory import latencies
-from testbench.monitor import CORE_FROM_DESIGN, CORE_TO_DESIGN, TlpMonitor
+from testbench.monitor import CORE_TO_DESIGN, TlpMonitor, bundles_of
 from testbench.packets import completion, memory_read
 from testbench.parameters import parameters
 from testbench.root_complex import RootComplexHost
@@ -58,7 +58,7 @@ async def thin_host(dut: Any, **options: Any) -> tuple[Any, TlpMonitor]:
         monitor = TlpMonitor.attach(
             dut,
             to_design=CORE_TO_DESIGN,
-            from_design=CORE_FROM_DESIGN,
+            from_design=bundles_of(dut),
             device_id=host.device_id,
             bus_master=True,
             max_payload_size=host.max_payload_size,

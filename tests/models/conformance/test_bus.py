@@ -205,6 +205,7 @@ def test_maximum_size_must_fit_the_slots(monkeypatch):
         "PCI_SHELL": AMP_PCI.name,
         "SHARED_LAYOUT": SPSC_PAGES.name,
         "DMA_WINDOW": "1",
+        "BLOCK_OPTIONS": "",
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What the hard block in front of the core needs or offers."""
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+
+__all__ = ["NO_OPTIONS", "BlockOptions"]
+
+
+def _option(text: str) -> bool:
+    return field(default=False, metadata={"help": text})
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockOptions:
+    """Choices of the core's TLP ports; each is an option of ``python -m hdl``.
+
+    Parameters
+    ----------
+    force_64_bit_addresses : bool
+        Memory requests have four-dword headers below 4 GiB, too, where PCI Express Base 4.0 section
+        2.2.4.1 wants three. For a block that takes the address from where such a header has it, and
+        makes the header anew.
+    ignore_bus_number : bool
+        Completions belong to the function whatever the bus number in their requester ID. For a
+        block that does not tell its bus number, and passes on no completion but the function's.
+    separate_msix : bool
+        MSI-X writes have a port of their own, ``tx_msix_wr_req_tlp``, and not ``tx_wr_req_tlp`` in
+        order with the DMA writes. **Hazard**: whatever merges the two ports must let no MSI-X write
+        pass a DMA write that left before it, or the host is interrupted for data that is not there.
+        Always so without a DMA window.
+    sequence_numbers : bool
+        There is an input ``wr_req_tx_seq_num_valid``. A DMA write has left when that says so, not
+        when the port took it; ``BRESP``, heads of device queues and their interrupts wait for it.
+        For a block whose completions or reads may pass the writes that it holds.
+    """
+
+    force_64_bit_addresses: bool = _option("four-dword headers below 4 GiB, too")
+    ignore_bus_number: bool = _option("take completions whatever their requester's bus number")
+    separate_msix: bool = _option("MSI-X writes on a port of their own, in no order with the rest")
+    sequence_numbers: bool = _option("an input tells when a write has left the hard block")
+
+    @classmethod
+    def add_arguments(cls, parser: ArgumentParser) -> None:
+        """Give ``parser`` an option for each choice."""
+        for option in fields(cls):
+            parser.add_argument(
+                f"--{option.name.replace('_', '-')}",
+                action="store_true",
+                help=f"with --top core: {option.metadata['help']}",
+            )
+
+    @classmethod
+    def of(cls, arguments: Namespace) -> "BlockOptions":
+        """What a parser with :meth:`add_arguments` has read; without them, nothing is chosen."""
+        return cls(**{o.name: getattr(arguments, o.name, False) for o in fields(cls)})
+
+    @classmethod
+    def from_options(cls, options: Iterable[str]) -> "BlockOptions":
+        """The opposite of :meth:`chosen`."""
+        return cls(**{option.removeprefix("--").replace("-", "_"): True for option in options})
+
+    def chosen(self) -> list[str]:
+        """Those that are set, as the command line has them."""
+        return [
+            "--" + option.name.replace("_", "-")
+            for option in fields(self)
+            if getattr(self, option.name)
+        ]
+
+
+NO_OPTIONS = BlockOptions()

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""TLPs that a port has handed over and that its hard block still holds."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["CONFIRMATIONS", "ConfirmationQueue"]
+
+CONFIRMATIONS = 32
+"""TLPs that a hard block may hold at once; one more waits at the port."""
+
+
+class ConfirmationQueue(wiring.Component):
+    """A mark for each TLP that was handed over, until the hard block confirms that it has left.
+
+    Parameters
+    ----------
+    depth : int
+        TLPs, a power of two of 2 or more.
+
+    Attributes
+    ----------
+    taken : In(1), mark : In(1)
+        A TLP is handed over in this cycle, and its mark. Only with ``room``.
+    room : Out(1)
+        One more TLP may be handed over; once high, it stays so until that happens.
+    confirmed : In(1)
+        The oldest TLP has left. Ignored where there is none.
+    marked : Out(1)
+        In this cycle a TLP with a mark is confirmed.
+    empty : Out(1)
+        Every TLP that was handed over has left.
+
+    Raises
+    ------
+    ValueError
+        ``depth`` is no power of two, or less than 2.
+    """
+
+    def __init__(self, depth: int = CONFIRMATIONS):
+        if depth < 2 or depth & (depth - 1):
+            raise ValueError(f"depth is {depth}: must be a power of two of 2 or more")
+        self._depth = depth
+        super().__init__(
+            {
+                "taken": In(1),
+                "mark": In(1),
+                "room": Out(1, init=1),
+                "confirmed": In(1),
+                "marked": Out(1),
+                "empty": Out(1, init=1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.marks = marks = memory.Memory(shape=1, depth=self._depth, init=[])
+        store, look_up = marks.write_port(), marks.read_port(domain="comb")
+        newest, oldest = Signal(range(self._depth)), Signal(range(self._depth))
+        level = Signal(range(self._depth + 1))
+        after = Signal.like(level)
+        leaves = Signal()
+        m.d.comb += [
+            leaves.eq(self.confirmed & ~self.empty),
+            self.marked.eq(leaves & look_up.data),
+            store.addr.eq(newest),
+            store.data.eq(self.mark),
+            store.en.eq(self.taken),
+            look_up.addr.eq(oldest),
+            after.eq(level + Mux(self.taken ^ leaves, Mux(self.taken, 1, -1), 0)),
+        ]
+        m.d.sync += [
+            newest.eq(newest + self.taken),
+            oldest.eq(oldest + leaves),
+            level.eq(after),
+            self.empty.eq(after == 0),
+            self.room.eq(~after[-1]),
+        ]
+        return m

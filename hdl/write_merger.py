@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""DMA writes and MSI-X writes in one ordered stream."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from .block_options import BlockOptions
+from .dma.confirmations import ConfirmationQueue
+from .msix import interrupt_signature
+from .tlp import raw_signature
+
+__all__ = ["WriteMerger"]
+
+
+class WriteMerger(wiring.Component):
+    """Passes TLPs of both inputs on, whole and without a cycle's delay, MSI-X writes first.
+
+    An MSI-X write exists only when the DMA writes that it must not pass have gone through here.
+
+    Parameters
+    ----------
+    data_width : int
+        Bits of a beat.
+    block : BlockOptions
+        With ``sequence_numbers``, ``confirmed`` counts for the DMA writes among the TLPs.
+
+    Attributes
+    ----------
+    writes : In(raw_signature(data_width))
+        DMA writes.
+    interrupts : In(interrupt_signature())
+        MSI-X writes.
+    o : Out(raw_signature(data_width))
+    confirmed : In(1)
+        One-cycle pulse: the oldest TLP that was taken from ``o`` has left the hard block.
+    write_confirmed : Out(1)
+        In this cycle that is a DMA write.
+    empty : Out(1)
+        Every TLP that was taken from ``o`` has left the hard block; high without
+        ``sequence_numbers``.
+    """
+
+    def __init__(self, data_width: int, block: BlockOptions):
+        self._block = block
+        super().__init__(
+            {
+                "writes": In(raw_signature(data_width)),
+                "interrupts": In(interrupt_signature()),
+                "o": Out(raw_signature(data_width)),
+                "confirmed": In(1),
+                "write_confirmed": Out(1),
+                "empty": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        # A choice stands from the first cycle in which it is on offer to the end of its TLP.
+        stands = Signal()
+        interrupt_before = Signal()
+        interrupt = Signal()
+        room = Signal(init=1)
+        valid = Signal()
+        ends = Signal()
+        m.d.comb += [
+            interrupt.eq(Mux(stands, interrupt_before, self.interrupts.valid)),
+            valid.eq(Mux(interrupt, self.interrupts.valid, self.writes.valid)),
+            self.o.valid.eq(valid & room),
+            self.o.p.eq(self.writes.p),
+            self.writes.ready.eq(self.o.ready & room & ~interrupt),
+            self.interrupts.ready.eq(self.o.ready & room & interrupt),
+            ends.eq(self.o.valid & self.o.ready & self.o.p.eop),
+        ]
+        with m.If(interrupt):
+            m.d.comb += [
+                self.o.p[name].eq(self.interrupts.p[name]) for name in ("hdr", "sop", "eop")
+            ]
+            m.d.comb += [self.o.p.data.eq(self.interrupts.p.data), self.o.p.strb.eq(1)]
+        m.d.sync += [
+            stands.eq((stands | self.o.valid) & ~ends),
+            interrupt_before.eq(interrupt),
+        ]
+        if self._block.sequence_numbers:
+            m.submodules.queue = queue = ConfirmationQueue()
+            m.d.comb += [
+                room.eq(queue.room),
+                queue.taken.eq(ends),
+                queue.mark.eq(~interrupt),
+                queue.confirmed.eq(self.confirmed),
+                self.write_confirmed.eq(queue.marked),
+                self.empty.eq(queue.empty),
+            ]
+        else:
+            m.d.comb += [room.eq(1), self.empty.eq(1)]
+        return m
