@@ -42,11 +42,16 @@ class BlockOptions:
     sequence_numbers: bool = _option("an input tells when a write has left the hard block")
 
     @classmethod
+    def names(cls) -> list[str]:
+        """Every choice, as the command line has it."""
+        return ["--" + option.name.replace("_", "-") for option in fields(cls)]
+
+    @classmethod
     def add_arguments(cls, parser: ArgumentParser) -> None:
         """Give ``parser`` an option for each choice."""
-        for option in fields(cls):
+        for name, option in zip(cls.names(), fields(cls), strict=True):
             parser.add_argument(
-                f"--{option.name.replace('_', '-')}",
+                name,
                 action="store_true",
                 help=f"with --top core: {option.metadata['help']}",
             )
@@ -64,8 +69,8 @@ class BlockOptions:
     def chosen(self) -> list[str]:
         """Those that are set, as the command line has them."""
         return [
-            "--" + option.name.replace("_", "-")
-            for option in fields(self)
+            name
+            for name, option in zip(self.names(), fields(self), strict=True)
             if getattr(self, option.name)
         ]
 

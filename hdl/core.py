@@ -5,10 +5,11 @@ Behaviour: design of the project; PCI Express Base 4.0; the patch series, ``hw/v
 device. Its TLP ports are those of the open-source verilog-pcie library.
 """
 
-from amaranth.hdl import Cat, Const, Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from models.config_space import SETTLING_CYCLES
 from models.counters import COUNTERS
 from models.layout import SPSC_PAGES, SharedLayout
 from models.shell import AMP_PCI, PciShell
@@ -16,6 +17,7 @@ from models.shell import AMP_PCI, PciShell
 from .block_options import NO_OPTIONS, BlockOptions
 from .completer import Completer
 from .dma.axi import AxiSignature
+from .dma.confirmations import ConfirmationSerializer
 from .dma.limits import COMPLETION_TIMEOUT, check_completion_timeout
 from .dma.window import DmaWindow, NoDmaWindow
 from .ingress import RequestIngress
@@ -97,10 +99,10 @@ class AmpPciCore(wiring.Component):
     tx_msix_wr_req_tlp : Out
         MSI-X writes, with ``separate_msix`` or without a DMA window. The hazard of that is in
         :class:`~hdl.block_options.BlockOptions`.
-    wr_req_tx_seq_num_valid : In(1)
-        With ``sequence_numbers``, a one-cycle pulse for each TLP of ``tx_wr_req_tlp``, in their
-        order: it has left the hard block, and no read or completion of later can pass it. One that
-        comes without a TLP is ignored. After :data:`~hdl.dma.confirmations.CONFIRMATIONS` TLPs
+    wr_req_tx_seq_num_valid : In(2) at 512 bits, else In(1)
+        With ``sequence_numbers``, a one-cycle pulse of a bit for each TLP of ``tx_wr_req_tlp``, in
+        their order: it has left the hard block, and no read or completion of later can pass it. One
+        that comes without a TLP is ignored. After :data:`~hdl.dma.confirmations.CONFIRMATIONS` TLPs
         without a pulse the next one waits.
     msix_refused : In(1)
         With ``tx_msix_wr_req_tlp``, a one-cycle pulse: the block did not send what it took last.
@@ -197,7 +199,9 @@ class AmpPciCore(wiring.Component):
         self._own_config = own_config
         self._dma = dma
         self._merged = dma and not block.separate_msix
-        self._numbered = dma and block.sequence_numbers
+        if block.sequence_numbers and not dma:
+            raise ValueError("sequence_numbers without dma: must have writes to number")
+        self._numbered = block.sequence_numbers
         check_completion_timeout(completion_timeout)
         self._window: DmaWindow | NoDmaWindow = (
             DmaWindow(self._geometry, completion_timeout=completion_timeout)
@@ -216,7 +220,11 @@ class AmpPciCore(wiring.Component):
                         "msix_refused": In(1),
                     }
                 ),
-                **({"wr_req_tx_seq_num_valid": In(1)} if self._numbered else {}),
+                **(
+                    {"wr_req_tx_seq_num_valid": In(2 if data_width == 512 else 1)}
+                    if self._numbered
+                    else {}
+                ),
                 **(
                     {
                         "tx_rd_req_tlp": Out(header_signature()),
@@ -411,7 +419,11 @@ class AmpPciCore(wiring.Component):
 
     def _connect_writes(self, m, msix, window, held_back):
         """Where DMA writes and MSI-X writes leave, and whether the hard block holds some."""
-        confirmed = self.wr_req_tx_seq_num_valid if self._numbered else Const(0)
+        confirmed = Signal()
+        if self._numbered:
+            pulses = self.wr_req_tx_seq_num_valid
+            m.submodules.confirmations = serializer = ConfirmationSerializer(len(pulses))
+            m.d.comb += [serializer.i.eq(pulses), confirmed.eq(serializer.o)]
         if self._merged:
             block = self._geometry.block
             m.submodules.merger = merger = WriteMerger(self._geometry.data_width, block)

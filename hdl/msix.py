@@ -101,12 +101,13 @@ class MsixController(wiring.Component):
         pending = Signal(vectors)
 
         # A vector that may be sent is not to be changed (PCI Local Bus 3.0 section 6.8.2), so what
-        # its sender reads while the host writes it need not be defined either.
+        # its sender reads while the host writes it need not be defined either. A few words: block
+        # RAMs would be as many as make up their width, and hardly used.
         m.submodules.table = table = memory.Memory(
             shape=g.data_width,
             depth=depth,
             init=[],
-            attrs={"ram_style": "block", "no_rw_check": 1},
+            attrs={"ram_style": "distributed", "no_rw_check": 1},
         )
         port = table.write_port(granularity=8)
         host_port = table.read_port()
@@ -219,13 +220,12 @@ class MsixController(wiring.Component):
             ready.eq(Mux(allowed, pending & ~masked, 0)),
             picked.eq(round_robin(ready, vector)),
         ]
-        offered = Signal.like(vector)
         taken = Signal.like(vector)
         refusable = Signal()
         refused = Signal(vectors)
         m.d.comb += refused.eq((self.refused & refusable) << taken)
         with m.If(self.o.valid & self.o.ready):
-            m.d.sync += [taken.eq(offered), refusable.eq(1)]
+            m.d.sync += [taken.eq(vector), refusable.eq(1)]
         with m.Elif(self.refused):
             m.d.sync += refusable.eq(0)
         with m.If(self.reset):
@@ -270,11 +270,7 @@ class MsixController(wiring.Component):
                 m.d.sync += long.eq(1 if g.block.force_64_bit_addresses else is_long[vector])
                 with m.If(ready.bit_select(vector, 1)):
                     m.d.comb += sent.eq(1 << vector)
-                    m.d.sync += [
-                        self.o.valid.eq(1),
-                        offered.eq(vector),
-                        requester_id.eq(self.requester_id),
-                    ]
+                    m.d.sync += [self.o.valid.eq(1), requester_id.eq(self.requester_id)]
                 m.next = "IDLE"
         m.d.comb += [
             self.former.eq(former_offer(m, self.o, ~allowed)),

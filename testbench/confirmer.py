@@ -23,7 +23,8 @@ USUAL_DELAY = 12
 
 
 class Confirmer:
-    """Holds the writes of a design, passes them on in order, and pulses :data:`PULSE` for each.
+    """Holds the writes of a design, passes them on in order, and pulses :data:`PULSE` for each, as
+    many at once as it has bits.
 
     Parameters
     ----------
@@ -88,7 +89,9 @@ class Confirmer:
             if self._reset.value != "0":
                 self._held.clear()
                 continue
-            self._deliver(self._held.popleft())
-            self._pulse.value = 1
+            leaving = min(len(self._pulse), len(self._held))
+            for _ in range(leaving):
+                self._deliver(self._held.popleft())
+            self._pulse.value = (1 << leaving) - 1
             await self._clk.rising_edge
             self._pulse.value = 0

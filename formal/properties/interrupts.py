@@ -47,7 +47,8 @@ class Vectors:
     masks
         Mask bits, as the host wrote them.
     owed
-        Raised two cycles ago or longer, and not on offer since: an element for each vector.
+        Raised two cycles ago or longer, and not on offer since, or refused: an element for each
+        vector.
     """
 
     def __init__(self, h: Harness, g: Geometry):
@@ -61,6 +62,18 @@ class Vectors:
         self.owed: list[Signal] = []
         was_reset = h.register(msix.reset, "was_reset")
         self.write = write = Write(h, msix)
+        # What the block took last, until it refuses that.
+        taken = h.signal(range(len(msix.raised)), "taken_vector")
+        refusable = h.signal(1, "may_be_refused")
+        takes = msix.o.valid & msix.o.ready
+        h.m.d.sync += [
+            taken.eq(Mux(takes, self.vector, taken)),
+            refusable.eq(~msix.reset & (takes | (refusable & ~msix.refused))),
+        ]
+        h.ensure(part.inside("taken") == taken)
+        h.ensure(part.inside("refusable") == refusable)
+        refused = h.register(msix.refused & refusable, "was_refused")
+        its_vector = h.register(taken, "taken_before")
         for vector in range(len(msix.raised)):
             offset = g.shell.msix_control(vector)
             lane = g.lane(offset)
@@ -74,7 +87,9 @@ class Vectors:
 
             owed = h.signal(1, f"owed_{vector}")
             leaves = self.begins & (self.vector == vector)
-            raised = h.register(msix.raised[vector], f"raised_{vector}")
+            raised = h.register(msix.raised[vector], f"raised_{vector}") | (
+                refused & (its_vector == vector)
+            )
             now_owed = Mux(was_reset, 0, (owed & ~leaves) | raised)
             h.m.d.sync += owed.eq(now_owed)
             self.owed.append(owed)
@@ -242,18 +257,18 @@ SOURCE = "PCI Express Base 4.0 section 6.1.4; PCI Local Bus 3.0 section 6.8.2"
 PROOFS = (
     Proof(
         property="interrupts-are-owed",
-        statement="an interrupt leaves only if its vector was raised since it last did, and was "
-        "neither masked nor disabled the cycle before; one that is raised stays pending until it "
-        "leaves or the function is reset; masks are as the host wrote them; three vectors, "
-        "128 bits",
+        statement="an interrupt leaves only if its vector was raised, or refused by the hard "
+        "block, since it last did, and was neither masked nor disabled the cycle before; one that "
+        "is raised or refused stays pending until it leaves or the function is reset; masks are as "
+        "the host wrote them; three vectors, 128 bits",
         source=SOURCE,
         module="hdl.msix",
         harness=interrupts_are_owed,
         depth=3,
         mutant=Mutant(
             module="hdl.msix",
-            before="pending.eq((pending & ~sent) | self.raised)",
-            after="pending.eq((pending | self.raised) & ~sent)",
+            before="pending.eq((pending & ~sent) | self.raised | refused)",
+            after="pending.eq((pending | self.raised | refused) & ~sent)",
         ),
     ),
     *(

@@ -226,7 +226,7 @@ PROOFS = (
         depth=2,
         mutant=Mutant(
             module="hdl.dma.completions",
-            before="& (header.requester_id == self.requester_id)",
+            before="& (header.requester_id[compared] == self.requester_id[compared])",
             after="",
         ),
     ),

@@ -283,8 +283,8 @@ PROOFS = (
         "memory writes and AXI write responses, 64 bits,",
         writes_hold,
         "hdl.dma.write_sender",
-        "stage.o.ready.eq(self.o.ready)",
-        "stage.o.ready.eq(self.o.ready | self.void)",
+        "stage.o.ready.eq(self.o.ready & room)",
+        "stage.o.ready.eq((self.o.ready | self.void) & room)",
         mutant_depth=24,
     ),
 )

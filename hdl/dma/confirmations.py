@@ -5,7 +5,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["CONFIRMATIONS", "ConfirmationQueue"]
+__all__ = ["CONFIRMATIONS", "ConfirmationQueue", "ConfirmationSerializer"]
 
 CONFIRMATIONS = 32
 """TLPs that a hard block may hold at once; one more waits at the port."""
@@ -57,7 +57,8 @@ class ConfirmationQueue(wiring.Component):
         m = Module()
         m.submodules.marks = marks = memory.Memory(shape=1, depth=self._depth, init=[])
         store, look_up = marks.write_port(), marks.read_port(domain="comb")
-        newest, oldest = Signal(range(self._depth)), Signal(range(self._depth))
+        newest = Signal(range(self._depth))
+        oldest = Signal(range(self._depth))
         level = Signal(range(self._depth + 1))
         after = Signal.like(level)
         leaves = Signal()
@@ -77,4 +78,39 @@ class ConfirmationQueue(wiring.Component):
             self.empty.eq(after == 0),
             self.room.eq(~after[-1]),
         ]
+        return m
+
+
+class ConfirmationSerializer(wiring.Component):
+    """Confirmations that come several a cycle, one a cycle.
+
+    Parameters
+    ----------
+    ports : int
+        How many may come in a cycle, 1 or more.
+
+    Attributes
+    ----------
+    i : In(ports)
+        A pulse for each; no more than :data:`CONFIRMATIONS` beyond those that have left.
+    o : Out(1)
+        A one-cycle pulse for each, in the same cycle where none waits.
+
+    Raises
+    ------
+    ValueError
+        ``ports`` is less than 1.
+    """
+
+    def __init__(self, ports: int):
+        if ports < 1:
+            raise ValueError(f"ports is {ports}: must be 1 or more")
+        super().__init__({"i": In(ports), "o": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        waiting = Signal(range(CONFIRMATIONS + 1))
+        come = sum(self.i[port] for port in range(len(self.i)))
+        m.d.comb += self.o.eq(self.i.any() | waiting.any())
+        m.d.sync += waiting.eq(waiting + come - self.o)
         return m

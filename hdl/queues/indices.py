@@ -187,10 +187,7 @@ class IndexWords(wiring.Component):
             with m.If(tail_written):
                 m.d.sync += self.snapshot[fifo].eq(sanitiser.remainder)
             with m.If(self.reset):
-                m.d.sync += [
-                    self.snapshot[fifo].eq(0),
-                    rung_before[fifo].eq(0),
-                    rung[fifo].eq(0),
-                ]
+                # A doorbell beside the reset takes a snapshot of the head that it has cleared.
+                m.d.sync += [self.snapshot[fifo].eq(0), rung[fifo].eq(0)]
         m.d.comb += [self.read_hit.eq(Cat(hits).any()), self.read_value.eq(read_value)]
         return m

@@ -10,8 +10,9 @@ from hdl.arbiter import PacketArbiter
 from hdl.tlp import raw_signature
 
 
-def run(urgent, packets, seed, stall=0.4, idle=0.3):
-    """Drive ``packets`` (a list of lengths for each input); return (input, beat, length) sent."""
+def run(urgent, packets, seed, stall=0.4, idle=0.3, cycles=None):
+    """Drive ``packets`` (a list of lengths for each input); return (input, beat, length) sent, and
+    add to ``cycles`` when."""
     dut = PacketArbiter(raw_signature(64), count=len(packets), urgent=urgent)
     rng = random.Random(seed)
     left = []
@@ -34,15 +35,19 @@ def run(urgent, packets, seed, stall=0.4, idle=0.3):
 
     async def sink(ctx):
         offered = None
+        cycle = 0
         while len(left) < total:
             ready = rng.random() >= stall
             ctx.set(dut.o.ready, ready)
             _, _, valid, data = await ctx.tick().sample(dut.o.valid, dut.o.p.data)
+            cycle += 1
             if offered is not None:
                 assert valid and data == offered, "a beat that was offered changed"
             offered = data if valid and not ready else None
             if valid and ready:
                 left.append((data >> 32, data >> 16 & 0xFFFF, data & 0xFFFF))
+                if cycles is not None:
+                    cycles.append(cycle)
 
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)
@@ -73,6 +78,16 @@ def test_inputs_take_turns():
     left = run(0, [[2] * 20, [2] * 20], 0, stall=0, idle=0)
     order = [port for port, beat, _ in left if beat == 0]
     assert order == [0, 1] * 20
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_an_input_that_ran_dry_loses_no_cycle_and_no_turn(length):
+    cycles = []
+    packets = [[length], [length] * 6, [], [length] * 6]
+    left = run(0, packets, 0, stall=0, idle=0, cycles=cycles)
+    order = [port for port, beat, _ in left if beat == 0]
+    assert order == [0] + [1, 3] * 6
+    assert cycles == list(range(cycles[0], cycles[0] + len(left)))
 
 
 def test_urgent_goes_first():

@@ -7,7 +7,7 @@ from collections import deque
 import pytest
 from amaranth.sim import Simulator
 
-from hdl.dma.confirmations import ConfirmationQueue
+from hdl.dma.confirmations import CONFIRMATIONS, ConfirmationQueue, ConfirmationSerializer
 
 
 @pytest.mark.parametrize("depth", [2, 8])
@@ -47,3 +47,35 @@ def test_marks_come_back_in_order(depth, taken, confirmed):
 def test_depth_is_checked(depth):
     with pytest.raises(ValueError, match=f"depth is {depth}: must be a power of two of 2 or more"):
         ConfirmationQueue(depth)
+
+
+@pytest.mark.parametrize("ports", [1, 2, 3])
+@pytest.mark.parametrize("busy", [0.1, 0.5, 0.9])
+def test_each_confirmation_has_its_cycle(ports, busy):
+    dut = ConfirmationSerializer(ports)
+    rng = random.Random(ports)
+    seen = []
+
+    async def bench(ctx):
+        owed = 0
+        for _ in range(400):
+            pulses = sum((rng.random() < busy) << port for port in range(ports))
+            if owed + pulses.bit_count() > CONFIRMATIONS:
+                pulses = 0
+            ctx.set(dut.i, pulses)
+            owed += pulses.bit_count()
+            assert ctx.get(dut.o) == (owed > 0)
+            owed -= owed > 0
+            seen.append(owed)
+            await ctx.tick()
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert max(seen) == 0 if ports == 1 else max(seen) > 0
+
+
+def test_ports_are_checked():
+    with pytest.raises(ValueError, match="ports is 0: must be 1 or more"):
+        ConfirmationSerializer(0)

@@ -8,6 +8,7 @@ import cocotb
 from cocotb.triggers import ClockCycles
 from cocotbext.axi import AxiStreamBus, AxiStreamFrame, AxiStreamSink, AxiStreamSource
 
+from models import config_space as space
 from models.bus import FifoDriverBus
 from testbench import pacing
 from testbench.axi_dma import AxiDma
@@ -70,10 +71,12 @@ async def memory(dut, payload, boundary):
     rng = random.Random(SEED)
     bench = Bench(dut, root_complex=True, max_payload_size=payload)
     bench.dma = AxiDma(dut)
-    bench.host.rc.max_read_request_size = rng.randrange(6)
     bench.host.rc.read_completion_boundary = boundary
     bench.host.rc.split_on_all_rcb = rng.random() < 0.5
     await bench.start()
+    code = rng.randrange(6)
+    await bench.host.function.set_readrq(code)
+    assert bench.monitor.max_read_request_size == space.coded_size(code)
     regions = [Region(bench.host.memory, 8192, rng, base=base) for base in (0, 1 << 36)]
     for region in regions:
         await region.fill()

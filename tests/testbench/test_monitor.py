@@ -363,6 +363,15 @@ def test_broken_request(name: str):
     assert rule in broken(monitor(), packet)
 
 
+@pytest.mark.parametrize(
+    "short, long", [(MSIX, Kind.MWR64), (OWN_READ, Kind.MRD64)], ids=["write", "read"]
+)
+def test_headers_that_are_always_long(short: Tlp, long: Kind):
+    """For a block that takes the address from where such a header has it."""
+    assert broken(monitor(always_four_dwords=True), short) == {"address-form"}
+    assert not broken(monitor(always_four_dwords=True), short.replace(kind=long))
+
+
 def test_violation_is_raised_with_time_and_section():
     check = monitor(now=lambda: 1234.5)
     check.host_sent(READ)

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Options of the core for its hard block: as the command line has them, and the ports they make."""
+
+import argparse
+from dataclasses import fields
+from itertools import product
+
+import pytest
+
+from hdl.block_options import NO_OPTIONS, BlockOptions
+from hdl.core import AmpPciCore
+
+ALL = [
+    BlockOptions(**dict(zip((each.name for each in fields(BlockOptions)), chosen, strict=True)))
+    for chosen in product((False, True), repeat=len(fields(BlockOptions)))
+]
+
+
+@pytest.mark.parametrize("block", ALL, ids=lambda block: " ".join(block.chosen()) or "none")
+def test_there_and_back(block):
+    parser = argparse.ArgumentParser()
+    BlockOptions.add_arguments(parser)
+    assert BlockOptions.of(parser.parse_args(block.chosen())) == block
+    assert BlockOptions.from_options(block.chosen()) == block
+
+
+def test_a_parser_without_them_chooses_none():
+    assert BlockOptions.of(argparse.Namespace()) == NO_OPTIONS
+
+
+@pytest.mark.parametrize("block", ALL, ids=lambda block: " ".join(block.chosen()) or "none")
+@pytest.mark.parametrize("dma", [True, False])
+def test_ports(block, dma):
+    if block.sequence_numbers and not dma:
+        with pytest.raises(ValueError, match="sequence_numbers without dma"):
+            AmpPciCore(block=block, dma=dma)
+        return
+    members = AmpPciCore(block=block, dma=dma).signature.members
+    own = block.separate_msix or not dma
+    assert ("tx_msix_wr_req_tlp" in members) == ("msix_refused" in members) == own
+    assert ("wr_req_tx_seq_num_valid" in members) == block.sequence_numbers
