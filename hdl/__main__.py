@@ -8,16 +8,17 @@ from pathlib import Path
 from models.layout import LAYOUTS, SPSC_PAGES
 from models.shell import AMP_PCI, MAX_FIFOS, SHELLS
 
+from .beside import files_beside
 from .block_options import BlockOptions
 from .dma.limits import COMPLETION_TIMEOUT
 from .tlp import DATA_WIDTHS
-from .verilog import TOPS, generate
+from .verilog import MODULE_NAMES, SHIMS, TOPS, generate
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line and write the file. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m hdl", description=__doc__)
-    parser.add_argument("--top", choices=sorted(TOPS), default="endpoint")
+    parser.add_argument("--top", choices=sorted(TOPS | SHIMS), default="endpoint")
     parser.add_argument(
         "--fifos", type=int, default=1, metavar=f"1..{MAX_FIFOS}", help="number of FIFOs"
     )
@@ -40,7 +41,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--no-dma", action="store_true", help="no window onto host memory")
     BlockOptions.add_arguments(parser)
     parser.add_argument("--name", help="of the module; its submodules' names begin with it")
-    parser.add_argument("-o", "--output", type=Path, help="file to write; default: standard output")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        help="file to write, and beside it its ports, an instance and lint waivers; default: "
+        "standard output",
+    )
     options = parser.parse_args(arguments)
     try:
         text = generate(
@@ -59,11 +66,19 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     if options.output is None:
         print(text, end="")
-    elif not options.output.exists() or options.output.read_text() != text:
-        # An unchanged file keeps its time stamp, and the simulator its build.
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(text)
+        return 0
+    module = options.name or MODULE_NAMES[options.top]
+    _write(options.output, text)
+    for suffix, content in files_beside(text, module, options.output.name).items():
+        _write(options.output.with_suffix(suffix), content)
     return 0
+
+
+def _write(path: Path, content: str) -> None:
+    # An unchanged file keeps its time stamp, and the simulator its build.
+    if not path.exists() or path.read_text() != content:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ __all__ = [
     "check_data_width",
     "coded_dwords",
     "completion_signature",
+    "first_dword",
     "header_signature",
     "memory_header",
     "payload_lanes",
@@ -183,6 +184,37 @@ class ConfigTarget(data.Struct):
     bus: 8
 
 
+def first_dword(
+    *,
+    fmt: ValueLike,
+    kind: ValueLike,
+    length: ValueLike,
+    tc: ValueLike = 0,
+    attr: ValueLike = 0,
+    at: ValueLike = 0,
+    ep: ValueLike = 0,
+) -> Value:
+    """:class:`HeaderWord0` of these fields, 32 bits; ``attr`` with all of its three bits."""
+
+    def bits(value: ValueLike, width: int) -> Value:
+        return (Const(0, width) | value)[:width]
+
+    attributes = bits(attr, 3)
+    return Cat(
+        bits(length, 10),
+        bits(at, 2),
+        attributes[:2],
+        bits(ep, 1),
+        Const(0, 3),
+        attributes[2],
+        Const(0, 1),
+        bits(tc, 3),
+        Const(0, 1),
+        bits(Value.cast(kind), 5),
+        bits(Value.cast(fmt), 3),
+    )
+
+
 def memory_header(
     *,
     address: Value,
@@ -206,12 +238,7 @@ def memory_header(
         format_ = Mux(long, TlpFormat.DATA_4DW, TlpFormat.DATA_3DW)
     else:
         format_ = Mux(long, TlpFormat.HEADER_4DW, TlpFormat.HEADER_3DW)
-    word0 = Cat(
-        (Const(0, 10) | length)[:10],
-        Const(0, 14),
-        Value.cast(TlpType.MEMORY),
-        format_[:3],
-    )
+    word0 = first_dword(fmt=format_, kind=TlpType.MEMORY, length=length)
     return Cat(
         Mux(long, low, 0),
         Mux(long, high, low),

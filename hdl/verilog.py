@@ -21,14 +21,29 @@ from .block_options import NO_OPTIONS, BlockOptions
 from .core import AmpPciCore
 from .dma.limits import COMPLETION_TIMEOUT
 from .endpoint import AmpPciEndpoint
+from .shims.series7 import XilinxSeries7
+from .shims.ultrascale import XilinxUltraScale, XilinxUltraScalePlus
 
-__all__ = ["TOPS", "FlatTop", "generate"]
+__all__ = ["MODULE_NAMES", "SHIMS", "TOPS", "FlatTop", "generate"]
+
+SHIMS = {
+    "xilinx-7": XilinxSeries7,
+    "xilinx-us": XilinxUltraScale,
+    "xilinx-usp": XilinxUltraScalePlus,
+}
+"""Tops with the ports of a hard block, by the name that the command line has for them."""
 
 TOPS = {"core": AmpPciCore, "endpoint": AmpPciEndpoint}
-"""Tops by the name that the command line has for them."""
+"""The others."""
 
-MODULE_NAMES = {"core": "amp_pci_core", "endpoint": "amp_pci_endpoint"}
-
+MODULE_NAMES = {
+    "core": "amp_pci_core",
+    "endpoint": "amp_pci_endpoint",
+    "xilinx-7": "amp_pci_xilinx_7",
+    "xilinx-us": "amp_pci_xilinx_us",
+    "xilinx-usp": "amp_pci_xilinx_usp",
+}
+"""The module of each, unless it is given a name."""
 
 IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 """A name of Verilog that needs no escape."""
@@ -106,7 +121,7 @@ def _settle_at_time_zero(text: str) -> str:
         flags=re.MULTILINE,
     )
     return re.sub(
-        r"^(\s*)always @\*\n(\s*\S[^\n]* = \d+'[bh][0-9a-f]+;)$",
+        r"^(\s*)always @\*\n(\s*\S[^\n]* = \d+'[bdh][0-9a-f]+;)$",
         r"\1initial\n\2",
         text,
         flags=re.MULTILINE,
@@ -136,7 +151,7 @@ def generate(
     block: BlockOptions = NO_OPTIONS,
     name: str | None = None,
 ) -> str:
-    """Verilog text of ``core`` or ``endpoint``.
+    """Verilog text of a top.
 
     Parameters
     ----------
@@ -145,23 +160,25 @@ def generate(
     num_fifos, data_width, completion_timeout, shell, layout, dma, block
         As for :class:`~hdl.core.AmpPciCore`; ``block`` is for the core alone.
     name
-        The module's name, with which the names of its submodules begin; by default ``amp_pci_core``
-        or ``amp_pci_endpoint``. Two configurations in one design need two names.
+        The module's name, with which the names of its submodules begin; by default that of
+        :data:`MODULE_NAMES`. Two configurations in one design need two names.
 
     Raises
     ------
     ValueError
         A parameter is out of range; the text says what is allowed.
     """
-    if top not in TOPS:
-        raise ValueError(f"top is {top!r}: must be {' or '.join(TOPS)}")
+    tops = TOPS | SHIMS
+    if top not in tops:
+        *others, last = tops
+        raise ValueError(f"top is {top!r}: must be {', '.join(others)} or {last}")
     name = MODULE_NAMES[top] if name is None else name
     if not IDENTIFIER.fullmatch(name):
         raise ValueError(f"name is {name!r}: must be a letter or _, then letters, digits and _")
     chosen = block.chosen()
     if chosen and top != "core":
         raise ValueError(f"{chosen[0]} with top {top}: must be core, which is behind a hard block")
-    component = TOPS[top](
+    component = tops[top](
         num_fifos=num_fifos,
         data_width=data_width,
         completion_timeout=completion_timeout,

@@ -11,7 +11,7 @@ from pathlib import Path
 from hdl.block_options import BlockOptions
 from hdl.dma.limits import COMPLETION_TIMEOUT
 from hdl.tlp import DATA_WIDTHS
-from hdl.verilog import TOPS
+from hdl.verilog import SHIMS, TOPS
 from models.layout import LAYOUTS, SPSC_PAGES
 from models.messages import REVISIONS, V1
 from models.shell import AMP_PCI, MAX_FIFOS, SHELLS, check_num_fifos
@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         help="import path, such as tests.regressions.exchange",
     )
     run.add_argument("--test", help="run only this test")
-    run.add_argument("--top", choices=sorted(TOPS), default="endpoint")
+    run.add_argument("--top", choices=sorted(TOPS | SHIMS), default="endpoint")
     run.add_argument("--no-dma", action="store_true", help="the gateware without its DMA window")
     BlockOptions.add_arguments(run)
     run.add_argument("--shell", choices=SHELLS, default=AMP_PCI.name)

@@ -19,7 +19,7 @@ from sim.console import console as wide_console
 from sim.toolchain import add_own_programs
 
 from .designs import SPEED_GRADES, Design, limits_of
-from .tools import XILINX, SynthesisError, place, read, synthesise, versions, warm_up
+from .tools import SynthesisError, place, read, synthesise, versions, warm_up
 
 __all__ = ["run_synthesis"]
 
@@ -144,8 +144,13 @@ def _figures(
         )
     )
     source, reading = read(verilog)
-    entries = list(_ecp5(design, source, reading, folder, speed_grades))
-    for target in XILINX if xilinx else ():
+    entries: list[Figures] = []
+    for target in design.families:
+        if target == "ecp5":
+            entries += _ecp5(design, source, reading, folder, speed_grades)
+            continue
+        if not xilinx:
+            continue
         netlist = folder / f"{design.name}-{target}.json"
         area, seconds = synthesise(source, design.module, target, netlist)
         entries.append(

@@ -9,12 +9,18 @@ from dataclasses import dataclass
 from hdl.verilog import MODULE_NAMES, TOPS
 from models.shell import MAX_FIFOS
 
-__all__ = ["DESIGNS", "HEADLINES", "SPEED_GRADES", "Design", "Limit", "limits_of"]
+__all__ = ["DESIGNS", "FAMILIES", "HEADLINES", "SPEED_GRADES", "Design", "Limit", "limits_of"]
 
 WIDTHS = (64, 128)
 FIFOS = (1, MAX_FIFOS)
 SPEED_GRADES = (6, 8)
 """Of the ECP5, the slowest and the fastest."""
+
+FAMILIES = ("ecp5", "xcup", "xc7")
+"""Where a design is mapped to. There is an open placement for the first, to tell a frequency."""
+
+SHIM_FAMILIES = {"xilinx-7": ("xc7",), "xilinx-usp": ("xcup",)}
+"""Those that have the hard block of a top."""
 
 HEADLINE_SEEDS = (1, 2, 3)
 """Seeds of the placement; the median of what they make counts for the headline designs."""
@@ -27,7 +33,7 @@ class Design:
     Attributes
     ----------
     top
-        ``core`` or ``endpoint``.
+        Any that ``python -m hdl`` knows.
     data_width
         Bits.
     num_fifos
@@ -52,6 +58,11 @@ class Design:
         return MODULE_NAMES[self.top]
 
     @property
+    def families(self) -> tuple[str, ...]:
+        """Of FPGAs, to map it to."""
+        return SHIM_FAMILIES.get(self.top, FAMILIES)
+
+    @property
     def seeds(self) -> tuple[int, ...]:
         """Seeds of the placement to take the median of."""
         return HEADLINE_SEEDS if self in HEADLINES else HEADLINE_SEEDS[:1]
@@ -69,7 +80,7 @@ class Design:
 DESIGNS = tuple(
     Design(top=top, data_width=width, num_fifos=fifos, dma=dma)
     for top, width, fifos, dma in itertools.product(TOPS, WIDTHS, FIFOS, (True, False))
-)
+) + tuple(Design(top=top, data_width=128, num_fifos=1, dma=True) for top in SHIM_FAMILIES)
 
 HEADLINES = tuple(Design(top=top, data_width=128, num_fifos=1, dma=True) for top in TOPS)
 """The two whose figures are quoted."""
@@ -103,7 +114,9 @@ class Limit:
 
 def limits_of(design: Design, speed_grade: int) -> tuple[Limit, ...]:
     """What the design has to reach on an ECP5 of this speed grade."""
-    limits = []
+    limits: list[Limit] = []
+    if design.top not in TOPS:
+        return ()
     if design.data_width == 128 and design.num_fifos == 1 and speed_grade == SPEED_GRADES[0]:
         limits.append(Limit(key="fmax_mhz", value=125.0, least=True))
     if design.data_width == 64 and design.num_fifos == 1 and not design.dma:

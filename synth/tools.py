@@ -18,11 +18,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .designs import FAMILIES
+
 __all__ = [
     "BLOCK_RAM_COLUMNS",
     "BLOCK_RAM_ROWS",
     "PACKAGES",
-    "XILINX",
     "Area",
     "SynthesisError",
     "line_up",
@@ -50,14 +51,14 @@ BLOCK_RAM_COLUMNS = tuple(
 BLOCK_RAM_ROWS = {1: (46,), 2: (70, 82), 3: (46, 70, 82), 4: (22, 46, 70, 82)}
 """Y of its rows of block RAMs to use if one, two, three or four of them are needed."""
 
-XILINX = ("xcup", "xc7")
-"""Families for which Yosys tells the area; there is no open placement to tell a frequency."""
-
 LUTS = {
     "ecp5": ("LUT4",),
-    **dict.fromkeys(XILINX, tuple(f"LUT{inputs}" for inputs in range(1, 7))),
+    **dict.fromkeys(FAMILIES[1:], tuple(f"LUT{inputs}" for inputs in range(1, 7))),
 }
-FLIP_FLOPS = {"ecp5": ("TRELLIS_FF",), **dict.fromkeys(XILINX, ("FDRE", "FDSE", "FDCE", "FDPE"))}
+FLIP_FLOPS = {
+    "ecp5": ("TRELLIS_FF",),
+    **dict.fromkeys(FAMILIES[1:], ("FDRE", "FDSE", "FDCE", "FDPE")),
+}
 BLOCK_RAMS = {
     "ecp5": ("DP16KD",),
     "xcup": ("RAMB18E2", "RAMB36E2"),
@@ -153,7 +154,7 @@ def read(verilog: Path) -> tuple[Path, float]:
 
 
 def synthesise(source: Path, module: str, target: str, netlist: Path) -> tuple[Area, float]:
-    """Synthesise ``module`` for ``ecp5`` or one of :data:`XILINX`.
+    """Synthesise ``module`` for one of :data:`~synth.designs.FAMILIES`.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from itertools import repeat
 from typing import Any
 
 import cocotb
-from cocotb.triggers import ClockCycles, Event
+from cocotb.triggers import ClockCycles, Event, RisingEdge
 
 from .tlp_streams import Packet, TlpSink
 
@@ -53,6 +53,7 @@ class Confirmer:
         self._came = Event()
         sink.on_packet = self._take
         cocotb.start_soon(self._run())
+        cocotb.start_soon(self._drop())
 
     @classmethod
     def attach(
@@ -80,15 +81,18 @@ class Confirmer:
         self._held.append(packet)
         self._came.set()
 
+    async def _drop(self) -> None:
+        """What is held when the link goes down is lost."""
+        while True:
+            await RisingEdge(self._reset)
+            self._held.clear()
+
     async def _run(self) -> None:
         while True:
             if not self._held:
                 self._came.clear()
                 await self._came.wait()
             await ClockCycles(self._clk, max(next(self._delays), 1))
-            if self._reset.value != "0":
-                self._held.clear()
-                continue
             leaving = min(len(self._pulse), len(self._held))
             for _ in range(leaving):
                 self._deliver(self._held.popleft())

@@ -52,8 +52,8 @@ class QueueBench(Bench):
         **options: Any,
     ) -> None:
         super().__init__(dut, **options)
-        self.sink = AxisMessageSink(dut, stall=device_stall)
-        self.source = AxisMessageSource(dut, idle=device_idle)
+        self.sink = AxisMessageSink(self.dut, stall=device_stall)
+        self.source = AxisMessageSource(self.dut, idle=device_idle)
 
     @property
     def memory(self) -> BarMemory:

@@ -114,6 +114,8 @@ class RootComplexHost:
         Bytes, 128 to 4,096: what the root complex sets.
     rc
         A root complex to use; the default is a new one.
+    endpoint
+        The device on its link; the default is a :class:`RawTlpDevice`.
     memory_base
         As ``base`` of :class:`~testbench.root_memory.RootComplexMemory`.
     **options
@@ -140,6 +142,7 @@ class RootComplexHost:
         num_fifos: int = 1,
         max_payload_size: int = 128,
         rc: Any = None,
+        endpoint: Any = None,
         memory_base: int = 0,
         **options: Any,
     ) -> None:
@@ -147,7 +150,7 @@ class RootComplexHost:
         self.rc = RootComplex() if rc is None else rc
         self.rc.max_payload_size = size_code(max_payload_size)
         self.memory = RootComplexMemory(self.rc, base=memory_base)
-        self.endpoint = RawTlpDevice(dut, **options)
+        self.endpoint = RawTlpDevice(dut, **options) if endpoint is None else endpoint
         self.rc.make_port().connect(self.endpoint)
         self.function: Any = None
         self.vectors = 0

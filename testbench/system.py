@@ -27,6 +27,7 @@ from .axi_dma import AxiDma
 from .bfm import CoreBfm, EndpointBfm
 from .completions import HostError
 from .device_port import StreamDevicePort
+from .hard_block import BLOCKS
 from .host import TlpHost
 from .monitor import CORE_TO_DESIGN, TlpMonitor, bundles_of
 from .parameters import Parameters, parameters
@@ -51,7 +52,8 @@ class Bench:
     dut
         The design's top.
     root_complex
-        Put cocotbext-pcie's root complex before the endpoint, in place of the thin host.
+        Put cocotbext-pcie's root complex before the endpoint, in place of the thin host. It is
+        always there before a hard block.
     host_idle, host_stall
         Pauses between the beats of TLPs in, and back-pressure on those out.
     **options
@@ -76,11 +78,14 @@ class Bench:
         host_stall: Pacing = None,
         **options: Any,
     ) -> None:
-        self.dut = dut
         self.parameters: Parameters = parameters()
+        block = BLOCKS.get(self.parameters.top)
+        self.block = None if block is None else block(dut, self.parameters)
+        self.dut = dut = dut if self.block is None else self.block.dut
         self.runtime = CocotbRuntime()
-        self._clock = Clock(dut.clk, CLOCK_PERIOD_NS, "ns", impl="gpi").start()
-        dut.rst.value = 1
+        if self.block is None:
+            self._clock = Clock(dut.clk, CLOCK_PERIOD_NS, "ns", impl="gpi").start()
+            dut.rst.value = 1
         # An input that nobody drives is undefined, and so is soon all that depends on it.
         for name in ("s_axis_msg_tvalid", "m_axis_msg_tready"):
             getattr(dut, name).value = 0
@@ -90,7 +95,10 @@ class Bench:
         options["num_fifos"] = self.parameters.num_fifos
         timeout_ns = self.parameters.completion_timeout * CLOCK_PERIOD_NS
         self.host: Any
-        if self.parameters.top == "core":
+        if self.block is not None:
+            self.host = RootComplexHost(dut, endpoint=self.block.device, **options)
+            self.monitor = self.block.monitor(completion_timeout_ns=timeout_ns)
+        elif self.parameters.top == "core":
             shell, layout = self.parameters.shell, self.parameters.layout
             self.host = CoreBfm(dut, shell=shell, layout=layout, **options)
             self.monitor = TlpMonitor.attach(
@@ -124,6 +132,9 @@ class Bench:
 
     async def reset(self) -> None:
         """Hold ``rst`` for a few cycles."""
+        if self.block is not None:
+            await self.block.reset()
+            return
         self.dut.rst.value = 1
         self._abandon()
         # What the design handed over in the cycle before the reset arrives only now.
@@ -228,6 +239,7 @@ class GatewareSystem(Bench):
     ) -> None:
         revision = dialect_on(parameters().layout, revision)
         super().__init__(dut, **options)
+        dut = self.dut
         self.port = StreamDevicePort(dut, idle=device_idle, stall=device_stall)
         self.dma = AxiDma(dut, pauses=dma_pauses)
         self.device_side = DeviceSide(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from builds import BUILDS, COMPLETION_TIMEOUT
 
+from hdl.block_options import BlockOptions
 from hdl.tlp import DATA_WIDTHS
 from hdl.verilog import TOPS
 from models.layout import SMALL_PAGES
@@ -72,7 +73,13 @@ ON_FIRST_SIMULATOR = frozenset({"faulty_devices", "lowered_settings"})
 MORE_ROUNDS = {"ROUNDS": "8"}
 FEW_SCENARIOS = {"SCENARIOS": "move_data"}
 """What ``make test`` runs of the scenarios where others have run them all."""
-MODULES = frozenset(chain.from_iterable(GROUPS.values()))
+BEHIND_BLOCKS = "hard_block"
+"""The module that runs on the tops of hard blocks, and nowhere else."""
+FOR_BLOCKS = ("block_options", "core_dma", "dma_order", "dma_reset", "msix")
+"""The modules that run on the core with options for a hard block; the first one only there."""
+ELSEWHERE = frozenset({"litepcie_peer"})
+"""What needs a top of its own: ``test_litepcie.py`` runs it."""
+MODULES = frozenset(chain.from_iterable(GROUPS.values())) | {BEHIND_BLOCKS, FOR_BLOCKS[0]}
 
 # (top, FIFOs, width), beyond BUILDS. What the second simulator runs: it is there to disagree, and
 # takes several times as long, the longer the wider.
@@ -87,6 +94,28 @@ MORE_BUILDS = [
     ("core", 7, 512),
 ]
 MORE_FEW_BUILDS = [("endpoint", 1, 512)]
+# (top, width) of the tops of hard blocks; then every width of each.
+BLOCK_BUILDS = [("xilinx-usp", 128), ("xilinx-7", 128)]
+MORE_BLOCK_BUILDS = [
+    *(("xilinx-usp", width) for width in (64, 256, 512)),
+    *(("xilinx-us", width) for width in (64, 128, 256)),
+    ("xilinx-7", 64),
+]
+
+# (FIFOs, width, options) of the core.
+OPTION_BUILDS = [
+    (
+        2,
+        128,
+        BlockOptions(force_64_bit_addresses=True, ignore_bus_number=True, sequence_numbers=True),
+    )
+]
+MORE_OPTION_BUILDS = [
+    (1, 64, BlockOptions(separate_msix=True)),
+    (3, 256, BlockOptions(separate_msix=True, sequence_numbers=True)),
+    (1, 512, BlockOptions(sequence_numbers=True)),
+    (1, 64, BlockOptions(ignore_bus_number=True, force_64_bit_addresses=True)),
+]
 
 
 def is_first(simulator):
@@ -109,10 +138,34 @@ def modules(group, top, simulator, *, everything):
     return [f"tests.regressions.{name}" for name in GROUPS[group] if name not in others]
 
 
+def block_builds_of(simulator, *, everything):
+    """Likewise of the tops of hard blocks."""
+    if simulator == next(iter(toolchain.available()), None):
+        return BLOCK_BUILDS + MORE_BLOCK_BUILDS * everything
+    return BLOCK_BUILDS * everything
+
+
 def pytest_generate_tests(metafunc):
+    everything = metafunc.config.getoption("--regress")
+    if "block_top" in metafunc.fixturenames:
+        metafunc.parametrize(
+            "simulator, block_top, data_width",
+            [
+                pytest.param(simulator, top, width, id=f"{simulator}-{top}-w{width}")
+                for simulator in toolchain.SIMULATORS
+                for top, width in block_builds_of(simulator, everything=everything)
+            ],
+        )
+    if "block" in metafunc.fixturenames:
+        metafunc.parametrize(
+            "num_fifos, data_width, block",
+            [
+                pytest.param(fifos, width, block, id=f"{fifos}-w{width}{''.join(block.chosen())}")
+                for fifos, width, block in OPTION_BUILDS + MORE_OPTION_BUILDS * everything
+            ],
+        )
     if "group" not in metafunc.fixturenames:
         return
-    everything = metafunc.config.getoption("--regress")
     metafunc.parametrize(
         "simulator, top, num_fifos, data_width, group",
         [
@@ -150,6 +203,43 @@ def test_regression(simulator, top, num_fifos, data_width, group, regression_see
         BUILD_ROOT / "test" / name,
         seed=regression_seed,
         environment=MORE_ROUNDS if everything else few,
+    )
+    assert outcome.tests > 0
+
+
+def test_behind_a_hard_block(simulator, block_top, data_width, regression_seed, pytestconfig):
+    if simulator not in toolchain.available():
+        pytest.skip(f"{simulator} is not on this machine")
+    is_first = simulator == toolchain.find().name
+    outcome = simulate(
+        Configuration(
+            top=block_top,
+            num_fifos=2,
+            data_width=data_width,
+            completion_timeout=COMPLETION_TIMEOUT,
+            simulator=simulator,
+        ),
+        f"tests.regressions.{BEHIND_BLOCKS}",
+        BUILD_ROOT / "test" / f"{simulator}-{block_top}-w{data_width}",
+        seed=regression_seed,
+        environment=None if is_first and pytestconfig.getoption("--regress") else FEW_SCENARIOS,
+    )
+    assert outcome.tests > 0
+
+
+def test_core_with_options(num_fifos, data_width, block, regression_seed):
+    outcome = simulate(
+        Configuration(
+            top="core",
+            num_fifos=num_fifos,
+            data_width=data_width,
+            completion_timeout=COMPLETION_TIMEOUT,
+            block=block,
+            simulator=toolchain.find().name,
+        ),
+        [f"tests.regressions.{name}" for name in FOR_BLOCKS],
+        BUILD_ROOT / "test" / f"core-{num_fifos}-w{data_width}{''.join(block.chosen())}",
+        seed=regression_seed,
     )
     assert outcome.tests > 0
 
@@ -233,8 +323,8 @@ def test_memory_of_a_long_simulation(regression_seed, pytestconfig):
 def test_every_regression_is_run():
     folder = Path(__file__).parent / "regressions"
     with_tests = {path.stem for path in folder.glob("*.py") if "@cocotb.test" in path.read_text()}
-    assert with_tests == MODULES
-    assert len(MODULES) == sum(map(len, GROUPS.values()))
+    assert with_tests == MODULES | ELSEWHERE
+    assert len(MODULES) == sum(map(len, GROUPS.values())) + 2
     assert ON_ENDPOINT | ON_CORE <= MODULES
 
 

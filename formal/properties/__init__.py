@@ -8,6 +8,7 @@ from . import (
     answers,
     configuration,
     consumer,
+    hard_blocks,
     index,
     interrupts,
     producer,
@@ -30,6 +31,7 @@ GROUPS = (
     requests,
     tags,
     streams,
+    hard_blocks,
 )
 
 PROOFS: dict[str, Proof] = {proof.property: proof for group in GROUPS for proof in group.PROOFS}

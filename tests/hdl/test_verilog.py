@@ -3,13 +3,12 @@
 
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
 
-import hdl
 from hdl.__main__ import main
-from hdl.verilog import generate
+from hdl.beside import ports_of
+from hdl.verilog import MODULE_NAMES, generate
 from sim import toolchain
 
 TLP = {"data": 0, "strb": 0, "hdr": 128, "valid": 1, "sop": 1, "eop": 1, "ready": 1}
@@ -73,7 +72,6 @@ def core_ports(width, fifos):
         **device_side(width, fifos),
         **bundle("rx_req_tlp", width, "input", bar_id=3, func_num=8),
         **bundle("tx_cpl_tlp", width, "output"),
-        **bundle("tx_msix_wr_req_tlp", 32, "output"),
         **bundle("tx_rd_req_tlp", width, "output", without=("data", "strb")),
         **bundle("tx_wr_req_tlp", width, "output"),
         **bundle("rx_cpl_tlp", width, "input", error=4),
@@ -83,6 +81,7 @@ def core_ports(width, fifos):
         "max_read_request_size": ("input", 3),
         **dict.fromkeys(inputs, ("input", 1)),
         "function_reset": ("input", 1),
+        "function_reset_done": ("output", 1),
         "status_error_cor": ("output", 1),
         "status_error_uncor": ("output", 1),
     }
@@ -96,13 +95,8 @@ def endpoint_ports(width, fifos):
     }
 
 
-def ports_of(text, module):
-    body = text[text.index(f"module {module}(") :]
-    body = body[: body.index("endmodule")]
-    found = {}
-    for flow, high, name in re.findall(r"^  (input|output) (?:\[(\d+):0\] )?(\w+);", body, re.M):
-        found[name] = (flow, int(high or 0) + 1)
-    return found
+def ports_by_name(text, module):
+    return {port.name: (port.direction, port.bits) for port in ports_of(text, module)}
 
 
 @pytest.mark.parametrize(
@@ -110,7 +104,7 @@ def ports_of(text, module):
     [("core", core_ports, 256, 3), ("endpoint", endpoint_ports, 64, 8)],
 )
 def test_ports(top, expected, width, fifos):
-    ports = ports_of(generate(top, num_fifos=fifos, data_width=width), f"amp_pci_{top}")
+    ports = ports_by_name(generate(top, num_fifos=fifos, data_width=width), f"amp_pci_{top}")
     wanted = expected(width, fifos)
     assert {name: ports.get(name) for name in wanted} == wanted
     # What the design does not name says what happened, and can be left unconnected.
@@ -121,22 +115,112 @@ def test_ports(top, expected, width, fifos):
     )
 
 
-@pytest.mark.parametrize(
-    "top, fifos, width",
-    [("core", 1, 64), ("core", 3, 256), ("endpoint", 8, 512)],
-)
-def test_lint(top, fifos, width, tmp_path):
+def lint(*files):
     if "verilator" not in toolchain.available():
         pytest.skip("no Verilator on this machine to lint with")
-    file = tmp_path / f"amp_pci_{top}.v"
-    assert (
-        main(["--top", top, "--fifos", str(fifos), "--data-width", str(width), "-o", str(file)])
-        == 0
-    )
-    waivers = Path(hdl.__file__).parent / "lint.vlt"
-    command = ["verilator", "--lint-only", "-Wall", str(waivers), str(file)]
+    command = ["verilator", "--lint-only", "-Wall", *map(str, files)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "top, fifos, width",
+    [
+        ("core", 1, 64),
+        ("core", 3, 256),
+        ("endpoint", 8, 512),
+        ("xilinx-7", 1, 128),
+        ("xilinx-us", 2, 64),
+        ("xilinx-usp", 1, 512),
+    ],
+)
+def test_lint(top, fifos, width, tmp_path):
+    """With nothing but the waivers that lie beside the file."""
+    file = tmp_path / f"{MODULE_NAMES[top]}.v"
+    parameters = ["--top", top, "--fifos", str(fifos), "--data-width", str(width)]
+    assert main([*parameters, "-o", str(file)]) == 0
+    lint(file.with_suffix(".vlt"), file)
+
+
+def modules_in(text):
+    return set(re.findall(r"^module \\?(\S+?) ?\(", text, re.M))
+
+
+def test_two_configurations_in_one_design(tmp_path):
+    """The instances that lie beside them, each with its own name, in one module."""
+    body, found = [], []
+    for name, options in {
+        "card_a": ["--data-width", "64"],
+        "card_b": ["--fifos", "2", "--sequence-numbers", "--ignore-bus-number"],
+    }.items():
+        file = tmp_path / f"{name}.v"
+        assert main(["--top", "core", "--name", name, *options, "-o", str(file)]) == 0
+        text = file.read_text()
+        found.append(modules_in(text))
+        assert all(each.startswith(name) for each in found[-1])
+        ports = ports_of(text, name)
+        instance = file.with_suffix(".inst.v").read_text()
+        for port in ports:
+            assert f".{port.name}({port.name})" in instance
+            assert (
+                f"| `{port.name}` | {port.direction} | {port.bits} |"
+                in file.with_suffix(".ports.md").read_text()
+            )
+            # Both would have a wire of this name.
+            body.append(f"  wire [{port.bits - 1}:0] {name}_{port.name};")
+        body.append(re.sub(r"\((\w+)\)", rf"({name}_\1)", instance))
+    assert not found[0] & found[1]
+    design = tmp_path / "both.v"
+    waivers = tmp_path / "both.vlt"
+    waivers.write_text(
+        '`verilator_config\nlint_off -rule UNUSEDSIGNAL -file "*both.v"\n'
+        'lint_off -rule UNDRIVEN -file "*both.v"\n'
+    )
+    design.write_text("\n".join(["module both;", *body, "endmodule", ""]))
+    parts = [tmp_path / f"card_{each}.{kind}" for each in "ab" for kind in ("vlt", "v")]
+    lint(waivers, *parts, design, "--top-module", "both")
+
+
+@pytest.mark.parametrize("name", ["", "2nd", "a-b", "a b", "é"])
+def test_bad_name(name, capsys):
+    assert main(["--top", "core", "--name", name]) == 1
+    assert "must be a letter or _, then letters, digits and _" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "top, option", [("endpoint", "--separate-msix"), ("xilinx-7", "--sequence-numbers")]
+)
+def test_options_of_the_core_alone(top, option, capsys):
+    assert main(["--top", top, option]) == 1
+    assert f"{option} with top {top}: must be core" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "top, width, keep, users",
+    [
+        # Widths of tuser: PG054 table 2-9 on, PG156 and PG213 "AXI4-Stream Interface" tables.
+        ("xilinx-7", 64, 8, {"m_axis_rx": 22, "s_axis_tx": 4}),
+        ("xilinx-7", 128, 16, {"m_axis_rx": 22, "s_axis_tx": 4}),
+        ("xilinx-us", 256, 8, {"m_axis_cq": 85, "s_axis_cc": 33, "s_axis_rq": 60, "m_axis_rc": 75}),
+        ("xilinx-usp", 64, 2, {"m_axis_cq": 88, "s_axis_cc": 33, "s_axis_rq": 62, "m_axis_rc": 75}),
+        (
+            "xilinx-usp",
+            512,
+            16,
+            {"m_axis_cq": 183, "s_axis_cc": 81, "s_axis_rq": 137, "m_axis_rc": 161},
+        ),
+    ],
+)
+def test_streams_of_a_hard_block(top, width, keep, users):
+    """Named, directed and as wide as the block's are."""
+    ports = ports_by_name(generate(top, data_width=width), MODULE_NAMES[top])
+    for stream, user in users.items():
+        # m_ and s_ are the block's point of view.
+        way, back = ("input", "output") if stream.startswith("m_") else ("output", "input")
+        widths = {"tdata": width, "tkeep": keep, "tlast": 1, "tuser": user, "tvalid": 1}
+        for field, bits in widths.items():
+            assert ports[f"{stream}_{field}"] == (way, bits)
+        assert ports[f"{stream}_tready"] == (back, 1)
 
 
 def test_no_element_has_the_name_of_a_bit():
@@ -144,6 +228,14 @@ def test_no_element_has_the_name_of_a_bit():
     text = generate("core", num_fifos=8, data_width=64, dma=False)
     assert re.search(r"\\snapshot__7 ", text)
     assert not re.search(r"\\\S*\[[1-9]", text)
+
+
+@pytest.mark.parametrize("width", [64, 128])
+def test_the_table_of_interrupts_is_in_lut_ram(width):
+    """Of a few words, block RAMs would be as many as make up their width."""
+    text = generate("core", data_width=width, dma=False)
+    found = re.search(r'\(\* ram_style = "(\w+)" \*\)\n  reg \[(\d+):0\] \\table  ', text)
+    assert found is not None and found.groups() == ("distributed", str(width - 1))
 
 
 def test_same_text_every_time():
@@ -167,5 +259,8 @@ def test_bad_number_of_fifos(fifos, capsys):
 def test_bad_width_and_top():
     with pytest.raises(ValueError, match="data_width is 96: must be 64, 128, 256 or 512"):
         generate("core", data_width=96)
-    with pytest.raises(ValueError, match="top is 'shell': must be core or endpoint"):
+    with pytest.raises(
+        ValueError,
+        match="top is 'shell': must be core, endpoint, xilinx-7, xilinx-us or xilinx-usp",
+    ):
         generate("shell")

@@ -49,7 +49,7 @@ class DmaBench(QueueBench):
     def __init__(self, dut, *, memory_options=None, dma_options=None, **options):
         super().__init__(dut, memory_options=memory_options or {}, **options)
         if self.parameters.dma:
-            self.dma = AxiDma(dut, **(dma_options or {}))
+            self.dma = AxiDma(self.dut, **(dma_options or {}))
 
     def dma_errors(self):
         return int(self.dut.count_dma_errors.value)

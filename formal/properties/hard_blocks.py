@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What leaves for a hard block: one stream of writes, and when each of them has left."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from amaranth.hdl import Cat, Mux, Value
+
+from hdl.block_options import BlockOptions
+from hdl.dma.confirmations import CONFIRMATIONS, ConfirmationQueue, ConfirmationSerializer
+from hdl.shims.inline import HeaderJoiner, HeaderSplitter
+from hdl.shims.sequence import DroppedWrites, SequenceNumbers
+from hdl.shims.straddle import Unstraddler
+from hdl.write_merger import WriteMerger
+
+from ..harness import Harness
+from ..proof import Mutant, Proof
+
+__all__ = ["PROOFS"]
+
+SOURCE = "PCI Express Base 4.0 section 2.4.1; PG213, requester request interface"
+DEPTH = 4
+NUMBER_BITS = 3
+DROPPING = 5
+
+
+def headers_leave_once(h: Harness) -> None:
+    """Whole packets of any lengths; how long their headers are is told beside their first beats."""
+    splitter = HeaderSplitter(128, (3, 4))
+    part = h.add("splitter", splitter)
+    h.assume_held(beside(splitter.i, Cat(splitter.is_long, splitter.broken)), "beats")
+    h.assume(splitter.i.valid | ~splitter.broken)
+    h.ensure_held(splitter.o, "packets")
+    # A packet that came whole leaves whole: as many ends as came, at most one of them later.
+    ends = splitter.i.valid & splitter.i.ready & splitter.i.p.last
+    leaves = splitter.o.valid & splitter.o.ready
+    owed = h.signal(2, "owed")
+    h.m.d.sync += owed.eq(owed + ends - (leaves & splitter.o.p.last))
+    h.ensure(owed == part.inside("flush"))
+    h.ensure(splitter.o.p.first == ~part.inside("begun"))
+    inside = h.latch("inside", rises=leaves & ~splitter.o.p.last, falls=leaves & splitter.o.p.last)
+    h.ensure(part.inside("begun") == inside)
+    h.ensure(~part.inside("flush") | part.inside("begun"))
+    h.cover(splitter.o.valid & part.inside("flush"))
+
+
+def headers_come_first(h: Harness) -> None:
+    joiner = HeaderJoiner(128, (3, 4))
+    part = h.add("joiner", joiner)
+    h.assume_held(beside(joiner.i, joiner.is_long), "packets")
+    # Where there is no payload, there is one beat.
+    h.assume((joiner.i.p.strb != 0) | (joiner.i.p.first & joiner.i.p.last))
+    h.ensure_held(beside(joiner.o, joiner.first), "beats")
+    ends = joiner.i.valid & joiner.i.ready & joiner.i.p.last
+    leaves = joiner.o.valid & joiner.o.ready
+    owed = h.signal(2, "owed")
+    h.m.d.sync += owed.eq(owed + ends - (leaves & joiner.o.p.last))
+    h.ensure(owed == part.inside("flush"))
+    h.ensure(joiner.first == ~(part.inside("inside") | part.inside("flush")))
+    inside = h.latch("begun", rises=leaves & ~joiner.o.p.last, falls=leaves & joiner.o.p.last)
+    h.ensure((part.inside("inside") | part.inside("flush")) == inside)
+    h.cover(joiner.o.valid & part.inside("flush"))
+
+
+def halves_are_joined(h: Harness) -> None:
+    """Whatever begins and ends in the beats."""
+    straight = Unstraddler()
+    part = h.add("straight", straight)
+    h.assume_held(straight.i, "beats")
+    h.ensure_held(beside(straight.o, straight.side), "packets")
+    # Of packets that the block may make: an end has a beginning, and a beginning an end before it.
+    beat = straight.i.p
+    under_way = h.signal(1, "under_way")
+    taken = straight.i.valid & straight.i.ready
+    high = beat.begins & beat.begin_half
+    h.assume(under_way == ~(beat.begins & (~high | ~beat.ends)))
+    h.assume(~(high & beat.ends) | ~beat.last_lane[1])
+    with h.m.If(taken):
+        h.m.d.sync += under_way.eq(high | ~beat.ends)
+    ends = taken & beat.ends
+    owed = h.signal(2, "owed")
+    h.m.d.sync += owed.eq(owed + ends - (straight.o.valid & straight.o.ready & straight.o.p.last))
+    h.ensure(owed == part.inside("flush"))
+    h.ensure(~part.inside("held") | under_way)
+    h.ensure(~(part.inside("held") & part.inside("flush")))
+    h.cover(straight.o.valid & part.inside("flush"))
+
+
+def beside(stream: Any, more: Value) -> SimpleNamespace:
+    """A stream and what comes with its payload."""
+    payload = Cat(Value.cast(stream.p), more)
+    return SimpleNamespace(valid=stream.valid, ready=stream.ready, p=payload)
+
+
+def writes_stay_whole(h: Harness) -> None:
+    merger = WriteMerger(64, BlockOptions(sequence_numbers=True))
+    part = h.add("merger", merger)
+    h.assume_held(merger.writes, "writes")
+    h.assume_held(merger.interrupts, "interrupts")
+    h.assume(~merger.interrupts.valid | merger.interrupts.p.eop)
+    h.ensure_held(merger.o, "tlps")
+    taken = merger.writes.valid & merger.writes.ready
+    within = h.latch(
+        "within", rises=taken & ~merger.writes.p.eop, falls=taken & merger.writes.p.eop
+    )
+    h.ensure(~within | ~merger.interrupts.ready)
+    # What leaves is one of them, and whole.
+    leaves = merger.o.valid & merger.o.ready
+    interrupt = merger.interrupts.valid & merger.interrupts.ready
+    h.ensure(leaves == (taken | interrupt))
+    h.ensure(~(taken & interrupt))
+    h.ensure(~taken | (merger.o.p == merger.writes.p))
+    h.ensure(~interrupt | (merger.o.p.hdr == merger.interrupts.p.hdr))
+    h.ensure(~within | (part.inside("stands") & ~part.inside("interrupt_before")))
+    h.cover(interrupt)
+
+
+def marks_come_back(h: Harness) -> None:
+    """Of one TLP, whichever the solver likes, among others."""
+    queue = ConfirmationQueue(DEPTH)
+    part = h.add("queue", queue)
+    h.assume(~queue.taken | queue.room)
+    level = part.inside("level")
+    leaves = queue.confirmed & (level != 0)
+    count = h.signal(range(DEPTH + 1), "held")
+    h.m.d.sync += count.eq(count + queue.taken - leaves)
+    # How many leave until it is its turn, once it is inside.
+    chosen = h.free(1, "chosen")
+    inside = h.signal(1, "inside")
+    before = h.signal(range(DEPTH + 1), "before")
+    mark = h.signal(1, "its_mark")
+    enters = queue.taken & chosen & ~inside
+    its_turn = inside & leaves & (before == 0)
+    with h.m.If(enters):
+        h.m.d.sync += [inside.eq(1), mark.eq(queue.mark), before.eq(count - leaves)]
+    with h.m.Elif(its_turn):
+        h.m.d.sync += inside.eq(0)
+    with h.m.Elif(leaves):
+        h.m.d.sync += before.eq(before - 1)
+    h.ensure(level == count)
+    h.ensure(queue.empty == (count == 0))
+    h.ensure(queue.room == (count < DEPTH))
+    h.ensure(~its_turn | (queue.marked == mark))
+    h.ensure(leaves | ~queue.marked)
+    h.ensure(~inside | (before < count))
+    oldest, newest = part.inside("oldest"), part.inside("newest")
+    h.ensure((newest - oldest - level)[: len(newest)] == 0)
+    place = (oldest + before)[: len(oldest)]
+    h.ensure(~inside | (part.row(h, place, "marks") == mark))
+    h.cover(its_turn & mark)
+
+
+def confirmations_are_counted(h: Harness) -> None:
+    serializer = ConfirmationSerializer(2)
+    part = h.add("serializer", serializer)
+    owed = h.signal(range(CONFIRMATIONS + 1), "owed")
+    come = serializer.i[0] + serializer.i[1]
+    h.assume(owed + come <= CONFIRMATIONS)
+    h.m.d.sync += owed.eq(owed + come - serializer.o)
+    h.ensure(serializer.o == ((owed + come) != 0))
+    h.ensure(part.inside("waiting") == owed)
+    h.cover(serializer.o & (owed == 3))
+
+
+def numbers_come_back(h: Harness) -> None:
+    """Of one write, whichever the solver likes: it is gone when its number came back or that of a
+    later one did, or after a flush; and each is gone once."""
+    numbers = SequenceNumbers(NUMBER_BITS, ports=2)
+    part = h.add("numbers", numbers)
+    h.assume(~numbers.taken | numbers.room)
+    oldest, upto = part.inside("oldest"), part.inside("upto")
+    under_way = (numbers.number - oldest)[:NUMBER_BITS]
+    count = h.signal(NUMBER_BITS + 1, "count")
+    h.m.d.sync += count.eq(count + numbers.taken - numbers.gone)
+    h.ensure(count == under_way)
+    h.ensure(~numbers.gone | (count != 0))
+    h.ensure(numbers.empty == (count == 0))
+    h.ensure(~numbers.room | (count < (1 << NUMBER_BITS) - 1))
+    h.ensure((upto - oldest)[:NUMBER_BITS] <= under_way)
+
+    chosen = h.free(1, "chosen")
+    inside = h.signal(1, "inside")
+    its_number = h.signal(NUMBER_BITS, "its_number")
+    told = h.signal(1, "told")
+    ahead = (its_number - oldest)[:NUMBER_BITS]
+    enters = numbers.taken & chosen & ~inside
+    leaves = inside & numbers.gone & (ahead == 0)
+    comes_back = numbers.flush
+    for port in range(2):
+        at = (numbers.returned_number[port] - oldest)[:NUMBER_BITS]
+        comes_back |= numbers.returned[port] & (at >= ahead) & (at < under_way)
+    with h.m.If(enters):
+        h.m.d.sync += [inside.eq(1), its_number.eq(numbers.number), told.eq(0)]
+    with h.m.Elif(leaves):
+        h.m.d.sync += inside.eq(0)
+    with h.m.Else():
+        h.m.d.sync += told.eq(told | comes_back)
+    passed = (upto - oldest)[:NUMBER_BITS] > ahead
+    h.ensure(~inside | (ahead < under_way))
+    h.ensure(~inside | (passed == told))
+    h.ensure(~leaves | told)
+    h.cover(leaves & Mux(numbers.flush, 0, 1))
+
+
+def what_was_dropped_is_gone(h: Harness) -> None:
+    dropped = DroppedWrites(DROPPING)
+    part = h.add("dropped", dropped)
+    on = dropped.bus_master_enable
+    fell = h.latch("fell", rises=~on, falls=dropped.flush)
+    waited = h.count("waited", DROPPING.bit_length(), while_=fell & ~dropped.flush)
+    h.ensure(dropped.hold == (on & fell))
+    h.ensure(~dropped.flush | fell)
+    h.ensure(~fell | dropped.flush | (waited + 1 == part.inside("since_fall")))
+    h.ensure(fell == (part.inside("since_fall") != 0))
+    h.ensure(part.inside("since_fall") <= DROPPING)
+    h.cover(dropped.hold & dropped.flush)
+
+
+PROOFS = (
+    Proof(
+        property="headers-leave-once",
+        statement="of packets of any lengths that begin with their headers, each leaves once, with "
+        "one beginning and one end, and holds until it is taken; headers of 3 and 4 dwords, 128 "
+        "bits",
+        source="PCI Express Base 4.0 section 2.2.1; PG054, receive interface",
+        module="hdl.shims.inline",
+        harness=headers_leave_once,
+        mutant=Mutant(
+            module="hdl.shims.inline",
+            before="takes.eq(~flush & self.i.valid & (self.o.ready | ~emits))",
+            after="takes.eq(self.i.valid & (self.o.ready | ~emits))",
+        ),
+    ),
+    Proof(
+        property="headers-come-first",
+        statement="of packets that have their headers beside them, each leaves once, with one "
+        "beginning and one end, and holds until it is taken; headers of 3 and 4 dwords, 128 bits",
+        source="PCI Express Base 4.0 section 2.2.1; PG054, transmit interface",
+        module="hdl.shims.inline",
+        harness=headers_come_first,
+        mutant=Mutant(
+            module="hdl.shims.inline",
+            before="m.d.sync += [flush.eq(0), inside.eq(0), place.eq(0)]",
+            after="m.d.sync += [flush.eq(0), place.eq(0)]",
+        ),
+    ),
+    Proof(
+        property="halves-are-joined",
+        statement="of packets that begin in either half of a beat, each has one end and holds "
+        "until it is taken, what came beside its beginning with it; 128 bits",
+        source="PG054, receive interface, 128 bits",
+        module="hdl.shims.straddle",
+        harness=halves_are_joined,
+        mutant=Mutant(
+            module="hdl.shims.straddle",
+            before="self.i.ready.eq(~flush & (self.o.ready | ~emits))",
+            after="self.i.ready.eq(self.o.ready | ~emits)",
+        ),
+    ),
+    Proof(
+        property="writes-stay-whole",
+        statement="DMA writes and MSI-X writes leave in one stream, each whole, as it came and "
+        "once, and hold until they are taken; 64 bits, with sequence numbers",
+        source=SOURCE,
+        module="hdl.write_merger",
+        harness=writes_stay_whole,
+        mutant=Mutant(
+            module="hdl.write_merger",
+            before="stands.eq((stands | self.o.valid) & ~ends)",
+            after="stands.eq((stands | (self.o.valid & self.o.ready)) & ~ends)",
+        ),
+    ),
+    Proof(
+        property="marks-come-back",
+        statement=f"of up to {DEPTH} TLPs that a hard block holds, confirmed at any time: each is "
+        "confirmed with its own mark, in order and once; no more are handed over",
+        source=SOURCE,
+        module="hdl.dma.confirmations",
+        harness=marks_come_back,
+        mutant=Mutant(
+            module="hdl.dma.confirmations",
+            before="leaves.eq(self.confirmed & ~self.empty)",
+            after="leaves.eq(self.confirmed)",
+        ),
+    ),
+    Proof(
+        property="confirmations-are-counted",
+        statement="of confirmations that come up to two a cycle, each has a cycle of its own, the "
+        f"same where none waits, as long as no more than {CONFIRMATIONS} wait",
+        source=SOURCE,
+        module="hdl.dma.confirmations",
+        harness=confirmations_are_counted,
+        mutant=Mutant(
+            module="hdl.dma.confirmations",
+            before="self.o.eq(self.i.any() | waiting.any())",
+            after="self.o.eq(self.i.any())",
+        ),
+    ),
+    Proof(
+        property="what-was-dropped-is-gone",
+        statement="however bus mastering goes off and on: what was under way counts as gone "
+        f"{DROPPING} cycles after it fell, and from its return until then no write begins",
+        source="PG213, cfg_function_status",
+        module="hdl.shims.sequence",
+        harness=what_was_dropped_is_gone,
+        mutant=Mutant(
+            module="hdl.shims.sequence",
+            before="since_fall + (~self.bus_master_enable | since_fall.any())",
+            after="since_fall + ~self.bus_master_enable",
+        ),
+    ),
+    Proof(
+        property="numbers-come-back",
+        statement="of any numbers that come back, two a cycle: a write is gone when its own number "
+        f"or a later one came back, or after a flush, in order and once; {NUMBER_BITS} bits",
+        source=SOURCE,
+        module="hdl.shims.sequence",
+        harness=numbers_come_back,
+        mutant=Mutant(
+            module="hdl.shims.sequence",
+            before="under_way = ahead < (self.number - oldest)[: self._bits]",
+            after="under_way = ahead <= (self.number - oldest)[: self._bits]",
+        ),
+    ),
+)

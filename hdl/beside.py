@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What lies beside a Verilog file for who instantiates it: ports, an instance, lint waivers."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Port", "files_beside", "instance", "port_table", "ports_of"]
+
+WAIVERS = Path(__file__).parent / "lint.vlt"
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port of a module.
+
+    Parameters
+    ----------
+    name
+        Of the port.
+    direction
+        ``input`` or ``output``.
+    bits
+        Its width.
+    """
+
+    name: str
+    direction: str
+    bits: int
+
+
+def ports_of(text: str, module: str) -> list[Port]:
+    """The ports of ``module`` in Verilog ``text`` of :func:`hdl.verilog.generate`, in their order.
+
+    Raises
+    ------
+    ValueError
+        There is no such module.
+    """
+    found = re.search(rf"^module {re.escape(module)}\((.*?)\);$(.*?)^endmodule", text, re.M | re.S)
+    if found is None:
+        raise ValueError(f"there is no module {module}")
+    order = [name.strip() for name in found[1].split(",")]
+    declared = re.findall(r"^  (input|output) (?:\[(\d+):0\] )?(\w+);", found[2], re.M)
+    ports = {name: Port(name, way, int(high or 0) + 1) for way, high, name in declared}
+    return [ports[name] for name in order]
+
+
+def _sorted(ports: list[Port]) -> list[Port]:
+    """By name, so that the ports of a stream are together, clocks and resets first."""
+    clocks = [port for port in ports if re.fullmatch(r"(user_)?(clk|rst|reset)(_out)?", port.name)]
+    return clocks + sorted(set(ports) - set(clocks), key=lambda port: port.name)
+
+
+def port_table(module: str, ports: list[Port]) -> str:
+    """The ports as a table in Markdown."""
+    rows = [f"| `{port.name}` | {port.direction} | {port.bits} |" for port in _sorted(ports)]
+    head = [f"# Ports of {module}", "", "| port | direction | bits |", "| --- | --- | --- |"]
+    return "\n".join([*head, *rows]) + "\n"
+
+
+def instance(module: str, ports: list[Port]) -> str:
+    """An instance with a wire of the same name at each port."""
+    joints = ",\n".join(f"    .{port.name}({port.name})" for port in _sorted(ports))
+    return f"{module} {module}_inst (\n{joints}\n);\n"
+
+
+def waivers_of(file: str) -> str:
+    """Lint waivers for ``file`` alone, and not for all of a design that has it among others."""
+    return re.sub(r"^(lint_off .*)$", rf'\1 -file "*{file}"', WAIVERS.read_text(), flags=re.M)
+
+
+def files_beside(text: str, module: str, file: str) -> dict[str, str]:
+    """The files for a Verilog ``text`` whose top is ``module``, in ``file``, by suffix."""
+    ports = ports_of(text, module)
+    return {
+        ".ports.md": port_table(module, ports),
+        ".inst.v": instance(module, ports),
+        ".vlt": waivers_of(file),
+    }

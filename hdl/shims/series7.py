@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The endpoint behind the integrated block for PCI Express of the 7 series.
+
+Source: PG054. Its streams carry TLPs as they are: dwords in order, the first byte of each in its
+most significant bits. LitePCIe's cores have the same view of that block.
+"""
+
+from amaranth.hdl import Cat, ClockDomain, ClockSignal, Module, Mux, ResetSignal, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from models import config_space as space
+from models.layout import SPSC_PAGES, SharedLayout
+from models.shell import AMP_PCI, PciShell
+
+from ..arbiter import PacketArbiter
+from ..block_options import BlockOptions
+from ..core import AmpPciCore, device_members
+from ..dma.limits import COMPLETION_TIMEOUT
+from ..tlp import HeaderWord0, raw_signature
+from .inline import HeaderJoiner, HeaderSplitter
+from .joints import connect_device_side, join, merge, split
+from .straddle import Unstraddler
+
+__all__ = ["DATA_WIDTHS", "XilinxSeries7"]
+
+DATA_WIDTHS = (64, 128)
+HEADERS = (3, 4)
+
+BAR_HIT = 2
+"""First bit in ``m_axis_rx_tuser`` of those that say which BAR matched."""
+BARS = 6
+NO_BAR = 7
+BEGINS, ENDS = 10, 17
+"""First bits in ``m_axis_rx_tuser`` of where a packet begins and ends, at 128 bits: the byte, and
+whether there is one."""
+PLACE_BITS = 4
+RX_USER_BITS = 22
+TX_USER_BITS = 4
+
+
+def axi_stream(data_width: int, user_bits: int) -> stream.Signature:
+    """AXI4-Stream of the block: ``tkeep`` has a bit for each byte."""
+    return stream.Signature(
+        data.StructLayout(
+            {"tdata": data_width, "tkeep": data_width // 8, "tlast": 1, "tuser": user_bits}
+        )
+    )
+
+
+class XilinxSeries7(wiring.Component):
+    """7 series, 64 and 128 bits.
+
+    All that is sent leaves through one stream, in order, and the block keeps that order as far as
+    PCI Express asks for it: what has left here is ahead of what leaves later. MSI-X writes go
+    before completions, as in :class:`~hdl.endpoint.AmpPciEndpoint`.
+
+    Parameters
+    ----------
+    num_fifos, shell, layout, dma, completion_timeout
+        As for :class:`~hdl.core.AmpPciCore`.
+    data_width : int
+        64 or 128 bits.
+
+    Attributes
+    ----------
+    user_clk_out, user_reset_out : In(1)
+        Clock and reset of everything here.
+    m_axis_rx, s_axis_tx
+        The block's streams. At 128 bits a packet may begin in the middle of a beat of the former.
+    rx_np_ok, rx_np_req, tx_cfg_gnt : Out(1)
+        Constant: non-posted requests are always taken, and the block's own packets go first.
+    cfg_bus_number, cfg_device_number, cfg_function_number : In
+        The function's number.
+    cfg_command, cfg_dcommand, cfg_lcommand : In(16)
+        Command, Device Control and Link Control. Lower settings hold for what is cut from then on;
+        what has been cut by then leaves first, as :class:`~hdl.core.AmpPciCore` says under
+        ``status_config_settled``: the block completes the configuration write by itself.
+    cfg_interrupt_msixenable, cfg_interrupt_msixfm : In(1)
+        MSI-X Enable and Function Mask. Table and pending bits are in a BAR of ours.
+    cfg_received_func_lvl_rst : In(1)
+        Function-level reset. The block does not ask when it is done.
+    cfg_to_turnoff : In(1), cfg_turnoff_ok : Out(1)
+        Answered at once: nothing has to be saved.
+    cfg_trn_pending : Out(1)
+        A read of host memory is not answered yet.
+    cfg_err_ur, cfg_err_posted, cfg_err_cor, cfg_err_poisoned, cfg_err_cpl_unexpect,
+    cfg_err_cpl_timeout : Out(1)
+        Errors for the block to report. Unsupported non-posted requests are answered here, and
+        correctable.
+    status_config_settled : Out(1)
+        As for :class:`~hdl.core.AmpPciCore`.
+    m_axis_msg, s_axis_msg, s_axi_dma, device_queue_ready, doorbell, host_reset, count_*
+        The device side, as for :class:`~hdl.core.AmpPciCore`.
+
+    Raises
+    ------
+    ValueError
+        A parameter is out of range; the text says what is allowed.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_fifos: int = 1,
+        data_width: int = 128,
+        shell: PciShell = AMP_PCI,
+        layout: SharedLayout = SPSC_PAGES,
+        dma: bool = True,
+        completion_timeout: int = COMPLETION_TIMEOUT,
+    ):
+        if data_width not in DATA_WIDTHS:
+            raise ValueError(f"data_width is {data_width!r}: must be 64 or 128 for the 7 series")
+        self._core = AmpPciCore(
+            num_fifos=num_fifos,
+            data_width=data_width,
+            shell=shell,
+            layout=layout,
+            dma=dma,
+            completion_timeout=completion_timeout,
+            block=BlockOptions(separate_msix=True),
+        )
+        self._data_width = data_width
+        self._dma = dma
+        self._device_members = device_members(data_width, num_fifos, dma=dma)
+        inputs = {
+            "cfg_bus_number": 8,
+            "cfg_device_number": 5,
+            "cfg_function_number": 3,
+            "cfg_command": 16,
+            "cfg_dcommand": 16,
+            "cfg_lcommand": 16,
+            "cfg_interrupt_msixenable": 1,
+            "cfg_interrupt_msixfm": 1,
+            "cfg_received_func_lvl_rst": 1,
+            "cfg_to_turnoff": 1,
+        }
+        outputs = (
+            "cfg_turnoff_ok",
+            "cfg_trn_pending",
+            "cfg_err_ur",
+            "cfg_err_posted",
+            "cfg_err_cor",
+            "cfg_err_poisoned",
+            "cfg_err_cpl_unexpect",
+            "cfg_err_cpl_timeout",
+            "status_config_settled",
+        )
+        super().__init__(
+            {
+                "user_clk_out": In(1),
+                "user_reset_out": In(1),
+                "m_axis_rx": In(axi_stream(data_width, RX_USER_BITS)),
+                "s_axis_tx": Out(axi_stream(data_width, TX_USER_BITS)),
+                "rx_np_ok": Out(1, init=1),
+                "rx_np_req": Out(1, init=1),
+                "tx_cfg_gnt": Out(1, init=1),
+                **{name: In(width) for name, width in inputs.items()},
+                **dict.fromkeys(outputs, Out(1)),
+                **self._device_members,
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.domains.sync = ClockDomain()
+        m.d.comb += [ClockSignal().eq(self.user_clk_out), ResetSignal().eq(self.user_reset_out)]
+        m.submodules.core = core = self._core
+        self._receive(m, core)
+        self._transmit(m, core)
+        connect_device_side(m, core, self, self._device_members)
+
+        def field(register, where):
+            return register[where.lsb : where.lsb + where.width]
+
+        number = Cat(self.cfg_function_number, self.cfg_device_number, self.cfg_bus_number)
+        m.d.comb += [
+            self.rx_np_ok.eq(1),
+            self.rx_np_req.eq(1),
+            self.tx_cfg_gnt.eq(1),
+            core.completer_id.eq(number),
+            core.requester_id.eq(number),
+            core.max_payload_size.eq(field(self.cfg_dcommand, space.MAX_PAYLOAD_SIZE)),
+            core.max_read_request_size.eq(field(self.cfg_dcommand, space.MAX_READ_REQUEST_SIZE)),
+            core.ext_tag_enable.eq(field(self.cfg_dcommand, space.EXTENDED_TAG_ENABLE)),
+            core.rcb_128b.eq(field(self.cfg_lcommand, space.READ_COMPLETION_BOUNDARY)),
+            core.bus_master_enable.eq(field(self.cfg_command, space.BUS_MASTER_ENABLE)),
+            core.msix_enable.eq(self.cfg_interrupt_msixenable),
+            core.msix_mask.eq(self.cfg_interrupt_msixfm),
+            core.function_reset.eq(self.cfg_received_func_lvl_rst),
+            self.cfg_trn_pending.eq(core.status_transactions_pending),
+            self.cfg_err_posted.eq(1),
+            self.status_config_settled.eq(core.status_config_settled),
+        ]
+        m.d.sync += [
+            self.cfg_turnoff_ok.eq(self.cfg_to_turnoff),
+            self.cfg_err_ur.eq(core.status_unsupported_posted),
+            self.cfg_err_cor.eq(core.status_unsupported_non_posted),
+            self.cfg_err_poisoned.eq(core.status_poisoned | core.status_completion_poisoned),
+            self.cfg_err_cpl_unexpect.eq(core.status_completion_unexpected),
+            self.cfg_err_cpl_timeout.eq(core.status_completion_timeout),
+        ]
+        return m
+
+    def _receive(self, m, core):
+        """Requests and completions, from TLPs whose header comes first."""
+        m.submodules.splitter = splitter = HeaderSplitter(self._data_width, HEADERS)
+        source = self.m_axis_rx
+        user = source.p.tuser
+        hits = Signal(BARS)
+        if self._data_width == 128:
+            m.submodules.unstraddler = straight = Unstraddler()
+            m.d.comb += [
+                straight.i.valid.eq(source.valid),
+                source.ready.eq(straight.i.ready),
+                straight.i.p.data.eq(source.p.tdata),
+                straight.i.p.begins.eq(user[BEGINS + PLACE_BITS]),
+                straight.i.p.begin_half.eq(user[BEGINS + PLACE_BITS - 1]),
+                straight.i.p.ends.eq(user[ENDS + PLACE_BITS]),
+                straight.i.p.last_lane.eq(user[ENDS + 2 : ENDS + PLACE_BITS]),
+                straight.i.p.side.eq(user[BAR_HIT : BAR_HIT + BARS]),
+                hits.eq(straight.side),
+            ]
+            wiring.connect(m, straight.o, splitter.i)
+        else:
+            begins = Signal(init=1)
+            first_hits = Signal(BARS)
+            with m.If(source.valid & source.ready):
+                m.d.sync += begins.eq(source.p.tlast)
+                with m.If(begins):
+                    m.d.sync += first_hits.eq(user[BAR_HIT:])
+            m.d.comb += [
+                splitter.i.valid.eq(source.valid),
+                source.ready.eq(splitter.i.ready),
+                splitter.i.p.data.eq(source.p.tdata),
+                # One dword, or both, which is 0.
+                splitter.i.p.lanes.eq(~source.p.tkeep[4]),
+                splitter.i.p.last.eq(source.p.tlast),
+                hits.eq(Mux(begins, user[BAR_HIT:], first_hits)),
+            ]
+        m.d.comb += splitter.is_long.eq(HeaderWord0(splitter.i.p.data[:32]).four_dwords)
+
+        beat = splitter.o.p
+        word0 = HeaderWord0(beat.header[:32])
+        header = _in_order(beat.header)
+        # A header of three dwords is followed by what is not its fourth.
+        header = Cat(Mux(word0.four_dwords, header[:32], 0), header[32:])
+        goes_to_answers = Signal()
+        was_answer = Signal()
+        is_answer = Mux(beat.first, word0.is_completion & ~word0.is_prefix, was_answer)
+        m.d.comb += goes_to_answers.eq(is_answer)
+        with m.If(splitter.o.valid):
+            m.d.sync += was_answer.eq(is_answer)
+        requests, answers = core.rx_req_tlp, core.rx_cpl_tlp
+        m.d.comb += [
+            requests.valid.eq(splitter.o.valid & ~goes_to_answers),
+            answers.valid.eq(splitter.o.valid & goes_to_answers),
+            # Completions are always taken.
+            splitter.o.ready.eq(goes_to_answers | requests.ready),
+        ]
+        for sink in (requests, answers):
+            m.d.comb += split(splitter, sink, data=_swapped(beat.data))
+            m.d.comb += sink.p.hdr.eq(header)
+        m.d.comb += requests.p.bar_id.eq(NO_BAR)
+        for bar in range(BARS):
+            with m.If(hits[bar]):
+                m.d.comb += requests.p.bar_id.eq(bar)
+
+    def _transmit(self, m, core):
+        """Everything that leaves, merged: what may not be overtaken goes first."""
+        requests = [core.tx_wr_req_tlp, core.tx_rd_req_tlp] if self._dma else []
+        sources = [core.tx_msix_wr_req_tlp, core.tx_cpl_tlp, *requests]
+        m.submodules.arbiter = arbiter = PacketArbiter(
+            raw_signature(self._data_width), count=len(sources), urgent=1, rest=1
+        )
+        m.submodules.joiner = joiner = HeaderJoiner(self._data_width, HEADERS)
+        merge(m, sources, arbiter)
+        source, sink = arbiter.o, self.s_axis_tx
+        beat = joiner.o.p
+        m.d.comb += [
+            *join(
+                source,
+                joiner,
+                header=_in_order(source.p.hdr),
+                data=_swapped(source.p.data),
+            ),
+            joiner.is_long.eq(source.p.hdr[-3]),
+            sink.valid.eq(joiner.o.valid),
+            joiner.o.ready.eq(sink.ready),
+            sink.p.tdata.eq(beat.data),
+            sink.p.tlast.eq(beat.last),
+        ]
+        lanes = self._data_width // 32
+        whole = beat.lanes == 0
+        kept = [whole | (beat.lanes > lane) for lane in range(lanes - 1)] + [whole]
+        m.d.comb += sink.p.tkeep.eq(Cat(*(lane.replicate(4) for lane in kept)))
+
+
+def _in_order(header):
+    """The dwords of 128 bits the other way round: a header begins with its most significant one."""
+    return Cat(*(header.word_select(dword, 32) for dword in reversed(range(4))))
+
+
+def _swapped(beat):
+    """The bytes of each dword the other way round."""
+    return Cat(
+        *(
+            beat.word_select(4 * dword + byte, 8)
+            for dword in range(len(beat) // 32)
+            for byte in reversed(range(4))
+        )
+    )

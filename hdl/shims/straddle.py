@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Packets that begin in the middle of a beat, moved to its beginning.
+
+Source: PG054 (7 Series Integrated Block for PCI Express), 128-bit receive interface.
+"""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .inline import inline_layout
+
+__all__ = ["STRADDLED", "Unstraddler"]
+
+WIDTH = 128
+HALF = WIDTH // 2
+
+STRADDLED = data.StructLayout(
+    {"data": WIDTH, "begins": 1, "begin_half": 1, "ends": 1, "last_lane": 2, "side": 16}
+)
+"""A beat of 128 bits, in which a packet may end in the lower half and another begin in the upper
+one: ``begins`` a packet, in half ``begin_half``; ``ends`` one, with lane ``last_lane``; ``side`` is
+what comes beside a packet's beginning."""
+
+
+class Unstraddler(wiring.Component):
+    """A beat a cycle; a packet that begins in an upper half and ends in one costs a cycle more.
+
+    Attributes
+    ----------
+    i : In(stream of STRADDLED)
+    o : Out(stream of inline_layout(128))
+    side : Out(16)
+        What came beside the beginning of the packet on offer.
+    """
+
+    def __init__(self):
+        super().__init__(
+            {
+                "i": In(stream.Signature(STRADDLED)),
+                "o": Out(stream.Signature(inline_layout(WIDTH))),
+                "side": Out(16),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        beat, out = self.i.p, self.o.p
+        low, high = beat.data[:HALF], beat.data[HALF:]
+
+        # The upper half of the beat before has not left; it is the last of its packet, and if so,
+        # how many lanes of it there are.
+        held = Signal()
+        rest = Signal(HALF)
+        flush = Signal()
+        rest_lanes = Signal(range(3))
+        side = Signal(16)
+
+        # A packet that is under way, or begins in the lower half, has this beat's lower half.
+        starts_high = beat.begins & beat.begin_half
+        ends_low = beat.ends & ~beat.last_lane[1]
+        lanes = beat.last_lane + 1
+        emits = Signal()
+        m.d.comb += [
+            # Of a beat in which a packet only begins in the upper half nothing leaves yet.
+            emits.eq(held | ~starts_high | beat.ends),
+            self.o.valid.eq(flush | (self.i.valid & emits)),
+            self.i.ready.eq(~flush & (self.o.ready | ~emits)),
+            self.side.eq(Mux(held | flush | ~beat.begins | beat.begin_half, side, beat.side)),
+        ]
+        with m.If(flush):
+            m.d.comb += [out.data.eq(rest), out.lanes.eq(rest_lanes), out.last.eq(1)]
+        with m.Elif(held):
+            m.d.comb += [
+                out.data.eq(Cat(rest, low)),
+                out.last.eq(ends_low),
+                # All four lanes, which is 0, or three.
+                out.lanes.eq(Mux(ends_low, lanes + 2, 0)),
+            ]
+        with m.Else():
+            m.d.comb += [
+                out.data.eq(beat.data),
+                out.last.eq(beat.ends),
+                out.lanes.eq(Mux(beat.ends, lanes, 0)),
+            ]
+        with m.If(flush & self.o.ready):
+            m.d.sync += flush.eq(0)
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [
+                rest.eq(high),
+                rest_lanes.eq(beat.last_lane[0] + 1),
+                held.eq(starts_high | (held & ~beat.ends)),
+                # Its end came with the upper half.
+                flush.eq(held & beat.ends & beat.last_lane[1]),
+            ]
+            with m.If(beat.begins):
+                m.d.sync += side.eq(beat.side)
+        return m

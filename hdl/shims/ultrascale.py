@@ -1,0 +1,376 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The endpoint behind the integrated block for PCI Express of UltraScale and UltraScale+.
+
+Sources: PG156 and PG213. Straddling is off, and the block's dword-aligned mode and client tags are
+on.
+"""
+
+from amaranth.hdl import Cat, ClockDomain, ClockSignal, Module, Mux, ResetSignal, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from models.layout import SPSC_PAGES, SharedLayout
+from models.shell import AMP_PCI, PciShell
+
+from ..arbiter import PacketArbiter
+from ..block_options import BlockOptions
+from ..core import AmpPciCore, device_members
+from ..dma.limits import COMPLETION_TIMEOUT
+from ..tlp import RequestHeader, raw_signature
+from .function_reset import FunctionResetHandshake
+from .inline import HeaderJoiner, HeaderSplitter
+from .joints import connect_device_side, join, merge, split
+from .sequence import DroppedWrites, SequenceNumbers
+from .ultrascale_fields import (
+    CompleterRequest,
+    RequesterCompletion,
+    completion_of,
+    header_of_completion,
+    header_of_request,
+    is_message,
+    request_of,
+    sideband,
+)
+
+__all__ = ["XilinxUltraScale", "XilinxUltraScalePlus"]
+
+BUS_MASTER_ENABLE = 2
+"""Bit of ``cfg_function_status``."""
+
+DROPPING_CYCLES = 256
+"""Cycles after bus mastering went off in which the block has dropped what it held."""
+
+DMA_WRITE_TAG = 1
+"""Tag, which a posted request may choose, by which DMA writes are told from MSI-X writes."""
+
+
+def axi_stream(data_width: int, user_bits: int) -> stream.Signature:
+    """AXI4-Stream of the block: ``tkeep`` has a bit for each dword."""
+    return stream.Signature(
+        data.StructLayout(
+            {"tdata": data_width, "tkeep": data_width // 32, "tlast": 1, "tuser": user_bits}
+        )
+    )
+
+
+class _UltraScale(wiring.Component):
+    """What both families share.
+
+    Every request leaves through RQ in one ordered stream: DMA writes, MSI-X writes and DMA reads.
+    The head of a device queue moves, ``BRESP`` comes and an interrupt is sent only when the block
+    has given back the sequence numbers of the DMA writes before: from then on no completion can
+    pass them, nor can a read.
+
+    Parameters
+    ----------
+    num_fifos, data_width, shell, layout, dma, completion_timeout
+        As for :class:`~hdl.core.AmpPciCore`.
+
+    Attributes
+    ----------
+    user_clk, user_reset : In(1)
+        Clock and reset of everything here.
+    m_axis_cq, s_axis_cc, s_axis_rq, m_axis_rc
+        The block's streams. RC is always taken.
+    pcie_cq_np_req : Out
+        Constant: as many non-posted requests as come are taken.
+    cfg_max_payload, cfg_max_read_req, cfg_rcb_status, cfg_function_status : In
+        Settings of the function. Lower ones hold for what is cut from then on. What has been cut
+        by then leaves first, as :class:`~hdl.core.AmpPciCore` says under
+        ``status_config_settled``: the block completes the configuration write by itself.
+    cfg_interrupt_msix_enable, cfg_interrupt_msix_mask : In(2), for UltraScale+ In(4)
+        The block is set to "MSI-X External": table and pending bits are in a BAR of ours.
+    cfg_flr_in_process : In(4), cfg_flr_done : Out(4)
+        Function-level reset of physical function 0; done when nothing of before is inside.
+    cfg_power_state_change_interrupt : In(1), cfg_power_state_change_ack : Out(1)
+        Answered at once: nothing has to be saved.
+    cfg_err_cor_in, cfg_err_uncor_in : Out(1)
+        Errors for the block to report.
+    status_config_settled : Out(1)
+        As for :class:`~hdl.core.AmpPciCore`.
+    m_axis_msg, s_axis_msg, s_axi_dma, device_queue_ready, doorbell, host_reset, count_*
+        The device side, as for :class:`~hdl.core.AmpPciCore`.
+
+    Raises
+    ------
+    ValueError
+        A parameter is out of range; the text says what is allowed.
+    """
+
+    plus: bool
+    sequence_bits: int
+    sequence_ports: tuple[str, ...]
+    payload_bits: int
+    msix_functions: int
+
+    def __init__(
+        self,
+        *,
+        num_fifos: int = 1,
+        data_width: int = 128,
+        shell: PciShell = AMP_PCI,
+        layout: SharedLayout = SPSC_PAGES,
+        dma: bool = True,
+        completion_timeout: int = COMPLETION_TIMEOUT,
+    ):
+        self._core = AmpPciCore(
+            num_fifos=num_fifos,
+            data_width=data_width,
+            shell=shell,
+            layout=layout,
+            dma=dma,
+            completion_timeout=completion_timeout,
+            # Requests are merged here, where it is seen which of them get a number back.
+            block=BlockOptions(
+                force_64_bit_addresses=True, separate_msix=True, sequence_numbers=dma
+            ),
+        )
+        self._side = side = sideband(data_width, plus=self.plus)
+        self._data_width = data_width
+        self._dma = dma
+        self._device_members = device_members(data_width, num_fifos, dma=dma)
+        super().__init__(
+            {
+                "user_clk": In(1),
+                "user_reset": In(1),
+                "m_axis_cq": In(axi_stream(data_width, side.cq)),
+                "s_axis_cc": Out(axi_stream(data_width, side.cc)),
+                "s_axis_rq": Out(axi_stream(data_width, side.rq)),
+                "m_axis_rc": In(axi_stream(data_width, side.rc)),
+                **self._sequence_members(),
+                "pcie_cq_np_req": Out(2 if self.plus else 1, init=1),
+                "cfg_max_payload": In(self.payload_bits),
+                "cfg_max_read_req": In(3),
+                "cfg_function_status": In(16),
+                "cfg_rcb_status": In(4),
+                "cfg_interrupt_msix_enable": In(self.msix_functions),
+                "cfg_interrupt_msix_mask": In(self.msix_functions),
+                "cfg_flr_in_process": In(4),
+                "cfg_flr_done": Out(4),
+                "cfg_power_state_change_interrupt": In(1),
+                "cfg_power_state_change_ack": Out(1),
+                "cfg_err_cor_in": Out(1),
+                "cfg_err_uncor_in": Out(1),
+                "status_config_settled": Out(1),
+                **self._device_members,
+            }
+        )
+
+    @classmethod
+    def _sequence_members(cls):
+        """Pins by which sequence numbers come back: of each port its valid and its number."""
+        return {
+            name: member
+            for port in cls.sequence_ports
+            for name, member in (
+                (f"pcie_rq_seq_num{port}", In(cls.sequence_bits)),
+                (f"pcie_rq_seq_num_vld{port}", In(1)),
+            )
+        }
+
+    def elaborate(self, platform):
+        m = Module()
+        m.domains.sync = ClockDomain()
+        m.d.comb += [ClockSignal().eq(self.user_clk), ResetSignal().eq(self.user_reset)]
+        m.submodules.core = core = self._core
+        m.submodules.function_reset = function_reset = FunctionResetHandshake()
+
+        self._take_requests(m, core)
+        self._send_completions(m, core)
+        self._take_completions(m, core)
+        self._send_requests(m, core)
+
+        bus_master_enable = self.cfg_function_status[BUS_MASTER_ENABLE]
+        m.d.comb += [
+            self.pcie_cq_np_req.eq(1),
+            core.max_payload_size.eq(self.cfg_max_payload),
+            core.max_read_request_size.eq(self.cfg_max_read_req),
+            core.rcb_128b.eq(self.cfg_rcb_status[0]),
+            core.bus_master_enable.eq(bus_master_enable),
+            core.msix_enable.eq(self.cfg_interrupt_msix_enable[0]),
+            core.msix_mask.eq(self.cfg_interrupt_msix_mask[0]),
+            function_reset.in_process.eq(self.cfg_flr_in_process[0]),
+            function_reset.done.eq(core.function_reset_done),
+            core.function_reset.eq(function_reset.reset),
+            self.cfg_flr_done.eq(function_reset.acknowledge),
+            self.status_config_settled.eq(core.status_config_settled),
+        ]
+        m.d.sync += [
+            self.cfg_power_state_change_ack.eq(self.cfg_power_state_change_interrupt),
+            self.cfg_err_cor_in.eq(core.status_error_cor),
+        ]
+        connect_device_side(m, core, self, self._device_members)
+        return m
+
+    def _take_requests(self, m, core):
+        """CQ, from descriptors to TLP headers."""
+        m.submodules.requests = splitter = HeaderSplitter(self._data_width, (4,))
+        side = self._side
+        user = self.m_axis_cq.p.tuser
+        broken = self._split(m, self.m_axis_cq, splitter, side.cq_discontinue, core.rx_req_tlp)
+        m.d.sync += self.cfg_err_uncor_in.eq(core.status_error_uncor | broken)
+
+        # Byte enables are beside the first beat, which the header may leave behind.
+        begins = Signal(init=1)
+        first_be, last_be = Signal(4), Signal(4)
+        with m.If(splitter.i.valid & splitter.i.ready):
+            m.d.sync += begins.eq(splitter.i.p.last)
+            with m.If(begins):
+                m.d.sync += [first_be.eq(user[:4]), last_be.eq(user[side.cq_last_be :][:4])]
+        request = CompleterRequest(splitter.o.p.header)
+        header = header_of_request(
+            request,
+            Mux(begins, user[:4], first_be),
+            Mux(begins, user[side.cq_last_be :][:4], last_be),
+        )
+        m.d.comb += [
+            core.rx_req_tlp.p.hdr.eq(header),
+            core.rx_req_tlp.p.bar_id.eq(request.bar),
+            # Where a message has its code.
+            core.rx_req_tlp.p.func_num.eq(Mux(is_message(request), 0, request.function)),
+        ]
+
+    def _send_completions(self, m, core):
+        """CC, from TLP headers to descriptors."""
+        m.submodules.completions = joiner = HeaderJoiner(self._data_width, (3,))
+        source, sink = core.tx_cpl_tlp, self.s_axis_cc
+        m.d.comb += join(source, joiner, header=completion_of(source.p.hdr))
+        m.d.comb += [
+            sink.valid.eq(joiner.o.valid),
+            joiner.o.ready.eq(sink.ready),
+            self._framed(joiner, sink, self._side.cc_frame),
+        ]
+
+    def _take_completions(self, m, core):
+        """RC, from descriptors to TLP headers."""
+        m.submodules.answers = splitter = HeaderSplitter(self._data_width, (3,))
+        sink = core.rx_cpl_tlp
+        self._split(m, self.m_axis_rc, splitter, self._side.rc_discontinue, sink)
+        completion = RequesterCompletion(splitter.o.p.header[: RequesterCompletion.as_shape().size])
+        m.d.comb += [
+            sink.p.hdr.eq(header_of_completion(completion)),
+            sink.p.error.eq(completion.error),
+        ]
+
+    def _send_requests(self, m, core):
+        """RQ, from TLP headers to descriptors, with sequence numbers for DMA writes."""
+        side = self._side
+        signature = raw_signature(self._data_width)
+        m.submodules.requester = arbiter = PacketArbiter(
+            signature, count=3 if self._dma else 1, urgent=1
+        )
+        m.submodules.joiner = joiner = HeaderJoiner(self._data_width, (4,))
+        sources = [core.tx_msix_wr_req_tlp]
+        if self._dma:
+            sources += [core.tx_wr_req_tlp, core.tx_rd_req_tlp]
+        merge(m, sources, arbiter)
+        if self._dma:
+            header = Signal(RequestHeader)
+            m.d.comb += header.eq(core.tx_wr_req_tlp.p.hdr)
+            m.d.comb += [header.tag.eq(DMA_WRITE_TAG), arbiter.i[1].p.hdr.eq(header)]
+
+        leaving = RequestHeader(arbiter.o.p.hdr)
+        rq = self.s_axis_rq
+        may_leave = Signal()
+        m.d.comb += join(arbiter.o, joiner, header=request_of(arbiter.o.p.hdr))
+        m.d.comb += [
+            rq.valid.eq(joiner.o.valid & may_leave),
+            joiner.o.ready.eq(rq.ready & may_leave),
+            self._framed(joiner, rq, side.rq_frame),
+        ]
+        with m.If(joiner.first):
+            m.d.comb += [
+                rq.p.tuser[:4].eq(leaving.first_be),
+                rq.p.tuser[side.rq_last_be :][:4].eq(leaving.last_be),
+            ]
+        if not self._dma:
+            m.d.comb += may_leave.eq(1)
+            return
+
+        ports = [
+            (getattr(self, f"pcie_rq_seq_num{port}"), getattr(self, f"pcie_rq_seq_num_vld{port}"))
+            for port in self.sequence_ports
+        ]
+        m.submodules.numbers = numbers = SequenceNumbers(self.sequence_bits - 1, ports=len(ports))
+        m.submodules.dropped = dropped = DroppedWrites(DROPPING_CYCLES)
+        m.d.comb += [
+            dropped.bus_master_enable.eq(self.cfg_function_status[BUS_MASTER_ENABLE]),
+            numbers.flush.eq(dropped.flush),
+        ]
+        # Bit 0 tells the numbers of DMA writes from those of all else, whose return does not count.
+        numbered = leaving.word0.has_payload & (leaving.tag == DMA_WRITE_TAG)
+        number = Cat(numbered, numbers.number)
+        m.d.comb += [
+            may_leave.eq(~(joiner.first & numbered) | (numbers.room & ~dropped.hold)),
+            numbers.taken.eq(joiner.first & numbered & rq.valid & rq.ready),
+            core.wr_req_tx_seq_num_valid.eq(numbers.gone),
+        ]
+        for place, (back, valid) in enumerate(ports):
+            m.d.comb += [
+                numbers.returned[place].eq(valid & back[0]),
+                numbers.returned_number[place].eq(back[1:]),
+            ]
+        at = 0
+        with m.If(joiner.first & numbered):
+            for first, bits in side.rq_sequence:
+                m.d.comb += rq.p.tuser[first : first + bits].eq(number[at : at + bits])
+                at += bits
+
+    def _split(self, m, source, splitter, discontinue, sink):
+        """A stream of the block's to one of the core's, all but header and what is beside it.
+
+        Returns whether a beat is taken that the block could not read in full.
+        """
+        m.d.comb += [
+            splitter.i.valid.eq(source.valid),
+            source.ready.eq(splitter.i.ready),
+            splitter.i.p.data.eq(source.p.tdata),
+            splitter.i.p.lanes.eq(sum(source.p.tkeep)[: len(splitter.i.p.lanes)]),
+            splitter.i.p.last.eq(source.p.tlast),
+            splitter.broken.eq(source.p.tuser[discontinue]),
+            sink.valid.eq(splitter.o.valid),
+            splitter.o.ready.eq(sink.ready),
+            *split(splitter, sink),
+        ]
+        return source.valid & source.ready & source.p.tuser[discontinue]
+
+    def _framed(self, joiner, sink, frame):
+        """What leaves to the block, with marks of beginning and end where it wants them."""
+        beat = joiner.o.p
+        lanes = self._data_width // 32
+        whole = beat.lanes == 0
+        statements = [
+            sink.p.tdata.eq(beat.data),
+            sink.p.tkeep.eq(
+                Cat(*(whole | (beat.lanes > lane) for lane in range(lanes - 1)), whole)
+            ),
+            sink.p.tlast.eq(beat.last),
+        ]
+        if frame is not None:
+            begins, ends, last_lane = frame
+            statements += [
+                sink.p.tuser[begins].eq(joiner.first),
+                sink.p.tuser[ends].eq(beat.last),
+                sink.p.tuser[last_lane : last_lane + 4].eq(beat.lanes - 1),
+            ]
+        return statements
+
+
+class XilinxUltraScale(_UltraScale):
+    __doc__ = "UltraScale, 64 to 256 bits.\n\n    " + (_UltraScale.__doc__ or "")
+
+    plus = False
+    sequence_bits = 4
+    sequence_ports = ("",)
+    payload_bits = 3
+    msix_functions = 2
+
+
+class XilinxUltraScalePlus(_UltraScale):
+    __doc__ = "UltraScale+, 64 to 512 bits.\n\n    " + (_UltraScale.__doc__ or "")
+
+    plus = True
+    sequence_bits = 6
+    sequence_ports = ("0", "1")
+    payload_bits = 2
+    msix_functions = 4

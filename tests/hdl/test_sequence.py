@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Sequence numbers come back, or do not: each write is gone once, in order, and none is stuck."""
+
+import random
+
+import pytest
+from amaranth.sim import Simulator
+
+from hdl.shims.function_reset import FunctionResetHandshake
+from hdl.shims.sequence import DroppedWrites, SequenceNumbers
+
+
+def simulate(dut, bench):
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+
+
+@pytest.mark.parametrize("bits, ports", [(3, 1), (5, 2)])
+@pytest.mark.parametrize("dropped", [0.0, 0.3])
+def test_each_write_is_gone_once(bits, ports, dropped):
+    dut = SequenceNumbers(bits, ports=ports)
+    rng = random.Random(bits)
+    under_way, gone, taken = [], 0, 0
+
+    async def bench(ctx):
+        nonlocal gone, taken
+        for cycle in range(600):
+            draining = cycle > 500
+            takes = bool(ctx.get(dut.room)) and not draining and rng.random() < 0.7
+            ctx.set(dut.taken, takes)
+            number = ctx.get(dut.number)
+            ctx.set(dut.flush, draining)
+            came = [0] * ports
+            for port in range(ports):
+                while under_way and rng.random() < dropped:
+                    under_way.pop(0)
+                if under_way and rng.random() < 0.5:
+                    came[port] = 1
+                    ctx.set(dut.returned_number[port], under_way.pop(0))
+                else:
+                    ctx.set(dut.returned_number[port], rng.getrandbits(bits))
+            ctx.set(dut.returned, sum(bit << port for port, bit in enumerate(came)))
+            if takes:
+                under_way.append(number)
+                taken += 1
+            gone += ctx.get(dut.gone)
+            assert gone <= taken and taken - gone < 1 << bits
+            await ctx.tick()
+        assert gone == taken > 100 and ctx.get(dut.empty)
+
+    simulate(dut, bench)
+
+
+def test_a_number_that_is_not_under_way_is_ignored():
+    dut = SequenceNumbers(3)
+
+    async def bench(ctx):
+        ctx.set(dut.taken, 1)
+        await ctx.tick().repeat(2)
+        ctx.set(dut.taken, 0)
+        ctx.set(dut.returned, 1)
+        for number in (2, 5, 7):
+            ctx.set(dut.returned_number[0], number)
+            await ctx.tick()
+            assert not ctx.get(dut.gone)
+        ctx.set(dut.returned_number[0], 1)
+        await ctx.tick()
+        ctx.set(dut.returned, 0)
+        for _ in range(2):
+            assert ctx.get(dut.gone)
+            await ctx.tick()
+        assert not ctx.get(dut.gone) and ctx.get(dut.empty)
+
+    simulate(dut, bench)
+
+
+@pytest.mark.parametrize("bits, ports", [(0, 1), (3, 0)])
+def test_parameters_are_checked(bits, ports):
+    with pytest.raises(ValueError, match=f"bits is {bits}, ports is {ports}: must be 1 or more"):
+        SequenceNumbers(bits, ports=ports)
+
+
+@pytest.mark.parametrize("off", [1, 3, 7, 8, 9, 30])
+def test_what_the_block_dropped_is_gone_some_cycles_after_the_fall(off):
+    """However short it was, and nothing begins meanwhile that would be taken for dropped."""
+    cycles = 8
+    dut = DroppedWrites(cycles)
+
+    async def bench(ctx):
+        for _ in range(2):
+            ctx.set(dut.bus_master_enable, 1)
+            await ctx.tick()
+            assert not ctx.get(dut.flush) and not ctx.get(dut.hold)
+            flushed = False
+            for cycle in range(cycles + off + 4):
+                on = cycle >= off
+                ctx.set(dut.bus_master_enable, on)
+                flushed |= bool(ctx.get(dut.flush))
+                assert ctx.get(dut.flush) == (cycles <= cycle <= max(off, cycles))
+                assert ctx.get(dut.hold) == (on and cycle <= max(off, cycles))
+                await ctx.tick()
+            assert flushed
+
+    simulate(dut, bench)
+
+
+def test_cycles_are_checked():
+    with pytest.raises(ValueError, match="cycles is 0: must be 1 or more"):
+        DroppedWrites(0)
+
+
+@pytest.mark.parametrize("busy", [1, 5, 30])
+def test_a_function_reset_is_done_once(busy):
+    dut = FunctionResetHandshake()
+
+    async def bench(ctx):
+        for _ in range(2):
+            ctx.set(dut.in_process, 1)
+            ctx.set(dut.done, 1)
+            assert ctx.get(dut.reset) and not ctx.get(dut.acknowledge)
+            await ctx.tick()
+            ctx.set(dut.done, 0)
+            for _ in range(busy):
+                assert not ctx.get(dut.reset) and not ctx.get(dut.acknowledge)
+                await ctx.tick()
+            ctx.set(dut.done, 1)
+            assert ctx.get(dut.acknowledge)
+            await ctx.tick()
+            for _ in range(3):
+                assert not ctx.get(dut.reset) and not ctx.get(dut.acknowledge)
+                await ctx.tick()
+            ctx.set(dut.in_process, 0)
+            await ctx.tick().repeat(2)
+
+    simulate(dut, bench)

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What the core's ports for a hard block do; the options of the build decide which it has."""
+
+import random
+from contextlib import suppress
+
+import cocotb
+
+from models.dma import DmaError
+from models.shell import AMP_PCI
+from testbench import faults
+from testbench.faults import Fault
+from testbench.monitor import interrupt_bundle
+from tests.regressions.dma_faults import VICTIM, fails, fault_bench, prepare, read, the_victim
+from tests.regressions.dma_host import SEED, DmaBench, Region
+from tests.regressions.msix import MsixBench
+from tests.regressions.queue_host import QUEUE, slot_bytes
+
+OTHER_BUS = 0x100
+OTHER_FUNCTION = 1
+"""What is changed in a requester ID for another bus, and for another function."""
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def completions_for_another_number(dut):
+    """With ``ignore_bus_number`` a completion for another bus is ours, and never one for another
+    function."""
+    bench = fault_bench(dut)
+    region = await prepare(bench, random.Random(SEED))
+    for change, ours in (
+        (OTHER_BUS, bench.parameters.block.ignore_bus_number),
+        (OTHER_FUNCTION, False),
+    ):
+        other = faults.altered(
+            requester_id=lambda answer, change=change: answer.requester_id ^ change
+        )
+        bench.host.memory.faults.append(Fault(other, the_victim(region)))
+        unexpected = bench.unexpected_completions()
+        if ours:
+            await read(bench, region, VICTIM, 64)
+            # It is nobody's answer to the monitor, which knows the function's number.
+            bench.monitor.forget_outstanding()
+        else:
+            await fails(bench.dma.read(region.address + VICTIM, 64))
+        assert bench.unexpected_completions() == unexpected + (not ours)
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def a_refused_interrupt_is_sent_again(dut):
+    """When it may be: not while its vector is masked. A pulse that belongs to none does nothing."""
+    bench = MsixBench(dut)
+    if not hasattr(dut, "msix_refused"):
+        dut._log.info("interrupts leave with the writes, and none can be refused alone")
+        return
+    await bench.start()
+    fifos = bench.parameters.num_fifos
+
+    async def refuse():
+        dut.msix_refused.value = 1
+        await dut.clk.rising_edge
+        dut.msix_refused.value = 0
+        await bench.settle()
+
+    await refuse()
+    assert bench.counts == [0] * fifos
+    for vector in range(fifos):
+        for again in range(2):
+            before = bench.counts
+            await bench.send(vector)
+            assert bench.counts[vector] == before[vector] + 1
+            if again:
+                await bench.mask(vector, True)
+                await bench.pending()
+            await refuse()
+            if again:
+                assert await bench.pending() == 1 << vector
+                await bench.mask(vector, False)
+                await bench.settle()
+            before[vector] += 2
+            assert bench.counts == before
+            await refuse()
+            before[vector] += 1
+            # The one that was sent again was refused, too; what is refused twice is one.
+            assert bench.counts == before
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def reset_is_done_when_nothing_of_before_is_left(dut):
+    """``function_reset_done``: no request of before leaves after it, none is with the hard block,
+    and MSI-X is as after reset."""
+    rng = random.Random(SEED)
+    bench = DmaBench(dut, max_payload_size=128)
+    await bench.start()
+    region = Region(bench.host.memory, 4096, rng)
+    await region.fill()
+    sinks = [bench.host.sink_of(bundle) for bundle in ("tx_wr_req_tlp", "tx_rd_req_tlp")]
+    sinks.append(bench.host.sink_of(interrupt_bundle(dut)))
+    done = dut.function_reset_done
+
+    async def access(one):
+        with suppress(DmaError):
+            await one
+
+    for number in range(6):
+        assert done.value == "1"
+        for sink in sinks:
+            sink.pause()
+        tasks = [
+            cocotb.start_soon(access(bench.dma.write(region.address, bytes(1024))))
+            for _ in range(2)
+        ]
+        tasks.append(cocotb.start_soon(access(bench.dma.read(region.address, 512))))
+        if number % 2:
+            await bench.source.send_message(0, slot_bytes(number))
+        await bench.settle(rng.randrange(30, 60))
+        # A reset clears the function's settings, too.
+        bench.host.set_pins(bus_master_enable=0, msix_enable=0)
+        dut.function_reset.value = 1
+        await dut.clk.rising_edge
+        dut.function_reset.value = 0
+        await bench.settle(100)
+        assert done.value == "0", "a TLP of before waits at a port"
+        for sink in sinks:
+            sink.resume()
+        while done.value != "1":
+            await done.value_change
+        before = bench.monitor.requests
+        confirmer = bench.host.confirmer
+        assert confirmer is None or not confirmer.held
+        assert (await bench.host.bar_read(AMP_PCI.msix_bar, AMP_PCI.msix_table_offset, 16)) == (
+            bytes(12) + b"\1\0\0\0"
+        )
+        await bench.settle(200)
+        assert bench.monitor.requests == before, "one of before left after the end"
+        for task in tasks:
+            await task
+        await bench.host.restore()
+        assert await bench.load(bench.device(0, QUEUE.head_offset)) == 0
+    await bench.finish()

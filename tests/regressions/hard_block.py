@@ -1,0 +1,355 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Behind a hard block: what the endpoint promises holds at the other side of it."""
+
+import os
+import random
+from contextlib import suppress
+
+import cocotb
+from cocotb.triggers import First, Timer
+from cocotbext.pcie.core.caps import PciCapId
+
+from models import config_space as space
+from models.dma import PAGE, DmaError
+from models.shell import AMP_PCI, MSIX_ENTRY_SIZE
+from testbench import pacing
+from testbench.system import GatewareSystem
+from tests.regressions.dma_host import SEED, DmaBench, Region, Writer
+from tests.regressions.lowered_settings import Departures, Load
+from tests.regressions.queue_host import QUEUE, QueueBench, slot_bytes
+from tests.scenarios import SCENARIOS, devices, programs
+
+STATIC = 0x3000
+"""A page of the FIFO BAR that no queue uses."""
+HIGH = 1 << 36
+DEVICE_CONTROL = 8
+"""Offset in the PCI Express capability."""
+NAMES = os.environ.get("SCENARIOS", " ".join(SCENARIOS)).split()
+LATER = 400
+"""Cycles after which whatever crosses the link has crossed it."""
+
+
+def device_control(payload, read_request):
+    """The register with these codes of Max_Payload_Size and Max_Read_Request_Size."""
+    return payload << space.MAX_PAYLOAD_SIZE.lsb | read_request << space.MAX_READ_REQUEST_SIZE.lsb
+
+
+def slow_down(bench, rng, *directions, probability=0.5):
+    """Pauses on the block's streams ``to`` the design and ``from`` it, or those that are named."""
+    for name, end in bench.block.streams.items():
+        if any(name.startswith(direction) for direction in directions):
+            pauses = pacing.randomly(rng.getrandbits(32), probability)
+            end.set_pause_generator(bool(pause) for pause in pauses)
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def enumeration(dut):
+    """The block shows the function's BARs and vectors, and each reaches what it should."""
+    bench = QueueBench(dut)
+    await bench.start()
+    function, parameters = bench.host.function, bench.parameters
+    sizes = AMP_PCI.bar_sizes(parameters.num_fifos, parameters.layout)
+    assert {bar: function.bar_size[bar] for bar in sizes} == sizes
+    assert bench.host.vectors == AMP_PCI.num_vectors(parameters.num_fifos)
+    version = await bench.host.bar_read(AMP_PCI.register_bar, AMP_PCI.version_offset, 4)
+    assert int.from_bytes(version, "little") == AMP_PCI.version
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def sizes_and_alignments(dut):
+    """Reads and writes of every kind of size, at any offset, with every stream held up."""
+    rng = random.Random(SEED)
+    bench = QueueBench(dut, max_payload_size=rng.choice([128, 256, 512]))
+    await bench.start()
+    slow_down(bench, rng, "to", "from")
+    content = bytearray(rng.randbytes(PAGE))
+    await bench.store_bytes(STATIC, bytes(content))
+    for _ in range(60):
+        size = rng.choice([1, 2, 3, 4, 5, 8, 13, 64, 100, 300, 1500, PAGE])
+        offset = rng.randrange(PAGE - size + 1)
+        if rng.random() < 0.5:
+            data = rng.randbytes(size)
+            await bench.store_bytes(STATIC + offset, data)
+            content[offset : offset + size] = data
+        got = await bench.host.bar_read(AMP_PCI.fifo_bar, STATIC + offset, size)
+        assert got == content[offset : offset + size], f"{size} bytes at {offset:#x}, seed {SEED}"
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+@cocotb.parametrize(revision=["v1", "r1"], name=NAMES)
+async def exchange(dut, revision, name):
+    """The scenarios, by the driver of this project."""
+    rng = random.Random(SEED)
+    system = GatewareSystem(dut, devices(len(dut.device_queue_ready)), revision=revision)
+    await system.start()
+    slow_down(system, rng, "to", "from", probability=0.2)
+    for task in [cocotb.start_soon(program) for program in programs(name, system)]:
+        await task
+    # The last flush of a driver is answered.
+    await system.settle(LATER)
+    await system.finish()
+    assert not any(driver.unclaimed for driver in system.drivers)
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def interrupts_reach_their_address(dut):
+    """Below and above 4 GiB; held back by either mask, and sent once when it goes."""
+    rng = random.Random(SEED)
+    bench = QueueBench(dut)
+    await bench.start()
+    host, tail = bench.host, bench.device(0, QUEUE.tail_offset)
+    sent = 0
+    for base in (0, HIGH):
+        target = host.memory.allocate(PAGE, base=base)
+        data = rng.getrandbits(32)
+        entry = target.to_bytes(8, "little") + data.to_bytes(4, "little")
+        place = AMP_PCI.msix_table_offset
+
+        async def arrived(target=target, data=data):
+            return await host.memory.read(target, 4) == data.to_bytes(4, "little")
+
+        async def send(target=target):
+            nonlocal sent
+            await host.memory.write(target, bytes(4))
+            await bench.source.send_message(0, slot_bytes(sent))
+            sent += 1
+            await bench.settle(LATER)
+            await bench.store(tail, sent % QUEUE.capacity)
+
+        await host.bar_write(AMP_PCI.msix_bar, place, entry + bytes(4))
+        # A read does not pass the write, which it flushes.
+        assert await host.bar_read(AMP_PCI.msix_bar, place, 16) == entry + bytes(4)
+        await send()
+        assert await arrived(), f"nothing at {target:#x}"
+        await host.bar_write(AMP_PCI.msix_bar, place + MSIX_ENTRY_SIZE - 4, b"\1\0\0\0")
+        await host.bar_read(AMP_PCI.msix_bar, place, 16)
+        await send()
+        assert not await arrived(), "a masked vector was sent"
+        await host.bar_write(AMP_PCI.msix_bar, place + MSIX_ENTRY_SIZE - 4, bytes(4))
+        await bench.settle(LATER)
+        assert await arrived(), "an unmasked vector was not sent"
+    await bench.finish()
+
+
+async def use_memory(bench, region, rng, accesses=12):
+    """Random accesses of one task to a piece of the host's memory."""
+    for _ in range(accesses):
+        offset, size = region.span(rng, 4096)
+        address = region.address + offset
+        if rng.random() < 0.5:
+            data = rng.randbytes(size)
+            await bench.dma.write(address, data)
+            region.bytes[offset : offset + size] = data
+        # What was answered is there, and a read finds it.
+        assert await bench.dma.read(address, size) == region.bytes[offset : offset + size]
+
+
+@cocotb.test(timeout_time=50, timeout_unit="ms")
+async def memory(dut):
+    """Host memory below and above 4 GiB, with every stream held up and completions split."""
+    rng = random.Random(SEED)
+    bench = DmaBench(dut, max_payload_size=rng.choice([128, 256, 512]))
+    bench.host.rc.split_on_all_rcb = True
+    await bench.start()
+    await bench.host.function.set_readrq(rng.randrange(6))
+    slow_down(bench, rng, "to", "from")
+    regions = [Region(bench.host.memory, 8192, rng, base=base) for base in (0, HIGH, 0, HIGH)]
+    for region in regions:
+        await region.fill()
+    tasks = [
+        cocotb.start_soon(use_memory(bench, region, random.Random(rng.getrandbits(32))))
+        for region in regions
+    ]
+    for task in tasks:
+        await task
+    await bench.settle(200)
+    for region in regions:
+        await region.check()
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def head_and_interrupt_find_the_data(dut):
+    """Writes that were accepted before a message are in memory when the host sees its head, and
+    when its interrupt comes, however RQ is held up."""
+    rng = random.Random(SEED)
+    bench = DmaBench(dut, max_payload_size=128)
+    await bench.start()
+    slow_down(bench, rng, "from requests", probability=0.7)
+    region = Region(bench.host.memory, PAGE, rng)
+    await region.fill()
+    writer = Writer(bench.dut)
+    head, tail = bench.device(0, QUEUE.head_offset), bench.device(0, QUEUE.tail_offset)
+    interrupt = bench.host.interrupt(0)
+    for number in range(20):
+        size = writer.lanes * rng.randint(1, 512 // writer.lanes)
+        data = rng.randbytes(size)
+        await writer.burst(region.address, data)
+        region.bytes[:size] = data
+        sent = cocotb.start_soon(bench.source.send_message(0, slot_bytes(number)))
+        if number % 2:
+            await interrupt.wait()
+        else:
+            while await bench.load(head) != (number + 1) % QUEUE.capacity:
+                pass
+        await region.check()
+        await sent
+        await writer.answered()
+        await bench.settle(LATER)
+        interrupt.clear()
+        await bench.store(tail, (number + 1) % QUEUE.capacity)
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def every_error_of_the_block_fails_its_read(dut):
+    """Whatever the block says of a completion, the read ends and the next one is right."""
+    rng = random.Random(SEED)
+    bench = DmaBench(dut)
+    await bench.start()
+    region = Region(bench.host.memory, PAGE, rng)
+    await region.fill()
+    queue = getattr(bench.block.device, "rc_queue", None)
+    if queue is None:
+        # This block passes completions on as they are.
+        return
+    put = queue.put_nowait
+    for code in (0b0001, 0b0010, 0b0011, 0b0100, 0b0101, 0b1001, 0b1000):
+
+        def broken(tlp, code=code):
+            tlp.error_code = code
+            put(tlp)
+
+        queue.put_nowait = broken
+        try:
+            await bench.dma.read(region.address, 64)
+            raise AssertionError(f"a read with error code {code:#06b} succeeded")
+        except DmaError:
+            pass
+        queue.put_nowait = put
+        for _ in range(33):
+            assert await bench.dma.read(region.address, 64) == region.bytes[:64]
+    await bench.finish()
+
+
+async def all_end(bench, tasks):
+    """Each access ends, if it has to with the completion timeout."""
+    late = Timer(4 * 4 * bench.parameters.completion_timeout, "ns")
+    for task in tasks:
+        assert await First(task, late) is not late, f"an access never ends, seed {SEED}"
+
+
+@cocotb.test(timeout_time=50, timeout_unit="ms")
+async def sizes_fall_under_load(dut):
+    """Nothing longer leaves once the design says that it settled, and what the block held has left;
+    data stay whole, and the load does not stop for it."""
+    rng = random.Random(SEED)
+    bench = DmaBench(dut, max_payload_size=128)
+    await bench.start()
+    slow_down(bench, rng, "from", probability=0.2)
+    load = Load(bench, rng)
+    await load.prepare()
+    departures = Departures(bench)
+    function, monitor = bench.host.function, bench.monitor
+    offset = function.get_capability_offset(PciCapId.EXP) + DEVICE_CONTROL
+    load.start()
+    for payload, read_request in ((0, 2), (1, 1), (0, 0)):
+        for codes in ((2, 2), (payload, read_request)):
+            await function.config_write_word(offset, device_control(*codes))
+            sizes = tuple(map(space.coded_size, codes))
+            for _ in range(400):
+                if (monitor.max_payload_size, monitor.max_read_request_size) == sizes:
+                    break
+                await bench.settle(10)
+            else:
+                raise AssertionError(f"{sizes} are not in force under load, seed {SEED}")
+            longest = min(sizes[0], 512), min(sizes[1], 512)
+            await departures.until(
+                lambda sent, longest=longest: (
+                    max(sent.writes, default=0) == longest[0]
+                    and max(sent.reads, default=0) >= longest[1]
+                )
+            )
+            # The monitor has judged each by what is in force; this is what was seen.
+            assert max(departures.writes + departures.completions) <= sizes[0]
+            assert max(departures.reads) <= sizes[1]
+    await load.stop()
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=50, timeout_unit="ms")
+async def bus_mastering_falls_under_load(dut):
+    """Each access ends, though the block drops what it holds, and all works after."""
+    rng = random.Random(SEED)
+    bench = DmaBench(dut)
+    await bench.start()
+    regions = [Region(bench.host.memory, PAGE, rng) for _ in range(4)]
+    for region in regions:
+        await region.fill()
+    command = space.MEMORY_SPACE_ENABLE.mask
+
+    async def access(region, write):
+        try:
+            if write:
+                await bench.dma.write(region.address, bytes(region.bytes[:2048]))
+            else:
+                await bench.dma.read(region.address, 2048)
+        except DmaError:
+            return False
+        return True
+
+    for number in range(5):
+        tasks = [
+            cocotb.start_soon(access(region, write)) for region in regions for write in (0, 1) * 2
+        ]
+        await bench.settle(rng.randrange(10, 200))
+        if number >= 3:
+            # Shorter than any two configuration writes.
+            bench.block.set_bus_mastering(False)
+            await bench.settle(rng.randrange(5, 60))
+            bench.block.set_bus_mastering(True)
+        else:
+            await bench.host.function.config_write_word(space.COMMAND, command)
+        await all_end(bench, tasks)
+        await bench.host.function.config_write_word(
+            space.COMMAND, command | space.BUS_MASTER_ENABLE.mask
+        )
+        await bench.settle(LATER)
+        works = [cocotb.start_soon(access(regions[0], write)) for write in (True, False)]
+        await all_end(bench, works)
+        assert all(work.result() for work in works), f"seed {SEED}"
+    # The block gave no answer to what it dropped.
+    bench.monitor.forget_outstanding()
+    await bench.settle(200)
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def function_level_reset(dut):
+    """When the block is told that it is done nothing of before is left, under load as at rest."""
+    rng = random.Random(SEED)
+    bench = DmaBench(dut)
+    await bench.start()
+    region = Region(bench.host.memory, PAGE, rng)
+    await region.fill()
+    for number in range(4):
+        tasks = []
+        if number % 2:
+            tasks = [
+                cocotb.start_soon(bench.dma.write(region.address, bytes(region.bytes)))
+                for _ in range(4)
+            ]
+            await bench.settle(rng.randrange(60))
+        await bench.store(bench.driver(0, QUEUE.head_offset), 5)
+        await bench.settle(20)
+        await bench.block.function_reset()
+        for task in tasks:
+            with suppress(DmaError):
+                await task
+        await bench.settle(LATER)
+        assert await bench.load(bench.driver(0, QUEUE.head_offset)) == 0
+        entry = await bench.host.bar_read(AMP_PCI.msix_bar, AMP_PCI.msix_table_offset, 16)
+        assert entry == bytes(12) + b"\1\0\0\0"
+    await bench.finish()
