@@ -42,7 +42,7 @@ test: lint ## Lint, unit tests, and every regression on the simulators there are
 	@$(RUN) -m pytest -n auto --dist worksteal -q -rs $(ARGS)
 
 regress: $(READY) ## The longer matrices: every width, number of FIFOs and simulator
-	@$(RUN) -m pytest -n auto --dist worksteal -q -rs --regress tests/test_regressions.py tests/sim/test_bench.py tests/sim/serve tests/models/test_fuzz_messages.py $(ARGS)
+	@$(RUN) -m pytest -n auto --dist worksteal -q -rs --regress tests/test_regressions.py tests/test_fusesoc.py tests/sim/test_bench.py tests/sim/serve tests/models/test_fuzz_messages.py $(ARGS)
 
 fuzz: $(READY) ## A hostile host and device side for SECONDS=60 of wall time; SEED= repeats a run
 	@$(RUN) -m sim fuzz --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) $(ARGS)
@@ -76,10 +76,11 @@ lint: $(READY) ## Style, formatting and types
 	@$(VENV)/bin/ruff format --check --quiet .
 	@$(VENV)/bin/mypy
 
-verilog: $(READY) ## Both tops as Verilog in build/verilog
-	@for top in core endpoint; do \
-	  $(RUN) -m hdl --top $$top $(ARGS) -o build/verilog/amp_pci_$$top.v || exit 1; \
-	  echo build/verilog/amp_pci_$$top.v; \
+verilog: $(READY) ## Every top, or TOP=, as Verilog in build/verilog, with ports and instance beside it
+	@for top in $(or $(TOP),core endpoint xilinx-7 xilinx-us xilinx-usp); do \
+	  file=build/verilog/amp_pci_$$(echo $$top | tr - _).v; \
+	  $(RUN) -m hdl --top $$top $(ARGS) -o $$file || exit 1; \
+	  echo $$file; \
 	done
 
 clean: ## Remove builds, not .venv

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""FuseSoC makes each target of ``virtio-msg-amp.core``, and what another core asks for."""
+
+import subprocess
+import sys
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from hdl.beside import ports_of
+from hdl.verilog import MODULE_NAMES
+from sim import toolchain
+
+pytest.importorskip("fusesoc", reason="FuseSoC is not installed: pip install -e '.[dev]'")
+yaml = pytest.importorskip("yaml", reason="FuseSoC brings PyYAML")
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA_PORTS = {
+    "core": "rx_req_tlp_data",
+    "endpoint": "rx_tlp_data",
+    "xilinx-7": "m_axis_rx_tdata",
+    "xilinx-us": "m_axis_cq_tdata",
+    "xilinx-usp": "m_axis_cq_tdata",
+}
+"""A port of each top as wide as its streams."""
+QUICK = ("xilinx-7",)
+"""What ``make test`` runs besides the target for lint, which is that of the endpoint."""
+
+CARD = """CAPI=2:
+name: ::card:1.0
+filesets:
+  endpoint:
+    depend: [virtio-msg-amp]
+generate:
+  endpoint:
+    generator: virtio-msg-amp
+    parameters:
+      top: core
+      name: card_endpoint
+      fifos: 3
+      data-width: 64
+      layout: small-pages
+      shell: amp-pci-9038
+      completion-timeout: 5000
+      no-dma: true
+      force-64-bit-addresses: true
+      ignore-bus-number: true
+      separate-msix: true
+      sequence-numbers: false
+targets:
+  default:
+    filesets: [endpoint]
+    generate: [endpoint]
+    toplevel: card_endpoint
+    flow: lint
+    flow_options:
+      tool: verilator
+      verilator_options: [-Wall]
+"""
+"""A core that has its own endpoint made."""
+
+
+def fusesoc(folder, *arguments):
+    """Run it in a folder, which is a library, too; returns what it did."""
+    # FuseSoC finds this interpreter by PATH.
+    toolchain.add_own_programs()
+    (folder / "fusesoc.conf").touch()
+    program = Path(sys.executable).parent / "fusesoc"
+    libraries = ["--cores-root", str(ROOT), "--cores-root", str(folder)]
+    command = [str(program), "--config", str(folder / "fusesoc.conf"), *libraries, *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+def set_up(folder, core, target, *stages):
+    """The file of each type that FuseSoC has in a target's work folder afterwards, and its log."""
+    work = folder / "work"
+    done = fusesoc(folder, "run", *stages, "--target", target, "--work-root", str(work), core)
+    assert done.returncode == 0, done.stdout + done.stderr
+    files = list(work.glob("src/*/*"))
+    found = {path.suffix: path for path in files}
+    assert len(found) == len(files) == 2
+    return found, done.stdout + done.stderr
+
+
+def waivers_name(files):
+    """Whether each waiver is for the Verilog beside it, and for nothing else."""
+    lines = files[".vlt"].read_text().splitlines()
+    waivers = [line for line in lines if line.startswith("lint_off")]
+    return waivers and all(line.endswith(f'-file "*{files[".v"].name}"') for line in waivers)
+
+
+def test_every_top_has_a_target():
+    core = yaml.safe_load((ROOT / "virtio-msg-amp.core").read_text().partition("\n")[2])
+    targets = {name: target for name, target in core["targets"].items() if target}
+    endpoint = targets["endpoint"]
+    assert targets.pop("lint") == {**endpoint, "description": mock.ANY}
+    assert {name: target["toplevel"] for name, target in targets.items()} == MODULE_NAMES
+    for top, target in targets.items():
+        assert target["generate"] == [top]
+        assert core["generate"][top]["parameters"] == {"top": top}
+
+
+@pytest.mark.parametrize("top", sorted(MODULE_NAMES))
+def test_target(top, tmp_path, pytestconfig):
+    if top not in QUICK and not pytestconfig.getoption("--regress"):
+        pytest.skip("takes seconds, and differs in names: make regress runs it")
+    module = MODULE_NAMES[top]
+    files, _ = set_up(tmp_path, "virtio-msg-amp", top, "--setup")
+    assert files[".v"].name == f"{module}.v" and waivers_name(files)
+    text = files[".v"].read_text()
+    assert f" python -m hdl --top {top} --fifos 1 --data-width 128 " in text.splitlines()[1]
+    ports = {port.name: port.bits for port in ports_of(text, module)}
+    assert ports[DATA_PORTS[top]] == 128 and ports["s_axi_dma_wdata"] == 128
+    # What the tool is given, in its order.
+    script = next(tmp_path.glob("work/*.vc")).read_text().split()
+    sources = [word for word in script if word.startswith("src/")]
+    assert [Path(source).suffix for source in sources] == [".vlt", ".v"]
+    assert script[-2:] == ["--top-module", module]
+
+
+def test_lint(tmp_path):
+    if "verilator" not in toolchain.available():
+        pytest.skip("no Verilator on this machine to lint with")
+    files, log = set_up(tmp_path, "virtio-msg-amp", "lint")
+    assert "verilator -f" in log and "%Warning" not in log
+    assert files[".v"].name == f"{MODULE_NAMES['endpoint']}.v" and waivers_name(files)
+
+
+def test_another_core_asks_for_parameters(tmp_path):
+    """All that there are; and what was made is no core for the next run to find."""
+    (tmp_path / "card.core").write_text(CARD)
+    stages = [] if "verilator" in toolchain.available() else ["--setup"]
+    files, _ = set_up(tmp_path, "card", "default", *stages)
+    assert files[".v"].name == "card_endpoint.v" and waivers_name(files)
+    text = files[".v"].read_text()
+    assert text.splitlines()[1].endswith(
+        ": python -m hdl --top core --fifos 3 --data-width 64 --completion-timeout 5000 "
+        "--shell amp-pci-9038 --layout small-pages --no-dma --force-64-bit-addresses "
+        "--ignore-bus-number --separate-msix --name card_endpoint"
+    )
+    ports = {port.name: port.bits for port in ports_of(text, "card_endpoint")}
+    assert ports["rx_req_tlp_data"] == 64 and ports["doorbell"] == 3
+    assert "tx_msix_wr_req_tlp_data" in ports and "s_axi_dma_wdata" not in ports
+    listed = fusesoc(tmp_path, "list-cores").stdout
+    assert "::card:1.0" in listed and "::virtio-msg-amp:0.1.0" in listed
+    assert "card-endpoint" not in listed
+
+
+@pytest.mark.parametrize(
+    "parameter, complaint",
+    [("fifos: 9", "must be an integer from 1 to 8"), ("fifo-count: 2", "unrecognized arguments")],
+)
+def test_bad_parameter(parameter, complaint, tmp_path):
+    (tmp_path / "card.core").write_text(CARD.replace("fifos: 3", parameter))
+    done = fusesoc(tmp_path, "run", "--setup", "card")
+    assert done.returncode and complaint in done.stdout + done.stderr
+    assert not list(tmp_path.glob("**/*.v"))
