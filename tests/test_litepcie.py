@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""LitePCIe's codec of TLPs, which is not ours, at the other end of the 7 series' streams."""
+
+import contextlib
+import os
+from pathlib import Path
+
+import pytest
+from cocotb_tools.check_results import get_results
+from cocotb_tools.runner import get_runner
+
+from hdl.beside import ports_of
+from hdl.shims.series7 import DATA_WIDTHS
+from sim import toolchain
+from sim.build import (
+    BUILD_ROOT,
+    TIMESCALE,
+    VERILATOR_ARGUMENTS,
+    Configuration,
+    builder_environment,
+    verilog_file,
+)
+from sim.run import QUIET
+
+pytest.importorskip("litepcie", reason="LitePCIe is not installed: pip install -e '.[dev]'")
+
+TOP = "litepcie_card"
+# Migen assigns without blocking everywhere, and drives valid and ready from one process. Icarus
+# finds no end of time zero with both; Verilator takes the assignments for blocking ones.
+SIMULATOR = "verilator"
+ARGUMENTS = (*VERILATOR_ARGUMENTS, "-Wno-COMBDLY", "-Wno-UNOPTFLAT")
+TESTS = 5
+
+
+def sources(data_width, folder):
+    """The files of the endpoint, of LitePCIe and of what joins them, in ``folder``."""
+    from litepcie_verilog import joined, peer
+
+    configuration = Configuration(top="xilinx-7", data_width=data_width)
+    endpoint = verilog_file(configuration)
+    text, ports = peer(data_width)
+    module = configuration.module
+    made = {
+        "litepcie_peer.v": text,
+        f"{TOP}.v": joined(
+            TOP, (module, ports_of(endpoint.read_text(), module)), ("litepcie_peer", ports)
+        ),
+    }
+    files = [folder / name for name in made]
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, content in zip(files, made.values(), strict=True):
+        # An unchanged file keeps its time stamp, and the simulator its build.
+        if not file.exists() or file.read_text() != content:
+            file.write_text(content)
+    return [endpoint, *files]
+
+
+@pytest.mark.parametrize("data_width", DATA_WIDTHS)
+def test_litepcie(data_width, regression_seed):
+    if SIMULATOR not in toolchain.available():
+        pytest.skip("Verilator is not on this machine, and Icarus cannot run what Migen writes")
+    folder = BUILD_ROOT / "test" / f"litepcie-w{data_width}"
+    files = sources(data_width, folder)
+    runner = get_runner(SIMULATOR)
+    results, log = folder / "results.xml", folder / "sim.log"
+    # Under pytest the runner would judge by itself, and only by its exit status.
+    pytest_test = os.environ.pop("PYTEST_CURRENT_TEST")
+    try:
+        with builder_environment(SIMULATOR):
+            runner.build(
+                sources=files,
+                hdl_toplevel=TOP,
+                build_dir=folder / "build",
+                timescale=TIMESCALE,
+                build_args=list(ARGUMENTS),
+                log_file=folder / "build.log",
+            )
+        path = [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+        with contextlib.suppress(SystemExit):
+            runner.test(
+                test_module="tests.regressions.litepcie_peer",
+                hdl_toplevel=TOP,
+                hdl_toplevel_lang="verilog",
+                build_dir=folder / "build",
+                test_dir=folder,
+                results_xml=str(results),
+                seed=regression_seed,
+                extra_env={
+                    "PYTHONPATH": os.pathsep.join(filter(None, path)),
+                    "PYTHONWARNINGS": QUIET,
+                    "COCOTB_ANSI_OUTPUT": "0",
+                },
+                log_file=log,
+            )
+    finally:
+        os.environ["PYTEST_CURRENT_TEST"] = pytest_test
+    tests, failures = get_results(results)
+    assert tests == TESTS and not failures, log.read_text()[-8000:]
