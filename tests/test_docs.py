@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 from doc_tables import problems, rows
 
+from hdl.block_options import BlockOptions
+from hdl.verilog import SHIMS, TOPS
+from models.layout import SPSC_PAGES
 from models.reference import reference
+from models.shell import AMP_PCI
 from sim.serve.command import MEMORY_MB
 from sim.serve.qemu import device_argument, memory_arguments
 
@@ -31,6 +35,42 @@ def test_reference_is_current():
 @pytest.mark.parametrize("name", WITH_TEST_IDS)
 def test_every_row_names_its_test(name):
     assert problems((ROOT / "docs" / name).read_text()) == []
+
+
+def test_every_promise_behind_a_hard_block_names_its_test():
+    page = (ROOT / "docs" / "hard-blocks.md").read_text()
+    assert problems(page, every_table=False) == []
+    # And the promises are those that are tested.
+    promised = set(re.findall(r"tests/regressions/hard_block\.py::(\w+)", page))
+    tested = (ROOT / "tests" / "regressions" / "hard_block.py").read_text()
+    assert promised == set(re.findall(r"@cocotb\.test.*?^async def (\w+)", tested, re.M | re.S))
+
+
+def test_settings_of_a_hard_block_are_those_of_the_endpoint():
+    table = {
+        row.cells["setting"]: row.cells["value"]
+        for row in rows((ROOT / "docs" / "hard-blocks.md").read_text())
+        if set(row.cells) == {"setting", "value"}
+    }
+    ids = (AMP_PCI.vendor_id, AMP_PCI.device_id, AMP_PCI.revision)
+    numbers = [int(number, 16) for number in table["Vendor ID, Device ID, Revision ID"].split(",")]
+    assert (*numbers, int(table["Class code"], 16)) == (*ids, AMP_PCI.class_code)
+    for bar, size in AMP_PCI.bar_sizes(1, SPSC_PAGES).items():
+        kind = "" if bar == AMP_PCI.fifo_bar else "not "
+        wanted = f"memory, 32 bits, {kind}prefetchable, {size // 1024} KiB"
+        assert table[f"BAR{bar}"].startswith(wanted)
+    place = f"BAR{AMP_PCI.msix_bar} at 0x"
+    table_at, pending_at = AMP_PCI.msix_table_offset, AMP_PCI.msix_pba_offset
+    assert f"{place}{table_at:03x}" in table["MSI-X"]
+    assert f"{place}{pending_at:03x}" in table["MSI-X"]
+
+
+def test_tops_of_hard_blocks_are_those_that_there_are():
+    page = (ROOT / "docs" / "hard-blocks.md").read_text()
+    listed = {row.cells["top"].strip("`") for row in rows(page) if "top" in row.cells}
+    assert listed == {*TOPS, *SHIMS}
+    options = {row.cells["option"] for row in rows(page) if "option" in row.cells}
+    assert options == {"none", *(f"`{option}`" for option in BlockOptions.names())}
 
 
 def test_conformance_has_every_requirement():
@@ -80,7 +120,7 @@ def test_every_source_file_names_its_licence():
         sources = [path for path in ROOT.rglob("*.py") if not OTHERS & {*path.parts}]
     else:
         sources = [ROOT / name for name in files.stdout.split()]
-    kinds = {".py", ".v", ".vlt", ".c", ".h"}
+    kinds = {".py", ".v", ".vlt", ".core", ".c", ".h"}
     for path in sources:
         if path.suffix in kinds or path.name in ("Makefile", "Kbuild", "run"):
             head = path.read_text().splitlines()[:3]
