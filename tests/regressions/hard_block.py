@@ -334,20 +334,22 @@ async def function_level_reset(dut):
     await bench.start()
     region = Region(bench.host.memory, PAGE, rng)
     await region.fill()
+
+    async def write():
+        # It may fail before anyone waits for it.
+        with suppress(DmaError):
+            await bench.dma.write(region.address, bytes(region.bytes))
+
     for number in range(4):
         tasks = []
         if number % 2:
-            tasks = [
-                cocotb.start_soon(bench.dma.write(region.address, bytes(region.bytes)))
-                for _ in range(4)
-            ]
+            tasks = [cocotb.start_soon(write()) for _ in range(4)]
             await bench.settle(rng.randrange(60))
         await bench.store(bench.driver(0, QUEUE.head_offset), 5)
         await bench.settle(20)
         await bench.block.function_reset()
         for task in tasks:
-            with suppress(DmaError):
-                await task
+            await task
         await bench.settle(LATER)
         assert await bench.load(bench.driver(0, QUEUE.head_offset)) == 0
         entry = await bench.host.bar_read(AMP_PCI.msix_bar, AMP_PCI.msix_table_offset, 16)
