@@ -47,17 +47,17 @@ class Receiver:
     ----------
     dut
         The design's top.
-    clk, reset
-        Handles.
+    clk
+        Handle.
     """
 
-    def __init__(self, dut: Any, *, clk: Any, reset: Any) -> None:
+    def __init__(self, dut: Any, *, clk: Any) -> None:
         self._pins = {
             name: getattr(dut, f"m_axis_rx_{name}")
             for name in ("tdata", "tkeep", "tlast", "tvalid", "tuser")
         }
         self._ready = dut.m_axis_rx_tready
-        self._clk, self._reset = clk, reset
+        self._clk = clk
         self._lanes = len(self._pins["tdata"]) // 32
         self._queue: deque[tuple[list[int], int, Any]] = deque()
         self._came = Event()
@@ -169,7 +169,7 @@ class Series7Device(Device):
         ) = msix
         table.msix_table_size = vectors - 1
         function.pcie_cap.max_payload_size_supported = 3
-        self.rx = Receiver(dut, clk=clk, reset=reset)
+        self.rx = Receiver(dut, clk=clk)
         self.tx = AxiStreamSink(AxiStreamBus.from_prefix(dut, "s_axis_tx"), clk, reset)
         self.tx.queue_occupancy_limit_frames = TX_QUEUE
         for name in ("cfg_received_func_lvl_rst", "cfg_to_turnoff"):

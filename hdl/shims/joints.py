@@ -4,14 +4,29 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from amaranth.hdl import Module, Value
-from amaranth.lib import wiring
+from amaranth.hdl import Module, Mux, Value
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import Out
 
 from ..arbiter import PacketArbiter
+from ..tlp import payload_lanes
 from .inline import HeaderJoiner, HeaderSplitter
 
-__all__ = ["connect_device_side", "join", "merge", "split"]
+__all__ = ["axi_stream", "connect_device_side", "join", "kept_lanes", "merge", "split"]
+
+
+def axi_stream(data_width: int, *, keep_bits: int, user_bits: int) -> stream.Signature:
+    """AXI4-Stream of a block, without ``tvalid`` and ``tready``, which it has as a stream."""
+    return stream.Signature(
+        data.StructLayout({"tdata": data_width, "tkeep": keep_bits, "tlast": 1, "tuser": user_bits})
+    )
+
+
+def kept_lanes(joiner: HeaderJoiner) -> Value:
+    """A bit for each lane of the beat on offer, set where it has a dword."""
+    beat = joiner.o.p
+    lanes = len(beat.data) // 32
+    return payload_lanes(Mux(beat.lanes == 0, lanes, beat.lanes), lanes)
 
 
 def split(splitter: HeaderSplitter, sink: Any, *, data: Value | None = None) -> list[Any]:

@@ -5,8 +5,10 @@ Source: PG054. Its streams carry TLPs as they are: dwords in order, the first by
 most significant bits. LitePCIe's cores have the same view of that block.
 """
 
+from functools import partial
+
 from amaranth.hdl import Cat, ClockDomain, ClockSignal, Module, Mux, ResetSignal, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from models import config_space as space
@@ -19,7 +21,7 @@ from ..core import AmpPciCore, device_members
 from ..dma.limits import COMPLETION_TIMEOUT
 from ..tlp import HeaderWord0, raw_signature
 from .inline import HeaderJoiner, HeaderSplitter
-from .joints import connect_device_side, join, merge, split
+from .joints import axi_stream, connect_device_side, join, kept_lanes, merge, split
 from .straddle import Unstraddler
 
 __all__ = ["DATA_WIDTHS", "XilinxSeries7"]
@@ -37,15 +39,6 @@ whether there is one."""
 PLACE_BITS = 4
 RX_USER_BITS = 22
 TX_USER_BITS = 4
-
-
-def axi_stream(data_width: int, user_bits: int) -> stream.Signature:
-    """AXI4-Stream of the block: ``tkeep`` has a bit for each byte."""
-    return stream.Signature(
-        data.StructLayout(
-            {"tdata": data_width, "tkeep": data_width // 8, "tlast": 1, "tuser": user_bits}
-        )
-    )
 
 
 class XilinxSeries7(wiring.Component):
@@ -146,12 +139,14 @@ class XilinxSeries7(wiring.Component):
             "cfg_err_cpl_timeout",
             "status_config_settled",
         )
+        # A bit of ``tkeep`` for each byte.
+        streams = partial(axi_stream, data_width, keep_bits=data_width // 8)
         super().__init__(
             {
                 "user_clk_out": In(1),
                 "user_reset_out": In(1),
-                "m_axis_rx": In(axi_stream(data_width, RX_USER_BITS)),
-                "s_axis_tx": Out(axi_stream(data_width, TX_USER_BITS)),
+                "m_axis_rx": In(streams(user_bits=RX_USER_BITS)),
+                "s_axis_tx": Out(streams(user_bits=TX_USER_BITS)),
                 "rx_np_ok": Out(1, init=1),
                 "rx_np_req": Out(1, init=1),
                 "tx_cfg_gnt": Out(1, init=1),
@@ -289,11 +284,8 @@ class XilinxSeries7(wiring.Component):
             joiner.o.ready.eq(sink.ready),
             sink.p.tdata.eq(beat.data),
             sink.p.tlast.eq(beat.last),
+            sink.p.tkeep.eq(Cat(lane.replicate(4) for lane in kept_lanes(joiner))),
         ]
-        lanes = self._data_width // 32
-        whole = beat.lanes == 0
-        kept = [whole | (beat.lanes > lane) for lane in range(lanes - 1)] + [whole]
-        m.d.comb += sink.p.tkeep.eq(Cat(*(lane.replicate(4) for lane in kept)))
 
 
 def _in_order(header):

@@ -5,8 +5,10 @@ Sources: PG156 and PG213. Straddling is off, and the block's dword-aligned mode 
 on.
 """
 
+from functools import partial
+
 from amaranth.hdl import Cat, ClockDomain, ClockSignal, Module, Mux, ResetSignal, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from models.layout import SPSC_PAGES, SharedLayout
@@ -19,7 +21,7 @@ from ..dma.limits import COMPLETION_TIMEOUT
 from ..tlp import RequestHeader, raw_signature
 from .function_reset import FunctionResetHandshake
 from .inline import HeaderJoiner, HeaderSplitter
-from .joints import connect_device_side, join, merge, split
+from .joints import axi_stream, connect_device_side, join, kept_lanes, merge, split
 from .sequence import DroppedWrites, SequenceNumbers
 from .ultrascale_fields import (
     CompleterRequest,
@@ -42,15 +44,6 @@ DROPPING_CYCLES = 256
 
 DMA_WRITE_TAG = 1
 """Tag, which a posted request may choose, by which DMA writes are told from MSI-X writes."""
-
-
-def axi_stream(data_width: int, user_bits: int) -> stream.Signature:
-    """AXI4-Stream of the block: ``tkeep`` has a bit for each dword."""
-    return stream.Signature(
-        data.StructLayout(
-            {"tdata": data_width, "tkeep": data_width // 32, "tlast": 1, "tuser": user_bits}
-        )
-    )
 
 
 class _UltraScale(wiring.Component):
@@ -129,14 +122,16 @@ class _UltraScale(wiring.Component):
         self._data_width = data_width
         self._dma = dma
         self._device_members = device_members(data_width, num_fifos, dma=dma)
+        # A bit of ``tkeep`` for each dword.
+        streams = partial(axi_stream, data_width, keep_bits=data_width // 32)
         super().__init__(
             {
                 "user_clk": In(1),
                 "user_reset": In(1),
-                "m_axis_cq": In(axi_stream(data_width, side.cq)),
-                "s_axis_cc": Out(axi_stream(data_width, side.cc)),
-                "s_axis_rq": Out(axi_stream(data_width, side.rq)),
-                "m_axis_rc": In(axi_stream(data_width, side.rc)),
+                "m_axis_cq": In(streams(user_bits=side.cq)),
+                "s_axis_cc": Out(streams(user_bits=side.cc)),
+                "s_axis_rq": Out(streams(user_bits=side.rq)),
+                "m_axis_rc": In(streams(user_bits=side.rc)),
                 **self._sequence_members(),
                 "pcie_cq_np_req": Out(2 if self.plus else 1, init=1),
                 "cfg_max_payload": In(self.payload_bits),
@@ -337,13 +332,9 @@ class _UltraScale(wiring.Component):
     def _framed(self, joiner, sink, frame):
         """What leaves to the block, with marks of beginning and end where it wants them."""
         beat = joiner.o.p
-        lanes = self._data_width // 32
-        whole = beat.lanes == 0
         statements = [
             sink.p.tdata.eq(beat.data),
-            sink.p.tkeep.eq(
-                Cat(*(whole | (beat.lanes > lane) for lane in range(lanes - 1)), whole)
-            ),
+            sink.p.tkeep.eq(kept_lanes(joiner)),
             sink.p.tlast.eq(beat.last),
         ]
         if frame is not None:

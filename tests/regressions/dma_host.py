@@ -43,6 +43,18 @@ class Region:
         return offset, size
 
 
+async def use_memory(bench, region, rng, accesses):
+    """Random accesses of one task to a region: a read finds what was answered before."""
+    for _ in range(accesses):
+        offset, size = region.span(rng, 4096)
+        address = region.address + offset
+        if rng.random() < 0.5:
+            data = rng.randbytes(size)
+            await bench.dma.write(address, data)
+            region.bytes[offset : offset + size] = data
+        assert await bench.dma.read(address, size) == region.bytes[offset : offset + size]
+
+
 class DmaBench(QueueBench):
     """A bench with cocotbext-axi's master at the window."""
 

@@ -14,7 +14,7 @@ from models.dma import PAGE, DmaError
 from models.shell import AMP_PCI, MSIX_ENTRY_SIZE
 from testbench import pacing
 from testbench.system import GatewareSystem
-from tests.regressions.dma_host import SEED, DmaBench, Region, Writer
+from tests.regressions.dma_host import SEED, DmaBench, Region, Writer, use_memory
 from tests.regressions.lowered_settings import Departures, Load
 from tests.regressions.queue_host import QUEUE, QueueBench, slot_bytes
 from tests.scenarios import SCENARIOS, devices, programs
@@ -22,6 +22,8 @@ from tests.scenarios import SCENARIOS, devices, programs
 STATIC = 0x3000
 """A page of the FIFO BAR that no queue uses."""
 HIGH = 1 << 36
+NOWHERE = 0x7000_0000
+"""Where the host has no memory."""
 DEVICE_CONTROL = 8
 """Offset in the PCI Express capability."""
 NAMES = os.environ.get("SCENARIOS", " ".join(SCENARIOS)).split()
@@ -133,19 +135,6 @@ async def interrupts_reach_their_address(dut):
     await bench.finish()
 
 
-async def use_memory(bench, region, rng, accesses=12):
-    """Random accesses of one task to a piece of the host's memory."""
-    for _ in range(accesses):
-        offset, size = region.span(rng, 4096)
-        address = region.address + offset
-        if rng.random() < 0.5:
-            data = rng.randbytes(size)
-            await bench.dma.write(address, data)
-            region.bytes[offset : offset + size] = data
-        # What was answered is there, and a read finds it.
-        assert await bench.dma.read(address, size) == region.bytes[offset : offset + size]
-
-
 @cocotb.test(timeout_time=50, timeout_unit="ms")
 async def memory(dut):
     """Host memory below and above 4 GiB, with every stream held up and completions split."""
@@ -159,7 +148,7 @@ async def memory(dut):
     for region in regions:
         await region.fill()
     tasks = [
-        cocotb.start_soon(use_memory(bench, region, random.Random(rng.getrandbits(32))))
+        cocotb.start_soon(use_memory(bench, region, random.Random(rng.getrandbits(32)), 12))
         for region in regions
     ]
     for task in tasks:
@@ -211,9 +200,19 @@ async def every_error_of_the_block_fails_its_read(dut):
     await bench.start()
     region = Region(bench.host.memory, PAGE, rng)
     await region.fill()
+    for _ in range(2):
+        # The host has no memory there, and says so.
+        try:
+            await bench.dma.read(NOWHERE, 64)
+            raise AssertionError("a read that was refused succeeded")
+        except DmaError:
+            pass
+        for _ in range(33):
+            assert await bench.dma.read(region.address, 64) == region.bytes[:64]
     queue = getattr(bench.block.device, "rc_queue", None)
     if queue is None:
-        # This block passes completions on as they are.
+        # This block passes completions on as they are, and has no errors of its own.
+        await bench.finish()
         return
     put = queue.put_nowait
     for code in (0b0001, 0b0010, 0b0011, 0b0100, 0b0101, 0b1001, 0b1000):

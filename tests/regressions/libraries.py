@@ -13,7 +13,7 @@ from models.bus import FifoDriverBus
 from testbench import pacing
 from testbench.axi_dma import AxiDma
 from testbench.system import Bench
-from tests.regressions.dma_host import Region
+from tests.regressions.dma_host import Region, use_memory
 from tests.regressions.queue_host import slot_bytes
 
 SEED = int(os.environ["COCOTB_RANDOM_SEED"])
@@ -52,18 +52,6 @@ async def cross(dut, *, pauses):
     await bench.finish()
 
 
-async def use_memory(bench, region, rng):
-    """Random accesses of one task to a piece of the root complex's memory."""
-    for _ in range(8):
-        offset, size = region.span(rng, 4096)
-        address = region.address + offset
-        if rng.random() < 0.5:
-            data = rng.randbytes(size)
-            await bench.dma.write(address, data)
-            region.bytes[offset : offset + size] = data
-        assert await bench.dma.read(address, size) == region.bytes[offset : offset + size]
-
-
 @cocotb.test(timeout_time=50, timeout_unit="ms")
 @cocotb.parametrize(payload=[128, 512], boundary=[False, True])
 async def memory(dut, payload, boundary):
@@ -81,7 +69,7 @@ async def memory(dut, payload, boundary):
     for region in regions:
         await region.fill()
     tasks = [
-        cocotb.start_soon(use_memory(bench, region, random.Random(rng.getrandbits(32))))
+        cocotb.start_soon(use_memory(bench, region, random.Random(rng.getrandbits(32)), 8))
         for region in regions
     ]
     for task in tasks:
