@@ -10,6 +10,7 @@ from pathlib import Path
 __all__ = ["Port", "files_beside", "instance", "port_table", "ports_of"]
 
 WAIVERS = Path(__file__).parent / "lint.vlt"
+CLOCK_OR_RESET = re.compile(r"(user_)?(clk|rst|reset)(_out)?|coreclkout_hip|reset_status(_n)?")
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def ports_of(text: str, module: str) -> list[Port]:
 
 def _sorted(ports: list[Port]) -> list[Port]:
     """By name, so that the ports of a stream are together, clocks and resets first."""
-    clocks = [port for port in ports if re.fullmatch(r"(user_)?(clk|rst|reset)(_out)?", port.name)]
+    clocks = [port for port in ports if CLOCK_OR_RESET.fullmatch(port.name)]
     return clocks + sorted(set(ports) - set(clocks), key=lambda port: port.name)
 
 

@@ -21,12 +21,16 @@ from .block_options import NO_OPTIONS, BlockOptions
 from .core import AmpPciCore
 from .dma.limits import COMPLETION_TIMEOUT
 from .endpoint import AmpPciEndpoint
+from .shims.intel_ptile import IntelPTile
+from .shims.intel_s10 import IntelStratix10
 from .shims.series7 import XilinxSeries7
 from .shims.ultrascale import XilinxUltraScale, XilinxUltraScalePlus
 
 __all__ = ["MODULE_NAMES", "SHIMS", "TOPS", "FlatTop", "generate"]
 
 SHIMS = {
+    "intel-ptile": IntelPTile,
+    "intel-s10": IntelStratix10,
     "xilinx-7": XilinxSeries7,
     "xilinx-us": XilinxUltraScale,
     "xilinx-usp": XilinxUltraScalePlus,
@@ -39,6 +43,8 @@ TOPS = {"core": AmpPciCore, "endpoint": AmpPciEndpoint}
 MODULE_NAMES = {
     "core": "amp_pci_core",
     "endpoint": "amp_pci_endpoint",
+    "intel-ptile": "amp_pci_intel_ptile",
+    "intel-s10": "amp_pci_intel_s10",
     "xilinx-7": "amp_pci_xilinx_7",
     "xilinx-us": "amp_pci_xilinx_us",
     "xilinx-usp": "amp_pci_xilinx_usp",

@@ -16,11 +16,14 @@ from typing import Any, ClassVar
 import cocotb
 from cocotb.clock import Clock
 from cocotb.handle import SimHandleBase
-from cocotb.triggers import ClockCycles, FallingEdge
+from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge
 from cocotb.utils import get_sim_time
 from cocotbext.axi import AxiStreamBus
+from cocotbext.pcie.intel.ptile import PTilePcieDevice, PTileRxBus, PTileTxBus
+from cocotbext.pcie.intel.s10 import S10PcieDevice, S10RxBus, S10TxBus
 from cocotbext.pcie.xilinx.us import UltraScalePcieDevice, UltraScalePlusPcieDevice
 
+from .intel import TELLING_CYCLES, watch_for_gaps
 from .monitor import TlpMonitor
 from .parameters import Parameters
 from .pins import settled
@@ -66,11 +69,14 @@ class HardBlock:
         The design, with ``clk`` and ``rst``.
     device
         The block, for the root complex's link.
+    telling_cycles
+        Cycles until the design has heard of a setting.
     streams
         Its streams by name, ``to`` and ``from`` the design, each with ``set_pause_generator``.
     """
 
     aliases: ClassVar[Mapping[str, str]]
+    telling_cycles: ClassVar[int] = 0
     streams: Mapping[str, Any]
     device: Any
 
@@ -87,6 +93,22 @@ class HardBlock:
 
     def _join(self) -> None:
         raise NotImplementedError
+
+    def _build(self, model: Any, **options: Any) -> Any:
+        """A ``model`` of cocotbext-pcie's, which names pins and settings as all of them do."""
+        dut, parameters = self.dut, self.parameters
+        known = set(inspect.signature(model.__init__).parameters) - {"self", *options}
+        shell = parameters.shell
+        return model(
+            pf0_msix_enable=True,
+            pf0_msix_table_size=shell.num_vectors(parameters.num_fifos) - 1,
+            pf0_msix_table_bir=shell.msix_bar,
+            pf0_msix_table_offset=shell.msix_table_offset,
+            pf0_msix_pba_bir=shell.msix_bar,
+            pf0_msix_pba_offset=shell.msix_pba_offset,
+            **options,
+            **{name: getattr(dut, name) for name in known if hasattr(dut, name)},
+        )
 
     async def reset(self) -> None:
         """Until the block lets go of its reset."""
@@ -122,6 +144,8 @@ class HardBlock:
         numbers = count()
 
         async def in_force(number: int) -> None:
+            for _ in range(self.telling_cycles):
+                await self.dut.clk.rising_edge
             await settled(self.dut, clk=self.dut.clk)
             sinks = [end for name, end in self.streams.items() if name.startswith("from")]
             while not all(sink.empty() and sink.idle() for sink in sinks):
@@ -165,20 +189,11 @@ class UltraScaleBlock(HardBlock):
     }
 
     def _join(self) -> None:
-        dut, parameters = self.dut, self.parameters
-        known = set(inspect.signature(self.model.__init__).parameters) - {"self", *self.buses}
-        pins = {name: getattr(dut, name) for name in known if hasattr(dut, name)}
-        shell = parameters.shell
-        self.device = self.model(
+        dut = self.dut
+        self.device = self._build(
+            self.model,
             max_payload_size=MAX_PAYLOAD_SIZE,
-            pf0_msix_enable=True,
-            pf0_msix_table_size=shell.num_vectors(parameters.num_fifos) - 1,
-            pf0_msix_table_bir=shell.msix_bar,
-            pf0_msix_table_offset=shell.msix_table_offset,
-            pf0_msix_pba_bir=shell.msix_bar,
-            pf0_msix_pba_offset=shell.msix_pba_offset,
             **{bus: AxiStreamBus.from_prefix(dut, prefix) for bus, prefix in self.buses.items()},
-            **pins,
         )
         self.streams = {
             "to requests": self.device.cq_source,
@@ -251,7 +266,79 @@ class Series7Block(HardBlock):
         await ClockCycles(self.dut.clk, 200)
 
 
+class IntelBlock(HardBlock):
+    """What Intel's blocks share.
+
+    A function-level reset is asked for by one pin and answered by another, and is not modelled.
+    """
+
+    model: Any
+    rx_bus: Any
+    tx_bus: Any
+    flr_pins: ClassVar[tuple[str, str]]
+    max_payload_size: int
+    telling_cycles = TELLING_CYCLES
+
+    def _join(self) -> None:
+        dut = self.dut
+        self.device = self._build(
+            self.model,
+            max_payload_size=self.max_payload_size,
+            pld_clk_frequency=1e9 / CLOCK_PERIOD_NS,
+            rx_bus=self.rx_bus.from_prefix(dut, "rx_st"),
+            tx_bus=self.tx_bus.from_prefix(dut, "tx_st"),
+        )
+        self.streams = {"to": self.device.rx_source, "from": self.device.tx_sink}
+        getattr(dut, self.flr_pins[0]).value = 0
+        cocotb.start_soon(watch_for_gaps(dut, clk=dut.clk))
+
+    async def function_reset(self) -> None:
+        """As there."""
+        told, answered = (getattr(self.dut, name) for name in self.flr_pins)
+        told.value = 1
+        while not int(answered.value) & 1:
+            await answered.value_change
+        await self.dut.clk.rising_edge
+        told.value = 0
+
+
+class PTileBlock(IntelBlock):
+    """P-Tile."""
+
+    aliases: ClassVar[Mapping[str, str]] = {"clk": "coreclkout_hip"}
+    model = PTilePcieDevice
+    rx_bus = PTileRxBus
+    tx_bus = PTileTxBus
+    flr_pins = ("flr_rcvd_pf", "flr_completed_pf")
+    max_payload_size = 512
+
+    async def reset(self) -> None:
+        """As there."""
+        if self.dut.reset_status_n.value != "1":
+            await RisingEdge(self.dut.reset_status_n)
+        await self.dut.clk.rising_edge
+
+
+class Stratix10Block(IntelBlock):
+    """H-Tile of Stratix 10."""
+
+    aliases: ClassVar[Mapping[str, str]] = {"clk": "coreclkout_hip", "rst": "reset_status"}
+    model = S10PcieDevice
+    rx_bus = S10RxBus
+    tx_bus = S10TxBus
+    flr_pins = ("flr_pf_active", "flr_pf_done")
+    max_payload_size = MAX_PAYLOAD_SIZE
+
+    async def reset(self) -> None:
+        """As there."""
+        if self.dut.rst.value != "0":
+            await FallingEdge(self.dut.rst)
+        await self.dut.clk.rising_edge
+
+
 BLOCKS: dict[str, type[HardBlock]] = {
+    "intel-ptile": PTileBlock,
+    "intel-s10": Stratix10Block,
     "xilinx-7": Series7Block,
     "xilinx-us": UltraScaleBlock,
     "xilinx-usp": UltraScalePlusBlock,

@@ -100,6 +100,8 @@ MORE_BLOCK_BUILDS = [
     *(("xilinx-usp", width) for width in (64, 256, 512)),
     *(("xilinx-us", width) for width in (64, 128, 256)),
     ("xilinx-7", 64),
+    *(("intel-ptile", width) for width in (128, 256, 512)),
+    *(("intel-s10", width) for width in (256, 512)),
 ]
 
 # (FIFOs, width, options) of the core.

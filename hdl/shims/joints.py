@@ -4,7 +4,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Value
+from amaranth.hdl import Cat, Module, Mux, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import Out
 
@@ -12,7 +12,7 @@ from ..arbiter import PacketArbiter
 from ..tlp import payload_lanes
 from .inline import HeaderJoiner, HeaderSplitter
 
-__all__ = ["axi_stream", "connect_device_side", "join", "kept_lanes", "merge", "split"]
+__all__ = ["axi_stream", "connect_device_side", "in_order", "join", "kept_lanes", "merge", "split"]
 
 
 def axi_stream(data_width: int, *, keep_bits: int, user_bits: int) -> stream.Signature:
@@ -27,6 +27,11 @@ def kept_lanes(joiner: HeaderJoiner) -> Value:
     beat = joiner.o.p
     lanes = len(beat.data) // 32
     return payload_lanes(Mux(beat.lanes == 0, lanes, beat.lanes), lanes)
+
+
+def in_order(header: Value) -> Value:
+    """The dwords of 128 bits the other way round: a header begins with its most significant one."""
+    return Cat(*(header.word_select(dword, 32) for dword in reversed(range(4))))
 
 
 def split(splitter: HeaderSplitter, sink: Any, *, data: Value | None = None) -> list[Any]:

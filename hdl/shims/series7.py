@@ -21,7 +21,7 @@ from ..core import AmpPciCore, device_members
 from ..dma.limits import COMPLETION_TIMEOUT
 from ..tlp import HeaderWord0, raw_signature
 from .inline import HeaderJoiner, HeaderSplitter
-from .joints import axi_stream, connect_device_side, join, kept_lanes, merge, split
+from .joints import axi_stream, connect_device_side, in_order, join, kept_lanes, merge, split
 from .straddle import Unstraddler
 
 __all__ = ["DATA_WIDTHS", "XilinxSeries7"]
@@ -237,7 +237,7 @@ class XilinxSeries7(wiring.Component):
 
         beat = splitter.o.p
         word0 = HeaderWord0(beat.header[:32])
-        header = _in_order(beat.header)
+        header = in_order(beat.header)
         # A header of three dwords is followed by what is not its fourth.
         header = Cat(Mux(word0.four_dwords, header[:32], 0), header[32:])
         goes_to_answers = Signal()
@@ -276,7 +276,7 @@ class XilinxSeries7(wiring.Component):
             *join(
                 source,
                 joiner,
-                header=_in_order(source.p.hdr),
+                header=in_order(source.p.hdr),
                 data=_swapped(source.p.data),
             ),
             joiner.is_long.eq(source.p.hdr[-3]),
@@ -286,11 +286,6 @@ class XilinxSeries7(wiring.Component):
             sink.p.tlast.eq(beat.last),
             sink.p.tkeep.eq(Cat(lane.replicate(4) for lane in kept_lanes(joiner))),
         ]
-
-
-def _in_order(header):
-    """The dwords of 128 bits the other way round: a header begins with its most significant one."""
-    return Cat(*(header.word_select(dword, 32) for dword in reversed(range(4))))
 
 
 def _swapped(beat):

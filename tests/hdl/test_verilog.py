@@ -129,6 +129,8 @@ def lint(*files):
         ("core", 1, 64),
         ("core", 3, 256),
         ("endpoint", 8, 512),
+        ("intel-ptile", 1, 512),
+        ("intel-s10", 2, 256),
         ("xilinx-7", 1, 128),
         ("xilinx-us", 2, 64),
         ("xilinx-usp", 1, 512),
@@ -223,6 +225,46 @@ def test_streams_of_a_hard_block(top, width, keep, users):
         assert ports[f"{stream}_tready"] == (back, 1)
 
 
+@pytest.mark.parametrize(
+    "top, width, segments, empty, functions, beside",
+    [
+        # 683059 tables 53 on, 683111 tables 31 on.
+        ("intel-ptile", 128, 1, 2, 3, 128),
+        ("intel-ptile", 256, 1, 3, 3, 128),
+        ("intel-ptile", 512, 2, 6, 3, 256),
+        ("intel-s10", 256, 1, 3, 2, 0),
+        ("intel-s10", 512, 2, 6, 2, 0),
+    ],
+)
+def test_streams_of_intel_blocks(top, width, segments, empty, functions, beside):
+    """Likewise of Avalon-ST."""
+    ports = ports_by_name(generate(top, data_width=width), MODULE_NAMES[top])
+    both = {"data": width, "sop": segments, "eop": segments, "valid": segments}
+    if beside:
+        both |= {"hdr": beside, "tlp_prfx": beside // 4}
+    for field, bits in both.items():
+        assert ports[f"rx_st_{field}"] == ("input", bits)
+        assert ports[f"tx_st_{field}"] == ("output", bits)
+    assert ports["rx_st_empty"] == ("input", empty)
+    assert ports["rx_st_bar_range"] == ("input", 3 * segments)
+    assert ports["rx_st_func_num"] == ("input", functions * segments)
+    assert ports["rx_st_ready"] == ("output", 1)
+    assert ports["tx_st_ready"] == ("input", 1)
+    assert ports["tx_st_err"] == ("output", segments)
+
+
+@pytest.mark.parametrize(
+    "top, width, allowed",
+    [
+        ("intel-ptile", 64, "128, 256 or 512 for P-Tile"),
+        ("intel-s10", 128, "256 or 512 for Stratix 10"),
+    ],
+)
+def test_widths_that_intel_blocks_have_not(top, width, allowed):
+    with pytest.raises(ValueError, match=f"data_width is {width}: must be {allowed}"):
+        generate(top, data_width=width)
+
+
 def test_no_element_has_the_name_of_a_bit():
     """Yosys would join both: an array of eight with elements as wires beside it."""
     text = generate("core", num_fifos=8, data_width=64, dma=False)
@@ -261,6 +303,7 @@ def test_bad_width_and_top():
         generate("core", data_width=96)
     with pytest.raises(
         ValueError,
-        match="top is 'shell': must be core, endpoint, xilinx-7, xilinx-us or xilinx-usp",
+        match="top is 'shell': must be core, endpoint, intel-ptile, intel-s10, xilinx-7, xilinx-us "
+        "or xilinx-usp",
     ):
         generate("shell")

@@ -1,0 +1,362 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The endpoint behind Intel's hard blocks with Avalon-ST: what all of them share."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, Module, Mux, ResetSignal, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from models.config_space import SETTLING_CYCLES, size_code
+from models.layout import SPSC_PAGES, SharedLayout
+from models.shell import AMP_PCI, PciShell
+
+from ..arbiter import PacketArbiter
+from ..block_options import BlockOptions
+from ..core import AmpPciCore, device_members
+from ..departures import DepartureTracker
+from ..dma.limits import COMPLETION_TIMEOUT
+from ..tlp import HeaderWord0, TlpType, header_signature, raw_signature
+from .avalon import PacketSender, ReceiveBuffer
+from .function_reset import FunctionResetHandshake
+from .intel_config import ADDRESS_BITS, ConfigurationLayout, ConfigurationListener
+from .intel_errors import ErrorReporter
+from .joints import connect_device_side, merge
+from .segments import Unsegmenter, segments_layout
+
+__all__ = ["IntelShim"]
+
+LONGEST_PAYLOAD = 512
+"""Bytes. Packets are sent whole, and have to fit in here."""
+BUFFER_BYTES = 2 * LONGEST_PAYLOAD
+SENDER_LATENCY = 3
+"""``tx_st_ready`` speaks of the third cycle after it."""
+ON_THEIR_WAY = 8
+"""Packets at most between the core and the buffer, and on leaving it."""
+
+
+class IntelShim(wiring.Component):
+    """What both blocks share.
+
+    All that is sent leaves through one stream, in order: what has left here is ahead of what leaves
+    later. MSI-X writes go before completions, as in :class:`~hdl.endpoint.AmpPciEndpoint`. Reads of
+    host memory wait here for credits of the host's.
+
+    Parameters
+    ----------
+    num_fifos, shell, layout, dma, completion_timeout
+        As for :class:`~hdl.core.AmpPciCore`.
+    data_width : int
+        One that the block has. At 512 bits there are two segments, in each of which the block may
+        begin a packet; here one begins in the lower one only.
+
+    Attributes
+    ----------
+    coreclkout_hip : In(1)
+        Clock of everything here.
+    rx_st_*, tx_st_*
+        The block's streams. Parity is off.
+    tl_cfg_func, tl_cfg_add, tl_cfg_ctl : In
+        Settings of the function, one by one. Lower ones hold for what is cut from then on. What has
+        been cut by then leaves first, as :class:`~hdl.core.AmpPciCore` says under
+        ``status_config_settled``: the block completes the configuration write by itself.
+        Max_Payload_Size counts as 512 bytes where it is more.
+    app_err_valid : Out(1), app_err_info, app_err_hdr, app_err_func_num : Out
+        Errors for the block to report, without headers.
+    status_config_settled : Out(1)
+        As for :class:`~hdl.core.AmpPciCore`; of what is inside here, too.
+    m_axis_msg, s_axis_msg, s_axi_dma, device_queue_ready, doorbell, host_reset, count_*
+        The device side, as for :class:`~hdl.core.AmpPciCore`.
+
+    Raises
+    ------
+    ValueError
+        A parameter is out of range; the text says what is allowed.
+    """
+
+    block: str
+    data_widths: tuple[int, ...]
+    reset_pin: tuple[str, bool]
+    """Name of the reset, and whether it is active low."""
+    configuration: ConfigurationLayout
+    receive_allowance: int
+    error_bits: int
+    flr_pins: tuple[str, str, int]
+    """By which function-level resets are told, and answered, and how many functions they have."""
+    side: data.StructLayout
+    """What comes beside the beginning of a packet: ``bar``, ``function`` and more."""
+    sent_beside: ClassVar[Mapping[str, int]] = {}
+    """Fields of a word that leaves, besides those of every block."""
+
+    def __init__(
+        self,
+        *,
+        num_fifos: int = 1,
+        data_width: int = 256,
+        shell: PciShell = AMP_PCI,
+        layout: SharedLayout = SPSC_PAGES,
+        dma: bool = True,
+        completion_timeout: int = COMPLETION_TIMEOUT,
+    ):
+        if data_width not in self.data_widths:
+            *others, last = self.data_widths
+            allowed = f"{', '.join(map(str, others))} or {last}"
+            raise ValueError(f"data_width is {data_width!r}: must be {allowed} for {self.block}")
+        self._core = AmpPciCore(
+            num_fifos=num_fifos,
+            data_width=data_width,
+            shell=shell,
+            layout=layout,
+            dma=dma,
+            completion_timeout=completion_timeout,
+            block=BlockOptions(separate_msix=True),
+        )
+        self._data_width = data_width
+        self._dma = dma
+        self._segments = segments = 2 if data_width == 512 else 1
+        self._device_members = device_members(data_width, num_fifos, dma=dma)
+        lanes = data_width // 32 // segments
+        told, answered, functions = self.flr_pins
+        super().__init__(
+            {
+                "coreclkout_hip": In(1),
+                self.reset_pin[0]: In(1),
+                "rx_st_data": In(data_width),
+                "rx_st_empty": In(segments * (lanes - 1).bit_length()),
+                "rx_st_sop": In(segments),
+                "rx_st_eop": In(segments),
+                "rx_st_valid": In(segments),
+                "rx_st_ready": Out(1),
+                "rx_st_bar_range": In(segments * 3),
+                "rx_st_func_num": In(segments * self.configuration.function_bits),
+                "tx_st_data": Out(data_width),
+                "tx_st_sop": Out(segments),
+                "tx_st_eop": Out(segments),
+                "tx_st_valid": Out(segments),
+                "tx_st_ready": In(1),
+                "tx_st_err": Out(segments),
+                "tl_cfg_func": In(self.configuration.function_bits),
+                "tl_cfg_add": In(ADDRESS_BITS),
+                "tl_cfg_ctl": In(self.configuration.control_bits),
+                "app_err_valid": Out(1),
+                "app_err_hdr": Out(32),
+                "app_err_info": Out(self.error_bits),
+                "app_err_func_num": Out(self.configuration.function_bits),
+                told: In(functions),
+                answered: Out(functions),
+                **self._more_members(segments),
+                "status_config_settled": Out(1),
+                **self._device_members,
+            }
+        )
+
+    def _more_members(self, segments: int) -> dict[str, wiring.Member]:
+        """Members that other blocks have not."""
+        raise NotImplementedError
+
+    def elaborate(self, platform):
+        m = Module()
+        m.domains.sync = ClockDomain()
+        name, active_low = self.reset_pin
+        reset = getattr(self, name)
+        m.d.comb += [
+            ClockSignal().eq(self.coreclkout_hip),
+            ResetSignal().eq(~reset if active_low else reset),
+        ]
+        m.submodules.core = core = self._core
+        connect_device_side(m, core, self, self._device_members)
+        self._receive(m, core)
+        settings = self._configure(m, core)
+        tracker = self._transmit(m, core)
+        self._report(m, core)
+
+        m.submodules.function_reset = function_reset = FunctionResetHandshake()
+        told, answered, _ = self.flr_pins
+        # Whatever may have been made to former settings; the pins of the core are heard a little
+        # later.
+        was = Signal.like(settings)
+        lately = Signal(SETTLING_CYCLES + 2)
+        changed = (was != settings) | function_reset.reset
+        m.d.sync += [was.eq(settings), lately.eq(Cat(changed, lately))]
+        m.d.comb += [
+            tracker.fell.eq(changed | lately.any() | ~core.status_config_settled),
+            self.status_config_settled.eq(core.status_config_settled & ~tracker.former),
+            function_reset.in_process.eq(getattr(self, told)[0]),
+            core.function_reset.eq(function_reset.reset),
+            function_reset.done.eq(core.function_reset_done & ~tracker.former),
+            getattr(self, answered)[0].eq(function_reset.acknowledge),
+        ]
+        return m
+
+    def _configure(self, m, core):
+        """What configuration space holds. Returns those settings that packets are made to."""
+        m.submodules.configuration = listener = ConfigurationListener(self.configuration)
+        number = Cat(Const(0, 3), listener.device_number, listener.bus_number)
+        longest = size_code(LONGEST_PAYLOAD)
+        m.d.comb += [
+            listener.tl_cfg_func.eq(self.tl_cfg_func),
+            listener.tl_cfg_add.eq(self.tl_cfg_add),
+            listener.tl_cfg_ctl.eq(self.tl_cfg_ctl),
+            core.completer_id.eq(number),
+            core.requester_id.eq(number),
+            core.max_payload_size.eq(
+                Mux(listener.max_payload_size > longest, longest, listener.max_payload_size)
+            ),
+            core.max_read_request_size.eq(listener.max_read_request_size),
+            core.ext_tag_enable.eq(listener.extended_tag_enable),
+            core.rcb_128b.eq(listener.read_completion_boundary),
+            core.bus_master_enable.eq(listener.bus_master_enable),
+            core.msix_enable.eq(listener.msix_enable),
+            core.msix_mask.eq(listener.msix_mask),
+        ]
+        return Cat(
+            listener.max_payload_size,
+            listener.max_read_request_size,
+            listener.bus_master_enable,
+            listener.msix_enable,
+            listener.msix_mask,
+        )
+
+    def _report(self, m, core):
+        """Errors."""
+        m.submodules.errors = errors = ErrorReporter(self.error_bits)
+        m.d.comb += [
+            errors.unsupported_posted.eq(core.status_unsupported_posted),
+            errors.unsupported_non_posted.eq(core.status_unsupported_non_posted),
+            errors.poisoned.eq(core.status_poisoned | core.status_completion_poisoned),
+            errors.unexpected.eq(core.status_completion_unexpected),
+            errors.timeout.eq(core.status_completion_timeout),
+            self.app_err_valid.eq(errors.app_err_valid),
+            self.app_err_info.eq(errors.app_err_info),
+        ]
+
+    def _receive(self, m, core):
+        """Requests and completions to the core; see :meth:`_unsegment` and :meth:`_sort`."""
+        raise NotImplementedError
+
+    def _unsegment(self, m, beside: dict[str, Any]) -> Unsegmenter:
+        """Packets as the block sends them, each from lane 0. ``beside`` has pins with more of what
+        comes beside a packet's beginning."""
+        segments = self._segments
+        m.submodules.buffer = buffer = ReceiveBuffer(
+            segments_layout(self._data_width, segments, self.side),
+            allowance=self.receive_allowance,
+        )
+        m.submodules.unsegmenter = unsegmenter = Unsegmenter(self._data_width, segments, self.side)
+        wiring.connect(m, buffer.o, unsegmenter.i)
+        pins = {"bar": self.rx_st_bar_range, "function": self.rx_st_func_num, **beside}
+        lanes = self._data_width // 32 // segments
+        m.d.comb += [buffer.valid.eq(self.rx_st_valid.any()), self.rx_st_ready.eq(buffer.ready)]
+        for number in range(segments):
+
+            def part(pin, number=number):
+                return pin.word_select(number, len(pin) // segments)
+
+            segment = buffer.p.segments[number]
+            m.d.comb += [
+                segment.data.eq(part(self.rx_st_data)),
+                segment.lanes.eq(lanes - part(self.rx_st_empty)),
+                segment.first.eq(part(self.rx_st_sop)),
+                segment.last.eq(part(self.rx_st_eop)),
+                segment.valid.eq(part(self.rx_st_valid)),
+                *(segment.side[name].eq(part(pin)) for name, pin in pins.items()),
+            ]
+        return unsegmenter
+
+    def _sort(self, m, core, offer, side, header):
+        """Give the core what is on ``offer``, a stream of its kind but for ``header`` and ``side``,
+        as a request or as a completion."""
+        word0 = HeaderWord0(header[-32:])
+        requests, answers = core.rx_req_tlp, core.rx_cpl_tlp
+        was_answer = Signal()
+        is_answer = Signal()
+        m.d.comb += [
+            is_answer.eq(Mux(offer.p.sop, word0.is_completion & ~word0.is_prefix, was_answer)),
+            requests.valid.eq(offer.valid & ~is_answer),
+            answers.valid.eq(offer.valid & is_answer),
+            # Completions are always taken.
+            offer.ready.eq(is_answer | requests.ready),
+            requests.p.bar_id.eq(side.bar),
+            requests.p.func_num.eq(side.function),
+        ]
+        with m.If(offer.valid):
+            m.d.sync += was_answer.eq(is_answer)
+        for sink in (requests, answers):
+            m.d.comb += [sink.p[name].eq(offer.p[name]) for name in ("data", "strb", "sop", "eop")]
+            m.d.comb += sink.p.hdr.eq(header)
+
+    def _transmit(self, m, core):
+        """Everything that leaves, merged: what may not be overtaken goes first. Returns what tracks
+        the packets inside."""
+        sources = [core.tx_msix_wr_req_tlp, core.tx_cpl_tlp]
+        if self._dma:
+            reads = header_signature().create()
+            sources += [core.tx_wr_req_tlp, reads]
+        m.submodules.arbiter = arbiter = PacketArbiter(
+            raw_signature(self._data_width), count=len(sources), urgent=1, rest=1
+        )
+        merge(m, sources, arbiter)
+
+        lanes = self._data_width // 32
+        layout = data.StructLayout(
+            {
+                "data": self._data_width,
+                "upper": 1,
+                "first": 1,
+                "last": 1,
+                "read": 1,
+                **self.sent_beside,
+            }
+        )
+        depth = BUFFER_BYTES // 4 // lanes
+        m.submodules.sender = sender = PacketSender(layout, depth=depth, latency=SENDER_LATENCY)
+        word0 = HeaderWord0(arbiter.o.p.hdr[-32:])
+        m.d.comb += sender.i.p.read.eq(~word0.has_payload & (word0.type == TlpType.MEMORY))
+        self._frame(m, arbiter.o, sender.i)
+
+        sent = sender.p
+        begins = sender.valid & sent.first
+        ends = sender.valid & sent.last
+        m.d.comb += [
+            sender.ready.eq(self.tx_st_ready),
+            self.tx_st_data.eq(sent.data),
+            self.tx_st_valid[0].eq(sender.valid),
+            self.tx_st_sop[0].eq(begins),
+            self.tx_st_eop[0].eq(ends),
+        ]
+        if self._segments == 2:
+            m.d.comb += [
+                self.tx_st_valid[1].eq(sender.valid & sent.upper),
+                self.tx_st_eop[0].eq(ends & ~sent.upper),
+                self.tx_st_eop[1].eq(ends & sent.upper),
+            ]
+
+        self._show(m, sent)
+
+        m.submodules.tracker = tracker = DepartureTracker(depth + ON_THEIR_WAY)
+        entered = [offer.valid & offer.ready & offer.p.sop for offer in arbiter.i]
+        m.d.comb += [tracker.planned.eq(Cat(*entered).any()), tracker.departed.eq(ends)]
+
+        if self._dma:
+            m.submodules.credits = credit = self._credits(m)
+            m.d.comb += [
+                reads.p.eq(core.tx_rd_req_tlp.p),
+                reads.valid.eq(core.tx_rd_req_tlp.valid & credit.may_leave),
+                core.tx_rd_req_tlp.ready.eq(reads.ready & credit.may_leave),
+                credit.taken.eq(reads.valid & reads.ready),
+            ]
+            if hasattr(credit, "departed"):
+                m.d.comb += credit.departed.eq(begins & sent.read)
+        return tracker
+
+    def _frame(self, m, source, sink):
+        """Packets of the core's to words that leave: all but ``read``."""
+        raise NotImplementedError
+
+    def _show(self, m, sent):
+        """To the pins, fields of a word that leaves that other blocks have not."""
+
+    def _credits(self, m):
+        """The component that says whether a read may leave, joined to the block."""
+        raise NotImplementedError

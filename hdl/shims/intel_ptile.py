@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The endpoint behind the P-Tile Avalon-ST block of Stratix 10 DX and Agilex.
+
+Source: user guide 683059. Headers lie beside the data, first byte in the most significant bits;
+payloads begin at lane 0 of their segment, first byte in the least significant bits: the same view
+as the core's.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from amaranth.hdl import Mux
+from amaranth.lib import data
+from amaranth.lib.wiring import In, Out
+
+from ..tlp import HeaderWord0, payload_lanes, raw_signature
+from .intel import IntelShim
+from .intel_config import PTILE
+from .intel_credits import LIMIT_BITS, CreditLimit
+
+__all__ = ["IntelPTile"]
+
+NON_POSTED_HEADERS = 1
+"""``tx_cdts_limit_tdm_idx`` of their credits."""
+HEADER_BITS = 128
+PREFIX_BITS = 32
+
+
+class IntelPTile(IntelShim):
+    __doc__ = f"""P-Tile, 128, 256 and 512 bits.
+
+    {(IntelShim.__doc__ or "").split("    Raises")[0].strip()}
+    reset_status_n : In(1)
+        Reset of everything here, active low.
+    rx_st_tlp_prfx, rx_st_tlp_abort : In
+        Ignored: no prefix is enabled, and the block passes on no packet with errors.
+    tx_cdts_limit, tx_cdts_limit_tdm_idx : In
+        Credits that the host has given.
+    flr_rcvd_pf : In(8), flr_completed_pf : Out(8)
+        Function-level reset of physical function 0; completed when nothing of before is inside.
+
+    Raises
+    ------
+    ValueError
+        A parameter is out of range; the text says what is allowed.
+    """
+
+    block = "P-Tile"
+    data_widths = (128, 256, 512)
+    reset_pin = ("reset_status_n", True)
+    configuration = PTILE
+    receive_allowance = 27
+    error_bits = 13
+    flr_pins = ("flr_rcvd_pf", "flr_completed_pf", 8)
+    side = data.StructLayout({"bar": 3, "function": 3, "header": HEADER_BITS})
+    sent_beside: ClassVar[Mapping[str, int]] = {"header": HEADER_BITS}
+
+    def _more_members(self, segments):
+        return {
+            "rx_st_hdr": In(segments * HEADER_BITS),
+            "rx_st_tlp_prfx": In(segments * PREFIX_BITS),
+            "rx_st_tlp_abort": In(segments),
+            "tx_st_hdr": Out(segments * HEADER_BITS),
+            "tx_st_tlp_prfx": Out(segments * PREFIX_BITS),
+            "tx_cdts_limit": In(16),
+            "tx_cdts_limit_tdm_idx": In(3),
+        }
+
+    def _receive(self, m, core):
+        """As there."""
+        straight = self._unsegment(m, {"header": self.rx_st_hdr})
+        header, beat = straight.side.header, straight.o.p
+        lanes = self._data_width // 32
+        offer = raw_signature(self._data_width).create()
+        # A packet without payload takes a segment, too.
+        has_payload = HeaderWord0(header[-32:]).has_payload
+        dwords = Mux(beat.lanes == 0, lanes, beat.lanes)
+        m.d.comb += [
+            offer.valid.eq(straight.o.valid),
+            straight.o.ready.eq(offer.ready),
+            offer.p.data.eq(beat.data),
+            offer.p.strb.eq(payload_lanes(Mux(has_payload, dwords, 0), lanes)),
+            offer.p.sop.eq(straight.first),
+            offer.p.eop.eq(beat.last),
+        ]
+        self._sort(m, core, offer, straight.side, header)
+
+    def _frame(self, m, source, sink):
+        """As there."""
+        m.d.comb += [
+            sink.valid.eq(source.valid),
+            source.ready.eq(sink.ready),
+            sink.p.data.eq(source.p.data),
+            sink.p.header.eq(source.p.hdr),
+            sink.p.upper.eq(source.p.strb[len(source.p.strb) // 2]),
+            sink.p.first.eq(source.p.sop),
+            sink.p.last.eq(source.p.eop),
+        ]
+
+    def _show(self, m, sent):
+        """As there."""
+        m.d.comb += self.tx_st_hdr[:HEADER_BITS].eq(sent.header)
+
+    def _credits(self, m):
+        """As there."""
+        limit = CreditLimit()
+        m.d.comb += [
+            limit.limit.eq(self.tx_cdts_limit[:LIMIT_BITS]),
+            limit.limit_valid.eq(self.tx_cdts_limit_tdm_idx == NON_POSTED_HEADERS),
+        ]
+        return limit

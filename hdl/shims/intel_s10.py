@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The endpoint behind the L-Tile and H-Tile Avalon-ST block of Stratix 10.
+
+Source: user guide 683111. Packets begin with their header, whose dwords have their first byte in
+the most significant bits; dwords of a payload have it in the least significant ones, and follow
+without a gap.
+"""
+
+from amaranth.hdl import Cat, Mux
+from amaranth.lib import data
+from amaranth.lib.wiring import In, connect
+
+from ..tlp import HeaderWord0, raw_signature
+from .inline import HeaderJoiner, HeaderSplitter
+from .intel import IntelShim
+from .intel_config import STRATIX_10
+from .intel_credits import NET_BITS, NetCredits
+from .joints import in_order, join
+
+__all__ = ["IntelStratix10"]
+
+HEADERS = (3, 4)
+
+
+class IntelStratix10(IntelShim):
+    __doc__ = f"""Stratix 10, 256 and 512 bits.
+
+    {(IntelShim.__doc__ or "").split("    Raises")[0].strip()}
+    reset_status : In(1)
+        Reset of everything here.
+    tx_nph_cdts : In(8)
+        Credits that the host has left for non-posted headers.
+    flr_pf_active, flr_pf_done : In(1), Out(1)
+        Function-level reset of physical function 0, of H-Tile; done when nothing of before is
+        inside.
+
+    Raises
+    ------
+    ValueError
+        A parameter is out of range; the text says what is allowed.
+    """
+
+    block = "Stratix 10"
+    data_widths = (256, 512)
+    reset_pin = ("reset_status", False)
+    configuration = STRATIX_10
+    receive_allowance = 18
+    error_bits = 11
+    flr_pins = ("flr_pf_active", "flr_pf_done", 1)
+    side = data.StructLayout({"bar": 3, "function": 2})
+
+    def _more_members(self, segments):
+        return {"tx_nph_cdts": In(NET_BITS)}
+
+    def _receive(self, m, core):
+        """As there."""
+        straight = self._unsegment(m, {})
+        m.submodules.splitter = splitter = HeaderSplitter(self._data_width, HEADERS)
+        connect(m, straight.o, splitter.i)
+        beat = splitter.o.p
+        header = in_order(beat.header)
+        # A header of three dwords is followed by what is not its fourth.
+        four_dwords = HeaderWord0(header[-32:]).four_dwords
+        offer = raw_signature(self._data_width).create()
+        m.d.comb += [
+            splitter.is_long.eq(HeaderWord0(straight.o.p.data[:32]).four_dwords),
+            offer.valid.eq(splitter.o.valid),
+            splitter.o.ready.eq(offer.ready),
+            offer.p.data.eq(beat.data),
+            offer.p.strb.eq(beat.strb),
+            offer.p.sop.eq(beat.first),
+            offer.p.eop.eq(beat.last),
+        ]
+        header = Cat(Mux(four_dwords, header[:32], 0), header[32:])
+        self._sort(m, core, offer, straight.side, header)
+
+    def _frame(self, m, source, sink):
+        """As there."""
+        m.submodules.joiner = joiner = HeaderJoiner(self._data_width, HEADERS)
+        beat = joiner.o.p
+        half = self._data_width // 32 // 2
+        m.d.comb += [
+            *join(source, joiner, header=in_order(source.p.hdr)),
+            joiner.is_long.eq(source.p.hdr[-3]),
+            sink.valid.eq(joiner.o.valid),
+            joiner.o.ready.eq(sink.ready),
+            sink.p.data.eq(beat.data),
+            sink.p.upper.eq((beat.lanes == 0) | (beat.lanes > half)),
+            sink.p.first.eq(joiner.first),
+            sink.p.last.eq(beat.last),
+        ]
+
+    def _credits(self, m):
+        """As there."""
+        credits = NetCredits()
+        m.d.comb += credits.net.eq(self.tx_nph_cdts)
+        return credits

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Packets that begin in any segment of a beat, moved to its beginning.
+
+Sources: user guides of Intel's blocks, P-Tile (683059) "Avalon-ST RX Interface", L- and H-Tile
+(683111) "Avalon-ST 512-Bit RX Interface".
+"""
+
+from amaranth.hdl import Cat, Module, Mux, ShapeLike, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .inline import inline_layout
+
+__all__ = ["Unsegmenter", "segments_layout"]
+
+
+def segments_layout(data_width: int, segments: int, side: ShapeLike) -> data.StructLayout:
+    """A beat of ``segments`` segments, each of which may begin a packet: ``valid``; ``data``, first
+    dword in lane 0; ``lanes``, how many of them the packet's last segment has; ``first`` and
+    ``last`` of its packet; and ``side``, what comes beside the first."""
+    width = data_width // segments
+    segment = data.StructLayout(
+        {
+            "data": width,
+            "lanes": range(width // 32 + 1),
+            "first": 1,
+            "last": 1,
+            "valid": 1,
+            "side": side,
+        }
+    )
+    return data.StructLayout({"segments": data.ArrayLayout(segment, segments)})
+
+
+class Unsegmenter(wiring.Component):
+    """A beat a cycle; one of two segments with the ends of two packets takes a cycle more.
+
+    Parameters
+    ----------
+    data_width : int
+        Bits of a beat.
+    segments : int
+        1 or 2.
+    side : ShapeLike
+        Of what comes beside a packet's beginning.
+
+    Attributes
+    ----------
+    i : In(stream of segments_layout)
+        Beats, each with a valid segment.
+    o : Out(stream of inline_layout)
+    first : Out(1)
+        The beat on offer is its packet's first.
+    side : Out(side)
+        What came beside the beginning of the packet on offer.
+
+    Raises
+    ------
+    ValueError
+        ``segments`` is neither 1 nor 2.
+    """
+
+    def __init__(self, data_width: int, segments: int, side: ShapeLike):
+        if segments not in (1, 2):
+            raise ValueError(f"segments is {segments}: must be 1 or 2")
+        self._layout = segments_layout(data_width, segments, side)
+        self._lanes = data_width // 32 // segments
+        super().__init__(
+            {
+                "i": In(stream.Signature(self._layout)),
+                "o": Out(stream.Signature(inline_layout(data_width))),
+                "first": Out(1, init=1),
+                "side": Out(side),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        segments = self.i.p.segments
+        if len(segments) == 1:
+            lead = segments[0]
+            m.d.comb += [
+                self.o.valid.eq(self.i.valid),
+                self.i.ready.eq(self.o.ready),
+                self.o.p.data.eq(lead.data),
+            ]
+            self._end(m, lead.last, lead.lanes)
+        else:
+            lead = self._join(m, *segments)
+
+        side = Signal.like(self.side)
+        m.d.comb += self.side.eq(Mux(self.first, lead.side, side))
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += [self.first.eq(self.o.p.last), side.eq(self.side)]
+        return m
+
+    def _join(self, m, low, high):
+        """Offer what two segments make, or a former one and another. Returns the first of both."""
+        segment = self._layout["segments"].shape.elem_shape
+        # A segment of the beat before that has not left.
+        held = Signal()
+        kept = Signal(segment)
+
+        earlier = Signal(segment)
+        lead = Signal(segment)
+        follower = Signal(segment)
+        both = Signal()
+        pair = Signal()
+        flush = Signal()
+        emits = Signal()
+        m.d.comb += [
+            earlier.eq(Mux(low.valid, low, high)),
+            both.eq(low.valid & high.valid),
+            lead.eq(Mux(held, kept, earlier)),
+            follower.eq(Mux(held, earlier, high)),
+            flush.eq(held & kept.last),
+            pair.eq(~lead.last & (held | both)),
+            # A segment in which a packet does not end waits for the next.
+            emits.eq(held | both | earlier.last),
+            self.o.valid.eq(flush | (self.i.valid & emits)),
+            self.i.ready.eq(~flush & (self.o.ready | ~emits)),
+            self.o.p.data.eq(Cat(lead.data, follower.data)),
+        ]
+        with m.If(pair):
+            self._end(m, follower.last, follower.lanes + self._lanes)
+        with m.Else():
+            self._end(m, lead.last, lead.lanes)
+        with m.If(flush & self.o.ready):
+            m.d.sync += held.eq(0)
+        with m.If(self.i.valid & self.i.ready):
+            with m.If(held | earlier.last):
+                m.d.sync += [held.eq(both), kept.eq(high)]
+            with m.Else():
+                m.d.sync += [held.eq(~both), kept.eq(earlier)]
+        return lead
+
+    def _end(self, m, last, lanes):
+        out = self.o.p
+        m.d.comb += [out.last.eq(last), out.lanes.eq(Mux(last, lanes, 0)[: len(out.lanes)])]
