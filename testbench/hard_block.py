@@ -71,12 +71,15 @@ class HardBlock:
         The block, for the root complex's link.
     telling_cycles
         Cycles until the design has heard of a setting.
+    design_counts_credits
+        Whether reads for which the host has no credits wait in the design, and not in the block.
     streams
         Its streams by name, ``to`` and ``from`` the design, each with ``set_pause_generator``.
     """
 
     aliases: ClassVar[Mapping[str, str]]
     telling_cycles: ClassVar[int] = 0
+    design_counts_credits: ClassVar[bool] = False
     streams: Mapping[str, Any]
     device: Any
 
@@ -278,6 +281,7 @@ class IntelBlock(HardBlock):
     flr_pins: ClassVar[tuple[str, str]]
     max_payload_size: int
     telling_cycles = TELLING_CYCLES
+    design_counts_credits = True
 
     def _join(self) -> None:
         dut = self.dut
@@ -328,6 +332,11 @@ class Stratix10Block(IntelBlock):
     tx_bus = S10TxBus
     flr_pins = ("flr_pf_active", "flr_pf_done")
     max_payload_size = MAX_PAYLOAD_SIZE
+
+    def _join(self) -> None:
+        super()._join()
+        # The model begins to tell credits only for a design that hears of those for posted data.
+        cocotb.start_soon(self.device._run_tx_fc_logic())
 
     async def reset(self) -> None:
         """As there."""

@@ -56,7 +56,7 @@ class IntelShim(wiring.Component):
     coreclkout_hip : In(1)
         Clock of everything here.
     rx_st_*, tx_st_*
-        The block's streams. Parity is off.
+        The block's streams. Parity is off. ``rx_st_sop`` is ignored: what follows an end begins.
     tl_cfg_func, tl_cfg_add, tl_cfg_ctl : In
         Settings of the function, one by one. Lower ones hold for what is cut from then on. What has
         been cut by then leaves first, as :class:`~hdl.core.AmpPciCore` says under
@@ -257,7 +257,6 @@ class IntelShim(wiring.Component):
             m.d.comb += [
                 segment.data.eq(part(self.rx_st_data)),
                 segment.lanes.eq(lanes - part(self.rx_st_empty)),
-                segment.first.eq(part(self.rx_st_sop)),
                 segment.last.eq(part(self.rx_st_eop)),
                 segment.valid.eq(part(self.rx_st_valid)),
                 *(segment.side[name].eq(part(pin)) for name, pin in pins.items()),

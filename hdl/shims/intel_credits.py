@@ -17,10 +17,11 @@ __all__ = ["CreditLimit", "NetCredits"]
 
 LIMIT_BITS = 12
 NET_BITS = 8
-MOST_READS = 127
+MOST_READS = 255
 """Under way from here until the block has counted them; more than buffers and delays can hold."""
-COUNTING_CYCLES = 32
-"""After a read has left here, until the block has taken its credit off."""
+COUNTING_CYCLES = 128
+"""After a read has reached the block, until that has taken its credit off. The user guide does not
+say when: long enough for the read to wait for four long writes."""
 
 
 class CreditLimit(wiring.Component):
@@ -65,7 +66,7 @@ class NetCredits(wiring.Component):
     Attributes
     ----------
     net : In(8)
-        Credits left. A host of which it was never more than 0 does not limit.
+        Credits left.
     taken : In(1)
         A read leaves for the block. Only with ``may_leave``.
     departed : In(1)
@@ -80,7 +81,7 @@ class NetCredits(wiring.Component):
                 "net": In(NET_BITS),
                 "taken": In(1),
                 "departed": In(1),
-                "may_leave": Out(1, init=1),
+                "may_leave": Out(1),
             }
         )
 
@@ -89,11 +90,9 @@ class NetCredits(wiring.Component):
         # Departed, but the block may not have counted it yet.
         uncounted = Signal(COUNTING_CYCLES)
         under_way = Signal(range(MOST_READS + 1))
-        limited = Signal()
-        m.d.comb += self.may_leave.eq(~limited | (self.net > under_way))
+        m.d.comb += self.may_leave.eq(self.net > under_way)
         m.d.sync += [
             uncounted.eq(Cat(self.departed, uncounted)),
             under_way.eq(under_way + self.taken - uncounted[-1]),
-            limited.eq(limited | self.net.any()),
         ]
         return m

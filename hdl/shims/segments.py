@@ -16,14 +16,13 @@ __all__ = ["Unsegmenter", "segments_layout"]
 
 def segments_layout(data_width: int, segments: int, side: ShapeLike) -> data.StructLayout:
     """A beat of ``segments`` segments, each of which may begin a packet: ``valid``; ``data``, first
-    dword in lane 0; ``lanes``, how many of them the packet's last segment has; ``first`` and
-    ``last`` of its packet; and ``side``, what comes beside the first."""
+    dword in lane 0; ``lanes``, how many of them the packet's last segment has; ``last`` of its
+    packet; and ``side``, what comes beside the first."""
     width = data_width // segments
     segment = data.StructLayout(
         {
             "data": width,
             "lanes": range(width // 32 + 1),
-            "first": 1,
             "last": 1,
             "valid": 1,
             "side": side,

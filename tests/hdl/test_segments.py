@@ -39,7 +39,6 @@ def segmented(packets, rng, segments, *, together, waits):
                 {
                     "data": piece,
                     "lanes": len(piece) if last else rng.randrange(lanes + 1),
-                    "first": at == 0,
                     "last": last,
                     "side": side if at == 0 else rng.getrandbits(16),
                 }
@@ -70,10 +69,10 @@ def test_packets_are_whole(segments, together, waits, idle, stall):
             for pins, segment in zip(dut.i.p.segments, beat, strict=True):
                 ctx.set(pins.valid, segment is not None)
                 if segment is None:
-                    segment = dict.fromkeys(("lanes", "first", "last"), 1) | {"side": 0, "data": []}
+                    segment = {"data": [], "lanes": 1, "last": 1, "side": 0}
                 dwords = segment["data"] + [0xDEAD] * (lanes - len(segment["data"]))
                 ctx.set(pins.data, sum(dword << 32 * lane for lane, dword in enumerate(dwords)))
-                for field in ("lanes", "first", "last", "side"):
+                for field in ("lanes", "last", "side"):
                     ctx.set(pins[field], segment[field])
             ctx.set(dut.i.valid, 1)
             await ctx.tick().until(dut.i.ready)

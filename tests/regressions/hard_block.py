@@ -80,6 +80,38 @@ async def sizes_and_alignments(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
+async def requests_pile_up(dut):
+    """Reads and writes that come one upon the other, while what they are answered leaves as fast as
+    it can, and while it hardly leaves at all."""
+    rng = random.Random(SEED)
+    bench = QueueBench(dut)
+    await bench.start()
+    content = rng.randbytes(PAGE)
+    await bench.store_bytes(STATIC, content)
+
+    async def read(offset, size):
+        got = await bench.host.bar_read(AMP_PCI.fifo_bar, STATIC + offset, size)
+        assert got == content[offset : offset + size], f"{size} bytes at {offset:#x}, seed {SEED}"
+
+    for stall in (0, 0.97):
+        if stall:
+            slow_down(bench, rng, "from", probability=stall)
+        reads = []
+        for _ in range(24):
+            size = rng.randrange(1, 256)
+            offset = rng.randrange(PAGE // 2, PAGE - size + 1)
+            reads.append(cocotb.start_soon(read(offset, size)))
+        # Reads that are not answered yet must not hold up writes for good, nor spoil them.
+        content = rng.randbytes(PAGE // 2) + content[PAGE // 2 :]
+        await bench.store_bytes(STATIC, content[: PAGE // 2])
+        reads.append(cocotb.start_soon(read(0, PAGE)))
+        for each in reads:
+            await each
+    await bench.settle(LATER)
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
 @cocotb.parametrize(revision=["v1", "r1"], name=NAMES)
 async def exchange(dut, revision, name):
     """The scenarios, by the driver of this project."""
@@ -156,6 +188,38 @@ async def memory(dut):
     await bench.settle(200)
     for region in regions:
         await region.check()
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def reads_without_credits_hold_up_nothing(dut):
+    """While the host gives no credits for reads, writes and answers leave, and then the reads."""
+    rng = random.Random(SEED)
+    bench = DmaBench(dut)
+    if not bench.block.design_counts_credits:
+        # In the model of this block nothing passes a read.
+        return
+    await bench.start()
+    await bench.host.function.set_readrq(0)
+    region = Region(bench.host.memory, 8 * PAGE, rng)
+    await region.fill()
+    credits = bench.block.device.upstream_port.other.fc_state[0].nph
+    give, kept = credits.rx_release_fc, []
+    credits.rx_release_fc = kept.append
+    read = cocotb.start_soon(bench.dma.read(region.address, len(region.bytes)))
+    while credits.rx_credits_received != credits.rx_credits_allocated:
+        await bench.settle(10)
+    await bench.settle(LATER)
+    data = rng.randbytes(PAGE)
+    await bench.dma.write(region.address + PAGE, data)
+    assert await bench.load(bench.device(0, QUEUE.head_offset)) == 0
+    assert await bench.host.memory.read(region.address + PAGE, PAGE) == data
+    assert not read.done() and credits.rx_credits_received == credits.rx_credits_allocated
+    del credits.rx_release_fc
+    give(sum(kept))
+    got = await read
+    assert got[:PAGE] + got[2 * PAGE :] == region.bytes[:PAGE] + region.bytes[2 * PAGE :]
+    await bench.settle(LATER)
     await bench.finish()
 
 
@@ -335,7 +399,7 @@ async def function_level_reset(dut):
     await region.fill()
 
     async def write():
-        # It may fail before anyone waits for it.
+        # One that is under way may fail before the block is told that the reset is done.
         with suppress(DmaError):
             await bench.dma.write(region.address, bytes(region.bytes))
 
