@@ -77,7 +77,7 @@ lint: $(READY) ## Style, formatting and types
 	@$(VENV)/bin/mypy
 
 verilog: $(READY) ## Every top, or TOP=, as Verilog in build/verilog, with ports and instance beside it
-	@for top in $(or $(TOP),core endpoint xilinx-7 xilinx-us xilinx-usp); do \
+	@for top in $(or $(TOP),$$($(RUN) -c "from hdl.verilog import MODULE_NAMES; print(*MODULE_NAMES)")); do \
 	  file=build/verilog/amp_pci_$$(echo $$top | tr - _).v; \
 	  $(RUN) -m hdl --top $$top $(ARGS) -o $$file || exit 1; \
 	  echo $$file; \

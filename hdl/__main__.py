@@ -23,7 +23,10 @@ def main(arguments: list[str] | None = None) -> int:
         "--fifos", type=int, default=1, metavar=f"1..{MAX_FIFOS}", help="number of FIFOs"
     )
     parser.add_argument(
-        "--data-width", type=int, choices=DATA_WIDTHS, default=128, help="bits of the streams"
+        "--data-width",
+        type=int,
+        choices=DATA_WIDTHS,
+        help="bits of the streams; default: 128, or the least that the block has above",
     )
     parser.add_argument(
         "--completion-timeout",

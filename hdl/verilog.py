@@ -26,7 +26,7 @@ from .shims.intel_s10 import IntelStratix10
 from .shims.series7 import XilinxSeries7
 from .shims.ultrascale import XilinxUltraScale, XilinxUltraScalePlus
 
-__all__ = ["MODULE_NAMES", "SHIMS", "TOPS", "FlatTop", "generate"]
+__all__ = ["MODULE_NAMES", "SHIMS", "TOPS", "FlatTop", "default_data_width", "generate"]
 
 SHIMS = {
     "intel-ptile": IntelPTile,
@@ -50,6 +50,9 @@ MODULE_NAMES = {
     "xilinx-usp": "amp_pci_xilinx_usp",
 }
 """The module of each, unless it is given a name."""
+
+WIDER_DEFAULTS = {"intel-s10": 256}
+"""Bits of the streams of tops that there are not with 128."""
 
 IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 """A name of Verilog that needs no escape."""
@@ -145,11 +148,16 @@ def _name_elements_apart(text: str) -> str:
     )
 
 
+def default_data_width(top: str) -> int:
+    """Bits of the streams of ``top`` where nothing else is asked for."""
+    return WIDER_DEFAULTS.get(top, 128)
+
+
 def generate(
     top: str,
     *,
     num_fifos: int = 1,
-    data_width: int = 128,
+    data_width: int | None = None,
     completion_timeout: int = COMPLETION_TIMEOUT,
     shell: PciShell = AMP_PCI,
     layout: SharedLayout = SPSC_PAGES,
@@ -164,7 +172,8 @@ def generate(
     top
         Which one.
     num_fifos, data_width, completion_timeout, shell, layout, dma, block
-        As for :class:`~hdl.core.AmpPciCore`; ``block`` is for the core alone.
+        As for :class:`~hdl.core.AmpPciCore`; ``block`` is for the core alone, and ``data_width``
+        is :func:`default_data_width` by default.
     name
         The module's name, with which the names of its submodules begin; by default that of
         :data:`MODULE_NAMES`. Two configurations in one design need two names.
@@ -181,6 +190,8 @@ def generate(
     name = MODULE_NAMES[top] if name is None else name
     if not IDENTIFIER.fullmatch(name):
         raise ValueError(f"name is {name!r}: must be a letter or _, then letters, digits and _")
+    if data_width is None:
+        data_width = default_data_width(top)
     chosen = block.chosen()
     if chosen and top != "core":
         raise ValueError(f"{chosen[0]} with top {top}: must be core, which is behind a hard block")

@@ -11,7 +11,7 @@ from pathlib import Path
 from hdl.block_options import BlockOptions
 from hdl.dma.limits import COMPLETION_TIMEOUT
 from hdl.tlp import DATA_WIDTHS
-from hdl.verilog import SHIMS, TOPS
+from hdl.verilog import SHIMS, TOPS, default_data_width
 from models.layout import LAYOUTS, SPSC_PAGES
 from models.messages import REVISIONS, V1
 from models.shell import AMP_PCI, MAX_FIFOS, SHELLS, check_num_fifos
@@ -126,10 +126,11 @@ def _configuration(options: argparse.Namespace) -> Configuration:
     simulator = find_for_fst(options.sim) if waves == "fst" else find(options.sim)
     if waves == "auto":
         waves = best_wave_format(simulator)
+    top = getattr(options, "top", None) or "endpoint"
     return Configuration(
-        top=getattr(options, "top", None) or "endpoint",
+        top=top,
         num_fifos=1 if options.fifos is None else check_num_fifos(options.fifos),
-        data_width=options.data_width or 128,
+        data_width=options.data_width or default_data_width(top),
         completion_timeout=getattr(options, "completion_timeout", COMPLETION_TIMEOUT),
         shell=getattr(options, "shell", AMP_PCI.name),
         layout=getattr(options, "layout", SPSC_PAGES.name),

@@ -9,7 +9,7 @@ from unittest import mock
 import pytest
 
 from hdl.beside import ports_of
-from hdl.verilog import MODULE_NAMES
+from hdl.verilog import MODULE_NAMES, default_data_width
 from sim import toolchain
 
 pytest.importorskip("fusesoc", reason="FuseSoC is not installed: pip install -e '.[dev]'")
@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA_PORTS = {
     "core": "rx_req_tlp_data",
     "endpoint": "rx_tlp_data",
+    "intel-ptile": "rx_st_data",
+    "intel-s10": "rx_st_data",
     "xilinx-7": "m_axis_rx_tdata",
     "xilinx-us": "m_axis_cq_tdata",
     "xilinx-usp": "m_axis_cq_tdata",
@@ -109,9 +111,10 @@ def test_target(top, tmp_path, pytestconfig):
     files, _ = set_up(tmp_path, "virtio-msg-amp", top, "--setup")
     assert files[".v"].name == f"{module}.v" and waivers_name(files)
     text = files[".v"].read_text()
-    assert f" python -m hdl --top {top} --fifos 1 --data-width 128 " in text.splitlines()[1]
+    width = default_data_width(top)
+    assert f" python -m hdl --top {top} --fifos 1 --data-width {width} " in text.splitlines()[1]
     ports = {port.name: port.bits for port in ports_of(text, module)}
-    assert ports[DATA_PORTS[top]] == 128 and ports["s_axi_dma_wdata"] == 128
+    assert ports[DATA_PORTS[top]] == width and ports["s_axi_dma_wdata"] == width
     # What the tool is given, in its order.
     script = next(tmp_path.glob("work/*.vc")).read_text().split()
     sources = [word for word in script if word.startswith("src/")]

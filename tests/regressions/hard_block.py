@@ -197,8 +197,7 @@ async def reads_without_credits_hold_up_nothing(dut):
     rng = random.Random(SEED)
     bench = DmaBench(dut)
     if not bench.block.design_counts_credits:
-        # In the model of this block nothing passes a read.
-        return
+        cocotb.pass_test("not run: in the model of this block nothing passes a read")
     await bench.start()
     await bench.host.function.set_readrq(0)
     region = Region(bench.host.memory, 8 * PAGE, rng)
