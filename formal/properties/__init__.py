@@ -6,6 +6,7 @@ from __future__ import annotations
 from ..proof import Proof
 from . import (
     answers,
+    avalon,
     configuration,
     consumer,
     hard_blocks,
@@ -32,6 +33,7 @@ GROUPS = (
     tags,
     streams,
     hard_blocks,
+    avalon,
 )
 
 PROOFS: dict[str, Proof] = {proof.property: proof for group in GROUPS for proof in group.PROOFS}

@@ -63,6 +63,11 @@ class CreditLimit(wiring.Component):
 class NetCredits(wiring.Component):
     """Of a block that tells how many credits are left, some cycles late.
 
+    Parameters
+    ----------
+    counting_cycles : int
+        1 or more, after a read has reached the block, within which that takes its credit off.
+
     Attributes
     ----------
     net : In(8)
@@ -73,9 +78,17 @@ class NetCredits(wiring.Component):
         The oldest of them has reached it.
     may_leave : Out(1)
         There is a credit for another.
+
+    Raises
+    ------
+    ValueError
+        ``counting_cycles`` is less than 1.
     """
 
-    def __init__(self):
+    def __init__(self, *, counting_cycles: int = COUNTING_CYCLES):
+        if counting_cycles < 1:
+            raise ValueError(f"counting_cycles is {counting_cycles}: must be 1 or more")
+        self._counting_cycles = counting_cycles
         super().__init__(
             {
                 "net": In(NET_BITS),
@@ -88,7 +101,7 @@ class NetCredits(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         # Departed, but the block may not have counted it yet.
-        uncounted = Signal(COUNTING_CYCLES)
+        uncounted = Signal(self._counting_cycles)
         under_way = Signal(range(MOST_READS + 1))
         m.d.comb += self.may_leave.eq(self.net > under_way)
         m.d.sync += [
