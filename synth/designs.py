@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
-from hdl.verilog import MODULE_NAMES, TOPS
+from hdl.verilog import MODULE_NAMES, SHIMS, TOPS, default_data_width
 from models.shell import MAX_FIFOS
 
 __all__ = ["DESIGNS", "FAMILIES", "HEADLINES", "SPEED_GRADES", "Design", "Limit", "limits_of"]
@@ -19,8 +19,9 @@ SPEED_GRADES = (6, 8)
 FAMILIES = ("ecp5", "xcup", "xc7")
 """Where a design is mapped to. There is an open placement for the first, to tell a frequency."""
 
-SHIM_FAMILIES = {"xilinx-7": ("xc7",), "xilinx-usp": ("xcup",)}
-"""Those that have the hard block of a top."""
+SHIM_FAMILIES = dict.fromkeys(SHIMS, ("xcup",)) | {"xilinx-7": ("xc7",)}
+"""Where the tops of hard blocks are mapped to: what they cost is to be compared with the core there.
+Yosys knows no family that has one of Intel's blocks, nor UltraScale apart from UltraScale+."""
 
 HEADLINE_SEEDS = (1, 2, 3)
 """Seeds of the placement; the median of what they make counts for the headline designs."""
@@ -80,7 +81,9 @@ class Design:
 DESIGNS = tuple(
     Design(top=top, data_width=width, num_fifos=fifos, dma=dma)
     for top, width, fifos, dma in itertools.product(TOPS, WIDTHS, FIFOS, (True, False))
-) + tuple(Design(top=top, data_width=128, num_fifos=1, dma=True) for top in SHIM_FAMILIES)
+) + tuple(
+    Design(top=top, data_width=default_data_width(top), num_fifos=1, dma=True) for top in SHIMS
+)
 
 HEADLINES = tuple(Design(top=top, data_width=128, num_fifos=1, dma=True) for top in TOPS)
 """The two whose figures are quoted."""

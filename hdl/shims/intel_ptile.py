@@ -27,9 +27,12 @@ PREFIX_BITS = 32
 
 
 class IntelPTile(IntelShim):
-    __doc__ = f"""P-Tile, 128, 256 and 512 bits.
+    """P-Tile, 128, 256 and 512 bits.
 
-    {(IntelShim.__doc__ or "").split("    Raises")[0].strip()}
+    Parameters are those of :class:`~hdl.shims.intel.IntelShim`, and attributes, besides these:
+
+    Attributes
+    ----------
     reset_status_n : In(1)
         Reset of everything here, active low.
     rx_st_tlp_prfx, rx_st_tlp_abort : In

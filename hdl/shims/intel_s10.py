@@ -23,9 +23,12 @@ HEADERS = (3, 4)
 
 
 class IntelStratix10(IntelShim):
-    __doc__ = f"""Stratix 10, 256 and 512 bits.
+    """Stratix 10, 256 and 512 bits.
 
-    {(IntelShim.__doc__ or "").split("    Raises")[0].strip()}
+    Parameters are those of :class:`~hdl.shims.intel.IntelShim`, and attributes, besides these:
+
+    Attributes
+    ----------
     reset_status : In(1)
         Reset of everything here.
     tx_nph_cdts : In(8)
