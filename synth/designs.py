@@ -20,8 +20,8 @@ FAMILIES = ("ecp5", "xcup", "xc7")
 """Where a design is mapped to. There is an open placement for the first, to tell a frequency."""
 
 SHIM_FAMILIES = dict.fromkeys(SHIMS, ("xcup",)) | {"xilinx-7": ("xc7",)}
-"""Where the tops of hard blocks are mapped to: what they cost is to be compared with the core there.
-Yosys knows no family that has one of Intel's blocks, nor UltraScale apart from UltraScale+."""
+"""Where the tops of hard blocks are mapped to, to compare them with the core there. Yosys knows no
+family that has one of Intel's blocks, nor UltraScale apart from UltraScale+."""
 
 HEADLINE_SEEDS = (1, 2, 3)
 """Seeds of the placement; the median of what they make counts for the headline designs."""

@@ -34,7 +34,7 @@ from .ultrascale_fields import (
     sideband,
 )
 
-__all__ = ["XilinxUltraScale", "XilinxUltraScalePlus"]
+__all__ = ["UltraScaleShim", "XilinxUltraScale", "XilinxUltraScalePlus"]
 
 BUS_MASTER_ENABLE = 2
 """Bit of ``cfg_function_status``."""
@@ -46,7 +46,7 @@ DMA_WRITE_TAG = 1
 """Tag, which a posted request may choose, by which DMA writes are told from MSI-X writes."""
 
 
-class _UltraScale(wiring.Component):
+class UltraScaleShim(wiring.Component):
     """What both families share.
 
     Every request leaves through RQ in one ordered stream: DMA writes, MSI-X writes and DMA reads.
@@ -347,8 +347,8 @@ class _UltraScale(wiring.Component):
         return statements
 
 
-class XilinxUltraScale(_UltraScale):
-    __doc__ = "UltraScale, 64 to 256 bits.\n\n    " + (_UltraScale.__doc__ or "")
+class XilinxUltraScale(UltraScaleShim):
+    """UltraScale, 64 to 256 bits; all else as for :class:`UltraScaleShim`."""
 
     plus = False
     sequence_bits = 4
@@ -357,8 +357,8 @@ class XilinxUltraScale(_UltraScale):
     msix_functions = 2
 
 
-class XilinxUltraScalePlus(_UltraScale):
-    __doc__ = "UltraScale+, 64 to 512 bits.\n\n    " + (_UltraScale.__doc__ or "")
+class XilinxUltraScalePlus(UltraScaleShim):
+    """UltraScale+, 64 to 512 bits; all else as for :class:`UltraScaleShim`."""
 
     plus = True
     sequence_bits = 6
