@@ -4,12 +4,23 @@
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
+from typing import Any
+
+from .dma.limits import COMPLETION_BYTES, MOST_COMPLETIONS, TAGS
 
 __all__ = ["NO_OPTIONS", "BlockOptions"]
+
+FEWEST_HEADERS = MOST_COMPLETIONS
+MOST_HEADERS = MOST_COMPLETIONS * TAGS
+"""Enough for whatever may be under way."""
 
 
 def _option(text: str) -> bool:
     return field(default=False, metadata={"help": text})
+
+
+def _number(text: str) -> int | None:
+    return field(default=None, metadata={"help": text})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +45,31 @@ class BlockOptions:
         There is an input ``wr_req_tx_seq_num_valid``. A DMA write has left when that says so, not
         when the port took it; ``BRESP``, heads of device queues and their interrupts wait for it.
         For a block whose completions or reads may pass the writes that it holds.
+    completion_headers : int or None
+        As many completions may answer the reads under way, however the host splits them: 8 to 256.
+        For a block that drops completions for which its receive buffer has no room; it has that
+        many credits for their headers, and 64 bytes for each. None: the block takes all.
+
+    Raises
+    ------
+    ValueError
+        ``completion_headers`` is out of range; the text says what is allowed.
     """
 
     force_64_bit_addresses: bool = _option("four-dword headers below 4 GiB, too")
     ignore_bus_number: bool = _option("take completions whatever their requester's bus number")
     separate_msix: bool = _option("MSI-X writes on a port of their own, in no order with the rest")
     sequence_numbers: bool = _option("an input tells when a write has left the hard block")
+    completion_headers: int | None = _number(
+        f"completions of {COMPLETION_BYTES} bytes that the block's receive buffer has room for"
+    )
+
+    def __post_init__(self) -> None:
+        headers = self.completion_headers
+        if headers is not None and not FEWEST_HEADERS <= headers <= MOST_HEADERS:
+            raise ValueError(
+                f"completion_headers is {headers}: must be {FEWEST_HEADERS} to {MOST_HEADERS}"
+            )
 
     @classmethod
     def names(cls) -> list[str]:
@@ -50,29 +80,39 @@ class BlockOptions:
     def add_arguments(cls, parser: ArgumentParser) -> None:
         """Give ``parser`` an option for each choice."""
         for name, option in zip(cls.names(), fields(cls), strict=True):
-            parser.add_argument(
-                name,
-                action="store_true",
-                help=f"with --top core: {option.metadata['help']}",
-            )
+            text = f"with --top core: {option.metadata['help']}"
+            if option.default is None:
+                parser.add_argument(name, type=int, metavar="N", help=text)
+            else:
+                parser.add_argument(name, action="store_true", help=text)
 
     @classmethod
     def of(cls, arguments: Namespace) -> "BlockOptions":
         """What a parser with :meth:`add_arguments` has read; without them, nothing is chosen."""
-        return cls(**{o.name: getattr(arguments, o.name, False) for o in fields(cls)})
+        given: dict[str, Any] = {
+            option.name: getattr(arguments, option.name, option.default) for option in fields(cls)
+        }
+        return cls(**given)
 
     @classmethod
     def from_options(cls, options: Iterable[str]) -> "BlockOptions":
         """The opposite of :meth:`chosen`."""
-        return cls(**{option.removeprefix("--").replace("-", "_"): True for option in options})
+        chosen: dict[str, Any] = {}
+        for option in options:
+            name, has_value, value = option.removeprefix("--").partition("=")
+            chosen[name.replace("-", "_")] = int(value) if has_value else True
+        return cls(**chosen)
 
     def chosen(self) -> list[str]:
         """Those that are set, as the command line has them."""
-        return [
-            name
-            for name, option in zip(self.names(), fields(self), strict=True)
-            if getattr(self, option.name)
-        ]
+        chosen = []
+        for name, option in zip(self.names(), fields(self), strict=True):
+            value = getattr(self, option.name)
+            if value is True:
+                chosen.append(name)
+            elif value is not option.default:
+                chosen.append(f"{name}={value}")
+        return chosen
 
 
 NO_OPTIONS = BlockOptions()

@@ -201,6 +201,8 @@ class AmpPciCore(wiring.Component):
         self._merged = dma and not block.separate_msix
         if block.sequence_numbers and not dma:
             raise ValueError("sequence_numbers without dma: must have writes to number")
+        if block.completion_headers is not None and not dma:
+            raise ValueError("completion_headers without dma: must have reads to answer")
         self._numbered = block.sequence_numbers
         check_completion_timeout(completion_timeout)
         self._window: DmaWindow | NoDmaWindow = (

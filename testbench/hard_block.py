@@ -227,6 +227,11 @@ class UltraScalePlusBlock(UltraScaleBlock):
 
     model = UltraScalePlusPcieDevice
 
+    def _join(self) -> None:
+        super()._join()
+        # The guide's (PG213, completion space): the model has room for twice as many.
+        self.device.rx_buf_cplh_fc_limit = 128
+
 
 class Series7Block(HardBlock):
     """The 7 series."""
@@ -289,12 +294,17 @@ class IntelBlock(HardBlock):
             self.model,
             max_payload_size=self.max_payload_size,
             pld_clk_frequency=1e9 / CLOCK_PERIOD_NS,
+            **self._options(),
             rx_bus=self.rx_bus.from_prefix(dut, "rx_st"),
             tx_bus=self.tx_bus.from_prefix(dut, "tx_st"),
         )
         self.streams = {"to": self.device.rx_source, "from": self.device.tx_sink}
         getattr(dut, self.flr_pins[0]).value = 0
         cocotb.start_soon(watch_for_gaps(dut, clk=dut.clk))
+
+    def _options(self) -> dict[str, Any]:
+        """More for the model."""
+        return {}
 
     async def function_reset(self) -> None:
         """As there."""
@@ -315,6 +325,12 @@ class PTileBlock(IntelBlock):
     tx_bus = PTileTxBus
     flr_pins = ("flr_rcvd_pf", "flr_completed_pf")
     max_payload_size = 512
+    ports: ClassVar[Mapping[int, int]] = {128: 2, 256: 1, 512: 0}
+    """By data width."""
+
+    def _options(self) -> dict[str, Any]:
+        """As there."""
+        return {"port_num": self.ports[self.parameters.data_width]}
 
     async def reset(self) -> None:
         """As there."""

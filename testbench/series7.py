@@ -29,6 +29,10 @@ HALF = 2
 TX_QUEUE = 4
 """Packets that may wait for the link."""
 
+COMPLETION_HEADERS, COMPLETION_CREDITS = 36, 154
+"""Room for completions, and for 16 bytes each of what they bring, at the performance level High
+with payloads of up to 256 bytes (PG054, completion space)."""
+
 
 def to_dwords(tlp: bytes) -> list[int]:
     """The dwords of a TLP, each with its first byte in its most significant bits."""
@@ -134,7 +138,7 @@ class Receiver:
 
 
 class Series7Device(Device):
-    """The block, on a simulated link.
+    """The block, on a simulated link. It drops completions for which it has no room.
 
     Parameters
     ----------
@@ -169,6 +173,7 @@ class Series7Device(Device):
         ) = msix
         table.msix_table_size = vectors - 1
         function.pcie_cap.max_payload_size_supported = 3
+        self._headers, self._credits = COMPLETION_HEADERS, COMPLETION_CREDITS
         self.rx = Receiver(dut, clk=clk)
         self.tx = AxiStreamSink(AxiStreamBus.from_prefix(dut, "s_axis_tx"), clk, reset)
         self.tx.queue_occupancy_limit_frames = TX_QUEUE
@@ -189,7 +194,7 @@ class Series7Device(Device):
             function.upstream_tx_handler = answer
             return
         if tlp.fmt_type in COMPLETIONS:
-            self.rx.put(to_dwords(bytes(tlp.pack())), None, tlp.release_fc)
+            self._complete(tlp)
             return
         bar = function.match_bar(tlp.address)
         if bar:
@@ -198,6 +203,21 @@ class Series7Device(Device):
         tlp.release_fc()
         if tlp.fmt_type in (TlpType.MEM_READ, TlpType.MEM_READ_64):
             await self.upstream_send(Tlp.create_ur_completion_for_tlp(tlp, function.pcie_id))
+
+    def _complete(self, tlp: Any) -> None:
+        headers, credits = self._headers - 1, self._credits - tlp.get_data_credits()
+        if headers < 0 or credits < 0:
+            self._dut._log.warning("no room for a completion")
+            tlp.release_fc()
+            return
+        self._headers, self._credits = headers, credits
+
+        def accepted() -> None:
+            self._headers += 1
+            self._credits += tlp.get_data_credits()
+            tlp.release_fc()
+
+        self.rx.put(to_dwords(bytes(tlp.pack())), None, accepted)
 
     def _after_pins(self, answer: Any) -> Any:
         async def send(tlp: Any) -> None:

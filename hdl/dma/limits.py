@@ -6,8 +6,10 @@ from amaranth.hdl import Cat, Const, Value
 from models.config_space import coded_size, size_code
 
 __all__ = [
+    "COMPLETION_BYTES",
     "COMPLETION_TIMEOUT",
     "MAX_COMPLETION_TIMEOUT",
+    "MOST_COMPLETIONS",
     "PENDING_WRITES",
     "REQUEST_BYTES",
     "TAGS",
@@ -21,6 +23,13 @@ TAGS = 32
 
 REQUEST_BYTES = 512
 """Bytes of the longest request, whatever the host allows beyond that."""
+
+COMPLETION_BYTES = 64
+"""Where a completion may end: at its multiples, the smaller Read Completion Boundary (section
+2.3.1.1)."""
+
+MOST_COMPLETIONS = REQUEST_BYTES // COMPLETION_BYTES
+"""Completions that answer a read at most. None crosses a multiple of :data:`REQUEST_BYTES`."""
 
 PENDING_WRITES = 8
 """AXI write bursts between their address and their response."""

@@ -12,6 +12,7 @@ from amaranth.lib.wiring import In, Out
 from ..operation import Geometry
 from ..tlp import completion_signature, header_signature
 from .axi import address_channel, read_data_channel
+from .completion_room import CompletionRoom
 from .completions import CompletionReceiver
 from .limits import TAGS, check_completion_timeout
 from .read_issue import TAG_BITS, Chunk, ReadIssuer
@@ -104,6 +105,7 @@ class ReadRequester(wiring.Component):
         done = Signal(TAGS)
         failed = Signal(TAGS)
         may_return = Signal()
+        has_room = Signal()
         has_failed = Signal()
         gives_up = Signal()
         taken = Signal()
@@ -116,7 +118,7 @@ class ReadRequester(wiring.Component):
             issuer.bus_master_enable.eq(self.bus_master_enable),
             issuer.requester_id.eq(self.requester_id),
             issuer.max_read_request_size.eq(self.max_read_request_size),
-            issuer.free.eq(~used[-1] & ~receiver.busy),
+            issuer.free.eq(~used[-1] & ~receiver.busy & has_room),
             issuer.tag.eq(new_tag),
             store.addr.eq(new_tag),
             store.data.eq(issuer.chunk),
@@ -139,6 +141,19 @@ class ReadRequester(wiring.Component):
             self.aborted.eq(receiver.aborted),
             self.poisoned.eq(receiver.poisoned),
         ]
+        if g.block.completion_headers is None:
+            m.d.comb += has_room.eq(1)
+        else:
+            m.submodules.room = room = CompletionRoom(g.block.completion_headers)
+            m.d.comb += [
+                room.allocate.eq(issuer.allocate),
+                room.tag.eq(new_tag),
+                room.first.eq(issuer.awaited.offset),
+                room.last.eq(issuer.final),
+                room.take.eq(returner.take),
+                room.taken_tag.eq(old_tag),
+                has_room.eq(room.room),
+            ]
         # Looked up a cycle ahead: the next one is not taken in the cycle after.
         m.d.sync += [
             may_return.eq((known != oldest) & done.bit_select(old_tag, 1)),

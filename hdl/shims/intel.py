@@ -81,6 +81,9 @@ class IntelShim(wiring.Component):
     """Name of the reset, and whether it is active low."""
     configuration: ConfigurationLayout
     receive_allowance: int
+    completion_headers: ClassVar[Mapping[int, int]] = {}
+    """Completions that the block's receive buffer has room for, by data width where those may be
+    too few."""
     error_bits: int
     flr_pins: tuple[str, str, int]
     """By which function-level resets are told, and answered, and how many functions they have."""
@@ -110,7 +113,10 @@ class IntelShim(wiring.Component):
             layout=layout,
             dma=dma,
             completion_timeout=completion_timeout,
-            block=BlockOptions(separate_msix=True),
+            block=BlockOptions(
+                separate_msix=True,
+                completion_headers=self.completion_headers.get(data_width) if dma else None,
+            ),
         )
         self._data_width = data_width
         self._dma = dma

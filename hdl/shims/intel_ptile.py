@@ -53,6 +53,9 @@ class IntelPTile(IntelShim):
     reset_pin = ("reset_status_n", True)
     configuration = PTILE
     receive_allowance = 27
+    # A port of four lanes: 1,444 times 8 bytes, of 64 each ("Completion Buffer Size"). Wider ones
+    # have room for all that may be under way.
+    completion_headers: ClassVar[Mapping[int, int]] = {128: 180}
     error_bits = 13
     flr_pins = ("flr_rcvd_pf", "flr_completed_pf", 8)
     side = data.StructLayout({"bar": 3, "function": 3, "header": HEADER_BITS})

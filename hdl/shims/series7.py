@@ -40,6 +40,10 @@ PLACE_BITS = 4
 RX_USER_BITS = 22
 TX_USER_BITS = 4
 
+COMPLETION_HEADERS = 36
+"""Credits of the block's receive buffer. Those for data suffice where the Performance Level is
+High, or payloads of 512 bytes are among what it is capable of (PG054, completion space)."""
+
 
 class XilinxSeries7(wiring.Component):
     """7 series, 64 and 128 bits.
@@ -111,7 +115,9 @@ class XilinxSeries7(wiring.Component):
             layout=layout,
             dma=dma,
             completion_timeout=completion_timeout,
-            block=BlockOptions(separate_msix=True),
+            block=BlockOptions(
+                separate_msix=True, completion_headers=COMPLETION_HEADERS if dma else None
+            ),
         )
         self._data_width = data_width
         self._dma = dma

@@ -94,6 +94,9 @@ class UltraScaleShim(wiring.Component):
     sequence_bits: int
     sequence_ports: tuple[str, ...]
     payload_bits: int
+    completion_headers: int
+    """Credits of the block's receive buffer, which has 64 bytes and more for each (PG156, PG213,
+    completion space)."""
     msix_functions: int
 
     def __init__(
@@ -115,7 +118,10 @@ class UltraScaleShim(wiring.Component):
             completion_timeout=completion_timeout,
             # Requests are merged here, where it is seen which of them get a number back.
             block=BlockOptions(
-                force_64_bit_addresses=True, separate_msix=True, sequence_numbers=dma
+                force_64_bit_addresses=True,
+                separate_msix=True,
+                sequence_numbers=dma,
+                completion_headers=self.completion_headers if dma else None,
             ),
         )
         self._side = side = sideband(data_width, plus=self.plus)
@@ -351,6 +357,7 @@ class XilinxUltraScale(UltraScaleShim):
     """UltraScale, 64 to 256 bits; all else as for :class:`UltraScaleShim`."""
 
     plus = False
+    completion_headers = 64
     sequence_bits = 4
     sequence_ports = ("",)
     payload_bits = 3
@@ -361,6 +368,7 @@ class XilinxUltraScalePlus(UltraScaleShim):
     """UltraScale+, 64 to 512 bits; all else as for :class:`UltraScaleShim`."""
 
     plus = True
+    completion_headers = 128
     sequence_bits = 6
     sequence_ports = ("0", "1")
     payload_bits = 2

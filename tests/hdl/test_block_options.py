@@ -12,7 +12,9 @@ from hdl.core import AmpPciCore
 
 ALL = [
     BlockOptions(**dict(zip((each.name for each in fields(BlockOptions)), chosen, strict=True)))
-    for chosen in product((False, True), repeat=len(fields(BlockOptions)))
+    for chosen in product(
+        *((None, 36) if each.default is None else (False, True) for each in fields(BlockOptions))
+    )
 ]
 
 
@@ -31,11 +33,17 @@ def test_a_parser_without_them_chooses_none():
 @pytest.mark.parametrize("block", ALL, ids=lambda block: " ".join(block.chosen()) or "none")
 @pytest.mark.parametrize("dma", [True, False])
 def test_ports(block, dma):
-    if block.sequence_numbers and not dma:
-        with pytest.raises(ValueError, match="sequence_numbers without dma"):
+    if (block.sequence_numbers or block.completion_headers) and not dma:
+        with pytest.raises(ValueError, match=r"(sequence_numbers|completion_headers) without dma"):
             AmpPciCore(block=block, dma=dma)
         return
     members = AmpPciCore(block=block, dma=dma).signature.members
     own = block.separate_msix or not dma
     assert ("tx_msix_wr_req_tlp" in members) == ("msix_refused" in members) == own
     assert ("wr_req_tx_seq_num_valid" in members) == block.sequence_numbers
+
+
+@pytest.mark.parametrize("headers", [7, 257])
+def test_room_for_too_few_or_too_many(headers):
+    with pytest.raises(ValueError, match=f"completion_headers is {headers}: must be 8 to 256"):
+        BlockOptions(completion_headers=headers)

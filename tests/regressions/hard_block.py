@@ -4,6 +4,7 @@
 import os
 import random
 from contextlib import suppress
+from itertools import count
 
 import cocotb
 from cocotb.triggers import First, Timer
@@ -188,6 +189,28 @@ async def memory(dut):
     await bench.settle(200)
     for region in regions:
         await region.check()
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def completions_fit_into_the_block(dut):
+    """No more is read than the block has room for, while what it has is not taken; then the rest
+    is."""
+    rng = random.Random(SEED)
+    bench = DmaBench(dut)
+    await bench.start()
+    await bench.host.function.set_readrq(2)
+    region = Region(bench.host.memory, 16 * PAGE, rng)
+    await region.fill()
+    stands = True
+    for name, end in bench.block.streams.items():
+        if name.startswith("to"):
+            end.set_pause_generator(stands for _ in count())
+    read = cocotb.start_soon(bench.dma.read(region.address, len(region.bytes)))
+    await bench.settle(5 * LATER)
+    assert not read.done()
+    stands = False
+    assert await read == region.bytes
     await bench.finish()
 
 
