@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Port", "files_beside", "instance", "port_table", "ports_of"]
+__all__ = ["Port", "files_beside", "instance", "port_table", "ports_of", "wires"]
 
 WAIVERS = Path(__file__).parent / "lint.vlt"
 CLOCK_OR_RESET = re.compile(r"(user_)?(clk|rst|reset)(_out)?|coreclkout_hip|reset_status(_n)?")
@@ -68,6 +68,15 @@ def instance(module: str, ports: list[Port]) -> str:
     return f"{module} {module}_inst (\n{joints}\n);\n"
 
 
+def wires(ports: list[Port]) -> str:
+    """The wires of :func:`instance`."""
+    declared = [
+        f"wire {f'[{port.bits - 1}:0] ' if port.bits > 1 else ''}{port.name};"
+        for port in _sorted(ports)
+    ]
+    return "\n".join(declared) + "\n"
+
+
 def waivers_of(file: str) -> str:
     """Lint waivers for ``file`` alone, and not for all of a design that has it among others."""
     return re.sub(r"^(lint_off .*)$", rf'\1 -file "*{file}"', WAIVERS.read_text(), flags=re.M)
@@ -78,6 +87,6 @@ def files_beside(text: str, module: str, file: str) -> dict[str, str]:
     ports = ports_of(text, module)
     return {
         ".ports.md": port_table(module, ports),
-        ".inst.v": instance(module, ports),
+        ".inst.v": f"{wires(ports)}\n{instance(module, ports)}",
         ".vlt": waivers_of(file),
     }

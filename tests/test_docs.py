@@ -10,6 +10,7 @@ import pytest
 from doc_tables import problems, rows
 
 from hdl.block_options import BlockOptions
+from hdl.dma.limits import TAGS
 from hdl.verilog import SHIMS, TOPS
 from models.layout import SPSC_PAGES
 from models.reference import reference
@@ -55,6 +56,9 @@ def test_settings_of_a_hard_block_are_those_of_the_endpoint():
     ids = (AMP_PCI.vendor_id, AMP_PCI.device_id, AMP_PCI.revision)
     numbers = [int(number, 16) for number in table["Vendor ID, Device ID, Revision ID"].split(",")]
     assert (*numbers, int(table["Class code"], 16)) == (*ids, AMP_PCI.class_code)
+    subsystem = [int(n, 16) for n in table["Subsystem Vendor ID, Subsystem ID"].split(",")]
+    assert subsystem == [AMP_PCI.subsystem_vendor_id, AMP_PCI.subsystem_id]
+    assert table["extended tags"].startswith(f"on or off: reads have tags 0 to {TAGS - 1}.")
     for bar, size in AMP_PCI.bar_sizes(1, SPSC_PAGES).items():
         kind = "" if bar == AMP_PCI.fifo_bar else "not "
         wanted = f"memory, 32 bits, {kind}prefetchable, {size // 1024} KiB"

@@ -109,13 +109,18 @@ OPTION_BUILDS = [
     (
         2,
         128,
-        BlockOptions(force_64_bit_addresses=True, ignore_bus_number=True, sequence_numbers=True),
+        BlockOptions(
+            force_64_bit_addresses=True,
+            ignore_bus_number=True,
+            sequence_numbers=True,
+            completion_headers=36,
+        ),
     )
 ]
 MORE_OPTION_BUILDS = [
     (1, 64, BlockOptions(separate_msix=True)),
     (3, 256, BlockOptions(separate_msix=True, sequence_numbers=True)),
-    (1, 512, BlockOptions(sequence_numbers=True)),
+    (1, 512, BlockOptions(sequence_numbers=True, completion_headers=128)),
     (1, 64, BlockOptions(ignore_bus_number=True, force_64_bit_addresses=True)),
 ]
 

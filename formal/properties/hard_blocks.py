@@ -9,7 +9,9 @@ from typing import Any
 from amaranth.hdl import Cat, Mux, Value
 
 from hdl.block_options import BlockOptions
+from hdl.dma.completion_room import CompletionRoom
 from hdl.dma.confirmations import CONFIRMATIONS, ConfirmationQueue, ConfirmationSerializer
+from hdl.dma.limits import COMPLETION_BYTES, REQUEST_BYTES
 from hdl.shims.inline import HeaderJoiner, HeaderSplitter
 from hdl.shims.sequence import DroppedWrites, SequenceNumbers
 from hdl.shims.straddle import Unstraddler
@@ -24,6 +26,7 @@ SOURCE = "PCI Express Base 4.0 section 2.4.1; PG213, requester request interface
 DEPTH = 4
 NUMBER_BITS = 3
 DROPPING = 5
+HEADERS = 13
 
 
 def headers_leave_once(h: Harness) -> None:
@@ -218,6 +221,40 @@ def what_was_dropped_is_gone(h: Harness) -> None:
     h.cover(dropped.hold & dropped.flush)
 
 
+def reads_fit_into_the_buffer(h: Harness) -> None:
+    """Tags are used in turn, as many at once as there are."""
+    room = CompletionRoom(HEADERS, tags=DEPTH)
+    part = h.add("room", room, driven=["tag", "taken_tag"])
+    newest, oldest = h.signal(DEPTH.bit_length(), "newest"), h.signal(DEPTH.bit_length(), "oldest")
+    begun = (newest - oldest)[: len(newest)]
+    h.m.d.comb += [room.tag.eq(newest), room.taken_tag.eq(oldest)]
+    h.m.d.sync += [newest.eq(newest + room.allocate), oldest.eq(oldest + room.take)]
+    h.assume(~room.allocate | (room.room & (begun < DEPTH) & (room.last >= room.first)))
+    h.assume(~room.take | (begun != 0))
+    # What the host may answer with: a completion for each 64 bytes that the read touches.
+    needed = h.signal(range(HEADERS + 1), "needed")
+    touched = 1 + sum(
+        (
+            (room.first < edge) & (room.last >= edge)
+            for edge in range(COMPLETION_BYTES, REQUEST_BYTES, COMPLETION_BYTES)
+        ),
+        start=Value.cast(0),
+    )
+    given_back: Value = Value.cast(0)
+    stored: Value = Value.cast(0)
+    for place in range(DEPTH):
+        more = part.row(h, (oldest + place)[: len(room.tag)], "table")
+        stored += Mux(begun > place, more + 1, 0)
+        if place == 0:
+            given_back = more + 1
+    h.m.d.sync += needed.eq(needed + Mux(room.allocate, touched, 0) - Mux(room.take, given_back, 0))
+    h.ensure(begun <= DEPTH)
+    h.ensure(stored == needed)
+    h.ensure(part.inside("under_way") == needed)
+    h.ensure(needed <= HEADERS)
+    h.cover(room.take & (needed == HEADERS))
+
+
 PROOFS = (
     Proof(
         property="headers-leave-once",
@@ -322,6 +359,20 @@ PROOFS = (
             module="hdl.shims.sequence",
             before="under_way = ahead < (self.number - oldest)[: self._bits]",
             after="under_way = ahead <= (self.number - oldest)[: self._bits]",
+        ),
+    ),
+    Proof(
+        property="reads-fit-into-the-buffer",
+        statement=f"of up to {DEPTH} reads under way, of any lengths within a block of "
+        f"{REQUEST_BYTES} bytes: however the host splits their answers at multiples of "
+        f"{COMPLETION_BYTES} bytes, no more completions come than there is room for, {HEADERS}",
+        source="PCI Express Base 4.0 sections 2.3.1.1, 2.6.1; PG156, completion space",
+        module="hdl.dma.completion_room",
+        harness=reads_fit_into_the_buffer,
+        mutant=Mutant(
+            module="hdl.dma.completion_room",
+            before="self.room.eq(under_way <= self._headers - MOST_COMPLETIONS)",
+            after="self.room.eq(under_way <= self._headers - MOST_COMPLETIONS + 1)",
         ),
     ),
 )

@@ -162,15 +162,16 @@ def test_two_configurations_in_one_design(tmp_path):
         assert all(each.startswith(name) for each in found[-1])
         ports = ports_of(text, name)
         instance = file.with_suffix(".inst.v").read_text()
+        assert instance.count("wire ") == len(ports)
         for port in ports:
-            assert f".{port.name}({port.name})" in instance
+            assert f".{port.name}(" in instance
             assert (
                 f"| `{port.name}` | {port.direction} | {port.bits} |"
                 in file.with_suffix(".ports.md").read_text()
             )
-            # Both would have a wire of this name.
-            body.append(f"  wire [{port.bits - 1}:0] {name}_{port.name};")
-        body.append(re.sub(r"\((\w+)\)", rf"({name}_\1)", instance))
+            # Both have a wire of this name, which they declare.
+            instance = re.sub(rf"(?<!\.)\b{port.name}\b", f"{name}_{port.name}", instance)
+        body.append(instance)
     assert not found[0] & found[1]
     design = tmp_path / "both.v"
     waivers = tmp_path / "both.vlt"

@@ -3,19 +3,25 @@
 
 import random
 from contextlib import suppress
+from itertools import repeat
 
 import cocotb
 
-from models.dma import DmaError
+from hdl.dma.limits import COMPLETION_BYTES, MOST_COMPLETIONS, TAGS
+from models.dma import PAGE, DmaError
 from models.shell import AMP_PCI
 from testbench import faults
 from testbench.faults import Fault
 from testbench.monitor import interrupt_bundle
+from testbench.system import CLOCK_PERIOD_NS
+from testbench.tlp import MEMORY_WRITES
 from tests.regressions.dma_faults import VICTIM, fails, fault_bench, prepare, read, the_victim
 from tests.regressions.dma_host import SEED, DmaBench, Region
 from tests.regressions.msix import MsixBench
 from tests.regressions.queue_host import QUEUE, slot_bytes
 
+LONG_NS = 4000
+"""Until the host answers a read; shorter than the completion timeout."""
 OTHER_BUS = 0x100
 OTHER_FUNCTION = 1
 """What is changed in a requester ID for another bus, and for another function."""
@@ -43,6 +49,37 @@ async def completions_for_another_number(dut):
         else:
             await fails(bench.dma.read(region.address + VICTIM, 64))
         assert bench.unexpected_completions() == unexpected + (not ours)
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def reads_ask_for_what_there_is_room_for(dut):
+    """While the host answers nothing, with ``completion_headers`` the reads under way may be
+    answered with as many completions at most, whatever their sizes; and nearly as many."""
+    rng = random.Random(SEED)
+    bench = DmaBench(dut, max_read_request_size=rng.choice([128, 512, 4096]))
+    memory = bench.host.memory
+    room = bench.parameters.block.completion_headers or MOST_COMPLETIONS * TAGS
+    asked = []
+    take = memory.take
+
+    def watched(request, *more):
+        if request.kind not in MEMORY_WRITES:
+            first, end = request.address, request.address + 4 * request.length
+            asked.append((end - 1) // COMPLETION_BYTES - first // COMPLETION_BYTES + 1)
+        take(request, *more)
+
+    await bench.start()
+    region = Region(memory, 16 * PAGE, rng)
+    await region.fill()
+    memory.take = watched
+    memory.set_latency(repeat(LONG_NS))
+    start = rng.randrange(PAGE)
+    read = cocotb.start_soon(bench.dma.read(region.address + start, 12 * PAGE))
+    await bench.settle(LONG_NS // CLOCK_PERIOD_NS // 2)
+    assert len(asked) == TAGS or room - MOST_COMPLETIONS < sum(asked) <= room, f"seed {SEED}"
+    memory.set_latency(None)
+    assert await read == region.bytes[start : start + 12 * PAGE]
     await bench.finish()
 
 
