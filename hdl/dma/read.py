@@ -149,7 +149,7 @@ class ReadRequester(wiring.Component):
                 room.allocate.eq(issuer.allocate),
                 room.tag.eq(new_tag),
                 room.first.eq(issuer.awaited.offset),
-                room.last.eq(issuer.final),
+                room.last.eq(issuer.last_byte),
                 room.take.eq(returner.take),
                 room.taken_tag.eq(old_tag),
                 has_room.eq(room.room),

@@ -84,9 +84,10 @@ class ReadIssuer(wiring.Component):
         From configuration space.
     free : In(1), tag : In(TAG_BITS)
         A tag may be used, and which one.
-    allocate : Out(1), chunk : Out(Chunk), awaited : Out(Awaited), final : Out, failed : Out(1)
-        ``tag`` is used for ``chunk`` from now on; ``final``: place of its last byte, as ``offset``
-        of :class:`Chunk` has that of the first; ``failed``: nothing is sent for it.
+    allocate : Out(1), chunk : Out(Chunk), awaited : Out(Awaited), failed : Out(1)
+        ``tag`` is used for ``chunk`` from now on; ``failed``: nothing is sent for it.
+    last_byte : Out
+        Place of the last byte of ``chunk``, as its ``offset`` is that of the first.
     sent : Out(1), sent_tag : Out(TAG_BITS)
         A read left in the cycle before, and its answer counts.
     former : Out(1)
@@ -109,7 +110,7 @@ class ReadIssuer(wiring.Component):
                 "allocate": Out(1),
                 "chunk": Out(Chunk),
                 "awaited": Out(Awaited),
-                "final": Out(range(REQUEST_BYTES)),
+                "last_byte": Out(range(REQUEST_BYTES)),
                 "failed": Out(1),
                 "sent": Out(1),
                 "sent_tag": Out(TAG_BITS),
@@ -204,7 +205,7 @@ class ReadIssuer(wiring.Component):
             self.awaited.offset.eq(offset),
             self.awaited.dwords.eq(more + 1),
             self.awaited.tail.eq(tail),
-            self.final.eq(cut.final),
+            self.last_byte.eq(cut.final),
             self.failed.eq(fails | self.reset),
             self.allocate.eq(cut_valid & self.free & (fails | ~self.o.valid) & ~fell),
         ]
