@@ -102,8 +102,8 @@ class AmpPciCore(wiring.Component):
     wr_req_tx_seq_num_valid : In(2) at 512 bits, else In(1)
         With ``sequence_numbers``, a one-cycle pulse of a bit for each TLP of ``tx_wr_req_tlp``, in
         their order: it has left the hard block, and no read or completion of later can pass it. One
-        that comes without a TLP is ignored. After :data:`~hdl.dma.confirmations.CONFIRMATIONS` TLPs
-        without a pulse the next one waits.
+        may come before the TLP's end, and then counts at that; without a TLP it is ignored. After
+        :data:`~hdl.dma.confirmations.CONFIRMATIONS` TLPs without a pulse the next one waits.
     msix_refused : In(1)
         With ``tx_msix_wr_req_tlp``, a one-cycle pulse: the block did not send what it took last.
         The vector is pending again, and its interrupt is sent when it may be. It comes before the
@@ -425,7 +425,13 @@ class AmpPciCore(wiring.Component):
         if self._numbered:
             pulses = self.wr_req_tx_seq_num_valid
             m.submodules.confirmations = serializer = ConfirmationSerializer(len(pulses))
-            m.d.comb += [serializer.i.eq(pulses), confirmed.eq(serializer.o)]
+            writes = self.tx_wr_req_tlp
+            m.d.comb += [
+                serializer.i.eq(pulses),
+                serializer.beat.eq(writes.valid & writes.ready),
+                serializer.last.eq(writes.p.eop),
+                confirmed.eq(serializer.o),
+            ]
         if self._merged:
             block = self._geometry.block
             m.submodules.merger = merger = WriteMerger(self._geometry.data_width, block)

@@ -48,7 +48,7 @@ class Confirmer:
         self._clk = clk
         self._reset = reset
         self._deliver = sink.on_packet
-        self._delays: Iterator[int] = iter(repeat(USUAL_DELAY) if delays is None else delays)
+        self.set_delays(repeat(USUAL_DELAY) if delays is None else delays)
         self._held: deque[Packet] = deque()
         self._came = Event()
         sink.on_packet = self._take
@@ -71,6 +71,10 @@ class Confirmer:
         clk = dut.clk if clk is None else clk
         reset = dut.rst if reset is None else reset
         return cls(dut, sinks[WRITES], clk=clk, reset=reset, delays=delays)
+
+    def set_delays(self, delays: Iterable[int]) -> None:
+        """Replace the delays."""
+        self._delays: Iterator[int] = iter(delays)
 
     @property
     def held(self) -> int:

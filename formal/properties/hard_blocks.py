@@ -158,13 +158,30 @@ def marks_come_back(h: Harness) -> None:
 def confirmations_are_counted(h: Harness) -> None:
     serializer = ConfirmationSerializer(2)
     part = h.add("serializer", serializer)
-    owed = h.signal(range(CONFIRMATIONS + 1), "owed")
-    come = serializer.i[0] + serializer.i[1]
-    h.assume(owed + come <= CONFIRMATIONS)
-    h.m.d.sync += owed.eq(owed + come - serializer.o)
-    h.ensure(serializer.o == ((owed + come) != 0))
+    # TLPs that have begun and those that have ended, less those that are confirmed.
+    begun = h.signal(range(CONFIRMATIONS + 2), "begun")
+    whole = h.signal(range(CONFIRMATIONS + 1), "whole_tlps")
+    inside = h.register(Mux(serializer.beat, ~serializer.last, begun != whole), "under_way")
+    begins, ends = serializer.beat & ~inside, serializer.beat & serializer.last
+    h.assume(~begins | (begun < CONFIRMATIONS))
+    h.m.d.sync += [
+        begun.eq(begun + begins - serializer.o),
+        whole.eq(whole + ends - serializer.o),
+    ]
+    h.ensure(begun == whole + inside)
+    h.ensure(part.inside("inside") == inside)
+    h.ensure(part.inside("whole") == whole)
+    # Those that come for a TLP; what comes for none is not among them.
+    owed = h.signal(range(CONFIRMATIONS + 2), "owed")
+    come = owed + serializer.i[0] + serializer.i[1]
+    most = begun + begins
+    count = Mux(come > most, most, come)
+    h.m.d.sync += owed.eq(count - serializer.o)
+    h.ensure(serializer.o == ((come != 0) & (whole != 0)))
     h.ensure(part.inside("waiting") == owed)
+    h.ensure(owed <= begun)
     h.cover(serializer.o & (owed == 3))
+    h.cover((owed == 1) & (begun == 1) & inside)
 
 
 def numbers_come_back(h: Harness) -> None:
@@ -324,15 +341,16 @@ PROOFS = (
     ),
     Proof(
         property="confirmations-are-counted",
-        statement="of confirmations that come up to two a cycle, each has a cycle of its own, the "
-        f"same where none waits, as long as no more than {CONFIRMATIONS} wait",
+        statement="of confirmations that come up to two a cycle, before the end of their TLP, too, "
+        "or for none: each TLP is confirmed once, not before its end, and as soon as it may be; up "
+        f"to {CONFIRMATIONS} TLPs",
         source=SOURCE,
         module="hdl.dma.confirmations",
         harness=confirmations_are_counted,
         mutant=Mutant(
             module="hdl.dma.confirmations",
-            before="self.o.eq(self.i.any() | waiting.any())",
-            after="self.o.eq(self.i.any())",
+            before="self.o.eq((self.i.any() | waiting.any()) & whole.any())",
+            after="self.o.eq(self.i.any() | waiting.any())",
         ),
     ),
     Proof(

@@ -82,7 +82,10 @@ class ConfirmationQueue(wiring.Component):
 
 
 class ConfirmationSerializer(wiring.Component):
-    """Confirmations that come several a cycle, one a cycle.
+    """Confirmations that come several a cycle, one a cycle, each when its TLP has been handed over.
+
+    A block may confirm a TLP of which it has not got the end yet, and one that confirms what it
+    never got changes nothing.
 
     Parameters
     ----------
@@ -92,7 +95,10 @@ class ConfirmationSerializer(wiring.Component):
     Attributes
     ----------
     i : In(ports)
-        A pulse for each; no more than :data:`CONFIRMATIONS` beyond those that have left.
+        A pulse for each.
+    beat : In(1), last : In(1)
+        A beat of a TLP is handed over, and it is the TLP's last. No more than
+        :data:`CONFIRMATIONS` TLPs are without confirmation.
     o : Out(1)
         A one-cycle pulse for each, in the same cycle where none waits.
 
@@ -105,12 +111,23 @@ class ConfirmationSerializer(wiring.Component):
     def __init__(self, ports: int):
         if ports < 1:
             raise ValueError(f"ports is {ports}: must be 1 or more")
-        super().__init__({"i": In(ports), "o": Out(1)})
+        super().__init__({"i": In(ports), "beat": In(1), "last": In(1), "o": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
-        waiting = Signal(range(CONFIRMATIONS + 1))
+        waiting = Signal(range(CONFIRMATIONS + 2))
+        # Handed over to the end, and not confirmed.
+        whole = Signal(range(CONFIRMATIONS + 1))
+        inside = Signal()
         come = sum(self.i[port] for port in range(len(self.i)))
-        m.d.comb += self.o.eq(self.i.any() | waiting.any())
-        m.d.sync += waiting.eq(waiting + come - self.o)
+        owed = waiting + come - self.o
+        whole_after = whole + (self.beat & self.last) - self.o
+        inside_after = Mux(self.beat, ~self.last, inside)
+        most = whole_after + inside_after
+        m.d.comb += self.o.eq((self.i.any() | waiting.any()) & whole.any())
+        m.d.sync += [
+            inside.eq(inside_after),
+            whole.eq(whole_after),
+            waiting.eq(Mux(owed > most, most, owed)),
+        ]
         return m

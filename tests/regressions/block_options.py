@@ -124,6 +124,41 @@ async def a_refused_interrupt_is_sent_again(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
+async def a_confirmation_may_come_before_the_end(dut):
+    """A block may say that a write is ahead of all else when it has got the beginning of it."""
+    rng = random.Random(SEED)
+    bench = DmaBench(dut, max_payload_size=512)
+    confirmer = bench.host.confirmer
+    if confirmer is None:
+        cocotb.pass_test("not run: the build has no sequence numbers")
+    await bench.start()
+    region = Region(bench.host.memory, 512, rng)
+    await region.fill()
+    confirmer.set_delays(repeat(1000))
+    sink = bench.host.sink_of("tx_wr_req_tlp")
+    for _ in range(3):
+        region.bytes[:] = rng.randbytes(512)
+        write = cocotb.start_soon(bench.dma.write(region.address, bytes(region.bytes)))
+        while not (dut.tx_wr_req_tlp_valid.value == "1" and dut.tx_wr_req_tlp_ready.value == "1"):
+            await dut.clk.rising_edge
+        sink.pause()
+        await bench.settle(10)
+        dut.wr_req_tx_seq_num_valid.value = 1
+        await dut.clk.rising_edge
+        dut.wr_req_tx_seq_num_valid.value = 0
+        await bench.settle(50)
+        assert not write.done()
+        sink.resume()
+        await bench.settle(50)
+        assert write.done()
+        # Its own comes for nothing.
+        while confirmer.held:
+            await bench.settle(100)
+        await region.check()
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
 async def reset_is_done_when_nothing_of_before_is_left(dut):
     """``function_reset_done``: no request of before leaves after it, none is with the hard block,
     and MSI-X is as after reset."""
