@@ -181,9 +181,7 @@ class HardBlock:
         receive, send = port.rx_handler, device.upstream_send
 
         numbers = count()
-        sinks = [
-            PacketCount(end) for name, end in self.streams.items() if name.startswith("from")
-        ]
+        sinks = [PacketCount(end) for name, end in self.streams.items() if name.startswith("from")]
 
         async def in_force(number: int) -> None:
             for _ in range(self.telling_cycles):
