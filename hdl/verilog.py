@@ -121,7 +121,8 @@ def _settle_at_time_zero(text: str) -> str:
 
     Yosys triggers an ``always @*`` that depends on no input by a register with an initial value,
     which makes no event in Icarus, and has others with no trigger at all: what they drive would
-    stay X until an input moves, or for ever.
+    stay X until an input moves, or for ever. An input that moves before such a block begins to wait
+    for it is missed, too.
     """
     text = re.sub(
         r"^(\s*)reg (\\\$auto\S+) += 0;$",
@@ -129,12 +130,27 @@ def _settle_at_time_zero(text: str) -> str:
         text,
         flags=re.MULTILINE,
     )
-    return re.sub(
+    text = re.sub(
         r"^(\s*)always @\*\n(\s*\S[^\n]* = \d+'[bdh][0-9a-f]+;)$",
         r"\1initial\n\2",
         text,
         flags=re.MULTILINE,
     )
+    return re.sub(r"^module .*?^endmodule", _trigger_at_time_zero, text, flags=re.M | re.S)
+
+
+def _trigger_at_time_zero(module: re.Match[str]) -> str:
+    """The module, with a trigger for each ``always @*`` of one statement."""
+    text, found = re.subn(
+        r"^( *)always @\*\n( *)(\S[^\n]* = [^\n]+;)$",
+        r"\1always @* begin\n\2if (\\$settle ) begin end\n\2\3\n\1end",
+        module[0],
+        flags=re.MULTILINE,
+    )
+    if not found:
+        return text
+    trigger = "  reg \\$settle ;\n  initial \\$settle <= 0;\n"
+    return re.sub(r"\);\n", lambda end: end[0] + trigger, text, count=1)
 
 
 def _name_elements_apart(text: str) -> str:

@@ -137,10 +137,14 @@ def lint(*files):
     ],
 )
 def test_lint(top, fifos, width, tmp_path):
-    """With nothing but the waivers that lie beside the file."""
+    """With nothing but the waivers that lie beside the file. And each combinational block has a
+    trigger at time zero: an input may have its value before the block waits for it."""
     file = tmp_path / f"{MODULE_NAMES[top]}.v"
     parameters = ["--top", top, "--fifos", str(fifos), "--data-width", str(width)]
     assert main([*parameters, "-o", str(file)]) == 0
+    blocks = re.findall(r"always @\*(.*)\n(.*)", file.read_text())
+    triggers = {re.sub(r"\\\$\S+ ", "...", first.strip()) for _, first in blocks}
+    assert triggers == {"if (...) begin end"} and {begin for begin, _ in blocks} == {" begin"}
     lint(file.with_suffix(".vlt"), file)
 
 
