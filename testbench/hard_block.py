@@ -278,7 +278,8 @@ class Series7Block(HardBlock):
     def _join(self) -> None:
         dut, parameters = self.dut, self.parameters
         shell = parameters.shell
-        self._clock = Clock(dut.clk, CLOCK_PERIOD_NS, "ns", impl="gpi").start()
+        # Pins have their values before the first edge.
+        self._clock = Clock(dut.clk, CLOCK_PERIOD_NS, "ns", impl="gpi").start(start_high=False)
         dut.rst.value = 1
         vectors = shell.num_vectors(parameters.num_fifos)
         bar = shell.msix_bar
