@@ -8,22 +8,22 @@ from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, Module, Mux, Rese
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from models.config_space import SETTLING_CYCLES, size_code
+from models.config_space import size_code
 from models.layout import SPSC_PAGES, SharedLayout
 from models.shell import AMP_PCI, PciShell
 
 from ..arbiter import PacketArbiter
 from ..block_options import BlockOptions
 from ..core import AmpPciCore, device_members
-from ..departures import DepartureTracker
 from ..dma.limits import COMPLETION_TIMEOUT
 from ..tlp import HeaderWord0, TlpType, header_signature, raw_signature
 from .avalon import PacketSender, ReceiveBuffer
 from .function_reset import FunctionResetHandshake
 from .intel_config import ADDRESS_BITS, ConfigurationLayout, ConfigurationListener
 from .intel_errors import ErrorReporter
-from .joints import connect_device_side, merge
+from .joints import connect_device_side, entered, merge, settings_of
 from .segments import Unsegmenter, segments_layout
+from .settling import ShimSettling
 
 __all__ = ["IntelShim"]
 
@@ -173,30 +173,24 @@ class IntelShim(wiring.Component):
         m.submodules.core = core = self._core
         connect_device_side(m, core, self, self._device_members)
         self._receive(m, core)
-        settings = self._configure(m, core)
-        tracker = self._transmit(m, core)
+        self._configure(m, core)
+        settling = self._transmit(m, core)
         self._report(m, core)
 
         m.submodules.function_reset = function_reset = FunctionResetHandshake()
         told, answered, _ = self.flr_pins
-        # Whatever may have been made to former settings; the pins of the core are heard a little
-        # later.
-        was = Signal.like(settings)
-        lately = Signal(SETTLING_CYCLES + 2)
-        changed = (was != settings) | function_reset.reset
-        m.d.sync += [was.eq(settings), lately.eq(Cat(changed, lately))]
         m.d.comb += [
-            tracker.fell.eq(changed | lately.any() | ~core.status_config_settled),
-            self.status_config_settled.eq(core.status_config_settled & ~tracker.former),
+            settling.reset.eq(function_reset.reset),
+            self.status_config_settled.eq(settling.settled),
             function_reset.in_process.eq(getattr(self, told)[0]),
             core.function_reset.eq(function_reset.reset),
-            function_reset.done.eq(core.function_reset_done & ~tracker.former),
+            function_reset.done.eq(core.function_reset_done & ~settling.former),
             getattr(self, answered)[0].eq(function_reset.acknowledge),
         ]
         return m
 
     def _configure(self, m, core):
-        """What configuration space holds. Returns those settings that packets are made to."""
+        """What configuration space holds."""
         m.submodules.configuration = listener = ConfigurationListener(self.configuration)
         number = Cat(Const(0, 3), listener.device_number, listener.bus_number)
         longest = size_code(LONGEST_PAYLOAD)
@@ -216,13 +210,6 @@ class IntelShim(wiring.Component):
             core.msix_enable.eq(listener.msix_enable),
             core.msix_mask.eq(listener.msix_mask),
         ]
-        return Cat(
-            listener.max_payload_size,
-            listener.max_read_request_size,
-            listener.bus_master_enable,
-            listener.msix_enable,
-            listener.msix_mask,
-        )
 
     def _report(self, m, core):
         """Errors."""
@@ -292,8 +279,8 @@ class IntelShim(wiring.Component):
             m.d.comb += sink.p.hdr.eq(header)
 
     def _transmit(self, m, core):
-        """Everything that leaves, merged: what may not be overtaken goes first. Returns what tracks
-        the packets inside."""
+        """Everything that leaves, merged: what may not be overtaken goes first. Returns what
+        follows it."""
         sources = [core.tx_msix_wr_req_tlp, core.tx_cpl_tlp]
         if self._dma:
             reads = header_signature().create()
@@ -339,9 +326,14 @@ class IntelShim(wiring.Component):
 
         self._show(m, sent)
 
-        m.submodules.tracker = tracker = DepartureTracker(depth + ON_THEIR_WAY)
-        entered = [offer.valid & offer.ready & offer.p.sop for offer in arbiter.i]
-        m.d.comb += [tracker.planned.eq(Cat(*entered).any()), tracker.departed.eq(ends)]
+        settings = settings_of(core)
+        m.submodules.settling = settling = ShimSettling(len(settings), most=depth + ON_THEIR_WAY)
+        m.d.comb += [
+            settling.settings.eq(settings),
+            settling.core_settled.eq(core.status_config_settled),
+            settling.entered.eq(entered(arbiter)),
+            settling.departed.eq(ends),
+        ]
 
         if self._dma:
             m.submodules.credits = credit = self._credits(m)
@@ -353,7 +345,7 @@ class IntelShim(wiring.Component):
             ]
             if hasattr(credit, "departed"):
                 m.d.comb += credit.departed.eq(begins & sent.read)
-        return tracker
+        return settling
 
     def _frame(self, m, source, sink):
         """Packets of the core's to words that leave: all but ``read``."""

@@ -12,7 +12,17 @@ from ..arbiter import PacketArbiter
 from ..tlp import payload_lanes
 from .inline import HeaderJoiner, HeaderSplitter
 
-__all__ = ["axi_stream", "connect_device_side", "in_order", "join", "kept_lanes", "merge", "split"]
+__all__ = [
+    "axi_stream",
+    "connect_device_side",
+    "entered",
+    "in_order",
+    "join",
+    "kept_lanes",
+    "merge",
+    "settings_of",
+    "split",
+]
 
 
 def axi_stream(data_width: int, *, keep_bits: int, user_bits: int) -> stream.Signature:
@@ -66,6 +76,22 @@ def merge(m: Module, sources: Iterable[Any], arbiter: PacketArbiter) -> None:
     for source, sink in zip(sources, arbiter.i, strict=True):
         m.d.comb += [sink.p[field].eq(source.p[field]) for field in dict(source.p.shape())]
         m.d.comb += [sink.valid.eq(source.valid), source.ready.eq(sink.ready)]
+
+
+def entered(arbiter: PacketArbiter) -> Value:
+    """Whether the beginning of a packet is taken from the core."""
+    return Cat(*(offer.valid & offer.ready & offer.p.sop for offer in arbiter.i)).any()
+
+
+def settings_of(core: Any) -> Value:
+    """What packets of the core's are made to."""
+    return Cat(
+        core.max_payload_size,
+        core.max_read_request_size,
+        core.bus_master_enable,
+        core.msix_enable,
+        core.msix_mask,
+    )
 
 
 def connect_device_side(

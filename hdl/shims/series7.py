@@ -21,7 +21,18 @@ from ..core import AmpPciCore, device_members
 from ..dma.limits import COMPLETION_TIMEOUT
 from ..tlp import HeaderWord0, raw_signature
 from .inline import HeaderJoiner, HeaderSplitter
-from .joints import axi_stream, connect_device_side, in_order, join, kept_lanes, merge, split
+from .joints import (
+    axi_stream,
+    connect_device_side,
+    entered,
+    in_order,
+    join,
+    kept_lanes,
+    merge,
+    settings_of,
+    split,
+)
+from .settling import ShimSettling
 from .straddle import Unstraddler
 
 __all__ = ["DATA_WIDTHS", "XilinxSeries7"]
@@ -39,6 +50,9 @@ whether there is one."""
 PLACE_BITS = 4
 RX_USER_BITS = 22
 TX_USER_BITS = 4
+
+ON_THEIR_WAY = 4
+"""Packets at most between the core and the block."""
 
 COMPLETION_HEADERS = 36
 """Credits of the block's receive buffer. Those for data suffice where the Performance Level is
@@ -168,7 +182,7 @@ class XilinxSeries7(wiring.Component):
         m.d.comb += [ClockSignal().eq(self.user_clk_out), ResetSignal().eq(self.user_reset_out)]
         m.submodules.core = core = self._core
         self._receive(m, core)
-        self._transmit(m, core)
+        settling = self._transmit(m, core)
         connect_device_side(m, core, self, self._device_members)
 
         def field(register, where):
@@ -191,7 +205,8 @@ class XilinxSeries7(wiring.Component):
             core.function_reset.eq(self.cfg_received_func_lvl_rst),
             self.cfg_trn_pending.eq(core.status_transactions_pending),
             self.cfg_err_posted.eq(1),
-            self.status_config_settled.eq(core.status_config_settled),
+            settling.reset.eq(self.cfg_received_func_lvl_rst),
+            self.status_config_settled.eq(settling.settled),
         ]
         m.d.sync += [
             self.cfg_turnoff_ok.eq(self.cfg_to_turnoff),
@@ -268,7 +283,8 @@ class XilinxSeries7(wiring.Component):
                 m.d.comb += requests.p.bar_id.eq(bar)
 
     def _transmit(self, m, core):
-        """Everything that leaves, merged: what may not be overtaken goes first."""
+        """Everything that leaves, merged: what may not be overtaken goes first. Returns what
+        follows it."""
         requests = [core.tx_wr_req_tlp, core.tx_rd_req_tlp] if self._dma else []
         sources = [core.tx_msix_wr_req_tlp, core.tx_cpl_tlp, *requests]
         m.submodules.arbiter = arbiter = PacketArbiter(
@@ -292,6 +308,15 @@ class XilinxSeries7(wiring.Component):
             sink.p.tlast.eq(beat.last),
             sink.p.tkeep.eq(Cat(lane.replicate(4) for lane in kept_lanes(joiner))),
         ]
+        settings = settings_of(core)
+        m.submodules.settling = settling = ShimSettling(len(settings), most=ON_THEIR_WAY)
+        m.d.comb += [
+            settling.settings.eq(settings),
+            settling.core_settled.eq(core.status_config_settled),
+            settling.entered.eq(entered(arbiter)),
+            settling.departed.eq(sink.valid & sink.ready & sink.p.tlast),
+        ]
+        return settling
 
 
 def _swapped(beat):

@@ -21,8 +21,18 @@ from ..dma.limits import COMPLETION_TIMEOUT
 from ..tlp import RequestHeader, raw_signature
 from .function_reset import FunctionResetHandshake
 from .inline import HeaderJoiner, HeaderSplitter
-from .joints import axi_stream, connect_device_side, join, kept_lanes, merge, split
+from .joints import (
+    axi_stream,
+    connect_device_side,
+    entered,
+    join,
+    kept_lanes,
+    merge,
+    settings_of,
+    split,
+)
 from .sequence import DroppedWrites, SequenceNumbers
+from .settling import ShimSettling
 from .ultrascale_fields import (
     CompleterRequest,
     RequesterCompletion,
@@ -41,6 +51,9 @@ BUS_MASTER_ENABLE = 2
 
 DROPPING_CYCLES = 256
 """Cycles after bus mastering went off in which the block has dropped what it held."""
+
+ON_THEIR_WAY = 4
+"""Requests at most between the core and the block."""
 
 DMA_WRITE_TAG = 1
 """Tag, which a posted request may choose, by which DMA writes are told from MSI-X writes."""
@@ -179,8 +192,14 @@ class UltraScaleShim(wiring.Component):
         self._take_requests(m, core)
         self._send_completions(m, core)
         self._take_completions(m, core)
-        self._send_requests(m, core)
+        arbiter = self._send_requests(m, core)
 
+        settings, rq = settings_of(core), self.s_axis_rq
+        m.submodules.settling = settling = ShimSettling(len(settings), most=ON_THEIR_WAY)
+        m.d.comb += [
+            settling.entered.eq(entered(arbiter)),
+            settling.departed.eq(rq.valid & rq.ready & rq.p.tlast),
+        ]
         bus_master_enable = self.cfg_function_status[BUS_MASTER_ENABLE]
         m.d.comb += [
             self.pcie_cq_np_req.eq(1),
@@ -191,10 +210,13 @@ class UltraScaleShim(wiring.Component):
             core.msix_enable.eq(self.cfg_interrupt_msix_enable[0]),
             core.msix_mask.eq(self.cfg_interrupt_msix_mask[0]),
             function_reset.in_process.eq(self.cfg_flr_in_process[0]),
-            function_reset.done.eq(core.function_reset_done),
+            settling.settings.eq(settings),
+            settling.reset.eq(function_reset.reset),
+            settling.core_settled.eq(core.status_config_settled),
+            function_reset.done.eq(core.function_reset_done & ~settling.former),
             core.function_reset.eq(function_reset.reset),
             self.cfg_flr_done.eq(function_reset.acknowledge),
-            self.status_config_settled.eq(core.status_config_settled),
+            self.status_config_settled.eq(settling.settled),
         ]
         m.d.sync += [
             self.cfg_power_state_change_ack.eq(self.cfg_power_state_change_interrupt),
@@ -254,7 +276,8 @@ class UltraScaleShim(wiring.Component):
         ]
 
     def _send_requests(self, m, core):
-        """RQ, from TLP headers to descriptors, with sequence numbers for DMA writes."""
+        """RQ, from TLP headers to descriptors, with sequence numbers for DMA writes. Returns what
+        they are merged by."""
         side = self._side
         signature = raw_signature(self._data_width)
         m.submodules.requester = arbiter = PacketArbiter(
@@ -286,7 +309,7 @@ class UltraScaleShim(wiring.Component):
             ]
         if not self._dma:
             m.d.comb += may_leave.eq(1)
-            return
+            return arbiter
 
         ports = [
             (getattr(self, f"pcie_rq_seq_num{port}"), getattr(self, f"pcie_rq_seq_num_vld{port}"))
@@ -316,6 +339,7 @@ class UltraScaleShim(wiring.Component):
             for first, bits in side.rq_sequence:
                 m.d.comb += rq.p.tuser[first : first + bits].eq(number[at : at + bits])
                 at += bits
+        return arbiter
 
     def _split(self, m, source, splitter, discontinue, sink):
         """A stream of the block's to one of the core's, all but header and what is beside it.

@@ -26,6 +26,8 @@ from testbench.tlp import Kind, Tlp, pcie_id
 SEED = int(os.environ["COCOTB_RANDOM_SEED"])
 HOST, CARD = pcie_id(0, 0), pcie_id(0x2A, 0)
 MAX_PAYLOAD_SIZE = 128
+AT_ONCE = 1024
+"""Bytes of reads that wait for answers together; less than the block has room for."""
 STATIC = 0x3000
 """A page of the FIFO BAR that no queue uses."""
 MEMORY = 0x1234_0000
@@ -274,25 +276,29 @@ async def memory_is_read(dut, beat_bytes):
     for size in (beat_bytes or 32, 64, 128, 512, 1024, 4096):
         spans = [size * place for place in rng.sample(range(len(content) // size), 2)]
         reads = [cocotb.start_soon(host.dma.read(MEMORY + at, size)) for at in spans]
-        requests = []
-        while 4 * sum(request["len"] for request in requests) < 2 * size:
-            requests.append(await host.requests.get())
-        assert len({request["tag"] for request in requests}) == len(requests)
-        for request in reversed(requests):
-            length = request["len"]
-            assert (request["we"], request["req_id"], request["first_be"]) == (0, CARD, 0xF)
-            assert request["last_be"] == (0xF if length > 1 else 0)
-            assert host.answerable(length), f"LitePCIe has no completion of {length} dwords"
-            at = request["adr"] - MEMORY
-            await host.complete.send(
-                data=content[at : at + 4 * length],
-                req_id=request["req_id"],
-                cmp_id=HOST,
-                adr=request["adr"] & 0x7F,
-                len=length,
-                err=0,
-                tag=request["tag"],
-            )
+        # As many at a time as are asked for before any is answered.
+        left = 2 * size
+        while left:
+            requests = []
+            while left and 4 * sum(request["len"] for request in requests) < AT_ONCE:
+                requests.append(await host.requests.get())
+                left -= 4 * requests[-1]["len"]
+            assert len({request["tag"] for request in requests}) == len(requests)
+            for request in reversed(requests):
+                length = request["len"]
+                assert (request["we"], request["req_id"], request["first_be"]) == (0, CARD, 0xF)
+                assert request["last_be"] == (0xF if length > 1 else 0)
+                assert host.answerable(length), f"LitePCIe has no completion of {length} dwords"
+                at = request["adr"] - MEMORY
+                await host.complete.send(
+                    data=content[at : at + 4 * length],
+                    req_id=request["req_id"],
+                    cmp_id=HOST,
+                    adr=request["adr"] & 0x7F,
+                    len=length,
+                    err=0,
+                    tag=request["tag"],
+                )
         for read, at in zip(reads, spans, strict=True):
             assert await read == content[at : at + size], f"{size} bytes, seed {SEED}"
     assert int(host.dut.count_unexpected_completions.value) == 0

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A shim has settled once everything made to former settings has left it, and the core."""
+
+import random
+from collections import deque
+
+import pytest
+from amaranth.sim import Simulator
+
+from hdl.shims.settling import ShimSettling
+
+MOST = 4
+
+
+@pytest.mark.parametrize("stall", [0, 0.5, 0.9])
+@pytest.mark.parametrize("changes", [0.02, 0.1])
+@pytest.mark.parametrize("by_reset", [False, True])
+def test_former_packets_are_waited_for(stall, changes, by_reset):
+    dut = ShimSettling(3, most=MOST)
+    rng = random.Random(5)
+    seen = {True: 0, False: 0}
+
+    async def bench(ctx):
+        # When each packet inside entered.
+        inside = deque()
+        changed = -1
+        settings = 0
+        for cycle in range(3000):
+            changes_now = rng.random() < changes
+            if changes_now and not by_reset:
+                settings ^= rng.randrange(1, 8)
+            if changes_now:
+                changed = cycle
+            ctx.set(dut.settings, settings)
+            ctx.set(dut.reset, changes_now and by_reset)
+            core_settled = rng.random() < 0.9
+            ctx.set(dut.core_settled, core_settled)
+            departs = bool(inside) and rng.random() >= stall
+            enters = len(inside) < MOST and rng.random() < 0.5
+            ctx.set(dut.departed, departs)
+            ctx.set(dut.entered, enters)
+            # One that was inside before the change, or came with it, has not left.
+            is_former = any(entered <= changed < cycle for entered in inside)
+            assert ctx.get(dut.former) or not is_former
+            assert ctx.get(dut.settled) == (core_settled and not ctx.get(dut.former))
+            seen[bool(ctx.get(dut.settled))] += 1
+            if departs:
+                inside.popleft()
+            if enters:
+                inside.append(cycle)
+            await ctx.tick()
+            # With none inside nothing is former.
+            if not inside:
+                assert not ctx.get(dut.former)
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert all(seen.values())
