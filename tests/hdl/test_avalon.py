@@ -6,23 +6,13 @@ from collections import deque
 
 import pytest
 from amaranth.lib import data
-from amaranth.sim import Simulator
+from simulation import simulate
 
 from hdl.shims.avalon import PacketSender, ReceiveBuffer
 
 COUNT = 250
 LATENCY = 3
 WORD = data.StructLayout({"number": 16, "last": 1})
-
-
-def simulate(dut, *benches, background=()):
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    for bench in background:
-        simulator.add_testbench(bench, background=True)
-    for bench in benches:
-        simulator.add_testbench(bench)
-    simulator.run()
 
 
 @pytest.mark.parametrize("allowance", [1, 17, 18, 27])

@@ -5,7 +5,7 @@ import random
 from collections import deque
 
 import pytest
-from amaranth.sim import Simulator
+from simulation import simulate
 
 from hdl.dma.completion_room import CompletionRoom
 
@@ -48,8 +48,5 @@ def test_reads_keep_to_the_room(headers, longest, begins, ends):
                 newest += 1
             await ctx.tick()
 
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
+    simulate(dut, bench)
     assert 0 < fullest <= headers

@@ -5,7 +5,7 @@ import random
 from collections import Counter, deque
 
 import pytest
-from amaranth.sim import Simulator
+from simulation import simulate
 
 from hdl.dma.confirmations import CONFIRMATIONS, ConfirmationQueue, ConfirmationSerializer
 
@@ -36,10 +36,7 @@ def test_marks_come_back_in_order(depth, taken, confirmed):
             seen.add(len(held))
             await ctx.tick()
 
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
+    simulate(dut, bench)
     assert len(seen) > 1
 
 
@@ -83,10 +80,7 @@ def test_each_confirmation_has_its_cycle(ports, busy, stall):
             seen["waits"] += owed > 1
             await ctx.tick()
 
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
+    simulate(dut, bench)
     assert busy < 0.5 or (seen["early"] and seen["for none"])
 
 

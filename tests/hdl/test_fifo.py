@@ -4,20 +4,12 @@
 import random
 
 import pytest
-from amaranth.sim import Simulator
+from simulation import simulate
 
 from hdl.fifo import DISTRIBUTED_DEPTH, StreamFifo
 
 DEPTHS = [2, 8, 16, 32, 64]
 COUNT = 400
-
-
-def simulate(dut, *benches):
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    for bench in benches:
-        simulator.add_testbench(bench)
-    simulator.run()
 
 
 @pytest.mark.parametrize("depth", DEPTHS)

@@ -6,6 +6,7 @@ import random
 import pytest
 from amaranth.hdl import Module, Signal
 from amaranth.sim import Simulator
+from simulation import simulate
 
 from hdl.index import Sanitiser, index_width, successor
 
@@ -27,10 +28,7 @@ def test_sanitiser_is_mod(capacity):
             assert ctx.get(dut.remainder) == value % capacity, value
             assert ctx.get(dut.out_of_range) == (value >= capacity), value
 
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
+    simulate(dut, bench)
 
 
 @pytest.mark.parametrize("capacity", CAPACITIES[:10])

@@ -4,7 +4,7 @@
 import random
 
 import pytest
-from amaranth.sim import Simulator
+from simulation import simulate
 
 from hdl.shims.inline import MAX_HEADER, HeaderJoiner, HeaderSplitter
 from hdl.tlp import DATA_WIDTHS
@@ -90,11 +90,7 @@ def run(dut, sent, beats, *, seed, idle=0.0, stall=0.0):
                 cycles.append(cycle)
                 ends += beat["last"]
 
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(source, background=True)
-    simulator.add_testbench(sink)
-    simulator.run()
+    simulate(dut, sink, background=[source])
     return taken, cycles
 
 
@@ -191,11 +187,7 @@ def test_a_broken_beat_leaves_no_data(width, dwords):
                 taken.append(dict(zip(("data", "strb", "first", "last"), got, strict=True)))
                 ends += taken[-1]["last"]
 
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(source, background=True)
-    simulator.add_testbench(sink)
-    simulator.run()
+    simulate(dut, sink, background=[source])
     counts = [0]
     for beat in taken:
         counts[-1] += beat["strb"].bit_count()

@@ -8,7 +8,7 @@ import random
 from itertools import pairwise
 
 import pytest
-from amaranth.sim import Simulator
+from simulation import simulate
 
 from hdl.shims.intel_config import PTILE, STRATIX_10, ConfigurationListener
 from hdl.shims.intel_credits import COUNTING_CYCLES, CreditLimit, NetCredits
@@ -50,13 +50,6 @@ def h_tile_registers(f):
         0x01: f["read_completion_boundary"] << 14,
         0x06: f["msix_mask"] << 6 | f["msix_enable"] << 5,
     }
-
-
-def simulate(dut, bench):
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
 
 
 @pytest.mark.parametrize(

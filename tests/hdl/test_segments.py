@@ -4,7 +4,7 @@
 import random
 
 import pytest
-from amaranth.sim import Simulator
+from simulation import simulate
 
 from hdl.shims.segments import Unsegmenter
 
@@ -102,11 +102,7 @@ def test_packets_are_whole(segments, together, waits, idle, stall):
                 found.append((side, dwords))
                 dwords = []
 
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(source, background=True)
-    simulator.add_testbench(sink)
-    simulator.run()
+    simulate(dut, sink, background=[source])
     assert found == packets
 
 

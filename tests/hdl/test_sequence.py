@@ -4,17 +4,10 @@
 import random
 
 import pytest
-from amaranth.sim import Simulator
+from simulation import simulate
 
 from hdl.shims.function_reset import FunctionResetHandshake
 from hdl.shims.sequence import DroppedWrites, SequenceNumbers
-
-
-def simulate(dut, bench):
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
 
 
 @pytest.mark.parametrize("bits, ports", [(3, 1), (5, 2)])

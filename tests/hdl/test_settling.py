@@ -5,7 +5,7 @@ import random
 from collections import deque
 
 import pytest
-from amaranth.sim import Simulator
+from simulation import simulate
 
 from hdl.shims.settling import ShimSettling
 
@@ -53,8 +53,5 @@ def test_former_packets_are_waited_for(stall, changes, by_reset):
             if not inside:
                 assert not ctx.get(dut.former)
 
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
+    simulate(dut, bench)
     assert all(seen.values())

@@ -4,7 +4,7 @@
 import random
 
 import pytest
-from amaranth.sim import Simulator
+from simulation import simulate
 
 from hdl.shims.straddle import Unstraddler
 
@@ -84,9 +84,5 @@ def test_packets_are_whole(together, idle, stall):
                 found.append((first, dwords))
                 dwords, first = [], None
 
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(source, background=True)
-    simulator.add_testbench(sink)
-    simulator.run()
+    simulate(dut, sink, background=[source])
     assert found == packets

@@ -4,7 +4,7 @@
 import random
 
 import pytest
-from amaranth.sim import Simulator
+from simulation import simulate
 
 from hdl.block_options import BlockOptions
 from hdl.dma.confirmations import CONFIRMATIONS
@@ -78,12 +78,7 @@ def run(width, lengths, interrupts, *, block=None, idle=0.0, stall=0.0, confirm=
                 left.append((header, data >> 8, data & 0xFF))
                 cycles.append(cycle)
 
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(write, background=True)
-    simulator.add_testbench(interrupt, background=True)
-    simulator.add_testbench(take)
-    simulator.run()
+    simulate(dut, take, background=[write, interrupt])
     return left, cycles, len(confirmed)
 
 
