@@ -5,6 +5,8 @@ Hard blocks differ in what the header is, and in its length; where it ends, and 
 is the same question everywhere.
 """
 
+from typing import Any
+
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -57,6 +59,12 @@ def _shapes(header_dwords: tuple[int, ...], lanes: int) -> list[_Shape]:
     if not header_dwords or set(header_dwords) - set(HEADER_LENGTHS):
         raise ValueError(f"header_dwords is {header_dwords}: must be (3,), (4,) or (3, 4)")
     return [_Shape(dwords, lanes) for dwords in header_dwords]
+
+
+def lane_count(beat: Any) -> Value:
+    """Lanes of a beat of :func:`inline_layout` that have a dword."""
+    lanes = len(beat.data) // 32
+    return Mux(beat.lanes == 0, lanes, beat.lanes)
 
 
 class HeaderSplitter(wiring.Component):
@@ -120,7 +128,7 @@ class HeaderSplitter(wiring.Component):
         long = Signal()
         m.d.comb += long.eq(Mux(place == 0, self.is_long, was_long) if len(self._shapes) > 1 else 0)
         count = Signal(range(lanes + 1))
-        m.d.comb += count.eq(Mux(beat.lanes == 0, lanes, beat.lanes))
+        m.d.comb += count.eq(lane_count(beat))
 
         whole = Signal.like(header)
         known = Signal.like(header)

@@ -4,7 +4,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, Module, Mux, ResetSignal, Signal
+from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, Module, Mux, ResetSignal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -21,9 +21,9 @@ from .avalon import PacketSender, ReceiveBuffer
 from .function_reset import FunctionResetHandshake
 from .intel_config import ADDRESS_BITS, ConfigurationLayout, ConfigurationListener
 from .intel_errors import ErrorReporter
-from .joints import connect_device_side, entered, merge, settings_of
+from .joints import connect_device_side, merge, sort
 from .segments import Unsegmenter, segments_layout
-from .settling import ShimSettling
+from .settling import follow
 
 __all__ = ["IntelShim"]
 
@@ -259,21 +259,9 @@ class IntelShim(wiring.Component):
     def _sort(self, m, core, offer, side, header):
         """Give the core what is on ``offer``, a stream of its kind but for ``header`` and ``side``,
         as a request or as a completion."""
-        word0 = HeaderWord0(header[-32:])
+        sort(m, core, offer, first=offer.p.sop, word0=HeaderWord0(header[-32:]))
         requests, answers = core.rx_req_tlp, core.rx_cpl_tlp
-        was_answer = Signal()
-        is_answer = Signal()
-        m.d.comb += [
-            is_answer.eq(Mux(offer.p.sop, word0.is_completion & ~word0.is_prefix, was_answer)),
-            requests.valid.eq(offer.valid & ~is_answer),
-            answers.valid.eq(offer.valid & is_answer),
-            # Completions are always taken.
-            offer.ready.eq(is_answer | requests.ready),
-            requests.p.bar_id.eq(side.bar),
-            requests.p.func_num.eq(side.function),
-        ]
-        with m.If(offer.valid):
-            m.d.sync += was_answer.eq(is_answer)
+        m.d.comb += [requests.p.bar_id.eq(side.bar), requests.p.func_num.eq(side.function)]
         for sink in (requests, answers):
             m.d.comb += [sink.p[name].eq(offer.p[name]) for name in ("data", "strb", "sop", "eop")]
             m.d.comb += sink.p.hdr.eq(header)
@@ -326,14 +314,7 @@ class IntelShim(wiring.Component):
 
         self._show(m, sent)
 
-        settings = settings_of(core)
-        m.submodules.settling = settling = ShimSettling(len(settings), most=depth + ON_THEIR_WAY)
-        m.d.comb += [
-            settling.settings.eq(settings),
-            settling.core_settled.eq(core.status_config_settled),
-            settling.entered.eq(entered(arbiter)),
-            settling.departed.eq(ends),
-        ]
+        settling = follow(m, core, arbiter, departed=ends, most=depth + ON_THEIR_WAY)
 
         if self._dma:
             m.submodules.credits = credit = self._credits(m)

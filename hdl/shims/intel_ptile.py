@@ -14,6 +14,7 @@ from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from ..tlp import HeaderWord0, payload_lanes, raw_signature
+from .inline import lane_count
 from .intel import IntelShim
 from .intel_config import PTILE
 from .intel_credits import LIMIT_BITS, CreditLimit
@@ -80,12 +81,11 @@ class IntelPTile(IntelShim):
         offer = raw_signature(self._data_width).create()
         # A packet without payload takes a segment, too.
         has_payload = HeaderWord0(header[-32:]).has_payload
-        dwords = Mux(beat.lanes == 0, lanes, beat.lanes)
         m.d.comb += [
             offer.valid.eq(straight.o.valid),
             straight.o.ready.eq(offer.ready),
             offer.p.data.eq(beat.data),
-            offer.p.strb.eq(payload_lanes(Mux(has_payload, dwords, 0), lanes)),
+            offer.p.strb.eq(payload_lanes(Mux(has_payload, lane_count(beat), 0), lanes)),
             offer.p.sop.eq(straight.first),
             offer.p.eop.eq(beat.last),
         ]

@@ -6,16 +6,15 @@ the most significant bits; dwords of a payload have it in the least significant 
 without a gap.
 """
 
-from amaranth.hdl import Cat, Mux
 from amaranth.lib import data
 from amaranth.lib.wiring import In, connect
 
 from ..tlp import HeaderWord0, raw_signature
-from .inline import HeaderJoiner, HeaderSplitter
+from .inline import HeaderJoiner, HeaderSplitter, lane_count
 from .intel import IntelShim
 from .intel_config import STRATIX_10
 from .intel_credits import NET_BITS, NetCredits
-from .joints import in_order, join
+from .joints import in_order, join, received_header
 
 __all__ = ["IntelStratix10"]
 
@@ -61,9 +60,6 @@ class IntelStratix10(IntelShim):
         m.submodules.splitter = splitter = HeaderSplitter(self._data_width, HEADERS)
         connect(m, straight.o, splitter.i)
         beat = splitter.o.p
-        header = in_order(beat.header)
-        # A header of three dwords is followed by what is not its fourth.
-        four_dwords = HeaderWord0(header[-32:]).four_dwords
         offer = raw_signature(self._data_width).create()
         m.d.comb += [
             splitter.is_long.eq(HeaderWord0(straight.o.p.data[:32]).four_dwords),
@@ -74,8 +70,7 @@ class IntelStratix10(IntelShim):
             offer.p.sop.eq(beat.first),
             offer.p.eop.eq(beat.last),
         ]
-        header = Cat(Mux(four_dwords, header[:32], 0), header[32:])
-        self._sort(m, core, offer, straight.side, header)
+        self._sort(m, core, offer, straight.side, received_header(beat.header))
 
     def _frame(self, m, source, sink):
         """As there."""
@@ -88,7 +83,7 @@ class IntelStratix10(IntelShim):
             sink.valid.eq(joiner.o.valid),
             joiner.o.ready.eq(sink.ready),
             sink.p.data.eq(beat.data),
-            sink.p.upper.eq((beat.lanes == 0) | (beat.lanes > half)),
+            sink.p.upper.eq(lane_count(beat) > half),
             sink.p.first.eq(joiner.first),
             sink.p.last.eq(beat.last),
         ]

@@ -4,23 +4,23 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import Out
 
 from ..arbiter import PacketArbiter
-from ..tlp import payload_lanes
-from .inline import HeaderJoiner, HeaderSplitter
+from ..tlp import HeaderWord0, payload_lanes
+from .inline import HeaderJoiner, HeaderSplitter, lane_count
 
 __all__ = [
     "axi_stream",
     "connect_device_side",
-    "entered",
     "in_order",
     "join",
     "kept_lanes",
     "merge",
-    "settings_of",
+    "received_header",
+    "sort",
     "split",
 ]
 
@@ -35,8 +35,7 @@ def axi_stream(data_width: int, *, keep_bits: int, user_bits: int) -> stream.Sig
 def kept_lanes(joiner: HeaderJoiner) -> Value:
     """A bit for each lane of the beat on offer, set where it has a dword."""
     beat = joiner.o.p
-    lanes = len(beat.data) // 32
-    return payload_lanes(Mux(beat.lanes == 0, lanes, beat.lanes), lanes)
+    return payload_lanes(lane_count(beat), len(beat.data) // 32)
 
 
 def in_order(header: Value) -> Value:
@@ -78,20 +77,27 @@ def merge(m: Module, sources: Iterable[Any], arbiter: PacketArbiter) -> None:
         m.d.comb += [sink.valid.eq(source.valid), source.ready.eq(sink.ready)]
 
 
-def entered(arbiter: PacketArbiter) -> Value:
-    """Whether the beginning of a packet is taken from the core."""
-    return Cat(*(offer.valid & offer.ready & offer.p.sop for offer in arbiter.i)).any()
+def received_header(dwords: Value) -> Value:
+    """A header as the core has it, of what a splitter found: of one of three dwords, what follows
+    is not its fourth."""
+    header = in_order(dwords)
+    return Cat(Mux(HeaderWord0(header[-32:]).four_dwords, header[:32], 0), header[32:])
 
 
-def settings_of(core: Any) -> Value:
-    """What packets of the core's are made to."""
-    return Cat(
-        core.max_payload_size,
-        core.max_read_request_size,
-        core.bus_master_enable,
-        core.msix_enable,
-        core.msix_mask,
-    )
+def sort(m: Module, core: Any, source: Any, *, first: Value, word0: HeaderWord0) -> None:
+    """Give the core the beats of ``source``, a stream, as a request's or a completion's, which
+    ``word0`` of the ``first`` beat tells: all of the handshake. Completions are always taken."""
+    requests, answers = core.rx_req_tlp, core.rx_cpl_tlp
+    was_answer = Signal()
+    is_answer = Signal()
+    m.d.comb += [
+        is_answer.eq(Mux(first, word0.is_completion & ~word0.is_prefix, was_answer)),
+        requests.valid.eq(source.valid & ~is_answer),
+        answers.valid.eq(source.valid & is_answer),
+        source.ready.eq(is_answer | requests.ready),
+    ]
+    with m.If(source.valid):
+        m.d.sync += was_answer.eq(is_answer)
 
 
 def connect_device_side(

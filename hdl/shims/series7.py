@@ -24,15 +24,15 @@ from .inline import HeaderJoiner, HeaderSplitter
 from .joints import (
     axi_stream,
     connect_device_side,
-    entered,
     in_order,
     join,
     kept_lanes,
     merge,
-    settings_of,
+    received_header,
+    sort,
     split,
 )
-from .settling import ShimSettling
+from .settling import follow
 from .straddle import Unstraddler
 
 __all__ = ["DATA_WIDTHS", "XilinxSeries7"]
@@ -257,26 +257,11 @@ class XilinxSeries7(wiring.Component):
         m.d.comb += splitter.is_long.eq(HeaderWord0(splitter.i.p.data[:32]).four_dwords)
 
         beat = splitter.o.p
-        word0 = HeaderWord0(beat.header[:32])
-        header = in_order(beat.header)
-        # A header of three dwords is followed by what is not its fourth.
-        header = Cat(Mux(word0.four_dwords, header[:32], 0), header[32:])
-        goes_to_answers = Signal()
-        was_answer = Signal()
-        is_answer = Mux(beat.first, word0.is_completion & ~word0.is_prefix, was_answer)
-        m.d.comb += goes_to_answers.eq(is_answer)
-        with m.If(splitter.o.valid):
-            m.d.sync += was_answer.eq(is_answer)
+        sort(m, core, splitter.o, first=beat.first, word0=HeaderWord0(beat.header[:32]))
         requests, answers = core.rx_req_tlp, core.rx_cpl_tlp
-        m.d.comb += [
-            requests.valid.eq(splitter.o.valid & ~goes_to_answers),
-            answers.valid.eq(splitter.o.valid & goes_to_answers),
-            # Completions are always taken.
-            splitter.o.ready.eq(goes_to_answers | requests.ready),
-        ]
         for sink in (requests, answers):
             m.d.comb += split(splitter, sink, data=_swapped(beat.data))
-            m.d.comb += sink.p.hdr.eq(header)
+            m.d.comb += sink.p.hdr.eq(received_header(beat.header))
         m.d.comb += requests.p.bar_id.eq(NO_BAR)
         for bar in range(BARS):
             with m.If(hits[bar]):
@@ -308,15 +293,8 @@ class XilinxSeries7(wiring.Component):
             sink.p.tlast.eq(beat.last),
             sink.p.tkeep.eq(Cat(lane.replicate(4) for lane in kept_lanes(joiner))),
         ]
-        settings = settings_of(core)
-        m.submodules.settling = settling = ShimSettling(len(settings), most=ON_THEIR_WAY)
-        m.d.comb += [
-            settling.settings.eq(settings),
-            settling.core_settled.eq(core.status_config_settled),
-            settling.entered.eq(entered(arbiter)),
-            settling.departed.eq(sink.valid & sink.ready & sink.p.tlast),
-        ]
-        return settling
+        departed = sink.valid & sink.ready & sink.p.tlast
+        return follow(m, core, arbiter, departed=departed, most=ON_THEIR_WAY)
 
 
 def _swapped(beat):

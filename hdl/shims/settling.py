@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """When what was made to former settings has left a shim, as well as the core in it."""
 
-from amaranth.hdl import Cat, Module, Signal
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from models.config_space import SETTLING_CYCLES
 
+from ..arbiter import PacketArbiter
 from ..departures import DepartureTracker
 
-__all__ = ["ShimSettling"]
+__all__ = ["ShimSettling", "follow"]
 
 MORE_CYCLES = 2
 """The pins of the core are heard a little later than those of the shim."""
@@ -70,3 +73,26 @@ class ShimSettling(wiring.Component):
             self.settled.eq(self.core_settled & ~tracker.former),
         ]
         return m
+
+
+def follow(
+    m: Module, core: Any, arbiter: PacketArbiter, *, departed: Value, most: int
+) -> ShimSettling:
+    """Follow what ``arbiter`` takes from the core until it has ``departed``; ``reset`` is to be
+    joined. Other arguments are as for :class:`ShimSettling`."""
+    settings = Cat(
+        core.max_payload_size,
+        core.max_read_request_size,
+        core.bus_master_enable,
+        core.msix_enable,
+        core.msix_mask,
+    )
+    m.submodules.settling = settling = ShimSettling(len(settings), most=most)
+    begins = (offer.valid & offer.ready & offer.p.sop for offer in arbiter.i)
+    m.d.comb += [
+        settling.settings.eq(settings),
+        settling.core_settled.eq(core.status_config_settled),
+        settling.entered.eq(Cat(*begins).any()),
+        settling.departed.eq(departed),
+    ]
+    return settling

@@ -24,15 +24,13 @@ from .inline import HeaderJoiner, HeaderSplitter
 from .joints import (
     axi_stream,
     connect_device_side,
-    entered,
     join,
     kept_lanes,
     merge,
-    settings_of,
     split,
 )
 from .sequence import DroppedWrites, SequenceNumbers
-from .settling import ShimSettling
+from .settling import follow
 from .ultrascale_fields import (
     CompleterRequest,
     RequesterCompletion,
@@ -193,13 +191,10 @@ class UltraScaleShim(wiring.Component):
         self._send_completions(m, core)
         self._take_completions(m, core)
         arbiter = self._send_requests(m, core)
+        rq = self.s_axis_rq
+        departed = rq.valid & rq.ready & rq.p.tlast
+        settling = follow(m, core, arbiter, departed=departed, most=ON_THEIR_WAY)
 
-        settings, rq = settings_of(core), self.s_axis_rq
-        m.submodules.settling = settling = ShimSettling(len(settings), most=ON_THEIR_WAY)
-        m.d.comb += [
-            settling.entered.eq(entered(arbiter)),
-            settling.departed.eq(rq.valid & rq.ready & rq.p.tlast),
-        ]
         bus_master_enable = self.cfg_function_status[BUS_MASTER_ENABLE]
         m.d.comb += [
             self.pcie_cq_np_req.eq(1),
@@ -210,9 +205,7 @@ class UltraScaleShim(wiring.Component):
             core.msix_enable.eq(self.cfg_interrupt_msix_enable[0]),
             core.msix_mask.eq(self.cfg_interrupt_msix_mask[0]),
             function_reset.in_process.eq(self.cfg_flr_in_process[0]),
-            settling.settings.eq(settings),
             settling.reset.eq(function_reset.reset),
-            settling.core_settled.eq(core.status_config_settled),
             function_reset.done.eq(core.function_reset_done & ~settling.former),
             core.function_reset.eq(function_reset.reset),
             self.cfg_flr_done.eq(function_reset.acknowledge),
