@@ -16,14 +16,11 @@ from typing import Any, ClassVar
 import cocotb
 from cocotb.clock import Clock
 from cocotb.handle import SimHandleBase
-from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge
+from cocotb.triggers import ClockCycles, FallingEdge
 from cocotb.utils import get_sim_time
 from cocotbext.axi import AxiStreamBus
-from cocotbext.pcie.intel.ptile import PTilePcieDevice, PTileRxBus, PTileTxBus
-from cocotbext.pcie.intel.s10 import S10PcieDevice, S10RxBus, S10TxBus
 from cocotbext.pcie.xilinx.us import UltraScalePcieDevice, UltraScalePlusPcieDevice
 
-from .intel import TELLING_CYCLES, watch_for_gaps
 from .monitor import TlpMonitor
 from .parameters import Parameters
 from .pins import settled
@@ -151,7 +148,9 @@ class HardBlock:
 
     async def reset(self) -> None:
         """Until the block lets go of its reset."""
-        raise NotImplementedError
+        if self.dut.rst.value != "0":
+            await FallingEdge(self.dut.rst)
+        await self.dut.clk.rising_edge
 
     async def function_reset(self) -> None:
         """The host resets the function; returns when the block says that it is done."""
@@ -244,12 +243,6 @@ class UltraScaleBlock(HardBlock):
         for name in ("cfg_flr_in_process", "cfg_power_state_change_interrupt"):
             getattr(dut, name).value = 0
 
-    async def reset(self) -> None:
-        """Until the block lets go of its reset."""
-        if self.dut.rst.value != "0":
-            await FallingEdge(self.dut.rst)
-        await self.dut.clk.rising_edge
-
     async def function_reset(self) -> None:
         """As there."""
         self.dut.cfg_flr_in_process.value = 1
@@ -310,100 +303,3 @@ class Series7Block(HardBlock):
         await self.dut.clk.rising_edge
         self.dut.cfg_received_func_lvl_rst.value = 0
         await ClockCycles(self.dut.clk, 200)
-
-
-class IntelBlock(HardBlock):
-    """What Intel's blocks share.
-
-    A function-level reset is asked for by one pin and answered by another, and is not modelled.
-    """
-
-    model: Any
-    rx_bus: Any
-    tx_bus: Any
-    flr_pins: ClassVar[tuple[str, str]]
-    max_payload_size: int
-    telling_cycles = TELLING_CYCLES
-    design_counts_credits = True
-
-    def _join(self) -> None:
-        dut = self.dut
-        self.device = self._build(
-            self.model,
-            max_payload_size=self.max_payload_size,
-            pld_clk_frequency=1e9 / CLOCK_PERIOD_NS,
-            **self._options(),
-            rx_bus=self.rx_bus.from_prefix(dut, "rx_st"),
-            tx_bus=self.tx_bus.from_prefix(dut, "tx_st"),
-        )
-        self.streams = {"to": self.device.rx_source, "from": self.device.tx_sink}
-        getattr(dut, self.flr_pins[0]).value = 0
-        cocotb.start_soon(watch_for_gaps(dut, clk=dut.clk))
-
-    def _options(self) -> dict[str, Any]:
-        """More for the model."""
-        return {}
-
-    async def function_reset(self) -> None:
-        """As there."""
-        told, answered = (getattr(self.dut, name) for name in self.flr_pins)
-        told.value = 1
-        while not int(answered.value) & 1:
-            await answered.value_change
-        await self.dut.clk.rising_edge
-        told.value = 0
-
-
-class PTileBlock(IntelBlock):
-    """P-Tile."""
-
-    aliases: ClassVar[Mapping[str, str]] = {"clk": "coreclkout_hip"}
-    model = PTilePcieDevice
-    rx_bus = PTileRxBus
-    tx_bus = PTileTxBus
-    flr_pins = ("flr_rcvd_pf", "flr_completed_pf")
-    max_payload_size = 512
-    ports: ClassVar[Mapping[int, int]] = {128: 2, 256: 1, 512: 0}
-    """By data width."""
-
-    def _options(self) -> dict[str, Any]:
-        """As there."""
-        return {"port_num": self.ports[self.parameters.data_width]}
-
-    async def reset(self) -> None:
-        """As there."""
-        if self.dut.reset_status_n.value != "1":
-            await RisingEdge(self.dut.reset_status_n)
-        await self.dut.clk.rising_edge
-
-
-class Stratix10Block(IntelBlock):
-    """H-Tile of Stratix 10."""
-
-    aliases: ClassVar[Mapping[str, str]] = {"clk": "coreclkout_hip", "rst": "reset_status"}
-    model = S10PcieDevice
-    rx_bus = S10RxBus
-    tx_bus = S10TxBus
-    flr_pins = ("flr_pf_active", "flr_pf_done")
-    max_payload_size = MAX_PAYLOAD_SIZE
-
-    def _join(self) -> None:
-        super()._join()
-        # The model begins to tell credits only for a design that hears of those for posted data.
-        cocotb.start_soon(self.device._run_tx_fc_logic())
-
-    async def reset(self) -> None:
-        """As there."""
-        if self.dut.rst.value != "0":
-            await FallingEdge(self.dut.rst)
-        await self.dut.clk.rising_edge
-
-
-BLOCKS: dict[str, type[HardBlock]] = {
-    "intel-ptile": PTileBlock,
-    "intel-s10": Stratix10Block,
-    "xilinx-7": Series7Block,
-    "xilinx-us": UltraScaleBlock,
-    "xilinx-usp": UltraScalePlusBlock,
-}
-"""By the top that has their ports."""

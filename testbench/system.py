@@ -25,9 +25,9 @@ from models.rings import RingArena
 from .axi_channels import drive_idle
 from .axi_dma import AxiDma
 from .bfm import CoreBfm, EndpointBfm
+from .blocks import BLOCKS
 from .completions import HostError
 from .device_port import StreamDevicePort
-from .hard_block import BLOCKS
 from .host import TlpHost
 from .monitor import CORE_TO_DESIGN, TlpMonitor, bundles_of
 from .parameters import Parameters, parameters
