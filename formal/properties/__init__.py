@@ -15,6 +15,7 @@ from . import (
     producer,
     requests,
     settings,
+    shim_streams,
     streams,
     tags,
 )
@@ -32,6 +33,7 @@ GROUPS = (
     requests,
     tags,
     streams,
+    shim_streams,
     hard_blocks,
     avalon,
 )
