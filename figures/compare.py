@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hdl.verilog import TOPS
-from sim.bench.bounds import FIGURES
+from sim.lab.bench.bounds import FIGURES
 from synth.designs import HEADLINES
 
 from . import document

@@ -10,7 +10,7 @@ from typing import Any
 
 from hdl.verilog import TOPS
 from models.shell import MAX_FIFOS
-from sim.bench.bounds import FIGURES
+from sim.lab.bench.bounds import FIGURES
 
 from . import tables
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hdl.verilog import TOPS
-from sim.bench.bounds import FIGURES
+from sim.lab.bench.bounds import FIGURES
 from synth.designs import DESIGNS, SPEED_GRADES, Design, limits_of
 
 from . import document, tables

@@ -7,7 +7,7 @@ from amaranth.hdl import Cat, Const, Mux, Signal, Value
 from amaranth.lib import data
 
 from hdl.operation import Geometry
-from hdl.queues.indices import IndexWords
+from hdl.queues.index_words import IndexWords
 from hdl.queues.memory import FifoMemory
 from hdl.queues.pop import PopEngine
 from hdl.queues.push import PushEngine

@@ -23,7 +23,7 @@ from .dma.window import DmaWindow, NoDmaWindow
 from .ingress import RequestIngress
 from .msix import MsixController, interrupt_signature
 from .operation import Geometry, Target
-from .queues.indices import IndexWords
+from .queues.index_words import IndexWords
 from .queues.memory import FifoMemory
 from .queues.message import message_signature
 from .queues.pop import PopEngine

@@ -12,7 +12,7 @@ from models.layout import LayoutError, SharedLayout
 from models.shell import PciShell, check_num_fifos
 
 from .block_options import NO_OPTIONS, BlockOptions
-from .index import index_width
+from .queues.modulo import index_width
 from .tlp import CompletionStatus, check_data_width
 
 __all__ = [

@@ -2,7 +2,7 @@
 """The contracts between driver, endpoint and device side, and the driver's bus over a FIFO.
 
 Nothing here knows a simulator. A testbench implements :class:`HostFunction` over its root complex
-and :class:`DevicePort` over the endpoint's streams; ``models.loopback`` implements both over the
+and :class:`DevicePort` over the endpoint's streams; ``models.system`` implements both over the
 golden endpoint. Then the same driver and the same transport run on either.
 """
 

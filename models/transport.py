@@ -2,7 +2,7 @@
 """The device side's transport: validates requests, drives up to 32 devices, sends events.
 
 Source: the patch series, ``virtio_msg_receive_msg``; the bus messages of the draft's transport
-revision 1. What a request does to its device is in :mod:`models.requests`. Everything that is
+revision 1. What a request does to its device is in :mod:`models.handlers`. Everything that is
 refused is dropped without an answer and counted.
 
 A device whose own code raises fails: :meth:`Transport.contain` is the one place that says how. It
@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from .devices import VirtioDevice
+from .handlers import DeviceRequests, Drop, Refused
 from .messages import (
     DeviceState,
     Dialect,
@@ -28,7 +29,6 @@ from .messages import (
     dialect_of,
 )
 from .observers import Observers
-from .requests import DeviceRequests, Drop, Refused
 from .virtio import Status
 
 MAX_DEVICES = 32

@@ -16,16 +16,12 @@ from models.layout import LAYOUTS, SPSC_PAGES
 from models.messages import REVISIONS, V1
 from models.shell import AMP_PCI, MAX_FIFOS, SHELLS, check_num_fifos
 
-from .bench.command import run_bench
 from .build import BUILD_ROOT, BuildError, Configuration
 from .console import INTERRUPTED
-from .demo.command import run_demo
-from .fuzz import configurations, run_fuzz
-from .guest.command import run_guest
+from .lab.bench.command import run_bench
+from .lab.demo.command import run_demo
+from .lab.fuzz import configurations, run_fuzz
 from .run import SimulationError, simulate
-from .serve.command import run_serve
-from .serve.devices import KINDS
-from .serve.server import ServeError
 from .shown import shown
 from .toolchain import (
     SIMULATORS,
@@ -35,7 +31,11 @@ from .toolchain import (
     find,
     find_for_fst,
 )
-from .vfio_user.server import SocketError
+from .vm.guest.command import run_guest
+from .vm.serve.command import run_serve
+from .vm.serve.devices import KINDS
+from .vm.serve.server import ServeError
+from .vm.vfio_user.server import SocketError
 
 DEVICE = "[FIFO:]" + "|".join(KINDS)
 

@@ -14,8 +14,8 @@ import cocotb
 
 from models.runtime import Lock
 
-from .axis import AxisMessageSink, AxisMessageSource
 from .runtime import CocotbRuntime
+from .stream.axis import AxisMessageSink, AxisMessageSource
 
 
 class StreamDevicePort:
@@ -28,7 +28,7 @@ class StreamDevicePort:
     clk, reset
         Handles; the default is ``dut.clk`` and, if it exists, ``dut.rst``.
     idle, stall
-        Pauses on the way in and back-pressure on the way out (:mod:`testbench.pacing`).
+        Pauses on the way in and back-pressure on the way out (:mod:`testbench.stream.pacing`).
 
     Attributes
     ----------

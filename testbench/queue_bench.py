@@ -12,7 +12,7 @@ from models.config_space import INITIATE_FLR
 from models.layout import SPSC_PAGES
 from models.shell import AMP_PCI
 
-from .axis import AxisMessageSink, AxisMessageSource
+from .stream.axis import AxisMessageSink, AxisMessageSource
 from .system import Bench, Pacing
 
 QUEUE = SPSC_PAGES.queue

@@ -2,7 +2,7 @@
 """The gateware with a host before it and devices behind it, ready for a test or a demo.
 
 :class:`Bench` is clock, reset, host and monitors; :class:`GatewareSystem` adds the device side and
-a driver for each FIFO: the counterpart, over the gateware, of :class:`models.loopback.PureSystem`.
+a driver for each FIFO: the counterpart, over the gateware, of :class:`models.system.PureSystem`.
 """
 
 from __future__ import annotations
@@ -16,23 +16,22 @@ from cocotb.triggers import ClockCycles
 from cocotb.utils import get_sim_time
 
 from models.bus import FifoDriverBus, MessageObserver, dialect_on
-from models.device_side import DeviceSide
+from models.device_bus import DeviceSide
 from models.devices import VirtioDevice
-from models.driver import Driver
+from models.driver import Driver, RingArena
 from models.messages import Dialect
-from models.rings import RingArena
 
-from .axi_channels import drive_idle
-from .axi_dma import AxiDma
-from .bfm import CoreBfm, EndpointBfm
-from .blocks import BLOCKS
-from .completions import HostError
+from .axi.channels import drive_idle
+from .axi.dma import AxiDma
 from .device_port import StreamDevicePort
-from .host import TlpHost
-from .monitor import CORE_TO_DESIGN, TlpMonitor, bundles_of
+from .hard_block.blocks import BLOCKS
+from .host.bfm import CoreBfm, EndpointBfm
+from .host.requester import HostError
+from .host.root_complex import RootComplexHost
+from .host.thin import TlpHost
 from .parameters import Parameters, parameters
-from .root_complex import RootComplexHost
 from .runtime import CocotbRuntime
+from .tlp.monitor import CORE_TO_DESIGN, TlpMonitor, bundles_of
 from .trace import MessageTrace
 
 CLOCK_PERIOD_NS = 4
@@ -41,7 +40,7 @@ REQUEST_TIMEOUT_US = 1000.0
 """How long a driver waits for a response, simulated: far longer than any takes."""
 
 Pacing = Iterable[int] | None
-"""See :mod:`testbench.pacing`; ``None`` is full speed."""
+"""See :mod:`testbench.stream.pacing`; ``None`` is full speed."""
 
 
 class Bench:
@@ -202,7 +201,7 @@ class GatewareSystem(Bench):
     device_idle, device_stall
         Pauses between the beats of messages to the driver, and back-pressure on those from it.
     dma_pauses
-        Pauses of the channels of the DMA window, as :class:`~testbench.axi_dma.AxiDma`.
+        Pauses of the channels of the DMA window, as :class:`~testbench.axi.dma.AxiDma`.
     **options
         As :class:`Bench`.
 

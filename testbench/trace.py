@@ -143,7 +143,7 @@ class MessageTrace:
         Watching also checks that the streams keep their protocol.
         """
         # Imported here: recording by hand needs no cocotb.
-        from .axis import AxisMessageWatcher
+        from .stream.axis import AxisMessageWatcher
 
         for prefix, direction in (
             (to_device, Direction.TO_DEVICE),

@@ -2,7 +2,7 @@
 """What driver and devices say to each other, wherever they run: one program for every system.
 
 A scenario is a coroutine over a system with drivers, a device side and a host: the pure model of
-``models.loopback``, or the gateware on a simulator. Which messages cross, and with what bytes, does
+``models.system``, or the gateware on a simulator. Which messages cross, and with what bytes, does
 not depend on time, so that the traces of two systems are equal.
 """
 
@@ -12,11 +12,10 @@ from collections import defaultdict
 
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, SharedMemory
 from models.dma import PAGE
-from models.driver_errors import NoDeviceError, QueueError
+from models.driver import NoDeviceError, QueueError, RingArena
 from models.drivers import BlockDriver, ConsoleDriver, EntropyDriver
-from models.loopback import PureSystem
 from models.messages import DeviceState, Kind
-from models.rings import RingArena
+from models.system import PureSystem
 from models.virtio import Feature, Status
 
 ENTROPY, CONSOLE, DISK = 0, 9, 31

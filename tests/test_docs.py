@@ -15,8 +15,8 @@ from hdl.verilog import SHIMS, TOPS
 from models.layout import SPSC_PAGES
 from models.reference import reference
 from models.shell import AMP_PCI
-from sim.serve.command import MEMORY_MB
-from sim.serve.qemu import device_argument, memory_arguments
+from sim.vm.serve.command import MEMORY_MB
+from sim.vm.serve.qemu import device_argument, memory_arguments
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -321,11 +321,11 @@ PROOFS = (
         "host had written by then, unless it is beyond the capacity, or the host has reset the "
         "function or written the tail meanwhile; two FIFOs",
         source="patch series, vmsg_bus_amp_pci_process",
-        module="hdl.queues.indices",
+        module="hdl.queues.index_words",
         harness=doorbells_are_heard,
         depth=5,
         mutant=Mutant(
-            module="hdl.queues.indices",
+            module="hdl.queues.index_words",
             before="with m.If(rung[fifo]):",
             after="with m.If(rung[fifo] & ~any_settles):",
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from amaranth.hdl import Array, Const, Mux, Signal
 
-from hdl.index import Sanitiser, index_width, successor
+from hdl.queues.modulo import Sanitiser, index_width, successor
 from models.layout import SPSC_PAGES
 
 from ..harness import Harness
@@ -57,10 +57,10 @@ PROOFS = (
         statement=f"a cycle after any 32-bit value the remainder is value mod {CAPACITY}, and "
         "out_of_range tells the values beyond",
         source="patch series, spsc_load_index",
-        module="hdl.index",
+        module="hdl.queues.modulo",
         harness=sanitiser_is_mod,
         mutant=Mutant(
-            module="hdl.index",
+            module="hdl.queues.modulo",
             before="digit[1:].all() & (digit[0] ^ top)",
             after="digit[1:].all() & digit[0] & ~top",
         ),
@@ -69,10 +69,10 @@ PROOFS = (
         property="successor-is-next",
         statement=f"the index after one below {CAPACITY} is the next one, 0 after the last",
         source="patch series, spsc_send and spsc_recv",
-        module="hdl.index",
+        module="hdl.queues.modulo",
         harness=successor_is_next,
         mutant=Mutant(
-            module="hdl.index",
+            module="hdl.queues.modulo",
             before="Mux(index == capacity - 1, 0, after)",
             after="Mux(index == capacity, 0, after)",
         ),

@@ -312,11 +312,11 @@ PROOFS = (
         statement="when an interrupt leaves, the host reads a head past the message that it tells "
         "of; three FIFOs, 128 bits",
         source="patch series, vmsg_bus_amp_pci_send",
-        module="hdl.queues.indices",
+        module="hdl.queues.index_words",
         harness=interrupts_follow_head,
         depth=3,
         mutant=Mutant(
-            module="hdl.queues.indices",
+            module="hdl.queues.index_words",
             before="with m.If(moved & ~is_fresh & ~settles & ~is_written):",
             after="with m.If(moved & ~is_fresh & ~settles & ~is_written & ~any_settles):",
         ),

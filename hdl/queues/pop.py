@@ -10,9 +10,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..arbiter import round_robin
-from ..index import successor
 from ..operation import Geometry
 from .message import message_signature, word_of_slot
+from .modulo import successor
 
 __all__ = ["PopEngine"]
 
@@ -39,7 +39,7 @@ class PopEngine(wiring.Component):
     tail_written : In(num_fifos)
         The host is writing the tail.
     advance_tail : Out
-        See :class:`~hdl.queues.indices.IndexWords`.
+        See :class:`~hdl.queues.index_words.IndexWords`.
     read_enable, read_address : Out, read_data : In
         RAM port, see :class:`~hdl.queues.memory.FifoMemory`.
     """

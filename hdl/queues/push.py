@@ -12,9 +12,9 @@ from amaranth.lib.wiring import In, Out
 from models.layout import MIN_MESSAGE
 
 from ..dma.limits import PENDING_WRITES
-from ..index import successor
 from ..operation import Geometry
 from .message import message_signature, word_of_slot
+from .modulo import successor
 
 __all__ = ["PushEngine"]
 
@@ -49,7 +49,7 @@ class PushEngine(wiring.Component):
     head_written : In(num_fifos)
         The host is writing the head.
     advance_head : Out
-        See :class:`~hdl.queues.indices.IndexWords`.
+        See :class:`~hdl.queues.index_words.IndexWords`.
     room : Out(num_fifos)
         The FIFO has room for one more message than those accepted before this cycle.
     raised : Out(num_fifos)

@@ -12,11 +12,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from ..dma import HostMemory, free
-from ..driver import Driver
-from ..driver_device import DriverDevice
-from ..driver_errors import DriverError
+from ..driver import Driver, DriverDevice, DriverError, RingArena
 from ..messages import DeviceState, Message
-from ..rings import RingArena
 from ..runtime import Event, Lock, Task
 from ..virtio import RING_FEATURES, Feature, Status
 from ..virtqueue import Buffer, DriverQueue

@@ -6,7 +6,7 @@ from __future__ import annotations
 from ..devices.block import F_BLK_SIZE, F_FLUSH, F_RO, F_SEG_MAX, ID_SIZE, REQUEST, SECTOR
 from ..devices.block import RequestStatus as Status
 from ..devices.block import RequestType as Type
-from ..driver_errors import DriverError
+from ..driver import DriverError
 from ..virtqueue import Buffer
 from .base import DataPath
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ..devices.console import CONFIG, F_SIZE, RECEIVE, TRANSMIT
-from ..driver_errors import DriverError
+from ..driver import DriverError
 from ..virtqueue import Buffer
 from .base import DataPath
 from .receiving import Receiver

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ..driver_errors import ProtocolError
+from ..driver import ProtocolError
 from ..virtqueue import Buffer
 from .base import DataPath
 

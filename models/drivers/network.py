@@ -16,7 +16,7 @@ from ..devices.network import (
     RECEIVE,
     TRANSMIT,
 )
-from ..driver_errors import DriverError
+from ..driver import DriverError
 from ..ethernet import arp_request, echo_request, parse_arp_reply, parse_echo_reply
 from ..virtqueue import Buffer
 from .base import DataPath

@@ -21,11 +21,11 @@ from models.config_space import INITIATE_FLR
 from models.layout import PAGE
 from models.shell import AMP_PCI
 
-from .. import pacing
 from ..queue_bench import QUEUE, slot_bytes
-from .explain import index_of
+from ..stream import pacing
 from .malformed import send_malformed
-from .rest import RestBench
+from .quiesce import RestBench
+from .state_set import index_of
 
 LONGEST_PAUSE = 200
 """Cycles between two beats of a device side that stops in the middle of a packet."""

@@ -13,16 +13,16 @@ from cocotb.triggers import First
 from models.layout import MIN_MESSAGE, PAGE, SPSC_PAGES
 from models.shell import AMP_PCI
 
-from ..axi_dma import AxiDma
-from ..axis import AxisMessage
-from ..completions import HostError
+from ..axi.dma import AxiDma
+from ..host.requester import HostError
 from ..queue_bench import QUEUE, QueueBench
+from ..stream.axis import AxisMessage
 from ..system import CLOCK_PERIOD_NS
 from ..tlp import Tlp
+from .dma_ordering import Promises
 from .errors import HostileFailure
 from .oracle import CAME_OUT, INTERRUPTED, RANG, RESET, RESET_TOLD, TAKEN, Oracle, Tally
-from .promises import Promises
-from .words import RamView
+from .ram_shadow import RamView
 
 TAGS = 32
 HOST_TIMEOUT_US = 500.0

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from .errors import HostileFailure
-from .explain import GIVEN_UP, NOBODY, QUEUE, Explanation, index_of
+from .state_set import GIVEN_UP, NOBODY, QUEUE, Explanation, index_of
 
 
 class DeviceState(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from .errors import HostileFailure
-from .explain import NOBODY, QUEUE, Explanation, index_of
+from .state_set import NOBODY, QUEUE, Explanation, index_of
 
 
 class DriverState(NamedTuple):

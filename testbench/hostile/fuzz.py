@@ -18,7 +18,7 @@ import cocotb
 import cocotb.task
 
 from .actions import Hostile
-from .course import Course, OutOfTime
+from .budget import Course, OutOfTime
 from .machine import run_histories
 
 SECONDS, SHRINK_SECONDS, FOLDER = "FUZZ_SECONDS", "FUZZ_SHRINK_SECONDS", "FUZZ_FOLDER"

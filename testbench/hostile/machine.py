@@ -25,10 +25,10 @@ from models.shell import MAX_FIFOS
 
 from ..queue_bench import QUEUE
 from .actions import LONGEST_PAUSE, Hostile
-from .course import Course
+from .budget import Course
 from .malformed import KINDS
+from .quiesce import LONGEST_PACKET
 from .recovery import WAYS, recover
-from .rest import LONGEST_PACKET
 
 STEPS = 40
 """Of a history, at most."""

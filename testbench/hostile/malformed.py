@@ -6,9 +6,9 @@ from __future__ import annotations
 from models.layout import PAGE
 from models.shell import AMP_PCI
 
-from ..packets import memory_read, memory_write
 from ..queue_bench import QUEUE
 from ..tlp import Kind, Tlp
+from ..tlp.packets import memory_read, memory_write
 from .requests import RequestBench
 
 NO_BAR = 5

@@ -16,9 +16,9 @@ from models.layout import SPSC_PAGES
 from .device_queue import DeviceQueue
 from .driver_queue import DriverQueue
 from .errors import HostileFailure
-from .explain import GIVEN_UP, QUEUE, IndexStore
+from .ram_shadow import RamView
+from .state_set import GIVEN_UP, QUEUE, IndexStore
 from .vectors import Vector
-from .words import RamView
 
 RESET, RANG, CAME_OUT, TAKEN, INTERRUPTED, RESET_TOLD = range(6)
 """What happens first of what is seen at one clock edge."""

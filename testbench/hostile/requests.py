@@ -17,10 +17,10 @@ from models.config_space import (
 from models.layout import SPSC_PAGES
 from models.shell import AMP_PCI
 
-from ..completions import TlpTimeout, split
-from ..packets import config_write, enabled_bytes, memory_read, memory_write
+from ..host.requester import TlpTimeout, split
 from ..queue_bench import QUEUE
 from ..tlp import Status, Tlp
+from ..tlp.packets import config_write, enabled_bytes, memory_read, memory_write
 from .bench import TAGS, HostileBench
 from .oracle import RANG
 

@@ -12,7 +12,7 @@ from figures import compare, document, readme, tables
 from formal.properties import PROOFS
 from hdl.tlp import DATA_WIDTHS
 from hdl.verilog import TOPS
-from sim.bench.bounds import FIGURES
+from sim.lab.bench.bounds import FIGURES
 from synth.designs import DESIGNS, HEADLINES
 
 ROOT = Path(__file__).parents[2]

@@ -37,9 +37,9 @@ def a_proof(**changes):
         "property": "count-is-never-12",
         "statement": "it is not",
         "source": "nowhere",
-        "module": "hdl.index",
+        "module": "hdl.queues.modulo",
         "harness": counts,
-        "mutant": Mutant(module="hdl.index", before="a", after="b"),
+        "mutant": Mutant(module="hdl.queues.modulo", before="a", after="b"),
     }
     return Proof(**{**values, **changes})
 
@@ -84,8 +84,8 @@ def test_a_mutant_is_in_the_netlist(tmp_path):
 
 @pytest.mark.parametrize("source", ["nothing", "x x"])
 def test_a_mutant_that_is_not_in_one_place_is_refused(source):
-    mutant = Mutant(module="hdl.index", before="x", after="y")
-    with pytest.raises(MutantError, match=r"occurs \d times in hdl.index: must be once"):
+    mutant = Mutant(module="hdl.queues.modulo", before="x", after="y")
+    with pytest.raises(MutantError, match=r"occurs \d times in hdl.queues.modulo: must be once"):
         mutated(mutant, source)
 
 

@@ -9,7 +9,7 @@ from scenarios import SCENARIOS, Traces, devices, programs, pure_traces
 from models import virtual_time
 from models.layout import SMALL_PAGES, SPSC_PAGES
 from models.shell import AMP_PCI, AMP_PCI_9038
-from sim.amaranth_system import AmaranthSystem
+from sim.lab.amaranth_system import AmaranthSystem
 
 BUILDS = {
     "v1": ("v1", 1, 64, AMP_PCI, SPSC_PAGES),

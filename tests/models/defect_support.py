@@ -7,10 +7,10 @@ from collections import Counter
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice
 from models.driver import Driver
 from models.drivers import EntropyDriver
-from models.loopback import PureSystem
 from models.messages import Kind, decode, request
 from models.runtime import sleep
 from models.spsc import SpscQueue
+from models.system import PureSystem
 from models.virtio import DeviceId, Feature
 
 ENTROPY, CONSOLE, BLOCK = 0, 3, 31

@@ -9,7 +9,7 @@ from collections import Counter, deque
 from message_maker import CONSOLE, DISK, ENTROPY, NET, NUMBERS, RING_SIZE, WORDS, Maker
 
 from models import virtual_time
-from models.device_side import DeviceSide
+from models.device_bus import DeviceSide
 from models.devices import (
     BlockDevice,
     ConsoleDevice,
@@ -18,8 +18,7 @@ from models.devices import (
     SharedMemory,
 )
 from models.dma import PAGE, DmaError
-from models.driver import Driver
-from models.driver_errors import DriverError
+from models.driver import Driver, DriverError
 from models.drivers import BlockDriver, ConsoleDriver, EntropyDriver, NetworkDriver
 from models.host_memory import MemoryAccessError, MemoryModel
 from models.messages import Kind, MessageError, dialect_of

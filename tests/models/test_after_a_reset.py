@@ -9,10 +9,10 @@ from model_support import settle
 from models.bus import Direction
 from models.config_space import BUS_MASTER_ENABLE, COMMAND, MEMORY_SPACE_ENABLE
 from models.devices import ConsoleDevice, EntropyDevice
+from models.driver import RingArena
 from models.drivers import EntropyDriver
-from models.loopback import PureSystem
 from models.messages import REVISIONS, decode
-from models.rings import RingArena
+from models.system import PureSystem
 from models.virtio import Feature
 from models.virtqueue import Buffer, DriverQueue
 

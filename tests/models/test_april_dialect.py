@@ -4,8 +4,8 @@
 import pytest
 
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, SharedMemory
-from models.loopback import PureSystem
 from models.messages import V1, V1_1, DeviceState, Kind, decode, describe, encode, event, request
+from models.system import PureSystem
 
 
 def test_it_is_v1_and_two_messages():

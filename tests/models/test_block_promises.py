@@ -6,7 +6,7 @@ import pytest
 from models.devices import BlockDevice, FileStorage, MemoryStorage
 from models.devices.block import F_FLUSH, ID_SIZE, REQUEST, SECTOR, RequestStatus, RequestType
 from models.drivers import BlockDriver, BlockError
-from models.loopback import PureSystem
+from models.system import PureSystem
 from models.virtqueue import Buffer
 
 IN, OUT, FLUSH, GET_ID = RequestType

@@ -8,8 +8,8 @@ from virtqueue_support import WRITE, Hand
 
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, NetworkDevice
 from models.devices.network import RECEIVE
-from models.loopback import PureSystem
-from models.rings import RingArena
+from models.driver import RingArena
+from models.system import PureSystem
 from models.virtio import Feature
 from models.virtqueue import Buffer
 from models.virtqueue.device import NOTIFY_BATCH

@@ -16,7 +16,7 @@ from models.devices import (
 )
 from models.devices.block import SECTOR
 from models.devices.console import F_EMERG_WRITE
-from models.driver_errors import QueueError
+from models.driver import QueueError
 from models.drivers import (
     BlockDriver,
     BlockError,
@@ -28,7 +28,7 @@ from models.drivers import (
 )
 from models.ethernet import NetworkPeer
 from models.host_memory import MemoryAccessError, MemoryModel
-from models.loopback import PureSystem
+from models.system import PureSystem
 from models.virtio import RING_FEATURES, Feature
 from models.virtqueue import Buffer
 

@@ -16,9 +16,9 @@ from models.devices import BlockDevice, ConsoleDevice, EntropyDevice
 from models.driver import Driver
 from models.drivers import EntropyDriver
 from models.layout import SPSC_PAGES
-from models.loopback import PureSystem
 from models.messages import decode, request
 from models.shell import AMP_PCI
+from models.system import PureSystem
 from models.transport import Drop
 from models.virtio import Feature
 

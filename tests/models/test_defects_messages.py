@@ -7,7 +7,7 @@ import pytest
 from model_support import settle
 from scripted_bus import ScriptedBus, driver_of
 
-from models.driver_errors import RequestTimeoutError
+from models.driver import RequestTimeoutError
 from models.messages import R1, V1, V1_1, Kind, SizeError, decode, describe_bytes, encode
 from models.messages.layouts import HEADER, TYPE_BUS, TYPE_RESPONSE
 

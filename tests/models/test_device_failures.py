@@ -11,9 +11,9 @@ from models.config_space import BUS_MASTER_ENABLE, COMMAND, MEMORY_SPACE_ENABLE
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, NetworkDevice
 from models.devices.block import SECTOR
 from models.dma import DmaError
-from models.driver_errors import DriverError
+from models.driver import DriverError
 from models.drivers import BlockDriver, ConsoleDriver, DataPathError, EntropyDriver, NetworkDriver
-from models.loopback import PureSystem
+from models.system import PureSystem
 from models.virtio import RING_FEATURES, Feature, Status
 from models.virtqueue import Buffer, DescriptorError, VirtqueueError
 
@@ -119,7 +119,7 @@ async def test_rings_that_are_no_memory():
 
 class _Nowhere:
     def allocate(self, max_size):
-        from models.rings import Ring
+        from models.driver import Ring
 
         return Ring(
             size=8, descriptor_addr=0x9000, driver_addr=0xA000, device_addr=0xFFFF_FFFF_FFFF_F000

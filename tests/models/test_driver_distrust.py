@@ -7,7 +7,7 @@ import pytest
 
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, NetworkDevice
 from models.devices.block import SECTOR
-from models.driver_errors import ProtocolError
+from models.driver import ProtocolError
 from models.drivers import (
     BlockDriver,
     ChainTooLongError,
@@ -18,7 +18,7 @@ from models.drivers import (
     NetworkDriver,
     NoReplyError,
 )
-from models.loopback import PureSystem
+from models.system import PureSystem
 from models.virtio import RING_FEATURES, Feature
 from models.virtqueue import Buffer
 

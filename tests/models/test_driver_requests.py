@@ -7,11 +7,11 @@ import pytest
 from model_support import settle
 from scripted_bus import ScriptedBus, driver_of, status
 
-from models.driver import Unclaimed
-from models.driver_errors import (
+from models.driver import (
     DriverStoppedError,
     ProtocolError,
     RequestTimeoutError,
+    Unclaimed,
 )
 from models.messages import FieldRangeError, event, request
 

@@ -7,9 +7,9 @@ from model_support import settle
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, NetworkDevice
 from models.devices.block import REQUEST
 from models.devices.network import HEADER, RECEIVE, TRANSMIT
-from models.loopback import PureSystem
+from models.driver import RingArena
 from models.messages import REVISIONS
-from models.rings import RingArena
+from models.system import PureSystem
 from models.virtio import Feature, Status
 from models.virtqueue import Buffer, DriverQueue
 

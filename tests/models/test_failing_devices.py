@@ -9,11 +9,11 @@ from faulty import FAULTS, FAULTY, SOUND, BrokenCodeError, FaultyDevice, check, 
 from model_support import settle
 
 from models.devices import ConsoleDevice, EntropyDevice
-from models.driver_errors import DriverStoppedError
+from models.driver import DriverStoppedError
 from models.drivers import DataPathError, EntropyDriver
 from models.host_memory import MemoryAccessError
-from models.loopback import PureSystem
 from models.messages import REVISIONS
+from models.system import PureSystem
 from models.virtio import Status
 from models.virtqueue import Buffer
 

@@ -8,10 +8,10 @@ from model_support import settle
 
 from models.bus import BusError, BusTimeoutError, Direction, FifoDriverBus
 from models.endpoint import Endpoint
-from models.loopback import EndpointHost, EndpointPort
 from models.runtime import AsyncioRuntime
 from models.shell import PciShell
 from models.spsc import SlotSizeError
+from models.system import EndpointHost, EndpointPort
 
 
 class LoggedHost(EndpointHost):

@@ -7,7 +7,7 @@ from model_support import settle
 from models.devices import NetworkDevice
 from models.devices.network import LONGEST_FRAME, MTU, frame_fits
 from models.drivers import NetworkDriver
-from models.loopback import PureSystem
+from models.system import PureSystem
 
 ADDRESSES = b"\xff" * 6 + b"\2\0\0\0\0\1"
 IP = b"\x08\0"

@@ -10,7 +10,7 @@ from models.devices import BlockDevice, ConsoleDevice, EntropyDevice
 from models.devices.base import PIECE
 from models.devices.block import F_SEG_MAX, REQUEST, SECTOR
 from models.drivers import BlockDriver, ConsoleDriver, EntropyDriver
-from models.loopback import PureSystem
+from models.system import PureSystem
 from models.virtio import RING_FEATURES
 from models.virtqueue import Buffer
 

@@ -4,7 +4,7 @@
 from models.devices import FrameDrop, NetworkDevice
 from models.devices.network import ONE_BUFFER, RECEIVE, TRANSMIT, WAITING_FRAMES
 from models.drivers import DataPath, NetworkDriver
-from models.loopback import PureSystem
+from models.system import PureSystem
 from models.virtqueue import Buffer
 from models.virtual_time import run
 

@@ -8,10 +8,10 @@ from model_support import settle
 
 from models.devices import ConsoleDevice, EntropyDevice
 from models.layout import SMALL_PAGES
-from models.loopback import PureSystem
 from models.messages import decode
 from models.notifier import UsedNotifier
 from models.runtime import AsyncioRuntime
+from models.system import PureSystem
 
 
 class Door:

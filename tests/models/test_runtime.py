@@ -7,7 +7,7 @@ import time
 from model_support import settle
 
 from models import virtual_time
-from models.events import EventQueue
+from models.driver import EventQueue
 from models.messages import event
 from models.runtime import AsyncioRuntime, Lock, sleep
 

@@ -10,7 +10,7 @@ from virtqueue_support import INDIRECT, NEXT, WRITE
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, NetworkDevice
 from models.dma import DmaError
 from models.drivers import BlockDriver, ConsoleDriver, EntropyDriver, NetworkDriver
-from models.loopback import PureSystem
+from models.system import PureSystem
 from models.virtio import Status
 from models.virtqueue import VirtqueueError
 

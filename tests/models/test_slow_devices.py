@@ -9,9 +9,9 @@ import pytest
 from models import virtual_time
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, NetworkDevice
 from models.drivers import BlockDriver, ConsoleDriver, EntropyDriver, NetworkDriver
-from models.loopback import EndpointPort, PureSystem
 from models.messages import REVISIONS
 from models.runtime import sleep
+from models.system import EndpointPort, PureSystem
 
 SECOND = 1e6
 HOUR = 3600 * SECOND

@@ -14,7 +14,7 @@ from models.devices import BlockDevice, FileStorage, MemoryStorage, StorageError
 from models.devices.storage import SECTOR
 from models.drivers import BlockDriver
 from models.drivers.block import BlockError
-from models.loopback import PureSystem
+from models.system import PureSystem
 from models.virtual_time import run
 
 

@@ -12,7 +12,7 @@ from models.dma import free
 from models.driver import Driver
 from models.drivers import BlockDriver, ConsoleDriver, EntropyDriver, NetworkDriver
 from models.host_memory import MemoryAccessError, MemoryModel
-from models.loopback import PureSystem
+from models.system import PureSystem
 from models.virtio import RING_FEATURES
 
 KINDS = {

@@ -4,8 +4,8 @@
 import struct
 
 from models.dma import DmaError
+from models.driver import Ring
 from models.host_memory import MemoryAccessError, MemoryModel
-from models.rings import Ring
 from models.virtqueue import DeviceQueue, DriverQueue
 
 NEXT, WRITE, INDIRECT = 1, 2, 4

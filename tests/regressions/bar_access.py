@@ -8,7 +8,7 @@ import cocotb
 from models.config_space import coded_size
 from models.layout import PAGE
 from models.shell import AMP_PCI, MSIX_ENTRY_SIZE
-from testbench import pacing
+from testbench.stream import pacing
 from testbench.tlp import Kind
 from tests.regressions.mirror import Mirror
 from tests.regressions.queue_host import SEED, PulseCounter, slot_bytes

@@ -10,11 +10,11 @@ import cocotb
 from hdl.dma.limits import COMPLETION_BYTES, MOST_COMPLETIONS, TAGS
 from models.dma import PAGE, DmaError
 from models.shell import AMP_PCI
-from testbench import faults
-from testbench.faults import Fault
-from testbench.monitor import interrupt_bundle
+from testbench.host import faults
+from testbench.host.faults import Fault
 from testbench.system import CLOCK_PERIOD_NS
 from testbench.tlp import MEMORY_WRITES
+from testbench.tlp.monitor import interrupt_bundle
 from tests.regressions.dma_faults import VICTIM, fails, fault_bench, prepare, read, the_victim
 from tests.regressions.dma_host import SEED, DmaBench, Region
 from tests.regressions.msix import MsixBench

@@ -7,8 +7,8 @@ import cocotb
 
 from models import config_space as space
 from models.endpoint import Endpoint
-from testbench.packets import config_read, config_write
 from testbench.tlp import Status
+from testbench.tlp.packets import config_read, config_write
 from tests.regressions.bar_access import PATTERNS
 from tests.regressions.enumeration import registers
 from tests.regressions.queue_host import SEED, QueueBench, refused

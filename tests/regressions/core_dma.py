@@ -9,8 +9,8 @@ import cocotb
 from models.config_space import SETTLING_CYCLES
 from models.dma import DmaError
 from models.shell import AMP_PCI
-from testbench.monitor import interrupt_bundle
 from testbench.tlp import CompletionErrorCode
+from testbench.tlp.monitor import interrupt_bundle
 from tests.regressions.dma_faults import VICTIM, fails, fault_bench, prepare, read, use_every_tag
 from tests.regressions.dma_host import SEED, DmaBench, Region, Writer
 from tests.regressions.queue_host import QUEUE, set_pins, slot_bytes

@@ -8,11 +8,11 @@ import cocotb
 
 from models.counters import COUNTERS
 from models.shell import AMP_PCI, MAX_FIFOS
-from testbench import pacing
-from testbench.axis import AxisMessage
 from testbench.counters import CounterReader
-from testbench.packets import completion, config_read, config_write, memory_read, memory_write
+from testbench.stream import pacing
+from testbench.stream.axis import AxisMessage
 from testbench.tlp import Kind, Status, Tlp
+from testbench.tlp.packets import completion, config_read, config_write, memory_read, memory_write
 from tests.regressions.device_queue import drive_beats
 from tests.regressions.dma_faults import fails
 from tests.regressions.dma_host import DmaBench, Region

@@ -6,8 +6,8 @@ import random
 import cocotb
 from cocotbext.axi import AxiBurstType, AxiResp
 
-from testbench.answers import Split
-from testbench.axi_channels import AxiChannels
+from testbench.axi.channels import AxiChannels
+from testbench.host.read_completions import Split
 from tests.regressions.dma_host import ABOVE_4G, SEED, DmaBench, Region, slow
 
 PAGE = 4096

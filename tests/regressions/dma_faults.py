@@ -11,9 +11,9 @@ import cocotb
 
 from models import config_space as space
 from models.dma import DmaError
-from testbench import faults
-from testbench.answers import Split
-from testbench.faults import Fault
+from testbench.host import faults
+from testbench.host.faults import Fault
+from testbench.host.read_completions import Split
 from testbench.tlp import Status
 from tests.regressions.dma_host import SEED, DmaBench, Region, slow
 from tests.regressions.queue_host import PulseCounter, set_bus_mastering

@@ -7,9 +7,9 @@ import cocotb
 from cocotb.triggers import Event
 from cocotbext.axi import AxiResp
 
-from testbench.axi_channels import AxiChannels
-from testbench.axi_dma import AxiDma, random_pauses
-from testbench.host_memory import latencies
+from testbench.axi.channels import AxiChannels
+from testbench.axi.dma import AxiDma, random_pauses
+from testbench.host.memory_completer import latencies
 from tests.regressions.queue_host import QueueBench
 
 SEED = int(os.environ["COCOTB_RANDOM_SEED"])

@@ -10,7 +10,7 @@ import random
 import cocotb
 
 from models.shell import AMP_PCI
-from testbench import pacing
+from testbench.stream import pacing
 from tests.regressions.dma_host import ABOVE_4G, SEED, DmaBench, Region, Writer, at_once
 from tests.regressions.queue_host import QUEUE, slot_bytes
 

@@ -9,8 +9,8 @@ import random
 
 import cocotb
 
-from testbench import pacing
-from testbench.answers import Split
+from testbench.host.read_completions import Split
+from testbench.stream import pacing
 from tests.regressions.dma_host import ABOVE_4G, SEED, DmaBench, Region, pauses, slow
 
 TASKS = 4

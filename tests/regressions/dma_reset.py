@@ -8,8 +8,8 @@ import cocotb
 
 from models.config_space import INITIATE_FLR
 from models.dma import DmaError
-from testbench import pacing
-from testbench.answers import Split
+from testbench.host.read_completions import Split
+from testbench.stream import pacing
 from tests.regressions.dma_faults import use_every_tag
 from tests.regressions.dma_host import SEED, DmaBench, Region, pauses, slow
 

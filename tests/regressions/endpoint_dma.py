@@ -7,9 +7,10 @@ from itertools import repeat
 import cocotb
 
 from models import config_space as space
-from testbench import faults, pacing
-from testbench.faults import Fault
-from testbench.packets import memory_read
+from testbench.host import faults
+from testbench.host.faults import Fault
+from testbench.stream import pacing
+from testbench.tlp.packets import memory_read
 from tests.regressions.dma_faults import (
     VICTIM,
     fails,

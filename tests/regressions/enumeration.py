@@ -9,11 +9,11 @@ from models import config_space as space
 from models.endpoint import Endpoint
 from models.layout import SPSC_PAGES
 from models.shell import AMP_PCI
-from testbench.completions import read_data
 from testbench.device_port import StreamDevicePort
-from testbench.packets import config_read, config_write, memory_read, memory_write
+from testbench.host.requester import read_data
 from testbench.system import Bench
 from testbench.tlp import Kind, Status, Tlp
+from testbench.tlp.packets import config_read, config_write, memory_read, memory_write
 from tests.regressions.queue_host import SEED, PulseCounter, QueueBench, refused, slot_bytes
 
 PM_ID, PCIE_ID, MSIX_ID = 0x01, 0x10, 0x11

@@ -10,7 +10,7 @@ from cocotb.task import Task
 from models.bus import Direction
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice
 from models.virtio import Status
-from testbench import pacing
+from testbench.stream import pacing
 from testbench.system import GatewareSystem
 
 SEED = int(os.environ["COCOTB_RANDOM_SEED"])

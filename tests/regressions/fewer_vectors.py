@@ -10,8 +10,8 @@ import random
 import cocotb
 
 from models.shell import AMP_PCI
-from testbench import pacing
-from testbench.axis import AxisMessage
+from testbench.stream import pacing
+from testbench.stream.axis import AxisMessage
 from tests.regressions.msix import MsixBench
 from tests.regressions.queue_host import QUEUE, SEED, slot_bytes
 

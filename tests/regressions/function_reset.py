@@ -6,9 +6,9 @@ import cocotb
 from models import config_space as space
 from models.layout import SPSC_PAGES
 from models.shell import AMP_PCI
-from testbench.completions import CompletionError
-from testbench.packets import config_write, memory_read
+from testbench.host.requester import CompletionError
 from testbench.tlp import Status
+from testbench.tlp.packets import config_write, memory_read
 from tests.regressions.queue_host import PulseCounter, QueueBench, refused, slot_bytes
 
 

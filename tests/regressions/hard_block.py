@@ -13,7 +13,7 @@ from cocotbext.pcie.core.caps import PciCapId
 from models import config_space as space
 from models.dma import PAGE, DmaError
 from models.shell import AMP_PCI, MSIX_ENTRY_SIZE
-from testbench import pacing
+from testbench.stream import pacing
 from testbench.system import GatewareSystem
 from tests.regressions.dma_host import SEED, DmaBench, Region, Writer, use_memory
 from tests.regressions.lowered_settings import Departures, Load

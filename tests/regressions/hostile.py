@@ -5,7 +5,7 @@ import cocotb
 import cocotb.task
 
 from testbench.hostile.actions import Hostile
-from testbench.hostile.course import Course
+from testbench.hostile.budget import Course
 from testbench.hostile.machine import run_histories
 from testbench.hostile.malformed import KINDS
 from testbench.hostile.recovery import WAYS, recover

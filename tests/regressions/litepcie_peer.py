@@ -17,11 +17,11 @@ from cocotb.triggers import ClockCycles
 
 from models import config_space as space
 from models.shell import AMP_PCI, MSIX_ENTRY_SIZE
-from testbench.axi_dma import AxiDma, random_pauses
-from testbench.axis import AxisMessageSource
-from testbench.hard_block import CLOCK_PERIOD_NS, BlockSide, Series7Block
-from testbench.packets import byte_enables, enabled_bytes
+from testbench.axi.dma import AxiDma, random_pauses
+from testbench.hard_block.block import CLOCK_PERIOD_NS, BlockSide, Series7Block
+from testbench.stream.axis import AxisMessageSource
 from testbench.tlp import Kind, Tlp, pcie_id
+from testbench.tlp.packets import byte_enables, enabled_bytes
 
 SEED = int(os.environ["COCOTB_RANDOM_SEED"])
 HOST, CARD = pcie_id(0, 0), pcie_id(0x2A, 0)

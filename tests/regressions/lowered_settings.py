@@ -15,10 +15,10 @@ from models import config_space as space
 from models.dma import DmaError
 from models.layout import PAGE
 from models.shell import AMP_PCI
-from testbench import pacing
-from testbench.completions import CompletionError
-from testbench.packets import config_write, memory_read
+from testbench.host.requester import CompletionError
+from testbench.stream import pacing
 from testbench.tlp import MEMORY_READS, MEMORY_WRITES, Status
+from testbench.tlp.packets import config_write, memory_read
 from tests.regressions.dma_host import SEED, DmaBench, Region, Writer, pauses, slow
 from tests.regressions.queue_host import QUEUE, set_bus_mastering, set_pins, set_sizes, slot_bytes
 

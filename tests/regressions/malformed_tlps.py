@@ -15,12 +15,12 @@ from cocotb.triggers import ClockCycles
 from hdl.tlp import IGNORED_MESSAGES
 from models import config_space as space
 from models.shell import AMP_PCI
-from testbench.axi_channels import drive_idle
-from testbench.bfm import EndpointBfm
+from testbench.axi.channels import drive_idle
 from testbench.counters import CounterReader
-from testbench.packets import completion, config_read, config_write, memory_read, memory_write
+from testbench.host.bfm import EndpointBfm
 from testbench.system import CLOCK_PERIOD_NS, RESET_CYCLES
 from testbench.tlp import COMPLETIONS, MEMORY_WRITES, NON_POSTED, Kind, Tlp
+from testbench.tlp.packets import completion, config_read, config_write, memory_read, memory_write
 from tests.regressions.queue_host import SEED, QueueBench, refused
 
 AREA = 0x3000

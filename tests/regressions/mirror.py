@@ -5,8 +5,8 @@ from models.config_space import LARGEST_SIZE_CODE
 from models.endpoint import Endpoint
 from models.layout import PAGE
 from models.shell import AMP_PCI
-from testbench.completions import read_data
-from testbench.packets import enabled_bytes, memory_read, memory_write
+from testbench.host.requester import read_data
+from testbench.tlp.packets import enabled_bytes, memory_read, memory_write
 from tests.regressions.queue_host import SEED, QueueBench, set_sizes
 
 

@@ -7,8 +7,8 @@ import cocotb
 
 from models import config_space as space
 from models.shell import AMP_PCI, MSIX_ENTRY_SIZE
-from testbench import pacing
-from testbench.axis import AxisMessage
+from testbench.stream import pacing
+from testbench.stream.axis import AxisMessage
 from tests.regressions.queue_host import QUEUE, SEED, QueueBench, slot_bytes
 
 SLOT_CYCLES = 8

@@ -6,9 +6,9 @@ import os
 import cocotb
 
 from models import config_space as space
-from testbench.pins import settled
 from testbench.queue_bench import QUEUE, QueueBench, slot_bytes
 from testbench.tlp import Status
+from testbench.tlp.pins import settled
 
 __all__ = [
     "FULL",

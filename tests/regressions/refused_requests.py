@@ -8,9 +8,9 @@ import cocotb
 from models.config_space import bar_offset
 from models.layout import PAGE, SPSC_PAGES
 from models.shell import AMP_PCI
-from testbench.packets import memory_read, memory_write
+from testbench.stream.tlp import Packet
 from testbench.tlp import Kind, Status, Tlp
-from testbench.tlp_streams import Packet
+from testbench.tlp.packets import memory_read, memory_write
 from tests.regressions.mirror import Mirror
 from tests.regressions.queue_host import SEED, PulseCounter
 

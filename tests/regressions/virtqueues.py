@@ -18,8 +18,8 @@ from models.devices.block import SECTOR
 from models.drivers import BlockDriver, ConsoleDriver, EntropyDriver, NetworkDriver
 from models.ethernet import NetworkPeer
 from models.virtio import RING_FEATURES, Feature, Status
-from testbench import pacing
-from testbench.answers import Split
+from testbench.host.read_completions import Split
+from testbench.stream import pacing
 from testbench.system import GatewareSystem
 from tests.regressions.dma_host import ABOVE_4G, SEED, at_once, pauses, slow
 

@@ -12,10 +12,10 @@ from hdl.tlp import DATA_WIDTHS
 from hdl.verilog import TOPS
 from models.shell import MAX_FIFOS
 from sim import toolchain
-from sim.bench import command
-from sim.bench.bounds import FIGURES
-from sim.bench.bridge import LEAST_SHARE
 from sim.build import BUILD_ROOT, Configuration
+from sim.lab.bench import command
+from sim.lab.bench.bounds import FIGURES
+from sim.lab.bench.bridge import LEAST_SHARE
 from sim.run import SimulationError
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "figures.md").read_text()

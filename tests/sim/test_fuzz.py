@@ -6,9 +6,9 @@ import json
 import pytest
 from builds import COMPLETION_TIMEOUT
 
-from sim import fuzz
 from sim.__main__ import main
 from sim.build import Configuration
+from sim.lab import fuzz
 from testbench.hostile.fuzz import HISTORIES, SHRINK_HISTORIES
 
 CONFIGURATION = Configuration(num_fifos=2, data_width=128, completion_timeout=COMPLETION_TIMEOUT)

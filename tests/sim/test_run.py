@@ -14,7 +14,7 @@ from sim import build as builds
 from sim import toolchain
 from sim.__main__ import main
 from sim.build import Configuration, build
-from sim.demo.command import run_demo
+from sim.lab.demo.command import run_demo
 from sim.run import Outcome, SimulationError, simulate
 
 MODULE = "tests.sim.misbehaving"
@@ -121,7 +121,7 @@ def test_many_modules_have_a_folder(monkeypatch, tmp_path):
 @pytest.mark.parametrize("revision", ["v1", "r1"])
 def test_demo_report(revision, monkeypatch, tmp_path, capsys):
     """The demo's report has what the design promises, and agrees with itself."""
-    monkeypatch.setattr("sim.demo.command.BUILD_ROOT", tmp_path)
+    monkeypatch.setattr("sim.lab.demo.command.BUILD_ROOT", tmp_path)
     assert run_demo(CONFIGURATION, revision=revision, seed=1) == 0
     told = capsys.readouterr().out
     report = json.loads((tmp_path / "demo" / "report.json").read_text())
@@ -164,8 +164,8 @@ def test_demo_report(revision, monkeypatch, tmp_path, capsys):
 
 
 def test_demo_says_when_it_failed(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr("sim.demo.command.BUILD_ROOT", tmp_path)
-    monkeypatch.setattr("sim.demo.command.SCENARIO", "tests.sim.misbehaving")
+    monkeypatch.setattr("sim.lab.demo.command.BUILD_ROOT", tmp_path)
+    monkeypatch.setattr("sim.lab.demo.command.SCENARIO", "tests.sim.misbehaving")
     assert run_demo(CONFIGURATION, seed=1) == 1
     assert "The demo failed" in capsys.readouterr().out
     assert json.loads((tmp_path / "demo" / "report.json").read_text())["ok"] is False

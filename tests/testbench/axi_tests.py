@@ -18,9 +18,9 @@ from cocotb.utils import get_sim_time
 from cocotbext.axi import AxiBurstType, AxiBus, AxiRam, AxiResp
 
 from models.dma import DmaError
-from testbench import pacing
-from testbench.axi_channels import INPUTS, AxiChannels
-from testbench.axi_dma import AxiDma, DmaStatistics, random_pauses
+from testbench.axi.channels import INPUTS, AxiChannels
+from testbench.axi.dma import AxiDma, DmaStatistics, random_pauses
+from testbench.stream import pacing
 
 LIMIT: dict[str, Any] = {"timeout_time": 500, "timeout_unit": "us"}
 HIGH = 0x12_3456_7000

@@ -17,21 +17,22 @@ from models.config_space import DEVICE_CONTROL, EXTENDED_TAG_ENABLE
 from models.dma import DmaError
 from models.layout import SPSC_PAGES
 from models.shell import AMP_PCI
-from testbench import faults, pacing
-from testbench.answers import Split
-from testbench.axi_channels import drive_idle
-from testbench.axi_dma import AxiDma, random_pauses
-from testbench.bfm import CoreBfm, EndpointBfm
-from testbench.completions import CompletionError, HostError, TlpTimeout
+from testbench.axi.channels import drive_idle
+from testbench.axi.dma import AxiDma, random_pauses
 from testbench.device_port import StreamDevicePort
-from testbench.faults import Fault
-from testbench.host import TlpHost
-from testbench.host_memory import latencies
-from testbench.monitor import CORE_TO_DESIGN, TlpMonitor, bundles_of
-from testbench.packets import completion, memory_read
+from testbench.host import faults
+from testbench.host.bfm import CoreBfm, EndpointBfm
+from testbench.host.faults import Fault
+from testbench.host.memory_completer import latencies
+from testbench.host.read_completions import Split
+from testbench.host.requester import CompletionError, HostError, TlpTimeout
+from testbench.host.root_complex import RootComplexHost
+from testbench.host.thin import TlpHost
 from testbench.parameters import parameters
-from testbench.root_complex import RootComplexHost
+from testbench.stream import pacing
 from testbench.tlp import Kind, Status, Tlp
+from testbench.tlp.monitor import CORE_TO_DESIGN, TlpMonitor, bundles_of
+from testbench.tlp.packets import completion, memory_read
 
 LIMIT: dict[str, Any] = {"timeout_time": 2, "timeout_unit": "ms"}
 BUILD = parameters()

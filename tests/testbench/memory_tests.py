@@ -17,17 +17,17 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles
 from cocotb.utils import get_sim_time
 
-from testbench import pacing
-from testbench.answers import Split
-from testbench.bfm import CoreBfm, EndpointBfm
-from testbench.completions import CompletionError, TlpTimeout, UnexpectedTlp
-from testbench.faults import Fault, poisoned, refused, repeated, right, silent
-from testbench.host_memory import latencies
-from testbench.monitor import TlpMonitor
-from testbench.packets import memory_read
+from testbench.host.bfm import CoreBfm, EndpointBfm
+from testbench.host.faults import Fault, poisoned, refused, repeated, right, silent
+from testbench.host.memory_completer import latencies
+from testbench.host.read_completions import Split
+from testbench.host.requester import CompletionError, TlpTimeout, UnexpectedTlp
+from testbench.stream import pacing
+from testbench.stream.tlp import TlpWatcher
 from testbench.tlp import CompletionErrorCode, Kind, Status, Tlp
-from testbench.tlp_streams import TlpWatcher
-from testbench.traffic import Traffic
+from testbench.tlp.monitor import TlpMonitor
+from testbench.tlp.packets import memory_read
+from testbench.tlp.traffic import Traffic
 
 LIMIT: dict[str, Any] = {"timeout_time": 500, "timeout_unit": "us"}
 LOW, HIGH = 0x1000_0000, 0x12_0000_0000

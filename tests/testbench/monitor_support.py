@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from testbench.monitor import TlpMonitor
-from testbench.packets import completion, memory_read, memory_write
 from testbench.tlp import Status, Tlp, pcie_id
+from testbench.tlp.monitor import TlpMonitor
+from testbench.tlp.packets import completion, memory_read, memory_write
 
 DEVICE = pcie_id(0x2A, 0)
 HOST = pcie_id(0, 3, 1)

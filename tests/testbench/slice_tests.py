@@ -15,14 +15,19 @@ from cocotb.utils import get_sim_time
 
 from models.bus import Direction
 from models.runtime import sleep
-from testbench import pacing
-from testbench.axis import AxisMessage, AxisMessageSink, AxisMessageSource, AxisMessageWatcher
-from testbench.completions import Requester, TlpTimeout, UnexpectedTlp
-from testbench.framing import StreamError
-from testbench.packets import completion, memory_read, memory_write
+from testbench.host.requester import Requester, TlpTimeout, UnexpectedTlp
 from testbench.runtime import CocotbRuntime
+from testbench.stream import pacing
+from testbench.stream.axis import (
+    AxisMessage,
+    AxisMessageSink,
+    AxisMessageSource,
+    AxisMessageWatcher,
+)
+from testbench.stream.framing import StreamError
+from testbench.stream.tlp import Packet, TlpSink, TlpSource, TlpWatcher
 from testbench.tlp import Tlp
-from testbench.tlp_streams import Packet, TlpSink, TlpSource, TlpWatcher
+from testbench.tlp.packets import completion, memory_read, memory_write
 from testbench.trace import MessageTrace
 
 PERIOD_NS = 4

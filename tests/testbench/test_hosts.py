@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testbench import pacing
-from testbench.completions import CompletionError, HostError, Requester, read_data, split
-from testbench.packets import byte_enables, completion, memory_read
+from testbench.host.requester import CompletionError, HostError, Requester, read_data, split
+from testbench.stream import pacing
 from testbench.tlp import Status
+from testbench.tlp.packets import byte_enables, completion, memory_read
 
 
 @given(

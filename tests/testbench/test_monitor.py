@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from monitor_support import DEVICE, HOST, LONG, MSIX, READ, bare, broken, monitor, whole
 
-import testbench.monitor
-import testbench.rules
-import testbench.settings
-from testbench.monitor import HostMistake, ProtocolViolation
-from testbench.packets import (
+import testbench.tlp.monitor
+import testbench.tlp.rules
+import testbench.tlp.settings
+from testbench.tlp import Kind, Status, Tlp
+from testbench.tlp.monitor import HostMistake, ProtocolViolation
+from testbench.tlp.packets import (
     completion,
     config_read,
     config_write,
@@ -23,7 +24,6 @@ from testbench.packets import (
     memory_write,
     request_bytes,
 )
-from testbench.tlp import Kind, Status, Tlp
 
 READ_IDO = READ.replace(attr=0b101)
 ZERO_LENGTH = memory_read(0xC000_0120, 0, requester_id=HOST, tag=5)
@@ -389,7 +389,7 @@ def test_every_rule_is_tried() -> None:
     tried = {rule for _, _, rule in BROKEN_ANSWERS.values()}
     tried |= {rule for _, rule in BROKEN_REQUESTS.values()}
     tried |= {"split", "no-completion", "bus-master", "memory-space", "tag"}
-    modules = (testbench.rules, testbench.monitor, testbench.settings)
+    modules = (testbench.tlp.rules, testbench.tlp.monitor, testbench.tlp.settings)
     source = "".join(Path(module.__file__ or "").read_text() for module in modules)
     declared = set(re.findall(r'Violation\(\s*"([a-z0-9-]+)"', source))
     assert declared <= tried

@@ -6,9 +6,9 @@ from __future__ import annotations
 from monitor_support import DEVICE, HOST, LONG, MSIX, READ, bare, broken, monitor, whole
 
 from models.config_space import COMMAND, DEVICE_CONTROL, POWER_D3HOT, POWER_STATE
-from testbench.monitor import TlpMonitor
-from testbench.packets import completion, config_read, config_write, memory_read, memory_write
 from testbench.tlp import Status, Tlp
+from testbench.tlp.monitor import TlpMonitor
+from testbench.tlp.packets import completion, config_read, config_write, memory_read, memory_write
 
 CONFIG_READ = config_read(DEVICE, 0x10, requester_id=HOST, tag=5)
 

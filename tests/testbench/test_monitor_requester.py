@@ -6,10 +6,10 @@ from __future__ import annotations
 import pytest
 from monitor_support import DEVICE, MSIX, broken, monitor
 
-from testbench.monitor import TlpMonitor
-from testbench.packets import completion, memory_read, memory_write
 from testbench.tlp import CompletionErrorCode, Status, Tlp
-from testbench.traffic import Traffic
+from testbench.tlp.monitor import TlpMonitor
+from testbench.tlp.packets import completion, memory_read, memory_write
+from testbench.tlp.traffic import Traffic
 
 ROOT = 0x0019
 READ = memory_read(0x1044, 250, requester_id=DEVICE, tag=3)

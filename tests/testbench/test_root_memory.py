@@ -9,8 +9,8 @@ from itertools import pairwise
 import pytest
 from cocotbext.axi import AddressSpace
 
-from testbench.memory import MemoryAccessError
-from testbench.root_memory import RootComplexMemory
+from testbench.host.memory_store import MemoryAccessError
+from testbench.host.root_memory import RootComplexMemory
 
 FOUR_GIB = 1 << 32
 WHERE = [0, FOUR_GIB, 0x12 * FOUR_GIB]

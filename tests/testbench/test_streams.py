@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from slice_runner import SIMULATORS_AND_WIDTHS, run_slice
 
-from testbench.axis import AxisAssembler, AxisMessage
-from testbench.framing import StreamError
-from testbench.packets import memory_write
-from testbench.tlp_streams import TlpAssembler
+from testbench.stream.axis import AxisAssembler, AxisMessage
+from testbench.stream.framing import StreamError
+from testbench.stream.tlp import TlpAssembler
+from testbench.tlp.packets import memory_write
 
 
 @pytest.mark.parametrize(("simulator", "width"), SIMULATORS_AND_WIDTHS)

@@ -10,15 +10,6 @@ from cocotbext.pcie.core.utils import PcieId
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testbench.packets import (
-    byte_enables,
-    completion,
-    config_read,
-    config_write,
-    memory_read,
-    memory_write,
-    request_bytes,
-)
 from testbench.tlp import (
     COMPLETIONS,
     CONFIG_REQUESTS,
@@ -30,6 +21,15 @@ from testbench.tlp import (
     id_text,
     pcie_id,
     to_cocotbext,
+)
+from testbench.tlp.packets import (
+    byte_enables,
+    completion,
+    config_read,
+    config_write,
+    memory_read,
+    memory_write,
+    request_bytes,
 )
 
 

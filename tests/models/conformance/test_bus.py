@@ -13,9 +13,9 @@ from scenarios import pure_traces
 
 from models.bus import Direction, MaximumSizeError
 from models.devices import BlockDevice, ConsoleDevice, VirtioDevice
-from models.driver_errors import RequestTimeoutError
+from models.driver import RequestTimeoutError
+from models.handlers import Drop
 from models.layout import LAYOUTS, SPSC_PAGES, QueueLayout, SharedLayout
-from models.loopback import PureSystem
 from models.messages import (
     R1,
     V1,
@@ -27,9 +27,9 @@ from models.messages import (
     event,
     request,
 )
-from models.requests import Drop
 from models.shell import AMP_PCI
-from sim.amaranth_system import AmaranthSystem
+from models.system import PureSystem
+from sim.lab.amaranth_system import AmaranthSystem
 
 
 async def test_messages_reach_the_device_that_they_name():

@@ -11,9 +11,9 @@ from scripted_bus import ScriptedBus, driver_of
 
 from models.bus import BusTimeoutError, Direction
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, VirtioDevice
-from models.loopback import PureSystem
+from models.handlers import Drop
 from models.messages import R1, DeviceState, Kind, decode, request
-from models.requests import Drop
+from models.system import PureSystem
 from models.transport import MAX_DEVICES, Transport, TransportError
 
 WINDOW_DEVICES = (0, 3, 7, 8, 9, 30, 31)

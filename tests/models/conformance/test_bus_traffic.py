@@ -13,13 +13,12 @@ from scripted_bus import ScriptedBus, driver_of
 
 from models.bus import Direction
 from models.devices import ConsoleDevice, EntropyDevice
-from models.driver import Driver, Unclaimed
-from models.driver_errors import NoDeviceError, RequestTimeoutError
+from models.driver import Driver, NoDeviceError, RequestTimeoutError, Unclaimed
 from models.drivers import EntropyDriver
 from models.layout import SMALL_PAGES
-from models.loopback import PureSystem
 from models.messages import R1, Kind, decode, event, request
 from models.shell import AMP_PCI
+from models.system import PureSystem
 
 
 async def test_every_request_has_one_outcome():

@@ -13,9 +13,9 @@ from scripted_bus import driver_of
 from models.bus import Direction
 from models.devices import ConsoleDevice
 from models.driver import Unclaimed
-from models.loopback import PureSystem
+from models.handlers import Drop
 from models.messages import R1, Kind, decode, event
-from models.requests import Drop
+from models.system import PureSystem
 
 BUS, RESPONSE, EVENT = 2, 1, 0x40
 

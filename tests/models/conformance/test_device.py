@@ -26,9 +26,9 @@ from model_support import FIXED, Exchange, ask, settle
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, NetworkDevice, VirtioDevice
 from models.dma import DmaError
 from models.drivers import BlockDriver
-from models.loopback import PureSystem
+from models.handlers import Drop
 from models.messages import R1, Kind, decode, request
-from models.requests import Drop
+from models.system import PureSystem
 from models.transport import Transport
 from models.virtio import Feature
 

@@ -19,8 +19,8 @@ from conformance_support import (
 from model_support import RING, Exchange, ask
 
 from models.devices import ConsoleDevice, SharedMemory
+from models.handlers import Drop
 from models.messages import R1, QueueOperation, request
-from models.requests import Drop
 from models.virtio import Feature
 
 SIZES = {"desc_addr": 0x11000, "driver_addr": 0x12000, "device_addr": 0x13000, "size": 16}

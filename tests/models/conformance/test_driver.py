@@ -9,7 +9,7 @@ from scripted_bus import driver_of
 
 from models.devices import ConsoleDevice, SharedMemory
 from models.dma import PAGE
-from models.driver_errors import ConfigError, FeaturesRefusedError, QueueError, StatusError
+from models.driver import ConfigError, FeaturesRefusedError, QueueError, StatusError
 from models.messages import R1, V1, Kind, QueueOperation, UnknownMessageError
 from models.virtio import UNSUPPORTED_FEATURES, Feature
 

@@ -7,10 +7,10 @@ from model_support import settle
 from scripted_bus import driver_of
 
 from models.devices import ConsoleDevice
-from models.driver_errors import ConfigError
+from models.driver import ConfigError
 from models.drivers import ConsoleDriver
-from models.loopback import PureSystem
 from models.messages import R1, DeviceState
+from models.system import PureSystem
 
 
 @pytest.mark.parametrize(

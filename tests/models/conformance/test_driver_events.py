@@ -10,12 +10,11 @@ from scripted_bus import driver_of
 
 from models.config_space import DEVICE_CONTROL, INITIATE_FLR
 from models.devices import ConsoleDevice, EntropyDevice, NetworkDevice
-from models.driver import Unclaimed
-from models.driver_errors import NoDeviceError
+from models.driver import NoDeviceError, Unclaimed
 from models.drivers import ConsoleDriver, DataPath, EntropyDriver
 from models.drivers.base import DeviceFailedError
-from models.loopback import PureSystem
 from models.messages import R1, DeviceState, event, request
+from models.system import PureSystem
 from models.virtqueue import Buffer
 
 

@@ -10,13 +10,11 @@ from scripted_bus import driver_of, status
 
 from models.devices import ConsoleDevice, EntropyDevice
 from models.dma import PAGE
-from models.driver import Unclaimed
-from models.driver_errors import DriverError, QueueError, RequestTimeoutError
+from models.driver import DriverError, QueueError, RequestTimeoutError, Ring, RingArena, Unclaimed
 from models.drivers import EntropyDriver, TransferTimeoutError
 from models.drivers.base import DeviceFailedError
-from models.loopback import PureSystem
 from models.messages import DeviceState, QueueOperation
-from models.rings import Ring, RingArena
+from models.system import PureSystem
 from models.virtio import RING_FEATURES, Feature
 
 SHORT = {"timeout_us": 1000}

@@ -8,10 +8,10 @@ from scripted_bus import driver_of
 
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, NetworkDevice, VirtioDevice
 from models.devices.base import MAX_REFUSED_BLOCKS
-from models.driver_device import MAX_FEATURE_BITS
-from models.driver_errors import FeaturesRefusedError, ProtocolError
-from models.loopback import PureSystem
+from models.driver import FeaturesRefusedError, ProtocolError
+from models.driver.device import MAX_FEATURE_BITS
 from models.messages import R1, V1, describe, request
+from models.system import PureSystem
 from models.virtio import BASE_FEATURES, Feature, Status, feature_names, status_names
 
 DIALECTS = pytest.mark.parametrize("revision", [V1, R1], ids=lambda dialect: dialect.revision)

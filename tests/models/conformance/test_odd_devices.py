@@ -6,11 +6,11 @@ from conformance_support import DeviceBus, Plain, info
 from scripted_bus import driver_of
 
 from models.devices import ConsoleDevice, EntropyDevice, NetworkDevice
-from models.driver_errors import DriverError, ProtocolError, QueueError
+from models.driver import DriverError, ProtocolError, QueueError
 from models.drivers import ConsoleDriver, NetworkDriver
 from models.host_memory import MemoryModel
-from models.loopback import PureSystem
 from models.messages import R1, V1, V1_1
+from models.system import PureSystem
 from models.virtio import Status
 from models.virtqueue.layout import MAX_QUEUE_SIZE
 

@@ -4,9 +4,9 @@
 import pytest
 from conformance_support import PROFILES, STRICT, Plain
 
-from models.driver_errors import ConfigError
-from models.loopback import PureSystem
+from models.driver import ConfigError
 from models.messages import V1
+from models.system import PureSystem
 
 
 class Racing(Plain):

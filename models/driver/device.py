@@ -1,0 +1,546 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""One device as a driver sees it: status, features, configuration, queues.
+
+The order of messages in each step is the Linux driver's: a status bit is added by reading the
+status and writing it back with the bit.
+"""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from ..devices import SharedMemory
+from ..messages import QUEUE_ENABLED, Kind, Message, QueueOperation, TransportFeature
+from ..runtime import sleep
+from ..virtio import (
+    BASE_FEATURES,
+    UNSUPPORTED_FEATURES,
+    Feature,
+    Status,
+    feature_names,
+)
+from ..virtqueue.layout import MAX_QUEUE_SIZE
+from .errors import (
+    ConfigError,
+    DriverError,
+    DriverStoppedError,
+    FeaturesRefusedError,
+    NoDeviceError,
+    ProtocolError,
+    QueueError,
+    RequestTimeoutError,
+    StatusError,
+)
+from .rings import Ring, RingArena
+
+if TYPE_CHECKING:
+    from .core import Driver
+
+CONFIG_ATTEMPTS = 8
+"""How often a read of configuration space starts again because it changed meanwhile."""
+MAX_FEATURE_BITS = 1 << 16
+"""Feature bits that a device may announce: a lying one must not keep the driver reading."""
+MAX_QUEUES = 1 << 16
+"""Queues that a device may announce: an index of a virtqueue has 16 bits (virtio 2.6)."""
+ECHOED = ("index", "offset", "shmid")
+"""Fields of a response that say what was asked about."""
+_SILENT = (RequestTimeoutError, NoDeviceError, DriverStoppedError)
+RESET_POLLS = 100
+RESET_POLL_US = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceInfo:
+    """What DEVICE_INFO says; numbers as on the wire.
+
+    ``num_feature_bits`` is a multiple of 32 where the revision counts blocks. ``uuid`` is None for
+    a device without one, and in revisions without that field.
+    """
+
+    device_id: int
+    vendor_id: int
+    num_feature_bits: int
+    config_size: int
+    max_vqs: int
+    admin_vq_idx: int
+    admin_vq_count: int
+    uuid: UUID | None = None
+
+    @classmethod
+    def from_message(cls, response: Message) -> DeviceInfo:
+        """Take the response apart."""
+        numbers = {
+            name: response.number(name)
+            for name in cls.__dataclass_fields__
+            if response.layout.has(name)
+        }
+        if response.layout.has("num_feature_blocks"):
+            numbers["num_feature_bits"] = 32 * response.number("num_feature_blocks")
+        uuid = UUID(bytes=response.device_uuid) if response.layout.has("device_uuid") else None
+        return cls(**numbers, uuid=uuid if uuid and uuid.int else None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueInfo:
+    """What GET_VQUEUE says; a queue that does not exist has ``max_size`` 0.
+
+    ``enabled`` is None where the revision does not say.
+    """
+
+    max_size: int
+    ring: Ring
+    enabled: bool | None = None
+
+
+class DriverDevice:
+    """A device behind a :class:`~models.driver.Driver`, which makes these.
+
+    Attributes
+    ----------
+    dev_num
+        Its number on the bus.
+    info
+        What it said it is.
+    features
+        What was negotiated, by mask.
+    rings
+        The queues that were set up, by index.
+    events
+        Its events, in order of arrival.
+    """
+
+    def __init__(self, driver: Driver, dev_num: int, info: DeviceInfo) -> None:
+        self.dev_num = dev_num
+        self.info = info
+        self.features = 0
+        self.rings: dict[int, Ring] = {}
+        self.events = driver.subscribe(dev_num)
+        self._driver = driver
+        self._status = 0
+        self._arenas: dict[int, RingArena] = {}
+        # For those who ask what a device is and never close it.
+        weakref.finalize(self, driver.unsubscribe, self.events).atexit = False
+
+    def close(self) -> None:
+        """Receive events no longer."""
+        self._driver.unsubscribe(self.events)
+
+    async def _request(self, name: str, **fields: object) -> Message:
+        """A request to the device and its answer.
+
+        Raises
+        ------
+        ProtocolError
+            The answer is about something else than was asked for.
+        """
+        response = await self._driver.request(name, dev_num=self.dev_num, **fields)
+        for field in ECHOED:
+            if field in fields and response.layout.has(field):
+                found = response.number(field)
+                if found != fields[field]:
+                    raise ProtocolError(
+                        f"device {self.dev_num}: {name}: {field} is {found}: must be "
+                        f"{fields[field]}, which was asked for"
+                    )
+        return response
+
+    async def bring_up(
+        self,
+        *,
+        features: int = 0,
+        num_queues: int | None = None,
+        rings: RingArena,
+    ) -> None:
+        """All steps from reset to DRIVER_OK; see :meth:`Driver.probe`."""
+        try:
+            await self.reset()
+            await self.add_status(Status.ACKNOWLEDGE)
+            await self.add_status(Status.DRIVER)
+            await self.negotiate(features)
+            await self._set_up_queues(num_queues, rings)
+            await self.add_status(Status.DRIVER_OK)
+            self._check_ready()
+        except DriverError as error:
+            # A device that answers can be told that we gave up (virtio 3.1.1).
+            if not isinstance(error, _SILENT):
+                await self.add_status(Status.FAILED)
+            raise
+
+    async def _set_up_queues(self, num_queues: int | None, rings: RingArena) -> None:
+        """The first ``num_queues``, or all that there are: an index may have no queue."""
+        if num_queues is not None:
+            for index in range(num_queues):
+                await self.set_up_queue(index, rings)
+            return
+        if self.info.max_vqs > MAX_QUEUES:
+            raise QueueError(
+                f"device {self.dev_num}: max_vqs is {self.info.max_vqs}: must be {MAX_QUEUES} at "
+                f"most"
+            )
+        for index in range(self.info.max_vqs):
+            info = await self.queue(index)
+            if info.max_size:
+                await self._set_up(index, info, rings)
+
+    async def shutdown(self) -> None:
+        """Reset the device, reset each queue, and acknowledge it again."""
+        indices = sorted(self.rings)
+        await self.reset()
+        for index in indices:
+            # The Linux driver of the series does so, though the device has been reset; later
+            # revisions forbid it without RING_RESET.
+            if not self._says_enabled:
+                await self.reset_queue(index)
+        self.features = 0
+        await self.status()
+        await self.add_status(Status.ACKNOWLEDGE)
+
+    # Status
+
+    async def status(self) -> int:
+        """The device's status byte."""
+        self._status = (await self._request("GET_DEVICE_STATUS")).number("status")
+        return self._status
+
+    async def write_status(self, status: int) -> int:
+        """Write the status; the result is what the device made of it."""
+        response = await self._request("SET_DEVICE_STATUS", status=status)
+        self._status = response.number("status")
+        return self._status
+
+    async def add_status(self, bits: int) -> int:
+        """Set ``bits`` besides those that are set; the result is what the device made of it."""
+        return await self.write_status(await self.status() | bits)
+
+    async def reset(self) -> None:
+        """Reset the device and wait until it says so.
+
+        Its queues are given up, the memory of their rings with them, and events of before are
+        dropped.
+
+        Raises
+        ------
+        DriverError
+            The status did not become 0.
+        """
+        status = await self.write_status(0)
+        for _ in range(RESET_POLLS):
+            if status == 0:
+                self._driver.generations.pop(self.dev_num, None)
+                self.events.clear()
+                self.release_queues()
+                return
+            await sleep(self._driver.runtime, RESET_POLL_US)
+            status = await self.status()
+        raise DriverError(f"device {self.dev_num}: status is {status:#04x} after reset: must be 0")
+
+    def release_queues(self) -> None:
+        """Forget the queues and give back the memory of their rings: the device was reset."""
+        for index in list(self.rings):
+            self._release(index)
+
+    def _release(self, index: int) -> None:
+        """Queue ``index`` was reset: the device uses its ring no longer."""
+        ring, arena = self.rings.pop(index, None), self._arenas.pop(index, None)
+        if ring is not None and arena is not None:
+            arena.release(ring)
+
+    def _check_ready(self) -> None:
+        if not self._status & Status.DRIVER_OK:
+            raise StatusError(
+                f"device {self.dev_num}: status is {self._status:#04x}: must have DRIVER_OK"
+            )
+
+    # Features
+
+    async def offered_features(self) -> int:
+        """The features that the device offers, by mask, however many blocks it announces.
+
+        Raises
+        ------
+        ProtocolError
+            It announces too many, or answers about other blocks than those asked for.
+        """
+        bits = self.info.num_feature_bits
+        if bits > MAX_FEATURE_BITS:
+            raise ProtocolError(
+                f"device {self.dev_num}: num_feature_bits is {bits}: must be {MAX_FEATURE_BITS} at "
+                f"most"
+            )
+        room = self._driver.dialect.room("GET_FEATURES", Kind.RESPONSE, "features")
+        words: list[int] = []
+        while len(words) < self._feature_blocks:
+            asked = min(room, self._feature_blocks - len(words))
+            response = await self._request("GET_FEATURES", index=len(words), num=asked)
+            # What did not come is zero, and what is too much is nothing.
+            words += [*response.features, *[0] * asked][:asked]
+        return sum(word << 32 * k for k, word in enumerate(words))
+
+    async def select_features(self, features: int) -> None:
+        """Write the selection, unchecked, in each block that the device announces."""
+        room = self._driver.dialect.room("SET_FEATURES", Kind.REQUEST, "features")
+        count = max(self._feature_blocks, -(-features.bit_length() // 32))
+        words = [features >> 32 * k & 0xFFFF_FFFF for k in range(count)]
+        for index in range(0, count, room):
+            block = words[index : index + room]
+            await self._request("SET_FEATURES", index=index, num=len(block), features=block)
+
+    @property
+    def _feature_blocks(self) -> int:
+        return -(-self.info.num_feature_bits // 32)
+
+    async def negotiate(self, features: int = 0) -> int:
+        """Select what both sides know of ``features``, and of those that every device offers.
+
+        Raises
+        ------
+        FeaturesRefusedError
+            The device lacks VERSION_1 or does not accept the selection.
+        """
+        offered = await self.offered_features()
+        if not offered & Feature.VERSION_1.mask:
+            raise FeaturesRefusedError(f"device {self.dev_num}: does not offer VERSION_1")
+        known = features | BASE_FEATURES
+        selected = offered & known & ~UNSUPPORTED_FEATURES
+        await self.select_features(selected)
+        await self.add_status(Status.FEATURES_OK)
+        if not await self.status() & Status.FEATURES_OK:
+            names = feature_names(selected)
+            raise FeaturesRefusedError(f"device {self.dev_num}: does not accept {names}")
+        self.features = selected
+        return selected
+
+    # Configuration space
+
+    async def config_generation(self) -> int:
+        """The generation, from a read of no bytes."""
+        response = await self._request("GET_CONFIG", offset=0, size=0)
+        return response.number("generation")
+
+    async def read_config(self, offset: int, size: int) -> bytes:
+        """Read configuration space, in as many messages as it takes, as of one moment.
+
+        Raises
+        ------
+        ConfigError
+            There are not as many bytes, the device refused, or its configuration changed at each
+            attempt.
+        """
+        self._check_config(offset, size)
+        for _ in range(CONFIG_ATTEMPTS):
+            before = await self.config_generation()
+            data = b""
+            while len(data) < size:
+                data += await self._read_chunk(offset + len(data), size - len(data))
+            if await self.config_generation() == before:
+                return data
+        raise ConfigError(
+            f"device {self.dev_num}: configuration changed during {CONFIG_ATTEMPTS} reads"
+        )
+
+    async def _read_chunk(self, offset: int, size: int) -> bytes:
+        size = min(size, self._driver.dialect.room("GET_CONFIG", Kind.RESPONSE, "data"))
+        response = await self._request("GET_CONFIG", offset=offset, size=size)
+        if response.number("size") != size:
+            raise ConfigError(f"device {self.dev_num}: no configuration at {offset}, {size} bytes")
+        return bytes(response.data)
+
+    async def write_config(self, offset: int, data: bytes) -> None:
+        """Write configuration space, in as many messages as it takes.
+
+        Where the bus demands it, each message has the newest generation that was seen, and one
+        that is refused for it is sent again.
+
+        Raises
+        ------
+        ConfigError
+            There are not as many bytes, or the device refused.
+        """
+        self._check_config(offset, len(data))
+        room = self._driver.dialect.room("SET_CONFIG", Kind.REQUEST, "data")
+        for at in range(0, len(data), room):
+            chunk = data[at : at + room]
+            if not await self._write_chunk(offset + at, chunk):
+                raise ConfigError(
+                    f"device {self.dev_num}: cannot write configuration at {offset + at}, "
+                    f"{len(chunk)} bytes"
+                )
+
+    async def _write_chunk(self, offset: int, chunk: bytes) -> bool:
+        strict = TransportFeature.STRICT_CONFIG_GENERATION in self._driver.dialect.features
+        generations = self._driver.generations
+        for _ in range(CONFIG_ATTEMPTS if strict else 1):
+            generation = generations.get(self.dev_num) if strict else 0
+            if generation is None:
+                generation = await self.config_generation()
+            response = await self._request(
+                "SET_CONFIG", generation=generation, offset=offset, data=chunk
+            )
+            size = response.number("size")
+            if size == len(chunk):
+                return True
+            if size or response.number("generation") == generation:
+                return False
+            # The generation may have changed because of what this driver should see first.
+            generations.pop(self.dev_num, None)
+        return False
+
+    def _check_config(self, offset: int, size: int) -> None:
+        if offset < 0 or offset + size > self.info.config_size:
+            raise ConfigError(
+                f"device {self.dev_num}: no configuration at {offset}, {size} bytes: must lie in "
+                f"{self.info.config_size}"
+            )
+
+    # Queues
+
+    async def queue(self, index: int) -> QueueInfo:
+        """What the device says of queue ``index``."""
+        response = await self._request("GET_VQUEUE", index=index)
+        names = ("size", "descriptor_addr", "driver_addr", "device_addr")
+        ring = Ring(**{name: response.number(name) for name in names})
+        enabled = None
+        if response.layout.has("flags"):
+            enabled = bool(response.number("flags") & QUEUE_ENABLED)
+        return QueueInfo(max_size=response.number("max_size"), ring=ring, enabled=enabled)
+
+    async def set_up_queue(self, index: int, rings: RingArena) -> Ring:
+        """Ask for the queue's maximum size, and set it up with a ring from ``rings``.
+
+        Read back where the revision says whether the queue is enabled; the Linux driver of the
+        series does not.
+
+        Raises
+        ------
+        QueueError
+            There is no such queue, its maximum size makes no sense, it is enabled, its ring is too
+            large, or it did not take its ring.
+        """
+        return await self._set_up(index, await self._available_queue(index), rings)
+
+    async def _set_up(self, index: int, info: QueueInfo, rings: RingArena) -> Ring:
+        if info.max_size > MAX_QUEUE_SIZE or info.max_size & (info.max_size - 1):
+            raise QueueError(
+                f"device {self.dev_num}: queue {index}: max_size is {info.max_size}: must be a "
+                f"power of two up to {MAX_QUEUE_SIZE}"
+            )
+        if info.enabled:
+            raise QueueError(f"device {self.dev_num}: queue {index} is enabled: reset it first")
+        ring = rings.allocate(info.max_size)
+        if ring.size > info.max_size:
+            raise QueueError(
+                f"device {self.dev_num}: queue {index}: ring has {ring.size} descriptors: must be "
+                f"{info.max_size} at most"
+            )
+        await self.set_queue(index, ring)
+        self.rings[index], self._arenas[index] = ring, rings
+        if self._says_enabled:
+            await self.confirm_queue(index)
+        return ring
+
+    async def _available_queue(self, index: int) -> QueueInfo:
+        info = await self.queue(index)
+        if info.max_size == 0:
+            raise QueueError(f"device {self.dev_num}: there is no queue {index}")
+        return info
+
+    @property
+    def _says_enabled(self) -> bool:
+        """The revision has flags for a queue's state, and the driver's rules that go with them."""
+        return self._driver.dialect.layout("SET_VQUEUE", Kind.REQUEST).has("flags")
+
+    async def set_queue(self, index: int, ring: Ring) -> None:
+        """Write the queue's size and addresses and enable it; :meth:`queue` tells what became of
+        it."""
+        flags = {"flags": QueueOperation.ENABLE} if self._says_enabled else {}
+        await self._request(
+            "SET_VQUEUE",
+            **flags,
+            index=index,
+            size=ring.size,
+            descriptor_addr=ring.descriptor_addr,
+            driver_addr=ring.driver_addr,
+            device_addr=ring.device_addr,
+        )
+
+    async def confirm_queue(self, index: int) -> None:
+        """Read queue ``index`` back.
+
+        Raises
+        ------
+        QueueError
+            It is not as :meth:`set_up_queue` left it.
+        """
+        found = await self.queue(index)
+        if found.ring != self.rings.get(index) or found.enabled is False:
+            raise QueueError(f"device {self.dev_num}: queue {index} did not take its ring")
+
+    async def reset_queue(self, index: int) -> None:
+        """RESET_VQUEUE: the queue may be set up anew, where RING_RESET was negotiated.
+
+        The Linux driver of the series sends it without that too, and nothing happens.
+
+        Raises
+        ------
+        QueueError
+            In a revision with flags for a queue's state: RING_RESET was not negotiated, or there is
+            no such queue.
+        """
+        negotiated = bool(self.features & Feature.RING_RESET.mask)
+        if self._says_enabled:
+            if not negotiated:
+                raise QueueError(f"device {self.dev_num}: RING_RESET was not negotiated")
+            await self._available_queue(index)
+        await self._request("RESET_VQUEUE", index=index)
+        if negotiated:
+            self._release(index)
+
+    # Shared memory
+
+    async def shared_memory(self, shmid: int) -> SharedMemory | None:
+        """The device's shared memory region ``shmid``; None when it has none of this id.
+
+        Raises
+        ------
+        MessageError
+            The revision has no GET_SHM.
+        """
+        response = await self._request("GET_SHM", shmid=shmid)
+        length = response.number("length")
+        if not length:
+            return None
+        return SharedMemory(address=response.number("address"), length=length)
+
+    # Notifications
+
+    async def notify(self, index: int, *, next_offset: int = 0, next_wrap: int = 0) -> None:
+        """Tell the device that queue ``index`` has buffers: EVENT_AVAIL.
+
+        Raises
+        ------
+        QueueError
+            The queue is not set up.
+        StatusError
+            No status with DRIVER_OK was reported yet.
+        """
+        if index not in self.rings:
+            raise QueueError(f"device {self.dev_num}: queue {index} is not set up")
+        self._check_ready()
+        await self._driver.notify(
+            "EVENT_AVAIL",
+            dev_num=self.dev_num,
+            index=index,
+            next_offset=next_offset,
+            next_wrap=next_wrap,
+        )
+
+    async def wait_used(self, index: int, timeout_us: float | None = None) -> Message | None:
+        """Wait for an EVENT_USED of queue ``index``; None when none came in time."""
+        return await self.events.get("EVENT_USED", index=index, timeout_us=timeout_us)
+
+    async def wait_config(self, timeout_us: float | None = None) -> Message | None:
+        """Wait for an EVENT_CONFIG; None when none came in time."""
+        return await self.events.get("EVENT_CONFIG", timeout_us=timeout_us)

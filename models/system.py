@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Driver, golden endpoint and devices in one process, without a simulator.
+
+:class:`EndpointHost` and :class:`EndpointPort` give the golden endpoint the contracts of
+``models.bus``; :class:`PureSystem` puts a driver and a transport on every FIFO.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+
+from .bus import FifoDriverBus, Interrupts, MessageObserver, dialect_on
+from .config_space import (
+    BUS_MASTER_ENABLE,
+    COMMAND,
+    MEMORY_SPACE_ENABLE,
+    MSIX_CAPABILITY,
+    MSIX_ENABLE,
+    bar_offset,
+)
+from .device_bus import DeviceSide
+from .devices import VirtioDevice
+from .dma import DmaError
+from .driver import TIMEOUT_US, Driver, RingArena
+from .endpoint import Endpoint
+from .host_memory import MemoryAccessError, MemoryModel
+from .layout import SPSC_PAGES, SharedLayout
+from .messages import Dialect
+from .msix import ENTRY
+from .runtime import AsyncioRuntime, Event, Lock, Runtime, sleep
+from .shell import AMP_PCI, PciShell
+
+MSI_ADDRESS = 0xFEE0_0000
+FIRST_BAR_ADDRESS = 0x8000_0000
+
+
+class EndpointHost:
+    """A :class:`~models.bus.HostFunction` over the golden endpoint.
+
+    Attributes
+    ----------
+    interrupts
+        MSI-X messages received, by vector.
+    memory
+        The host's memory.
+    """
+
+    def __init__(self, endpoint: Endpoint, runtime: Runtime) -> None:
+        self._interrupts = Interrupts(runtime.event)
+        self.interrupts = self._interrupts.counts
+        self.interrupts.update(dict.fromkeys(range(endpoint.msix.num_vectors), 0))
+        self.memory = MemoryModel()
+        self._endpoint = endpoint
+        endpoint.msix.observers.append(self._received)
+
+    @property
+    def num_fifos(self) -> int:
+        """As :attr:`HostFunction.num_fifos`."""
+        return self._endpoint.num_fifos
+
+    async def bar_read(self, bar: int, offset: int, size: int) -> bytes:
+        """As :meth:`HostFunction.bar_read`; all ones where memory requests are not claimed."""
+        if not self._endpoint.config.memory_enabled:
+            return b"\xff" * size
+        return self._endpoint.bar_read(bar, offset, size)
+
+    async def bar_write(self, bar: int, offset: int, data: bytes) -> None:
+        """As :meth:`HostFunction.bar_write`; lost where memory requests are not claimed."""
+        if self._endpoint.config.memory_enabled:
+            self._endpoint.bar_write(bar, offset, data)
+
+    def interrupt(self, vector: int) -> Event:
+        """As :meth:`HostFunction.interrupt`."""
+        return self._interrupts.event(vector)
+
+    def enable(self) -> None:
+        """What PCI software does before a driver: assign BARs, enable, unmask all vectors."""
+        endpoint, shell, address = self._endpoint, self._endpoint.shell, FIRST_BAR_ADDRESS
+        for bar, size in sorted(endpoint.bar_sizes.items()):
+            address = -(-address // size) * size
+            endpoint.config_write(bar_offset(bar), address)
+            address += size
+        endpoint.config_write(COMMAND, MEMORY_SPACE_ENABLE.mask | BUS_MASTER_ENABLE.mask)
+        for vector in range(endpoint.msix.num_vectors):
+            entry = ENTRY.pack(MSI_ADDRESS, vector, 0)
+            endpoint.bar_write(shell.msix_bar, shell.msix_entry(vector), entry)
+        endpoint.config_write(MSIX_CAPABILITY, MSIX_ENABLE.mask)
+
+    def _received(self, address: int, data: int) -> None:
+        if address == MSI_ADDRESS and data in self.interrupts:
+            self._interrupts.raised(data)
+
+
+class EndpointPort:
+    """A :class:`~models.bus.DevicePort` over the golden endpoint."""
+
+    def __init__(self, endpoint: Endpoint, runtime: Runtime) -> None:
+        self._endpoint = endpoint
+        self._runtime = runtime
+        self._changed = runtime.event()
+        self._turns: dict[int, Lock] = {}
+        self._resets = 0
+        endpoint.host_write_observers.append(self._changed.set)
+        endpoint.host_reset_observers.append(self._reset)
+
+    async def receive(self) -> tuple[int, bytes]:
+        """As :meth:`DevicePort.receive`."""
+        while True:
+            self._changed.clear()
+            message = self._endpoint.pop()
+            if message is not None:
+                return message
+            await self._changed.wait()
+
+    async def send(self, fifo: int, message: bytes) -> None:
+        """As :meth:`DevicePort.send`."""
+        resets = self._resets
+        async with self._turns.setdefault(fifo, Lock(self._runtime)):
+            while resets == self._resets:
+                self._changed.clear()
+                if self._endpoint.push(fifo, message):
+                    return
+                await self._changed.wait()
+
+    def _reset(self) -> None:
+        self._resets += 1
+        self._changed.set()
+
+
+class EndpointDma:
+    """A :class:`~models.dma.Dma` of the golden endpoint: host memory while it is a bus master.
+
+    Parameters
+    ----------
+    endpoint
+        Says whether it is.
+    memory
+        The host's memory.
+    runtime
+        Time.
+    latency_us
+        How long each access takes, microseconds.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, memory: MemoryModel, runtime: Runtime, latency_us: float = 0.0
+    ) -> None:
+        self.latency_us = latency_us
+        self._endpoint = endpoint
+        self._memory = memory
+        self._runtime = runtime
+
+    async def read(self, address: int, size: int) -> bytes:
+        """As :meth:`Dma.read`."""
+        await self._pass_time()
+        self._check("read", address, size)
+        try:
+            return self._memory.load(address, size)
+        except MemoryAccessError as error:
+            raise DmaError(f"read refused: {error}") from error
+
+    async def write(self, address: int, data: bytes) -> None:
+        """As :meth:`Dma.write`; what is not memory is lost."""
+        self._check("write", address, len(data))
+        with contextlib.suppress(MemoryAccessError):
+            self._memory.store(address, data)
+        await self._pass_time()
+
+    async def _pass_time(self) -> None:
+        if self.latency_us:
+            await sleep(self._runtime, self.latency_us)
+
+    def _check(self, verb: str, address: int, size: int) -> None:
+        if not self._endpoint.config.bus_master_enabled:
+            raise DmaError(f"{verb} of {size} bytes at {address:#x}: bus mastering is off")
+
+
+class PureSystem:
+    """A host with one driver for each FIFO, the golden endpoint, and the devices behind it.
+
+    ``async with PureSystem([{0: EntropyDevice()}]) as system: ...`` enables the function and
+    starts both sides. In :func:`models.virtual_time.run` no timeout depends on the machine.
+
+    Parameters
+    ----------
+    devices_by_fifo
+        For each FIFO its devices by number; as many FIFOs as there are entries.
+    runtime
+        Tasks, events and time; asyncio's by default.
+    shell, layout, revision
+        The three choices, independent of each other.
+    timeout_us
+        How long a request waits.
+    dma_latency_us
+        How long a device's access to host memory takes, microseconds.
+
+    Raises
+    ------
+    MaximumSizeError
+        The revision's messages may be larger than the layout's slots.
+
+    Attributes
+    ----------
+    endpoint
+        The golden endpoint.
+    host, port
+        Its two sides.
+    buses, drivers
+        For each FIFO.
+    dma
+        The devices' window onto host memory.
+    device_side
+        The transports, and the task that feeds them.
+    """
+
+    def __init__(
+        self,
+        devices_by_fifo: Sequence[Mapping[int, VirtioDevice]],
+        runtime: Runtime | None = None,
+        *,
+        shell: PciShell = AMP_PCI,
+        layout: SharedLayout = SPSC_PAGES,
+        revision: str | Dialect = "v1",
+        timeout_us: float = TIMEOUT_US,
+        dma_latency_us: float = 0.0,
+    ) -> None:
+        revision = dialect_on(layout, revision)
+        self.runtime = runtime or AsyncioRuntime()
+        self.endpoint = Endpoint(len(devices_by_fifo), shell, layout)
+        self.host = EndpointHost(self.endpoint, self.runtime)
+        self.port = EndpointPort(self.endpoint, self.runtime)
+        self.dma = EndpointDma(self.endpoint, self.host.memory, self.runtime, dma_latency_us)
+        self.device_side = DeviceSide(
+            self.port, devices_by_fifo, self.runtime, dma=self.dma, revision=revision
+        )
+        self.endpoint.host_reset_observers.append(self.device_side.reset)
+        self.buses = [
+            FifoDriverBus(self.host, fifo, self.runtime, shell=shell, layout=layout)
+            for fifo in range(len(devices_by_fifo))
+        ]
+        self.drivers = [
+            Driver(bus, self.runtime, revision=revision, timeout_us=timeout_us)
+            for bus in self.buses
+        ]
+        for driver in self.drivers:
+            driver.rings = RingArena(memory=self.host.memory)
+
+    def observe(self, observer: MessageObserver) -> None:
+        """Call ``observer`` for each message that the drivers send or receive."""
+        for bus in self.buses:
+            bus.observers.append(observer)
+
+    async def start(self) -> None:
+        """Enable the function and start the device side and the drivers."""
+        self.host.enable()
+        self.device_side.start()
+        for driver in self.drivers:
+            await driver.start()
+
+    def stop(self) -> None:
+        """Stop both sides."""
+        for driver in self.drivers:
+            driver.stop()
+        self.device_side.stop()
+
+    async def __aenter__(self) -> PureSystem:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.stop()

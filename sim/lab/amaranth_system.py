@@ -1,0 +1,337 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The gateware in Amaranth's own simulator, with drivers and devices: no Verilog, no compiler.
+
+:class:`AmaranthSystem` is to this simulator what :class:`models.system.PureSystem` is to the
+golden endpoint, and runs on asyncio like that. It takes :class:`~hdl.core.AmpPciCore` as it comes
+from Amaranth, so that what the other simulators run, by way of Yosys, can be compared with it.
+Devices reach host memory directly here, not through the gateware's DMA window.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from amaranth.sim import Simulator
+
+from hdl.core import AmpPciCore
+from models.bus import FifoDriverBus, Interrupts, MessageObserver, dialect_on
+from models.device_bus import DeviceSide
+from models.devices import VirtioDevice
+from models.driver import Driver, RingArena
+from models.host_memory import MemoryModel
+from models.layout import SPSC_PAGES, SharedLayout
+from models.messages import Dialect
+from models.msix import ENTRY
+from models.runtime import AsyncioRuntime, Event, Lock
+from models.shell import AMP_PCI, PciShell
+from testbench.host.requester import read_data, split
+from testbench.stream.axis import AxisAssembler, AxisMessage
+from testbench.stream.framing import Beat
+from testbench.stream.tlp import Packet, TlpAssembler
+from testbench.tlp import Tlp
+from testbench.tlp.packets import memory_read, memory_write, more_to_come
+
+CLOCK_PERIOD_NS = 4
+PAYLOAD = 128
+"""Bytes of the longest write, and of the pieces in which reads go out."""
+MSI_ADDRESS = 0xFEE0_0000
+TIMEOUT_US = 1000.0
+"""How long a driver waits for a response, simulated."""
+
+
+class SimulatedTime(AsyncioRuntime):
+    """asyncio's tasks and events, and the time of a simulator.
+
+    Attributes
+    ----------
+    cycles
+        Clock cycles so far.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cycles = 0
+        self._numbers = itertools.count()
+        self._timers: list[tuple[float, int, asyncio.Future[None]]] = []
+
+    async def wait(self, event: Event, timeout_us: float | None = None) -> bool:
+        """As :meth:`models.runtime.Runtime.wait`."""
+        if event.is_set() or timeout_us is None:
+            await event.wait()
+            return True
+        due = self.cycles + timeout_us * 1000 / CLOCK_PERIOD_NS
+        timer = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._timers, (due, next(self._numbers), timer))
+        waiting = asyncio.ensure_future(event.wait())
+        try:
+            await asyncio.wait({waiting, timer}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+            timer.cancel()
+        return event.is_set()
+
+    def cycle_over(self) -> None:
+        """A cycle has passed: wake whom it was the last one for."""
+        self.cycles += 1
+        while self._timers and self._timers[0][0] <= self.cycles:
+            _, _, timer = heapq.heappop(self._timers)
+            if not timer.done():
+                timer.set_result(None)
+
+
+class _Source:
+    """Beats on their way into a stream of the design."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self._beats: deque[tuple[Beat, asyncio.Future[None] | None]] = deque()
+        self._offered = False
+
+    async def send(self, beats: Iterator[Beat]) -> None:
+        """Return when the design took the last of them."""
+        *others, last = beats
+        taken = asyncio.get_running_loop().create_future()
+        self._beats.extend((beat, None) for beat in others)
+        self._beats.append((last, taken))
+        await taken
+
+    def drive(self, ctx: Any) -> None:
+        """Offer the next beat, if there is one."""
+        self._offered = bool(self._beats)
+        ctx.set(self.stream.valid, self._offered)
+        if self._offered:
+            for name, value in self._beats[0][0].items():
+                ctx.set(self.stream.payload[name], value)
+
+    def advance(self, ready: int) -> None:
+        """A clock edge went by, at which the stream was ready or not."""
+        if self._offered and ready:
+            _, taken = self._beats.popleft()
+            if taken is not None and not taken.done():
+                taken.set_result(None)
+
+
+class AmaranthSystem:
+    """A host with one driver for each FIFO, the core in Amaranth's simulator, devices behind it.
+
+    ``async with AmaranthSystem([{0: EntropyDevice()}]) as system: ...``
+
+    Parameters
+    ----------
+    devices_by_fifo
+        For each FIFO its devices by number; as many FIFOs as there are entries.
+    data_width
+        Of the gateware, bits.
+    shell, layout, revision
+        The three choices, independent of each other.
+
+    Raises
+    ------
+    MaximumSizeError
+        The revision's messages may be larger than the layout's slots.
+
+    Attributes
+    ----------
+    host, port
+        The contracts of :mod:`models.bus`: this object plays both.
+    memory
+        The host's memory.
+    runtime
+        With :attr:`SimulatedTime.cycles`.
+    interrupts
+        MSI-X messages received, by vector.
+    buses, drivers
+        For each FIFO.
+    device_side
+        The transports.
+    """
+
+    def __init__(
+        self,
+        devices_by_fifo: Sequence[Mapping[int, VirtioDevice]],
+        *,
+        data_width: int = 64,
+        shell: PciShell = AMP_PCI,
+        layout: SharedLayout = SPSC_PAGES,
+        revision: str | Dialect = "v1",
+    ) -> None:
+        revision = dialect_on(layout, revision)
+        self.num_fifos = len(devices_by_fifo)
+        self.runtime = SimulatedTime()
+        self.memory = MemoryModel()
+        self._interrupts = Interrupts(self.runtime.event)
+        self.interrupts = self._interrupts.counts
+        self._vectors = shell.num_vectors(self.num_fifos)
+        self.interrupts.update(dict.fromkeys(range(self._vectors), 0))
+        self._shell = shell
+        self._data_width = data_width
+        self._dut = AmpPciCore(
+            num_fifos=self.num_fifos,
+            data_width=data_width,
+            shell=shell,
+            layout=layout,
+            # The device side reaches the host's memory without the gateware.
+            dma=False,
+        )
+        self._simulator = Simulator(self._dut)
+        self._simulator.add_clock(CLOCK_PERIOD_NS * 1e-9)
+        self._simulator.add_testbench(self._pins, background=True)
+        self._requests = _Source(self._dut.rx_req_tlp)
+        self._messages = _Source(self._dut.s_axis_msg)
+        self._received: asyncio.Queue[AxisMessage] = asyncio.Queue()
+        self._reading = Lock(self.runtime)
+        self._answers: asyncio.Queue[Tlp] = asyncio.Queue()
+        self._room = 0
+        self._room_changed = self.runtime.event()
+        self._turns: dict[int, Lock] = {}
+        self._clock: asyncio.Task[None] | None = None
+        self.host = self.port = self
+        self.device_side = DeviceSide(
+            self, devices_by_fifo, self.runtime, dma=self.memory, revision=revision
+        )
+        self.buses = [
+            FifoDriverBus(self, fifo, self.runtime, shell=shell, layout=layout)
+            for fifo in range(self.num_fifos)
+        ]
+        self.drivers = [
+            Driver(bus, self.runtime, revision=revision, timeout_us=TIMEOUT_US)
+            for bus in self.buses
+        ]
+        for driver in self.drivers:
+            driver.rings = RingArena(memory=self.memory)
+
+    def observe(self, observer: MessageObserver) -> None:
+        """Call ``observer`` for each message that the drivers send or receive."""
+        for bus in self.buses:
+            bus.observers.append(observer)
+
+    async def __aenter__(self) -> AmaranthSystem:
+        self._clock = asyncio.create_task(self._run())
+        await self._enable()
+        self.device_side.start()
+        for driver in self.drivers:
+            await driver.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for driver in self.drivers:
+            driver.stop()
+        self.device_side.stop()
+        if self._clock is not None:
+            self._clock.cancel()
+
+    # The host's side
+
+    async def bar_read(self, bar: int, offset: int, size: int) -> bytes:
+        """As :meth:`models.bus.HostFunction.bar_read`."""
+        data = b""
+        async with self._reading:
+            for address, count in split(_address(bar, offset), size, PAYLOAD):
+                request = memory_read(address, count)
+                await self._requests.send(_on_bar(request.beats(self._data_width), bar))
+                answers = [await self._answers.get()]
+                while more_to_come(answers[-1]):
+                    answers.append(await self._answers.get())
+                data += read_data(request, count, answers)
+        return data
+
+    async def bar_write(self, bar: int, offset: int, data: bytes) -> None:
+        """As :meth:`models.bus.HostFunction.bar_write`."""
+        done = 0
+        for address, count in split(_address(bar, offset), len(data), PAYLOAD):
+            request = memory_write(address, data[done : done + count])
+            await self._requests.send(_on_bar(request.beats(self._data_width), bar))
+            done += count
+
+    def interrupt(self, vector: int) -> Event:
+        """As :meth:`models.bus.HostFunction.interrupt`."""
+        return self._interrupts.event(vector)
+
+    async def _enable(self) -> None:
+        for vector in range(self._vectors):
+            entry = ENTRY.pack(MSI_ADDRESS, vector, 0)
+            await self.bar_write(self._shell.msix_bar, self._shell.msix_entry(vector), entry)
+
+    # The device side's
+
+    async def receive(self) -> tuple[int, bytes]:
+        """As :meth:`models.bus.DevicePort.receive`."""
+        message = await self._received.get()
+        return message.fifo, message.data
+
+    async def send(self, fifo: int, message: bytes) -> None:
+        """As :meth:`models.bus.DevicePort.send`, but for a host that resets the function, which
+        this one never does."""
+        async with self._turns.setdefault(fifo, Lock(self.runtime)):
+            while not self._room >> fifo & 1:
+                self._room_changed.clear()
+                await self._room_changed.wait()
+            await self._messages.send(AxisMessage(fifo, message).beats(self._data_width))
+
+    # The pins
+
+    async def _run(self) -> None:
+        while True:
+            # One step for each edge of the clock.
+            self._simulator.advance()
+            self._simulator.advance()
+            self.runtime.cycle_over()
+            await asyncio.sleep(0)
+
+    async def _pins(self, ctx: Any) -> None:
+        dut = self._dut
+        sources = (self._requests, self._messages)
+        sinks: tuple[tuple[Any, Any, Callable[[Any], None]], ...] = (
+            (dut.tx_cpl_tlp, TlpAssembler("tx_cpl_tlp", self._data_width), self._completed),
+            (dut.tx_msix_wr_req_tlp, TlpAssembler("tx_msix_wr_req_tlp", 32), self._interrupted),
+            (dut.m_axis_msg, AxisAssembler("m_axis_msg", self._data_width), self._popped),
+        )
+        for stream, _, _ in sinks:
+            ctx.set(stream.ready, 1)
+        for pin in (dut.bus_master_enable, dut.msix_enable):
+            ctx.set(pin, 1)
+        while True:
+            for source in sources:
+                source.drive(ctx)
+            tick = ctx.tick().sample(
+                dut.device_queue_ready,
+                *(source.stream.ready for source in sources),
+                *itertools.chain.from_iterable((sink.valid, sink.payload) for sink, _, _ in sinks),
+            )
+            _, _, room, *rest = await tick
+            if room != self._room:
+                self._room = room
+                self._room_changed.set()
+            for source, ready in zip(sources, rest, strict=False):
+                source.advance(ready)
+            offered = iter(rest[len(sources) :])
+            for sink, assembler, deliver in sinks:
+                valid, payload = next(offered), next(offered)
+                if valid:
+                    fields = dict(sink.payload.shape())
+                    packet = assembler.feed({name: int(payload[name]) for name in fields})
+                    if packet is not None:
+                        deliver(packet)
+
+    def _completed(self, packet: Packet) -> None:
+        self._answers.put_nowait(packet.tlp)
+
+    def _interrupted(self, packet: Packet) -> None:
+        self._interrupts.raised(int.from_bytes(packet.tlp.payload, "little"))
+
+    def _popped(self, message: AxisMessage) -> None:
+        self._received.put_nowait(message)
+
+
+def _address(bar: int, offset: int) -> int:
+    """Where BAR ``bar`` is to the host; the core looks at no more than the offset."""
+    return (1 + bar << 24) + offset
+
+
+def _on_bar(beats: Iterator[Beat], bar: int) -> Iterator[Beat]:
+    return ({**beat, "bar_id": bar, "func_num": 0} for beat in beats)

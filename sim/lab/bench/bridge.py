@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""How fast a guest's accesses are served: by the gateware, and by the same server out of memory.
+
+The client is our own, so that what is measured is the server and what stands behind it. QEMU's cost
+comes on top: ``make guest`` measures that, as the guest sees it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from models import config_space as space
+from models.layout import SPSC_PAGES
+from models.shell import AMP_PCI
+
+from ...build import Configuration
+from ...vm.bridge.files import BlockingReadiness, run_alone
+from ...vm.bridge.stub import MemoryFunction
+from ...vm.serve.server import Server
+from ...vm.vfio_user import wire
+from ...vm.vfio_user.client import Client
+from ...vm.vfio_user.server import VfioUserServer, listening
+
+READS, WRITES = 1000, 4000
+TURNS = 3
+"""Measurements, of which the best counts: others use the machine, too."""
+QUADWORD = 8
+LEAST_SHARE = 0.04
+"""What the gateware on Verilator must reach of what the same server reaches out of memory, so that
+the machine's own speed decides nothing."""
+
+Rates = dict[str, float]
+
+
+def measure_bridge(simulators: list[str], folder: Path) -> dict[str, Rates]:
+    """Accesses in a second: of ``memory``, and of the gateware on each simulator.
+
+    The latter have ``reads_ratio`` and ``writes_ratio``, the share of what memory reaches.
+    """
+    with tempfile.TemporaryDirectory(prefix="amp-bench-") as name:
+        path = Path(name) / "socket"
+        with _memory_server(path):
+            rates = {"memory": _best(path)}
+        for simulator in simulators:
+            served = Server(
+                Configuration(simulator=simulator), path, folder=folder / f"bridge-{simulator}"
+            )
+            with served:
+                measured = _best(path)
+            served.check()
+            for kind in ("reads", "writes"):
+                share = measured[f"{kind}_per_s"] / rates["memory"][f"{kind}_per_s"]
+                measured[f"{kind}_ratio"] = round(share, 3)
+            rates[simulator] = measured
+    return rates
+
+
+def missed(rates: dict[str, Rates]) -> Iterator[str]:
+    """What is slower than it must be, a line each."""
+    for kind in ("reads_ratio", "writes_ratio"):
+        if "verilator" in rates and rates["verilator"][kind] < LEAST_SHARE:
+            share = rates["verilator"][kind]
+            yield f"bridge on verilator: {kind} is {share:g}, must reach {LEAST_SHARE:g}"
+
+
+def _best(path: Path) -> Rates:
+    turns = [_rates(path) for _ in range(TURNS)]
+    return {key: max(rates[key] for rates in turns) for key in turns[0]}
+
+
+def _rates(path: Path) -> Rates:
+    bar, place = AMP_PCI.fifo_bar, SPSC_PAGES.queue.slots_offset
+    with Client(path) as client:
+        client.write32(wire.CONFIG_REGION, space.COMMAND, space.MEMORY_SPACE_ENABLE.mask)
+        started = time.perf_counter()
+        for _ in range(READS):
+            client.read(bar, place, 4)
+        reads = READS / (time.perf_counter() - started)
+
+        started = time.perf_counter()
+        for number in range(WRITES):
+            at = place + QUADWORD * (number % 8)
+            client.write(bar, at, number.to_bytes(QUADWORD, "little"), posted=True)
+        # Posted: the answer to a read behind them says that they are done.
+        last = client.read(bar, place + QUADWORD * ((WRITES - 1) % 8), QUADWORD)
+        writes = WRITES / (time.perf_counter() - started)
+        assert int.from_bytes(last, "little") == WRITES - 1, "the last write is not there"
+    return {"reads_per_s": round(reads), "writes_per_s": round(writes)}
+
+
+@contextmanager
+def _memory_server(path: Path) -> Iterator[None]:
+    """The server without a simulation, in a process of its own as the other one is."""
+    with listening(path) as listener:
+        process = multiprocessing.get_context("fork").Process(
+            target=_serve_memory, args=(listener,), daemon=True
+        )
+        process.start()
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.join()
+
+
+def _serve_memory(listener: Any) -> None:
+    function = MemoryFunction(AMP_PCI.bar_sizes(1, SPSC_PAGES))
+    with contextlib.suppress(KeyboardInterrupt):
+        run_alone(VfioUserServer(listener, function, BlockingReadiness()).run())

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""``python -m sim bench``: measure, show the tables, leave the report."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from hdl.tlp import DATA_WIDTHS
+from hdl.verilog import TOPS
+from models.shell import MAX_FIFOS
+
+from ... import toolchain
+from ...build import BUILD_ROOT, Configuration
+from ...console import console as wide_console
+from ...run import simulate
+from .bounds import FIGURES
+from .bridge import Rates, measure_bridge, missed
+from .measures import FOLDER
+
+__all__ = ["judge", "measure", "run_bench"]
+
+Figures = dict[str, float]
+Judged = dict[str, dict[str, Any]]
+
+OF_RATES = ("pop_cycles_per_message", "push_cycles_per_message", "both_cycles_per_message")
+
+
+def measure(configuration: Configuration, folder: Path) -> dict[str, Figures]:
+    """The figures of a build: of ``one`` FIFO, and of ``every`` one at once if it has several.
+
+    Raises
+    ------
+    SimulationError
+        A measurement failed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    simulate(
+        configuration,
+        "sim.lab.bench.measures",
+        folder,
+        seed=1,
+        environment={FOLDER: str(folder.absolute())},
+    )
+    figures: dict[str, Figures] = json.loads((folder / "figures.json").read_text())
+    return figures
+
+
+def judge(values: Mapping[str, float], width: int) -> Judged:
+    """Each figure with its bound, its limit, and whether it is reached."""
+    return {
+        figure.key: {
+            "value": values[figure.key],
+            "bound": figure.bound(width),
+            "limit": figure.limit(width),
+            "ok": figure.reached(values[figure.key], width),
+        }
+        for figure in FIGURES
+        if figure.key in values
+    }
+
+
+def _simulation_speed(simulator: str, folder: Path) -> dict[str, Any]:
+    folder.mkdir(parents=True, exist_ok=True)
+    simulate(
+        Configuration(simulator=simulator),
+        "sim.lab.bench.speed",
+        folder,
+        seed=1,
+        environment={FOLDER: str(folder.absolute())},
+    )
+    return {
+        host: json.loads((folder / f"{host}.json").read_text()) for host in ("thin", "root_complex")
+    }
+
+
+def run_bench(*, simulator: str | None = None, jobs: int = 1) -> int:
+    """Measure everything; ``bench/report.json`` below the build root.
+
+    Parameters
+    ----------
+    simulator
+        What the cycles are counted on; the default is the best that the machine has.
+    jobs
+        Measurements at once.
+
+    Returns
+    -------
+    int
+        Exit status: 0 when every limit is reached.
+    """
+    console = wide_console()
+    folder = BUILD_ROOT / "bench"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    counted_on = toolchain.find(simulator).name
+    builds = {
+        (top, width, fifos): Configuration(
+            top=top, data_width=width, num_fifos=fifos, simulator=counted_on
+        )
+        for top in TOPS
+        for width, fifos in [*((width, 1) for width in DATA_WIDTHS), (128, MAX_FIFOS)]
+    }
+    with (
+        console.status(f"counting cycles of {len(builds)} builds on {counted_on} ..."),
+        ProcessPoolExecutor(jobs) as pool,
+    ):
+        tasks = {
+            key: pool.submit(measure, build, folder / "-".join(map(str, key)))
+            for key, build in builds.items()
+        }
+        measured = {key: task.result() for key, task in tasks.items()}
+
+    tops: dict[str, dict[str, Judged]] = {}
+    every: dict[str, Judged] = {}
+    for top in TOPS:
+        tops[top] = {
+            str(width): judge(measured[top, width, 1]["one"], width) for width in DATA_WIDTHS
+        }
+        rates = {key: measured[top, 128, MAX_FIFOS]["every"][key] for key in OF_RATES}
+        every[top] = judge(rates, 128)
+    with console.status("timing the simulation, one simulator after the other ..."):
+        speed = {
+            name: _simulation_speed(name, folder / f"speed-{name}")
+            for name in toolchain.available()
+        }
+
+    with console.status("timing a guest's accesses ..."):
+        bridge = measure_bridge(list(toolchain.available()), folder)
+
+    failures = [
+        f"{where}: {key} is {entry['value']:g}, must reach {entry['limit']:g}"
+        for where, judged in (
+            *((f"{top}, {width} bits", tops[top][width]) for top in TOPS for width in tops[top]),
+            *((f"{top}, {MAX_FIFOS} FIFOs", every[top]) for top in TOPS),
+        )
+        for key, entry in judged.items()
+        if not entry["ok"]
+    ]
+    failures += missed(bridge)
+    report = {
+        "ok": not failures,
+        "failures": failures,
+        "simulator": counted_on,
+        "widths": tops["endpoint"],
+        "core": {"widths": tops["core"]},
+        "every_fifo": {"num_fifos": MAX_FIFOS, "data_width": 128, **every},
+        "push_interrupts": {
+            top: {
+                str(width): measured[top, width, 1]["one"]["push_interrupts"]
+                for width in DATA_WIDTHS
+            }
+            for top in TOPS
+        },
+        "simulation": speed,
+        "bridge": bridge,
+    }
+    (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    for top in TOPS:
+        console.print(_cycles_table(top, tops[top], every[top]))
+    console.print(_speed_table(speed))
+    console.print(_bridge_table(bridge))
+    for failure in failures:
+        console.print(f"[bold red]missed:[/] {failure}")
+    console.print(f"report: {os.path.relpath(folder / 'report.json')}", soft_wrap=True)
+    return 0 if report["ok"] else 1
+
+
+def _cycles_table(top: str, widths: Mapping[str, Judged], every: Judged) -> Table:
+    table = Table(title=f"{top}: measured / bound", box=None, title_justify="left")
+    table.add_column("figure")
+    for width in widths:
+        table.add_column(f"{width} bits", justify="right")
+    table.add_column(f"128 bits, {MAX_FIFOS} FIFOs", justify="right")
+    for figure in FIGURES:
+        cells = [_cell(judged[figure.key]) for judged in widths.values()]
+        cells.append(_cell(every[figure.key]) if figure.key in every else "")
+        table.add_row(figure.key, *cells)
+    return table
+
+
+def _cell(entry: Mapping[str, Any]) -> str:
+    colour = "green" if entry["ok"] else "red"
+    return f"[{colour}]{entry['value']:.4g}[/] / {entry['bound']:g}"
+
+
+def _speed_table(speed: Mapping[str, Any]) -> Table:
+    table = Table(title="simulation speed", box=None, title_justify="left")
+    for column in ("simulator", "host", "cycles/s", "messages/s", "ratio"):
+        table.add_column(column, justify="left" if column in ("simulator", "host") else "right")
+    slowest = min(
+        (figures["messages_per_second"] for hosts in speed.values() for figures in hosts.values()),
+        default=1.0,
+    )
+    for simulator, hosts in speed.items():
+        for host, figures in hosts.items():
+            table.add_row(
+                simulator,
+                host.replace("_", " "),
+                f"{figures['cycles_per_second']:,}",
+                f"{figures['messages_per_second']:,.0f}",
+                f"{figures['messages_per_second'] / slowest:.1f}",
+            )
+    return table
+
+
+def _bridge_table(bridge: Mapping[str, Rates]) -> Table:
+    table = Table(title="a guest's accesses, served from", box=None, title_justify="left")
+    table.add_column("")
+    for column in ("reads/s", "of memory's", "posted writes/s", "of memory's"):
+        table.add_column(column, justify="right")
+    for behind, rates in bridge.items():
+        cells = [
+            text
+            for kind in ("reads", "writes")
+            for text in (f"{rates[f'{kind}_per_s']:,.0f}", f"{rates.get(f'{kind}_ratio', 1):.3f}")
+        ]
+        table.add_row(behind, *cells)
+    return table

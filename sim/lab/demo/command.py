@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""``python -m sim demo``: build, run the scenario, tell the story, leave the report."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ... import toolchain
+from ...build import BUILD_ROOT, Configuration, build
+from ...console import print_plain
+from ...run import Outcome, SimulationError, simulate
+from .scenario import EVENTS, REVISION, TRACE_JSON, TRACE_TEXT
+from .story import Teller, follow
+
+SCENARIO = "sim.lab.demo.scenario"
+
+
+def run_demo(configuration: Configuration, *, revision: str = "v1", seed: int | None = None) -> int:
+    """Run the demo in wire revision ``revision``; ``demo/report.json`` below the build root.
+
+    Returns
+    -------
+    int
+        Exit status: 0 when everything went as it should.
+    """
+    console = Console(highlight=False)
+    teller = Teller(console)
+    started = time.monotonic()
+    simulator = toolchain.find(configuration.simulator).name
+    folder = BUILD_ROOT / "demo"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+    teller.opening(simulator, configuration.num_fifos, configuration.data_width)
+    with console.status("building the gateware: Amaranth to Verilog to a simulation ..."):
+        build(configuration)
+    outcome, failure = _run_and_tell(configuration, revision, folder, teller, seed)
+
+    report: dict[str, Any] = {
+        "ok": failure is None and teller.figures is not None,
+        "simulator": simulator,
+        **(teller.figures or {}),
+        "wall_s": round(time.monotonic() - started, 3),
+    }
+    if outcome is not None:
+        report["seed"] = outcome.seed
+    (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    if not report["ok"]:
+        print_plain(
+            console, ("The demo failed.", "bold red"), f" {failure or 'It measured nothing.'}"
+        )
+        return 1
+    files = {
+        "waves": outcome.waves if outcome else None,
+        "message trace": folder / TRACE_TEXT,
+        "the same, JSON": folder / TRACE_JSON,
+        "report": folder / "report.json",
+    }
+    teller.closing(report, files)
+    return 0
+
+
+def _run_and_tell(
+    configuration: Configuration, revision: str, folder: Path, teller: Teller, seed: int | None
+) -> tuple[Outcome | None, str | None]:
+    """The simulation runs beside, in a thread; the story is told here."""
+    events = folder / "events.jsonl"
+    outcome: Outcome | None = None
+    failure: str | None = None
+
+    def run() -> None:
+        nonlocal outcome, failure
+        try:
+            outcome = simulate(
+                configuration,
+                SCENARIO,
+                folder,
+                seed=seed,
+                environment={EVENTS: str(events), REVISION: revision},
+            )
+        except SimulationError as error:
+            failure = str(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    for event in follow(events, thread.is_alive):
+        teller.tell(event)
+    thread.join()
+    return outcome, failure

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The demo's data chapters: each device is put to work over virtqueues in host memory.
+
+Everything that is compared lies on both sides of the gateware: what a device was given or holds,
+and what the driver sent or found in its own memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cocotb
+
+from models.devices import (
+    BlockDevice,
+    ConsoleDevice,
+    EntropyDevice,
+    MemoryStorage,
+    NetworkDevice,
+    VirtioDevice,
+)
+from models.devices.block import SECTOR
+from models.drivers import BlockDriver, ConsoleDriver, DataPath, EntropyDriver, NetworkDriver
+from models.ethernet import NetworkPeer
+from testbench.system import GatewareSystem
+
+from ...peer import OWN_IP, PEER_IP, PEER_MAC
+from .events import Story
+
+ENTROPY, BLOCK, CONSOLE, NETWORK = 0, 1, 3, 4
+"""Device numbers, with a gap: drivers must follow the bitmap."""
+DRIVERS: dict[int, type[DataPath]] = {
+    ENTROPY: EntropyDriver,
+    BLOCK: BlockDriver,
+    CONSOLE: ConsoleDriver,
+    NETWORK: NetworkDriver,
+}
+RNG_BYTES = 4096
+RNG_REQUEST = 1024
+SECTORS = 64
+SECTORS_AT_ONCE = 8
+PINGS = 3
+PING_BYTES = 56
+PRINTED = b"Hello from the driver.\n"
+TYPED = b"Hello from the device.\n"
+SHOWN_MESSAGES = 6
+"""Messages of a data chapter that the story shows; the trace has them all."""
+
+
+@dataclass
+class Result:
+    """What the data chapters of all FIFOs came to."""
+
+    rng_bytes: int = 0
+    blk_bytes: int = 0
+    blk_sha256_ok: bool = True
+    console_ok: bool = True
+    pings_ok: int = 0
+
+
+class Machine:
+    """The devices of a FIFO, and what the story knows of their insides.
+
+    Parameters
+    ----------
+    seed
+        Of the entropy source and of the disk image.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.disk = MemoryStorage(bytearray(SECTOR * SECTORS))
+        self.console = ConsoleDevice()
+        self.peer = NetworkPeer(PEER_MAC, PEER_IP)
+        self.devices: dict[int, VirtioDevice] = {
+            ENTROPY: EntropyDevice(source=random.Random(seed).randbytes),
+            BLOCK: BlockDevice(storage=self.disk),
+            CONSOLE: self.console,
+            NETWORK: NetworkDevice(wire=self.peer.answer),
+        }
+
+
+class DataChapters:
+    """Puts the devices of one FIFO to work, chapter by chapter.
+
+    Parameters
+    ----------
+    story, system, machine
+        Who is told, what runs, and what lies behind it.
+    fifo, where
+        The FIFO, and how chapter titles call it.
+    result
+        Where to add what came of it.
+    """
+
+    def __init__(
+        self,
+        story: Story,
+        system: GatewareSystem,
+        machine: Machine,
+        fifo: int,
+        where: str,
+        result: Result,
+    ) -> None:
+        self._story = story
+        self._system = system
+        self._machine = machine
+        self._fifo = fifo
+        self._where = where
+        self._result = result
+
+    async def tell(self, paths: dict[int, DataPath]) -> None:
+        """All chapters; ``paths`` has the driver of each device."""
+        entropy, block = paths[ENTROPY], paths[BLOCK]
+        console, network = paths[CONSOLE], paths[NETWORK]
+        assert isinstance(entropy, EntropyDriver) and isinstance(block, BlockDriver)
+        assert isinstance(console, ConsoleDriver) and isinstance(network, NetworkDriver)
+        await self._chapter(
+            "Entropy",
+            f"The driver asks for {RNG_BYTES:,} random bytes. The device writes them into host "
+            "memory as a bus master, then the used ring, then tells with EVENT_USED.",
+            entropy,
+            lambda: self._read_entropy(entropy),
+        )
+        await self._chapter(
+            "Disk",
+            f"An image of {SECTORS} sectors is written, {SECTORS_AT_ONCE} sectors to a request, "
+            "several requests at once, and read back.",
+            block,
+            lambda: self._copy_disk(block),
+        )
+        await self._chapter(
+            "Console",
+            "A line to the console, and one back.",
+            console,
+            lambda: self._talk(console),
+        )
+        await self._chapter(
+            "Network",
+            f"ARP finds the peer behind the network device, which answers {PINGS} pings.",
+            network,
+            lambda: self._ping(network),
+        )
+
+    async def _chapter(
+        self, title: str, text: str, path: DataPath, work: Callable[[], Awaitable[str]]
+    ) -> None:
+        system, story = self._system, self._story
+        story.chapter(f"{title}{self._where}", text)
+        before = asdict(path.statistics)
+        cycles = system.cycles
+        interrupts = sum(system.host.interrupts.values())
+        story.limit_messages(SHOWN_MESSAGES)
+        outcome = await work()
+        story.show_messages()
+        moved = {key: value - before[key] for key, value in asdict(path.statistics).items()}
+        story.tell(
+            "work",
+            fifo=self._fifo,
+            device=title.lower(),
+            outcome=outcome,
+            interrupts=sum(system.host.interrupts.values()) - interrupts,
+            cycles=system.cycles - cycles,
+            **moved,
+        )
+
+    async def _read_entropy(self, entropy: EntropyDriver) -> str:
+        data = await entropy.read(RNG_BYTES, request_size=RNG_REQUEST)
+        # A source of its own, from the same seed, asked in the same pieces.
+        source = random.Random(self._machine.seed)
+        wanted = b"".join(source.randbytes(RNG_REQUEST) for _ in range(RNG_BYTES // RNG_REQUEST))
+        assert data == wanted, "the random bytes are not the source's"
+        self._result.rng_bytes += len(data)
+        return "the source's bytes, every one"
+
+    async def _copy_disk(self, block: BlockDriver) -> str:
+        image = random.Random(self._machine.seed + 1).randbytes(SECTOR * SECTORS)
+        assert await block.sectors() == SECTORS
+        starts = range(0, SECTORS, SECTORS_AT_ONCE)
+        size = SECTOR * SECTORS_AT_ONCE
+        writes = [
+            cocotb.start_soon(block.write(at, image[SECTOR * at : SECTOR * at + size]))
+            for at in starts
+        ]
+        for write in writes:
+            await write
+        await block.flush()
+        reads = [cocotb.start_soon(block.read(at, SECTORS_AT_ONCE)) for at in starts]
+        back = b"".join([await read for read in reads])
+        digests = {
+            hashlib.sha256(data).hexdigest() for data in (image, back, self._machine.disk.contents)
+        }
+        self._result.blk_bytes += len(image)
+        self._result.blk_sha256_ok &= len(digests) == 1
+        assert len(digests) == 1, "image, disk and what was read back differ"
+        return f"SHA-256 of image, disk and what came back: {digests.pop()[:16]}…"
+
+    async def _talk(self, console: ConsoleDriver) -> str:
+        await console.write(PRINTED)
+        self._machine.console.type(TYPED)
+        line = await console.read_line()
+        ok = self._machine.console.output == PRINTED and line == TYPED
+        self._result.console_ok &= ok
+        assert ok, "a line of the console got lost"
+        return f"“{PRINTED.decode().strip()}” “{line.decode().strip()}”"
+
+    async def _ping(self, network: NetworkDriver) -> str:
+        mac = await network.resolve(OWN_IP, PEER_IP)
+        assert mac == PEER_MAC, "ARP found somebody else"
+        generator = random.Random(self._machine.seed + 2)
+        for sequence in range(1, PINGS + 1):
+            payload = generator.randbytes(PING_BYTES)
+            reply = await network.ping(OWN_IP, mac, PEER_IP, sequence=sequence, payload=payload)
+            assert reply == payload, f"ping {sequence} came back changed"
+            self._result.pings_ok += 1
+        return f"{PINGS} of {PINGS} pings answered by {mac.hex(':')}"
+
+
+def figures(system: GatewareSystem, result: Result) -> dict[str, Any]:
+    """What the report says of data: the result, and bytes that crossed the DMA window."""
+    statistics = system.dma.statistics
+    return {
+        **asdict(result),
+        "dma_read_bytes": statistics.bytes_read,
+        "dma_write_bytes": statistics.bytes_written,
+    }

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What the demo does, inside the simulator, and the events that the story is told from.
+
+An independent PCIe root complex enumerates the gateware; a driver for each FIFO brings up what is
+behind it and puts it to work. What a driver knows came out of BAR1 after an MSI-X write, or out of
+its own memory; what a device knows came out of ``m_axis_msg``, or through the DMA window.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import cocotb
+
+from models.bus import Direction
+from models.config_space import bar_offset
+from models.devices import ConsoleDevice, EntropyDevice
+from models.driver import DriverDevice, NoDeviceError
+from models.drivers import DataPath
+from models.layout import SPSC_PAGES
+from models.messages import DeviceState, Kind, describe
+from models.shell import AMP_PCI
+from models.virtio import device_name
+from testbench.parameters import parameters
+from testbench.system import GatewareSystem
+from testbench.trace import TraceEntry
+
+from . import data
+from .data import Machine, Result
+from .events import Story
+
+EVENTS = "DEMO_EVENTS"
+"""Environment variable: the file that events go to, a JSON object a line."""
+REVISION = "DEMO_REVISION"
+"""Environment variable: the wire revision."""
+TRACE_JSON = "trace.jsonl"
+TRACE_TEXT = "trace.txt"
+PAYLOAD_SIZE = 256
+EVENT_TIMEOUT_US = 1000.0
+
+
+@cocotb.test(timeout_time=100, timeout_unit="ms")
+async def demo(dut: Any) -> None:
+    """The whole story, then a check of both ends against each other, then the figures."""
+    build = parameters()
+    story = Story(Path(os.environ[EVENTS]))
+    seed = int(os.environ["COCOTB_RANDOM_SEED"])
+    machines = [Machine(seed + fifo) for fifo in range(build.num_fifos)]
+    devices_by_fifo = [machine.devices for machine in machines]
+    revision = os.environ[REVISION]
+    system = GatewareSystem(
+        dut,
+        devices_by_fifo,
+        revision=revision,
+        root_complex=True,
+        max_payload_size=PAYLOAD_SIZE,
+    )
+    system.trace.on_entry = lambda entry: _tell_message(story, entry)
+    received: list[tuple[Direction, int, bytes]] = []
+    for bus in system.buses:
+        bus.observers.append(lambda *seen: received.append(seen))
+
+    story.chapter("Enumeration", "A root complex finds the PCI function and assigns its BARs.")
+    # Drivers take an interrupt each: who tells of it listens first.
+    for fifo in range(build.num_fifos):
+        system.runtime.spawn(_tell_interrupts(story, system, fifo))
+    await system.start()
+    enumerated = await _enumerated(system)
+    story.tell("enumerated", **enumerated)
+
+    devices: list[dict[str, Any]] = []
+    result = Result()
+    for fifo in range(build.num_fifos):
+        devices += await _one_fifo(story, system, fifo, machines[fifo], result)
+    await system.finish()
+    _compare_ends(system, received)
+
+    folder = Path.cwd()
+    system.trace.write_json_lines(folder / TRACE_JSON)
+    system.trace.write_text(folder / TRACE_TEXT)
+    story.tell(
+        "figures",
+        num_fifos=build.num_fifos,
+        data_width=build.data_width,
+        revision=revision,
+        enumerated=enumerated,
+        devices=devices,
+        messages_to_device=system.trace.count(Direction.TO_DEVICE),
+        messages_to_driver=system.trace.count(Direction.TO_DRIVER),
+        interrupts=sum(system.host.interrupts.values()),
+        **data.figures(system, result),
+        tlps_checked=system.monitor.completions + system.monitor.requests,
+        cycles=system.cycles,
+        sim_time_ns=system.time_ns,
+    )
+
+
+async def _one_fifo(
+    story: Story, system: GatewareSystem, fifo: int, machine: Machine, result: Result
+) -> list[dict[str, Any]]:
+    driver = system.drivers[fifo]
+    where = f" on FIFO {fifo}" if len(system.drivers) > 1 else ""
+    story.chapter(
+        f"Discovery{where}",
+        "The driver asks the bus which devices there are; a bitmap answers.",
+    )
+    numbers = await driver.discover()
+    found: list[dict[str, Any]] = []
+    paths: dict[int, DataPath] = {}
+    for number in numbers:
+        device = await driver.device(number)
+        name = device_name(device.info.device_id) or "unknown"
+        found.append(
+            {"fifo": fifo, "dev_num": number, "device_id": device.info.device_id, "name": name}
+        )
+        story.tell("device", **found[-1], max_vqs=device.info.max_vqs)
+    for entry in found:
+        story.chapter(
+            f"Bring-up of device {entry['dev_num']}, {entry['name']}{where}",
+            "Reset, acknowledge, negotiate features, set up each queue, DRIVER_OK.",
+        )
+        probe = data.DRIVERS[entry["dev_num"]].probe
+        paths[entry["dev_num"]] = await probe(driver, entry["dev_num"], system.host.memory)
+    await _config_change(story, system, fifo, paths[data.CONSOLE].device, where)
+    await data.DataChapters(story, system, machine, fifo, where, result).tell(paths)
+    for path in paths.values():
+        path.stop()
+    if driver.dialect.has("BUS_EVENT_DEVICE", Kind.EVENT):
+        await _hot_plug(story, system, fifo, where)
+    return found
+
+
+async def _hot_plug(story: Story, system: GatewareSystem, fifo: int, where: str) -> None:
+    driver = system.drivers[fifo]
+    story.chapter(
+        f"Hot-plug{where}",
+        "A device comes, and EVENT_DEVICE tells of it; the driver asks what it is. Then it goes.",
+    )
+    number = await system.device_side.plug(fifo, EntropyDevice())
+    assert await driver.wait_device(DeviceState.ADDED, EVENT_TIMEOUT_US) == number
+    device = await driver.probe(number)
+    name = device_name(device.info.device_id)
+    story.tell(
+        "note", text=f"device {number} came: {name}, up with status {await device.status():#04x}"
+    )
+    await system.device_side.unplug(fifo, number)
+    assert await driver.wait_device(DeviceState.REMOVED, EVENT_TIMEOUT_US) == number
+    try:
+        await device.status()
+        raise AssertionError("a device that is gone answered")
+    except NoDeviceError:
+        story.tell("note", text=f"device {number} went: requests to it fail at once")
+
+
+async def _config_change(
+    story: Story, system: GatewareSystem, fifo: int, console: DriverDevice, where: str
+) -> None:
+    transport = system.device_side.transports[fifo]
+    device = transport.devices[data.CONSOLE]
+    assert isinstance(device, ConsoleDevice)
+
+    story.chapter(
+        f"Events{where}",
+        "The console's window changes size while the interrupt is masked: the interrupt waits, "
+        "and comes when the mask goes.",
+    )
+    size_before = await console.read_config(0, 4)
+
+    vector = AMP_PCI.vector_of(fifo, len(system.drivers))
+    mask = AMP_PCI.msix_control(vector)
+    await system.host.bar_write(AMP_PCI.msix_bar, mask, b"\1\0\0\0")
+    # Posted: only the answer to a read behind it says that the vector is masked.
+    assert await system.host.bar_read(AMP_PCI.msix_bar, mask, 4) == b"\1\0\0\0"
+    device.resize(132, 43)
+    await transport.notify_config(data.CONSOLE)
+    await system.settle()
+    pending = await system.host.bar_read(AMP_PCI.msix_bar, AMP_PCI.msix_pba_offset, 8)
+    assert int.from_bytes(pending, "little") == 1 << vector, "the masked interrupt is not pending"
+    story.tell("note", text=f"vector {vector} is masked; its pending bit is set")
+    await system.host.bar_write(AMP_PCI.msix_bar, mask, b"\0\0\0\0")
+
+    assert await console.wait_config(EVENT_TIMEOUT_US) is not None, "no EVENT_CONFIG came"
+    size = await console.read_config(0, 4)
+    assert size != size_before and size == b"\x84\0\x2b\0"
+    story.tell("note", text="the driver reads the new size: 132 columns, 43 rows")
+
+
+async def _tell_interrupts(story: Story, system: GatewareSystem, fifo: int) -> None:
+    vector = AMP_PCI.vector_of(fifo, len(system.drivers))
+    event = system.host.interrupt(vector)
+    while True:
+        await event.wait()
+        event.clear()
+        story.tell("interrupt", time_ns=system.time_ns, vector=vector)
+
+
+def _tell_message(story: Story, entry: TraceEntry) -> None:
+    story.tell(
+        "message",
+        time_ns=entry.time_ns,
+        direction=entry.direction,
+        fifo=entry.fifo,
+        text=entry.description if entry.message is None else describe(entry.message, brief=True),
+    )
+
+
+async def _enumerated(system: GatewareSystem) -> dict[str, Any]:
+    """What the root complex found, as it is in its own view of the function."""
+    function = system.host.function
+    bars = []
+    for bar, window in enumerate(function.bar_window):
+        if window is not None:
+            flags = await function.config_read_dword(bar_offset(bar))
+            bars.append(
+                {
+                    "bar": bar,
+                    "size": window.size,
+                    "address": function.bar_addr[bar],
+                    "prefetchable": bool(flags & 8),
+                }
+            )
+    return {
+        "vendor_id": function.vendor_id,
+        "device_id": function.device_id,
+        "class_code": function.class_code,
+        "pcie_id": str(function.pcie_id),
+        "bars": bars,
+        "msix_vectors": system.host.vectors,
+    }
+
+
+def _compare_ends(system: GatewareSystem, received: list[tuple[Direction, int, bytes]]) -> None:
+    """Every message that one end sent, the other got, whole and in order."""
+    slot = SPSC_PAGES.queue.slot_size
+    for fifo in range(len(system.drivers)):
+        for direction in Direction:
+            at_host = [
+                raw.ljust(slot, b"\0") for d, f, raw in received if (d, f) == (direction, fifo)
+            ]
+            at_device = [
+                entry.raw.ljust(slot, b"\0")
+                for entry in system.trace.entries
+                if (entry.direction, entry.fifo) == (direction, fifo)
+            ]
+            assert at_host == at_device, f"FIFO {fifo}: the two ends saw different messages"

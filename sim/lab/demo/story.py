@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Tells the demo's story in the terminal, event by event, while the simulation runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+
+from models.shell import AMP_PCI
+
+from ...console import list_files, print_plain
+from ...printer import EventPrinter
+from ...shown import styled
+
+POLL_S = 0.05
+
+
+def follow(path: Path, running: Callable[[], bool]) -> Iterator[dict[str, Any]]:
+    """The events in ``path`` as they are written, until ``running()`` is false."""
+    position, rest = 0, ""
+    while True:
+        more = running()
+        if path.exists():
+            with path.open(encoding="utf-8") as file:
+                file.seek(position)
+                rest += file.read()
+                position = file.tell()
+            *lines, rest = rest.split("\n")
+            yield from map(json.loads, lines)
+        if not more:
+            return
+        time.sleep(POLL_S)
+
+
+class Teller(EventPrinter):
+    """Prints each event.
+
+    Attributes
+    ----------
+    figures
+        What the scenario measured, once it ended well.
+    """
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self.figures: dict[str, Any] | None = None
+        self._works: list[tuple[str, int, int, int, int, int, str]] = []
+
+    def opening(self, simulator: str, num_fifos: int, data_width: int) -> None:
+        """What is about to happen."""
+        self._several = num_fifos > 1
+        self.console.print(
+            Panel(
+                "virtio-msg carries virtio in messages instead of trapped register accesses.\n"
+                "Here a driver on a PCIe host brings up virtio devices behind the AMP PCI\n"
+                "endpoint: it stores a message in a FIFO in BAR1 and rings a doorbell in\n"
+                "BAR0. The endpoint passes the message on to the device side, puts the\n"
+                "answer into another FIFO, and interrupts the host by MSI-X.\n"
+                "The endpoint is the gateware of hdl/, simulated cycle by cycle.",
+                title="virtio-msg-amp",
+                subtitle=f"{simulator}, {num_fifos} FIFO(s), {data_width} bits",
+                expand=False,
+            )
+        )
+
+    def _enumerated(
+        self,
+        vendor_id: int,
+        device_id: int,
+        class_code: int,
+        pcie_id: str,
+        bars: list[dict[str, Any]],
+        msix_vectors: int,
+    ) -> None:
+        self._line(
+            None,
+            (f"{pcie_id}  {vendor_id:04x}:{device_id:04x}", "bold"),
+            (f"class {class_code:06x}, {msix_vectors} MSI-X vector(s)", ""),
+        )
+        contents = {
+            AMP_PCI.register_bar: "registers, doorbells",
+            AMP_PCI.fifo_bar: "FIFO RAM",
+            AMP_PCI.msix_bar: "MSI-X table, pending bits",
+        }
+        for bar in bars:
+            kind = "prefetchable" if bar["prefetchable"] else ""
+            self._line(
+                None,
+                (f"BAR{bar['bar']}  {bar['size'] // 1024:4} KiB at {bar['address']:#010x}", ""),
+                (f"{contents[bar['bar']]} {kind}", "dim"),
+            )
+
+    def _device(self, fifo: int, dev_num: int, device_id: int, name: str, max_vqs: int) -> None:
+        self._line(
+            None, (f"device {dev_num}: {name} (virtio id {device_id}), {max_vqs} queue(s)", "bold")
+        )
+
+    def _work(
+        self,
+        fifo: int,
+        device: str,
+        outcome: str,
+        requests: int,
+        bytes_out: int,
+        bytes_in: int,
+        interrupts: int,
+        cycles: int,
+    ) -> None:
+        self._line(None, (outcome, "bold"))
+        each = f"{cycles / requests:,.0f}" if requests else "-"
+        self._line(
+            None,
+            (
+                f"{requests} requests, {bytes_out:,} bytes out, {bytes_in:,} in, {interrupts} "
+                f"interrupts, {cycles:,} cycles, {each} a request",
+                "",
+            ),
+        )
+        where = f"{device} {fifo}" if self._several else device
+        self._works.append((where, requests, bytes_out, bytes_in, interrupts, cycles, each))
+
+    def _figures(self, **figures: Any) -> None:
+        self.figures = figures
+
+    def closing(self, report: dict[str, Any], files: dict[str, Path | None]) -> None:
+        """The table of figures, and where everything lies."""
+        self.console.print()
+        work = Table(title="What the devices did", title_justify="left")
+        work.add_column("device")
+        for column in ("requests", "bytes out", "bytes in", "interrupts", "cycles", "a request"):
+            work.add_column(column, justify="right")
+        for name, *counts, each in self._works:
+            work.add_row(styled(name), *(f"{count:,}" for count in counts), each)
+        self.console.print(work)
+        table = Table(title="What happened", title_justify="left", show_header=False)
+        table.add_column(style="bold")
+        table.add_column(justify="right")
+        rows = (
+            ("messages, driver to device", report["messages_to_device"]),
+            ("messages, device to driver", report["messages_to_driver"]),
+            ("interrupts", report["interrupts"]),
+            ("bytes that devices read from host memory", f"{report['dma_read_bytes']:,}"),
+            ("bytes that devices wrote to host memory", f"{report['dma_write_bytes']:,}"),
+            ("TLPs judged by the PCIe monitor", report["tlps_checked"]),
+            ("simulated time", f"{report['sim_time_ns'] / 1000:,.3f} µs"),
+            ("cycles", f"{report['cycles']:,}"),
+            ("wall time", f"{report['wall_s']:.1f} s"),
+        )
+        for name, value in rows:
+            table.add_row(name, str(value))
+        self.console.print(table)
+        list_files(self.console, files)
+        waves = files.get("waves")
+        if waves is not None:
+            print_plain(self.console, f"{'to open them':>14}  gtkwave {os.path.relpath(waves)}")

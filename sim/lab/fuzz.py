@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""``python -m sim fuzz``: hostile histories on the gateware for as long as asked, and the report.
+
+Each build runs in a process of its own, so that a simulator that hangs or dies is a failure among
+others, with the steps that it hung in.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shlex
+import shutil
+import signal
+import time
+from collections import Counter
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from testbench.hostile import fuzz as histories
+
+from .. import toolchain
+from ..build import BUILD_ROOT, Configuration, build
+from ..run import SimulationError, new_seed, simulate
+
+HISTORIES = "testbench.hostile.fuzz"
+"""The cocotb module that runs them."""
+SHRINK_SECONDS = 30.0
+"""Wall time, after a failure, to look for a shorter history that fails."""
+GRACE_SECONDS = 60.0
+"""Wall time beyond its share in which a simulation ends its last history."""
+START_SECONDS = 300.0
+"""Wall time in which a simulation begins its first history."""
+POLL_SECONDS = 0.2
+SUMS = (
+    "examples",
+    "steps",
+    "messages_to_device",
+    "messages_to_driver",
+    "messages_lost",
+    "interrupts",
+    "cycles",
+)
+"""Figures of each run that the report has the sums of, too."""
+
+
+def configurations(simulator: str | None = None) -> list[Configuration]:
+    """What is gone over if nothing else is asked for: either top, the narrow and the wide."""
+    return [
+        Configuration(top=top, num_fifos=fifos, data_width=width, simulator=simulator)
+        for top, fifos, width in (("endpoint", 2, 128), ("core", 1, 64), ("endpoint", 8, 512))
+    ]
+
+
+def run_fuzz(builds: Sequence[Configuration], *, seconds: float, seed: int | None = None) -> int:
+    """Share ``seconds`` of wall time out to ``builds``; ``fuzz/report.json`` below the build root.
+
+    It ends with the first build that fails.
+
+    Returns
+    -------
+    int
+        Exit status: 0 when everything went as it should.
+
+    Raises
+    ------
+    ValueError
+        ``seconds`` is not above 0.
+    sim.toolchain.NoSimulatorError, sim.build.BuildError
+        There is nothing to run.
+    """
+    if not seconds > 0:
+        raise ValueError(f"seconds is {seconds}: must be above 0")
+    console = Console(highlight=False)
+    seed = new_seed() if seed is None else seed
+    folder = BUILD_ROOT / "fuzz"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    simulator = toolchain.find(builds[0].simulator).name
+    console.print(f"{simulator}, seed {seed}, {seconds:g} s")
+    with console.status("building the gateware: Amaranth to Verilog to a simulation ..."):
+        for configuration in builds:
+            build(configuration)
+
+    runs: list[dict[str, Any]] = []
+    ends = time.monotonic() + seconds
+    for number, configuration in enumerate(builds):
+        share = max(1.0, (ends - time.monotonic()) / (len(builds) - number))
+        with console.status(f"{_name(configuration)}, {share:.0f} s ..."):
+            runs.append(_run(configuration, folder, share, seed))
+        if not runs[-1]["ok"]:
+            break
+    report = _report(runs, seed, seconds)
+    (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    _tell(console, report, folder)
+    return 0 if report["ok"] else 1
+
+
+def _name(configuration: Configuration) -> str:
+    simulator = toolchain.find(configuration.simulator).name
+    fifos, width = configuration.num_fifos, configuration.data_width
+    return f"{simulator}-{configuration.top}-f{fifos}-w{width}"
+
+
+def _run(configuration: Configuration, root: Path, seconds: float, seed: int) -> dict[str, Any]:
+    folder = root / _name(configuration)
+    folder.mkdir(parents=True)
+    error = _simulate_apart(configuration, folder, seconds, seed)
+    try:
+        figures = json.loads((folder / histories.FIGURES).read_text())
+    except FileNotFoundError:
+        figures = {"done": False, "faults": {}, "failure": None, **dict.fromkeys(SUMS, 0)}
+    if not figures.pop("done"):
+        # Nobody could write the steps down in the end; the trail has them as far as they came.
+        trail = folder / histories.TRAIL
+        figures["program"] = trail.read_text().splitlines() if trail.exists() else []
+    if error is not None and figures["failure"] is None:
+        figures["failure"] = error
+    simulator = toolchain.find(configuration.simulator).name
+    return {
+        "ok": error is None,
+        "top": configuration.top,
+        "fifos": configuration.num_fifos,
+        "data_width": configuration.data_width,
+        "simulator": simulator,
+        "log": str(folder / "sim.log"),
+        **figures,
+    }
+
+
+def _simulate_apart(
+    configuration: Configuration, folder: Path, seconds: float, seed: int
+) -> str | None:
+    """Run the histories in another process; returns what went wrong."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(
+        target=_simulate,
+        args=(there, configuration, HISTORIES, folder, (seconds, SHRINK_SECONDS), seed),
+    )
+    process.start()
+    there.close()
+    grace = SHRINK_SECONDS + GRACE_SECONDS
+    try:
+        if not _ends_in_time(here, folder / histories.TRAIL, seconds + grace):
+            return f"the simulation hangs: it did not end {grace:g} s after its time"
+        return str(here.recv()) or None
+    except EOFError:
+        process.join()
+        return f"the simulation died with exit status {process.exitcode}"
+    finally:
+        if process.is_alive() and process.pid is not None:
+            _end(process.pid)
+        process.join()
+
+
+def _ends_in_time(result: Connection, trail: Path, limit: float) -> bool:
+    """Whether a result comes within ``limit`` seconds of the first history, which ``trail`` has:
+    how long a simulator takes to start says nothing about whether it hangs."""
+    ends = time.monotonic() + START_SECONDS
+    begun = False
+    while time.monotonic() < ends:
+        if not begun and trail.exists():
+            begun, ends = True, time.monotonic() + limit
+        if result.poll(POLL_SECONDS):
+            return True
+    return False
+
+
+def _end(session: int) -> None:
+    """End all processes of a session: the simulator is a child of what we started."""
+    try:
+        os.killpg(session, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def _simulate(
+    result: Connection,
+    configuration: Configuration,
+    module: str,
+    folder: Path,
+    seconds: tuple[float, float],
+    seed: int,
+) -> None:
+    os.setsid()
+    environment = {
+        histories.SECONDS: repr(seconds[0]),
+        histories.SHRINK_SECONDS: repr(seconds[1]),
+        histories.FOLDER: str(folder),
+    }
+    try:
+        simulate(configuration, module, folder, seed=seed, environment=environment)
+        result.send("")
+    except SimulationError as error:
+        result.send(str(error))
+
+
+def _report(runs: list[dict[str, Any]], seed: int, seconds: float) -> dict[str, Any]:
+    faults: Counter[str] = Counter()
+    for run in runs:
+        faults.update(run["faults"])
+    return {
+        "ok": all(run["ok"] for run in runs),
+        "seed": seed,
+        "seconds": seconds,
+        **{name: sum(run[name] for run in runs) for name in SUMS},
+        "faults_injected": faults.total(),
+        "faults": dict(sorted(faults.items())),
+        "runs": runs,
+    }
+
+
+def _repeat(run: dict[str, Any], seed: int, seconds: float) -> str:
+    """The command that repeats a run, with time to spare on a busier machine."""
+    options = {
+        "seed": seed,
+        "seconds": round(2 * seconds),
+        "top": run["top"],
+        "fifos": run["fifos"],
+        "data-width": run["data_width"],
+        "sim": run["simulator"],
+    }
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    return shlex.join(["python", "-m", "sim", "fuzz", *words])
+
+
+def _tell(console: Console, report: dict[str, Any], folder: Path) -> None:
+    table = Table(box=None)
+    for column in ("build", "histories", "steps", "faults", "to device", "to driver", "lost"):
+        table.add_column(column, justify="left" if column == "build" else "right")
+    for run in report["runs"]:
+        table.add_row(
+            f"{run['top']} {run['fifos']} x {run['data_width']}",
+            *(f"{run[name]:,}" for name in ("examples", "steps")),
+            f"{sum(run['faults'].values()):,}",
+            *(f"{run[name]:,}" for name in SUMS[2:5]),
+        )
+    console.print(table)
+    for run in report["runs"]:
+        if not run["ok"]:
+            console.print(f"[bold red]It failed.[/] {escape(run['failure'])}")
+            console.print("\n".join(run["program"]), markup=False, soft_wrap=True)
+            repeat = _repeat(run, report["seed"], report["seconds"])
+            console.print(f"Repeat it: {repeat}", markup=False, soft_wrap=True)
+    console.print(f"report: {os.path.relpath(folder / 'report.json')}", soft_wrap=True)
+
+
+__all__ = ["configurations", "run_fuzz"]

@@ -1,5 +1,0 @@
-# SPDX-License-Identifier: BSD-2-Clause
-"""The vfio-user protocol: a server for a :class:`~sim.bridge.function.PciFunction`, and a client.
-
-Source: the protocol's specification, docs/interop/vfio-user.rst of QEMU.
-"""

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The gateware as a bus master: its memory requests meet a guest's memory, or are interrupts."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+
+from testbench.host.read_completions import Split, read_answers
+from testbench.host.requester import UnexpectedTlp
+from testbench.host.thin import TlpHost
+from testbench.tlp import MEMORY_READS, MEMORY_WRITES, Status, Tlp
+from testbench.tlp.packets import completion
+from testbench.tlp.traffic import Traffic, byte_mask
+
+from .guest_memory import RESERVED, GuestMemory
+
+MSI_STRIDE = 16
+MSI_BASE = RESERVED.start
+"""Where MSI-X writes go: vector n to ``MSI_BASE + MSI_STRIDE * n``, with n as data."""
+READ_COMPLETION_BOUNDARY = 64
+
+
+def msix_message(vector: int) -> tuple[int, int]:
+    """Address and data of a vector's MSI-X write."""
+    return MSI_BASE + MSI_STRIDE * vector, vector
+
+
+class BusMaster:
+    """Serves the requests that come out of a design.
+
+    Parameters
+    ----------
+    host
+        Receives them, and sends completions of Max_Payload_Size at most.
+    memory
+        What they reach.
+
+    Attributes
+    ----------
+    traffic
+        What was read and written, refused requests included.
+    interrupts
+        MSI-X writes so far.
+    on_interrupt
+        Each is called with the vector of each.
+    on_refused
+        Called with each request that met no memory.
+    """
+
+    def __init__(self, host: TlpHost, memory: GuestMemory) -> None:
+        self.traffic = Traffic()
+        self.interrupts = 0
+        self.on_interrupt: list[Callable[[int], None]] = []
+        self.on_refused: Callable[[Tlp], None] = lambda request: None
+        self._host = host
+        self._memory = memory
+        # Completions are as long as they may be: nothing is random about them.
+        self._generator = random.Random(0)
+        host.on_request = self.serve
+
+    def serve(self, request: Tlp) -> None:
+        """Take a request.
+
+        Raises
+        ------
+        UnexpectedTlp
+            It is none of memory.
+        """
+        self.traffic.count(request)
+        if request.kind in MEMORY_WRITES:
+            vector = _vector_of(request)
+            if vector is not None:
+                self.interrupts += 1
+                for listener in self.on_interrupt:
+                    listener(vector)
+            elif request.ep or not self._store(request):
+                self.on_refused(request)
+        elif request.kind in MEMORY_READS:
+            self._answer(request)
+        else:
+            raise UnexpectedTlp(f"nobody serves {request}")
+
+    def _store(self, request: Tlp) -> bool:
+        return all(
+            self._memory.write(request.address + start, request.payload[start:end])
+            for start, end in _runs(byte_mask(request))
+        )
+
+    def _answer(self, request: Tlp) -> None:
+        data = bytearray(4 * request.length)
+        # A read of nothing asks whether there is something.
+        for start, end in _runs(byte_mask(request) or 1):
+            piece = self._memory.read(request.address + start, end - start)
+            if piece is None:
+                self.on_refused(request)
+                refusal = completion(request, self._host.requester_id, status=Status.UR)
+                self._host.complete_nowait(refusal)
+                return
+            data[start:end] = piece
+        for answer in read_answers(
+            request,
+            bytes(data),
+            completer_id=self._host.requester_id,
+            max_payload_size=self._host.max_payload_size,
+            boundary=READ_COMPLETION_BOUNDARY,
+            split=Split.LARGEST,
+            generator=self._generator,
+        ):
+            self._host.complete_nowait(answer)
+
+
+def _vector_of(write: Tlp) -> int | None:
+    """The vector whose MSI-X write ``write`` is."""
+    if write.address not in RESERVED or write.first_be != 0xF:
+        return None
+    vector = (write.address - MSI_BASE) // MSI_STRIDE
+    address, data = msix_message(vector)
+    message = write.address, write.payload
+    return vector if message == (address, data.to_bytes(4, "little")) else None
+
+
+def _runs(mask: int) -> Iterator[tuple[int, int]]:
+    """Where the runs of ones in ``mask`` begin, and where they have ended."""
+    start = 0
+    while rest := mask >> start:
+        start += (rest & -rest).bit_length() - 1
+        ones = mask >> start
+        end = start + (ones + 1 & ~ones).bit_length() - 1
+        yield start, end
+        start = end

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""``python -m sim guest``: fetch what is missing, boot a guest, judge what it found, report."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from models.devices.block import SECTOR
+
+from ... import console, toolchain
+from ...build import BUILD_ROOT, Configuration
+from ...lab.demo.data import SECTORS
+from ...run import SimulationError, new_seed
+from ..serve.devices import parse_devices
+from ..serve.server import Server
+from . import facts, fetch_kernel, fetch_qemu, initramfs
+from .errors import DownloadError, GuestError
+from .fetch_qemu import Qemu
+from .own import boot_own
+from .program import compile_program
+from .qemu import QUIET
+from .report import Told, Witness, make_report
+from .session import TIMEOUT_S, Session
+from .store import Store
+from .story import GuestTeller
+
+STORE = Path(__file__).resolve().parents[2] / ".cache" / "guest"
+"""Where what was fetched is kept."""
+
+
+def run_guest(
+    configuration: Configuration,
+    *,
+    kernel: Path | None = None,
+    initrd: Path | None = None,
+    append: str | None = None,
+    devices: Sequence[str] | None = None,
+    gdb: bool = False,
+    wait: bool = False,
+    seed: int | None = None,
+    timeout_s: float = TIMEOUT_S,
+) -> int:
+    """Boot our guest and leave ``guest/report.json`` below the build root; or boot the user's own.
+
+    Parameters
+    ----------
+    configuration
+        The endpoint.
+    kernel, initrd
+        The user's own; either makes it their guest, attached to the terminal. The distribution's
+        kernel stands in for one that is not given.
+    append
+        The kernel's command line, instead of the usual one.
+    devices
+        What is behind the endpoint, for the user's own guest.
+    gdb, wait
+        Have QEMU listen for gdb; begin only when that says so. For the user's own guest.
+    seed
+        Of all that is random; one is drawn, and reported, if it is not given.
+    timeout_s
+        How long our own guest may take.
+
+    Returns
+    -------
+    int
+        Exit status: 0 when everything went as it should, :data:`errors.DOWNLOAD_FAILED` when
+        something could not be fetched.
+    """
+    terminal = console.console()
+    # Before anything is fetched or built for a guest that cannot be.
+    parse_devices(devices or (), configuration.num_fifos)
+    folder = BUILD_ROOT / "guest"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    teller = GuestTeller(terminal)
+    store = Store(STORE)
+    started = time.monotonic()
+    seed = new_seed() if seed is None else seed
+    try:
+        qemu = fetch_qemu.find(store, teller.note)
+        if kernel is not None or initrd is not None:
+            if kernel is None:
+                kernel = fetch_kernel.find(store, teller.note).image
+            return boot_own(
+                configuration,
+                qemu,
+                kernel=kernel,
+                initrd=initrd,
+                append=append,
+                devices=devices,
+                gdb=gdb,
+                wait=wait,
+                seed=seed,
+                folder=folder,
+                terminal=terminal,
+            )
+        report = _run_ours(
+            configuration, qemu, store, teller, folder, seed, append or QUIET, timeout_s
+        )
+    except GuestError as error:
+        failed = isinstance(error, DownloadError)
+        problems = [str(error)]
+        _write(folder, {"ok": False, "download_failed": failed, "problems": problems, "seed": seed})
+        console.print_plain(terminal, ("No guest:", "bold red"), f" {error}")
+        return error.exit_status
+    except KeyboardInterrupt:
+        return console.INTERRUPTED
+    report["qemu"] = qemu.version
+    report["wall_s"] = round(time.monotonic() - started, 3)
+    _write(folder, report)
+    return _close(report, folder, teller, terminal)
+
+
+def _run_ours(
+    configuration: Configuration,
+    qemu: Qemu,
+    store: Store,
+    teller: GuestTeller,
+    folder: Path,
+    seed: int,
+    append: str,
+    timeout_s: float,
+) -> dict[str, Any]:
+    kernel = fetch_kernel.find(store, teller.note)
+    simulator = toolchain.find(configuration.simulator).name
+    program = compile_program(facts.header(configuration), kernel, folder)
+    told, witness = Told(), Witness(configuration, seed)
+    # Not the source's seed: what is written is not what is read elsewhere.
+    witness.image = random.Random(seed + 1).randbytes(SECTOR * SECTORS)
+    initrd = folder / "initramfs"
+    initrd.write_bytes(
+        initramfs.archive(
+            [
+                *(initramfs.folder(name) for name in ("dev", "proc", "sys")),
+                initramfs.console(),
+                initramfs.file("init", program.init.read_bytes(), executable=True),
+                initramfs.file(program.module.name, program.module.read_bytes()),
+                initramfs.file("disk.bin", witness.image),
+            ]
+        )
+    )
+    disk = folder / "disk.img"
+    disk.write_bytes(bytes(len(witness.image)))
+    teller.opening(configuration, simulator)
+    # The path of a socket is short, that of a build folder may not be.
+    with tempfile.TemporaryDirectory(prefix="amp-guest-") as meeting:
+        server = Server(
+            configuration,
+            Path(meeting) / "socket",
+            devices=["rng", f"blk={disk}", "console", "net"],
+            folder=folder,
+            seed=seed,
+            trace=folder / "trace.jsonl",
+        )
+        with server:
+            session = Session(server, teller, told, witness, folder, timeout_s=timeout_s)
+            session.run(qemu, kernel.image, initrd, append)
+        try:
+            server.check()
+        except SimulationError as error:
+            witness.problems.append(str(error))
+    witness.server = server.report
+    witness.disk = disk.read_bytes()
+    return {
+        **make_report(told, witness),
+        "simulator": simulator,
+        "num_fifos": configuration.num_fifos,
+        "data_width": configuration.data_width,
+        "boot_s": session.boot_s,
+    }
+
+
+def _write(folder: Path, report: dict[str, Any]) -> None:
+    (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+
+
+def _close(report: dict[str, Any], folder: Path, teller: GuestTeller, terminal: Console) -> int:
+    if report["ok"]:
+        teller.figures(report)
+    files = {
+        "console": folder / "console.log",
+        "message trace": folder / "trace.jsonl",
+        "report": folder / "report.json",
+    }
+    console.list_files(terminal, files)
+    if report["ok"]:
+        return 0
+    console.print_plain(terminal, ("The guest failed", "bold red"), f", seed {report['seed']}")
+    for problem in report["problems"]:
+        console.print_plain(terminal, f"  {problem}")
+    return 1

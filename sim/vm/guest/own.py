@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A guest of the user's own, with the endpoint on its bus: how a driver is developed."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from ...build import Configuration
+from ...console import list_files, print_plain
+from ...shown import shown
+from ..serve.commands import MARK
+from ..serve.devices import DEFAULT
+from ..serve.server import Server
+from .errors import GuestError
+from .fetch_qemu import Qemu
+from .qemu import GDB_PORT, Guest, command_line
+
+APPEND = "console=ttyS0"
+MEMORY_MB = 1024
+
+
+def boot_own(
+    configuration: Configuration,
+    qemu: Qemu,
+    *,
+    kernel: Path,
+    initrd: Path | None,
+    append: str | None,
+    devices: Sequence[str] | None,
+    gdb: bool,
+    wait: bool,
+    seed: int,
+    folder: Path,
+    terminal: Console,
+) -> int:
+    """Boot it, its console on the terminal, until it ends; see :func:`command.run_guest`.
+
+    Returns
+    -------
+    int
+        QEMU's exit status.
+
+    Raises
+    ------
+    GuestError
+        A file is missing.
+    """
+    for name, path in (("KERNEL", kernel), ("INITRD", initrd)):
+        if path is not None and not path.is_file():
+            raise GuestError(f"{name} is {path}: there is no such file")
+    trace, accesses = folder / "trace.jsonl", folder / "accesses.txt"
+    with tempfile.TemporaryDirectory(prefix="amp-guest-") as meeting:
+        control = Path(meeting) / "control"
+        server = Server(
+            configuration,
+            Path(meeting) / "socket",
+            devices=tuple(devices or DEFAULT),
+            folder=folder,
+            seed=seed,
+            trace=trace,
+            accesses=accesses,
+            control=control,
+        )
+        with server:
+            guest = Guest(
+                kernel=kernel,
+                initrd=initrd,
+                append=APPEND if append is None else append,
+                device=server.device_argument,
+                memory_mb=MEMORY_MB,
+                console="mon:stdio",
+                gdb=gdb,
+                wait=wait,
+            )
+            _say(terminal, trace, accesses, control, gdb or wait, wait)
+            reader = threading.Thread(target=_write_events, args=(server, folder / "events.log"))
+            reader.start()
+            try:
+                status = subprocess.run(command_line(qemu, guest)).returncode
+            finally:
+                server.stop()
+                reader.join()
+        outcome = server.check()
+    files = {
+        "waves": outcome.waves,
+        "message trace": trace,
+        "accesses": accesses,
+        "log": outcome.log,
+    }
+    list_files(terminal, files)
+    return status
+
+
+def _say(
+    terminal: Console, trace: Path, accesses: Path, control: Path, gdb: bool, wait: bool
+) -> None:
+    terminal.print(
+        "Ctrl-A X ends the machine, Ctrl-A H tells of more. Here the guest's serial port writes "
+        "to the terminal as it is.",
+        style="italic",
+    )
+    for name, file in (("message", trace), ("access", accesses)):
+        print_plain(terminal, f"Each {name}: tail -f {file}")
+    print_plain(terminal, f"Change devices: echo '{MARK}help' | nc -N -U {control}")
+    if gdb:
+        terminal.print(f"gdb VMLINUX -ex 'target remote :{GDB_PORT}'", markup=False)
+        terminal.print("(kernel parameter nokaslr, so that its symbols are where gdb thinks)")
+    if wait:
+        terminal.print("The machine waits for gdb's “continue”.")
+
+
+def _write_events(server: Server, path: Path) -> None:
+    """What the server says besides messages, which have their trace."""
+    with path.open("w", encoding="utf-8") as file:
+        for event in server.events():
+            if event["kind"] != "message":
+                # A guest's words, too, are a line of this file and of nothing else.
+                facts = (f"{name}={str(value).rstrip()}" for name, value in event.items())
+                file.write(shown(" ".join(facts)) + "\n")
+                file.flush()

@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What the guest told, and whether it is as it must be: each fact against another's word."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from models.config_space import config_space
+from models.layout import layout_of
+from models.shell import shell_of
+
+from ...build import Configuration
+from ...lab.demo.data import PINGS, RNG_BYTES, RNG_REQUEST, TYPED
+from ...peer import PEER_MAC
+from .facts import CONSOLE_LINE
+
+ACCESSES = sum(8 // width for width in (1, 2, 4, 8))
+"""Ways to reach a quadword: each width at each place."""
+CAPABILITY_NAMES = {0x01: "power management", 0x10: "PCI Express", 0x11: "MSI-X"}
+CAPABILITIES_POINTER = 0x34
+FAILED = "failed"
+
+
+class Told:
+    """What the guest told, event by event.
+
+    Attributes
+    ----------
+    events
+        All of them, by kind.
+    """
+
+    def __init__(self) -> None:
+        self.events: dict[str, list[dict[str, Any]]] = {}
+
+    def add(self, event: Mapping[str, Any]) -> None:
+        """Note an event."""
+        facts = {name: value for name, value in event.items() if name != "event"}
+        self.events.setdefault(str(event.get("event")), []).append(facts)
+
+    def all(self, kind: str) -> list[dict[str, Any]]:
+        """The facts of each event of this kind."""
+        return self.events.get(kind, [])
+
+    def fact(self, kind: str, name: str, default: Any = None) -> Any:
+        """A fact of the last event of this kind."""
+        found = self.all(kind)
+        return found[-1].get(name, default) if found else default
+
+    @property
+    def failure(self) -> str | None:
+        """What the guest says of its failure, with the step; None if there was none."""
+        for event in self.all(FAILED):
+            return f"{event.get('step')}: {event.get('text')}"
+        return None
+
+    @property
+    def random_bytes(self) -> bytes:
+        """What the entropy device gave."""
+        return b"".join(bytes.fromhex(event["hex"]) for event in self.all("random"))
+
+    def enumerated(self) -> dict[str, Any]:
+        """The PCI function as Linux saw it."""
+        found = {name: value for name, value in self._function().items() if name != "step"}
+        keys = ("bar", "size", "address", "prefetchable")
+        found["bars"] = [{key: bar[key] for key in keys} for bar in self.all("bar")]
+        found["capabilities"] = [
+            {"name": CAPABILITY_NAMES.get(capability["id"], ""), **_without_step(capability)}
+            for capability in self.all("capability")
+        ]
+        return found
+
+    def _function(self) -> dict[str, Any]:
+        found = self.all("function")
+        return found[-1] if found else {}
+
+
+@dataclass
+class Witness:
+    """What the host knows of the run.
+
+    Attributes
+    ----------
+    configuration, seed
+        Of the endpoint; of the random bytes.
+    image, disk
+        What the guest was to write, and what the disk holds.
+    printed
+        What arrived at the console device.
+    server
+        The server's report.
+    problems
+        What went wrong on the host's side.
+    """
+
+    configuration: Configuration
+    seed: int
+    image: bytes = b""
+    disk: bytes = b""
+    printed: str = ""
+    server: dict[str, Any] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def random_bytes(self) -> bytes:
+        """What the entropy device's source gives, asked in the guest's pieces."""
+        source = random.Random(self.seed)
+        return b"".join(source.randbytes(RNG_REQUEST) for _ in range(RNG_BYTES // RNG_REQUEST))
+
+    @property
+    def disk_ok(self) -> bool:
+        """The disk holds what the guest was to write."""
+        return bool(self.image) and self.disk[: len(self.image)] == self.image
+
+
+def make_report(told: Told, witness: Witness) -> dict[str, Any]:
+    """The figures under their stable names, and ``problems``: ``ok`` if there is none."""
+    problems = list(problems_of(told, witness))
+    return {
+        "ok": not problems,
+        "problems": problems,
+        "kernel": told.fact("booted", "kernel"),
+        "enumerated": told.enumerated(),
+        "messages_to_device": told.fact("messages", "messages_to_device", 0),
+        "messages_to_driver": told.fact("messages", "messages_to_driver", 0),
+        "interrupts": told.fact("messages", "interrupts", 0),
+        "msix_writes": witness.server.get("interrupts", 0),
+        "rng_bytes": len(told.random_bytes),
+        "blk_ok": bool(told.all("block")) and witness.disk_ok,
+        "console_ok": _console_ok(told, witness),
+        "ping_ok": _ping_ok(told),
+        "ping_us": [ping["round_trip_us"] for ping in told.all("ping")],
+        "devices": [_without_step(device) for device in told.all("device")],
+        "mmio_reads_per_s": told.fact("rates", "mmio_reads_per_s", 0),
+        "mmio_writes_per_s": told.fact("rates", "mmio_writes_per_s", 0),
+        "server": witness.server,
+        "seed": witness.seed,
+    }
+
+
+def problems_of(told: Told, witness: Witness) -> Iterator[str]:
+    """What is not as it must be, a line each; of a guest that did not come to its end only why."""
+    yield from witness.problems
+    if told.failure is not None:
+        yield told.failure
+        return
+    if not told.all("done"):
+        if not witness.problems:
+            yield "the guest ended before its program did"
+        return
+    yield from _enumeration_problems(told, witness.configuration)
+    if told.fact("accesses", "accesses") != ACCESSES:
+        yield f"accesses tried are {told.fact('accesses', 'accesses')}: must be {ACCESSES}"
+    if told.random_bytes != witness.random_bytes():
+        yield "the random bytes are not the source's"
+    if not told.all("block") or not witness.disk_ok:
+        yield "the disk does not hold what the guest was to write"
+    if not _console_ok(told, witness):
+        yield "a line of the console got lost"
+    if not _ping_ok(told):
+        yield "a ping got lost"
+    yield from _count_problems(told, witness)
+
+
+def _enumeration_problems(told: Told, configuration: Configuration) -> Iterator[str]:
+    shell, layout = shell_of(configuration.shell), layout_of(configuration.layout)
+    found = told.enumerated()
+    for name in (
+        *("vendor_id", "device_id", "revision", "class_code"),
+        *("subsystem_vendor_id", "subsystem_id"),
+    ):
+        if found.get(name) != getattr(shell, name):
+            yield f"{name} is {found.get(name)}: must be {getattr(shell, name)}"
+    bars = {bar["bar"]: (bar["size"], bar["prefetchable"]) for bar in found["bars"]}
+    sizes = shell.bar_sizes(configuration.num_fifos, layout)
+    wanted = {bar: (size, bar == shell.fifo_bar) for bar, size in sizes.items()}
+    if bars != wanted:
+        yield f"BARs (size, prefetchable) are {bars}: must be {wanted}"
+    places = {item["id"]: item["offset"] for item in found["capabilities"]}
+    if places != (own := capabilities_of(configuration)):
+        yield f"capabilities (id: offset) are {places}: must be {own}"
+    for msix in found["capabilities"]:
+        if "vectors" in msix:
+            yield from _msix_problems(msix, configuration)
+
+
+def _msix_problems(msix: Mapping[str, Any], configuration: Configuration) -> Iterator[str]:
+    shell = shell_of(configuration.shell)
+    wanted = {
+        "vectors": shell.num_vectors(configuration.num_fifos),
+        "enabled": True,
+        "table_bar": shell.msix_bar,
+        "table_offset": shell.msix_table_offset,
+        "pba_bar": shell.msix_bar,
+        "pba_offset": shell.msix_pba_offset,
+    }
+    for name, value in wanted.items():
+        if msix.get(name) != value:
+            yield f"MSI-X {name} is {msix.get(name)}: must be {value}"
+
+
+def capabilities_of(configuration: Configuration) -> dict[int, int]:
+    """Id and offset of each capability that the endpoint has."""
+    space = config_space(
+        shell_of(configuration.shell), configuration.num_fifos, layout_of(configuration.layout)
+    )
+    found: dict[int, int] = {}
+    at = space[CAPABILITIES_POINTER].reset & 0xFF
+    while at and at in space:
+        found[space[at].reset & 0xFF] = at
+        at = space[at].reset >> 8 & 0xFF
+    return found
+
+
+def _count_problems(told: Told, witness: Witness) -> Iterator[str]:
+    for name in ("messages_to_device", "messages_to_driver"):
+        guest, server = told.fact("messages", name), witness.server.get(name)
+        if guest is None or guest != server:
+            yield f"{name}: the guest counted {guest}, the server {server}"
+    if told.fact("messages", "unclaimed") != 0:
+        yield f"{told.fact('messages', 'unclaimed')} messages were not for the driver"
+    if not told.fact("messages", "used_events"):
+        yield "no EVENT_USED came"
+    pinged = {pings["fifo"]: pings for pings in told.all("pings")}
+    if sorted(pinged) != [*range(witness.configuration.num_fifos)]:
+        yield f"FIFOs tried are {sorted(pinged)}: must be all {witness.configuration.num_fifos}"
+    for fifo, pings in pinged.items():
+        if pings["pings"] != pings["interrupts"]:
+            yield (
+                f"FIFO {fifo}: {pings['pings']} answers one by one made {pings['interrupts']} "
+                f"interrupts of vector {pings['vector']}"
+            )
+    # Two that come while the first is not taken yet are one to the processor.
+    counted = told.fact("messages", "interrupts", 0)
+    sent = witness.server.get("interrupts", 0)
+    if not 0 < counted <= sent:
+        yield f"the module counted {counted} interrupts, the server {sent} MSI-X writes"
+
+
+def _console_ok(told: Told, witness: Witness) -> bool:
+    return CONSOLE_LINE in witness.printed and told.fact("console", "text") == TYPED.decode()
+
+
+def _ping_ok(told: Told) -> bool:
+    sequences = [ping["sequence"] for ping in told.all("ping")]
+    return sequences == [*range(1, PINGS + 1)] and told.fact("peer", "hex") == PEER_MAC.hex()
+
+
+def _without_step(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if name != "step"}

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What an operator may do to the devices while they are served: ``!resize 1 4096``, ``!unplug 2``.
+
+The same lines come from the server's terminal and from its control socket. A line that cannot be
+done changes nothing, and its answer names the word and its limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from models.device_bus import DeviceSide
+from models.devices import BlockDevice, ConsoleDevice, NetworkDevice, VirtioDevice
+from models.devices.storage import SECTOR
+from models.limits import span
+from models.messages import Dialect, Kind
+from models.virtio import Status
+
+from .devices import KINDS, DeviceSpec
+from .served import Place, ServedDevice, ServedDevices, counted, place_name
+
+MARK = "!"
+"""What a line begins with that is a command."""
+LARGEST_IN_MEMORY = 1 << 30
+"""Bytes of a disk without an image."""
+LARGEST_IN_FILE = (1 << 63) - SECTOR
+"""Bytes of a disk with one: what an offset can reach."""
+LONGEST_WORD = 60
+"""Characters of a word that an answer quotes."""
+LONGEST_NUMBER = 20
+"""Digits."""
+LARGEST_SCREEN = 0xFFFF
+"""Columns or rows of a console, 16 bits each."""
+
+
+DeviceT = TypeVar("DeviceT", bound=VirtioDevice)
+
+
+class CommandError(ValueError):
+    """A command that cannot be done; the text names the word and its limit."""
+
+
+@dataclass(frozen=True)
+class _Command:
+    arguments: str
+    summary: str
+    do: Callable[[list[str]], Awaitable[str]]
+
+
+class DeviceCommands:
+    """Does commands.
+
+    Parameters
+    ----------
+    side
+        The device side of the endpoint.
+    devices
+        The devices behind it; kept current.
+    dialect
+        The wire revision: whether a driver is told of devices that come and go.
+    folder
+        Where relative names of images are looked up.
+
+    Attributes
+    ----------
+    on_plugged
+        Called with each device that has come, and its place.
+    on_unplugged
+        Called with each device that has gone.
+    """
+
+    def __init__(
+        self,
+        side: DeviceSide,
+        devices: ServedDevices,
+        dialect: Dialect,
+        *,
+        folder: str = "",
+    ) -> None:
+        self.on_plugged: Callable[[Place, ServedDevice], None] = lambda place, served: None
+        self.on_unplugged: Callable[[ServedDevice], None] = lambda served: None
+        self._side = side
+        self._devices = devices
+        self._folder = folder
+        self._num_fifos = len(side.transports)
+        self._has_device_event = dialect.has("BUS_EVENT_DEVICE", Kind.EVENT)
+        self._revision = dialect.revision
+        where = "[FIFO:]N"
+        self._commands: Mapping[str, _Command] = {
+            "resize": _Command(f"{where} SECTORS", "a disk's size", self._resize),
+            "size": _Command(f"{where} COLUMNSxROWS", "a console's size", self._size),
+            "link": _Command(f"{where} up|down", "a network device's link", self._link),
+            "plug": _Command(f"[FIFO:]{'|'.join(KINDS)}", "add a device", self._plug),
+            "unplug": _Command(where, "take a device away", self._unplug),
+            "help": _Command("", "show this", self._help),
+        }
+
+    async def run(self, line: str) -> str:
+        """Do what ``line`` says, with its mark or without; returns what came of it.
+
+        Raises
+        ------
+        CommandError, DeviceError, StorageError, TransportError
+            It cannot be done, and nothing has changed.
+        """
+        name, rest = [*line.strip().removeprefix(MARK).split(None, 1), "", ""][:2]
+        command = self._commands.get(name)
+        if command is None:
+            raise CommandError(f"command is {_quoted(name)}: must be {' or '.join(self._commands)}")
+        # The name of an image may have spaces.
+        words = [rest.strip()] if name == "plug" else rest.split()
+        if len(words) != len(command.arguments.split()):
+            usage = f"{MARK}{name} {command.arguments}".strip()
+            raise CommandError(
+                f"{name} has {counted(len(words), 'word')} after it: must be {usage}"
+            )
+        return await command.do(words)
+
+    async def _help(self, words: list[str]) -> str:
+        rows = [
+            (f"{MARK}{name} {command.arguments}", command.summary)
+            for name, command in self._commands.items()
+        ]
+        rows.append((f"{MARK}{MARK}TEXT", f"to the consoles: {MARK}TEXT"))
+        return "\n".join(f"{usage:<32}{summary}" for usage, summary in rows)
+
+    async def _resize(self, words: list[str]) -> str:
+        place, served = self._find(words[0])
+        device = _of_kind(served.device, BlockDevice, "resize", "blk")
+        most = LARGEST_IN_MEMORY // SECTOR if served.file is None else LARGEST_IN_FILE // SECTOR
+        sectors = _number("sectors", words[1], 1, most)
+        device.resize(sectors)
+        text = f"{self._name(place)} has {counted(sectors, 'sector')}"
+        if served.file is not None:
+            text += f", its image {counted(served.file.length, 'byte')}"
+        return text + await self._notify(place, device)
+
+    async def _size(self, words: list[str]) -> str:
+        place, served = self._find(words[0])
+        device = _of_kind(served.device, ConsoleDevice, "size", "console")
+        columns, _, rows = words[1].partition("x")
+        size = (
+            _number("columns", columns, 1, LARGEST_SCREEN),
+            _number("rows", rows, 1, LARGEST_SCREEN),
+        )
+        device.resize(*size)
+        text = f"{self._name(place)} has {size[0]} columns and {size[1]} rows"
+        return text + await self._notify(place, device)
+
+    async def _link(self, words: list[str]) -> str:
+        place, served = self._find(words[0])
+        device = _of_kind(served.device, NetworkDevice, "link", "net")
+        if words[1] not in ("up", "down"):
+            raise CommandError(f"link is {_quoted(words[1])}: must be up or down")
+        device.set_link(words[1] == "up")
+        text = f"the link of {self._name(place)} is {words[1]}"
+        return text + await self._notify(place, device)
+
+    async def _plug(self, words: list[str]) -> str:
+        spec = DeviceSpec.parse(words[0], self._folder)
+        spec.check(self._num_fifos)
+        served = self._devices.make(spec)
+        try:
+            place = spec.fifo, await self._side.plug(spec.fifo, served.device)
+        except ValueError:
+            served.close()
+            raise
+        self._devices.add(place, served)
+        self.on_plugged(place, served)
+        return f"{self._name(place)} is {spec}{self._heard()}"
+
+    async def _unplug(self, words: list[str]) -> str:
+        place, served = self._find(words[0])
+        await self._side.unplug(*place)
+        self._devices.remove(place, served)
+        self.on_unplugged(served)
+        return f"{self._name(place)}, {served.spec}, is gone{self._heard()}"
+
+    def _heard(self) -> str:
+        if self._has_device_event:
+            return ""
+        return f"; {self._revision} has no event for that: a driver finds out when it asks"
+
+    async def _notify(self, place: Place, device: VirtioDevice) -> str:
+        if not device.status & Status.DRIVER_OK:
+            return "; no driver runs it"
+        fifo, number = place
+        await self._side.transports[fifo].notify_config(number)
+        return ""
+
+    def _find(self, text: str) -> tuple[Place, ServedDevice]:
+        """The device that ``[FIFO:]N`` names."""
+        fifo_text, colon, number_text = text.rpartition(":")
+        most = self._num_fifos - 1
+        fifo = _number("FIFO", fifo_text, 0, most) if colon else 0
+        number = _number("device", number_text, 0, LARGEST_SCREEN)
+        served = self._devices.get((fifo, number))
+        if served is None:
+            there = ", ".join(map(str, self._devices.places(fifo))) or "none"
+            raise CommandError(
+                f"device is {number}: must be of those behind FIFO {fifo}, which are {there}"
+            )
+        return (fifo, number), served
+
+    def _name(self, place: Place) -> str:
+        return place_name(place, self._num_fifos)
+
+
+def _of_kind(device: VirtioDevice, kind: type[DeviceT], command: str, name: str) -> DeviceT:
+    if not isinstance(device, kind):
+        raise CommandError(f"{command} is for {name}: the device is another")
+    return device
+
+
+def _number(name: str, text: str, low: int, high: int) -> int:
+    # Longer ones are no number of anything, and Python refuses to convert them.
+    if not text.isascii() or not text.isdecimal() or len(text) > LONGEST_NUMBER:
+        raise CommandError(f"{name} is {_quoted(text)}: must be a number, {span(low, high)}")
+    if not low <= int(text) <= high:
+        raise CommandError(f"{name} is {int(text)}: must be {span(low, high)}")
+    return int(text)
+
+
+def _quoted(word: str) -> str:
+    return repr(word if len(word) <= LONGEST_WORD else f"{word[:LONGEST_WORD]}…")

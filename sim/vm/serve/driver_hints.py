@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Drivers of another layout or dialect, told by what they do: a line instead of 100 s of silence.
+
+Such a driver gets no answer that it understands, and waits. What gives it away is a read of the
+shared RAM, the first message, or what it makes of an answer. Each sign is told once for a client.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+import time
+from collections.abc import Callable, Iterable
+
+from models.layout import SharedLayout
+from models.messages import Dialect, Kind, MessageError, MessageLayout
+from models.messages.layouts import HEADER, HEADER_SIZE, TYPE_BUS, TYPE_RESPONSE
+from models.shell import PciShell
+
+SILENCE_S = 5.0
+"""How long a driver that was told of devices may ask none of them anything."""
+MAGIC_SIZE = 2
+"""Bytes of the self-describing area's magic, which lies where a driver queue has its head."""
+OLD_HEADER = struct.Struct("<BBHH")
+"""Of July 2025: type, msg_id, dev_num, msg_size; no token."""
+OLD_QUEUE_MESSAGE_SIZE = 44
+"""Bytes of SET_VQUEUE in autumn 2025."""
+
+
+class DriverHints:
+    """Looks for signs of other drivers in accesses and messages.
+
+    Parameters
+    ----------
+    tell
+        Called with a line of text for each sign.
+    dialect
+        What the bus speaks.
+    others
+        What else a driver may speak; the bus's own is left out.
+    shell, layout, num_fifos
+        Of the endpoint.
+    now
+        The time in seconds.
+
+    Attributes
+    ----------
+    remind
+        How to be called later, as :meth:`~sim.vm.bridge.files.Readiness.remind`: a driver that falls
+        silent is told of while nothing happens.
+    """
+
+    def __init__(
+        self,
+        tell: Callable[[str], None],
+        dialect: Dialect,
+        others: Iterable[Dialect],
+        shell: PciShell,
+        layout: SharedLayout,
+        num_fifos: int,
+        *,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.remind: Callable[[float, Callable[[], None]], None] = lambda delay_s, listener: None
+        self._tell = tell
+        self._now = now
+        self._dialect = dialect
+        self._others = [other for other in others if other.revision != dialect.revision]
+        self._shell = shell
+        self._layout = layout
+        self._magic_places = {layout.driver_queue_base(fifo): fifo for fifo in range(num_fifos)}
+        self._told: set[str] = set()
+        # For each FIFO whose driver was told of devices and has asked none of them anything, what
+        # other dialects take for the answer's next_offset, and when it was told.
+        self._misread: dict[int, dict[int, list[str]]] = {}
+        self._answered: dict[int, float] = {}
+        self._reminders: set[int] = set()
+
+    def forget(self) -> None:
+        """Another client comes, with a driver of its own."""
+        self._told.clear()
+        self._misread.clear()
+
+    def read(self, bar: int, offset: int, size: int) -> None:
+        """Look at a read of a BAR."""
+        fifo = self._magic_places.get(offset)
+        if bar == self._shell.fifo_bar and size == MAGIC_SIZE and fifo is not None:
+            self._once(
+                "layout",
+                fifo,
+                f"the driver reads {size} bytes at BAR{bar} + {offset:#x}, the magic of the "
+                f"self-describing area: it does not know the layout {self._layout.name}, and sends "
+                "nothing",
+            )
+
+    def to_device(self, fifo: int, raw: bytes) -> None:
+        """Look at a message of a driver's, as it came."""
+        try:
+            message = self._dialect.decode(raw)
+        except MessageError:
+            self._undecodable(fifo, raw)
+            return
+        if message.role == "BUS_GET_DEVICES" and message.kind is Kind.REQUEST:
+            self._asks_again(fifo, message.number("offset"))
+        elif not message.bus:
+            self._misread.pop(fifo, None)
+
+    def to_driver(self, fifo: int, raw: bytes) -> None:
+        """Look at a message to a driver, as it goes: others may misread an answer."""
+        try:
+            message = self._dialect.decode(raw)
+        except MessageError:
+            return
+        answers = message.role == "BUS_GET_DEVICES" and message.kind is Kind.RESPONSE
+        if not answers or not any(bytes(message.bitmap)):
+            return
+        found: dict[int, list[str]] = {}
+        for other in self._others:
+            try:
+                following = other.decode(raw).number("next_offset")
+            except MessageError:
+                continue
+            if following != message.number("next_offset"):
+                found.setdefault(following, []).append(other.revision)
+        if found:
+            self._misread[fifo] = found
+            self._answered[fifo] = self._now()
+            self._set_reminder(fifo)
+
+    def look(self, fifo: int) -> None:
+        """See whether the driver of ``fifo`` has been silent since it was told of devices."""
+        if fifo not in self._misread:
+            return
+        if self._now() < self._answered[fifo] + SILENCE_S:
+            self._set_reminder(fifo)
+            return
+        misread = self._misread.pop(fifo).values()
+        others = " or ".join(revision for revisions in misread for revision in revisions)
+        self._once(
+            "revision",
+            fifo,
+            f"the driver has asked which devices there are, and nothing else for {SILENCE_S:g} s: "
+            f"one that speaks {others} finds none in an answer of {self._dialect.revision}",
+        )
+
+    def _set_reminder(self, fifo: int) -> None:
+        # One at a time, however often a driver asks.
+        if fifo not in self._reminders:
+            self._reminders.add(fifo)
+            left = self._answered[fifo] + SILENCE_S - self._now()
+            self.remind(left, lambda: self._reminded(fifo))
+
+    def _reminded(self, fifo: int) -> None:
+        self._reminders.discard(fifo)
+        self.look(fifo)
+
+    def _asks_again(self, fifo: int, offset: int) -> None:
+        revisions = self._misread.pop(fifo, {}).get(offset, [])
+        if revisions and offset:
+            other = " or ".join(revisions)
+            self._once(
+                "revision",
+                fifo,
+                f"the driver asks for devices from {offset} on, which {other} reads in the answer "
+                f"of {self._dialect.revision}: it speaks {other}, see --revision",
+            )
+
+    def _undecodable(self, fifo: int, raw: bytes) -> None:
+        if len(raw) < HEADER_SIZE:
+            return
+        type_bits, msg_id, _, _, size = HEADER.unpack_from(raw)
+        layout = self._request(type_bits, msg_id)
+        if layout is not None and layout.role == "SET_VQUEUE" and size == OLD_QUEUE_MESSAGE_SIZE:
+            self._once(
+                "44 bytes",
+                fifo,
+                f"{layout.name} has {size} bytes, as in the dialect of autumn 2025: the driver "
+                f"waits in vain, {self._dialect.revision} has {layout.min_size}",
+            )
+        elif layout is not None and self._has_old_header(layout, raw, size):
+            self._once(
+                "6 bytes",
+                fifo,
+                f"{layout.name} has a header of {OLD_HEADER.size} bytes, as in the dialect of July "
+                f"2025: the driver waits in vain, {self._dialect.revision} has {HEADER_SIZE}",
+            )
+        else:
+            self._of_another(fifo, raw)
+
+    def _of_another(self, fifo: int, raw: bytes) -> None:
+        found = []
+        for other in self._others:
+            with contextlib.suppress(MessageError):
+                message = other.decode(raw)
+                if message.kind is not Kind.RESPONSE:
+                    found.append((other.revision, message))
+        if found:
+            others = " or ".join(revision for revision, _ in found)
+            message = found[0][1]
+            self._once(
+                "message",
+                fifo,
+                f"{message.name} of {message.msg_size} bytes is a message of {others}, and none of "
+                f"{self._dialect.revision}",
+            )
+
+    def _request(self, type_bits: int, msg_id: int) -> MessageLayout | None:
+        bus, response = bool(type_bits & TYPE_BUS), bool(type_bits & TYPE_RESPONSE)
+        for layout in self._dialect.messages:
+            if (layout.bus, layout.msg_id) == (bus, msg_id) and layout.kind is not Kind.RESPONSE:
+                return None if response else layout
+        return None
+
+    def _has_old_header(self, layout: MessageLayout, raw: bytes, size: int) -> bool:
+        """Whether the size is where a header without a token has it, and none where ours has it."""
+        *_, old_size = OLD_HEADER.unpack_from(raw)
+        least = layout.min_size - HEADER_SIZE + OLD_HEADER.size
+        fits = old_size >= least if layout.arrays else old_size == least
+        return fits and old_size <= len(raw) and not layout.min_size <= size
+
+    def _once(self, sign: str, fifo: int, text: str) -> None:
+        if sign not in self._told:
+            self._told.add(sign)
+            self._tell(f"FIFO {fifo}: {text}")

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The control socket: commands of scripts, a line each, and each answered by a line.
+
+A client of the Unix socket sends what could be typed at the server. The answer begins with ``ok``
+or ``error``; that to ``!help`` has several lines.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+from ...shown import shown
+from ..bridge.files import Readiness
+from .typed import LONGEST_COMMAND
+
+RETRY_S = 0.01
+"""How long a client that takes no answer is left alone, time and again."""
+MOST_RETRIES = 500
+"""Before it is given up."""
+MOST_CLIENTS = 16
+"""At a time; one more is turned away."""
+
+Answer = Callable[[bool, str], None]
+"""Called once with whether a line was done, and with what came of it."""
+
+
+class ControlSocket:
+    """Serves the clients of a listening socket.
+
+    Parameters
+    ----------
+    listener
+        The socket.
+    readiness
+        Says when there is something to read.
+    run
+        Called with each line, and with how to answer it.
+    """
+
+    def __init__(
+        self, listener: socket.socket, readiness: Readiness, run: Callable[[str, Answer], None]
+    ) -> None:
+        listener.setblocking(False)
+        self._listener = listener
+        self._readiness = readiness
+        self._run = run
+        self._clients: set[_Client] = set()
+        readiness.watch(listener.fileno(), self._accept)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._readiness.forget(self._listener.fileno())
+        for client in tuple(self._clients):
+            client.close()
+
+    def _accept(self) -> None:
+        try:
+            connection = self._listener.accept()[0]
+        except OSError:
+            # It went before it was seen, or there is no room for a file more.
+            return
+        if len(self._clients) >= MOST_CLIENTS:
+            connection.close()
+            return
+        client = _Client(connection, self._readiness, self._run, self._clients.discard)
+        self._clients.add(client)
+
+
+class _Client:
+    """A connection: one line at a time is done, and no more is read meanwhile."""
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        readiness: Readiness,
+        run: Callable[[str, Answer], None],
+        closed: Callable[[_Client], None],
+    ) -> None:
+        connection.setblocking(False)
+        self._socket = connection
+        self._readiness = readiness
+        self._run = run
+        self._closed = closed
+        self._waiting = b""
+        self._ended = False
+        self._open = True
+        self._reads = False
+        self._answering = False
+        self._going_on = False
+        self._unsent = b""
+        self._retries = 0
+        self._read_on()
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._open:
+            self._open = False
+            self._pause()
+            self._socket.close()
+            self._closed(self)
+
+    def _read_on(self) -> None:
+        self._reads = True
+        self._readiness.watch(self._socket.fileno(), self._read)
+
+    def _pause(self) -> None:
+        if self._reads:
+            self._reads = False
+            self._readiness.forget(self._socket.fileno())
+
+    def _read(self) -> None:
+        try:
+            data = self._socket.recv(LONGEST_COMMAND)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close()
+            return
+        self._pause()
+        # The client may have sent its last line without an end, and waits for the answer.
+        self._ended = not data
+        self._waiting += data or (b"\n" if self._waiting else b"")
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Do the lines that have come, until one is not answered at once."""
+        if self._going_on:
+            return
+        self._going_on = True
+        while self._open and not self._answering:
+            line, end, rest = self._waiting.partition(b"\n")
+            if end:
+                self._waiting = rest
+                self._answering = True
+                self._run(line.decode(errors="replace"), self._say)
+            elif len(line) > LONGEST_COMMAND:
+                self._waiting, self._ended = b"", True
+                self._answering = True
+                self._say(False, f"line has {len(line)} bytes: must be {LONGEST_COMMAND} at most")
+            elif self._ended:
+                self.close()
+            else:
+                self._read_on()
+                break
+        self._going_on = False
+
+    def _say(self, done: bool, text: str) -> None:
+        word = "ok" if done else "error"
+        self._unsent = "".join(f"{word} {shown(line)}\n" for line in text.split("\n")).encode()
+        self._retries = 0
+        self._send()
+
+    def _send(self) -> None:
+        """Send what is left of an answer; the next line is done after that."""
+        if not self._open:
+            return
+        try:
+            self._unsent = self._unsent[self._socket.send(self._unsent) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.close()
+            return
+        if not self._unsent:
+            self._answering = False
+            self._go_on()
+        elif self._retries == MOST_RETRIES:
+            self.close()
+        else:
+            self._retries += 1
+            self._readiness.remind(RETRY_S, self._send)

@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The devices behind a served endpoint, and what each of them did: the server's last lines."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from models.bus import Direction
+from models.devices import (
+    BlockDevice,
+    ConsoleDevice,
+    EntropyDevice,
+    FileStorage,
+    NetworkDevice,
+    Storage,
+    VirtioDevice,
+)
+from models.devices.block import RequestStatus
+from models.ethernet import NetworkPeer
+from models.messages import Message
+from models.virtio import Status
+
+from ...peer import PEER_IP, PEER_MAC
+from .devices import DeviceSpec
+
+Place = tuple[int, int]
+"""FIFO and device number."""
+MOST_DEPARTED = 64
+"""Devices that were unplugged and are told of at the end, the newest."""
+
+
+@dataclass
+class Work:
+    """What a device did.
+
+    Attributes
+    ----------
+    requests
+        Requests that it served: buffers of bytes or of text, block requests, frames.
+    bytes_from_driver, bytes_to_driver
+        Their data.
+    errors
+        Block requests that failed.
+    dropped
+        Frames that were dropped, by reason.
+    failures
+        How often the device asked for a reset.
+    messages
+        Messages to and from it.
+    """
+
+    requests: int = 0
+    bytes_from_driver: int = 0
+    bytes_to_driver: int = 0
+    errors: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+    failures: int = 0
+    messages: int = 0
+
+    def __str__(self) -> str:
+        parts = [
+            counted(self.requests, "request"),
+            f"{counted(self.bytes_from_driver, 'byte')} from the driver",
+            f"{self.bytes_to_driver:,} to it",
+            counted(self.messages, "message"),
+        ]
+        if self.errors:
+            parts.append(counted(self.errors, "error"))
+        if self.dropped:
+            reasons = ", ".join(f"{why} {count:,}" for why, count in self.dropped.items())
+            frames = counted(sum(self.dropped.values()), "frame")
+            parts.append(f"{frames} dropped ({reasons})")
+        if self.failures:
+            parts.append(f"asked for a reset {counted(self.failures, 'time')}")
+        return ", ".join(parts)
+
+
+class CountedStorage:
+    """Implements :class:`models.devices.Storage`: a disk whose bytes are counted.
+
+    Parameters
+    ----------
+    inner
+        Where the bytes are.
+    work
+        Where they are counted.
+    """
+
+    def __init__(self, inner: Storage, work: Work) -> None:
+        self.inner = inner
+        self._work = work
+
+    @property
+    def size(self) -> int:
+        """As :attr:`Storage.size`."""
+        return self.inner.size
+
+    @property
+    def read_only(self) -> bool:
+        """As :attr:`Storage.read_only`."""
+        return self.inner.read_only
+
+    def read(self, offset: int, size: int) -> bytes:
+        """As :meth:`Storage.read`."""
+        data = self.inner.read(offset, size)
+        self._work.bytes_to_driver += len(data)
+        return data
+
+    def write(self, offset: int, data: bytes) -> None:
+        """As :meth:`Storage.write`."""
+        self.inner.write(offset, data)
+        self._work.bytes_from_driver += len(data)
+
+    def flush(self) -> None:
+        """As :meth:`Storage.flush`."""
+        self.inner.flush()
+
+    def resize(self, size: int) -> None:
+        """As :meth:`Storage.resize`."""
+        self.inner.resize(size)
+
+
+class ServedDevice:
+    """A device, made from what people say.
+
+    Parameters
+    ----------
+    spec
+        What to make.
+    seed
+        Of its random bytes; they are the operating system's without one.
+
+    Attributes
+    ----------
+    device
+        It.
+    typed
+        Bytes that were typed into it, if it is a console.
+    """
+
+    def __init__(self, spec: DeviceSpec, seed: int | None = None) -> None:
+        self.spec = spec
+        self.typed = 0
+        self._work = Work()
+        self._source = os.urandom if seed is None else random.Random(seed).randbytes
+        self._peer = NetworkPeer(PEER_MAC, PEER_IP)
+        self.device = self._make()
+
+    def close(self) -> None:
+        """Close the file of its image, if it has one."""
+        if self.file is not None:
+            self.file.close()
+
+    @property
+    def file(self) -> FileStorage | None:
+        """The file that a disk has its sectors in."""
+        storage = self.device.storage if isinstance(self.device, BlockDevice) else None
+        inner = storage.inner if isinstance(storage, CountedStorage) else storage
+        return inner if isinstance(inner, FileStorage) else None
+
+    def note(self, direction: Direction, message: Message) -> None:
+        """Count a message of the device's."""
+        self._work.messages += 1
+        if direction is Direction.TO_DRIVER and message.role == "EVENT_CONFIG":
+            self._work.failures += bool(message.number("status") & Status.NEEDS_RESET)
+
+    @property
+    def work(self) -> Work:
+        """What it did so far."""
+        device, work = self.device, self._work
+        if isinstance(device, BlockDevice):
+            work.requests = sum(device.statuses.values())
+            work.errors = work.requests - device.statuses[RequestStatus.OK]
+        elif isinstance(device, ConsoleDevice):
+            work.bytes_to_driver = self.typed - device.waiting
+        elif isinstance(device, NetworkDevice):
+            work.requests = device.sent + device.received
+            work.dropped = {reason.value: count for reason, count in device.drops.items()}
+        return work
+
+    def _make(self) -> VirtioDevice:
+        kind, work = self.spec.kind, self._work
+        if kind == "rng":
+            return EntropyDevice(source=self._random)
+        if kind == "blk":
+            disk = BlockDevice(storage=None if self.spec.image is None else self.spec.open())
+            disk.storage = CountedStorage(disk.storage, work)
+            return disk
+        if kind == "console":
+            console = ConsoleDevice()
+            console.output_observers.append(self._printed)
+            return console
+        return NetworkDevice(wire=self._wire)
+
+    def _random(self, size: int) -> bytes:
+        data = self._source(size)
+        self._work.requests += 1
+        self._work.bytes_to_driver += len(data)
+        return data
+
+    def _printed(self, data: bytes) -> None:
+        self._work.requests += 1
+        self._work.bytes_from_driver += len(data)
+
+    def _wire(self, frame: bytes) -> list[bytes]:
+        answers = self._peer.answer(frame)
+        self._work.bytes_from_driver += len(frame)
+        self._work.bytes_to_driver += sum(map(len, answers))
+        return answers
+
+
+class ServedDevices:
+    """All of them, by their places.
+
+    Parameters
+    ----------
+    specs
+        What to begin with; numbered from 0 on each FIFO, in their order.
+    num_fifos
+        FIFOs of the endpoint.
+    seed
+        As :class:`ServedDevice`.
+    """
+
+    def __init__(self, specs: Iterable[DeviceSpec], num_fifos: int, seed: int | None) -> None:
+        self._seed = seed
+        self._here: dict[Place, ServedDevice] = {}
+        self._departed: deque[dict[str, Any]] = deque(maxlen=MOST_DEPARTED)
+        self._by_fifo: list[dict[int, VirtioDevice]] = [{} for _ in range(num_fifos)]
+        for spec in specs:
+            behind = self._by_fifo[spec.fifo]
+            served = self.make(spec)
+            self.add((spec.fifo, len(behind)), served)
+            behind[len(behind)] = served.device
+
+    @property
+    def by_fifo(self) -> list[dict[int, VirtioDevice]]:
+        """For each FIFO the devices to begin with."""
+        return self._by_fifo
+
+    def make(self, spec: DeviceSpec) -> ServedDevice:
+        """A device that is nowhere yet; raises as :class:`FileStorage`."""
+        return ServedDevice(spec, self._seed)
+
+    def add(self, place: Place, served: ServedDevice) -> None:
+        """A device has come to ``place``."""
+        self._here[place] = served
+
+    def remove(self, place: Place, served: ServedDevice) -> None:
+        """``served`` has gone from ``place``, which another device may have taken."""
+        if self._here.get(place) is served:
+            del self._here[place]
+        served.close()
+        # Not the device: its memory goes with it.
+        self._departed.append(_report(place, served, here=False))
+
+    def get(self, place: Place) -> ServedDevice | None:
+        """The device at ``place``."""
+        return self._here.get(place)
+
+    def places(self, fifo: int) -> list[int]:
+        """Numbers of the devices behind ``fifo``."""
+        return sorted(number for behind, number in self._here if behind == fifo)
+
+    def consoles(self) -> Iterator[tuple[Place, ServedDevice, ConsoleDevice]]:
+        """Every console."""
+        for place, served in self._here.items():
+            if isinstance(served.device, ConsoleDevice):
+                yield place, served, served.device
+
+    def note(self, direction: Direction, fifo: int, message: Message) -> None:
+        """Count a message for the device that it is to or from."""
+        served = None if message.bus else self._here.get((fifo, message.dev_num))
+        if served is not None:
+            served.note(direction, message)
+
+    def report(self) -> list[dict[str, Any]]:
+        """What each did, those that have gone first."""
+        here = sorted(self._here.items(), key=_place)
+        return [*self._departed, *(_report(place, served, here=True) for place, served in here)]
+
+
+def _report(place: Place, served: ServedDevice, *, here: bool) -> dict[str, Any]:
+    fifo, number = place
+    return {
+        "fifo": fifo,
+        "dev_num": number,
+        "device": str(served.spec),
+        "here": here,
+        **asdict(served.work),
+        "text": str(served.work),
+    }
+
+
+def counted(number: int, noun: str) -> str:
+    """``number`` of what ``noun`` names."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def place_name(place: Place, num_fifos: int) -> str:
+    """What to call the device at ``place``, which is also how a command names it."""
+    fifo, number = place
+    return f"device {number}" if num_fifos == 1 else f"device {fifo}:{number}"
+
+
+def _place(item: tuple[Place, ServedDevice]) -> Place:
+    return item[0]

@@ -1,0 +1,331 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A served endpoint as an object: builds, listens, runs the simulation beside, and ends it.
+
+:class:`Server` is what ``python -m sim serve``, ``make guest`` and tests have in common.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import queue
+import select
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ...build import BUILD_ROOT, Configuration, build
+from ...run import Outcome, SimulationError, simulate
+from ..vfio_user.server import listening
+from .control import CONTROL, Line
+from .devices import DEFAULT, parse_devices
+from .events import Event, EventQueue
+from .qemu import device_argument
+
+SCENARIO = "sim.vm.serve.scenario"
+LOOK_S = 0.1
+"""How often to see whether a simulation that says nothing yet is still there."""
+COMMAND_S = 10.0
+"""How long a command may take by default."""
+STOP_S = 10.0
+"""How long a simulation may take to end when it is told to."""
+
+
+class ServeError(RuntimeError):
+    """The endpoint cannot be served as asked; the text says why."""
+
+
+class RefusedCommandError(ServeError):
+    """A command that could not be done; the text says why."""
+
+
+class StoppedError(ServeError):
+    """Somebody wanted the server to end before it had begun."""
+
+
+class Server:
+    """Serves a build of the gateware at a socket while the context lasts.
+
+    Parameters
+    ----------
+    configuration
+        What to build: an endpoint.
+    path
+        Where clients connect.
+    devices
+        What is behind it, as :func:`parse_devices` takes it; numbered from 0 on each FIFO.
+    folder
+        Where log and waves go.
+    seed
+        Of the random bytes that devices give; without one they are the operating system's.
+    revision
+        Wire revision.
+    trace
+        A file for every message, a JSON object a line.
+    accesses
+        A file for every access of a client's, a line of text each.
+    control
+        Where scripts connect, to send what could be typed; see :mod:`sim.vm.serve.remote`.
+    quiet
+        Whether :meth:`events` leaves messages and interrupts out.
+
+    Raises
+    ------
+    ServeError, DeviceError, SocketError
+        Something cannot be as asked.
+    sim.run.SimulationError
+        The simulation ended before it served anybody.
+
+    Attributes
+    ----------
+    report
+        What was done, once it has stopped.
+    outcome
+        The simulation's, once it has stopped.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        path: Path,
+        devices: Sequence[str] = DEFAULT,
+        *,
+        folder: Path = BUILD_ROOT / "serve",
+        seed: int | None = None,
+        revision: str = "v1",
+        trace: Path | None = None,
+        accesses: Path | None = None,
+        control: Path | None = None,
+        quiet: bool = False,
+    ) -> None:
+        if configuration.top != "endpoint" or not configuration.dma:
+            raise ServeError("only an endpoint with its DMA window can be served")
+        self.path = path.absolute()
+        self.report: dict[str, Any] = {}
+        self.outcome: Outcome | None = None
+        self._specs = parse_devices(devices, configuration.num_fifos)
+        self._configuration = configuration
+        self._folder = folder
+        self._seed = seed
+        self._revision = revision
+        self._files = {
+            name: None if file is None else str(file.absolute())
+            for name, file in (("trace", trace), ("accesses", accesses))
+        }
+        self._control = None if control is None else control.absolute()
+        self._quiet = quiet
+        self._events = EventQueue()
+        self._answers: dict[int, queue.SimpleQueue[tuple[bool, str] | None]] = {}
+        self._numbers = itertools.count(1)
+        self._failure: Exception | None = None
+        self._line: Line | None = None
+        self._pid: int | None = None
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._stack = contextlib.ExitStack()
+
+    @property
+    def device_argument(self) -> str:
+        """What to give QEMU after ``-device``."""
+        return device_argument(self.path)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether :meth:`stop` was called."""
+        return self._stopping.is_set()
+
+    def __enter__(self) -> Server:
+        with contextlib.ExitStack() as stack:
+            self._check_files()
+            listeners = [
+                stack.enter_context(listening(path))
+                for path in (self.path, self._control)
+                if path is not None
+            ]
+            build(self._configuration)
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="amp-serve-")))
+            stack.callback(self._join)
+            self._start(folder / "control", listeners)
+            event = self._events.get()
+            if event is None or event["kind"] != "listening":
+                self._join()
+                if self.stopping:
+                    raise StoppedError("stopped before it served anybody")
+                raise self._failure or SimulationError("the simulation does not listen")
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def events(self) -> Iterator[Event]:
+        """What happens, as it does, until the server has stopped."""
+        return iter(self._events)
+
+    def type(self, text: str) -> None:
+        """Type ``text`` into every console behind the endpoint."""
+        line = self._line
+        if line is not None:
+            line.send({"text": text})
+
+    def order(self, command: str) -> None:
+        """Have a command done, see :mod:`sim.vm.serve.commands`; an event ``answer`` says how."""
+        self._order(command, 0)
+
+    def command(self, command: str, timeout_s: float = COMMAND_S) -> str:
+        """As :meth:`order`, and wait for what comes of it.
+
+        Raises
+        ------
+        RefusedCommandError
+            It could not be done; the text says why.
+        ServeError
+            The server has ended, or no answer comes within ``timeout_s``.
+        """
+        number = next(self._numbers)
+        answers = self._answers[number] = queue.SimpleQueue()
+        try:
+            if not self._order(command, number):
+                raise ServeError(f"{command}: nothing is served")
+            answer = answers.get(timeout=timeout_s)
+        except queue.Empty:
+            raise ServeError(f"{command}: no answer within {timeout_s:g} s") from None
+        finally:
+            del self._answers[number]
+        if answer is None:
+            raise ServeError(f"{command}: the server has ended")
+        done, text = answer
+        if not done:
+            raise RefusedCommandError(text)
+        return text
+
+    def _order(self, command: str, number: int) -> bool:
+        line = self._line
+        if line is not None:
+            line.send({"command": command, "number": number})
+        return line is not None
+
+    def stop(self) -> None:
+        """Have the simulation end, and :meth:`events` with it; a signal handler may call this."""
+        again = self.stopping
+        self._stopping.set()
+        line = self._line
+        if line is not None:
+            line.finish()
+        if not again:
+            killer = threading.Timer(STOP_S, self._kill)
+            killer.daemon = True
+            killer.start()
+
+    def check(self) -> Outcome:
+        """The outcome of a simulation that has ended.
+
+        Raises
+        ------
+        sim.run.SimulationError
+            It did not end well: the gateware broke a rule.
+        """
+        if self._failure is not None:
+            raise self._failure
+        assert self.outcome is not None, "it has not ended"
+        return self.outcome
+
+    def _check_files(self) -> None:
+        for name, file in self._files.items():
+            if file is not None:
+                try:
+                    open(file, "a").close()
+                except OSError as error:
+                    raise ServeError(f"{name} {file}: {error.strerror}") from None
+
+    def _start(self, control: Path, listeners: Sequence[socket.socket]) -> None:
+        """Start the simulation, and who talks with it."""
+        meeting = socket.socket(socket.AF_UNIX)
+        meeting.bind(str(control))
+        meeting.listen(1)
+        simulation = threading.Thread(target=self._simulate, args=(str(control),))
+        conversation = threading.Thread(
+            target=self._converse,
+            args=(meeting, simulation, tuple(listener.fileno() for listener in listeners)),
+        )
+        self._threads = [simulation, conversation]
+        for thread in self._threads:
+            thread.start()
+
+    def _join(self) -> None:
+        self.stop()
+        for thread in self._threads:
+            thread.join()
+
+    def _kill(self) -> None:
+        """End a simulation that does not hear."""
+        if self._pid is not None and any(thread.is_alive() for thread in self._threads):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+
+    def _simulate(self, control: str) -> None:
+        try:
+            self.outcome = simulate(
+                self._configuration, SCENARIO, self._folder, environment={CONTROL: control}
+            )
+        except Exception as error:
+            # To be raised by who asks for the outcome, in a thread of theirs.
+            self._failure = error
+
+    def _converse(
+        self, meeting: socket.socket, simulation: threading.Thread, listeners: tuple[int, ...]
+    ) -> None:
+        try:
+            line = self._meet(meeting, simulation)
+            if line is None:
+                return
+            with contextlib.closing(line):
+                line.send(self._wishes(), listeners)
+                self._line = line
+                if self.stopping:
+                    line.finish()
+                for event in line:
+                    self._take(event)
+                self._line = None
+        finally:
+            self._events.end()
+            for answer in tuple(self._answers.values()):
+                answer.put(None)
+
+    def _meet(self, meeting: socket.socket, simulation: threading.Thread) -> Line | None:
+        """Wait for the simulation to connect, unless it ends before, or is to end."""
+        with meeting:
+            while not select.select([meeting], (), (), LOOK_S)[0]:
+                if self.stopping or not simulation.is_alive():
+                    return None
+            return Line(meeting.accept()[0])
+
+    def _wishes(self) -> dict[str, Any]:
+        return {
+            "devices": [asdict(spec) for spec in self._specs],
+            "seed": self._seed,
+            "revision": self._revision,
+            "folder": os.getcwd(),
+            "quiet": self._quiet,
+            **self._files,
+        }
+
+    def _take(self, event: Event) -> None:
+        facts = {name: value for name, value in event.items() if name != "kind"}
+        if event["kind"] == "started":
+            self._pid = facts["pid"]
+        elif event["kind"] == "report":
+            self.report = facts
+        elif event["kind"] == "answer":
+            answers = self._answers.get(facts.pop("number") or 0)
+            if answers is not None:
+                answers.put((facts["done"], facts["text"]))
+            self._events.put({"kind": "answer", **facts})
+        else:
+            self._events.put(event)

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The five channels of the design's AXI4 window, for tests that say what is in each transfer.
+
+Source: AMBA AXI4 (ARM IHI 0022). The sources and sinks are cocotbext-axi's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from cocotbext.axi import AxiBurstType, AxiBus, AxiResp
+from cocotbext.axi.axi_channels import AxiARSource, AxiAWSource, AxiBSink, AxiRSink, AxiWSource
+
+PREFIX = "s_axi_dma"
+INPUTS = (
+    *("awid", "awaddr", "awlen", "awsize", "awburst", "awvalid"),
+    *("wdata", "wstrb", "wlast", "wvalid"),
+    "bready",
+    *("arid", "araddr", "arlen", "arsize", "arburst", "arvalid"),
+    "rready",
+)
+"""What a master drives, without the prefix."""
+
+
+def drive_idle(dut: Any, prefix: str = PREFIX) -> None:
+    """Hold the inputs of the AXI window at zero: undefined ones spread through the design."""
+    for name in INPUTS:
+        getattr(dut, f"{prefix}_{name}").value = 0
+
+
+class BurstAnswer(NamedTuple):
+    """What came back for a burst: the responses of a write, 1, or of each beat of a read."""
+
+    responses: list[AxiResp]
+    beats: list[int]
+
+
+class AxiChannels:
+    """The five channels of the design's AXI4 slave, for transfers that no well-bred master makes.
+
+    Strobes with holes, FIXED and WRAP bursts, narrow beats, bursts across 4 KiB: whatever a
+    transfer says is sent. To be made after reset; the library's sources leave payloads undefined
+    until the first transfer.
+
+    Parameters
+    ----------
+    dut, prefix, clk, reset
+        As :class:`~testbench.axi.dma.AxiDma`.
+
+    Attributes
+    ----------
+    aw, w, b, ar, r
+        cocotbext-axi's sources and sinks, for what :meth:`write` and :meth:`read` cannot say.
+    """
+
+    def __init__(
+        self, dut: Any, prefix: str = PREFIX, *, clk: Any = None, reset: Any = None
+    ) -> None:
+        bus = AxiBus.from_prefix(dut, prefix)
+        lines = (
+            dut.clk if clk is None else clk,
+            getattr(dut, "rst", None) if reset is None else reset,
+        )
+        self.lanes = len(getattr(dut, f"{prefix}_wdata")) // 8
+        self.aw = AxiAWSource(bus.write.aw, *lines)
+        self.w = AxiWSource(bus.write.w, *lines)
+        self.b = AxiBSink(bus.write.b, *lines)
+        self.ar = AxiARSource(bus.read.ar, *lines)
+        self.r = AxiRSink(bus.read.r, *lines)
+
+    async def write(
+        self,
+        address: int,
+        beats: Iterable[tuple[int, int]],
+        *,
+        burst: int = AxiBurstType.INCR,
+        size: int | None = None,
+        transfer_id: int = 0,
+        length: int | None = None,
+    ) -> BurstAnswer:
+        """Send one write burst and wait for its response. One task at a time.
+
+        Parameters
+        ----------
+        address
+            As ``awaddr``.
+        beats
+            ``wdata`` and ``wstrb`` of each beat; the last has ``wlast``.
+        burst
+            FIXED, INCR or WRAP.
+        size
+            As ``awsize``: the binary logarithm of a beat's bytes; ``None`` for the data width.
+        transfer_id
+            As ``awid``.
+        length
+            As ``awlen``, beats less one, if it is not to agree with ``beats``.
+        """
+        sent = list(beats)
+        await self.aw.send(
+            self.aw._transaction_obj(
+                awid=transfer_id,
+                awaddr=address,
+                awlen=len(sent) - 1 if length is None else length,
+                awsize=self._size(size),
+                awburst=burst,
+            )
+        )
+        for number, (data, strobes) in enumerate(sent, start=1):
+            last = int(number == len(sent))
+            await self.w.send(self.w._transaction_obj(wdata=data, wstrb=strobes, wlast=last))
+        answer = await self.b.recv()
+        _require_id(int(answer.bid), transfer_id)
+        return BurstAnswer([AxiResp(int(answer.bresp))], [])
+
+    async def read(
+        self,
+        address: int,
+        beats: int,
+        *,
+        burst: int = AxiBurstType.INCR,
+        size: int | None = None,
+        transfer_id: int = 0,
+    ) -> BurstAnswer:
+        """Send one read burst and wait for its beats, until ``rlast``. One task at a time.
+
+        Parameters
+        ----------
+        address, burst, size, transfer_id
+            As :meth:`write`.
+        beats
+            Number of beats, 1 to 256.
+        """
+        await self.ar.send(
+            self.ar._transaction_obj(
+                arid=transfer_id,
+                araddr=address,
+                arlen=beats - 1,
+                arsize=self._size(size),
+                arburst=burst,
+            )
+        )
+        answer = BurstAnswer([], [])
+        while True:
+            beat = await self.r.recv()
+            _require_id(int(beat.rid), transfer_id)
+            answer.responses.append(AxiResp(int(beat.rresp)))
+            answer.beats.append(int(beat.rdata))
+            if int(beat.rlast):
+                return answer
+
+    def _size(self, size: int | None) -> int:
+        return self.lanes.bit_length() - 1 if size is None else size
+
+
+def _require_id(given: int, sent: int) -> None:
+    if given != sent:
+        raise AssertionError(f"id is {given}: must be {sent}")

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Devices' access to host memory through the design's AXI4 window, with cocotbext-axi's master.
+
+Source: AMBA AXI4 (ARM IHI 0022). The library reads its signals from the first cycle on, when Icarus
+has them undefined, so the master is made at the first access; until then the design's inputs are
+held at zero. After that nothing here wakes on clock edges while no access is under way.
+
+Transfers that no well-bred master makes: :mod:`testbench.axi.channels`. Both drive the same ports,
+so a test has one or the other.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cocotb
+from cocotb.types import Logic
+from cocotb.utils import get_sim_time
+from cocotbext.axi import AxiBus, AxiMaster, AxiResp
+
+from models.dma import DmaError
+
+from ..stream import pacing
+from .channels import PREFIX, drive_idle
+
+CHANNELS = ("aw", "w", "b", "ar", "r")
+ADDRESS_END = 1 << 64
+LOW, HIGH = Logic("0"), Logic("1")
+
+
+@dataclass
+class DmaStatistics:
+    """What an :class:`AxiDma` has done.
+
+    Parameters
+    ----------
+    reads, writes
+        Accesses that came back well.
+    bytes_read, bytes_written
+        Their bytes.
+    read_bursts, write_bursts
+        Bursts that the design accepted, for accesses that failed too.
+    read_ns, write_ns
+        Simulated ns from call to answer, summed over accesses: those at the same time count twice.
+    """
+
+    reads: int = 0
+    writes: int = 0
+    bytes_read: int = 0
+    bytes_written: int = 0
+    read_bursts: int = 0
+    write_bursts: int = 0
+    read_ns: float = 0.0
+    write_ns: float = 0.0
+
+
+def random_pauses(
+    seed: int, probability: float = 0.3, longest: int = 5
+) -> dict[str, Iterator[int]]:
+    """Pauses of all five channels that a seed decides, as :func:`testbench.stream.pacing.randomly`."""
+    return {
+        channel: pacing.randomly(seed + number, probability, longest)
+        for number, channel in enumerate(CHANNELS)
+    }
+
+
+class AxiDma:
+    """Implements :class:`models.dma.Dma` over the design's AXI4 slave.
+
+    Several tasks may call it at once. A task that is cancelled leaves its access to finish by
+    itself: a write may still take effect.
+
+    Parameters
+    ----------
+    dut
+        The design's top.
+    prefix
+        Of the AXI4 signals.
+    clk, reset
+        Handles; the default is ``dut.clk`` and, if it exists, ``dut.rst``. A reset fails what is
+        under way.
+    burst_beats
+        Beats of the longest burst, 1 to 256.
+    beat_bytes
+        Bytes of a beat, a power of two up to the data width; ``None`` for the data width.
+    pauses
+        For each channel (``aw``, ``w``, ``b``, ``ar``, ``r``) how many cycles to pause after each
+        cycle without a pause, :func:`random_pauses` for one. Channels pause only while an access is
+        under way.
+
+    Attributes
+    ----------
+    statistics
+        What was done so far.
+    """
+
+    def __init__(
+        self,
+        dut: Any,
+        prefix: str = PREFIX,
+        *,
+        clk: Any = None,
+        reset: Any = None,
+        burst_beats: int = 256,
+        beat_bytes: int | None = None,
+        pauses: Mapping[str, Iterable[int]] | None = None,
+    ) -> None:
+        lanes = len(getattr(dut, f"{prefix}_wdata")) // 8
+        beat_bytes = lanes if beat_bytes is None else beat_bytes
+        if not 1 <= burst_beats <= 256:
+            raise ValueError(f"burst_beats is {burst_beats}: must be 1 to 256")
+        if not 1 <= beat_bytes <= lanes or beat_bytes & beat_bytes - 1:
+            raise ValueError(f"beat_bytes is {beat_bytes}: must be a power of two up to {lanes}")
+        for channel in pauses or ():
+            if channel not in CHANNELS:
+                raise ValueError(f"channel is {channel}: must be one of {', '.join(CHANNELS)}")
+        self._dut = dut
+        self._prefix = prefix
+        self._clk = dut.clk if clk is None else clk
+        self._reset = getattr(dut, "rst", None) if reset is None else reset
+        self._burst_beats = burst_beats
+        self._size = beat_bytes.bit_length() - 1
+        self._pauses = {name: _cycles(cycles) for name, cycles in (pauses or {}).items()}
+        self.statistics = DmaStatistics()
+        self._master: Any = None
+        self._streams: dict[str, Any] = {}
+        self._under_way = 0
+        drive_idle(dut, prefix)
+
+    @property
+    def under_way(self) -> int:
+        """Accesses that are not answered yet."""
+        return self._under_way
+
+    async def read(self, address: int, size: int) -> bytes:
+        """``size`` bytes, 1 or more, from the 64-bit bus address ``address``.
+
+        Raises
+        ------
+        DmaError
+            The design did not answer OKAY; the text has address, size and response.
+        """
+        _check("read", address, size)
+        began = get_sim_time("ns")
+        master = await self._open()
+        answer = await self._access(master.read(address, size, size=self._size))
+        _require_okay(answer, "read", address, size)
+        self.statistics.reads += 1
+        self.statistics.bytes_read += size
+        self.statistics.read_ns += get_sim_time("ns") - began
+        return bytes(answer.data)
+
+    async def write(self, address: int, data: bytes) -> None:
+        """Write ``data``, a byte or more, at the 64-bit bus address ``address``.
+
+        Raises
+        ------
+        DmaError
+            The design did not answer OKAY; the text has address, size and response.
+        """
+        _check("write", address, len(data))
+        began = get_sim_time("ns")
+        master = await self._open()
+        answer = await self._access(master.write(address, bytes(data), size=self._size))
+        _require_okay(answer, "write", address, len(data))
+        self.statistics.writes += 1
+        self.statistics.bytes_written += len(data)
+        self.statistics.write_ns += get_sim_time("ns") - began
+
+    async def _access(self, access: Awaitable[Any]) -> Any:
+        self._under_way += 1
+        if self._under_way == 1:
+            self._pause(True)
+        try:
+            return await access
+        finally:
+            self._under_way -= 1
+            if self._under_way == 0:
+                self._pause(False)
+
+    async def _open(self) -> Any:
+        # In a reset the library would start at once, and not stop before the next one.
+        while self._reset is not None and self._reset.value != LOW:
+            await self._reset.value_change
+        if self._master is None:
+            # It logs each access with its data, which costs more than the access.
+            logger = logging.getLogger(f"cocotb.{self._dut._name}.{self._prefix}")
+            logger.setLevel(logging.WARNING)
+            bus = AxiBus.from_prefix(self._dut, self._prefix)
+            self._master = AxiMaster(bus, self._clk, self._reset, max_burst_len=self._burst_beats)
+            write, read = self._master.write_if, self._master.read_if
+            self._streams = {
+                "aw": write.aw_channel,
+                "w": write.w_channel,
+                "b": write.b_channel,
+                "ar": read.ar_channel,
+                "r": read.r_channel,
+            }
+            cocotb.start_soon(self._count("aw", "write_bursts"))
+            cocotb.start_soon(self._count("ar", "read_bursts"))
+        return self._master
+
+    async def _count(self, channel: str, statistic: str) -> None:
+        """Count the transfers of an address channel as they happen: nothing of them is kept."""
+        valid = getattr(self._dut, f"{self._prefix}_{channel}valid")
+        ready = getattr(self._dut, f"{self._prefix}_{channel}ready")
+        edge = self._clk.rising_edge
+        while True:
+            if valid.value != HIGH:
+                await valid.value_change
+                continue
+            await edge
+            if valid.value == HIGH and ready.value == HIGH:
+                bursts = getattr(self.statistics, statistic) + 1
+                setattr(self.statistics, statistic, bursts)
+
+    def _pause(self, on: bool) -> None:
+        # The library looks at a pause on every clock edge.
+        for name, cycles in self._pauses.items():
+            self._streams[name].set_pause_generator(cycles if on else None)
+            if not on:
+                self._streams[name].pause = False
+
+
+def _cycles(pauses: Iterable[int]) -> Iterator[bool]:
+    for pause in pauses:
+        yield from [True] * pause
+        yield False
+
+
+def _check(verb: str, address: int, size: int) -> None:
+    if size < 1:
+        raise ValueError(f"size is {size}: must be 1 or more")
+    if not 0 <= address <= ADDRESS_END - size:
+        raise DmaError(f"{verb} of {size} bytes at {address:#x}: beyond 64 bits of address")
+
+
+def _require_okay(answer: Any, verb: str, address: int, size: int) -> None:
+    # The library answers nothing at all where a reset came between.
+    if answer is not None and answer.resp == AxiResp.OKAY:
+        return
+    response = "cut off by a reset" if answer is None else f"answered with {answer.resp.name}"
+    raise DmaError(f"{verb} of {size} bytes at {address:#x}: {response}")

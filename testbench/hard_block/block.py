@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A vendor's hard block between the root complex and a design that has the ports for it.
+
+The block is a model of it, cocotbext-pcie's or :mod:`testbench.hard_block.series7`, with the settings that the
+design's documents ask for; what is not modelled there, such as a function-level reset, is driven
+here.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from itertools import count
+from typing import Any, ClassVar
+
+import cocotb
+from cocotb.clock import Clock
+from cocotb.handle import SimHandleBase
+from cocotb.triggers import ClockCycles, FallingEdge
+from cocotb.utils import get_sim_time
+from cocotbext.axi import AxiStreamBus
+from cocotbext.pcie.xilinx.us import UltraScalePcieDevice, UltraScalePlusPcieDevice
+
+from ..parameters import Parameters
+from ..tlp import Kind, Status, from_cocotbext, pcie_id
+from ..tlp.monitor import TlpMonitor
+from ..tlp.pins import settled
+from .series7 import Series7Device
+
+CONFIGURATION = (Kind.CFGRD0, Kind.CFGWR0)
+CLOCK_PERIOD_NS = 4
+RESET_CYCLES = 5
+MAX_PAYLOAD_SIZE = 1024
+LINK_CYCLES = 50
+"""Cycles in which a packet that the block has taken leaves for the link, if that is free."""
+
+
+class BlockSide:
+    """A design whose clock and reset have the block's names, and its own too."""
+
+    def __init__(self, dut: SimHandleBase, aliases: Mapping[str, str]) -> None:
+        self._dut = dut
+        self._aliases = aliases
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._dut, self._aliases.get(name, name))
+
+    def __dir__(self) -> list[str]:
+        # cocotb-bus looks for its signals there.
+        return [*dir(self._dut), *self._aliases]
+
+
+class PacketCount:
+    """How many packets a sink of a model has taken, however fast they follow each other.
+
+    Parameters
+    ----------
+    sink
+        Any of cocotbext-axi's or cocotbext-pcie's.
+
+    Attributes
+    ----------
+    begun
+        Those of which it has a beat.
+    gone
+        Those that the model has fetched from it.
+    """
+
+    def __init__(self, sink: Any) -> None:
+        self._sink = sink
+        self._whole = 0
+        put = sink.queue.put_nowait
+
+        def counted(packet: Any) -> None:
+            self._whole += 1
+            put(packet)
+
+        sink.queue.put_nowait = counted
+
+    @property
+    def begun(self) -> int:
+        return self._whole + (not self._sink.idle())
+
+    @property
+    def gone(self) -> int:
+        return self._whole - self._sink.count()
+
+
+class HardBlock:
+    """The model of a block, joined to a design by the names of its pins.
+
+    Parameters
+    ----------
+    dut
+        The design.
+    parameters
+        What it was built with.
+
+    Attributes
+    ----------
+    dut
+        The design, with ``clk`` and ``rst``.
+    device
+        The block, for the root complex's link.
+    telling_cycles
+        Cycles until the design has heard of a setting.
+    design_counts_credits
+        Whether reads for which the host has no credits wait in the design, and not in the block.
+    streams
+        Its streams by name, ``to`` and ``from`` the design, each with ``set_pause_generator``.
+    """
+
+    aliases: ClassVar[Mapping[str, str]]
+    telling_cycles: ClassVar[int] = 0
+    design_counts_credits: ClassVar[bool] = False
+    streams: Mapping[str, Any]
+    device: Any
+
+    def __init__(self, dut: Any, parameters: Parameters) -> None:
+        self.dut: Any = BlockSide(dut, self.aliases)
+        self.parameters = parameters
+        self._join()
+        shell, fifos = parameters.shell, parameters.num_fifos
+        function = self.device.functions[0]
+        function.vendor_id, function.device_id = shell.vendor_id, shell.device_id
+        function.class_code, function.revision_id = shell.class_code, shell.revision
+        for bar, size in shell.bar_sizes(fifos, parameters.layout).items():
+            function.configure_bar(bar, size, False, bar == shell.fifo_bar)
+
+    def _join(self) -> None:
+        raise NotImplementedError
+
+    def _build(self, model: Any, **options: Any) -> Any:
+        """A ``model`` of cocotbext-pcie's, which names pins and settings as all of them do."""
+        dut, parameters = self.dut, self.parameters
+        known = set(inspect.signature(model.__init__).parameters) - {"self", *options}
+        shell = parameters.shell
+        return model(
+            pf0_msix_enable=True,
+            pf0_msix_table_size=shell.num_vectors(parameters.num_fifos) - 1,
+            pf0_msix_table_bir=shell.msix_bar,
+            pf0_msix_table_offset=shell.msix_table_offset,
+            pf0_msix_pba_bir=shell.msix_bar,
+            pf0_msix_pba_offset=shell.msix_pba_offset,
+            **options,
+            **{name: getattr(dut, name) for name in known if hasattr(dut, name)},
+        )
+
+    async def reset(self) -> None:
+        """Until the block lets go of its reset."""
+        if self.dut.rst.value != "0":
+            await FallingEdge(self.dut.rst)
+        await self.dut.clk.rising_edge
+
+    async def function_reset(self) -> None:
+        """The host resets the function; returns when the block says that it is done."""
+        raise NotImplementedError
+
+    def set_bus_mastering(self, on: bool) -> None:
+        """Set Bus Master Enable at once, without a configuration write."""
+        self.device.functions[0].bus_master_enable = on
+
+    def monitor(self, **options: Any) -> TlpMonitor:
+        """A monitor of the packets on the link; ``options`` as it takes them.
+
+        Configuration requests are the block's, whose answers are not judged. It answers a write by
+        itself, whatever the design has in hand: what it writes is in force when the design says
+        that it settled, and what the block had taken by then has left.
+        """
+        function = self.device.functions[0]
+        monitor = TlpMonitor(
+            # The model takes its bus number from reads, too, and not from writes alone.
+            device_id=pcie_id(1, 0),
+            device_control=4 * function.pcie_cap.offset + 8,
+            power_control=4 * function.pm_cap.offset + 4,
+            now=lambda: float(get_sim_time("ns")),
+            **options,
+        )
+        device, port = self.device, self.device.upstream_port
+        receive, send = port.rx_handler, device.upstream_send
+
+        numbers = count()
+        sinks = [PacketCount(end) for name, end in self.streams.items() if name.startswith("from")]
+
+        async def in_force(number: int) -> None:
+            for _ in range(self.telling_cycles):
+                await self.dut.clk.rising_edge
+            await settled(self.dut, clk=self.dut.clk)
+            begun = [sink.begun for sink in sinks]
+            while any(sink.gone < before for sink, before in zip(sinks, begun, strict=True)):
+                await self.dut.clk.rising_edge
+            await ClockCycles(self.dut.clk, LINK_CYCLES)
+            monitor.settings.completed(number, Status.SC)
+
+        async def received(tlp: Any) -> None:
+            packet = from_cocotbext(tlp)
+            if packet.kind not in CONFIGURATION:
+                monitor.host_sent(packet)
+                await receive(tlp)
+                return
+            if packet.kind == Kind.CFGWR0:
+                number = next(numbers)
+                monitor.settings.written(packet, number)
+            await receive(tlp)
+            if packet.kind == Kind.CFGWR0:
+                cocotb.start_soon(in_force(number))
+
+        async def sent(tlp: Any) -> None:
+            monitor.design_sent(from_cocotbext(tlp))
+            await send(tlp)
+
+        port.rx_handler = received
+        device.upstream_send = sent
+        function.upstream_tx_handler = send
+        return monitor
+
+
+class UltraScaleBlock(HardBlock):
+    """UltraScale."""
+
+    aliases: ClassVar[Mapping[str, str]] = {"clk": "user_clk", "rst": "user_reset"}
+    model: Any = UltraScalePcieDevice
+    buses: ClassVar[Mapping[str, str]] = {
+        "cq_bus": "m_axis_cq",
+        "cc_bus": "s_axis_cc",
+        "rq_bus": "s_axis_rq",
+        "rc_bus": "m_axis_rc",
+    }
+
+    def _join(self) -> None:
+        dut = self.dut
+        self.device = self._build(
+            self.model,
+            max_payload_size=MAX_PAYLOAD_SIZE,
+            **{bus: AxiStreamBus.from_prefix(dut, prefix) for bus, prefix in self.buses.items()},
+        )
+        self.streams = {
+            "to requests": self.device.cq_source,
+            "to completions": self.device.rc_source,
+            "from completions": self.device.cc_sink,
+            "from requests": self.device.rq_sink,
+        }
+        for name in ("cfg_flr_in_process", "cfg_power_state_change_interrupt"):
+            getattr(dut, name).value = 0
+
+    async def function_reset(self) -> None:
+        """As there."""
+        self.dut.cfg_flr_in_process.value = 1
+        while self.dut.cfg_flr_done.value != "0001":
+            await self.dut.cfg_flr_done.value_change
+        await self.dut.clk.rising_edge
+        self.dut.cfg_flr_in_process.value = 0
+
+
+class UltraScalePlusBlock(UltraScaleBlock):
+    """UltraScale+."""
+
+    model = UltraScalePlusPcieDevice
+
+    def _join(self) -> None:
+        super()._join()
+        # The guide's (PG213, completion space): the model has room for twice as many.
+        self.device.rx_buf_cplh_fc_limit = 128
+
+
+class Series7Block(HardBlock):
+    """The 7 series."""
+
+    aliases: ClassVar[Mapping[str, str]] = {"clk": "user_clk_out", "rst": "user_reset_out"}
+
+    def _join(self) -> None:
+        dut, parameters = self.dut, self.parameters
+        shell = parameters.shell
+        # Pins have their values before the first edge.
+        self._clock = Clock(dut.clk, CLOCK_PERIOD_NS, "ns", impl="gpi").start(start_high=False)
+        dut.rst.value = 1
+        vectors = shell.num_vectors(parameters.num_fifos)
+        bar = shell.msix_bar
+        self.device = Series7Device(
+            dut,
+            clk=dut.clk,
+            reset=dut.rst,
+            msix=(vectors, bar, shell.msix_table_offset, bar, shell.msix_pba_offset),
+        )
+        self.streams = {"to": self.device.rx, "from": self.device.tx}
+
+    async def reset(self) -> None:
+        """As there."""
+        self.dut.rst.value = 1
+        await ClockCycles(self.dut.clk, RESET_CYCLES)
+        self.dut.rst.value = 0
+        await self.dut.clk.rising_edge
+
+    def set_bus_mastering(self, on: bool) -> None:
+        """As there."""
+        super().set_bus_mastering(on)
+        self.device.show()
+
+    async def function_reset(self) -> None:
+        """As there. The block is told nothing: it takes for granted that it takes less than the
+        100 ms that the host waits."""
+        self.dut.cfg_received_func_lvl_rst.value = 1
+        await self.dut.clk.rising_edge
+        self.dut.cfg_received_func_lvl_rst.value = 0
+        await ClockCycles(self.dut.clk, 200)

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Intel's hard blocks: cocotbext-pcie's models, and what these leave out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import cocotb
+from cocotb.triggers import RisingEdge
+from cocotbext.pcie.intel.ptile import PTilePcieDevice, PTileRxBus, PTileTxBus
+from cocotbext.pcie.intel.s10 import S10PcieDevice, S10RxBus, S10TxBus
+
+from .block import CLOCK_PERIOD_NS, MAX_PAYLOAD_SIZE, HardBlock
+
+TELLING_CYCLES = 40
+"""Cycles in which a block tells all of configuration space, and some for the design to hear it."""
+SENDER_LATENCY = 3
+
+
+async def watch_for_gaps(dut: Any, *, clk: Any) -> None:
+    """See that no packet that leaves the design pauses while the block is ready for it."""
+    ready = deque([False] * SENDER_LATENCY)
+    inside = False
+    while True:
+        await clk.rising_edge
+        ready.append(dut.tx_st_ready.value == "1")
+        if dut.tx_st_valid.value.is_resolvable and int(dut.tx_st_valid.value):
+            inside = not int(dut.tx_st_eop.value)
+        else:
+            assert not (inside and ready[0]), "a packet pauses though the block is ready"
+        ready.popleft()
+
+
+class IntelBlock(HardBlock):
+    """What Intel's blocks share.
+
+    A function-level reset is asked for by one pin and answered by another, and is not modelled.
+    """
+
+    model: Any
+    options: Mapping[str, Any] = MappingProxyType({})
+    """More for the model."""
+    rx_bus: Any
+    tx_bus: Any
+    flr_pins: ClassVar[tuple[str, str]]
+    max_payload_size: int
+    telling_cycles = TELLING_CYCLES
+    design_counts_credits = True
+
+    def _join(self) -> None:
+        dut = self.dut
+        self.device = self._build(
+            self.model,
+            max_payload_size=self.max_payload_size,
+            pld_clk_frequency=1e9 / CLOCK_PERIOD_NS,
+            **self.options,
+            rx_bus=self.rx_bus.from_prefix(dut, "rx_st"),
+            tx_bus=self.tx_bus.from_prefix(dut, "tx_st"),
+        )
+        self.streams = {"to": self.device.rx_source, "from": self.device.tx_sink}
+        getattr(dut, self.flr_pins[0]).value = 0
+        cocotb.start_soon(watch_for_gaps(dut, clk=dut.clk))
+
+    async def function_reset(self) -> None:
+        """As there."""
+        told, answered = (getattr(self.dut, name) for name in self.flr_pins)
+        told.value = 1
+        while not int(answered.value) & 1:
+            await answered.value_change
+        await self.dut.clk.rising_edge
+        told.value = 0
+
+
+class PTileBlock(IntelBlock):
+    """P-Tile."""
+
+    aliases: ClassVar[Mapping[str, str]] = {"clk": "coreclkout_hip"}
+    model = PTilePcieDevice
+    rx_bus = PTileRxBus
+    tx_bus = PTileTxBus
+    flr_pins = ("flr_rcvd_pf", "flr_completed_pf")
+    max_payload_size = 512
+    ports: ClassVar[Mapping[int, int]] = {128: 2, 256: 1, 512: 0}
+    """By data width."""
+
+    def _join(self) -> None:
+        self.options = {"port_num": self.ports[self.parameters.data_width]}
+        super()._join()
+
+    async def reset(self) -> None:
+        """As there."""
+        if self.dut.reset_status_n.value != "1":
+            await RisingEdge(self.dut.reset_status_n)
+        await self.dut.clk.rising_edge
+
+
+class Stratix10Block(IntelBlock):
+    """H-Tile of Stratix 10."""
+
+    aliases: ClassVar[Mapping[str, str]] = {"clk": "coreclkout_hip", "rst": "reset_status"}
+    model = S10PcieDevice
+    rx_bus = S10RxBus
+    tx_bus = S10TxBus
+    flr_pins = ("flr_pf_active", "flr_pf_done")
+    max_payload_size = MAX_PAYLOAD_SIZE
+
+    def _join(self) -> None:
+        super()._join()
+        # The model begins to tell credits only for a design that hears of those for posted data.
+        cocotb.start_soon(self.device._run_tx_fc_logic())

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Memory of the thin host as the design's bus master meets it.
+
+Writes take effect when they arrive, reads when their time has come, so that a read sees every write
+before it (PCI Express Base 4.0 section 2.4.1). Completions of one read stay in address order; those
+of different reads interleave and overtake each other as their latencies have it.
+
+Nothing here knows a simulator: :class:`testbench.host.TlpHost` says what time it is and carries the
+packets.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import repeat
+
+from ..tlp import MEMORY_WRITES, Status, Tlp
+from ..tlp.packets import completion
+from ..tlp.traffic import Traffic
+from .faults import Fault
+from .memory_store import SparseMemory
+from .read_completions import BOUNDARIES, Split, read_answers
+
+MEMORY_BASE = 0x1000_0000
+"""Where allocations begin; far below the BARs."""
+
+
+def latencies(
+    seed: int,
+    *,
+    shortest_ns: float = 100.0,
+    longest_ns: float = 400.0,
+    tail: float = 0.1,
+    tail_ns: float = 3000.0,
+) -> Iterator[float]:
+    """Latencies that a seed decides: most of them short, and some with a long tail.
+
+    Parameters
+    ----------
+    seed
+        The same seed gives the same latencies.
+    shortest_ns, longest_ns
+        Simulated ns between which most latencies lie, uniformly.
+    tail
+        Chance of a longer one, 0 to 1.
+    tail_ns
+        Simulated ns of the longest.
+    """
+    if not 0 <= tail <= 1:
+        raise ValueError(f"tail is {tail}: must be 0 to 1")
+    if not 0 <= shortest_ns <= longest_ns <= tail_ns:
+        raise ValueError(
+            f"latencies are {shortest_ns:g}, {longest_ns:g} and {tail_ns:g} ns: must not fall"
+        )
+    generator = random.Random(seed)
+    while True:
+        if generator.random() < tail:
+            yield generator.uniform(longest_ns, tail_ns)
+        else:
+            yield generator.uniform(shortest_ns, longest_ns)
+
+
+@dataclass(order=True, slots=True)
+class Work:
+    """A read under way.
+
+    Parameters
+    ----------
+    due_ns
+        Simulation time of the next step.
+    number
+        Order of those that are due at once.
+    request
+        The read.
+    max_payload_size
+        Bytes of the longest completion.
+    answers
+        Completions still to send; ``None`` before the memory was read.
+    """
+
+    due_ns: float
+    number: int
+    request: Tlp = field(compare=False)
+    max_payload_size: int = field(compare=False)
+    answers: list[Tlp] | None = field(compare=False, default=None)
+
+
+class HostMemory(SparseMemory):
+    """Host memory that answers memory requests; host software reads and writes it directly.
+
+    Parameters
+    ----------
+    send
+        Takes each completion when it is due.
+    completer_id
+        16 bits.
+    base
+        As :class:`~testbench.host.memory_store.SparseMemory`.
+    latency
+        Simulated ns that each completion takes, :func:`latencies` for one: the first of a read from
+        the request on, each further one from the one before. ``None`` answers at once.
+    split
+        Where completions are cut.
+    read_completion_boundary
+        64 or 128 bytes.
+    seed
+        Of the random cuts.
+
+    Attributes
+    ----------
+    faults
+        Wrong answers to give (:mod:`testbench.host.faults`); the first that meets a request counts.
+    traffic
+        What the design has read and written, refused requests included.
+    refused_reads, refused_writes
+        Requests for what is not allocated, oldest first; poisoned writes too.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[Tlp], None],
+        *,
+        completer_id: int = 0,
+        base: int = MEMORY_BASE,
+        latency: Iterable[float] | None = None,
+        split: Split = Split.LARGEST,
+        read_completion_boundary: int = 64,
+        seed: int = 1,
+    ) -> None:
+        if read_completion_boundary not in BOUNDARIES:
+            raise ValueError(
+                f"read_completion_boundary is {read_completion_boundary}: must be 64 or 128"
+            )
+        super().__init__(base=base)
+        self.completer_id = completer_id
+        self.split = split
+        self.read_completion_boundary = read_completion_boundary
+        self.faults: list[Fault] = []
+        self.traffic = Traffic()
+        self.refused_reads: list[Tlp] = []
+        self.refused_writes: list[Tlp] = []
+        self._send = send
+        self._generator = random.Random(seed)
+        self._work: list[Work] = []
+        self._number = 0
+        self.set_latency(latency)
+
+    def set_latency(self, latency: Iterable[float] | None) -> None:
+        """Replace the latencies; ``None`` answers at once."""
+        self._latency = iter(repeat(0.0) if latency is None else latency)
+
+    @property
+    def outstanding(self) -> int:
+        """Reads whose answer is not all sent."""
+        return len(self._work)
+
+    def abandon(self) -> None:
+        """Answer nothing that is under way: the design was reset."""
+        self._work.clear()
+
+    def take(self, request: Tlp, now_ns: float, max_payload_size: int) -> None:
+        """Take a memory read or write that has arrived; :meth:`run` answers it.
+
+        Parameters
+        ----------
+        request
+            The request.
+        now_ns
+            Simulation time.
+        max_payload_size
+            Bytes of the longest completion.
+        """
+        self.traffic.count(request)
+        if request.kind in MEMORY_WRITES:
+            if request.ep or not self.store(request):
+                self.refused_writes.append(request)
+            return
+        self._number += 1
+        due = now_ns + next(self._latency, 0.0)
+        heapq.heappush(self._work, Work(due, self._number, request, max_payload_size))
+
+    def run(self, now_ns: float) -> float | None:
+        """Do what is due at ``now_ns``; return when to come again, or ``None`` if nothing waits."""
+        while self._work and self._work[0].due_ns <= now_ns:
+            self._step(heapq.heappop(self._work))
+        return self._work[0].due_ns if self._work else None
+
+    def _step(self, work: Work) -> None:
+        if work.answers is None:
+            fault = self._fault(work.request)
+            work.answers = self._right_answers(work)
+            if fault is not None:
+                work.answers = list(fault.change(work.request, work.answers))
+                work.due_ns += fault.after_ns
+                heapq.heappush(self._work, work)
+                return
+        if work.answers:
+            self._send(work.answers.pop(0))
+        if work.answers:
+            work.due_ns += next(self._latency, 0.0)
+            heapq.heappush(self._work, work)
+
+    def _fault(self, request: Tlp) -> Fault | None:
+        return next((fault for fault in self.faults if fault.meets(request)), None)
+
+    def _right_answers(self, work: Work) -> list[Tlp]:
+        data = self.load(work.request)
+        if data is None:
+            self.refused_reads.append(work.request)
+            return [completion(work.request, self.completer_id, status=Status.UR)]
+        return read_answers(
+            work.request,
+            data,
+            completer_id=self.completer_id,
+            max_payload_size=work.max_payload_size,
+            boundary=self.read_completion_boundary,
+            split=self.split,
+            generator=self._generator,
+        )

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Memory of cocotbext-pcie's root complex, as its software uses it.
+
+The root complex itself serves the function's reads and writes from there: nothing is between.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from models.dma import PAGE
+
+from .memory_store import LINE, MemoryAccessError, check_allocation
+
+POOL_SIZE = 1 << 32
+"""Bytes of a pool from 4 GiB up. The root complex's own pool ends at 2 GiB."""
+
+
+class RootComplexMemory:
+    """Implements :class:`models.dma.HostMemory` over a root complex.
+
+    A function's read of what is not allocated is answered with Completer Abort inside a pool, and
+    with Unsupported Request elsewhere; a write is dropped.
+
+    Parameters
+    ----------
+    rc
+        The :class:`cocotbext.pcie.core.RootComplex`.
+    base
+        Where :meth:`allocate` takes memory from if it is not told otherwise: 0 for the root
+        complex's own pool, or the base of another, a multiple of 4 GiB.
+    """
+
+    def __init__(self, rc: Any, *, base: int = 0) -> None:
+        _check_base(base)
+        self.base = base
+        self._space = rc.mem_address_space
+        self._pools: dict[int, Any] = {0: rc.mem_pool}
+        # The pools cannot take memory back: what was freed serves the next allocation of its size.
+        self._live: dict[int, tuple[tuple[int, int], Any]] = {}
+        self._free: dict[tuple[int, int], list[tuple[int, Any]]] = {}
+        # Drivers take address 0 for no memory.
+        rc.mem_pool.allocator.alloc(PAGE)
+
+    def allocate(self, size: int, align: int = PAGE, *, base: int | None = None) -> int:
+        """Bus address of ``size`` bytes of zeroed memory, a multiple of ``align``.
+
+        Parameters
+        ----------
+        size
+            Bytes, 1 or more.
+        align
+            Bytes, a power of two.
+        base
+            The pool, as for the constructor.
+
+        Raises
+        ------
+        ValueError
+            A parameter makes no sense.
+        MemoryAccessError
+            The pool has no room.
+        """
+        check_allocation(size, align)
+        base = self.base if base is None else base
+        _check_base(base)
+        if base not in self._pools:
+            self._pools[base] = self._space.create_pool(base, POOL_SIZE)
+        # The pool's blocks are aligned to their size. Whole cache lines, because a device cannot
+        # help reading whole beats.
+        kind = base, max(size, align, LINE)
+        if self._free.get(kind):
+            address, region = self._free[kind].pop()
+            region.mem[:] = bytes(len(region.mem))
+        else:
+            try:
+                region = self._pools[base].alloc_region(kind[1])
+            except Exception as error:
+                raise MemoryAccessError(f"no room for {size} bytes from {base:#x} up") from error
+            address = int(region.get_absolute_address(0))
+        self._live[address] = kind, region
+        return address
+
+    def free(self, address: int) -> None:
+        """As :meth:`models.dma.ReclaimingMemory.free`.
+
+        Raises
+        ------
+        MemoryAccessError
+            Nothing that is allocated begins there.
+        """
+        if address not in self._live:
+            raise MemoryAccessError(f"address is {address:#x}: must be that of an allocation")
+        kind, region = self._live.pop(address)
+        self._free.setdefault(kind, []).append((address, region))
+
+    async def read(self, address: int, size: int) -> bytes:
+        """``size`` bytes from ``address``.
+
+        Raises
+        ------
+        MemoryAccessError
+            They are not all allocated.
+        """
+        try:
+            return bytes(await self._space.read(address, size))
+        except Exception as error:
+            raise MemoryAccessError(f"read of {size} bytes at {address:#x}: {error}") from error
+
+    async def write(self, address: int, data: bytes) -> None:
+        """Store ``data`` at ``address``.
+
+        Raises
+        ------
+        MemoryAccessError
+            It is not all allocated.
+        """
+        try:
+            await self._space.write(address, data)
+        except Exception as error:
+            raise MemoryAccessError(
+                f"write of {len(data)} bytes at {address:#x}: {error}"
+            ) from error
+
+
+def _check_base(base: int) -> None:
+    if base % POOL_SIZE or not 0 <= base < 1 << 63:
+        raise ValueError(f"base is {base:#x}: must be a multiple of 4 GiB below 2**63")

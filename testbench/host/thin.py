@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A thin host on TLPs: BAR accesses, raw packets and MSI-X, without a model of the fabric.
+
+Twenty to thirty times as fast as a root complex model; :class:`testbench.host.bfm.EndpointBfm` and
+:class:`testbench.host.bfm.CoreBfm` put it on ports. Where independence matters more than speed, use
+:mod:`testbench.host.root_complex`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import cocotb
+from cocotb.triggers import Event, First, Timer
+from cocotb.utils import get_sim_time
+
+from models import runtime as contract
+from models.bus import Interrupts
+from models.shell import MSIX_ENTRY_SIZE
+
+from ..tlp import MEMORY_READS, MEMORY_WRITES, Tlp
+from ..tlp.packets import memory_read, memory_write
+from .memory_completer import HostMemory
+from .requester import HostError, Requester, UnexpectedTlp, read_data, split
+
+
+class TlpHost(ABC):
+    """What the functional models of both tops share; implements the ``HostFunction`` contract.
+
+    Parameters
+    ----------
+    num_fifos
+        Number of FIFOs that the design was built with; tells only those who use this host.
+    requester_id
+        16 bits, the host's own.
+    max_payload_size, max_read_request_size
+        Bytes that requests are cut to.
+    tags, timeout_us
+        As :class:`~testbench.host.requester.Requester`.
+    msi_address
+        Where interrupts are written to; vector n has the address ``msi_address + 16 * n``.
+        From 4 GiB up they need 4-dword headers.
+    extended_tags
+        Whether the design may use 8-bit tags for its reads; otherwise 5 bits.
+    memory_options
+        Arguments of :class:`~testbench.host.memory_completer.HostMemory`.
+
+    Attributes
+    ----------
+    bars
+        Base address of each BAR.
+    interrupts
+        How many MSI-X writes have come for each vector.
+    memory
+        Serves the design's memory reads and writes; software's own accesses are direct.
+    on_interrupt
+        Called with the vector of each MSI-X write.
+    on_request
+        Called with each request of the design that is no MSI-X write, in place of ``memory``.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_fifos: int = 1,
+        requester_id: int = 0x0019,
+        max_payload_size: int = 256,
+        max_read_request_size: int = 512,
+        tags: int = 32,
+        timeout_us: float = 100.0,
+        msi_address: int = 0xFEE0_0000,
+        extended_tags: bool = False,
+        memory_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.num_fifos = num_fifos
+        self.requester_id = requester_id
+        self.max_payload_size = max_payload_size
+        self.max_read_request_size = max_read_request_size
+        self.requester = Requester(tags=tags, timeout_us=timeout_us)
+        self.msi_address = msi_address
+        self.extended_tags = extended_tags
+        self.memory = HostMemory(
+            self.complete_nowait, **{"completer_id": requester_id, **(memory_options or {})}
+        )
+        self._serving = False
+        self._sooner = Event()
+        self.bars: dict[int, int] = {}
+        self._interrupts = Interrupts(Event)
+        self.interrupts = self._interrupts.counts
+        self.on_interrupt: list[Callable[[int], None]] = []
+        self.on_request: Callable[[Tlp], None] | None = None
+        self._vectors: dict[int, tuple[int, int]] = {}
+
+    @abstractmethod
+    def send_nowait(self, tlp: Tlp, *, bar: int = 0) -> None:
+        """Queue a packet as it is.
+
+        Parameters
+        ----------
+        tlp
+            Any packet, legal or not.
+        bar
+            The BAR that it matched, where the ports carry that.
+        """
+
+    @abstractmethod
+    async def send(self, tlp: Tlp, *, bar: int = 0) -> None:
+        """As :meth:`send_nowait`, and wait until the design accepted the packet."""
+
+    @abstractmethod
+    def complete_nowait(self, tlp: Tlp) -> None:
+        """Queue a completion of one of the design's own requests, as it is."""
+
+    async def request(self, tlp: Tlp, *, bar: int = 0) -> list[Tlp]:
+        """Send a non-posted request under a free tag; return its completions, whatever they say.
+
+        Raises
+        ------
+        TlpTimeout
+            They did not come in time.
+        """
+        pending = await self.requester.open(tlp.replace(requester_id=self.requester_id))
+        self.send_nowait(pending.request, bar=bar)
+        return await pending.answers()
+
+    async def bar_read(self, bar: int, offset: int, size: int) -> bytes:
+        """Read ``size`` bytes at byte ``offset`` of BAR ``bar``; size 0 is a zero-length read.
+
+        Raises
+        ------
+        CompletionError
+            The design refused.
+        TlpTimeout
+            It did not answer.
+        """
+        opened = []
+        for address, count in split(self.bars[bar] + offset, size, self.max_read_request_size):
+            request = memory_read(address, count, requester_id=self.requester_id)
+            pending = await self.requester.open(request)
+            self.send_nowait(pending.request, bar=bar)
+            opened.append((pending, count))
+        data = b""
+        for pending, count in opened:
+            data += read_data(pending.request, count, await pending.answers())
+        return data
+
+    async def bar_write(self, bar: int, offset: int, data: bytes) -> None:
+        """Write ``data`` at byte ``offset`` of BAR ``bar``; return when the design has taken it."""
+        *packets, last = self._writes(bar, offset, data)
+        for packet in packets:
+            self.send_nowait(packet, bar=bar)
+        await self.send(last, bar=bar)
+
+    def bar_write_nowait(self, bar: int, offset: int, data: bytes) -> None:
+        """As :meth:`bar_write`, and return at once."""
+        for packet in self._writes(bar, offset, data):
+            self.send_nowait(packet, bar=bar)
+
+    def _writes(self, bar: int, offset: int, data: bytes) -> Iterator[Tlp]:
+        start = 0
+        for address, count in split(self.bars[bar] + offset, len(data), self.max_payload_size):
+            yield memory_write(address, data[start : start + count], requester_id=self.requester_id)
+            start += count
+
+    async def bar_read32(self, bar: int, offset: int) -> int:
+        """The little-endian dword at byte ``offset`` of BAR ``bar``."""
+        return int.from_bytes(await self.bar_read(bar, offset, 4), "little")
+
+    async def bar_write32(self, bar: int, offset: int, value: int) -> None:
+        """Write the little-endian dword at byte ``offset`` of BAR ``bar``."""
+        await self.bar_write(bar, offset, value.to_bytes(4, "little"))
+
+    def interrupt(self, vector: int) -> contract.Event:
+        """A new event that every MSI-X write of ``vector`` sets from now on.
+
+        Each call gives an event of its own; who waits for it clears it.
+        """
+        return self._interrupts.event(vector)
+
+    def msix_entry(self, vector: int, *, masked: bool = False) -> bytes:
+        """The 16 bytes of vector ``vector``'s table entry; the host then knows its writes."""
+        address, data = self.msi_address + 16 * vector, 0x4D00 + vector
+        self._vectors[address] = (vector, data)
+        self.interrupts.setdefault(vector, 0)
+        return address.to_bytes(8, "little") + data.to_bytes(4, "little") + bytes([masked, 0, 0, 0])
+
+    def msix_table(self, vectors: int) -> bytes:
+        """The table of ``vectors`` entries, none masked; the host then knows their writes."""
+        return b"".join(self.msix_entry(vector) for vector in range(vectors))
+
+    async def write_msix_table(self, bar: int, offset: int, vectors: int) -> None:
+        """Fill in and unmask ``vectors`` entries of the table at byte ``offset`` of BAR ``bar``."""
+        for vector in range(vectors):
+            place = offset + MSIX_ENTRY_SIZE * vector
+            entry = self.msix_entry(vector)
+            # A dword at a time and the mask last, as drivers do.
+            for lane in range(0, MSIX_ENTRY_SIZE, 4):
+                await self.bar_write(bar, place + lane, entry[lane : lane + 4])
+
+    def receive(self, tlp: Tlp) -> None:
+        """Take a packet that the design sent.
+
+        Raises
+        ------
+        UnexpectedTlp
+            Nobody waits for it, or it is a request that memory does not serve.
+        HostError
+            An MSI-X write carries other data than its table entry.
+        """
+        if tlp.is_completion:
+            self.requester.receive(tlp)
+        elif tlp.kind in MEMORY_WRITES and tlp.address in self._vectors:
+            self._interrupted(tlp)
+        elif self.on_request is not None:
+            self.on_request(tlp)
+        elif tlp.kind in MEMORY_READS | MEMORY_WRITES:
+            self._serve(tlp)
+        else:
+            raise UnexpectedTlp(f"nobody serves {tlp}")
+
+    def _serve(self, tlp: Tlp) -> None:
+        now = get_sim_time("ns")
+        self.memory.take(tlp, now, self.max_payload_size)
+        if self.memory.run(now) is None:
+            return
+        self._sooner.set()
+        if not self._serving:
+            self._serving = True
+            cocotb.start_soon(self._serve_later())
+
+    async def _serve_later(self) -> None:
+        # A task for all reads, which lives as long as one is under way.
+        while (due := self.memory.run(get_sim_time("ns"))) is not None:
+            self._sooner.clear()
+            wait = max(due - get_sim_time("ns"), 0.001)
+            await First(Timer(wait, "ns", round_mode="ceil"), self._sooner.wait())
+        self._serving = False
+
+    def _interrupted(self, tlp: Tlp) -> None:
+        vector, data = self._vectors[tlp.address]
+        if tlp.payload != data.to_bytes(4, "little") or tlp.first_be != 0xF:
+            raise HostError(
+                f"MSI-X write of vector {vector} has {tlp.payload.hex()}, enabled "
+                f"{tlp.first_be:#x}, instead of {data:#010x} in memory order: {tlp}"
+            )
+        self._interrupts.raised(vector)
+        for listener in self.on_interrupt:
+            listener(vector)

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Transaction layer packets: the codec; packets by what they mean; the rules that they obey."""
+
+from .codec import (
+    ATOMICS,
+    COMPLETIONS,
+    CONFIG_REQUESTS,
+    IO_REQUESTS,
+    LOCKED_READS,
+    MAX_LENGTH,
+    MEMORY_READS,
+    MEMORY_WRITES,
+    NON_POSTED,
+    CompletionErrorCode,
+    Kind,
+    Status,
+    Tlp,
+    TlpError,
+    error_code,
+    from_cocotbext,
+    id_text,
+    pcie_id,
+    to_cocotbext,
+)
+
+__all__ = [
+    "ATOMICS",
+    "COMPLETIONS",
+    "CONFIG_REQUESTS",
+    "IO_REQUESTS",
+    "LOCKED_READS",
+    "MAX_LENGTH",
+    "MEMORY_READS",
+    "MEMORY_WRITES",
+    "NON_POSTED",
+    "CompletionErrorCode",
+    "Kind",
+    "Status",
+    "Tlp",
+    "TlpError",
+    "error_code",
+    "from_cocotbext",
+    "id_text",
+    "pcie_id",
+    "to_cocotbext",
+]

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Settings of a design behind a hard block, read from the pins that the hard block drives.
+
+A change takes effect at some time from its first cycle on. It holds from the cycle on in which the
+design says that it settled: a hard block completes the configuration write then.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cocotb
+from cocotb.triggers import First
+
+from models.config_space import SETTLING_CYCLES
+
+from .codec import Status
+from .settings import Settings
+
+PINS = ("max_payload_size", "max_read_request_size", "bus_master_enable")
+SETTLED = "status_config_settled"
+
+
+async def settled(dut: Any, *, clk: Any) -> None:
+    """Wait until a change of pins, just made, holds."""
+    for _ in range(SETTLING_CYCLES + 1):
+        await clk.rising_edge
+    while getattr(dut, SETTLED).value != "1":
+        await clk.rising_edge
+
+
+class PinFollower:
+    """Watches the pins; changes while ``reset`` is high are in force at once.
+
+    Parameters
+    ----------
+    dut
+        The design's top, which has :data:`PINS` and :data:`SETTLED`.
+    settings
+        What is kept.
+    clk, reset
+        Handles.
+    """
+
+    def __init__(self, dut: Any, settings: Settings, *, clk: Any, reset: Any) -> None:
+        self._dut = dut
+        self._pins = {name: getattr(dut, name) for name in PINS}
+        self._settings = settings
+        self._clk = clk
+        self._reset = reset
+        self._changes = 0
+        cocotb.start_soon(self._run())
+
+    def apply(self) -> None:
+        """Put in force what the pins say now, as after a reset."""
+        self._settings.pins_changed(self._values(), PINS)
+        self._settings.completed(PINS, Status.SC)
+
+    def _values(self) -> dict[str, int]:
+        # Undefined before anything drives them.
+        return {name: int(pin.value) for name, pin in self._pins.items() if pin.value.is_resolvable}
+
+    async def _run(self) -> None:
+        while True:
+            await First(*(pin.value_change for pin in self._pins.values()))
+            if self._reset.value != "0":
+                self.apply()
+                continue
+            self._changes += 1
+            self._settings.pins_changed(self._values(), self._changes)
+            cocotb.start_soon(self._settle(self._changes))
+
+    async def _settle(self, change: int) -> None:
+        await settled(self._dut, clk=self._clk)
+        self._settings.completed(change, Status.SC)

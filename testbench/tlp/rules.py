@@ -1,0 +1,352 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What PCI Express allows an endpoint to transmit, one function for each group of rules.
+
+Written from PCI Express Base 4.0 alone; nothing here knows a design. The functions take packets and
+yield :class:`Violation` objects. :mod:`testbench.tlp.monitor` keeps the state between packets and calls
+them; they serve as well on recorded packets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .codec import (
+    ATOMICS,
+    COMPLETIONS,
+    CONFIG_REQUESTS,
+    LOCKED_READS,
+    MAX_LENGTH,
+    MEMORY_READS,
+    MEMORY_WRITES,
+    Kind,
+    Status,
+    Tlp,
+    id_text,
+)
+from .packets import request_bytes
+
+READ_COMPLETION_BOUNDARY = 128
+"""Bytes; that of every completer but a root complex (section 2.3.1.1)."""
+
+CONTIGUOUS_FIRST = frozenset({0b1111, 0b1110, 0b1100, 0b1000})
+CONTIGUOUS_LAST = frozenset({0b1111, 0b0111, 0b0011, 0b0001})
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A rule that a packet breaks.
+
+    Parameters
+    ----------
+    rule
+        Short stable name, for tests to look for.
+    section
+        Of PCI Express Base 4.0, or of the generic TLP interface.
+    text
+        What was found and what should have been.
+    tlp
+        The packet, ``None`` where one is missing.
+    """
+
+    rule: str
+    section: str
+    text: str
+    tlp: Tlp | None = None
+
+    def __str__(self) -> str:
+        packet = "" if self.tlp is None else f": {self.tlp}"
+        return f"{self.rule} ({self.section}): {self.text}{packet}"
+
+
+@dataclass(slots=True)
+class Outstanding:
+    """A non-posted request that waits for its answer.
+
+    Parameters
+    ----------
+    request
+        The request.
+    completer_ids
+        16-bit ids that its completions may have; more than one after a renumbering.
+    next_address, remaining
+        Of a memory read: byte address that the next completion starts at, and bytes still to come.
+    optional
+        Whether the device may have dropped the request in a function-level reset.
+    memory_space
+        Of a memory read: whether Memory Space Enable could be set when the request arrived.
+    """
+
+    request: Tlp
+    completer_ids: set[int]
+    next_address: int = 0
+    remaining: int = 0
+    optional: bool = False
+    memory_space: bool = True
+
+    def __post_init__(self) -> None:
+        if self.request.kind in MEMORY_READS:
+            self.next_address, self.remaining = request_bytes(self.request)
+
+
+def is_malformed(tlp: Tlp, max_payload_size: int) -> bool:
+    """Whether the payload of a packet makes it a malformed one: receivers discard it and answer
+    nothing (sections 2.2.2 and 2.3).
+
+    Parameters
+    ----------
+    tlp
+        The packet, with or without a digest: what Length does not count is one where TD is set.
+    max_payload_size
+        Bytes.
+    """
+    if not tlp.has_data:
+        return bool(tlp.payload) and not tlp.td
+    if 4 * tlp.length > max_payload_size:
+        return True
+    return len(tlp.payload) != 4 * tlp.length and not tlp.td
+
+
+def header_rules(tlp: Tlp) -> Iterator[Violation]:
+    """Rules of every packet that a device without prefixes, digests and hints transmits."""
+    legal = COMPLETIONS | {Kind.MRD32, Kind.MRD64} | MEMORY_WRITES
+    if tlp.kind not in legal:
+        yield Violation("type", "2.2.1, table 2-3", f"first byte is {tlp.kind:#04x}", tlp)
+        return
+    if tlp.has_data:
+        if len(tlp.payload) != 4 * tlp.length:
+            yield Violation(
+                "length",
+                "2.2.2",
+                f"Length says {tlp.length} dwords, the payload has {len(tlp.payload) / 4:g}",
+                tlp,
+            )
+    elif tlp.payload:
+        yield Violation(
+            "payload", "2.2.1", f"Fmt says no data, but {len(tlp.payload)} bytes came", tlp
+        )
+    for name, section in (("ln", "2.2.1"), ("th", "2.2.1"), ("td", "2.2.3"), ("at", "2.2.4.1")):
+        if getattr(tlp, name):
+            yield Violation("reserved", section, f"{name.upper()} is not zero", tlp)
+    if tlp.ep:
+        yield Violation("poisoned", "2.7.2", "EP is set, and nothing was poisoned", tlp)
+    if not tlp.four_dwords and tlp.header is not None and tlp.header & 0xFFFF_FFFF:
+        yield Violation(
+            "reserved", "generic TLP interface", "hdr[31:0] of a 3-dword header is not zero", tlp
+        )
+
+
+def request_rules(
+    tlp: Tlp,
+    *,
+    requester_id: int | None,
+    max_payload_size: int,
+    max_read_request_size: int,
+    extended_tags: bool,
+    always_four_dwords: bool = False,
+) -> Iterator[Violation]:
+    """Rules of a memory request that the device transmits.
+
+    Parameters
+    ----------
+    tlp
+        The request.
+    requester_id
+        16 bits, or ``None`` if no configuration write has told the device its number yet.
+    max_payload_size, max_read_request_size
+        Bytes.
+    extended_tags
+        Whether Extended Tag Field Enable is set.
+    always_four_dwords
+        Whether the header has to have four dwords below 4 GiB, too, for a block that makes it anew.
+    """
+    if requester_id is None:
+        yield Violation(
+            "requester-id", "2.2.6.2", "request before the first configuration write", tlp
+        )
+    elif tlp.requester_id != requester_id:
+        yield Violation("requester-id", "2.2.6.2", f"must be {id_text(requester_id)}", tlp)
+    if tlp.tc:
+        yield Violation("tc", "2.2.6.6", f"TC is {tlp.tc}, and only TC0 is configured", tlp)
+    if tlp.attr:
+        yield Violation(
+            "attributes", "2.2.6.4, 2.2.6.5", f"Attr is {tlp.attr:#05b}, and none is enabled", tlp
+        )
+    four_dwords = always_four_dwords or tlp.address >= 1 << 32
+    if tlp.four_dwords != four_dwords:
+        form = "4-dword" if four_dwords else "3-dword"
+        yield Violation("address-form", "2.2.4.1", f"must have a {form} header", tlp)
+    if tlp.processing_hint:
+        yield Violation("reserved", "2.2.4.1", "PH is not zero, and TH is", tlp)
+    if (tlp.address & 0xFFF) + 4 * tlp.length > 0x1000:
+        yield Violation("4k-crossing", "2.2.7", "crosses a 4 KiB boundary", tlp)
+    limit, name = (
+        (max_payload_size, "Max_Payload_Size")
+        if tlp.has_data
+        else (max_read_request_size, "Max_Read_Request_Size")
+    )
+    if 4 * tlp.length > limit:
+        rule = "max-payload" if tlp.has_data else "max-read-request"
+        yield Violation(rule, "2.2.2, 2.2.7", f"longer than {name}, {limit} bytes", tlp)
+    tags = 256 if extended_tags else 32
+    # The tag of a posted request may have any value.
+    if tlp.is_non_posted and tlp.tag >= tags:
+        yield Violation("tag-size", "2.2.6.2", f"tag is {tlp.tag:#x}: must be below {tags:#x}", tlp)
+    yield from byte_enable_rules(tlp)
+
+
+def byte_enable_rules(tlp: Tlp) -> Iterator[Violation]:
+    """First and Last DW Byte Enables (section 2.2.5)."""
+    first, last, length = tlp.first_be, tlp.last_be, tlp.length
+    wrong = ""
+    if length == 1:
+        if last:
+            wrong = "Last DW BE of a one-dword request must be zero"
+    elif not first or not last:
+        wrong = "First and Last DW BE of a longer request must not be zero"
+    elif (length > 2 or tlp.address & 4) and not (
+        first in CONTIGUOUS_FIRST and last in CONTIGUOUS_LAST
+    ):
+        wrong = "byte enables must be contiguous"
+    if wrong:
+        yield Violation("byte-enables", "2.2.5", wrong, tlp)
+
+
+def completion_rules(
+    tlp: Tlp, pending: Outstanding, *, max_payload_size: int
+) -> Iterator[Violation]:
+    """Rules of a completion against its request; does not advance ``pending``.
+
+    Parameters
+    ----------
+    tlp, pending
+        The completion and the request that it answers.
+    max_payload_size
+        Bytes, as the completion leaves.
+    """
+    request = pending.request
+    yield from _echo_rules(tlp, pending)
+    locked = request.kind in LOCKED_READS
+    if (tlp.kind in (Kind.CPLLK, Kind.CPLDLK)) != locked:
+        want = "CplLk or CplDLk" if locked else "Cpl or CplD"
+        yield Violation("completion-type", "2.2.9, 2.3.1", f"must be {want}", tlp)
+    if tlp.bcm:
+        yield Violation("bcm", "2.2.9", "BCM is for PCI-X completers only", tlp)
+    if tlp.header is not None and tlp.header >> 39 & 1:
+        yield Violation("reserved", "2.2.9", "bit 7 of the third dword is not zero", tlp)
+    yield from _status_rules(tlp, request)
+    if not tlp.has_data and tlp.length:
+        yield Violation("length", "2.2.9", "Length of a completion without data is reserved", tlp)
+    if request.kind in MEMORY_READS:
+        yield from _read_rules(tlp, pending, max_payload_size)
+    else:
+        yield from _other_rules(tlp, request)
+
+
+def _echo_rules(tlp: Tlp, pending: Outstanding) -> Iterator[Violation]:
+    request = pending.request
+    if tlp.completer_id not in pending.completer_ids:
+        want = " or ".join(id_text(value) for value in sorted(pending.completer_ids))
+        yield Violation("completer-id", "2.2.9", f"must be {want}", tlp)
+    if tlp.tc != request.tc:
+        yield Violation("tc", "2.2.9", f"TC is {tlp.tc}, the request had {request.tc}", tlp)
+    if tlp.attr & 3 != request.attr & 3:
+        yield Violation(
+            "attributes",
+            "2.2.9",
+            f"Attr[1:0] is {tlp.attr & 3:#04b}, the request had {request.attr & 3:#04b}",
+            tlp,
+        )
+    # Section 2.2.9 has IDO echoed, 2.2.6.4 has it clear unless IDO Completion Enable is set: both
+    # are in use, and root ports take both.
+    if tlp.attr & 4 & ~request.attr:
+        yield Violation("attributes", "2.2.6.4", "IDO is set, and the request's is not", tlp)
+
+
+def _status_rules(tlp: Tlp, request: Tlp) -> Iterator[Violation]:
+    if tlp.status not in tuple(Status):
+        yield Violation("status", "2.2.9, table 2-34", f"status {tlp.status} is reserved", tlp)
+    elif tlp.status == Status.CRS and request.kind not in CONFIG_REQUESTS:
+        yield Violation("status", "2.3.1", "CRS answers configuration requests only", tlp)
+    if tlp.status != Status.SC and tlp.has_data:
+        yield Violation("status", "2.2.9", "an unsuccessful completion has no data", tlp)
+    if tlp.status == Status.SC and request.kind in LOCKED_READS:
+        yield Violation("status", "6.5.7", "an endpoint does not support locked reads", tlp)
+    wants_data = request.kind in MEMORY_READS | ATOMICS | {Kind.CFGRD0, Kind.CFGRD1, Kind.IORD}
+    if tlp.status == Status.SC and tlp.has_data != wants_data:
+        text = "must have data" if wants_data else "must not have data"
+        yield Violation("completion-type", "2.3.1.1", f"a successful answer {text}", tlp)
+
+
+def _read_rules(tlp: Tlp, pending: Outstanding, max_payload_size: int) -> Iterator[Violation]:
+    if tlp.byte_count != pending.remaining:
+        yield Violation(
+            "byte-count",
+            "2.3.1.1, table 2-39",
+            f"Byte Count is {tlp.byte_count}, {pending.remaining} bytes remain",
+            tlp,
+        )
+    want = pending.next_address & 0x7F
+    # Without data there is no first byte returned; both readings of the field are in use.
+    if tlp.lower_address != want and (tlp.has_data or tlp.lower_address):
+        yield Violation(
+            "lower-address",
+            "2.3.1.1, table 2-40",
+            f"Lower Address is {tlp.lower_address:#04x}, must be {want:#04x}",
+            tlp,
+        )
+    if not tlp.has_data:
+        return
+    size = 4 * tlp.length
+    if size > max_payload_size:
+        yield Violation("max-payload", "2.2.2", f"longer than {max_payload_size} bytes", tlp)
+    end = (pending.next_address & ~3) + size
+    request_end = (pending.next_address + pending.remaining + 3) & ~3
+    if end > request_end:
+        text = f"brings {end - request_end} bytes more than the request asks for"
+        yield Violation("length", "2.3.1.1", text, tlp)
+    elif end < request_end and end % READ_COMPLETION_BOUNDARY:
+        yield Violation(
+            "split",
+            "2.3.1.1",
+            f"ends at {end:#x}, which is no multiple of {READ_COMPLETION_BOUNDARY} bytes",
+            tlp,
+        )
+
+
+def _other_rules(tlp: Tlp, request: Tlp) -> Iterator[Violation]:
+    byte_count = 4
+    if request.kind in ATOMICS:
+        operands = 2 if request.kind in (Kind.CAS32, Kind.CAS64) else 1
+        byte_count = 4 * request.length // operands
+    if tlp.byte_count != byte_count:
+        yield Violation(
+            "byte-count", "2.2.9", f"Byte Count is {tlp.byte_count}, must be {byte_count}", tlp
+        )
+    if tlp.lower_address:
+        yield Violation("lower-address", "2.2.9", "Lower Address must be zero", tlp)
+    if tlp.has_data and tlp.length != byte_count // 4:
+        yield Violation("length", "2.2.7, 2.3.1.1", f"must be {byte_count // 4} dwords", tlp)
+
+
+def advance(tlp: Tlp, pending: Outstanding) -> bool:
+    """Account for the completion ``tlp``; return whether it ends the request."""
+    if tlp.status != Status.SC or not tlp.has_data or pending.request.kind not in MEMORY_READS:
+        return True
+    start = pending.next_address
+    pending.next_address = (start & ~3) + 4 * min(tlp.length, MAX_LENGTH)
+    pending.remaining -= pending.next_address - start
+    return pending.remaining <= 0
+
+
+def in_place(tlp: Tlp, pending: Outstanding) -> bool:
+    """Whether a completion says that it goes on where the read ``pending`` stands.
+
+    Says nothing about who sent it or where it is cut: for completions of a host, which may be
+    wrong on purpose.
+    """
+    return (
+        tlp.byte_count == pending.remaining
+        and tlp.lower_address == pending.next_address & 0x7F
+        and 4 * tlp.length == len(tlp.payload)
+    )

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""An apt of our own: what it is told, what is made of its answers, and how its failures look."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+from guest_fakes import program
+
+from sim.vm.guest import apt
+from sim.vm.guest.apt import Archive, PrivateApt, Source, mirrors
+from sim.vm.guest.errors import DOWNLOAD_FAILED, DownloadError
+
+SOURCES = [Source("mirror:/x", ("trixie", "trixie-backports")), Source("mirror:/y", ("security",))]
+TARGETS = """mirror:/a/ bookworm main
+mirror:/a/ bookworm contrib
+mirror:/a/ bookworm-updates main
+mirror:/a/ bookworm main
+mirror:/docker/ bookworm stable
+mirror:/s/ bookworm-security main
+mirror:/node/ nodistro main
+"""
+URIS = """'mirror:/x/pool/a_1.deb' a_1.deb 1200 SHA256:00
+'mirror:/x/pool/b_2%3a.deb' b_2%3a.deb 34 SHA256:11
+NOTE: nothing
+"""
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    """A PATH that has nothing but what is put there, and the shell."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:/bin")
+    return folder
+
+
+def answering(folder, text, name="apt-get"):
+    return program(folder, name, f"#!/bin/sh\ncat <<'END'\n{text}END\n")
+
+
+def test_the_mirrors_are_the_machines_own(path):
+    answering(path, TARGETS)
+    assert mirrors("bookworm") == [
+        Source("mirror:/a/", ("bookworm", "bookworm-updates")),
+        Source("mirror:/s/", ("bookworm-security",)),
+    ]
+    with pytest.raises(DownloadError, match="no source of Debian trixie, main"):
+        mirrors("trixie")
+
+
+def test_the_configuration_keeps_out_of_the_system(tmp_path):
+    PrivateApt(tmp_path, SOURCES, release="trixie-backports")
+    text = (tmp_path / "apt.conf").read_text()
+    for name in ("Dir::State", "Dir::State::status", "Dir::Cache", "Dir::Etc::sourcelist"):
+        assert f'{name} "{tmp_path}/' in text
+    assert 'APT::Default-Release "trixie-backports";' in text
+    assert 'APT::Get::Download-Only "true";' in text
+    assert "#clear APT::Update::Post-Invoke-Success;" in text
+    assert (tmp_path / "status").read_bytes() == b""
+    own = (tmp_path / "own.sources").read_text()
+    assert "URIs: mirror:/x\nSuites: trixie trixie-backports\nComponents: main\n" in own
+    assert own.count(f"Signed-By: {apt.KEYRING}") == 2 and "rusted" not in own
+
+
+@pytest.mark.skipif(shutil.which("apt-config") is None, reason="no apt here")
+def test_apt_itself_takes_it_so(tmp_path):
+    PrivateApt(tmp_path, SOURCES)
+    command = ["apt-config", "-c", str(tmp_path / "apt.conf"), "dump"]
+    dump = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert f'Dir::State "{tmp_path}/state";' in dump
+    assert f'Dir::Cache::archives "{tmp_path}/archives";' in dump
+    assert "Post-Invoke::" not in dump and "Post-Invoke-Success::" not in dump
+    assert dump.count("APT::Architectures::") == 1
+
+
+def test_what_would_be_downloaded_is_counted(tmp_path, path):
+    own = PrivateApt(tmp_path / "apt", SOURCES)
+    answering(path, URIS)
+    wanted = [Archive("a_1.deb", 1200), Archive("b_2%3a.deb", 34)]
+    assert own.closure(["a"]) == wanted and own.only(["a"]) == wanted
+
+
+def test_the_fields_of_a_package(tmp_path, path):
+    own = PrivateApt(tmp_path / "apt", SOURCES)
+    answering(path, "Package: a\nVersion: 1:2\nDepends: b, c (>= 1)\n more\n", "apt-cache")
+    assert own.show("a") == {"Package": "a", "Version": "1:2", "Depends": "b, c (>= 1)"}
+    answering(path, "\n", "apt-cache")
+    with pytest.raises(DownloadError, match="no source has a package a"):
+        own.show("a")
+
+
+def test_a_failure_says_what_apt_said(tmp_path, path):
+    own = PrivateApt(tmp_path / "apt", SOURCES)
+    program(path, "apt-get", "#!/bin/sh\necho 'E: Could not resolve mirror' >&2\nexit 100\n")
+    for call in (own.closure, own.only, own.download_only, own.download_closure):
+        with pytest.raises(DownloadError, match="apt-get failed\nE: Could not resolve") as caught:
+            call(["a"])
+    assert caught.value.exit_status == DOWNLOAD_FAILED == 75
+
+
+def test_no_apt_and_no_end_are_failures_too(tmp_path, path, monkeypatch):
+    own = PrivateApt(tmp_path / "apt", SOURCES)
+    monkeypatch.setattr(apt, "KEYRING", tmp_path)
+    monkeypatch.setenv("PATH", str(path))
+    with pytest.raises(DownloadError, match="apt-get is not on this machine"):
+        own.update()
+    monkeypatch.setenv("PATH", f"{path}:/bin")
+    monkeypatch.setattr(apt, "TIMEOUT_S", 0.05)
+    program(path, "apt-get", "#!/bin/sh\nexec sleep 5\n")
+    with pytest.raises(DownloadError, match=r"apt-get did not end within 0.05 s"):
+        own.update()
+
+
+def test_without_keys_nothing_is_fetched(tmp_path, monkeypatch):
+    own = PrivateApt(tmp_path, SOURCES)
+    monkeypatch.setattr(apt, "KEYRING", tmp_path / "none.gpg")
+    with pytest.raises(DownloadError, match=r"none.gpg is missing"):
+        own.update()
+
+
+@pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="no dpkg here")
+def test_a_broken_archive_is_named(tmp_path):
+    (tmp_path / "a.deb").write_bytes(b"!<arch>\nno")
+    with pytest.raises(DownloadError, match=r"cannot extract a.deb: dpkg-deb: error"):
+        apt.unpack(tmp_path / "a.deb", tmp_path / "root")

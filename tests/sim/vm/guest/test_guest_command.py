@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The command's exit status and report where there is nothing to boot."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sim.build import Configuration
+from sim.vm.guest import command, fetch_qemu
+from sim.vm.guest.errors import DOWNLOAD_FAILED, DownloadError, UnavailableError
+from sim.vm.guest.fetch_qemu import Qemu
+from sim.vm.serve.devices import DeviceError
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "BUILD_ROOT", tmp_path / "build")
+    monkeypatch.setattr(command, "STORE", tmp_path / "store")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (DownloadError("apt-get failed\nE: [404]"), DOWNLOAD_FAILED),
+        (UnavailableError("this machine is not Debian"), 1),
+    ],
+)
+def test_failures_before_the_guest(error, status, folders, monkeypatch, capsys):
+    def find(*arguments):
+        raise error
+
+    monkeypatch.setattr(fetch_qemu, "find", find)
+    assert command.run_guest(Configuration(), seed=3) == status
+    report = json.loads((folders / "build/guest/report.json").read_text())
+    assert report == {
+        "ok": False,
+        "download_failed": status == DOWNLOAD_FAILED,
+        "problems": [str(error)],
+        "seed": 3,
+    }
+    assert f"No guest: {error}" in capsys.readouterr().out
+
+
+def test_ctrl_c(monkeypatch):
+    def find(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fetch_qemu, "find", find)
+    assert command.run_guest(Configuration(), seed=3) == 130
+
+
+@pytest.mark.parametrize("name", ["kernel", "initrd"])
+def test_a_file_of_the_users_that_is_missing(name, folders, monkeypatch, capsys):
+    monkeypatch.setattr(fetch_qemu, "find", lambda *arguments: Qemu(("qemu",), "fake"))
+    (folders / "there").touch()
+    files = {"kernel": folders / "there", "initrd": folders / "there", name: folders / "gone"}
+    assert command.run_guest(Configuration(), seed=3, **files) == 1
+    assert f"{name.upper()} is {folders}/gone: there is no such file" in capsys.readouterr().out
+
+
+def test_a_device_that_cannot_be_is_refused_before_anything_is_fetched(folders, monkeypatch):
+    monkeypatch.setattr(fetch_qemu, "find", lambda *arguments: pytest.fail("it is fetched"))
+    (folders / "image").touch()
+    with pytest.raises(DeviceError, match="has 0 bytes"):
+        command.run_guest(Configuration(), devices=[f"blk={folders}/image"])

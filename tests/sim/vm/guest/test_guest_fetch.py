@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Where QEMU and the kernel come from, and that what fails leaves nothing behind."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+
+import pytest
+from guest_fakes import program, qemu
+
+from sim.vm.guest import fetch_kernel, fetch_qemu, machine
+from sim.vm.guest.apt import Source
+from sim.vm.guest.errors import DownloadError, UnavailableError
+from sim.vm.guest.machine import Debian
+from sim.vm.guest.store import Store
+
+MACHINE = [Source("mirror:/s", ("bookworm-security",)), Source("mirror:/a", ("bookworm",))]
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("QEMU emulator version 11.1.3 (Debian 1:11.1.3+ds-1~bpo13+1)\nCopyright", (11, 1)),
+        ("QEMU emulator version 7.2.17", (7, 2)),
+        ("QEMU emulator version 10.1.0-rc1", (10, 1)),
+        ("bash: qemu: not found", None),
+        ("", None),
+    ],
+)
+def test_versions(text, version):
+    assert fetch_qemu.parse_version(text) == version
+
+
+@pytest.mark.parametrize(
+    ("version", "device", "good"),
+    [
+        ("10.1.0", "vfio-user-pci", True),
+        ("11.0.50", "vfio-user-pci", True),
+        ("10.0.8", "vfio-user-pci", False),
+        ("9.2.0", "vfio-user-pci", False),
+        ("11.1.0", "vfio-pci", False),
+    ],
+)
+def test_a_qemu_must_be_new_enough_and_have_the_device(tmp_path, version, device, good):
+    found = fetch_qemu.examine([str(qemu(tmp_path, version, device))])
+    assert (found is not None) == good
+    if found is not None:
+        assert found.version == f"{version} (fake)"
+
+
+def test_what_does_not_run_is_none(tmp_path):
+    assert fetch_qemu.examine([str(tmp_path / "nothing")]) is None
+    assert fetch_qemu.examine([str(program(tmp_path, "q", "#!/bin/sh\nexit 1\n"))]) is None
+
+
+def test_the_machines_own_is_taken_and_nothing_fetched(tmp_path, monkeypatch):
+    own = qemu(tmp_path / "bin", "10.1.2")
+    monkeypatch.setenv("PATH", f"{own.parent}:/bin")
+    found = fetch_qemu.find(Store(tmp_path / "store"), pytest.fail)
+    assert found.command == (str(own),)
+    assert not (tmp_path / "store").exists()
+
+
+def test_neither_qemu_nor_debian_is_one_clear_line(tmp_path, monkeypatch):
+    old = qemu(tmp_path / "bin", "9.0.0")
+    monkeypatch.setenv("PATH", f"{old.parent}:/bin")
+    monkeypatch.setattr(machine, "debian", lambda: None)
+    with pytest.raises(UnavailableError) as caught:
+        fetch_qemu.find(Store(tmp_path / "store"), pytest.fail)
+    text = str(caught.value)
+    assert "not Debian on amd64: install QEMU 10.1 or newer" in text and "\n" not in text
+    assert caught.value.exit_status == 1
+    with pytest.raises(UnavailableError, match=r"KERNEL=… INITRD=…"):
+        fetch_kernel.find(Store(tmp_path / "store"), pytest.fail)
+
+
+@pytest.mark.parametrize("find", [fetch_qemu.find, fetch_kernel.find])
+def test_a_failed_download_leaves_nothing(find, tmp_path, monkeypatch):
+    targets = "mirror:/a/ bookworm main"
+    program(
+        tmp_path / "bin",
+        "apt-get",
+        f'#!/bin/sh\ncase "$*" in *indextargets*) echo "{targets}"; exit 0;; esac\n'
+        "echo 'E: Temporary failure resolving' >&2; exit 100\n",
+    )
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/bin")
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(machine, "debian", lambda: Debian("bookworm", 12))
+    monkeypatch.setattr("sim.vm.guest.apt.KEYRING", tmp_path)
+    store = Store(tmp_path / "store")
+    with pytest.raises(DownloadError, match="apt-get failed\nE: Temporary failure resolving"):
+        find(store, lambda text: None)
+    assert [path.name for path in store.root.iterdir()] == ["lock"]
+
+
+def test_the_release_decides_where_qemu_comes_from():
+    backported = [Source("mirror:/a", ("trixie", "trixie-backports"))]
+    for release in (Debian("bookworm", 12), Debian("trixie", 13)):
+        sources = [Source("mirror:/a", (release.codename,)), MACHINE[0]]
+        assert fetch_qemu.sources_for(release, sources) == (backported, "trixie-backports")
+    for release in (Debian("forky", 14), Debian("sid", None)):
+        assert fetch_qemu.sources_for(release, MACHINE) == (MACHINE, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "machine_name", "found"),
+    [
+        ('ID=debian\nVERSION_ID="12"\nVERSION_CODENAME=bookworm\n', "x86_64", ("bookworm", 12)),
+        ("ID=debian\nVERSION_CODENAME='forky'\n", "x86_64", ("forky", None)),
+        ("ID=debian\nVERSION_CODENAME=bookworm\nVERSION_ID=12\n", "aarch64", None),
+        ("ID=ubuntu\nID_LIKE=debian\nVERSION_CODENAME=noble\n", "x86_64", None),
+        ("ID=debian\n", "x86_64", None),
+        ("", "x86_64", None),
+    ],
+)
+def test_os_release(tmp_path, text, machine_name, found):
+    path = tmp_path / "os-release"
+    path.write_text(text)
+    assert machine.debian(path, machine_name) == (found and Debian(*found))
+    assert machine.debian(tmp_path / "none", machine_name) is None
+
+
+def test_the_machine_is_asked_by_default(tmp_path, monkeypatch):
+    path = tmp_path / "os-release"
+    path.write_text("ID=debian\nVERSION_CODENAME=bookworm\nVERSION_ID=12\n")
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    assert machine.debian(path) is None
+
+
+def test_the_metapackage_names_the_release():
+    fields = {"Depends": "linux-image-6.1.0-56-cloud-amd64 (= 6.1.192-2), x"}
+    assert fetch_kernel.release_of(fields) == "6.1.0-56-cloud-amd64"
+    with pytest.raises(DownloadError, match="linux-image-cloud-amd64 depends on no kernel"):
+        fetch_kernel.release_of({"Depends": "nothing"})
+
+
+def test_dependencies_are_followed_as_far_as_a_module_needs_them(monkeypatch):
+    depends = {
+        "linux-headers-1": "linux-headers-1-common (= 1), linux-kbuild-1, linux-compiler-gcc-12",
+        "linux-headers-1-common": "",
+        "linux-kbuild-1": "libc6 (>= 2.34), libelf1:amd64 (>= 0.1) | libelf2, linux-headers-1",
+        "libelf1": "libc6, zlib1g",
+    }
+
+    class Apt:
+        def show(self, name: str) -> dict[str, str]:
+            return {"Version": "1", "Depends": depends[name]}
+
+    monkeypatch.setattr(fetch_kernel, "installed", lambda name: name == "libc6")
+    found = fetch_kernel.needed(Apt(), "linux-headers-1")
+    assert sorted(found) == sorted(depends)
+
+
+def test_the_trees_halves_find_each_other_wherever_they_are(tmp_path):
+    makefile = tmp_path / "Makefile"
+    makefile.write_text("include /usr/src/linux-headers-1-common/Makefile\n")
+    fetch_kernel.relocate(tmp_path)
+    assert makefile.read_text() == "include ../linux-headers-1-common/Makefile\n"
+
+
+@pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="no dpkg here")
+def test_of_the_kernels_package_only_the_kernel_is_extracted(tmp_path):
+    package = tmp_path / "package"
+    for name, text in {
+        "DEBIAN/control": "Package: k\nVersion: 1\nArchitecture: all\nMaintainer: x\n"
+        "Description: x\n",
+        "boot/vmlinuz-1-cloud": "kernel",
+        "boot/System.map-1": "map",
+        "lib/modules/1/m.ko": "module",
+    }.items():
+        path = package / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    archive = tmp_path / "k.deb"
+    subprocess.run(["dpkg-deb", "-b", package, archive], check=True, capture_output=True)
+    root = tmp_path / "root"
+    root.mkdir()
+    fetch_kernel._extract_boot(archive, root)
+    files = [str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()]
+    assert files == ["boot/vmlinuz-1-cloud"]
+    assert (root / files[0]).read_text() == "kernel"
+    archive.write_bytes(archive.read_bytes()[:200])
+    with pytest.raises(DownloadError, match=r"cannot extract k.deb"):
+        fetch_kernel._extract_boot(archive, root)
+
+
+def test_of_qemu_is_kept_what_it_runs_with(tmp_path):
+    root = tmp_path / "root"
+    libraries = root / "usr/lib/x86_64-linux-gnu"
+    for name in ("libz.so.1", "libunused.so"):
+        libraries.mkdir(parents=True, exist_ok=True)
+        (libraries / name).write_text(name)
+    for name in ("usr/bin/qemu-system-x86_64", "usr/share/qemu/kvmvapic.bin", "usr/share/doc/x"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    (root / "usr/share/seabios").mkdir()
+    (root / "usr/share/seabios/bios-256k.bin").write_text("bios")
+    (root / "usr/share/qemu/bios.bin").symlink_to("../seabios/gone.bin")
+    listing = f"linux-vdso.so.1 (0x1)\\nlibz.so.1 => {libraries}/libz.so.1 (0x2)"
+    program(libraries, "ld-linux-x86-64.so.2", f"#!/bin/sh\nprintf '{listing}\\n'\n")
+    fetch_qemu.prune(root, tmp_path / "kept")
+    kept = sorted(
+        str(path.relative_to(tmp_path / "kept"))
+        for path in (tmp_path / "kept").rglob("*")
+        if path.is_file()
+    )
+    assert kept == [
+        "bin/qemu-system-x86_64",
+        "firmware/bios-256k.bin",
+        "firmware/kvmvapic.bin",
+        "lib/ld-linux-x86-64.so.2",
+        "lib/libz.so.1",
+    ]
+    program(libraries, "ld-linux-x86-64.so.2", "#!/bin/sh\necho 'libz.so.1 => not found'\n")
+    with pytest.raises(DownloadError, match=r"loader of the QEMU that was fetched says:\nlibz"):
+        fetch_qemu.prune(root, tmp_path / "kept")

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A guest of the user's own: what QEMU is given, what the user is told, what comes back."""
+
+from __future__ import annotations
+
+import io
+from types import SimpleNamespace
+
+import pytest
+from guest_fakes import program
+from rich.console import Console
+
+from sim.build import Configuration
+from sim.vm.guest import own
+from sim.vm.guest.fetch_qemu import Qemu
+
+
+@pytest.fixture
+def boot(tmp_path, monkeypatch):
+    """Boots with a QEMU that writes its arguments down; they and the terminal are the result."""
+    made = []
+
+    class Server:
+        device_argument = "DEVICE"
+
+        def __init__(self, configuration, path, **options) -> None:
+            made.append(options)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error) -> None:
+            pass
+
+        def events(self):
+            yield {"kind": "message", "text": "m"}
+            yield {"kind": "client", "state": "connected"}
+            yield {"kind": "console", "text": "\x1b[2J21 °C\r\n"}
+
+        def stop(self) -> None:
+            pass
+
+        def check(self):
+            return SimpleNamespace(waves=tmp_path / "waves.vcd", log=tmp_path / "sim.log")
+
+    monkeypatch.setattr(own, "Server", Server)
+    script = f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/arguments\nexit 4\n'
+    qemu = Qemu((str(program(tmp_path, "qemu", script)),), "fake")
+    (tmp_path / "kernel").touch()
+
+    def boot(**changes):
+        terminal = io.StringIO()
+        facts = {"initrd": None, "append": None, "devices": None, "gdb": False, "wait": False}
+        status = own.boot_own(
+            Configuration(),
+            qemu,
+            kernel=tmp_path / "kernel",
+            seed=1,
+            folder=tmp_path,
+            terminal=Console(file=terminal, width=200),
+            **{**facts, **changes},
+        )
+        arguments = (tmp_path / "arguments").read_text().splitlines()
+        return status, arguments, terminal.getvalue(), made[-1]
+
+    return boot
+
+
+def test_it_is_attached_to_the_terminal(boot, tmp_path):
+    status, arguments, text, options = boot()
+    assert status == 4
+    assert arguments[arguments.index("-serial") + 1] == "mon:stdio"
+    assert arguments[arguments.index("-append") + 1] == "console=ttyS0"
+    assert arguments[-2:] == ["-device", "DEVICE"] and "-s" not in arguments
+    assert options["devices"] == own.DEFAULT and options["trace"] == tmp_path / "trace.jsonl"
+    assert "gdb" not in text and f"tail -f {tmp_path}/trace.jsonl" in text
+    assert f"'!help' | nc -N -U {options['control']}" in text
+    assert "serial port writes to the terminal as it is" in " ".join(text.split())
+    assert "waves.vcd" in text
+    assert (tmp_path / "events.log").read_text().splitlines() == [
+        "kind=client state=connected",
+        "kind=console text=\\x1b[2J21 °C",
+    ]
+
+
+def test_gdb_is_explained(boot):
+    _, arguments, text, options = boot(gdb=True, wait=True, append="x", devices=["rng"])
+    assert "-s" in arguments and "-S" in arguments
+    assert arguments[arguments.index("-append") + 1] == "x"
+    assert "target remote :1234" in text and "“continue”" in text
+    assert options["devices"] == ("rng",)

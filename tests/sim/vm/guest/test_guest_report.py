@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The report: a good run is one, and each fault is seen and named."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from guest_runs import good_events, good_witness, told
+
+from sim.vm.guest.report import make_report
+
+KEYS = {
+    *("ok", "kernel", "enumerated", "messages_to_device", "messages_to_driver", "interrupts"),
+    *("rng_bytes", "blk_ok", "console_ok", "ping_ok", "mmio_reads_per_s", "mmio_writes_per_s"),
+}
+
+
+def test_a_good_run():
+    report = make_report(told(good_events()), good_witness())
+    assert report["ok"] is True and report["problems"] == []
+    assert report.keys() >= KEYS
+    assert report["rng_bytes"] == 4096 and report["kernel"] == "6.1"
+    assert (report["blk_ok"], report["console_ok"], report["ping_ok"]) == (True, True, True)
+    assert (report["interrupts"], report["msix_writes"]) == (128, 129)
+    assert report["enumerated"]["vendor_id"] == 0x10EE
+    names = [capability["name"] for capability in report["enumerated"]["capabilities"]]
+    assert names == ["power management", "MSI-X", "PCI Express"]
+    json.dumps(report)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "text"),
+    [
+        ("function", {"revision": 2}, "revision is 2: must be 1"),
+        ("function", {"class_code": 0}, "class_code is 0: must be"),
+        ("bar", {"size": 64}, "BARs (size, prefetchable) are"),
+        ("bar", {"prefetchable": True}, "BARs (size, prefetchable) are"),
+        ("capability", {"offset": 0x44}, "capabilities (id: offset) are"),
+        ("capability", {"vectors": 3}, "MSI-X vectors is 3: must be 2"),
+        ("accesses", {"accesses": 14}, "accesses tried are 14: must be 15"),
+        ("pings", {"interrupts": 15}, "FIFO 1: 16 answers one by one made 15 interrupts"),
+        ("pings", {"fifo": 0}, "FIFOs tried are [0]: must be all 2"),
+        ("random", {"hex": "00"}, "the random bytes are not the source's"),
+        ("console", {"text": "Hello"}, "a line of the console got lost"),
+        ("peer", {"hex": "00"}, "a ping got lost"),
+        ("ping", {"sequence": 9}, "a ping got lost"),
+        ("messages", {"messages_to_device": 7}, "messages_to_device: the guest counted 7"),
+        ("messages", {"messages_to_driver": 7}, "messages_to_driver: the guest counted 7"),
+        ("messages", {"unclaimed": 1}, "1 messages were not for the driver"),
+        ("messages", {"used_events": 0}, "no EVENT_USED came"),
+        ("messages", {"interrupts": 130}, "counted 130 interrupts, the server 129 MSI-X"),
+        ("messages", {"interrupts": 0}, "counted 0 interrupts"),
+    ],
+)
+def test_a_fault_is_named(kind, change, text):
+    events = good_events()
+    chosen = [event for event in events if event["event"] == kind]
+    # Of several capabilities the one that has what changes.
+    chosen = [event for event in chosen if change.keys() <= event.keys()]
+    chosen[0].update(change)
+    report = make_report(told(events), good_witness())
+    assert not report["ok"]
+    assert any(text in problem for problem in report["problems"]), report["problems"]
+
+
+@pytest.mark.parametrize("kind", ["bar", "capability", "pings", "random", "block", "ping", "peer"])
+def test_what_was_not_told_is_a_fault(kind):
+    events = [event for event in good_events() if event["event"] != kind]
+    assert not make_report(told(events), good_witness())["ok"]
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"disk": b"imagf"}, "the disk does not hold"),
+        ({"disk": b"ima"}, "the disk does not hold"),
+        ({"image": b""}, "the disk does not hold"),
+        ({"printed": "Hello"}, "a line of the console got lost"),
+        ({"server": {}}, "the server None"),
+        ({"seed": 6}, "the random bytes are not the source's"),
+        ({"problems": ["server: no"]}, "server: no"),
+    ],
+)
+def test_what_the_host_knows_counts(change, text):
+    witness = good_witness()
+    for name, value in change.items():
+        setattr(witness, name, value)
+    report = make_report(told(good_events()), witness)
+    assert not report["ok"]
+    assert any(text in problem for problem in report["problems"]), report["problems"]
+
+
+def test_of_a_guest_that_failed_only_the_cause_is_told():
+    events = [*good_events()[:2], {"event": "failed", "step": "accesses", "text": "no"}]
+    report = make_report(told(events), good_witness())
+    assert report["problems"] == ["accesses: no"] and not report["ok"]
+    report = make_report(told([]), good_witness())
+    assert report["problems"] == ["the guest ended before its program did"]

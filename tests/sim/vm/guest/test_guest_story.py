@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a guest says is told as it is: no markup, no control characters, no assumptions."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from guest_runs import good_events, good_witness, told
+from rich.console import Console
+
+from sim.vm.guest.report import make_report
+from sim.vm.guest.story import GuestTeller, brief
+
+HOSTILE = "[/]\x1b[2J[bold]\u202e"
+SHOWN = "[/]\\x1b[2J[bold]\\u202e"
+
+
+@pytest.fixture
+def terminal():
+    return io.StringIO()
+
+
+@pytest.fixture
+def teller(terminal):
+    return GuestTeller(Console(file=terminal, width=200, force_terminal=True, no_color=True))
+
+
+def test_a_step_of_any_name_is_a_chapter(teller, terminal):
+    teller.guest({"event": "step", "step": HOSTILE})
+    teller.guest({"event": "step"})
+    assert SHOWN in terminal.getvalue() and "\x1b[2J" not in terminal.getvalue()
+
+
+def test_a_fact_of_any_text_is_told(teller, terminal):
+    teller.guest({"event": HOSTILE, HOSTILE: HOSTILE})
+    teller.server({"kind": "error", "text": HOSTILE})
+    assert terminal.getvalue().count(SHOWN) == 4 and "\x1b[2J" not in terminal.getvalue()
+
+
+def test_a_kernel_of_any_name_is_in_the_table(teller, terminal):
+    events = [
+        {**event, "kernel": HOSTILE} if event["event"] == "booted" else event
+        for event in good_events()
+    ]
+    events.append({"event": "rates", "mmio_reads_per_s": HOSTILE, "mmio_writes_per_s": None})
+    report = make_report(told(events), good_witness())
+    teller.figures({**report, "qemu": "11", "boot_s": 1.0, "wall_s": 2.0})
+    assert terminal.getvalue().count(SHOWN) == 2 and "\x1b[2J" not in terminal.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["function", "bar", "capability", "device"])
+def test_an_event_without_its_facts_is_told_as_it_is(kind):
+    assert brief(kind, {"id": [], "size": "large"}) == "id [], size large"

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A served build of the gateware for the tests of this folder, on each simulator that is due."""
+
+import pytest
+from vfio_host import SEED, configuration, socket_folder, socket_in
+
+from models import config_space as space
+from models.devices.block import SECTOR
+from sim import toolchain
+from sim.vm.serve.server import Server
+from sim.vm.vfio_user import wire
+from sim.vm.vfio_user.client import Client
+
+CONFIG = wire.CONFIG_REGION
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    path = tmp_path_factory.mktemp("disk") / "disk.img"
+    path.write_bytes(bytes(64 * SECTOR))
+    return path
+
+
+def pytest_generate_tests(metafunc):
+    if "server" not in metafunc.fixturenames:
+        return
+    simulators = toolchain.SIMULATORS
+    # The second one is there to disagree; all of it is for the longer matrices.
+    everything = metafunc.config.getoption("--regress")
+    if not everything and metafunc.function.__name__ != "test_the_whole_exchange":
+        simulators = list(toolchain.available())[:1]
+    metafunc.parametrize("server", simulators, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
+def server(request, image, tmp_path_factory):
+    if request.param not in toolchain.available():
+        pytest.skip(f"{request.param} is not on this machine")
+    devices = ["rng", f"blk={image}", "console", "net", "1:console"]
+    folder = tmp_path_factory.mktemp("serve")
+    with (
+        socket_folder() as name,
+        Server(
+            configuration(request.param), socket_in(name), devices, folder=folder, seed=SEED
+        ) as server,
+    ):
+        yield server
+        server.stop()
+        events = list(server.events())
+    # The monitors found nothing, and every access was counted.
+    server.check()
+    assert server.report["tlps_checked"] > 0
+    assert server.report["interrupts"] == sum(event["kind"] == "interrupt" for event in events)
+    messages = server.report["messages_to_device"] + server.report["messages_to_driver"]
+    assert messages == sum(event["kind"] == "message" for event in events)
+
+
+@pytest.fixture
+def client(server):
+    with Client(server.path) as connected:
+        yield connected
+
+
+@pytest.fixture
+def enabled(client):
+    """A client whose function answers to its BARs."""
+    command = space.MEMORY_SPACE_ENABLE.mask | space.BUS_MASTER_ENABLE.mask
+    client.write(CONFIG, space.COMMAND, command.to_bytes(2, "little"))
+    return client

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A console's bytes are text, and a line is a line, however they are cut."""
+
+import io
+import itertools
+import os
+import random
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from sim.run import new_seed
+from sim.vm.bridge.files import BlockingReadiness, run_alone
+from sim.vm.serve.command import ServePrinter
+from sim.vm.serve.console_text import LONGEST_LINE, LONGEST_WAIT_S, PATIENCE_S, ConsoleText
+from sim.vm.serve.scenario import Service
+
+TEXT = "temperature: 21 °C\nnaïve 😀 €\n\nlast\n"
+
+
+class Clock:
+    """Time that passes when the test says so."""
+
+    def __init__(self):
+        self.time = 100.0
+
+    def __call__(self):
+        return self.time
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def shown():
+    return []
+
+
+@pytest.fixture
+def text(shown, clock):
+    return ConsoleText(shown.append, now=clock)
+
+
+def test_text_is_whole_wherever_it_is_cut_in_two():
+    data = TEXT.encode()
+    for cut in range(len(data) + 1):
+        shown = []
+        text = ConsoleText(shown.append)
+        text(data[:cut])
+        text(data[cut:])
+        assert shown == TEXT.splitlines(keepends=True), cut
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 16])
+def test_text_is_whole_in_pieces_of_any_size(size, text, shown):
+    data = TEXT.encode()
+    for at in range(0, len(data), size):
+        text(data[at : at + size])
+    assert shown == TEXT.splitlines(keepends=True)
+
+
+def test_only_a_line_feed_ends_a_line(text, shown):
+    line = "a\x0bb\x0cc\x1cd\x85e\u2028f\r"
+    text(f"{line}\n".encode())
+    assert shown == [f"{line}\n"]
+
+
+def test_a_prompt_is_shown_when_no_more_comes(text, shown, clock):
+    text(b"log")
+    clock.time += PATIENCE_S / 2
+    text(b"in: ")
+    clock.time += 0.9 * PATIENCE_S
+    text.show_due()
+    assert shown == [] and text.due_in() == pytest.approx(0.1 * PATIENCE_S)
+    clock.time += 0.2 * PATIENCE_S
+    text.show_due()
+    assert shown == ["login: "] and text.due_in() is None
+    text(b"root\n")
+    assert shown == ["login: ", "root\n"]
+
+
+def test_a_line_that_goes_on_without_end_is_shown_in_parts(text, shown, clock):
+    for _ in range(20):
+        text(b".")
+        clock.time += LONGEST_WAIT_S / 10
+    assert len(shown) == 1 and set(shown[0]) == {"."}
+
+
+def test_a_piece_that_comes_too_late_is_another_line(text, shown, clock):
+    """Even if nobody looked in between."""
+    text(b"login: ")
+    clock.time += PATIENCE_S
+    text(b"root\n")
+    assert shown == ["login: ", "root\n"]
+
+
+def test_half_a_character_waits_for_the_other_half(text, shown, clock):
+    text(b"21 \xc2")
+    clock.time += PATIENCE_S
+    text.show_due()
+    text(b"\xb0C\n")
+    assert shown == ["21 ", "°C\n"]
+
+
+def test_what_is_no_text_is_replaced(text, shown):
+    text(b"a\xffb\xe2\x82\n")
+    assert shown == ["a\ufffdb\ufffd\n"]
+
+
+def test_the_next_guest_begins_with_a_line_of_its_own(text, shown):
+    text(b"half a li\xc3")
+    text.end()
+    text(b"\xa9t\n")
+    text.end()
+    assert shown == ["half a li\ufffd", "\ufffdt\n"]
+
+
+def test_memory_is_bounded_without_a_line_end(text, shown):
+    for _ in range(100):
+        text(b"x" * 1000)
+    assert [len(line) for line in shown] == [LONGEST_LINE] * (100_000 // LONGEST_LINE)
+
+
+def test_every_character_is_shown_once_and_in_order():
+    seed = new_seed()
+    print(f"seed {seed}")
+    generator = random.Random(seed)
+    for _ in range(200):
+        clock, shown = Clock(), []
+        text = ConsoleText(shown.append, now=clock)
+        written = "".join(generator.choices("a°€😀\n\t\x1b", k=200))
+        data = written.encode()
+        cuts = sorted(generator.choices(range(len(data)), k=20))
+        for start, end in itertools.pairwise([0, *cuts, len(data)]):
+            text(data[start:end])
+            clock.time += generator.choice((0, 0.05, 0.3))
+            if generator.random() < 0.3:
+                text.show_due()
+        text.end()
+        assert "".join(shown) == written
+        assert all("\n" not in line[:-1] for line in shown)
+
+
+@pytest.fixture
+def terminal():
+    return io.StringIO()
+
+
+def listener(terminal, fifo=0, number=2, several=False):
+    """What a console device is observed by, down to the terminal."""
+    printer = ServePrinter(Console(file=terminal, width=120), several=several)
+    line = SimpleNamespace(tell=lambda kind, **facts: printer.tell({"kind": kind, **facts}))
+    return Service._printer(SimpleNamespace(_line=line), fifo, number)
+
+
+def test_a_line_in_two_pieces_is_printed_as_one(terminal):
+    told = listener(terminal)
+    data = "temperature: 21 °C\n".encode()
+    told(data[:17])
+    told(data[17:])
+    assert terminal.getvalue().split() == ["console", "2", "temperature:", "21", "°C"]
+    assert terminal.getvalue().count("\n") == 1
+
+
+def test_consoles_do_not_mix(terminal):
+    one, other = (listener(terminal, fifo, 2, several=True) for fifo in (0, 1))
+    for letter, twin in zip("ab\xe9\n", "xy\xe8\n", strict=True):
+        one(letter.encode())
+        other(twin.encode())
+    assert [line.split() for line in terminal.getvalue().splitlines()] == [
+        ["fifo", "0", "console", "2", "abé"],
+        ["fifo", "1", "console", "2", "xyè"],
+    ]
+
+
+def test_what_a_guest_prints_reaches_the_terminal_as_text(terminal):
+    told = listener(terminal)
+    told(b"[bold]\x1b[2J[/]\x07 \xc2\x9b1m \xe2\x80\xaeabc :skull:\ttab\r\n")
+    (line,) = terminal.getvalue().splitlines()
+    assert line.split()[2:] == [
+        "[bold]\\x1b[2J[/]\\x07",
+        "\\x9b1m",
+        "\\u202eabc",
+        ":skull:",
+        "tab",
+    ]
+
+
+def test_a_prompt_is_shown_while_the_server_waits(shown):
+    """One reminder at a time, of however many lines."""
+    reading, writing = os.pipe()
+    readiness, text = BlockingReadiness(), ConsoleText(shown.append)
+    text.remind = readiness.remind
+    for number in range(100):
+        text(b"line %d\nlog" % number)
+    text(b"in: ")
+    assert len(readiness._reminders) == 1
+    readiness.remind(4 * PATIENCE_S, lambda: os.write(writing, b"x"))
+    run_alone(readiness.readable(reading))
+    assert shown[-1] == "login: " and not readiness._reminders
+    for file in (reading, writing):
+        os.close(file)
+
+
+def test_a_reminder_comes_while_nothing_else_does():
+    """In order, once each; a file that is ready comes sooner."""
+    reading, writing = os.pipe()
+    readiness, told = BlockingReadiness(), []
+    readiness.remind(0.06, lambda: os.write(writing, b"x"))
+    for name in "ab":
+        readiness.remind(0.03, lambda name=name: told.append(name))
+    run_alone(readiness.readable(reading))
+    assert told == ["a", "b"]
+    readiness.remind(5, lambda: told.append("late"))
+    run_alone(readiness.readable(reading))
+    assert told == ["a", "b"]
+    for file in (reading, writing):
+        os.close(file)

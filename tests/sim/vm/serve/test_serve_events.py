@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Events that come faster than they are shown; a simulation that sleeps and is woken."""
+
+import os
+import threading
+
+from sim.vm.bridge import simulation
+from sim.vm.bridge.files import run_alone
+from sim.vm.bridge.simulation import QUIET_CYCLES, SimulationReadiness
+from sim.vm.serve.events import EventQueue
+
+
+def test_what_finds_no_room_is_counted():
+    events = EventQueue(most=3)
+    for number in range(5):
+        events.put({"kind": "note", "number": number})
+    assert events.get()["number"] == 0
+    events.put({"kind": "note", "number": 5})
+    events.end()
+    kinds = [(event["kind"], event.get("messages", event.get("number"))) for event in events]
+    assert kinds == [("note", 1), ("note", 2), ("untold", 2), ("note", 5)]
+    assert events.get() is None and list(events) == []
+
+
+def test_an_end_that_comes_while_somebody_waits():
+    events = EventQueue()
+    seen = []
+    reader = threading.Thread(target=lambda: seen.extend(events))
+    reader.start()
+    events.put({"kind": "note"})
+    events.end()
+    reader.join(5)
+    assert seen == [{"kind": "note"}]
+
+
+class Cycles:
+    """Stands in for the simulator's timer: time passes at once, and is counted."""
+
+    passed = 0
+
+    def __init__(self, time, unit):
+        assert unit == "ns"
+        self.time = time
+
+    def __await__(self):
+        Cycles.passed += self.time
+        return iter(())
+
+
+def test_the_simulation_runs_until_nothing_happens_and_after_all_that_is_done(monkeypatch):
+    monkeypatch.setattr(simulation, "Timer", Cycles)
+    reading, writing = os.pipe()
+    told, telling = os.pipe()
+    signs = [0]
+    readiness = SimulationReadiness(
+        clock_period_ns=1, busy=lambda: False, signs=lambda: tuple(signs)
+    )
+    passed = []
+
+    def listen():
+        os.read(told, 1)
+        passed.append(Cycles.passed)
+        # Seen by nothing but this, and done only when the simulation runs.
+        if len(passed) < 3:
+            os.write(telling, b"x")
+        else:
+            os.write(writing, b"x")
+
+    readiness.watch(told, listen)
+    Cycles.passed = 0
+    timer = threading.Timer(0.2, os.write, (telling, b"x"))
+    timer.start()
+    run_alone(readiness.readable(reading))
+    timer.join()
+    # It slept after its cycles, was woken, and each listener had it run again.
+    assert passed[0] == QUIET_CYCLES
+    assert Cycles.passed > passed[0]
+    # Who was waited for makes work, too.
+    before = Cycles.passed
+    threading.Timer(0.2, os.write, (writing, b"x")).start()
+    os.read(reading, 1)
+    run_alone(readiness.readable(reading))
+    assert Cycles.passed - before == QUIET_CYCLES
+    for file in (reading, writing, told, telling):
+        os.close(file)

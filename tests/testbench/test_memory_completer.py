@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Host memory as a bus master meets it: order, latency, faults and counts, without a simulator."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from itertools import islice, repeat
+from typing import Any
+
+import pytest
+
+from testbench.host.faults import Fault, poisoned, refused, right, silent
+from testbench.host.memory_completer import MEMORY_BASE, HostMemory, latencies
+from testbench.host.read_completions import Split
+from testbench.tlp import Status, Tlp
+from testbench.tlp.packets import memory_read, memory_write
+from testbench.tlp.traffic import Traffic
+
+BLOCK = MEMORY_BASE
+
+
+class Bus:
+    """A host memory with 4 KiB of it, and what it sent, with time."""
+
+    def __init__(self, latency: Iterable[float] | None = None, **options: Any) -> None:
+        self.sent: list[tuple[float, Tlp]] = []
+        self.now = 0.0
+        self.memory = HostMemory(
+            lambda tlp: self.sent.append((self.now, tlp)), latency=latency, **options
+        )
+        assert self.memory.allocate(4096) == BLOCK
+
+    def take(self, request: Tlp) -> None:
+        self.memory.take(request, self.now, 128)
+
+    def finish(self) -> list[Tlp]:
+        """Let time go on until nothing waits."""
+        while (due := self.memory.run(self.now)) is not None:
+            assert due > self.now
+            self.now = due
+        return [answer for _, answer in self.sent]
+
+
+def test_at_once():
+    bus = Bus()
+    bus.take(memory_write(BLOCK + 3, b"hello"))
+    bus.take(memory_read(BLOCK + 3, 5, tag=4))
+    assert bus.memory.run(0.0) is None
+    ((when, answer),) = bus.sent
+    assert when == 0.0 and answer.tag == 4
+    assert answer.payload[3:8] == b"hello"
+
+
+def test_latency_and_gap():
+    bus = Bus([100.0, 30.0], split=Split.LARGEST)
+    bus.now = 50.0
+    bus.take(memory_read(BLOCK, 256))
+    assert bus.memory.run(bus.now) == 150.0 and not bus.sent
+    bus.finish()
+    assert [when for when, _ in bus.sent] == [150.0, 180.0]
+
+
+def test_read_sees_the_writes_before_it_and_those_that_pass_it():
+    bus = Bus(repeat(100.0))
+    bus.take(memory_write(BLOCK, b"\1\1\1\1"))
+    bus.take(memory_read(BLOCK, 8))
+    bus.take(memory_write(BLOCK + 4, b"\2\2\2\2"))
+    (answer,) = bus.finish()
+    assert answer.payload == b"\1\1\1\1\2\2\2\2"
+
+
+def test_content_is_that_of_the_first_completion():
+    bus = Bus(repeat(10.0))
+    bus.take(memory_read(BLOCK, 256))
+    bus.memory.run(10.0)
+    bus.take(memory_write(BLOCK + 128, bytes(range(1, 9))))
+    assert bus.finish()[1].payload == bytes(128)
+
+
+def test_completions_overtake_and_interleave():
+    bus = Bus([100.0, 10.0, 40.0, 40.0], split=Split.LARGEST)
+    bus.take(memory_read(BLOCK, 256, tag=1))
+    bus.take(memory_read(BLOCK, 256, tag=2))
+    # Tag 2 begins at 10 and goes on at 50; tag 1 begins at 100.
+    assert [answer.tag for answer in bus.finish()] == [2, 2, 1, 1]
+    bus = Bus([10.0, 20.0, 15.0, 15.0], split=Split.LARGEST)
+    bus.take(memory_read(BLOCK, 256, tag=1))
+    bus.take(memory_read(BLOCK, 256, tag=2))
+    assert [answer.tag for answer in bus.finish()] == [1, 2, 1, 2]
+
+
+def test_answers_of_one_read_stay_in_order():
+    bus = Bus(latencies(5, shortest_ns=0, tail=0.5), split=Split.RANDOM, seed=3)
+    requests = [memory_read(BLOCK + 64 * tag, 1024, tag=tag) for tag in range(32)]
+    for request in requests:
+        bus.take(request)
+    bus.finish()
+    order = [answer.tag for _, answer in bus.sent]
+    assert order != sorted(order)
+    for request in requests:
+        counts = [answer.byte_count for _, answer in bus.sent if answer.tag == request.tag]
+        assert counts[0] == 1024 and counts == sorted(counts, reverse=True)
+        assert len(set(counts)) == len(counts) > 1
+    assert [when for when, _ in bus.sent] == sorted(when for when, _ in bus.sent)
+    assert bus.memory.outstanding == 0
+
+
+def test_the_same_seeds_give_the_same_packets():
+    def run() -> list[tuple[float, Tlp]]:
+        bus = Bus(latencies(5), split=Split.RANDOM, seed=3)
+        for tag in range(8):
+            bus.take(memory_read(BLOCK, 1024, tag=tag))
+        bus.finish()
+        return bus.sent
+
+    assert run() == run()
+
+
+def test_what_is_not_there():
+    bus = Bus(completer_id=0x19)
+    stray_read, stray_write = memory_read(0x10, 8, tag=3), memory_write(0x10, bytes(8))
+    poison = memory_write(BLOCK, b"\xff" * 4, ep=1)
+    bus.take(stray_read)
+    bus.take(stray_write)
+    bus.take(poison)
+    (answer,) = bus.finish()
+    assert (answer.status, answer.tag, answer.byte_count) == (Status.UR, 3, 8)
+    assert answer.completer_id == 0x19
+    assert bus.memory.refused_reads == [stray_read]
+    assert bus.memory.refused_writes == [stray_write, poison]
+    assert asyncio.run(bus.memory.read(BLOCK, 4)) == bytes(4)
+
+
+def test_traffic():
+    bus = Bus()
+    bus.take(memory_read(BLOCK + 1, 5))
+    bus.take(memory_write(BLOCK + 2, bytes(77)))
+    bus.take(memory_write(BLOCK + 2, b""))
+    assert bus.memory.traffic == Traffic(reads=1, read_bytes=5, writes=2, write_bytes=77)
+
+
+def test_faults_in_their_order():
+    bus = Bus()
+    bus.memory.faults += [
+        Fault(refused(Status.CA), when=lambda read: read.tag == 1),
+        Fault(poisoned()),
+        Fault(silent()),
+    ]
+    for tag in range(5):
+        bus.take(memory_read(BLOCK, 4, tag=tag))
+    found = {answer.tag: answer for answer in bus.finish()}
+    assert sorted(found) == [0, 1, 3, 4]
+    assert [found[tag].ep for tag in (0, 3, 4)] == [1, 0, 0]
+    assert found[1].status == Status.CA
+    assert bus.memory.outstanding == 0
+
+
+def test_late_answer():
+    bus = Bus(repeat(10.0))
+    bus.memory.faults.append(Fault(right, after_ns=1000.0))
+    bus.take(memory_read(BLOCK, 4, tag=1))
+    bus.take(memory_read(BLOCK, 4, tag=2))
+    bus.finish()
+    assert [(when, answer.tag) for when, answer in bus.sent] == [(10.0, 2), (1010.0, 1)]
+
+
+def test_abandon():
+    bus = Bus(repeat(10.0))
+    bus.take(memory_read(BLOCK, 4))
+    assert bus.memory.outstanding == 1
+    bus.memory.abandon()
+    assert bus.finish() == []
+
+
+def test_latency_can_be_replaced():
+    bus = Bus(repeat(10.0))
+    bus.memory.set_latency(None)
+    bus.take(memory_read(BLOCK, 4))
+    assert bus.memory.run(0.0) is None and len(bus.sent) == 1
+
+
+def test_latencies():
+    first = list(islice(latencies(7), 2000))
+    assert first == list(islice(latencies(7), 2000)) != list(islice(latencies(8), 2000))
+    assert all(100 <= latency <= 3000 for latency in first)
+    assert 100 < sum(latency > 400 for latency in first) < 300
+    assert set(islice(latencies(1, shortest_ns=5, longest_ns=5, tail=0), 9)) == {5}
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"tail": 2}, "tail is 2: must be 0 to 1"),
+        ({"shortest_ns": 500.0}, "latencies are 500, 400 and 3000 ns: must not fall"),
+    ],
+)
+def test_latencies_that_make_no_sense(options: dict[str, Any], text: str):
+    with pytest.raises(ValueError, match=text):
+        next(latencies(1, **options))
+
+
+def test_boundary_that_makes_no_sense():
+    with pytest.raises(ValueError, match="read_completion_boundary is 32: must be 64 or 128"):
+        HostMemory(print, read_completion_boundary=32)

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Host memory without a bus: what is allocated, and what requests do to it."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from testbench.host.memory_store import GUARD, JUNK, LINE, MemoryAccessError, SparseMemory
+from testbench.tlp import Kind, Tlp
+from testbench.tlp.packets import memory_read, memory_write
+from testbench.tlp.traffic import Traffic, byte_mask
+
+LOW, HIGH = 0x1000_0000, 0x12_0000_0000
+
+
+def peek(memory: SparseMemory, address: int, size: int) -> bytes:
+    return asyncio.run(memory.read(address, size))
+
+
+def poke(memory: SparseMemory, address: int, data: bytes) -> None:
+    asyncio.run(memory.write(address, data))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(1, 9000),
+            st.sampled_from([1, 2, 16, 64, 4096, 65536]),
+            st.sampled_from([None, 0, LOW + 5, LOW + 4096, HIGH]),
+        ),
+        max_size=12,
+    )
+)
+def test_allocations_are_aligned_apart_and_zero(wanted: list[tuple[int, int, int | None]]):
+    memory = SparseMemory(base=LOW)
+    given_out = []
+    for size, align, base in wanted:
+        address = memory.allocate(size, align, base=base)
+        assert address % align == 0 and address >= max(1, LOW if base is None else base)
+        assert peek(memory, address, size) == bytes(size)
+        poke(memory, address, bytes([len(given_out) + 1]) * size)
+        given_out.append((address, size))
+    for number, (address, size) in enumerate(given_out, start=1):
+        assert peek(memory, address, size) == bytes([number]) * size
+    given_out.sort()
+    for (first, size), (second, _) in pairwise(given_out):
+        assert second >= first + size + GUARD
+
+
+@pytest.mark.parametrize(
+    ("size", "align", "text"),
+    [
+        (0, 1, "size is 0: must be 1 or more"),
+        (1, 0, "align is 0: must be a power of two"),
+        (1, 24, "align is 24: must be a power of two"),
+    ],
+)
+def test_allocation_that_makes_no_sense(size: int, align: int, text: str):
+    with pytest.raises(ValueError, match=text):
+        SparseMemory(base=LOW).allocate(size, align)
+
+
+def test_end_of_the_address_space():
+    memory = SparseMemory(base=(1 << 64) - 4096)
+    assert memory.allocate(4096) == (1 << 64) - 4096
+    with pytest.raises(MemoryAccessError, match=r"no room for 1 bytes from 0x1000\d{13}"):
+        memory.allocate(1)
+
+
+def test_software_leaves_its_memory():
+    memory = SparseMemory(base=LOW)
+    address = memory.allocate(100, 64)
+    for start, size in ((address - 1, 1), (address + 100, 1), (address, 101), (0, 4)):
+        with pytest.raises(MemoryAccessError, match=f"read of {size} bytes at {start:#x}: not"):
+            peek(memory, start, size)
+        with pytest.raises(MemoryAccessError, match=f"write of {size} bytes at {start:#x}: not"):
+            poke(memory, start, bytes(size))
+
+
+@given(st.integers(0, 130), st.integers(0, 130), st.sampled_from([LOW, HIGH]))
+def test_write_request_stores_what_it_enables(offset: int, size: int, base: int):
+    memory = SparseMemory(base=base)
+    address = memory.allocate(260, 64)
+    poke(memory, address, b"\x11" * 260)
+    data = bytes(range(100, 100 + size))
+    assert memory.store(memory_write(address + offset, data))
+    expected = b"\x11" * offset + data + b"\x11" * (260 - offset - size)
+    assert peek(memory, address, 260) == expected
+
+
+def test_holes_in_the_byte_enables():
+    memory = SparseMemory(base=LOW)
+    address = memory.allocate(16)
+    write = Tlp(
+        Kind.MWR32,
+        length=2,
+        address=address,
+        first_be=0b0101,
+        last_be=0b1010,
+        payload=bytes(range(1, 9)),
+    )
+    assert memory.store(write)
+    assert peek(memory, address, 8) == bytes([1, 0, 3, 0, 0, 6, 0, 8])
+    assert memory.store(write.replace(length=1, first_be=0b1000, last_be=0, payload=b"abcd"))
+    assert peek(memory, address, 8) == bytes([1, 0, 3, ord("d"), 0, 6, 0, 8])
+    poke(memory, address, bytes(range(1, 9)))
+    read = memory.load(write.replace(kind=Kind.MRD32, payload=b""))
+    assert read == bytes([1, JUNK, 3, JUNK, JUNK, 6, JUNK, 8])
+
+
+def test_zero_length_requests_change_nothing():
+    memory = SparseMemory(base=LOW)
+    address = memory.allocate(4)
+    assert memory.store(memory_write(address, b""))
+    assert memory.load(memory_read(address, 0)) == bytes([JUNK]) * 4
+    assert peek(memory, address, 4) == bytes(4)
+    assert memory.load(memory_read(address + GUARD, 0)) is None
+
+
+@given(st.integers(0, 140), st.integers(1, 200))
+def test_read_request(offset: int, size: int):
+    memory = SparseMemory(base=LOW)
+    address = memory.allocate(340, 64)
+    poke(memory, address, bytes(n % 251 for n in range(340)))
+    request = memory_read(address + offset, size)
+    data = memory.load(request)
+    assert data is not None and len(data) == 4 * request.length
+    lead = offset & 3
+    assert data[lead : lead + size] == peek(memory, address + offset, size)
+    assert set(data[:lead] + data[lead + size :]) <= {JUNK}
+
+
+def test_requests_at_the_edges():
+    """A read may take the whole cache line, a write nothing that is not allocated."""
+    memory = SparseMemory(base=LOW)
+    address = memory.allocate(20, 16, base=LOW + 16)
+    assert address == LOW + 16
+    line = memory.load(memory_read(LOW, LINE))
+    assert line == bytes([JUNK]) * 16 + bytes(20) + bytes([JUNK]) * 28
+    for start, size in ((LOW - 1, 1), (LOW - 4, 8), (LOW + LINE, 1), (LOW + 60, 8)):
+        assert memory.load(memory_read(start, size)) is None
+    for start, size in ((address - 1, 1), (address - 1, 2), (address + 20, 1), (address, 21)):
+        assert not memory.store(memory_write(start, bytes(size)))
+    assert memory.store(memory_write(address + 19, b"z"))
+    assert peek(memory, address, 20) == bytes(19) + b"z"
+
+
+def test_write_with_too_little_payload():
+    memory = SparseMemory(base=LOW)
+    address = memory.allocate(16)
+    assert not memory.store(memory_write(address, bytes(8), length=3))
+
+
+@given(st.integers(0, 8191), st.integers(0, 300))
+def test_bytes_that_count(address: int, size: int):
+    read, write = memory_read(address, size), memory_write(address, bytes(size))
+    assert byte_mask(read) == ((1 << size) - 1) << (address & 3)
+    traffic = Traffic()
+    traffic.count(read)
+    traffic.count(read)
+    traffic.count(write)
+    traffic.count(Tlp(Kind.CPL))
+    assert traffic == Traffic(reads=2, read_bytes=2 * size, writes=1, write_bytes=size)
