@@ -14,7 +14,7 @@ from sim.lab.bench.bounds import FIGURES
 
 from . import tables
 
-__all__ = ["DOCUMENT", "Area", "Configuration", "areas", "cycles", "proofs", "render"]
+__all__ = ["DOCUMENT", "AreaFigures", "SynthesisPoint", "areas", "cycles", "proofs", "render"]
 
 DOCUMENT = Path("docs/figures.md")
 
@@ -25,7 +25,7 @@ Reports = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class Configuration:
+class SynthesisPoint:
     """What was synthesised, and for what; ``speed_grade`` is 0 where there is none."""
 
     top: str
@@ -44,7 +44,7 @@ class Configuration:
 
 
 @dataclass(frozen=True)
-class Area:
+class AreaFigures:
     """What it takes, and the frequency that it reaches, 0 where that is not known."""
 
     lut4: int
@@ -53,17 +53,17 @@ class Area:
     fmax_mhz: float
 
 
-def configuration_of(entry: Mapping[str, Any]) -> Configuration:
+def configuration_of(entry: Mapping[str, Any]) -> SynthesisPoint:
     """Of an entry of the synthesis' report."""
-    return Configuration(
+    return SynthesisPoint(
         **{name: entry[name] for name in ("top", "data_width", "num_fifos", "dma", "target")},
         speed_grade=entry["speed_grade"] or 0,
     )
 
 
-def area_of(entry: Mapping[str, Any]) -> Area:
+def area_of(entry: Mapping[str, Any]) -> AreaFigures:
     """Of an entry of the synthesis' report."""
-    return Area(
+    return AreaFigures(
         **{name: entry[name] for name in ("lut4", "ff", "bram")},
         fmax_mhz=entry["fmax_mhz"] or 0.0,
     )
@@ -232,17 +232,17 @@ def cycles(document: str, top: str) -> dict[str, dict[str, float]]:
     return columns
 
 
-def areas(document: str) -> dict[Configuration, Area]:
+def areas(document: str) -> dict[SynthesisPoint, AreaFigures]:
     """What each configuration takes."""
     return {
-        Configuration(
+        SynthesisPoint(
             top=row["top"],
             data_width=int(row["bits"]),
             num_fifos=int(row["FIFOs"]),
             dma=row["DMA"] == "yes",
             target=row["target"],
             speed_grade=int(row["speed"] or 0),
-        ): Area(
+        ): AreaFigures(
             lut4=int(row["LUT"]),
             ff=int(row["FF"]),
             bram=int(row["block RAM"]),

@@ -10,7 +10,7 @@ from sim.lab.bench.bounds import FIGURES
 from synth.designs import DESIGNS, SPEED_GRADES, Design, limits_of
 
 from . import document, tables
-from .document import Configuration
+from .document import SynthesisPoint
 
 __all__ = ["README", "ReadmeError", "summary", "with_summary"]
 
@@ -71,7 +71,7 @@ def summary(text: str) -> str:
     return cycles + "\n" + tables.write((*names, *grades, "must reach"), rows)
 
 
-def _on_ecp5(design: Design, speed_grade: int) -> Configuration:
+def _on_ecp5(design: Design, speed_grade: int) -> SynthesisPoint:
     return document.configuration_of(
         {**design.__dict__, "target": "ecp5", "speed_grade": speed_grade}
     )

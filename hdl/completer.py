@@ -53,7 +53,7 @@ def _has_some_next(queue: fifo.SyncFIFO) -> Value:
     return queue.w_en | (queue.level > 1) | ((queue.level == 1) & ~queue.r_en)
 
 
-class Plan(data.StructLayout):
+class CompletionPlan(data.StructLayout):
     """A request with all that can be told of its first completion before it is begun.
 
     ``extent``: that completion's dwords beyond its first; ``single``: they lie in one word;
@@ -96,7 +96,7 @@ class CompletionFields(data.Struct):
     locked: 1
 
 
-class Step(data.StructLayout):
+class WordFetch(data.StructLayout):
     """What is to be done with a word that was asked for: of a completion's ``first``, ``last``;
     ``closes`` its request; ``offset``, ``direct`` and ``strb`` as in
     :func:`~hdl.payload.aligner_word`."""
@@ -116,7 +116,7 @@ class Step(data.StructLayout):
         )
 
 
-class Outgoing(data.StructLayout):
+class CompletionBeat(data.StructLayout):
     """A beat of a completion, and of its header what differs from one to the next; ``closes``:
     the last one of its request."""
 
@@ -218,7 +218,7 @@ class Completer(wiring.Component):
     def _plan(self, m, mask, block):
         """Queue each request with its plan."""
         g = self._geometry
-        layout = Plan(g)
+        layout = CompletionPlan(g)
         m.submodules.queue = queue = fifo.SyncFIFO(width=layout.size, depth=REQUEST_DEPTH)
         plan = Signal(layout)
         request = self.i.p
@@ -273,7 +273,7 @@ class Completer(wiring.Component):
         """Ask for a word a cycle. Returns what is to be done with the one that arrives."""
         g = self._geometry
         lane_bits = g.lane_bits
-        plan = data.View(Plan(g), queue.r_data)
+        plan = data.View(CompletionPlan(g), queue.r_data)
         request = plan.request
         success = request.status == CompletionStatus.SUCCESS
 
@@ -357,7 +357,7 @@ class Completer(wiring.Component):
         # Whether the queue has some, known from the start of the cycle.
         m.d.sync += some.eq(_has_some_next(queue))
 
-        stage = Signal(Step(g))
+        stage = Signal(WordFetch(g))
         m.d.sync += stage.valid.eq(step)
         with m.If(step):
             m.d.sync += [
@@ -395,7 +395,7 @@ class Completer(wiring.Component):
                     header.locked.eq(request.locked),
                 ]
 
-        m.submodules.beats = beats = fifo.SyncFIFO(width=Outgoing(g).size, depth=BEAT_DEPTH)
+        m.submodules.beats = beats = fifo.SyncFIFO(width=CompletionBeat(g).size, depth=BEAT_DEPTH)
         self._beats = beats
         # Not seen in the level yet: a step for each cycle of the read, for the cycle in which the
         # beat is written, and for this register.
@@ -412,7 +412,7 @@ class Completer(wiring.Component):
         # Whether there is one, known from the start of the cycle.
         offered = Signal()
         word, beat = aligner.i.p, aligner.o.p
-        waiting = Signal(Outgoing(g))
+        waiting = Signal(CompletionBeat(g))
         m.d.comb += [
             aligner.i.valid.eq(arrived.valid),
             aligner.o.ready.eq(1),
@@ -432,7 +432,7 @@ class Completer(wiring.Component):
             beats.w_en.eq(aligner.o.valid),
         ]
         m.d.sync += offered.eq(_has_some_next(beats))
-        self._leaving = leaving = data.View(Outgoing(g), beats.r_data)
+        self._leaving = leaving = data.View(CompletionBeat(g), beats.r_data)
         header = leaving.header
         full = Signal(CompletionHeader)
         with_data = header.status == CompletionStatus.SUCCESS

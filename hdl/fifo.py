@@ -9,7 +9,7 @@ from amaranth.hdl import Module, Mux, ShapeLike, Signal
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["StreamFifo", "StreamStage"]
+__all__ = ["SkidBuffer", "StreamFifo"]
 
 DISTRIBUTED_DEPTH = 16
 """Up to that depth an FPGA has memory that is read without a clock."""
@@ -96,7 +96,7 @@ class StreamFifo(wiring.Component):
         return place
 
 
-class StreamStage(wiring.Component):
+class SkidBuffer(wiring.Component):
     """Registers both ways: through in a cycle, a word a cycle, and no path from ``o.ready`` to
     ``i.ready``.
 

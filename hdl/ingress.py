@@ -17,7 +17,7 @@ from .tlp import CompletionStatus, RequestHeader, TlpType, request_signature
 __all__ = ["RequestIngress"]
 
 
-class Arrival(data.StructLayout):
+class RequestBeat(data.StructLayout):
     """A beat of a request, its header taken apart.
 
     Of every beat: ``sop``, ``eop``, ``data`` and which bytes of it are written (``enables``). Of a
@@ -96,17 +96,17 @@ class RequestIngress(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        arrival = Signal(Arrival(self._geometry))
+        arrival = Signal(RequestBeat(self._geometry))
         valid = Signal()
         leaves = Signal()
         m.d.comb += self.i.ready.eq(~valid | leaves)
         with m.If(self.i.ready):
             m.d.sync += valid.eq(self.i.valid & ~self.discard)
-        self._take_apart(m, arrival, self.i.valid & self.i.ready)
-        self._apply(m, arrival, valid, leaves)
+        self._decode(m, arrival, self.i.valid & self.i.ready)
+        self._execute(m, arrival, valid, leaves)
         return m
 
-    def _take_apart(self, m, arrival, taken):
+    def _decode(self, m, arrival, taken):
         """The first stage: what a beat is and which of its bytes are written."""
         g = self._geometry
         beat = self.i.p
@@ -186,7 +186,7 @@ class RequestIngress(wiring.Component):
                 arrival.ido.eq(word0.ido),
             ]
 
-    def _apply(self, m, arrival, valid, leaves):
+    def _execute(self, m, arrival, valid, leaves):
         """The second stage: payloads moved to their words, and requests that are owed an answer."""
         g = self._geometry
         # BARs are aligned to their size, so the offset within one is the address's low bits.

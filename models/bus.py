@@ -98,7 +98,7 @@ class HostFunction(Protocol):
         """
 
 
-class Interrupts:
+class InterruptLog:
     """What a :class:`HostFunction` keeps of its vectors: counts, and the events of who waits.
 
     Parameters

@@ -34,7 +34,7 @@ def byte_lanes(byte_enables: int) -> int:
     return sum(0xFF << 8 * lane for lane in range(4) if byte_enables >> lane & 1)
 
 
-class ConfigSpace:
+class ConfigSpaceModel:
     """The registers and what they hold.
 
     Parameters

@@ -21,7 +21,7 @@ from .runtime import Runtime, Task
 from .transport import Transport
 
 
-class DeviceSide:
+class DeviceBus:
     """All devices of an endpoint.
 
     Parameters
@@ -194,7 +194,7 @@ class _Link:
 class _Sender:
     """Where the transport of one FIFO sends to."""
 
-    def __init__(self, device_side: DeviceSide, fifo: int) -> None:
+    def __init__(self, device_side: DeviceBus, fifo: int) -> None:
         self._device_side = device_side
         self._fifo = fifo
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from .config_model import ConfigSpace
+from .config_model import ConfigSpaceModel
 from .config_space import config_space
 from .layout import MIN_MESSAGE, SPSC_PAGES, SharedLayout
 from .msix import MsixVectors
@@ -20,7 +20,7 @@ from .shell import AMP_PCI, PciShell, check_num_fifos
 from .spsc import INDEX_SIZE
 
 
-class AccessError(ValueError):
+class EndpointAccessError(ValueError):
     """An access outside a BAR; the text names the limit."""
 
 
@@ -65,7 +65,7 @@ class Endpoint:
         self.shell = shell
         self.layout = layout
         self.bar_sizes = shell.bar_sizes(num_fifos, layout)
-        self.config = ConfigSpace(config_space(shell, num_fifos, layout))
+        self.config = ConfigSpaceModel(config_space(shell, num_fifos, layout))
         self.msix = MsixVectors(shell.num_vectors(num_fifos), lambda: self.config.msix_allowed)
         self.ram = bytearray(self.bar_sizes[shell.fifo_bar])
         self.snapshots = [0] * num_fifos
@@ -164,7 +164,9 @@ class Endpoint:
         self._check_access(bar, offset, len(data))
         enables = [True] * len(data) if byte_enables is None else list(byte_enables)
         if len(enables) != len(data):
-            raise AccessError(f"byte_enables has {len(enables)}: must be {len(data)}, as data has")
+            raise EndpointAccessError(
+                f"byte_enables has {len(enables)}: must be {len(data)}, as data has"
+            )
         if bar == self.shell.fifo_bar:
             for at, value, enabled in zip(
                 range(offset, offset + len(data)), data, enables, strict=True
@@ -181,10 +183,12 @@ class Endpoint:
 
     def _check_access(self, bar: int, offset: int, size: int) -> None:
         if bar not in self.bar_sizes:
-            raise AccessError(f"bar is {bar}: must be one of {sorted(self.bar_sizes)}")
+            raise EndpointAccessError(f"bar is {bar}: must be one of {sorted(self.bar_sizes)}")
         limit = self.bar_sizes[bar]
         if size < 0 or not 0 <= offset <= limit - size:
-            raise AccessError(f"BAR {bar}, {size} bytes at {offset:#x}: must lie in {limit:#x}")
+            raise EndpointAccessError(
+                f"BAR {bar}, {size} bytes at {offset:#x}: must lie in {limit:#x}"
+            )
 
     def _register_bytes(self) -> dict[int, int]:
         contents: dict[int, int] = {}
@@ -258,7 +262,7 @@ class Endpoint:
             There is no such FIFO.
         """
         if not 0 <= fifo < self.num_fifos:
-            raise AccessError(f"fifo is {fifo}: must be 0 to {self.num_fifos - 1}")
+            raise EndpointAccessError(f"fifo is {fifo}: must be 0 to {self.num_fifos - 1}")
         queue, base = self.layout.queue, self.layout.device_queue_base(fifo)
         if not MIN_MESSAGE <= len(message) <= queue.slot_size:
             self.dropped_messages += 1

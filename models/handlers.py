@@ -7,7 +7,7 @@ leaves the driver waiting, the handlers do what the later revisions of the serie
 settled on; each such place says so.
 
 A revision is never asked for: a handler looks at what its message has.
-:meth:`DeviceRequests.refusal` is the answer when the device itself fails at a request.
+:meth:`DeviceHandlers.refusal` is the answer when the device itself fails at a request.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from .messages import (
     QUEUE_FLAGS,
     Dialect,
     FieldValue,
-    Kind,
     Message,
+    MessageKind,
     QueueFlag,
     QueueOperation,
     TransportFeature,
@@ -61,7 +61,7 @@ class Refused(Exception):
         self.reason = reason
 
 
-class DeviceRequests:
+class DeviceHandlers:
     """The handlers of the messages for one device.
 
     Parameters
@@ -107,9 +107,9 @@ class DeviceRequests:
         It echoes what the request names, has the device's status where there is one, and neither
         data nor anything else of the device: a driver that waited for silence would wait long.
         """
-        if request.kind is not Kind.REQUEST:
+        if request.kind is not MessageKind.REQUEST:
             return None
-        layout = self._dialect.layout(request.role, Kind.RESPONSE)
+        layout = self._dialect.layout(request.role, MessageKind.RESPONSE)
         facts: dict[str, FieldValue] = {field.name: 0 for field in layout.fields}
         echoed = ("index", "num", "offset", "shmid")
         facts |= {
@@ -146,17 +146,17 @@ class DeviceRequests:
         return self._respond(request, facts)
 
     def _get_features(self, request: Message, device: VirtioDevice) -> Message:
-        index, num = self._feature_blocks(request, Kind.RESPONSE)
+        index, num = self._feature_blocks(request, MessageKind.RESPONSE)
         words = [device.offered_word(index + k) for k in range(num)]
         return request.respond(index=index, num=num, features=words)
 
     def _set_features(self, request: Message, device: VirtioDevice) -> Message:
-        index, _ = self._feature_blocks(request, Kind.REQUEST)
+        index, _ = self._feature_blocks(request, MessageKind.REQUEST)
         for k, word in enumerate(request.features):
             device.select_word(index + k, word)
         return request.respond()
 
-    def _feature_blocks(self, request: Message, carrier: Kind) -> tuple[int, int]:
+    def _feature_blocks(self, request: Message, carrier: MessageKind) -> tuple[int, int]:
         num = request.number("num")
         most = self._dialect.room(request.role, carrier, "features")
         if not 1 <= num <= most:
@@ -168,7 +168,7 @@ class DeviceRequests:
         # What cannot be read is answered with no bytes: Linux would wait 100 s for silence. A
         # size of 0 is how it asks for the generation.
         offset, size = request.number("offset"), request.number("size")
-        room = self._dialect.room(request.role, Kind.RESPONSE, "data")
+        room = self._dialect.room(request.role, MessageKind.RESPONSE, "data")
         data = device.read_config(offset, size) if size <= room else None
         return request.respond(generation=device.generation, offset=offset, data=data or b"")
 
@@ -239,7 +239,7 @@ class DeviceRequests:
     def _get_shm(self, request: Message, device: VirtioDevice) -> Message:
         # A region that does not exist, or that the revision's fields cannot name, has no bytes.
         shmid = request.number("shmid")
-        layout = self._dialect.layout(request.role, Kind.RESPONSE)
+        layout = self._dialect.layout(request.role, MessageKind.RESPONSE)
         region = device.shared_memory.get(shmid)
         facts = {"length": region.length, "address": region.address} if region else {}
         if any(value >> layout.field(name).bits for name, value in facts.items()):
@@ -261,5 +261,5 @@ class DeviceRequests:
 
     def _respond(self, request: Message, facts: dict[str, FieldValue]) -> Message:
         """The response with those of the facts that it has a field for."""
-        layout = self._dialect.layout(request.role, Kind.RESPONSE)
+        layout = self._dialect.layout(request.role, MessageKind.RESPONSE)
         return request.respond(**{name: facts[name] for name in facts if layout.has(name)})

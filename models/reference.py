@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from .config_space import config_space
 from .counters import COUNTERS
 from .layout import SPSC_PAGES, SharedLayout
-from .messages import REVISIONS, Dialect, Kind, MessageLayout
+from .messages import REVISIONS, Dialect, MessageKind, MessageLayout
 from .shell import AMP_PCI, MAX_FIFOS, MSIX_ENTRY_SIZE, PciShell
 
 
@@ -162,7 +162,7 @@ def _messages(dialect: Dialect) -> Iterator[str]:
         "1:8 id, 2:16 device number, 4:16 token, 6:16 size. Fields are offset:bits, "
         "little-endian.\n"
     )
-    order = list(Kind)
+    order = list(MessageKind)
     messages = sorted(dialect.messages, key=lambda m: (m.bus, m.msg_id, order.index(m.kind)))
     yield from _table(
         ("id", "message", "kind", "bytes", "fields"),

@@ -30,7 +30,7 @@ class SlotSizeError(SpscError):
 
 
 @dataclass(frozen=True)
-class Read:
+class SpscRead:
     """``size`` bytes wanted from byte ``offset`` of the queue, in one access."""
 
     offset: int
@@ -38,14 +38,14 @@ class Read:
 
 
 @dataclass(frozen=True)
-class Write:
+class SpscWrite:
     """``data`` to be stored at byte ``offset`` of the queue, after all accesses before it."""
 
     offset: int
     data: bytes
 
 
-Steps = Generator[Read | Write, bytes, T]
+Steps = Generator[SpscRead | SpscWrite, bytes, T]
 """An operation: yields accesses, is sent what each read returned (anything after a write)."""
 
 
@@ -89,7 +89,7 @@ class SpscAlgorithm:
                 return False
         if self.whole_slots:
             message = message.ljust(self.layout.slot_size, b"\0")
-        yield Write(self.layout.slot_offset(head), message)
+        yield SpscWrite(self.layout.slot_offset(head), message)
         yield from self._store(self.layout.head_offset, following)
         return True
 
@@ -101,16 +101,16 @@ class SpscAlgorithm:
             self.cached_head = yield from self._load(self.layout.head_offset)
             if tail == self.cached_head:
                 return None
-        message = yield Read(self.layout.slot_offset(tail), size)
+        message = yield SpscRead(self.layout.slot_offset(tail), size)
         yield from self._store(self.layout.tail_offset, self.layout.next(tail))
         return message
 
     def _load(self, offset: int) -> Steps[int]:
-        word = yield Read(offset, INDEX_SIZE)
+        word = yield SpscRead(offset, INDEX_SIZE)
         return int.from_bytes(word, "little") % self.layout.capacity
 
     def _store(self, offset: int, index: int) -> Steps[None]:
-        yield Write(offset, index.to_bytes(INDEX_SIZE, "little"))
+        yield SpscWrite(offset, index.to_bytes(INDEX_SIZE, "little"))
 
     def _check_size(self, size: int) -> None:
         if not 1 <= size <= self.layout.slot_size:
@@ -189,7 +189,7 @@ class SpscQueue:
             while True:
                 start = self._base + access.offset
                 result = b""
-                if isinstance(access, Read):
+                if isinstance(access, SpscRead):
                     result = bytes(self._memory[start : start + access.size])
                 else:
                     self._memory[start : start + len(access.data)] = access.data
@@ -247,7 +247,7 @@ class AsyncSpscQueue:
             while True:
                 start = self._base + access.offset
                 result = b""
-                if isinstance(access, Read):
+                if isinstance(access, SpscRead):
                     result = await self._memory.read(start, access.size)
                 else:
                     await self._memory.write(start, access.data)

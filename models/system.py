@@ -2,7 +2,7 @@
 """Driver, golden endpoint and devices in one process, without a simulator.
 
 :class:`EndpointHost` and :class:`EndpointPort` give the golden endpoint the contracts of
-``models.bus``; :class:`PureSystem` puts a driver and a transport on every FIFO.
+``models.bus``; :class:`ModelSystem` puts a driver and a transport on every FIFO.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 
-from .bus import FifoDriverBus, Interrupts, MessageObserver, dialect_on
+from .bus import FifoDriverBus, InterruptLog, MessageObserver, dialect_on
 from .config_space import (
     BUS_MASTER_ENABLE,
     COMMAND,
@@ -19,10 +19,10 @@ from .config_space import (
     MSIX_ENABLE,
     bar_offset,
 )
-from .device_bus import DeviceSide
+from .device_bus import DeviceBus
 from .devices import VirtioDevice
 from .dma import DmaError
-from .driver import TIMEOUT_US, Driver, RingArena
+from .driver import TIMEOUT_US, Driver, RingAllocator
 from .endpoint import Endpoint
 from .host_memory import MemoryAccessError, MemoryModel
 from .layout import SPSC_PAGES, SharedLayout
@@ -47,7 +47,7 @@ class EndpointHost:
     """
 
     def __init__(self, endpoint: Endpoint, runtime: Runtime) -> None:
-        self._interrupts = Interrupts(runtime.event)
+        self._interrupts = InterruptLog(runtime.event)
         self.interrupts = self._interrupts.counts
         self.interrupts.update(dict.fromkeys(range(endpoint.msix.num_vectors), 0))
         self.memory = MemoryModel()
@@ -176,10 +176,10 @@ class EndpointDma:
             raise DmaError(f"{verb} of {size} bytes at {address:#x}: bus mastering is off")
 
 
-class PureSystem:
+class ModelSystem:
     """A host with one driver for each FIFO, the golden endpoint, and the devices behind it.
 
-    ``async with PureSystem([{0: EntropyDevice()}]) as system: ...`` enables the function and
+    ``async with ModelSystem([{0: EntropyDevice()}]) as system: ...`` enables the function and
     starts both sides. In :func:`models.virtual_time.run` no timeout depends on the machine.
 
     Parameters
@@ -231,7 +231,7 @@ class PureSystem:
         self.host = EndpointHost(self.endpoint, self.runtime)
         self.port = EndpointPort(self.endpoint, self.runtime)
         self.dma = EndpointDma(self.endpoint, self.host.memory, self.runtime, dma_latency_us)
-        self.device_side = DeviceSide(
+        self.device_side = DeviceBus(
             self.port, devices_by_fifo, self.runtime, dma=self.dma, revision=revision
         )
         self.endpoint.host_reset_observers.append(self.device_side.reset)
@@ -244,7 +244,7 @@ class PureSystem:
             for bus in self.buses
         ]
         for driver in self.drivers:
-            driver.rings = RingArena(memory=self.host.memory)
+            driver.rings = RingAllocator(memory=self.host.memory)
 
     def observe(self, observer: MessageObserver) -> None:
         """Call ``observer`` for each message that the drivers send or receive."""
@@ -264,7 +264,7 @@ class PureSystem:
             driver.stop()
         self.device_side.stop()
 
-    async def __aenter__(self) -> PureSystem:
+    async def __aenter__(self) -> ModelSystem:
         await self.start()
         return self
 

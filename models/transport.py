@@ -17,19 +17,19 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from .devices import VirtioDevice
-from .handlers import DeviceRequests, Drop, Refused
+from .handlers import DeviceHandlers, Drop, Refused
 from .messages import (
     DeviceState,
     Dialect,
-    Kind,
     Message,
     MessageError,
+    MessageKind,
     TruncatedError,
     UnknownMessageError,
     dialect_of,
 )
 from .observers import Observers
-from .virtio import Status
+from .virtio import DeviceStatus
 
 MAX_DEVICES = 32
 
@@ -86,9 +86,9 @@ class Transport:
         self.drops: Counter[Drop] = Counter()
         self.drop_observers = Observers[[Drop, str, bytes]]("dropped messages")
         self._send = send
-        self._lives = 0
+        self._epoch = 0
         self._dialect = dialect_of(revision)
-        self._requests = DeviceRequests(self._dialect)
+        self._requests = DeviceHandlers(self._dialect)
         self._bus_handlers: dict[str, Callable[[Message], Message]] = {
             "BUS_GET_DEVICES": self._get_devices,
             "BUS_PING": self._ping,
@@ -116,12 +116,12 @@ class Transport:
             return True
         # The driver takes the answer for leave to use the queues' memory again. An access always
         # comes back, so the messages behind wait for one at most.
-        life, device = self._lives, self.devices.get(message.dev_num)
+        epoch, device = self._epoch, self.devices.get(message.dev_num)
         if device is None:
             return False
-        await device.still()
+        await device.drain()
         # Another driver, or the driver of another device, may wait for an answer like this one.
-        return life == self._lives and self.devices.get(message.dev_num) is device
+        return epoch == self._epoch and self.devices.get(message.dev_num) is device
 
     async def notify_used(self, dev_num: int, queue: int) -> None:
         """Tell the driver of used buffers: EVENT_USED, if the device runs.
@@ -168,7 +168,7 @@ class Transport:
             There is no such device.
         """
         device = self._device(dev_num)
-        if device.status & Status.DRIVER_OK:
+        if device.status & DeviceStatus.DRIVER_OK:
             await self._send_event(
                 "EVENT_CONFIG",
                 dev_num,
@@ -256,21 +256,21 @@ class Transport:
         self._leaving.add(dev_num)
         self._reset(device)
         try:
-            await device.still()
+            await device.drain()
         finally:
             self._leaving.discard(dev_num)
         await self._device_event(dev_num, DeviceState.REMOVED)
         return device
 
     async def _device_event(self, dev_num: int, state: DeviceState) -> None:
-        if self._dialect.has("BUS_EVENT_DEVICE", Kind.EVENT):
+        if self._dialect.has("BUS_EVENT_DEVICE", MessageKind.EVENT):
             await self._send_event(
                 "BUS_EVENT_DEVICE", 0, device_number=dev_num, device_bus_state=state
             )
 
     def reset(self) -> None:
         """The host reset the function: reset every device, and answer nobody of before."""
-        self._lives += 1
+        self._epoch += 1
         for device in self.devices.values():
             self._reset(device)
 
@@ -286,7 +286,7 @@ class Transport:
         return self.devices[dev_num]
 
     async def _send_event(self, name: str, dev_num: int, **fields: int) -> None:
-        message = self._dialect.message(name, Kind.EVENT, dev_num=dev_num, **fields)
+        message = self._dialect.message(name, MessageKind.EVENT, dev_num=dev_num, **fields)
         await self._send(message.wire())
 
     def _drop(self, reason: Drop, text: str, raw: bytes) -> None:
@@ -296,7 +296,7 @@ class Transport:
     async def _handle(self, message: Message) -> Message | None:
         # A response answered with a response would run for ever between two such ends; an
         # answered BUS_PING comes back like that from some drivers.
-        if message.kind is Kind.RESPONSE:
+        if message.kind is MessageKind.RESPONSE:
             raise Refused(Drop.NOT_FOR_DEVICE, f"{message.layout}: responses end at the driver")
         handler = self._bus_handlers.get(message.role)
         if handler is not None:
@@ -320,7 +320,7 @@ class Transport:
         # A window of the 32 slots: bit k is slot offset + k. Linux asks for (0, 32) and takes no
         # other answer than all 32 of them.
         offset, asked = request.number("offset"), request.number("num")
-        array = self._dialect.layout(request.role, Kind.RESPONSE).array("bitmap")
+        array = self._dialect.layout(request.role, MessageKind.RESPONSE).array("bitmap")
         room = array.capacity(self._dialect.max_size)
         num = max(0, min(asked, MAX_DEVICES - offset, room))
         bits = sum(1 << n - offset for n in self.devices if offset <= n < offset + num)

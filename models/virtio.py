@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import IntEnum, IntFlag
 
 
-class Status(IntFlag):
+class DeviceStatus(IntFlag):
     """Device status bits, 8 bits wide (virtio 2.1)."""
 
     ACKNOWLEDGE = 0x01
@@ -91,7 +91,7 @@ that announces another number."""
 
 def status_names(status: int) -> str:
     """The names of the bits set in ``status``, lowest first, and any nameless rest in hex."""
-    named = Status(status & _ALL_STATUS)
+    named = DeviceStatus(status & _ALL_STATUS)
     names = [bit.name or "" for bit in named]
     rest = status & ~_ALL_STATUS
     return " ".join([*names, hex(rest)] if rest else names)
@@ -111,6 +111,6 @@ def device_name(device_id: int) -> str:
     return DeviceId(device_id).name.lower() if device_id in _DEVICE_NUMBERS else ""
 
 
-_ALL_STATUS = sum(Status)
+_ALL_STATUS = sum(DeviceStatus)
 _FEATURE_NUMBERS = frozenset(feature.value for feature in Feature)
 _DEVICE_NUMBERS = frozenset(device.value for device in DeviceId)

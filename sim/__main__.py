@@ -16,7 +16,7 @@ from models.layout import LAYOUTS, SPSC_PAGES
 from models.messages import REVISIONS, V1
 from models.shell import AMP_PCI, MAX_FIFOS, SHELLS, check_num_fifos
 
-from .build import BUILD_ROOT, BuildError, Configuration
+from .build import BUILD_ROOT, BuildConfiguration, BuildError
 from .console import INTERRUPTED
 from .lab.bench.command import run_bench
 from .lab.demo.command import run_demo
@@ -121,13 +121,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _configuration(options: argparse.Namespace) -> Configuration:
+def _configuration(options: argparse.Namespace) -> BuildConfiguration:
     waves = getattr(options, "waves", None) or ("auto" if options.command == "demo" else None)
     simulator = find_for_fst(options.sim) if waves == "fst" else find(options.sim)
     if waves == "auto":
         waves = best_wave_format(simulator)
     top = getattr(options, "top", None) or "endpoint"
-    return Configuration(
+    return BuildConfiguration(
         top=top,
         num_fifos=1 if options.fifos is None else check_num_fifos(options.fifos),
         data_width=options.data_width or default_data_width(top),
@@ -141,7 +141,7 @@ def _configuration(options: argparse.Namespace) -> Configuration:
     )
 
 
-def _run(options: argparse.Namespace, configuration: Configuration) -> int:
+def _run(options: argparse.Namespace, configuration: BuildConfiguration) -> int:
     first, *others = options.modules
     # All their names are longer than a file system takes.
     folder = BUILD_ROOT / "run" / (f"{first}+{len(others)}" if others else first)
@@ -154,7 +154,7 @@ def _run(options: argparse.Namespace, configuration: Configuration) -> int:
     return 0
 
 
-def _fuzz(options: argparse.Namespace, configuration: Configuration) -> int:
+def _fuzz(options: argparse.Namespace, configuration: BuildConfiguration) -> int:
     one = options.top or options.data_width or options.fifos is not None
     builds = [configuration] if one else configurations(configuration.simulator)
     return run_fuzz(builds, seconds=options.seconds, seed=options.seed)

@@ -53,7 +53,7 @@ class BuildError(RuntimeError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Configuration:
+class BuildConfiguration:
     """What to build.
 
     Attributes
@@ -139,7 +139,7 @@ def _source_digest() -> str:
     return _digest(*versions, *(path.read_bytes() for path in files))
 
 
-def verilog_file(configuration: Configuration) -> Path:
+def verilog_file(configuration: BuildConfiguration) -> Path:
     """The generated Verilog of the top, made if it is not there yet."""
     module = configuration.module
     name = f"{module}-f{configuration.num_fifos}-w{configuration.data_width}"
@@ -171,7 +171,7 @@ def verilog_file(configuration: Configuration) -> Path:
     return path
 
 
-def build(configuration: Configuration) -> Built:
+def build(configuration: BuildConfiguration) -> Built:
     """Build ``configuration``, or find it built.
 
     Raises
@@ -228,7 +228,7 @@ def _make_variables(simulator: str) -> tuple[str, ...]:
 
 def _run_builder(
     simulator: str,
-    configuration: Configuration,
+    configuration: BuildConfiguration,
     source: Path,
     folder: Path,
     options: tuple[str, ...],

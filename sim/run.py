@@ -13,7 +13,7 @@ from pathlib import Path
 from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import get_runner
 
-from .build import TIMESCALE, Built, Configuration, build
+from .build import TIMESCALE, BuildConfiguration, Built, build
 
 # cocotbext-pcie and cocotbext-axi use names that cocotb 2 deprecates.
 QUIET = "ignore::DeprecationWarning"
@@ -53,7 +53,7 @@ def new_seed() -> int:
 
 
 def simulate(
-    configuration: Configuration,
+    configuration: BuildConfiguration,
     modules: str | Sequence[str],
     folder: Path,
     *,
@@ -131,7 +131,7 @@ def simulate(
 
 def _run(
     built: Built,
-    configuration: Configuration,
+    configuration: BuildConfiguration,
     modules: Sequence[str],
     folder: Path,
     testcase: str | None,
@@ -179,7 +179,7 @@ def _tail(log: Path, lines: int = 60) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
 
 
-def _waves(built: Built, configuration: Configuration, folder: Path) -> Path | None:
+def _waves(built: Built, configuration: BuildConfiguration, folder: Path) -> Path | None:
     if configuration.waves is None:
         return None
     name = "waves.fst" if built.simulator == "icarus" else f"dump.{configuration.waves}"

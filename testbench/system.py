@@ -2,7 +2,7 @@
 """The gateware with a host before it and devices behind it, ready for a test or a demo.
 
 :class:`Bench` is clock, reset, host and monitors; :class:`GatewareSystem` adds the device side and
-a driver for each FIFO: the counterpart, over the gateware, of :class:`models.system.PureSystem`.
+a driver for each FIFO: the counterpart, over the gateware, of :class:`models.system.ModelSystem`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from cocotb.triggers import ClockCycles
 from cocotb.utils import get_sim_time
 
 from models.bus import FifoDriverBus, MessageObserver, dialect_on
-from models.device_bus import DeviceSide
+from models.device_bus import DeviceBus
 from models.devices import VirtioDevice
-from models.driver import Driver, RingArena
+from models.driver import Driver, RingAllocator
 from models.messages import Dialect
 
 from .axi.channels import drive_idle
@@ -241,7 +241,7 @@ class GatewareSystem(Bench):
         dut = self.dut
         self.port = StreamDevicePort(dut, idle=device_idle, stall=device_stall)
         self.dma = AxiDma(dut, pauses=dma_pauses)
-        self.device_side = DeviceSide(
+        self.device_side = DeviceBus(
             self.port, devices_by_fifo, self.runtime, dma=self.dma, revision=revision
         )
         self.trace = MessageTrace(revision=revision)
@@ -261,7 +261,7 @@ class GatewareSystem(Bench):
             for bus in self.buses
         ]
         for driver in self.drivers:
-            driver.rings = RingArena(memory=self.host.memory)
+            driver.rings = RingAllocator(memory=self.host.memory)
         self._resets = cocotb.start_soon(self._follow_resets())
 
     def observe(self, observer: MessageObserver) -> None:

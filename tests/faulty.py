@@ -12,7 +12,7 @@ from typing import Any
 
 from models.devices import ConsoleDevice, EntropyDevice
 from models.drivers import ConsoleDriver, EntropyDriver
-from models.virtio import Feature, Status
+from models.virtio import DeviceStatus, Feature
 
 FAULTY, SOUND = 0, 1
 RING = {"descriptor_addr": 0x1000, "driver_addr": 0x2000, "device_addr": 0x3000}
@@ -89,11 +89,11 @@ def request(name, expected, **fields):
 
 async def select_features(driver, system):
     device = await driver.device(FAULTY)
-    await device.write_status(Status.ACKNOWLEDGE)
-    await device.write_status(Status.ACKNOWLEDGE | Status.DRIVER)
+    await device.write_status(DeviceStatus.ACKNOWLEDGE)
+    await device.write_status(DeviceStatus.ACKNOWLEDGE | DeviceStatus.DRIVER)
     await device.select_features(Feature.VERSION_1.mask)
     status = await device.write_status(0xB)
-    assert status & Status.NEEDS_RESET and not status & Status.FEATURES_OK
+    assert status & DeviceStatus.NEEDS_RESET and not status & DeviceStatus.FEATURES_OK
 
 
 async def kick(driver, system):
@@ -171,10 +171,12 @@ async def check(system, name, settle):
     assert isinstance(device.failure, BrokenCodeError), device.failure
 
     # It says so: with an event to a driver that set DRIVER_OK, in its status to any.
-    assert (await driver.request("GET_DEVICE_STATUS", dev_num=FAULTY)).status & Status.NEEDS_RESET
+    assert (
+        await driver.request("GET_DEVICE_STATUS", dev_num=FAULTY)
+    ).status & DeviceStatus.NEEDS_RESET
     told = await events.get("EVENT_CONFIG", timeout_us=1)
     assert (told is not None) == (fault.running and name != "reset while running")
-    assert told is None or told.number("status") & Status.NEEDS_RESET
+    assert told is None or told.number("status") & DeviceStatus.NEEDS_RESET
 
     # The bus and the device beside it go on, and a reset mends the device.
     await driver.ping(7)

@@ -12,11 +12,11 @@ from collections import defaultdict
 
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, SharedMemory
 from models.dma import PAGE
-from models.driver import NoDeviceError, QueueError, RingArena
+from models.driver import NoDeviceError, QueueError, RingAllocator
 from models.drivers import BlockDriver, ConsoleDriver, EntropyDriver
-from models.messages import DeviceState, Kind
-from models.system import PureSystem
-from models.virtio import Feature, Status
+from models.messages import DeviceState, MessageKind
+from models.system import ModelSystem
+from models.virtio import DeviceStatus, Feature
 
 ENTROPY, CONSOLE, DISK = 0, 9, 31
 
@@ -40,7 +40,7 @@ def devices(num_fifos):
 
 async def pure_traces(name, num_fifos, revision, **choices):
     """The traces of scenario ``name`` on the pure model, with each FIFO's messages."""
-    async with PureSystem(devices(num_fifos), revision=revision, **choices) as system:
+    async with ModelSystem(devices(num_fifos), revision=revision, **choices) as system:
         traces = Traces(system)
         await asyncio.gather(*programs(name, system))
     assert not any(driver.unclaimed for driver in system.drivers)
@@ -80,18 +80,18 @@ async def bring_up(system, fifo, memory):
     event = await console.wait_config(timeout_us=500)
     assert event is not None and event.generation == before + 1
     assert await console.read_config(0, 4) == bytes([132, 0, 43, 0])
-    if driver.dialect.has("GET_SHM", Kind.REQUEST):
+    if driver.dialect.has("GET_SHM", MessageKind.REQUEST):
         region = await device.shared_memory(2)
         assert (region.address, region.length) == (0xF000_0000 + fifo, 0x2000)
         region = await device.shared_memory(3)
-        if driver.dialect.layout("GET_SHM", Kind.RESPONSE).field("address").bits > 32:
+        if driver.dialect.layout("GET_SHM", MessageKind.RESPONSE).field("address").bits > 32:
             assert (region.address, region.length) == (0x8_0000_0000 + fifo, 0x1000)
         else:
             assert region is None
         assert await device.shared_memory(4) is None
     for shut in (device, console):
         await shut.shutdown()
-        assert await shut.status() == Status.ACKNOWLEDGE
+        assert await shut.status() == DeviceStatus.ACKNOWLEDGE
 
 
 async def refuse(system, fifo, memory):
@@ -99,16 +99,16 @@ async def refuse(system, fifo, memory):
     driver, transport = system.drivers[fifo], system.device_side.transports[fifo]
     device = await driver.device(ENTROPY)
     await device.reset()
-    await device.add_status(Status.ACKNOWLEDGE)
-    await device.add_status(Status.DRIVER)
+    await device.add_status(DeviceStatus.ACKNOWLEDGE)
+    await device.add_status(DeviceStatus.DRIVER)
     await device.select_features(Feature.VERSION_1.mask | 1 << 17)
-    assert not await device.add_status(Status.FEATURES_OK) & Status.FEATURES_OK
+    assert not await device.add_status(DeviceStatus.FEATURES_OK) & DeviceStatus.FEATURES_OK
     await device.reset()
     try:
         await driver.probe(ENTROPY, num_queues=3)
         raise AssertionError("there is no queue 1")
     except QueueError:
-        assert await device.status() & Status.FAILED
+        assert await device.status() & DeviceStatus.FAILED
     for index in (1, 1023, 1024, 0xFFFF_FFFF):
         assert (await device.queue(index)).max_size == 0
     disk = await driver.device(DISK)
@@ -128,7 +128,7 @@ async def refuse(system, fifo, memory):
         b"\x00\x41" + bytes([ENTROPY, 0, 0, 0, 16, 0]) + bytes(56),
     ):
         await bus.send(raw)
-    assert await device.status() & Status.FAILED
+    assert await device.status() & DeviceStatus.FAILED
     assert sum(transport.drops.values()) == dropped + 5
 
 
@@ -179,7 +179,7 @@ async def overfill(system, fifo, memory):
 async def come_and_go(system, fifo, memory):
     """Devices are plugged and unplugged; the driver learns where the revision tells it."""
     driver = system.drivers[fifo]
-    tells = driver.dialect.has("BUS_EVENT_DEVICE", Kind.EVENT)
+    tells = driver.dialect.has("BUS_EVENT_DEVICE", MessageKind.EVENT)
     number = await system.device_side.plug(fifo, EntropyDevice(queue_size=8))
     assert number == 1
     if tells:
@@ -210,7 +210,7 @@ def programs(name, system):
     """Coroutines to run at the same time: the scenario for each FIFO."""
     regions = [Region(system.host.memory) for _ in system.drivers]
     for driver, region in zip(system.drivers, regions, strict=True):
-        driver.rings = RingArena(memory=region)
+        driver.rings = RingAllocator(memory=region)
     return [SCENARIOS[name](system, fifo, region) for fifo, region in enumerate(regions)]
 
 

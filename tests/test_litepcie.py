@@ -16,7 +16,7 @@ from sim.build import (
     BUILD_ROOT,
     TIMESCALE,
     VERILATOR_ARGUMENTS,
-    Configuration,
+    BuildConfiguration,
     builder_environment,
     verilog_file,
 )
@@ -36,7 +36,7 @@ def sources(data_width, folder):
     """The files of the endpoint, of LitePCIe and of what joins them, in ``folder``."""
     from litepcie_verilog import joined, peer
 
-    configuration = Configuration(top="xilinx-7", data_width=data_width)
+    configuration = BuildConfiguration(top="xilinx-7", data_width=data_width)
     endpoint = verilog_file(configuration)
     text, ports = peer(data_width)
     module = configuration.module

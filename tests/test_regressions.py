@@ -14,7 +14,7 @@ from hdl.verilog import TOPS
 from models.layout import SMALL_PAGES
 from models.shell import AMP_PCI_9038, MAX_FIFOS
 from sim import toolchain
-from sim.build import BUILD_ROOT, Configuration
+from sim.build import BUILD_ROOT, BuildConfiguration
 from sim.run import simulate
 
 # Modules that share a simulation: its start costs as much as many a module.
@@ -194,7 +194,7 @@ def pytest_generate_tests(metafunc):
 def test_regression(simulator, top, num_fifos, data_width, group, regression_seed, pytestconfig):
     if simulator not in toolchain.available():
         pytest.skip(f"{simulator} is not on this machine")
-    configuration = Configuration(
+    configuration = BuildConfiguration(
         top=top,
         num_fifos=num_fifos,
         data_width=data_width,
@@ -219,7 +219,7 @@ def test_behind_a_hard_block(simulator, block_top, data_width, regression_seed, 
         pytest.skip(f"{simulator} is not on this machine")
     is_first = simulator == toolchain.find().name
     outcome = simulate(
-        Configuration(
+        BuildConfiguration(
             top=block_top,
             num_fifos=2,
             data_width=data_width,
@@ -236,7 +236,7 @@ def test_behind_a_hard_block(simulator, block_top, data_width, regression_seed, 
 
 def test_core_with_options(num_fifos, data_width, block, regression_seed):
     outcome = simulate(
-        Configuration(
+        BuildConfiguration(
             top="core",
             num_fifos=num_fifos,
             data_width=data_width,
@@ -256,7 +256,7 @@ def test_other_shell_and_layout(top, regression_seed, pytestconfig):
     """Other ids, two vectors for three FIFOs, other pages, another capacity."""
     if top == "core" and not pytestconfig.getoption("--regress"):
         pytest.skip("the core alone has no ids: make regress runs it, too")
-    configuration = Configuration(
+    configuration = BuildConfiguration(
         top=top,
         num_fifos=3,
         data_width=64,
@@ -280,7 +280,7 @@ def test_without_the_dma_window(top, regression_seed, pytestconfig):
     """Messages, interrupts and BARs do without it, and a completion is always unexpected."""
     if not pytestconfig.getoption("--regress"):
         pytest.skip("a build of its own: make regress runs it")
-    configuration = Configuration(
+    configuration = BuildConfiguration(
         top=top,
         num_fifos=2,
         data_width=64,
@@ -312,7 +312,7 @@ def test_memory_of_a_long_simulation(regression_seed, pytestconfig):
     if not pytestconfig.getoption("--regress"):
         pytest.skip("takes minutes: make regress runs it")
     outcome = simulate(
-        Configuration(
+        BuildConfiguration(
             top="endpoint",
             num_fifos=2,
             data_width=128,

@@ -6,8 +6,8 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Const, Mux, Signal, Value, unsigned
 from amaranth.lib import data
 
-from hdl.completer import Completer, Plan, Step
-from hdl.ingress import Arrival, RequestIngress
+from hdl.completer import Completer, CompletionPlan, WordFetch
+from hdl.ingress import RequestBeat, RequestIngress
 from hdl.operation import BLOCK_BITS, Geometry, ReadRequest, Target
 from hdl.payload import PayloadAligner, is_direct, last_strobes, words_taken
 from hdl.tlp import CompletionStatus, RequestHeader, TlpType
@@ -97,7 +97,7 @@ def requests_are_heard(h: Harness) -> None:
 
     # For the induction: the register says what came.
     valid = part.inside("valid")
-    arrival = data.View(Arrival(g), part.inside("arrival"))
+    arrival = data.View(RequestBeat(g), part.inside("arrival"))
     h.ensure(owed == (valid & arrival.owed))
     served = owed & success
     for right in (
@@ -238,7 +238,7 @@ def answers_are_complete(h: Harness) -> None:
     h.ensure(~h.register(done, "was_done") | (consume == (at + 1)[: len(at)]))
 
     # What is done with the word that a step reads, and what the completion says.
-    stage = data.View(Step(g), part.inside("stage"))
+    stage = data.View(WordFetch(g), part.inside("stage"))
     stepped = h.register(mine & step, "stepped")
     started = h.register(starts, "started")
     strobes = Mux(answer.good, last_strobes(answer.length, g.lanes), 0)
@@ -261,18 +261,18 @@ def answers_are_complete(h: Harness) -> None:
     h.ensure(stage.valid == h.register(step, "any_step"))
 
     # Each word has room to wait, whatever comes of it.
-    arrived = data.View(Step(g), part.inside("arrived"))
+    arrived = data.View(WordFetch(g), part.inside("arrived"))
     waiting = part.inside("beats", "level") + arrived.valid + stage.valid
     h.ensure(waiting <= 16 - part.inside("has_room"))
 
     # For the induction: what is queued stays, with what was planned.
     row = part.row(h, at, "queue", "storage")
-    plan = data.View(Plan(g), h.kept(part.inside("plan"), chooses, "planned"))
+    plan = data.View(CompletionPlan(g), h.kept(part.inside("plan"), chooses, "planned"))
     depth = 1 << len(consume)
     behind = (at - consume)[: len(at)]
     h.ensure(~queued | ((behind < level) & (row == Value.cast(plan))))
     for place in range(depth):
-        other = data.View(Plan(g), part.row(h, Const(place, len(at)), "queue", "storage"))
+        other = data.View(CompletionPlan(g), part.row(h, Const(place, len(at)), "queue", "storage"))
         waits = (place - consume)[: len(at)] < level
         h.ensure(~waits | (other.sole == (other.single & other.whole)))
     h.ensure(~part.inside("rest_single") | part.inside("rest_whole"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from amaranth.hdl import Array, Const, Mux, Signal
 
-from hdl.queues.modulo import Sanitiser, index_width, successor
+from hdl.queues.modulo import IndexModulo, index_width, successor
 from models.layout import SPSC_PAGES
 
 from ..harness import Harness
@@ -19,7 +19,7 @@ CAPACITY = SPSC_PAGES.queue.capacity
 def sanitiser_is_mod(h: Harness) -> None:
     """By induction over the bits: it is so of 0, and setting any bit that is clear adds what the
     bit weighs. (Against a divider at once, no solver gets done.)"""
-    clear, set_ = Sanitiser(CAPACITY), Sanitiser(CAPACITY)
+    clear, set_ = IndexModulo(CAPACITY), IndexModulo(CAPACITY)
     h.add("clear", clear, driven=["value"])
     h.add("set", set_, driven=["value"])
     value = h.free(32, "value")

@@ -23,7 +23,7 @@ __all__ = ["PROOFS"]
 FIFOS = 3
 
 
-class Write:
+class HostWrite:
     """A host write, a cycle after: that is when it is carried out."""
 
     def __init__(self, h: Harness, msix: MsixController):
@@ -61,7 +61,7 @@ class Vectors:
         self.masks: list[Signal] = []
         self.owed: list[Signal] = []
         was_reset = h.register(msix.reset, "was_reset")
-        self.write = write = Write(h, msix)
+        self.write = write = HostWrite(h, msix)
         # What the block took last, until it refuses that.
         taken = h.signal(range(len(msix.raised)), "taken_vector")
         refusable = h.signal(1, "may_be_refused")

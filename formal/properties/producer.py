@@ -32,7 +32,7 @@ __all__ = ["PROOFS"]
 CAPACITY = geometry(128, 1).layout.queue.capacity
 
 
-class Packet:
+class PacketTracker:
     """The packet under way, told from the stream alone.
 
     Attributes
@@ -144,7 +144,7 @@ def messages_are_stored(h: Harness) -> None:
         memory.push_mask.eq(push.write_mask),
         push.write_ready.eq(memory.push_ready),
     ]
-    packet = Packet(h, g, push)
+    packet = PacketTracker(h, g, push)
     filling = Filling(h, g, push)
     filling.explain(h, g, part)
     moves = push.advance_head

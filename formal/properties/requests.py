@@ -6,9 +6,9 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Mux, Signal, Value
 from amaranth.lib import data
 
-from hdl.dma.completions import Claim, CompletionReceiver
+from hdl.dma.completions import CompletionInfo, CompletionReceiver
 from hdl.dma.limits import REQUEST_BYTES, TAGS
-from hdl.dma.read_issue import Cut, ReadIssuer
+from hdl.dma.read_issue import ReadIssuer, ReadPiece
 from hdl.dma.write_sender import WriteSender
 from hdl.tlp import CompletionHeader, RequestHeader, TlpFormat, TlpType
 
@@ -69,7 +69,7 @@ def reads_stay_in_block(h: Harness) -> None:
     h.ensure(~begun | (part.inside("mask") == block - 1))
     active, served = part.inside("active"), part.inside("served")
     h.ensure(~(active & served) | (part.inside("start") <= part.inside("final")))
-    cut = data.View(Cut, part.inside("cut"))
+    cut = data.View(ReadPiece, part.inside("cut"))
     offset = cut.address[:IN_BLOCK]
     sound = part.inside("cut_valid") & ~cut.void
     h.ensure(~sound | (cut.final >= offset))
@@ -125,7 +125,7 @@ def completions_match(h: Harness) -> None:
     h.cover(receiver.unexpected & receiver.outstanding.any())
 
     # For the induction: what its stages hold.
-    claim = data.View(Claim, part.inside("claim"))
+    claim = data.View(CompletionInfo, part.inside("claim"))
     kept = data.View(beat.shape(), part.inside("beat")).hdr
     sop, judged = part.inside("sop"), part.inside("judged")
     h.ensure(part.inside("arrives") == came[1])

@@ -10,11 +10,11 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Const, Mux, Value
 from amaranth.lib import data
 
-from hdl.completer import Completer, Outgoing, Plan, Step
+from hdl.completer import Completer, CompletionBeat, CompletionPlan, WordFetch
 from hdl.config_space import ConfigSpace
 from hdl.departures import DepartureTracker
 from hdl.dma.limits import REQUEST_BYTES
-from hdl.dma.read_issue import Cut, ReadIssuer
+from hdl.dma.read_issue import ReadIssuer, ReadPiece
 from hdl.tlp import CompletionStatus, RequestHeader, TlpType
 
 from ..geometry import geometry
@@ -79,7 +79,7 @@ def reads_are_cut_again(h: Harness) -> None:
     h.ensure(h.count("taken", 2, while_=issuer.former & issuer.o.ready) < 2)
 
     # A burst becomes adjoining pieces, whatever is cut again.
-    cut = data.View(Cut, part.inside("cut"))
+    cut = data.View(ReadPiece, part.inside("cut"))
     goes = issuer.allocate & ~cut.void
     in_page = cut.address[:12]
     follows = h.kept((in_page & ~Const(511, 12)) + cut.final + 1, goes, "follows")[:12]
@@ -178,7 +178,7 @@ def completions_are_planned(h: Harness) -> None:
     h.m.d.sync += former.eq((fell | former) & ~chooses)
     h.ensure(~(queued & (former | fell)) | completer.former)
 
-    stage = data.View(Step(g), part.inside("stage"))
+    stage = data.View(WordFetch(g), part.inside("stage"))
     started = h.register(mine & step & ~busy, "started")
     good = Value.cast(stage.header.status) == CompletionStatus.SUCCESS
     longer = (stage.header.length - 1)[:10] & ~mask
@@ -187,7 +187,7 @@ def completions_are_planned(h: Harness) -> None:
     h.cover(started & former & (longer != 0))
 
     # For the induction: what is queued stays as it was planned.
-    plan = data.View(Plan(g), part.row(h, at, "queue", "storage"))
+    plan = data.View(CompletionPlan(g), part.row(h, at, "queue", "storage"))
     depth = 1 << len(consume)
     behind = (at - consume)[: len(at)]
     h.ensure(~queued | (behind < level))
@@ -205,7 +205,7 @@ def completions_are_planned(h: Harness) -> None:
     # What the tracker counts: requests in the queue, and last beats behind it.
     planned, departed = part.inside("planned"), part.inside("departed")
     h.ensure(planned == h.register(taken, "was_taken"))
-    arrived = data.View(Step(g), part.inside("arrived"))
+    arrived = data.View(WordFetch(g), part.inside("arrived"))
     waiting, oldest = part.inside("beats", "level"), part.inside("beats", "consume")
     newest = part.inside("beats", "produce")
     steps = (stage, arrived)
@@ -216,7 +216,7 @@ def completions_are_planned(h: Harness) -> None:
     for place in range(1 << len(oldest)):
         row = part.row(h, Const(place, len(oldest)), "beats", "storage")
         there = (place - oldest)[: len(oldest)] < waiting
-        beats.append(there & data.View(Outgoing(g), row).closes)
+        beats.append(there & data.View(CompletionBeat(g), row).closes)
     behind_queue = sum([*beats, *(step.valid & step.closes for step in steps)], start=Const(0))
     h.ensure((newest - oldest - waiting)[: len(newest)] == 0)
     h.ensure(waiting + arrived.valid + stage.valid <= 16 - part.inside("has_room"))
@@ -225,7 +225,7 @@ def completions_are_planned(h: Harness) -> None:
     h.ensure(counted == level + behind_queue)
     h.ensure(~(queued & former & ~fell) | (to_go - departed > behind_queue + behind))
     for place in range(depth):
-        other = data.View(Plan(g), part.row(h, Const(place, len(at)), "queue", "storage"))
+        other = data.View(CompletionPlan(g), part.row(h, Const(place, len(at)), "queue", "storage"))
         waits = (place - consume)[: len(at)] < level
         h.ensure(~waits | (other.sole == (other.single & other.whole)))
     h.ensure(~part.inside("rest_single") | part.inside("rest_whole"))

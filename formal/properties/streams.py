@@ -18,7 +18,7 @@ from hdl.dma.read_return import ReadReturn
 from hdl.dma.write import WriteRequester
 from hdl.dma.write_pieces import PieceFinder
 from hdl.dma.write_words import WriteCollector
-from hdl.fifo import StreamFifo, StreamStage
+from hdl.fifo import SkidBuffer, StreamFifo
 from hdl.ingress import RequestIngress
 from hdl.msix import MsixController
 from hdl.queues.pop import PopEngine
@@ -69,7 +69,7 @@ def buffered_words_hold(depth: int) -> Callable[[Harness], None]:
 
 def staged_words_pass(h: Harness) -> None:
     """A model of two places, and the handshake rule besides."""
-    stage = StreamStage(8)
+    stage = SkidBuffer(8)
     part = h.add("stage", stage)
     taken, leaves = stage.i.valid & stage.i.ready, stage.o.valid & stage.o.ready
     held = h.signal(2, "held")

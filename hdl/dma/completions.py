@@ -13,7 +13,7 @@ from ..lanes import rotate_left_lanes
 from ..operation import Geometry
 from ..tlp import CompletionHeader, CompletionStatus, TlpType, completion_signature, payload_lanes
 from .limits import REQUEST_BYTES, TAGS
-from .read_issue import TAG_BITS, Awaited
+from .read_issue import TAG_BITS, ExpectedData
 
 __all__ = ["CompletionReceiver"]
 
@@ -25,7 +25,7 @@ POISONED = 1
 """``error`` of verilog-pcie's interface for poisoned data; any other one but 0 ends the request."""
 
 
-class Claim(data.Struct):
+class CompletionInfo(data.Struct):
     """What a completion says of the read that it answers, whether there is one or not.
 
     ``ours``: it may answer one of our reads. ``sound``: it is successful and has data. The data
@@ -92,7 +92,7 @@ class CompletionReceiver(wiring.Component):
                 "requester_id": In(16),
                 "expect": In(1),
                 "expected_tag": In(TAG_BITS),
-                "awaited": In(Awaited),
+                "awaited": In(ExpectedData),
                 "busy": Out(1),
                 "outstanding": In(TAGS),
                 "tag": Out(TAG_BITS),
@@ -147,7 +147,7 @@ class CompletionReceiver(wiring.Component):
         has_data = word0.has_payload & ((beat.error == 0) | (beat.error == POISONED))
         ends = length == to_end[2:]
         ours = Signal()
-        claim = Signal(Claim)
+        claim = Signal(CompletionInfo)
         # Of bus, device and function number.
         compared = slice(0, 8 if g.block.ignore_bus_number else 16)
         m.d.comb += ours.eq(
@@ -206,10 +206,10 @@ class CompletionReceiver(wiring.Component):
             same.eq(tag == claim.tag),
         ]
 
-        m.submodules.table = table = memory.Memory(shape=Awaited, depth=TAGS, init=[])
+        m.submodules.table = table = memory.Memory(shape=ExpectedData, depth=TAGS, init=[])
         store, look_up = table.write_port(), table.read_port(domain="comb")
-        stands = Signal(Awaited)
-        after = Signal(Awaited)
+        stands = Signal(ExpectedData)
+        after = Signal(ExpectedData)
         advances = claim.goes_on & still_open
         m.d.comb += [
             look_up.addr.eq(tag),

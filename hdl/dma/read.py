@@ -15,7 +15,7 @@ from .axi import address_channel, read_data_channel
 from .completion_room import CompletionRoom
 from .completions import CompletionReceiver
 from .limits import TAGS, check_completion_timeout
-from .read_issue import TAG_BITS, Chunk, ReadIssuer
+from .read_issue import TAG_BITS, ReadContext, ReadIssuer
 from .read_return import ReadReturn
 
 __all__ = ["ReadRequester"]
@@ -111,7 +111,7 @@ class ReadRequester(wiring.Component):
         taken = Signal()
         taken_tag = Signal(TAG_BITS)
 
-        m.submodules.chunks = chunks = memory.Memory(shape=Chunk, depth=TAGS, init=[])
+        m.submodules.chunks = chunks = memory.Memory(shape=ReadContext, depth=TAGS, init=[])
         store, look_up = chunks.write_port(), chunks.read_port(domain="comb")
         m.d.comb += [
             issuer.reset.eq(self.reset),

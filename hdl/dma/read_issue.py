@@ -17,12 +17,12 @@ from .axi import ADDRESS_WIDTH, ID_WIDTH, PAGE_BITS, Address, BurstCheck, addres
 from .limits import REQUEST_BYTES, TAGS, block_mask
 from .span import dwords_beyond_first, span_header
 
-__all__ = ["TAG_BITS", "Awaited", "Chunk", "ReadIssuer"]
+__all__ = ["TAG_BITS", "ExpectedData", "ReadContext", "ReadIssuer"]
 
 TAG_BITS = (TAGS - 1).bit_length()
 
 
-class Chunk(data.Struct):
+class ReadContext(data.Struct):
     """How what one memory read brings goes to AXI.
 
     ``offset``: the first byte's place in its aligned block of
@@ -37,10 +37,10 @@ class Chunk(data.Struct):
     offset: range(REQUEST_BYTES)
 
 
-class Awaited(data.Struct):
+class ExpectedData(data.Struct):
     """What a memory read still waits for.
 
-    ``offset``: place of the next byte, as in :class:`Chunk`; ``dwords`` to come; ``tail``: the last
+    ``offset``: place of the next byte, as in :class:`ReadContext`; ``dwords`` to come; ``tail``: the last
     byte's place in its dword.
     """
 
@@ -49,7 +49,7 @@ class Awaited(data.Struct):
     offset: range(REQUEST_BYTES)
 
 
-class Cut(data.Struct):
+class ReadPiece(data.Struct):
     """A piece of a burst that one memory read brings.
 
     ``address`` of its first byte; ``final``: low address bits of its last one; ``last`` of its
@@ -108,8 +108,8 @@ class ReadIssuer(wiring.Component):
                 "free": In(1),
                 "tag": In(TAG_BITS),
                 "allocate": Out(1),
-                "chunk": Out(Chunk),
-                "awaited": Out(Awaited),
+                "chunk": Out(ReadContext),
+                "awaited": Out(ExpectedData),
                 "last_byte": Out(range(REQUEST_BYTES)),
                 "failed": Out(1),
                 "sent": Out(1),
@@ -156,7 +156,7 @@ class ReadIssuer(wiring.Component):
                 size.eq(address.size),
             ]
 
-        cut = Signal(Cut)
+        cut = Signal(ReadPiece)
         mask = Signal(block_bits)
         next_mask = Signal(block_bits)
         fell = Signal()

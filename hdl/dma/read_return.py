@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Out
 from ..operation import Geometry
 from .axi import Response, next_beat, read_data_channel
 from .limits import REQUEST_BYTES
-from .read_issue import TAG_BITS, Chunk
+from .read_issue import TAG_BITS, ReadContext
 
 __all__ = ["ReadReturn"]
 
@@ -50,7 +50,7 @@ class ReadReturn(wiring.Component):
                 "r": Out(read_data_channel(geometry.data_width)),
                 "reset": In(1),
                 "tag": In(TAG_BITS),
-                "chunk": In(Chunk),
+                "chunk": In(ReadContext),
                 "ready": In(1),
                 "failed": In(1),
                 "take": Out(1),
@@ -67,7 +67,7 @@ class ReadReturn(wiring.Component):
         word_bits = self._geometry.word_bytes.bit_length() - 1
         out = self.r.p
 
-        following = Signal(Chunk)
+        following = Signal(ReadContext)
         following_tag = Signal(TAG_BITS)
         following_failed = Signal()
         follows = Signal()
@@ -81,7 +81,7 @@ class ReadReturn(wiring.Component):
             ]
 
         active = Signal()
-        chunk = Signal(Chunk)
+        chunk = Signal(ReadContext)
         tag = Signal(TAG_BITS)
         failed = Signal()
         final = Signal()

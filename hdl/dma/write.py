@@ -10,7 +10,7 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..departures import DepartureTracker
-from ..fifo import StreamFifo, StreamStage
+from ..fifo import SkidBuffer, StreamFifo
 from ..operation import Geometry
 from ..tlp import raw_signature
 from .axi import (
@@ -94,7 +94,7 @@ class WriteRequester(wiring.Component):
         g = self._geometry
         m.submodules.collector = collector = WriteCollector(g)
         # The manager is told whether a beat is taken, wherever the finder stands.
-        m.submodules.words = words = StreamStage(written_word(g))
+        m.submodules.words = words = SkidBuffer(written_word(g))
         m.submodules.finder = finder = PieceFinder(g)
         m.submodules.segmenter = segmenter = Segmenter(g)
         # While there is room for two segments, as in a FIFO of four that is less than half full,

@@ -9,7 +9,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..departures import DepartureTracker
-from ..fifo import StreamStage
+from ..fifo import SkidBuffer
 from ..operation import Geometry
 from ..tlp import raw_signature
 from .confirmations import ConfirmationQueue
@@ -83,7 +83,7 @@ class WriteSender(wiring.Component):
         tlp = raw_signature(g.data_width).members["payload"].shape
 
         # Whoever takes the TLPs tells so late, and no further than to here.
-        m.submodules.stage = stage = StreamStage(data.StructLayout({"tlp": tlp, "closes": 1}))
+        m.submodules.stage = stage = SkidBuffer(data.StructLayout({"tlp": tlp, "closes": 1}))
 
         # The segment whose beats are taken, be it that they are sent or that they are not.
         sending = Signal()

@@ -11,7 +11,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..operation import Geometry
-from .modulo import Sanitiser
+from .modulo import IndexModulo
 
 __all__ = ["IndexWords"]
 
@@ -83,7 +83,7 @@ class IndexWords(wiring.Component):
         m = Module()
         g = self._geometry
         layout, queue = g.layout, g.layout.queue
-        m.submodules.sanitiser = sanitiser = Sanitiser(queue.capacity)
+        m.submodules.sanitiser = sanitiser = IndexModulo(queue.capacity)
 
         # A word that the host wrote in the cycle before is on its way to what it counts as, and so
         # are the doorbells beside it.

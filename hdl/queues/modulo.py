@@ -9,7 +9,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["Sanitiser", "index_width", "successor"]
+__all__ = ["IndexModulo", "index_width", "successor"]
 
 
 def index_width(capacity: int) -> int:
@@ -106,7 +106,7 @@ def _one_digit(total: Value, width: int) -> Value:
     return Mux(nothing, 0, Cat(more[0] | (top & digit.all()), *more[1:]))
 
 
-class Sanitiser(wiring.Component):
+class IndexModulo(wiring.Component):
     """``remainder = value mod capacity``, a cycle later, without a divider.
 
     Parameters

@@ -20,11 +20,11 @@ from ..virtio import (
     MIN_FEATURE_BITS,
     RING_FEATURES,
     UNSUPPORTED_FEATURES,
+    DeviceStatus,
     Feature,
-    Status,
     feature_names,
 )
-from ..virtqueue import Chain, DeviceQueue, VirtqueueError
+from ..virtqueue import Chain, DeviceVirtqueue, VirtqueueError
 from .queue import QueueState
 from .service import DeviceLink, QueueService
 
@@ -38,7 +38,11 @@ PIECE = 64 << 10
 """Bytes of a chain, which may have 4 GiB, that a device holds at once; a multiple of any sector."""
 _LOG = logging.getLogger(__name__)
 _DRIVER_BITS = (
-    Status.ACKNOWLEDGE | Status.DRIVER | Status.DRIVER_OK | Status.FEATURES_OK | Status.FAILED
+    DeviceStatus.ACKNOWLEDGE
+    | DeviceStatus.DRIVER
+    | DeviceStatus.DRIVER_OK
+    | DeviceStatus.FEATURES_OK
+    | DeviceStatus.FAILED
 )
 
 
@@ -123,7 +127,7 @@ class VirtioDevice:
         self.shared_memory: dict[int, SharedMemory] = {}
         self._config = bytearray(config)
         self._writable = writable
-        self._status = Status(0)
+        self._status = DeviceStatus(0)
         self._refused_blocks: set[int] = set()
         self.failure: Exception | None = None
         self._link: DeviceLink | None = None
@@ -145,7 +149,10 @@ class VirtioDevice:
     @property
     def running(self) -> bool:
         """DRIVER_OK is set and nothing asks for a reset: queues may be processed."""
-        return bool(self._status & Status.DRIVER_OK) and not self._status & Status.NEEDS_RESET
+        return (
+            bool(self._status & DeviceStatus.DRIVER_OK)
+            and not self._status & DeviceStatus.NEEDS_RESET
+        )
 
     def write_status(self, value: int) -> None:
         """What the driver's write of ``value``, any number, does; 0 resets the device.
@@ -157,19 +164,19 @@ class VirtioDevice:
         if value == 0:
             self.reset()
             return
-        wanted = Status(value & _DRIVER_BITS) & ~self._status
-        if wanted & Status.FEATURES_OK and not self.features_acceptable():
-            wanted &= ~Status.FEATURES_OK
-        if not (self._status | wanted) & Status.FEATURES_OK:
-            wanted &= ~Status.DRIVER_OK
+        wanted = DeviceStatus(value & _DRIVER_BITS) & ~self._status
+        if wanted & DeviceStatus.FEATURES_OK and not self.features_acceptable():
+            wanted &= ~DeviceStatus.FEATURES_OK
+        if not (self._status | wanted) & DeviceStatus.FEATURES_OK:
+            wanted &= ~DeviceStatus.DRIVER_OK
         self._status |= wanted
-        if wanted & Status.DRIVER_OK:
+        if wanted & DeviceStatus.DRIVER_OK:
             for index in range(len(self.queues)):
                 self._look(index)
 
     def needs_reset(self) -> None:
         """Ask the driver for a reset: the device cannot go on (virtio 2.1.2)."""
-        self._status |= Status.NEEDS_RESET
+        self._status |= DeviceStatus.NEEDS_RESET
 
     def fail(self, error: Exception) -> None:
         """Stop all queues and ask for a reset, because of ``error`` (virtio 2.1.2).
@@ -191,7 +198,7 @@ class VirtioDevice:
     def reset(self) -> None:
         """Back to the state before the driver came; configuration space keeps its contents.
 
-        No access to the queues' memory begins after that; :meth:`still` waits for the last one.
+        No access to the queues' memory begins after that; :meth:`drain` waits for the last one.
         """
         self.clear()
 
@@ -199,7 +206,7 @@ class VirtioDevice:
         """The part of :meth:`reset` that every device has; not to be overridden."""
         self._end(range(len(self.queues)))
         self.failure = None
-        self._status = Status(0)
+        self._status = DeviceStatus(0)
         self.selected = 0
         self._refused_blocks.clear()
         for queue in self.queues:
@@ -218,7 +225,7 @@ class VirtioDevice:
 
     def select_word(self, index: int, word: int) -> None:
         """The driver's selection for block ``index``; ignored once FEATURES_OK is set."""
-        if self._status & Status.FEATURES_OK:
+        if self._status & DeviceStatus.FEATURES_OK:
             return
         if index < FEATURE_WORDS:
             self.selected &= ~(0xFFFF_FFFF << 32 * index)
@@ -240,7 +247,7 @@ class VirtioDevice:
 
     def negotiated(self, feature: int) -> bool:
         """Whether feature bit ``feature`` was offered, selected and confirmed."""
-        return bool(self._status & Status.FEATURES_OK) and bool(self.selected >> feature & 1)
+        return bool(self._status & DeviceStatus.FEATURES_OK) and bool(self.selected >> feature & 1)
 
     # Configuration space
 
@@ -338,8 +345,8 @@ class VirtioDevice:
             return None
         if index not in self._services:
 
-            def make_queue(dma: Dma) -> DeviceQueue:
-                return DeviceQueue(
+            def make_queue(dma: Dma) -> DeviceVirtqueue:
+                return DeviceVirtqueue(
                     dma,
                     size=state.size,
                     descriptor_addr=state.descriptor_addr,
@@ -354,21 +361,21 @@ class VirtioDevice:
             )
         return self._services[index]
 
-    async def serve(self, index: int, queue: DeviceQueue) -> None:
+    async def serve(self, index: int, queue: DeviceVirtqueue) -> None:
         """Do what there is to do in queue ``index``; by default, give back what :meth:`handle`
         makes of each chain."""
         while (chain := await queue.next_chain()) is not None:
             await queue.complete(chain, await self.handle(index, queue, chain))
 
-    async def handle(self, index: int, queue: DeviceQueue, chain: Chain) -> int:
+    async def handle(self, index: int, queue: DeviceVirtqueue, chain: Chain) -> int:
         """Serve one chain; returns the bytes written to it."""
         return 0
 
-    async def still(self) -> None:
+    async def drain(self) -> None:
         """Wait until no access to memory of queues that were reset is under way."""
         while self._ended:
             service = self._ended[0]
-            await service.still()
+            await service.drain()
             # Not the whole list: more may have ended meanwhile.
             self._ended = [other for other in self._ended if other is not service]
 

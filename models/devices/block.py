@@ -11,7 +11,7 @@ import struct
 from enum import IntEnum
 
 from ..virtio import DeviceId
-from ..virtqueue import Chain, DescriptorError, DeviceQueue
+from ..virtqueue import Chain, DescriptorError, DeviceVirtqueue
 from .base import PIECE, VirtioDevice
 from .storage import SECTOR, MemoryStorage, Storage
 
@@ -31,7 +31,7 @@ FRAMING = 2
 """Descriptors of a request that hold no data: those of its header and its status."""
 
 
-class RequestType(IntEnum):
+class BlockRequestType(IntEnum):
     """What a request is for (5.2.6)."""
 
     IN = 0
@@ -131,7 +131,7 @@ class BlockDevice(VirtioDevice):
         self._capacity = SECTOR * sectors
         self.update_config(0, struct.pack("<Q", sectors))
 
-    async def handle(self, index: int, queue: DeviceQueue, chain: Chain) -> int:
+    async def handle(self, index: int, queue: DeviceVirtqueue, chain: Chain) -> int:
         """Serve a request and write its status.
 
         Raises
@@ -149,17 +149,17 @@ class BlockDevice(VirtioDevice):
         out, room = chain.readable_size - REQUEST.size, chain.writable_size - 1
         written = 0
         try:
-            if kind == RequestType.IN and not out:
+            if kind == BlockRequestType.IN and not out:
                 status, written = await self._read(queue, chain, sector, room)
-            elif kind == RequestType.OUT and not room:
+            elif kind == BlockRequestType.OUT and not room:
                 status = await self._write(queue, chain, sector, out)
-            elif kind == RequestType.FLUSH:
+            elif kind == BlockRequestType.FLUSH:
                 self.storage.flush()
                 status = RequestStatus.OK
-            elif kind == RequestType.GET_ID and not out and room >= ID_SIZE:
+            elif kind == BlockRequestType.GET_ID and not out and room >= ID_SIZE:
                 await queue.write(chain, self._serial)
                 status, written = RequestStatus.OK, ID_SIZE
-            elif kind in list(RequestType):
+            elif kind in list(BlockRequestType):
                 # Data lies in the wrong direction, or there is no room for it.
                 status = RequestStatus.IOERR
             else:
@@ -173,7 +173,7 @@ class BlockDevice(VirtioDevice):
         return room + 1 if written == room else written
 
     async def _read(
-        self, queue: DeviceQueue, chain: Chain, sector: int, size: int
+        self, queue: DeviceVirtqueue, chain: Chain, sector: int, size: int
     ) -> tuple[RequestStatus, int]:
         """Serve a read; returns its status and the bytes that it wrote."""
         if not self._inside(sector, size):
@@ -184,7 +184,7 @@ class BlockDevice(VirtioDevice):
         return RequestStatus.OK, size
 
     async def _write(
-        self, queue: DeviceQueue, chain: Chain, sector: int, size: int
+        self, queue: DeviceVirtqueue, chain: Chain, sector: int, size: int
     ) -> RequestStatus:
         if self.storage.read_only or not self._inside(sector, size):
             return RequestStatus.IOERR

@@ -6,8 +6,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-from ..virtio import DeviceId, Status
-from ..virtqueue import Chain, DeviceQueue
+from ..virtio import DeviceId, DeviceStatus
+from ..virtqueue import Chain, DeviceVirtqueue
 from .base import PIECE, VirtioDevice
 
 F_SIZE = 1 << 0
@@ -71,11 +71,11 @@ class ConsoleDevice(VirtioDevice):
     def write_config(self, offset: int, data: bytes) -> bool:
         """As :meth:`VirtioDevice.write_config`; a character in ``emerg_wr`` is output."""
         written = super().write_config(offset, data)
-        if written and data and offset == EMERG_WR.start and not self._status & Status.FAILED:
+        if written and data and offset == EMERG_WR.start and not self._status & DeviceStatus.FAILED:
             self._print(data[:1])
         return written
 
-    async def serve(self, index: int, queue: DeviceQueue) -> None:
+    async def serve(self, index: int, queue: DeviceVirtqueue) -> None:
         """Print what is transmitted; fill what may be received into, as far as there is input."""
         if index == TRANSMIT:
             await super().serve(index, queue)
@@ -88,7 +88,7 @@ class ConsoleDevice(VirtioDevice):
             del self._input[: len(data)]
             await queue.complete(chain, len(data))
 
-    async def handle(self, index: int, queue: DeviceQueue, chain: Chain) -> int:
+    async def handle(self, index: int, queue: DeviceVirtqueue, chain: Chain) -> int:
         """Print what the driver transmits, in pieces where it is long."""
         size = chain.readable_size
         for done in range(0, size, PIECE):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from ..limits import span
 from ..virtio import DeviceId
-from ..virtqueue import Chain, DeviceQueue
+from ..virtqueue import Chain, DeviceVirtqueue
 from .base import PIECE, VirtioDevice
 
 
@@ -43,7 +43,7 @@ class EntropyDevice(VirtioDevice):
         self.given = 0
         self._source = source
 
-    async def handle(self, index: int, queue: DeviceQueue, chain: Chain) -> int:
+    async def handle(self, index: int, queue: DeviceVirtqueue, chain: Chain) -> int:
         """Fill the chain, or as much of it as the device gives at once (5.4.6).
 
         Raises

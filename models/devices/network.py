@@ -12,7 +12,7 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from ..virtio import DeviceId
-from ..virtqueue import Chain, DeviceQueue
+from ..virtqueue import Chain, DeviceVirtqueue
 from .base import VirtioDevice
 
 F_MAC = 1 << 5
@@ -139,7 +139,7 @@ class NetworkDevice(VirtioDevice):
         super().reset()
         self._frames.clear()
 
-    async def serve(self, index: int, queue: DeviceQueue) -> None:
+    async def serve(self, index: int, queue: DeviceVirtqueue) -> None:
         """Send what is transmitted; fill what may be received into, a frame to a buffer."""
         if index == TRANSMIT:
             await super().serve(index, queue)
@@ -154,7 +154,7 @@ class NetworkDevice(VirtioDevice):
             await queue.complete(chain, len(packet))
             self.received += 1
 
-    async def handle(self, index: int, queue: DeviceQueue, chain: Chain) -> int:
+    async def handle(self, index: int, queue: DeviceVirtqueue, chain: Chain) -> int:
         """Take a frame off the driver."""
         size = chain.readable_size - HEADER.size
         packet = await queue.read(chain) if 0 < size <= LONGEST_FRAME else b""

@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 
 from ..dma import Dma, DmaError
 from ..runtime import Runtime
-from ..virtqueue import DeviceQueue
+from ..virtqueue import DeviceVirtqueue
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ class QueueEndedError(Exception):
     """The queue was reset while it was served; ends the service and goes no further."""
 
 
-class LivingDma:
+class RevocableDma:
     """Host memory for as long as a queue lives.
 
     Each access lets other coroutines run, whatever the memory below does: a driver that refills a
@@ -69,8 +69,8 @@ class LivingDma:
         self.alive = True
         self._link = link
         self._under_way = 0
-        self._still = link.runtime.event()
-        self._still.set()
+        self._drained = link.runtime.event()
+        self._drained.set()
 
     async def read(self, address: int, size: int) -> bytes:
         """As :meth:`models.dma.Dma.read`.
@@ -101,21 +101,21 @@ class LivingDma:
         """An access is under way."""
         return self._under_way > 0
 
-    async def still(self) -> None:
+    async def drain(self) -> None:
         """Wait until no access is under way."""
-        await self._still.wait()
+        await self._drained.wait()
 
     async def _access(self, start: Callable[[], Awaitable[T]]) -> T:
         self._check()
         self._under_way += 1
-        self._still.clear()
+        self._drained.clear()
         try:
             result = await start()
             await self._link.runtime.yield_now()
         finally:
             self._under_way -= 1
             if not self._under_way:
-                self._still.set()
+                self._drained.set()
         self._check()
         return result
 
@@ -145,13 +145,13 @@ class QueueService:
         self,
         link: DeviceLink,
         index: int,
-        make_queue: Callable[[Dma], DeviceQueue],
-        serve: Callable[[int, DeviceQueue], Awaitable[None]],
+        make_queue: Callable[[Dma], DeviceVirtqueue],
+        serve: Callable[[int, DeviceVirtqueue], Awaitable[None]],
         failed: Callable[[Exception], Awaitable[None]],
     ) -> None:
         self._link = link
         self._index = index
-        self._memory = LivingDma(link)
+        self._memory = RevocableDma(link)
         self._queue = make_queue(self._memory)
         self._queue.notify = lambda: link.notify_used(index)
         self._serve = serve
@@ -189,9 +189,9 @@ class QueueService:
         """An access is under way."""
         return self._memory.busy
 
-    async def still(self) -> None:
+    async def drain(self) -> None:
         """Wait until no access is under way: it comes back, or is given up by the hardware."""
-        await self._memory.still()
+        await self._memory.drain()
 
     async def _run(self) -> None:
         try:

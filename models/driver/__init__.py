@@ -2,7 +2,7 @@
 """The driver side of a bus: requests and responses, discovery, devices, events, queue memory."""
 
 from .core import DEVICE_NUMBERS, DISCOVERY_WINDOW, TIMEOUT_US, Driver, Unclaimed
-from .device import DeviceInfo, DriverDevice, QueueInfo
+from .device import DeviceInfo, QueueInfo, RemoteDevice
 from .errors import (
     ConfigError,
     DriverError,
@@ -14,8 +14,8 @@ from .errors import (
     RequestTimeoutError,
     StatusError,
 )
-from .inbox import EventQueue
-from .rings import Ring, RingArena
+from .inbox import EventInbox
+from .rings import Ring, RingAllocator
 
 __all__ = [
     "DEVICE_NUMBERS",
@@ -24,18 +24,18 @@ __all__ = [
     "ConfigError",
     "DeviceInfo",
     "Driver",
-    "DriverDevice",
     "DriverError",
     "DriverStoppedError",
-    "EventQueue",
+    "EventInbox",
     "FeaturesRefusedError",
     "NoDeviceError",
     "ProtocolError",
     "QueueError",
     "QueueInfo",
+    "RemoteDevice",
     "RequestTimeoutError",
     "Ring",
-    "RingArena",
+    "RingAllocator",
     "StatusError",
     "Unclaimed",
 ]

@@ -14,18 +14,18 @@ from collections import Counter, deque
 from enum import StrEnum
 
 from ..bus import BusError, DriverBus
-from ..messages import DeviceState, Dialect, Kind, Message, MessageError, dialect_of
+from ..messages import DeviceState, Dialect, Message, MessageError, MessageKind, dialect_of
 from ..observers import Observers
 from ..runtime import Event, Lock, Runtime, Task
-from .device import DeviceInfo, DriverDevice
+from .device import DeviceInfo, RemoteDevice
 from .errors import (
     DriverStoppedError,
     NoDeviceError,
     ProtocolError,
     RequestTimeoutError,
 )
-from .inbox import EventQueue
-from .rings import RingArena
+from .inbox import EventInbox
+from .rings import RingAllocator
 
 DISCOVERY_WINDOW = 32
 """Devices asked for at once; a device of the patch series always answers 32."""
@@ -107,12 +107,12 @@ class Driver:
         self.dialect = dialect_of(revision)
         self.unclaimed: Counter[Unclaimed] = Counter()
         self.event_callbacks = Observers[[Message]]("events of the driver")
-        self.rings = RingArena()
+        self.rings = RingAllocator()
         self.failure: Exception | None = None
         self.pings_answered = 0
         self.pings_lost = 0
         self.generations: dict[int, int] = {}
-        self.device_events = EventQueue(runtime)
+        self.device_events = EventInbox(runtime)
         self._pipelined = pipelined
         self._removed: set[int] = set()
         self._bus = bus
@@ -121,7 +121,7 @@ class Driver:
         self._token = 0
         self._turns: dict[int, Lock] = {}
         self._pending: dict[tuple[int, str, int], _Pending] = {}
-        self._subscribers: list[tuple[int | None, EventQueue]] = []
+        self._subscribers: list[tuple[int | None, EventInbox]] = []
         self._pongs: deque[Message] = deque(maxlen=PONG_DEPTH)
         self._pong_due = runtime.event()
 
@@ -179,7 +179,7 @@ class Driver:
         """
         if self._pipelined:
             return await self._exchange(name, dev_num, fields)
-        is_bus = self.dialect.layout(name, Kind.REQUEST).bus
+        is_bus = self.dialect.layout(name, MessageKind.REQUEST).bus
         turn = self._turns.setdefault(_BUS if is_bus else dev_num, Lock(self.runtime))
         async with turn:
             return await self._exchange(name, dev_num, fields)
@@ -188,7 +188,7 @@ class Driver:
         if not self._tasks:
             raise DriverStoppedError(f"{name}: {self._why('is not running')}") from self.failure
         request = self.dialect.message(
-            name, Kind.REQUEST, dev_num=dev_num, token=self._next_token(), **fields
+            name, MessageKind.REQUEST, dev_num=dev_num, token=self._next_token(), **fields
         )
         where = f"{request.name} to {'the bus' if request.bus else f'device {request.dev_num}'}"
         if not request.bus and dev_num in self._removed:
@@ -237,7 +237,7 @@ class Driver:
             self._dispatch(message)
 
     def _dispatch(self, message: Message) -> None:
-        if message.kind is Kind.RESPONSE:
+        if message.kind is MessageKind.RESPONSE:
             key = (_address(message), message.name, message.token)
             pending = self._pending.get(key)
             if pending is None or pending.response is not None:
@@ -249,7 +249,7 @@ class Driver:
                 self._removed.difference_update(_numbers(message))
             pending.response = message
             pending.answered.set()
-        elif message.kind is Kind.EVENT:
+        elif message.kind is MessageKind.EVENT:
             if message.bus:
                 self._device_event(message)
             self._note_generation(message)
@@ -305,13 +305,13 @@ class Driver:
                 else:
                     self.pings_answered += 1
 
-    def subscribe(self, dev_num: int | None = None) -> EventQueue:
+    def subscribe(self, dev_num: int | None = None) -> EventInbox:
         """A queue that gets every event of device ``dev_num``, or of all, from now on."""
-        queue = EventQueue(self.runtime)
+        queue = EventInbox(self.runtime)
         self._subscribers.append((dev_num, queue))
         return queue
 
-    def unsubscribe(self, queue: EventQueue) -> None:
+    def unsubscribe(self, queue: EventInbox) -> None:
         """Stop filling ``queue``."""
         self._subscribers = [entry for entry in self._subscribers if entry[1] is not queue]
 
@@ -336,7 +336,7 @@ class Driver:
         """
         if dev_num in self._removed:
             raise NoDeviceError(f"{name} to device {dev_num}: the device was removed")
-        message = self.dialect.message(name, Kind.EVENT, dev_num=dev_num, **fields)
+        message = self.dialect.message(name, MessageKind.EVENT, dev_num=dev_num, **fields)
         await self._bus.send(message.wire())
 
     async def ping(self, data: int = 0) -> None:
@@ -399,9 +399,9 @@ class Driver:
             raise NoDeviceError(f"device {dev_num}: device_id is 0")
         return info
 
-    async def device(self, dev_num: int) -> DriverDevice:
+    async def device(self, dev_num: int) -> RemoteDevice:
         """Ask what device ``dev_num`` is, and change nothing."""
-        return DriverDevice(self, dev_num, await self.device_info(dev_num))
+        return RemoteDevice(self, dev_num, await self.device_info(dev_num))
 
     async def probe(
         self,
@@ -409,8 +409,8 @@ class Driver:
         *,
         features: int = 0,
         num_queues: int | None = None,
-        rings: RingArena | None = None,
-    ) -> DriverDevice:
+        rings: RingAllocator | None = None,
+    ) -> RemoteDevice:
         """Bring device ``dev_num`` up to DRIVER_OK.
 
         The messages and their order are the Linux driver's: device info; reset, ACKNOWLEDGE,

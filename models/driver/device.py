@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from ..devices import SharedMemory
-from ..messages import QUEUE_ENABLED, Kind, Message, QueueOperation, TransportFeature
+from ..messages import QUEUE_ENABLED, Message, MessageKind, QueueOperation, TransportFeature
 from ..runtime import sleep
 from ..virtio import (
     BASE_FEATURES,
     UNSUPPORTED_FEATURES,
+    DeviceStatus,
     Feature,
-    Status,
     feature_names,
 )
 from ..virtqueue.layout import MAX_QUEUE_SIZE
@@ -34,7 +34,7 @@ from .errors import (
     RequestTimeoutError,
     StatusError,
 )
-from .rings import Ring, RingArena
+from .rings import Ring, RingAllocator
 
 if TYPE_CHECKING:
     from .core import Driver
@@ -95,7 +95,7 @@ class QueueInfo:
     enabled: bool | None = None
 
 
-class DriverDevice:
+class RemoteDevice:
     """A device behind a :class:`~models.driver.Driver`, which makes these.
 
     Attributes
@@ -120,7 +120,7 @@ class DriverDevice:
         self.events = driver.subscribe(dev_num)
         self._driver = driver
         self._status = 0
-        self._arenas: dict[int, RingArena] = {}
+        self._arenas: dict[int, RingAllocator] = {}
         # For those who ask what a device is and never close it.
         weakref.finalize(self, driver.unsubscribe, self.events).atexit = False
 
@@ -152,24 +152,24 @@ class DriverDevice:
         *,
         features: int = 0,
         num_queues: int | None = None,
-        rings: RingArena,
+        rings: RingAllocator,
     ) -> None:
         """All steps from reset to DRIVER_OK; see :meth:`Driver.probe`."""
         try:
             await self.reset()
-            await self.add_status(Status.ACKNOWLEDGE)
-            await self.add_status(Status.DRIVER)
+            await self.add_status(DeviceStatus.ACKNOWLEDGE)
+            await self.add_status(DeviceStatus.DRIVER)
             await self.negotiate(features)
             await self._set_up_queues(num_queues, rings)
-            await self.add_status(Status.DRIVER_OK)
+            await self.add_status(DeviceStatus.DRIVER_OK)
             self._check_ready()
         except DriverError as error:
             # A device that answers can be told that we gave up (virtio 3.1.1).
             if not isinstance(error, _SILENT):
-                await self.add_status(Status.FAILED)
+                await self.add_status(DeviceStatus.FAILED)
             raise
 
-    async def _set_up_queues(self, num_queues: int | None, rings: RingArena) -> None:
+    async def _set_up_queues(self, num_queues: int | None, rings: RingAllocator) -> None:
         """The first ``num_queues``, or all that there are: an index may have no queue."""
         if num_queues is not None:
             for index in range(num_queues):
@@ -196,7 +196,7 @@ class DriverDevice:
                 await self.reset_queue(index)
         self.features = 0
         await self.status()
-        await self.add_status(Status.ACKNOWLEDGE)
+        await self.add_status(DeviceStatus.ACKNOWLEDGE)
 
     # Status
 
@@ -249,7 +249,7 @@ class DriverDevice:
             arena.release(ring)
 
     def _check_ready(self) -> None:
-        if not self._status & Status.DRIVER_OK:
+        if not self._status & DeviceStatus.DRIVER_OK:
             raise StatusError(
                 f"device {self.dev_num}: status is {self._status:#04x}: must have DRIVER_OK"
             )
@@ -270,7 +270,7 @@ class DriverDevice:
                 f"device {self.dev_num}: num_feature_bits is {bits}: must be {MAX_FEATURE_BITS} at "
                 f"most"
             )
-        room = self._driver.dialect.room("GET_FEATURES", Kind.RESPONSE, "features")
+        room = self._driver.dialect.room("GET_FEATURES", MessageKind.RESPONSE, "features")
         words: list[int] = []
         while len(words) < self._feature_blocks:
             asked = min(room, self._feature_blocks - len(words))
@@ -281,7 +281,7 @@ class DriverDevice:
 
     async def select_features(self, features: int) -> None:
         """Write the selection, unchecked, in each block that the device announces."""
-        room = self._driver.dialect.room("SET_FEATURES", Kind.REQUEST, "features")
+        room = self._driver.dialect.room("SET_FEATURES", MessageKind.REQUEST, "features")
         count = max(self._feature_blocks, -(-features.bit_length() // 32))
         words = [features >> 32 * k & 0xFFFF_FFFF for k in range(count)]
         for index in range(0, count, room):
@@ -306,8 +306,8 @@ class DriverDevice:
         known = features | BASE_FEATURES
         selected = offered & known & ~UNSUPPORTED_FEATURES
         await self.select_features(selected)
-        await self.add_status(Status.FEATURES_OK)
-        if not await self.status() & Status.FEATURES_OK:
+        await self.add_status(DeviceStatus.FEATURES_OK)
+        if not await self.status() & DeviceStatus.FEATURES_OK:
             names = feature_names(selected)
             raise FeaturesRefusedError(f"device {self.dev_num}: does not accept {names}")
         self.features = selected
@@ -342,7 +342,7 @@ class DriverDevice:
         )
 
     async def _read_chunk(self, offset: int, size: int) -> bytes:
-        size = min(size, self._driver.dialect.room("GET_CONFIG", Kind.RESPONSE, "data"))
+        size = min(size, self._driver.dialect.room("GET_CONFIG", MessageKind.RESPONSE, "data"))
         response = await self._request("GET_CONFIG", offset=offset, size=size)
         if response.number("size") != size:
             raise ConfigError(f"device {self.dev_num}: no configuration at {offset}, {size} bytes")
@@ -360,7 +360,7 @@ class DriverDevice:
             There are not as many bytes, or the device refused.
         """
         self._check_config(offset, len(data))
-        room = self._driver.dialect.room("SET_CONFIG", Kind.REQUEST, "data")
+        room = self._driver.dialect.room("SET_CONFIG", MessageKind.REQUEST, "data")
         for at in range(0, len(data), room):
             chunk = data[at : at + room]
             if not await self._write_chunk(offset + at, chunk):
@@ -407,7 +407,7 @@ class DriverDevice:
             enabled = bool(response.number("flags") & QUEUE_ENABLED)
         return QueueInfo(max_size=response.number("max_size"), ring=ring, enabled=enabled)
 
-    async def set_up_queue(self, index: int, rings: RingArena) -> Ring:
+    async def set_up_queue(self, index: int, rings: RingAllocator) -> Ring:
         """Ask for the queue's maximum size, and set it up with a ring from ``rings``.
 
         Read back where the revision says whether the queue is enabled; the Linux driver of the
@@ -421,7 +421,7 @@ class DriverDevice:
         """
         return await self._set_up(index, await self._available_queue(index), rings)
 
-    async def _set_up(self, index: int, info: QueueInfo, rings: RingArena) -> Ring:
+    async def _set_up(self, index: int, info: QueueInfo, rings: RingAllocator) -> Ring:
         if info.max_size > MAX_QUEUE_SIZE or info.max_size & (info.max_size - 1):
             raise QueueError(
                 f"device {self.dev_num}: queue {index}: max_size is {info.max_size}: must be a "
@@ -450,7 +450,7 @@ class DriverDevice:
     @property
     def _says_enabled(self) -> bool:
         """The revision has flags for a queue's state, and the driver's rules that go with them."""
-        return self._driver.dialect.layout("SET_VQUEUE", Kind.REQUEST).has("flags")
+        return self._driver.dialect.layout("SET_VQUEUE", MessageKind.REQUEST).has("flags")
 
     async def set_queue(self, index: int, ring: Ring) -> None:
         """Write the queue's size and addresses and enable it; :meth:`queue` tells what became of

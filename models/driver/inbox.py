@@ -10,10 +10,10 @@ from ..messages import Message
 from ..runtime import Runtime
 
 DEPTH = 256
-"""Events that wait in an :class:`EventQueue` before the oldest is lost."""
+"""Events that wait in an :class:`EventInbox` before the oldest is lost."""
 
 
-class EventQueue:
+class EventInbox:
     """Events of one device or of all, in order of arrival; each goes to one of those who wait.
 
     Parameters

@@ -19,7 +19,7 @@ class Ring:
     device_addr: int
 
 
-class RingArena:
+class RingAllocator:
     """Hands out room for split rings, one page-aligned area after the other.
 
     Parameters

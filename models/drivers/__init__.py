@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .base import ChainTooLongError, DataPath, DataPathError, TransferTimeoutError
+from .base import ChainTooLongError, DataPathError, TransferTimeoutError, VirtioDriver
 from .block import BlockDriver, BlockError
 from .console import ConsoleDriver, LineTooLongError
 from .entropy import EntropyDriver
@@ -14,11 +14,11 @@ __all__ = [
     "BlockError",
     "ChainTooLongError",
     "ConsoleDriver",
-    "DataPath",
     "DataPathError",
     "EntropyDriver",
     "LineTooLongError",
     "NetworkDriver",
     "NoReplyError",
     "TransferTimeoutError",
+    "VirtioDriver",
 ]

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from ..dma import HostMemory, free
-from ..driver import Driver, DriverDevice, DriverError, RingArena
+from ..driver import Driver, DriverError, RemoteDevice, RingAllocator
 from ..messages import DeviceState, Message
 from ..runtime import Event, Lock, Task
-from ..virtio import RING_FEATURES, Feature, Status
-from ..virtqueue import Buffer, DriverQueue
+from ..virtio import RING_FEATURES, DeviceStatus, Feature
+from ..virtqueue import Buffer, DriverVirtqueue
 
 TIMEOUT_US = 10_000.0
 """How long a transfer waits, in microseconds."""
@@ -29,7 +29,7 @@ class DataPathError(DriverError):
 
 
 class DeviceFailedError(DataPathError):
-    """The device asks for a reset, or is gone; :meth:`DataPath.again` starts over."""
+    """The device asks for a reset, or is gone; :meth:`VirtioDriver.restart` starts over."""
 
 
 class ChainTooLongError(DriverError):
@@ -41,7 +41,7 @@ class TransferTimeoutError(DriverError):
 
 
 @dataclass
-class Statistics:
+class DriverStatistics:
     """What a driver has moved.
 
     Parameters
@@ -72,14 +72,14 @@ class Transfer:
 
 
 class _QueuePath:
-    def __init__(self, queue: DriverQueue, turn: Lock, room: Event) -> None:
+    def __init__(self, queue: DriverVirtqueue, turn: Lock, room: Event) -> None:
         self.queue = queue
         self.turn = turn
         self.room = room
         self.transfers: dict[int, Transfer] = {}
 
 
-class DataPath:
+class VirtioDriver:
     """Queues of a device that was brought up; :meth:`probe` brings it up.
 
     Parameters
@@ -112,14 +112,14 @@ class DataPath:
     def __init__(
         self,
         driver: Driver,
-        device: DriverDevice,
+        device: RemoteDevice,
         memory: HostMemory,
         *,
         timeout_us: float = TIMEOUT_US,
     ) -> None:
         self.device = device
         self.memory = memory
-        self.statistics = Statistics()
+        self.statistics = DriverStatistics()
         self._runtime = driver.runtime
         self._timeout_us = timeout_us
         self._driver = driver
@@ -127,7 +127,7 @@ class DataPath:
         self._allocated: set[int] = set()
         self._paths: dict[int, _QueuePath] = {}
         for index, ring in device.rings.items():
-            queue = DriverQueue(
+            queue = DriverVirtqueue(
                 memory,
                 ring,
                 indirect=bool(device.features & Feature.INDIRECT_DESC.mask),
@@ -165,7 +165,7 @@ class DataPath:
         DriverError
             A step failed.
         """
-        rings = RingArena(max_size=queue_size, memory=memory)
+        rings = RingAllocator(max_size=queue_size, memory=memory)
         features = cls.FEATURES | ring_features
         device = await driver.probe(
             dev_num, features=features, num_queues=cls.NUM_QUEUES, rings=rings
@@ -219,7 +219,7 @@ class DataPath:
         for path in self._paths.values():
             path.queue.release()
 
-    async def again(self) -> Self:
+    async def restart(self) -> Self:
         """Reset the device and bring it up anew, as after :class:`DeviceFailedError`.
 
         What was under way in this object's queues is given up.
@@ -248,7 +248,7 @@ class DataPath:
     def _noticed(self, event: Message) -> None:
         number = self.device.dev_num
         if event.role == "EVENT_CONFIG" and event.dev_num == number:
-            if event.number("status") & Status.NEEDS_RESET:
+            if event.number("status") & DeviceStatus.NEEDS_RESET:
                 self._give_up(DeviceFailedError("it asks for a reset"))
         elif (
             event.role == "BUS_EVENT_DEVICE"

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from ..devices.block import F_BLK_SIZE, F_FLUSH, F_RO, F_SEG_MAX, ID_SIZE, REQUEST, SECTOR
+from ..devices.block import BlockRequestType as Type
 from ..devices.block import RequestStatus as Status
-from ..devices.block import RequestType as Type
 from ..driver import DriverError
 from ..virtqueue import Buffer
-from .base import DataPath
+from .base import VirtioDriver
 
 QUEUE = 0
 UNANSWERED = 0xFF
@@ -29,7 +29,7 @@ class BlockError(DriverError):
         self.status = status
 
 
-class BlockDriver(DataPath):
+class BlockDriver(VirtioDriver):
     """A disk. Several requests may be under way at once."""
 
     FEATURES = F_SEG_MAX | F_RO | F_BLK_SIZE | F_FLUSH

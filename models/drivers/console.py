@@ -6,8 +6,8 @@ from __future__ import annotations
 from ..devices.console import CONFIG, F_SIZE, RECEIVE, TRANSMIT
 from ..driver import DriverError
 from ..virtqueue import Buffer
-from .base import DataPath
-from .receiving import Receiver
+from .base import VirtioDriver
+from .receiving import ReceiveQueue
 
 BUFFERS = 4
 BUFFER_SIZE = 256
@@ -19,7 +19,7 @@ class LineTooLongError(DriverError):
     """Input had no newline for too long; the text has the limit."""
 
 
-class ConsoleDriver(DataPath):
+class ConsoleDriver(VirtioDriver):
     """A terminal: bytes both ways."""
 
     FEATURES = F_SIZE
@@ -28,7 +28,7 @@ class ConsoleDriver(DataPath):
     async def start(self) -> None:
         """Give the device buffers for input."""
         self._input = bytearray()
-        self._receiver = Receiver(self, RECEIVE, buffers=BUFFERS, size=BUFFER_SIZE)
+        self._receiver = ReceiveQueue(self, RECEIVE, buffers=BUFFERS, size=BUFFER_SIZE)
         await self._receiver.start()
 
     async def size(self) -> tuple[int, int]:

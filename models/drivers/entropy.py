@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from ..driver import ProtocolError
 from ..virtqueue import Buffer
-from .base import DataPath
+from .base import VirtioDriver
 
 QUEUE = 0
 LARGEST_REQUEST = 4096
 
 
-class EntropyDriver(DataPath):
+class EntropyDriver(VirtioDriver):
     """Random bytes from an entropy device."""
 
     NUM_QUEUES = 1

@@ -19,8 +19,8 @@ from ..devices.network import (
 from ..driver import DriverError
 from ..ethernet import arp_request, echo_request, parse_arp_reply, parse_echo_reply
 from ..virtqueue import Buffer
-from .base import DataPath
-from .receiving import Receiver
+from .base import VirtioDriver
+from .receiving import ReceiveQueue
 
 BUFFERS = 8
 NO_OFFLOAD = bytes(HEADER.size)
@@ -33,7 +33,7 @@ class NoReplyError(DriverError):
     """Frames came, and none of them was the answer; the text names what was waited for."""
 
 
-class NetworkDriver(DataPath):
+class NetworkDriver(VirtioDriver):
     """A network interface."""
 
     FEATURES = F_MAC | F_STATUS
@@ -41,7 +41,9 @@ class NetworkDriver(DataPath):
 
     async def start(self) -> None:
         """Give the device buffers for frames."""
-        self._receiver = Receiver(self, RECEIVE, buffers=BUFFERS, size=HEADER.size + LONGEST_FRAME)
+        self._receiver = ReceiveQueue(
+            self, RECEIVE, buffers=BUFFERS, size=HEADER.size + LONGEST_FRAME
+        )
         await self._receiver.start()
 
     async def mac(self) -> bytes:

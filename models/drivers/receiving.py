@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections import deque
 
 from ..virtqueue import Buffer
-from .base import DataPath, Transfer
+from .base import Transfer, VirtioDriver
 
 
-class Receiver:
+class ReceiveQueue:
     """Keeps buffers in a receive queue and returns what came, in order. One task uses it.
 
     Parameters
@@ -22,7 +22,7 @@ class Receiver:
         How many buffers, and bytes of each.
     """
 
-    def __init__(self, path: DataPath, index: int, *, buffers: int, size: int) -> None:
+    def __init__(self, path: VirtioDriver, index: int, *, buffers: int, size: int) -> None:
         self._path = path
         self._index = index
         self._buffers = buffers

@@ -20,7 +20,7 @@ from .errors import (
     TruncatedError,
     UnknownMessageError,
 )
-from .layouts import Array, Field, FieldValue, Kind, MessageLayout, Show
+from .layouts import Array, Field, FieldValue, MessageKind, MessageLayout, Show
 from .message import Message
 from .r1 import R1
 from .v1 import V1
@@ -85,14 +85,16 @@ def request(
     name: str, *, dev_num: int = 0, token: int = 0, revision: str | Dialect = "v1", **fields: object
 ) -> Message:
     """A request. Raises :class:`MessageError` when ``fields`` do not fit it."""
-    return dialect_of(revision).message(name, Kind.REQUEST, dev_num=dev_num, token=token, **fields)
+    return dialect_of(revision).message(
+        name, MessageKind.REQUEST, dev_num=dev_num, token=token, **fields
+    )
 
 
 def event(
     name: str, *, dev_num: int = 0, revision: str | Dialect = "v1", **fields: object
 ) -> Message:
     """An event. Raises :class:`MessageError` when ``fields`` do not fit it."""
-    return dialect_of(revision).message(name, Kind.EVENT, dev_num=dev_num, **fields)
+    return dialect_of(revision).message(name, MessageKind.EVENT, dev_num=dev_num, **fields)
 
 
 def _in_revision(message: Message, revision: str | Dialect | None) -> Message:

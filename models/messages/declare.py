@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .layouts import Array, Field, Kind, MessageLayout, Show
+from .layouts import Array, Field, MessageKind, MessageLayout, Show
 
 
 def u16(name: str, offset: int, *, alias: str = "") -> Field:
@@ -44,7 +44,7 @@ def exchange(
         MessageLayout(
             name=name,
             msg_id=msg_id,
-            kind=Kind.REQUEST,
+            kind=MessageKind.REQUEST,
             bus=bus,
             fields=request,
             arrays=(request_array,) if request_array else (),
@@ -53,7 +53,7 @@ def exchange(
         MessageLayout(
             name=name,
             msg_id=msg_id,
-            kind=Kind.RESPONSE,
+            kind=MessageKind.RESPONSE,
             bus=bus,
             fields=response,
             arrays=(response_array,) if response_array else (),
@@ -69,7 +69,7 @@ def event(
     return MessageLayout(
         name=name,
         msg_id=msg_id,
-        kind=Kind.EVENT,
+        kind=MessageKind.EVENT,
         bus=bus,
         fields=fields,
         arrays=(array,) if array else (),

@@ -6,7 +6,7 @@ from __future__ import annotations
 from ..virtio import FEATURE_BITS, device_name, feature_names, status_names
 from .dialect import Dialect
 from .errors import MessageError
-from .layouts import Array, Field, Kind, Show
+from .layouts import Array, Field, MessageKind, Show
 from .message import Message
 from .values import DeviceState
 
@@ -21,11 +21,11 @@ def describe(message: Message, *, brief: bool = False) -> str:
     """
     parts = [message.name]
     # The name of an event says what it is.
-    if message.kind is not Kind.EVENT and not brief:
+    if message.kind is not MessageKind.EVENT and not brief:
         parts.append(message.kind.value)
     if not message.bus:
         parts.append(f"dev {message.dev_num}")
-    if (message.token or message.kind is not Kind.EVENT) and not brief:
+    if (message.token or message.kind is not MessageKind.EVENT) and not brief:
         parts.append(f"token 0x{message.token:04x}")
     for field in message.layout.fields:
         value = message.fields[field.name]

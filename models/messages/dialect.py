@@ -25,7 +25,7 @@ from .layouts import (
     TYPE_BUS,
     TYPE_RESPONSE,
     FieldValue,
-    Kind,
+    MessageKind,
     MessageLayout,
     check_integer,
 )
@@ -83,14 +83,14 @@ class Dialect:
         self._max_size = max_size
         self._features = features
         self._by_id: dict[tuple[bool, int, bool], MessageLayout] = {}
-        self._by_name: dict[tuple[str, Kind], MessageLayout] = {}
+        self._by_name: dict[tuple[str, MessageKind], MessageLayout] = {}
         for layout in messages:
-            is_event = layout.kind is Kind.EVENT
+            is_event = layout.kind is MessageKind.EVENT
             if is_event != bool(layout.msg_id & EVENT_ID):
                 raise ValueError(f"{layout}: id {layout.msg_id:#04x} contradicts the kind")
             if layout.min_size > max_size:
                 raise ValueError(f"{layout}: {layout.min_size} bytes, maximum is {max_size}")
-            by_id = (layout.bus, layout.msg_id, layout.kind is Kind.RESPONSE)
+            by_id = (layout.bus, layout.msg_id, layout.kind is MessageKind.RESPONSE)
             if by_id in self._by_id or (layout.name, layout.kind) in self._by_name:
                 raise ValueError(f"{layout}: declared twice")
             self._by_id[by_id] = layout
@@ -121,11 +121,11 @@ class Dialect:
             features=self.features if features is None else features,
         )
 
-    def has(self, name: str, kind: Kind) -> bool:
+    def has(self, name: str, kind: MessageKind) -> bool:
         """Whether the revision has a message called ``name``, by alias too."""
         return (name, kind) in self._by_name
 
-    def layout(self, name: str, kind: Kind | str) -> MessageLayout:
+    def layout(self, name: str, kind: MessageKind | str) -> MessageLayout:
         """The declaration of a message, by name or alias.
 
         Raises
@@ -133,15 +133,15 @@ class Dialect:
         UnknownMessageError
             The revision has no such message.
         """
-        if kind not in list(Kind):
+        if kind not in list(MessageKind):
             raise UnknownMessageError("kind", kind, "request, response or event")
         try:
-            return self._by_name[name, Kind(kind)]
+            return self._by_name[name, MessageKind(kind)]
         except (KeyError, TypeError):
             limit = f"a {kind} of revision {self.revision}"
             raise UnknownMessageError("message", name, limit) from None
 
-    def room(self, name: str, kind: Kind | str, array: str) -> int:
+    def room(self, name: str, kind: MessageKind | str, array: str) -> int:
         """Most elements that ``array`` of a message can have.
 
         Raises
@@ -156,7 +156,7 @@ class Dialect:
     def message(
         self,
         name: str,
-        kind: Kind | str = Kind.REQUEST,
+        kind: MessageKind | str = MessageKind.REQUEST,
         *,
         dev_num: object = 0,
         token: object = 0,

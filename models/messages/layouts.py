@@ -44,7 +44,7 @@ def check_integer(name: str, value: object, maximum: int, context: str) -> int:
     return value
 
 
-class Kind(StrEnum):
+class MessageKind(StrEnum):
     """What a message is to the exchange."""
 
     REQUEST = "request"
@@ -171,7 +171,7 @@ class MessageLayout:
 
     name: str
     msg_id: int
-    kind: Kind
+    kind: MessageKind
     bus: bool = False
     fields: tuple[Field, ...] = ()
     arrays: tuple[Array, ...] = ()
@@ -183,7 +183,9 @@ class MessageLayout:
     @property
     def type_bits(self) -> int:
         """Header byte 0, as sent."""
-        return (TYPE_RESPONSE if self.kind is Kind.RESPONSE else 0) | (TYPE_BUS if self.bus else 0)
+        return (TYPE_RESPONSE if self.kind is MessageKind.RESPONSE else 0) | (
+            TYPE_BUS if self.bus else 0
+        )
 
     @property
     def min_size(self) -> int:

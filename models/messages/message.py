@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .layouts import HEADER, FieldValue, Kind, MessageLayout
+from .layouts import HEADER, FieldValue, MessageKind, MessageLayout
 
 if TYPE_CHECKING:
     from .dialect import Dialect
@@ -54,7 +54,7 @@ class Message:
         return self.layout.role
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> MessageKind:
         """Request, response or event."""
         return self.layout.kind
 
@@ -119,7 +119,7 @@ class Message:
             There is no such response, or ``fields`` do not fit it.
         """
         return self.dialect.message(
-            self.name, Kind.RESPONSE, dev_num=self.dev_num, token=self.token, **fields
+            self.name, MessageKind.RESPONSE, dev_num=self.dev_num, token=self.token, **fields
         )
 
     def to_json(self) -> dict[str, object]:
@@ -131,7 +131,7 @@ class Message:
         result: dict[str, object] = {"message": self.name, "kind": self.kind.value}
         if not self.bus or self.dev_num:
             result["dev_num"] = self.dev_num
-        if self.token or not (self.bus or self.kind is Kind.EVENT):
+        if self.token or not (self.bus or self.kind is MessageKind.EVENT):
             result["token"] = self.token
         for item in self.layout.fields:
             if not item.reserved or self.fields[item.name]:

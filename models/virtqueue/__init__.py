@@ -7,8 +7,8 @@ shared memory raises a :class:`VirtqueueError`.
 
 from __future__ import annotations
 
-from .device import Chain, DeviceQueue
-from .driver import DriverQueue
+from .device import Chain, DeviceVirtqueue
+from .driver import DriverVirtqueue
 from .errors import (
     AvailableRingError,
     ChainTooLargeError,
@@ -26,8 +26,8 @@ __all__ = [
     "ChainTooLargeError",
     "DescriptorError",
     "DescriptorFlag",
-    "DeviceQueue",
-    "DriverQueue",
+    "DeviceVirtqueue",
+    "DriverVirtqueue",
     "QueueFullError",
     "SplitLayout",
     "UsedRingError",

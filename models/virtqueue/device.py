@@ -62,7 +62,7 @@ class Chain:
         return sum(buffer.size for buffer in self.writable)
 
 
-class DeviceQueue:
+class DeviceVirtqueue:
     """Takes chains out of a virtqueue and gives them back. One task uses it at a time.
 
     Parameters

@@ -61,7 +61,7 @@ class _Outstanding:
     writable_size: int
 
 
-class DriverQueue:
+class DriverVirtqueue:
     """Makes chains available and takes them back. One task uses it at a time.
 
     Parameters

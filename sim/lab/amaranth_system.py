@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The gateware in Amaranth's own simulator, with drivers and devices: no Verilog, no compiler.
 
-:class:`AmaranthSystem` is to this simulator what :class:`models.system.PureSystem` is to the
+:class:`AmaranthSystem` is to this simulator what :class:`models.system.ModelSystem` is to the
 golden endpoint, and runs on asyncio like that. It takes :class:`~hdl.core.AmpPciCore` as it comes
 from Amaranth, so that what the other simulators run, by way of Yosys, can be compared with it.
 Devices reach host memory directly here, not through the gateware's DMA window.
@@ -19,10 +19,10 @@ from typing import Any
 from amaranth.sim import Simulator
 
 from hdl.core import AmpPciCore
-from models.bus import FifoDriverBus, Interrupts, MessageObserver, dialect_on
-from models.device_bus import DeviceSide
+from models.bus import FifoDriverBus, InterruptLog, MessageObserver, dialect_on
+from models.device_bus import DeviceBus
 from models.devices import VirtioDevice
-from models.driver import Driver, RingArena
+from models.driver import Driver, RingAllocator
 from models.host_memory import MemoryModel
 from models.layout import SPSC_PAGES, SharedLayout
 from models.messages import Dialect
@@ -32,7 +32,7 @@ from models.shell import AMP_PCI, PciShell
 from testbench.host.requester import read_data, split
 from testbench.stream.axis import AxisAssembler, AxisMessage
 from testbench.stream.framing import Beat
-from testbench.stream.tlp import Packet, TlpAssembler
+from testbench.stream.tlp import TlpAssembler, TlpPacket
 from testbench.tlp import Tlp
 from testbench.tlp.packets import memory_read, memory_write, more_to_come
 
@@ -164,7 +164,7 @@ class AmaranthSystem:
         self.num_fifos = len(devices_by_fifo)
         self.runtime = SimulatedTime()
         self.memory = MemoryModel()
-        self._interrupts = Interrupts(self.runtime.event)
+        self._interrupts = InterruptLog(self.runtime.event)
         self.interrupts = self._interrupts.counts
         self._vectors = shell.num_vectors(self.num_fifos)
         self.interrupts.update(dict.fromkeys(range(self._vectors), 0))
@@ -191,7 +191,7 @@ class AmaranthSystem:
         self._turns: dict[int, Lock] = {}
         self._clock: asyncio.Task[None] | None = None
         self.host = self.port = self
-        self.device_side = DeviceSide(
+        self.device_side = DeviceBus(
             self, devices_by_fifo, self.runtime, dma=self.memory, revision=revision
         )
         self.buses = [
@@ -203,7 +203,7 @@ class AmaranthSystem:
             for bus in self.buses
         ]
         for driver in self.drivers:
-            driver.rings = RingArena(memory=self.memory)
+            driver.rings = RingAllocator(memory=self.memory)
 
     def observe(self, observer: MessageObserver) -> None:
         """Call ``observer`` for each message that the drivers send or receive."""
@@ -318,10 +318,10 @@ class AmaranthSystem:
                     if packet is not None:
                         deliver(packet)
 
-    def _completed(self, packet: Packet) -> None:
+    def _completed(self, packet: TlpPacket) -> None:
         self._answers.put_nowait(packet.tlp)
 
-    def _interrupted(self, packet: Packet) -> None:
+    def _interrupted(self, packet: TlpPacket) -> None:
         self._interrupts.raised(int.from_bytes(packet.tlp.payload, "little"))
 
     def _popped(self, message: AxisMessage) -> None:

@@ -27,7 +27,7 @@ from rich.table import Table
 from testbench.hostile import fuzz as histories
 
 from .. import toolchain
-from ..build import BUILD_ROOT, Configuration, build
+from ..build import BUILD_ROOT, BuildConfiguration, build
 from ..run import SimulationError, new_seed, simulate
 
 HISTORIES = "testbench.hostile.fuzz"
@@ -51,15 +51,17 @@ SUMS = (
 """Figures of each run that the report has the sums of, too."""
 
 
-def configurations(simulator: str | None = None) -> list[Configuration]:
+def configurations(simulator: str | None = None) -> list[BuildConfiguration]:
     """What is gone over if nothing else is asked for: either top, the narrow and the wide."""
     return [
-        Configuration(top=top, num_fifos=fifos, data_width=width, simulator=simulator)
+        BuildConfiguration(top=top, num_fifos=fifos, data_width=width, simulator=simulator)
         for top, fifos, width in (("endpoint", 2, 128), ("core", 1, 64), ("endpoint", 8, 512))
     ]
 
 
-def run_fuzz(builds: Sequence[Configuration], *, seconds: float, seed: int | None = None) -> int:
+def run_fuzz(
+    builds: Sequence[BuildConfiguration], *, seconds: float, seed: int | None = None
+) -> int:
     """Share ``seconds`` of wall time out to ``builds``; ``fuzz/report.json`` below the build root.
 
     It ends with the first build that fails.
@@ -103,13 +105,15 @@ def run_fuzz(builds: Sequence[Configuration], *, seconds: float, seed: int | Non
     return 0 if report["ok"] else 1
 
 
-def _name(configuration: Configuration) -> str:
+def _name(configuration: BuildConfiguration) -> str:
     simulator = toolchain.find(configuration.simulator).name
     fifos, width = configuration.num_fifos, configuration.data_width
     return f"{simulator}-{configuration.top}-f{fifos}-w{width}"
 
 
-def _run(configuration: Configuration, root: Path, seconds: float, seed: int) -> dict[str, Any]:
+def _run(
+    configuration: BuildConfiguration, root: Path, seconds: float, seed: int
+) -> dict[str, Any]:
     folder = root / _name(configuration)
     folder.mkdir(parents=True)
     error = _simulate_apart(configuration, folder, seconds, seed)
@@ -136,7 +140,7 @@ def _run(configuration: Configuration, root: Path, seconds: float, seed: int) ->
 
 
 def _simulate_apart(
-    configuration: Configuration, folder: Path, seconds: float, seed: int
+    configuration: BuildConfiguration, folder: Path, seconds: float, seed: int
 ) -> str | None:
     """Run the histories in another process; returns what went wrong."""
     context = multiprocessing.get_context("spawn")
@@ -184,7 +188,7 @@ def _end(session: int) -> None:
 
 def _simulate(
     result: Connection,
-    configuration: Configuration,
+    configuration: BuildConfiguration,
     module: str,
     folder: Path,
     seconds: tuple[float, float],

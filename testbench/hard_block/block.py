@@ -22,12 +22,12 @@ from cocotbext.axi import AxiStreamBus
 from cocotbext.pcie.xilinx.us import UltraScalePcieDevice, UltraScalePlusPcieDevice
 
 from ..parameters import Parameters
-from ..tlp import Kind, Status, from_cocotbext, pcie_id
+from ..tlp import CplStatus, TlpKind, from_cocotbext, pcie_id
 from ..tlp.monitor import TlpMonitor
 from ..tlp.pins import settled
 from .series7 import Series7Device
 
-CONFIGURATION = (Kind.CFGRD0, Kind.CFGWR0)
+CONFIGURATION = (TlpKind.CFGRD0, TlpKind.CFGWR0)
 CLOCK_PERIOD_NS = 4
 RESET_CYCLES = 5
 MAX_PAYLOAD_SIZE = 1024
@@ -190,7 +190,7 @@ class HardBlock:
             while any(sink.gone < before for sink, before in zip(sinks, begun, strict=True)):
                 await self.dut.clk.rising_edge
             await ClockCycles(self.dut.clk, LINK_CYCLES)
-            monitor.settings.completed(number, Status.SC)
+            monitor.settings.completed(number, CplStatus.SC)
 
         async def received(tlp: Any) -> None:
             packet = from_cocotbext(tlp)
@@ -198,11 +198,11 @@ class HardBlock:
                 monitor.host_sent(packet)
                 await receive(tlp)
                 return
-            if packet.kind == Kind.CFGWR0:
+            if packet.kind == TlpKind.CFGWR0:
                 number = next(numbers)
                 monitor.settings.written(packet, number)
             await receive(tlp)
-            if packet.kind == Kind.CFGWR0:
+            if packet.kind == TlpKind.CFGWR0:
                 cocotb.start_soon(in_force(number))
 
         async def sent(tlp: Any) -> None:

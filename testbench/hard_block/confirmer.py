@@ -14,7 +14,7 @@ from typing import Any
 import cocotb
 from cocotb.triggers import ClockCycles, Event, RisingEdge
 
-from ..stream.tlp import Packet, TlpSink
+from ..stream.tlp import TlpPacket, TlpSink
 
 PULSE = "wr_req_tx_seq_num_valid"
 WRITES = "tx_wr_req_tlp"
@@ -49,7 +49,7 @@ class Confirmer:
         self._reset = reset
         self._deliver = sink.on_packet
         self.set_delays(repeat(USUAL_DELAY) if delays is None else delays)
-        self._held: deque[Packet] = deque()
+        self._held: deque[TlpPacket] = deque()
         self._came = Event()
         sink.on_packet = self._take
         cocotb.start_soon(self._run())
@@ -81,7 +81,7 @@ class Confirmer:
         """Writes that have not left."""
         return len(self._held)
 
-    def _take(self, packet: Packet) -> None:
+    def _take(self, packet: TlpPacket) -> None:
         self._held.append(packet)
         self._came.set()
 

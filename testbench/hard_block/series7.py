@@ -44,7 +44,7 @@ def to_tlp(beats: bytes) -> bytes:
     return b"".join(beats[at : at + 4][::-1] for at in range(0, len(beats), 4))
 
 
-class Receiver:
+class Series7Receiver:
     """Drives ``m_axis_rx``.
 
     Parameters
@@ -174,7 +174,7 @@ class Series7Device(Device):
         table.msix_table_size = vectors - 1
         function.pcie_cap.max_payload_size_supported = 3
         self._headers, self._credits = COMPLETION_HEADERS, COMPLETION_CREDITS
-        self.rx = Receiver(dut, clk=clk)
+        self.rx = Series7Receiver(dut, clk=clk)
         self.tx = AxiStreamSink(AxiStreamBus.from_prefix(dut, "s_axis_tx"), clk, reset)
         self.tx.queue_occupancy_limit_frames = TX_QUEUE
         for name in ("cfg_received_func_lvl_rst", "cfg_to_turnoff"):

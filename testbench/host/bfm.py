@@ -25,8 +25,8 @@ from models.layout import SPSC_PAGES, SharedLayout
 from models.shell import AMP_PCI, PciShell
 
 from ..hard_block.confirmer import WRITES, Confirmer
-from ..stream.tlp import Packet, TlpSink, TlpSource
-from ..tlp import Status, Tlp, error_code, pcie_id
+from ..stream.tlp import TlpPacket, TlpSink, TlpSource
+from ..tlp import CplStatus, Tlp, error_code, pcie_id
 from ..tlp.monitor import bundles_of
 from ..tlp.packets import config_read, config_write
 from .requester import CompletionError, HostError
@@ -129,11 +129,11 @@ class EndpointBfm(TlpHost):
 
     def send_nowait(self, tlp: Tlp, *, bar: int = 0) -> None:
         """Queue a packet as it is; the raw stream does not carry ``bar``."""
-        self.source.send_nowait(Packet(tlp))
+        self.source.send_nowait(TlpPacket(tlp))
 
     async def send(self, tlp: Tlp, *, bar: int = 0) -> None:
         """As :meth:`send_nowait`, and wait until the design accepted the packet."""
-        await self.source.send(Packet(tlp))
+        await self.source.send(TlpPacket(tlp))
 
     def complete_nowait(self, tlp: Tlp) -> None:
         """Queue a completion of one of the design's own requests, as it is."""
@@ -169,7 +169,7 @@ class EndpointBfm(TlpHost):
 
     async def _configure(self, request: Tlp) -> Tlp:
         answers = await self.request(request)
-        if answers[0].status != Status.SC:
+        if answers[0].status != CplStatus.SC:
             raise CompletionError(request, answers[0])
         return answers[0]
 
@@ -409,15 +409,15 @@ class CoreBfm(TlpHost):
 
     def send_nowait(self, tlp: Tlp, *, bar: int = 0) -> None:
         """Queue a packet as it is, as one that matched BAR ``bar``."""
-        self.source.send_nowait(Packet(tlp, bar_id=bar))
+        self.source.send_nowait(TlpPacket(tlp, bar_id=bar))
 
     async def send(self, tlp: Tlp, *, bar: int = 0) -> None:
         """As :meth:`send_nowait`, and wait until the design accepted the packet."""
-        await self.source.send(Packet(tlp, bar_id=bar))
+        await self.source.send(TlpPacket(tlp, bar_id=bar))
 
     def complete_nowait(self, tlp: Tlp) -> None:
         """Queue a completion of one of the design's own requests, as it is."""
-        self.completion_source.send_nowait(Packet(tlp, error=self.completion_error(tlp)))
+        self.completion_source.send_nowait(TlpPacket(tlp, error=self.completion_error(tlp)))
 
     async def start(self, *, msix: bool = True, bus_master: bool = True) -> None:
         """Set Bus Master Enable; fill in the MSI-X table and enable MSI-X."""

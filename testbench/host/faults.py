@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..tlp import Kind, Status, Tlp
+from ..tlp import CplStatus, Tlp, TlpKind
 
 Change = Callable[[Tlp, list[Tlp]], list[Tlp]]
 """Takes a request and its right completions, returns those to send in their place."""
@@ -71,7 +71,7 @@ def silent(after: int = 0) -> Change:
     return lambda request, answers: answers[:after]
 
 
-def refused(status: int = Status.UR, at: int = 0) -> Change:
+def refused(status: int = CplStatus.UR, at: int = 0) -> Change:
     """Completion ``at``, or the last one, has this status and no data, and ends the answer."""
 
     def change(request: Tlp, answers: list[Tlp]) -> list[Tlp]:
@@ -83,7 +83,7 @@ def refused(status: int = Status.UR, at: int = 0) -> Change:
 
 def without_data(at: int = 0) -> Change:
     """Completion ``at``, or the last one, says success and brings nothing."""
-    return refused(Status.SC, at)
+    return refused(CplStatus.SC, at)
 
 
 def poisoned(at: int | None = None) -> Change:
@@ -148,7 +148,7 @@ def _place(answers: list[Tlp], at: int) -> int:
 
 
 def _empty(answer: Tlp, status: int) -> Tlp:
-    kind = Kind.CPLLK if answer.kind in (Kind.CPLLK, Kind.CPLDLK) else Kind.CPL
+    kind = TlpKind.CPLLK if answer.kind in (TlpKind.CPLLK, TlpKind.CPLDLK) else TlpKind.CPL
     return answer.replace(kind=kind, status=status, length=0, payload=b"")
 
 

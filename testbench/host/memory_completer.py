@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import repeat
 
-from ..tlp import MEMORY_WRITES, Status, Tlp
+from ..tlp import MEMORY_WRITES, CplStatus, Tlp
 from ..tlp.packets import completion
 from ..tlp.traffic import Traffic
 from .faults import Fault
@@ -64,7 +64,7 @@ def latencies(
 
 
 @dataclass(order=True, slots=True)
-class Work:
+class PendingRead:
     """A read under way.
 
     Parameters
@@ -88,7 +88,7 @@ class Work:
     answers: list[Tlp] | None = field(compare=False, default=None)
 
 
-class HostMemory(SparseMemory):
+class MemoryCompleter(SparseMemory):
     """Host memory that answers memory requests; host software reads and writes it directly.
 
     Parameters
@@ -144,7 +144,7 @@ class HostMemory(SparseMemory):
         self.refused_writes: list[Tlp] = []
         self._send = send
         self._generator = random.Random(seed)
-        self._work: list[Work] = []
+        self._work: list[PendingRead] = []
         self._number = 0
         self.set_latency(latency)
 
@@ -180,7 +180,7 @@ class HostMemory(SparseMemory):
             return
         self._number += 1
         due = now_ns + next(self._latency, 0.0)
-        heapq.heappush(self._work, Work(due, self._number, request, max_payload_size))
+        heapq.heappush(self._work, PendingRead(due, self._number, request, max_payload_size))
 
     def run(self, now_ns: float) -> float | None:
         """Do what is due at ``now_ns``; return when to come again, or ``None`` if nothing waits."""
@@ -188,7 +188,7 @@ class HostMemory(SparseMemory):
             self._step(heapq.heappop(self._work))
         return self._work[0].due_ns if self._work else None
 
-    def _step(self, work: Work) -> None:
+    def _step(self, work: PendingRead) -> None:
         if work.answers is None:
             fault = self._fault(work.request)
             work.answers = self._right_answers(work)
@@ -206,11 +206,11 @@ class HostMemory(SparseMemory):
     def _fault(self, request: Tlp) -> Fault | None:
         return next((fault for fault in self.faults if fault.meets(request)), None)
 
-    def _right_answers(self, work: Work) -> list[Tlp]:
+    def _right_answers(self, work: PendingRead) -> list[Tlp]:
         data = self.load(work.request)
         if data is None:
             self.refused_reads.append(work.request)
-            return [completion(work.request, self.completer_id, status=Status.UR)]
+            return [completion(work.request, self.completer_id, status=CplStatus.UR)]
         return read_answers(
             work.request,
             data,

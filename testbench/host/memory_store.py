@@ -24,7 +24,7 @@ JUNK = 0xDB
 ADDRESS_END = 1 << 64
 
 
-class MemoryAccessError(HostError):
+class HostMemoryError(HostError):
     """Host software left its memory, or there is none left; the text has address and size."""
 
 
@@ -90,7 +90,7 @@ class SparseMemory:
             if start < block.end + GUARD and block.start < start + size + GUARD:
                 start = _align(block.end + GUARD, align)
         if start + size > ADDRESS_END:
-            raise MemoryAccessError(f"no room for {size} bytes from {start:#x} up")
+            raise HostMemoryError(f"no room for {size} bytes from {start:#x} up")
         lines = bytearray([JUNK]) * (_align(start + size, LINE) - (start & -LINE))
         block = Block(start, start + size, lines)
         lines[start - block.base : start + size - block.base] = bytes(size)
@@ -109,7 +109,7 @@ class SparseMemory:
         """
         at = bisect_right(self._starts, address) - 1
         if at < 0 or self._starts[at] != address:
-            raise MemoryAccessError(f"address is {address:#x}: must be that of an allocation")
+            raise HostMemoryError(f"address is {address:#x}: must be that of an allocation")
         del self._starts[at], self._blocks[at]
 
     async def read(self, address: int, size: int) -> bytes:
@@ -190,7 +190,7 @@ class SparseMemory:
     def _own(self, address: int, size: int, verb: str) -> Block:
         block = self._block(address)
         if block is None or address < block.start or address + size > block.end:
-            raise MemoryAccessError(f"{verb} of {size} bytes at {address:#x}: not allocated")
+            raise HostMemoryError(f"{verb} of {size} bytes at {address:#x}: not allocated")
         return block
 
 

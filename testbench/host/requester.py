@@ -15,7 +15,7 @@ import cocotb
 from cocotb.triggers import Event, Timer
 from cocotb.utils import get_sim_time
 
-from ..tlp import MEMORY_READS, Status, Tlp
+from ..tlp import MEMORY_READS, CplStatus, Tlp
 from ..tlp.packets import more_to_come, request_bytes
 
 
@@ -39,7 +39,7 @@ class CompletionError(HostError):
     def __init__(self, request: Tlp, answer: Tlp) -> None:
         self.status = answer.status
         try:
-            name = Status(answer.status).name
+            name = CplStatus(answer.status).name
         except ValueError:
             name = f"status {answer.status}"
         super().__init__(f"{request} was answered with {name}")
@@ -121,7 +121,7 @@ def read_data(request: Tlp, size: int, answers: list[Tlp]) -> bytes:
         They have another number of dwords than the request.
     """
     for answer in answers:
-        if answer.status != Status.SC:
+        if answer.status != CplStatus.SC:
             raise CompletionError(request, answer)
     payload = b"".join(answer.payload for answer in answers)
     if len(payload) != 4 * request.length:

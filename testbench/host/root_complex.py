@@ -35,11 +35,11 @@ from cocotbext.pcie.core.device import Device
 from cocotbext.pcie.core.utils import PcieId
 
 from models import runtime as contract
-from models.bus import Interrupts
+from models.bus import InterruptLog
 from models.config_space import size_code
 
-from ..stream.tlp import Packet, TlpSink, TlpSource
-from ..tlp import Kind, from_cocotbext, to_cocotbext
+from ..stream.tlp import TlpPacket, TlpSink, TlpSource
+from ..tlp import TlpKind, from_cocotbext, to_cocotbext
 from .requester import HostError
 from .root_memory import RootComplexMemory
 
@@ -89,10 +89,10 @@ class RawTlpDevice(Device):
     async def upstream_recv(self, tlp: Any) -> None:
         """Pass a packet from the link to the design; called by the link."""
         packet = from_cocotbext(tlp)
-        if packet.kind == Kind.CFGWR0:
+        if packet.kind == TlpKind.CFGWR0:
             # For log lines only: the design captures its number by itself.
             self.bus_num = tlp.completer_id.bus
-        await self.source.send(Packet(packet))
+        await self.source.send(TlpPacket(packet))
         tlp.release_fc()
 
     async def _forward(self) -> None:
@@ -154,7 +154,7 @@ class RootComplexHost:
         self.rc.make_port().connect(self.endpoint)
         self.function: Any = None
         self.vectors = 0
-        self._interrupts = Interrupts(Event)
+        self._interrupts = InterruptLog(Event)
         self.interrupts = self._interrupts.counts
 
     async def start(self, *, msix: bool = True, max_vectors: int = 2048) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 from models.dma import PAGE
 
-from .memory_store import LINE, MemoryAccessError, check_allocation
+from .memory_store import LINE, HostMemoryError, check_allocation
 
 POOL_SIZE = 1 << 32
 """Bytes of a pool from 4 GiB up. The root complex's own pool ends at 2 GiB."""
@@ -76,7 +76,7 @@ class RootComplexMemory:
             try:
                 region = self._pools[base].alloc_region(kind[1])
             except Exception as error:
-                raise MemoryAccessError(f"no room for {size} bytes from {base:#x} up") from error
+                raise HostMemoryError(f"no room for {size} bytes from {base:#x} up") from error
             address = int(region.get_absolute_address(0))
         self._live[address] = kind, region
         return address
@@ -90,7 +90,7 @@ class RootComplexMemory:
             Nothing that is allocated begins there.
         """
         if address not in self._live:
-            raise MemoryAccessError(f"address is {address:#x}: must be that of an allocation")
+            raise HostMemoryError(f"address is {address:#x}: must be that of an allocation")
         kind, region = self._live.pop(address)
         self._free.setdefault(kind, []).append((address, region))
 
@@ -105,7 +105,7 @@ class RootComplexMemory:
         try:
             return bytes(await self._space.read(address, size))
         except Exception as error:
-            raise MemoryAccessError(f"read of {size} bytes at {address:#x}: {error}") from error
+            raise HostMemoryError(f"read of {size} bytes at {address:#x}: {error}") from error
 
     async def write(self, address: int, data: bytes) -> None:
         """Store ``data`` at ``address``.
@@ -118,9 +118,7 @@ class RootComplexMemory:
         try:
             await self._space.write(address, data)
         except Exception as error:
-            raise MemoryAccessError(
-                f"write of {len(data)} bytes at {address:#x}: {error}"
-            ) from error
+            raise HostMemoryError(f"write of {len(data)} bytes at {address:#x}: {error}") from error
 
 
 def _check_base(base: int) -> None:

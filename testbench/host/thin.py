@@ -17,12 +17,12 @@ from cocotb.triggers import Event, First, Timer
 from cocotb.utils import get_sim_time
 
 from models import runtime as contract
-from models.bus import Interrupts
+from models.bus import InterruptLog
 from models.shell import MSIX_ENTRY_SIZE
 
 from ..tlp import MEMORY_READS, MEMORY_WRITES, Tlp
 from ..tlp.packets import memory_read, memory_write
-from .memory_completer import HostMemory
+from .memory_completer import MemoryCompleter
 from .requester import HostError, Requester, UnexpectedTlp, read_data, split
 
 
@@ -45,7 +45,7 @@ class TlpHost(ABC):
     extended_tags
         Whether the design may use 8-bit tags for its reads; otherwise 5 bits.
     memory_options
-        Arguments of :class:`~testbench.host.memory_completer.HostMemory`.
+        Arguments of :class:`~testbench.host.memory_completer.MemoryCompleter`.
 
     Attributes
     ----------
@@ -81,13 +81,13 @@ class TlpHost(ABC):
         self.requester = Requester(tags=tags, timeout_us=timeout_us)
         self.msi_address = msi_address
         self.extended_tags = extended_tags
-        self.memory = HostMemory(
+        self.memory = MemoryCompleter(
             self.complete_nowait, **{"completer_id": requester_id, **(memory_options or {})}
         )
         self._serving = False
         self._sooner = Event()
         self.bars: dict[int, int] = {}
-        self._interrupts = Interrupts(Event)
+        self._interrupts = InterruptLog(Event)
         self.interrupts = self._interrupts.counts
         self.on_interrupt: list[Callable[[int], None]] = []
         self.on_request: Callable[[Tlp], None] | None = None

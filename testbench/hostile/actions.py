@@ -24,7 +24,7 @@ from models.shell import AMP_PCI
 from ..queue_bench import QUEUE, slot_bytes
 from ..stream import pacing
 from .malformed import send_malformed
-from .quiesce import RestBench
+from .quiesce import QuiesceBench
 from .state_set import index_of
 
 LONGEST_PAUSE = 200
@@ -50,7 +50,7 @@ def action(
     return step
 
 
-class Hostile(RestBench):
+class Hostile(QuiesceBench):
     """The actions.
 
     Attributes

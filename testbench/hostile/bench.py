@@ -19,10 +19,10 @@ from ..queue_bench import QUEUE, QueueBench
 from ..stream.axis import AxisMessage
 from ..system import CLOCK_PERIOD_NS
 from ..tlp import Tlp
-from .dma_ordering import Promises
+from .dma_ordering import DmaOrdering
 from .errors import HostileFailure
 from .oracle import CAME_OUT, INTERRUPTED, RANG, RESET, RESET_TOLD, TAKEN, Oracle, Tally
-from .ram_shadow import RamView
+from .ram_shadow import RamShadow
 
 TAGS = 32
 HOST_TIMEOUT_US = 500.0
@@ -91,12 +91,12 @@ class HostileBench(QueueBench):
         """Reset the design and learn what its RAM holds. Once, before all histories."""
         await self.start()
         self.region = self.host.memory.allocate(PAGE)
-        self.promises = Promises(self.dut, self.dma, self.host.memory, self._failures)
+        self.promises = DmaOrdering(self.dut, self.dma, self.host.memory, self._failures)
         self.oracle = Oracle(self.num_fifos, await self._view(), self.tally)
 
-    async def _view(self) -> RamView:
+    async def _view(self) -> RamShadow:
         content = await self.host.bar_read(AMP_PCI.fifo_bar, 0, self.sizes[AMP_PCI.fifo_bar])
-        return RamView(content, self.parameters.data_width // 8)
+        return RamShadow(content, self.parameters.data_width // 8)
 
     async def begin(self) -> None:
         """Bring everything to a known state, RAM apart: the start of a history."""

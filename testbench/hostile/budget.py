@@ -13,7 +13,7 @@ class OutOfTime(KeyboardInterrupt):
     """No history may begin any more. An interrupt is all that Hypothesis stops at, at once."""
 
 
-class Course:
+class Budget:
     """Decides whether another history may begin.
 
     Parameters

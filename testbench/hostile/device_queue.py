@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from .errors import HostileFailure
-from .state_set import GIVEN_UP, NOBODY, QUEUE, Explanation, index_of
+from .state_set import GIVEN_UP, NOBODY, QUEUE, StateSet, index_of
 
 
-class DeviceState(NamedTuple):
+class DeviceQueueState(NamedTuple):
     """Of a device queue.
 
     Parameters
@@ -43,7 +43,7 @@ class DeviceState(NamedTuple):
         return QUEUE.next(index_of(self.head)) != index_of(self.tail)
 
 
-class DeviceQueue(Explanation[DeviceState]):
+class DeviceQueueStates(StateSet[DeviceQueueState]):
     """Device queue: where the next packet may be written.
 
     Attributes
@@ -57,13 +57,13 @@ class DeviceQueue(Explanation[DeviceState]):
     """
 
     def __init__(self, name: str) -> None:
-        super().__init__(name, DeviceState())
+        super().__init__(name, DeviceQueueState())
         self.packets: list[bool] = []
         self.accepted = 0
         self.well_formed = 0
         self._being_reset = False
 
-    def _steps(self, state: DeviceState) -> Iterable[DeviceState]:
+    def _steps(self, state: DeviceQueueState) -> Iterable[DeviceQueueState]:
         if state.slot == NOBODY:
             if state.begun < min(len(self.packets), self.accepted + 1):
                 begun = state._replace(begun=state.begun + 1, slot=index_of(state.head), void=False)
@@ -81,7 +81,7 @@ class DeviceQueue(Explanation[DeviceState]):
             else:
                 yield after._replace(tail=store.over(state.tail))
 
-    def _ended(self, state: DeviceState) -> DeviceState:
+    def _ended(self, state: DeviceQueueState) -> DeviceQueueState:
         if not self.packets[state.begun - 1]:
             return state._replace(slot=NOBODY, void=False)
         if state.void:
@@ -134,7 +134,7 @@ class DeviceQueue(Explanation[DeviceState]):
         """The function is being reset: the queue is empty."""
         self._being_reset = True
         self.states = {
-            DeviceState(
+            DeviceQueueState(
                 applied=state.applied,
                 begun=state.begun,
                 slot=state.slot,

@@ -23,7 +23,7 @@ PLACE_SIZE = 1024
 
 
 @dataclass(slots=True, eq=False)
-class Promise:
+class PendingData:
     """What one message promises.
 
     Parameters
@@ -46,7 +46,7 @@ class Promise:
     late: bool = False
 
 
-class Promises:
+class DmaOrdering:
     """Writes data and judges whether it came in time.
 
     Parameters
@@ -74,7 +74,7 @@ class Promises:
         self._region = memory.allocate(PLACES * PLACE_SIZE)
         self._made = 0
         self.pending = 0
-        self._open: list[Promise] = []
+        self._open: list[PendingData] = []
 
     def forget(self) -> None:
         """``rst`` came, or a history failed: no promise holds any more."""
@@ -91,7 +91,7 @@ class Promises:
         address = self._region + self._made % PLACES * PLACE_SIZE
         self._made += 1
         self._open = [promise for promise in self._open if promise.address != address]
-        promise = Promise(fifo, message, address, data)
+        promise = PendingData(fifo, message, address, data)
         task = cocotb.start_soon(self._write(promise))
         dut, edge = self._dut, self._dut.clk.rising_edge
         while not task.done():
@@ -103,7 +103,7 @@ class Promises:
                 return True
         return False
 
-    async def _write(self, promise: Promise) -> None:
+    async def _write(self, promise: PendingData) -> None:
         self.pending += 1
         try:
             await self._dma.write(promise.address, promise.data)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from .errors import HostileFailure
-from .state_set import NOBODY, QUEUE, Explanation, index_of
+from .state_set import NOBODY, QUEUE, StateSet, index_of
 
 
-class DriverState(NamedTuple):
+class DriverQueueState(NamedTuple):
     """Of a driver queue.
 
     Parameters
@@ -42,13 +42,13 @@ class DriverState(NamedTuple):
         return ahead + (under_way and self.settled)
 
 
-class DriverQueue(Explanation[DriverState]):
+class DriverQueueStates(StateSet[DriverQueueState]):
     """Driver queue: which message may come out next."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(name, DriverState())
+        super().__init__(name, DriverQueueState())
 
-    def _steps(self, state: DriverState) -> Iterable[DriverState]:
+    def _steps(self, state: DriverQueueState) -> Iterable[DriverQueueState]:
         applied, head, tail, snapshot, slot, settled = state
         if slot == NOBODY:
             if index_of(tail) != snapshot:
@@ -62,7 +62,7 @@ class DriverQueue(Explanation[DriverState]):
             # A new life of the queue: what older doorbells allowed is void, and a message that is
             # being read will not move it.
             tail = store.over(tail)
-            yield DriverState(applied + 1, head, tail, index_of(tail), slot, slot != NOBODY)
+            yield DriverQueueState(applied + 1, head, tail, index_of(tail), slot, slot != NOBODY)
 
     def rang(self, number: int) -> None:
         """The doorbell that was sent as ``number`` took its snapshot."""
@@ -80,7 +80,7 @@ class DriverQueue(Explanation[DriverState]):
     def reset(self) -> None:
         """The function was reset: the queue is empty."""
         self.states = {
-            DriverState(state.applied, slot=state.slot, settled=state.slot != NOBODY)
+            DriverQueueState(state.applied, slot=state.slot, settled=state.slot != NOBODY)
             for state in self._reachable()
         }
 

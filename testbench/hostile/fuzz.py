@@ -18,7 +18,7 @@ import cocotb
 import cocotb.task
 
 from .actions import Hostile
-from .budget import Course, OutOfTime
+from .budget import Budget, OutOfTime
 from .machine import run_histories
 
 SECONDS, SHRINK_SECONDS, FOLDER = "FUZZ_SECONDS", "FUZZ_SHRINK_SECONDS", "FUZZ_FOLDER"
@@ -29,7 +29,7 @@ BATCH = 25
 """Histories after which the whole RAM is read back."""
 
 
-def figures(hostile: Hostile, course: Course, *, done: bool) -> dict[str, Any]:
+def figures(hostile: Hostile, course: Budget, *, done: bool) -> dict[str, Any]:
     """What a run did up to now; ``done`` says that it came to its end."""
     tally = hostile.tally
     return {
@@ -54,13 +54,13 @@ def _write(path: Path, content: dict[str, Any]) -> None:
     partial.rename(path)
 
 
-def _course() -> Course:
+def _course() -> Budget:
     """As the environment says: numbers of histories go before wall time."""
     if HISTORIES in os.environ:
         before, after = (int(os.environ[name]) for name in (HISTORIES, SHRINK_HISTORIES))
-        return Course(shrink=None, histories=before, shrink_histories=after)
+        return Budget(shrink=None, histories=before, shrink_histories=after)
     seconds, shrink = (float(os.environ[name]) for name in (SECONDS, SHRINK_SECONDS))
-    return Course(seconds, shrink=shrink)
+    return Budget(seconds, shrink=shrink)
 
 
 async def fuzz(hostile: Hostile) -> None:

@@ -25,7 +25,7 @@ from models.shell import MAX_FIFOS
 
 from ..queue_bench import QUEUE
 from .actions import LONGEST_PAUSE, Hostile
-from .budget import Course
+from .budget import Budget
 from .malformed import KINDS
 from .quiesce import LONGEST_PACKET
 from .recovery import WAYS, recover
@@ -173,7 +173,7 @@ class History(RuleBasedStateMachine):
     """What the two ends do, on the bench that a subclass has; it ends with a working exchange."""
 
     hostile: Hostile
-    course: Course
+    course: Budget
 
     def __init__(self) -> None:
         super().__init__()
@@ -229,7 +229,7 @@ def _rule(name: str, strategies: Strategies) -> Callable[..., None]:
     return precondition(lambda self: self.since_rare >= APART)(ruled) if name in RARE else ruled
 
 
-def run_histories(hostile: Hostile, course: Course, *, seed: int, histories: int) -> None:
+def run_histories(hostile: Hostile, course: Budget, *, seed: int, histories: int) -> None:
     """Run so many histories, fewer if one fails, which is then shrunk. Blocks: see ``bridge``.
 
     Parameters

@@ -7,7 +7,7 @@ from models.layout import PAGE
 from models.shell import AMP_PCI
 
 from ..queue_bench import QUEUE
-from ..tlp import Kind, Tlp
+from ..tlp import Tlp, TlpKind
 from ..tlp.packets import memory_read, memory_write
 from .requests import RequestBench
 
@@ -69,9 +69,9 @@ def _requests(bench: RequestBench, fifo: int, data: bytes) -> dict[str, tuple[in
     dword = {"address": window + PAGE, "length": 1, "first_be": 0xF}
     return {
         "crossing_read": (fifos, memory_read(window + PAGE - 4, 8)),
-        "locked_read": (fifos, memory_read(window, 8, kind=Kind.MRDLK32)),
-        "io_read": (fifos, Tlp(Kind.IORD, **dword)),
-        "fetch_and_add": (fifos, Tlp(Kind.FETCHADD32, payload=data[:4], **dword)),
+        "locked_read": (fifos, memory_read(window, 8, kind=TlpKind.MRDLK32)),
+        "io_read": (fifos, Tlp(TlpKind.IORD, **dword)),
+        "fetch_and_add": (fifos, Tlp(TlpKind.FETCHADD32, payload=data[:4], **dword)),
         "outside_read": (NO_BAR, memory_read(outside, 64)),
         "crossing_store": (fifos, memory_write(window + PAGE - 16, data)),
         "outside_store": (NO_BAR, memory_write(outside, data)),

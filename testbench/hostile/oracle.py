@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from models.layout import SPSC_PAGES
 
-from .device_queue import DeviceQueue
-from .driver_queue import DriverQueue
+from .device_queue import DeviceQueueStates
+from .driver_queue import DriverQueueStates
 from .errors import HostileFailure
-from .ram_shadow import RamView
+from .ram_shadow import RamShadow
 from .state_set import GIVEN_UP, QUEUE, IndexStore
 from .vectors import Vector
 
@@ -25,7 +25,7 @@ RESET, RANG, CAME_OUT, TAKEN, INTERRUPTED, RESET_TOLD = range(6)
 
 
 @dataclass(slots=True)
-class Packet:
+class OfferedPacket:
     """A packet that the device side has for a FIFO.
 
     Parameters
@@ -85,7 +85,7 @@ class Oracle:
         All stores with a lower number have taken effect.
     """
 
-    def __init__(self, num_fifos: int, ram: RamView, tally: Tally) -> None:
+    def __init__(self, num_fifos: int, ram: RamShadow, tally: Tally) -> None:
         self.num_fifos = num_fifos
         self.tally = tally
         self.number = 0
@@ -95,12 +95,12 @@ class Oracle:
         """The design was reset with ``rst``: queues are empty, and nothing is under way."""
         self.confirmed = self.number
         fifos = range(self.num_fifos)
-        self.driver = [DriverQueue(f"driver queue {fifo}") for fifo in fifos]
-        self.device = [DeviceQueue(f"device queue {fifo}") for fifo in fifos]
+        self.driver = [DriverQueueStates(f"driver queue {fifo}") for fifo in fifos]
+        self.device = [DeviceQueueStates(f"device queue {fifo}") for fifo in fifos]
         self.vectors = [Vector(f"interrupt {fifo}") for fifo in fifos]
         self._doorbells: list[list[int]] = [[] for _ in fifos]
         self._stored_slots: list[set[int]] = [set() for _ in fifos]
-        self._offered: list[Packet] = []
+        self._offered: list[OfferedPacket] = []
         self._last_taken = 0
         self._seen: list[tuple[float, int, int, Callable[[], None]]] = []
         self._order = 0
@@ -110,7 +110,7 @@ class Oracle:
         self.touched: set[int] = set()
 
     @property
-    def queues(self) -> list[DriverQueue | DeviceQueue]:
+    def queues(self) -> list[DriverQueueStates | DeviceQueueStates]:
         """All of them."""
         return [*self.driver, *self.device]
 
@@ -119,7 +119,7 @@ class Oracle:
         self.restart()
         self._listens = False
 
-    def begin(self, ram: RamView) -> None:
+    def begin(self, ram: RamShadow) -> None:
         """Begin anew with this RAM."""
         self.ram = ram
         self.restart()
@@ -251,7 +251,7 @@ class Oracle:
 
     def offers(self, fifo: int, data: bytes, *, well_formed: bool) -> None:
         """The device side has a packet."""
-        self._offered.append(Packet(fifo, data, self.confirmed))
+        self._offered.append(OfferedPacket(fifo, data, self.confirmed))
         if fifo < self.num_fifos:
             self.touched.add(fifo)
             self.device[fifo].offer(well_formed)
@@ -272,7 +272,7 @@ class Oracle:
             certain = not any(state.void for state in queue.states)
             self.vectors[packet.fifo].raised(certain=certain, dropped=queue.most_dropped)
 
-    def _written(self, packet: Packet, places: set[int], floor: int, *, whole: bool) -> None:
+    def _written(self, packet: OfferedPacket, places: set[int], floor: int, *, whole: bool) -> None:
         data = packet.slot_words
         size = QUEUE.slot_size if whole else -(-len(data) // self.ram.word_bytes)
         data = data.ljust(size if whole else size * self.ram.word_bytes, b"\0")
@@ -373,7 +373,7 @@ __all__ = [
     "RESET",
     "RESET_TOLD",
     "TAKEN",
+    "OfferedPacket",
     "Oracle",
-    "Packet",
     "Tally",
 ]

@@ -19,7 +19,7 @@ LONGEST_PACKET = 4 * QUEUE.slot_size
 """Bytes of the longest packet that the device side sends."""
 
 
-class RestBench(RequestBench):
+class QuiesceBench(RequestBench):
     """A bench that can wait until nothing is under way, and then looks at everything."""
 
     @property

@@ -21,7 +21,7 @@ def merged(old: bytes, data: bytes, enables: Iterable[bool]) -> bytes:
 
 
 @dataclass(slots=True)
-class Word:
+class ShadowWord:
     """A word that was written since it was last known.
 
     Parameters
@@ -42,7 +42,7 @@ class Word:
     unknown: bool = False
 
 
-class RamView:
+class RamShadow:
     """The RAM as the host may find it.
 
     Parameters
@@ -56,7 +56,7 @@ class RamView:
     def __init__(self, content: bytes, word_bytes: int) -> None:
         self.word_bytes = word_bytes
         self._content = bytearray(content)
-        self._words: dict[int, Word] = {}
+        self._words: dict[int, ShadowWord] = {}
         self._reads: list[dict[int, set[bytes]]] = []
 
     def __len__(self) -> int:
@@ -238,17 +238,17 @@ class RamView:
     def _settled(self, index: int) -> bytes:
         return bytes(self._content[index * self.word_bytes : (index + 1) * self.word_bytes])
 
-    def _word(self, index: int) -> Word:
+    def _word(self, index: int) -> ShadowWord:
         word = self._words.get(index)
         if word is None:
-            word = self._words[index] = Word([(-1, frozenset([self._settled(index)]))])
+            word = self._words[index] = ShadowWord([(-1, frozenset([self._settled(index)]))])
         return word
 
     @staticmethod
-    def _all(word: Word) -> frozenset[bytes]:
+    def _all(word: ShadowWord) -> frozenset[bytes]:
         return frozenset().union(*(values for _, values in word.versions))
 
-    def _bound(self, word: Word) -> None:
+    def _bound(self, word: ShadowWord) -> None:
         if len(word.versions[-1][1]) > TOO_MANY:
             word.unknown = True
             word.versions = word.versions[-1:]

@@ -19,7 +19,7 @@ from models.shell import AMP_PCI
 
 from ..host.requester import TlpTimeout, split
 from ..queue_bench import QUEUE
-from ..tlp import Status, Tlp
+from ..tlp import CplStatus, Tlp
 from ..tlp.packets import config_write, enabled_bytes, memory_read, memory_write
 from .bench import TAGS, HostileBench
 from .oracle import RANG
@@ -126,7 +126,9 @@ class RequestBench(HostileBench):
         """Send a request that must be answered with Unsupported Request."""
 
         def check(answers: list[Tlp]) -> str | None:
-            good = len(answers) == 1 and answers[0].status == Status.UR and not answers[0].payload
+            good = (
+                len(answers) == 1 and answers[0].status == CplStatus.UR and not answers[0].payload
+            )
             return None if good else f"must be refused, got {answers}"
 
         sent = await self.ask_nowait(tlp, check, bar=bar)
@@ -144,7 +146,7 @@ class RequestBench(HostileBench):
         def check(answers: list[Tlp]) -> str | None:
             if read is not None:
                 ram.close_read(read)
-            if any(answer.status != Status.SC for answer in answers):
+            if any(answer.status != CplStatus.SC for answer in answers):
                 return f"refused: {answers}"
             data = b"".join(answer.payload for answer in answers)
             if len(data) != 4 * tlp.length:
@@ -225,6 +227,6 @@ class RequestBench(HostileBench):
             tlp = config_write(self.host.device_id, MSIX_ENABLE.offset, control, 0xC)
 
         def check(answers: list[Tlp]) -> str | None:
-            return None if answers[0].status == Status.SC else f"refused: {answers}"
+            return None if answers[0].status == CplStatus.SC else f"refused: {answers}"
 
         return await self.ask_nowait(tlp, check, flushes=False)

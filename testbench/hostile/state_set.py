@@ -57,7 +57,7 @@ class State(Protocol):
 
     @property
     def applied(self) -> int:
-        """Stores that took effect, of those that :class:`Explanation` keeps."""
+        """Stores that took effect, of those that :class:`StateSet` keeps."""
 
     def _replace(self, *, applied: int) -> Self: ...
 
@@ -67,7 +67,7 @@ class State(Protocol):
 StateT = TypeVar("StateT", bound=State)
 
 
-class Explanation(Generic[StateT]):
+class StateSet(Generic[StateT]):
     """A set of states, and the stores that are still to take effect in some of them.
 
     Parameters

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from .framing import Beat, Framing, StreamError
-from .valid_ready import Sink, Source, Watcher
+from .valid_ready import StreamSink, StreamSource, StreamWatcher
 
 
 class AxisMessage(NamedTuple):
@@ -109,7 +109,7 @@ class AxisFraming(Framing):
         return AxisAssembler(name, self.data_width)
 
 
-class AxisMessageSource(Source[AxisMessage]):
+class AxisMessageSource(StreamSource[AxisMessage]):
     """Device to driver: drives messages into the design; parameters as :class:`~.streams.Source`.
 
     The stream is ``s_axis_msg`` unless ``prefix`` says otherwise.
@@ -125,7 +125,7 @@ class AxisMessageSource(Source[AxisMessage]):
         await self.send(AxisMessage(fifo, data))
 
 
-class AxisMessageSink(Sink[AxisMessage]):
+class AxisMessageSink(StreamSink[AxisMessage]):
     """Driver to device: takes messages from the design; parameters as :class:`~.streams.Sink`.
 
     The stream is ``m_axis_msg`` unless ``prefix`` says otherwise.
@@ -137,7 +137,7 @@ class AxisMessageSink(Sink[AxisMessage]):
         super().__init__(dut, prefix, **options)
 
 
-class AxisMessageWatcher(Watcher[AxisMessage]):
+class AxisMessageWatcher(StreamWatcher[AxisMessage]):
     """Watches a stream of messages, either direction; parameters as :class:`~.streams.Watcher`."""
 
     framing_type = AxisFraming

@@ -14,11 +14,11 @@ from typing import Any
 
 from ..tlp import Tlp
 from .framing import Beat, Framing, StreamError
-from .valid_ready import Sink, Source, Watcher
+from .valid_ready import StreamSink, StreamSource, StreamWatcher
 
 
 @dataclass(slots=True)
-class Packet:
+class TlpPacket:
     """A packet and what a bundle carries beside it.
 
     Parameters
@@ -38,7 +38,7 @@ class Packet:
 
 
 class TlpAssembler:
-    """Collects beats into :class:`Packet` objects and checks sop, eop, strb and hdr."""
+    """Collects beats into :class:`TlpPacket` objects and checks sop, eop, strb and hdr."""
 
     def __init__(self, name: str, data_width: int) -> None:
         self.name = name
@@ -56,7 +56,7 @@ class TlpAssembler:
         """Forget a packet that has begun."""
         self._first = None
 
-    def feed(self, beat: Beat) -> Packet | None:
+    def feed(self, beat: Beat) -> TlpPacket | None:
         """Take one beat; return the packet that it completes.
 
         Raises
@@ -89,7 +89,7 @@ class TlpAssembler:
         if not beat["eop"]:
             return None
         first, self._first = self._first, None
-        return Packet(
+        return TlpPacket(
             Tlp.unpack(first["hdr"], bytes(self._payload)),
             bar_id=first.get("bar_id", 0),
             func_num=first.get("func_num", 0),
@@ -118,7 +118,7 @@ class TlpFraming(Framing):
         # A bundle without data still moves whole headers, one to a beat.
         self.data_width = 32 if data is None else len(data)
 
-    def beats(self, packet: Packet) -> Iterator[Beat]:
+    def beats(self, packet: TlpPacket) -> Iterator[Beat]:
         """The beats of ``packet``."""
         extra = {"bar_id": packet.bar_id, "func_num": packet.func_num, "error": packet.error}
         for beat in packet.tlp.beats(self.data_width):
@@ -129,19 +129,19 @@ class TlpFraming(Framing):
         return TlpAssembler(name, self.data_width)
 
 
-class TlpSource(Source[Packet]):
-    """Drives :class:`Packet` objects into a bundle; parameters as :class:`~.streams.Source`."""
+class TlpSource(StreamSource[TlpPacket]):
+    """Drives :class:`TlpPacket` objects into a bundle; parameters as :class:`~.streams.Source`."""
 
     framing_type = TlpFraming
 
 
-class TlpSink(Sink[Packet]):
-    """Takes :class:`Packet` objects from a bundle; parameters as :class:`~.streams.Sink`."""
+class TlpSink(StreamSink[TlpPacket]):
+    """Takes :class:`TlpPacket` objects from a bundle; parameters as :class:`~.streams.Sink`."""
 
     framing_type = TlpFraming
 
 
-class TlpWatcher(Watcher[Packet]):
+class TlpWatcher(StreamWatcher[TlpPacket]):
     """Watches a bundle, either direction; parameters as :class:`~.streams.Watcher`."""
 
     framing_type = TlpFraming

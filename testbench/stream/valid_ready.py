@@ -24,7 +24,7 @@ from . import pacing
 from .framing import Beat, PacketT, Stream
 
 
-class Source(Stream[PacketT]):
+class StreamSource(Stream[PacketT]):
     """Drives packets into the design.
 
     Parameters
@@ -157,13 +157,13 @@ class Source(Stream[PacketT]):
         return True
 
 
-class Sink(Stream[PacketT]):
+class StreamSink(Stream[PacketT]):
     """Takes packets from the design.
 
     Parameters
     ----------
     dut, prefix, clk, reset
-        As :class:`Source`. A reset drops the packet under way.
+        As :class:`StreamSource`. A reset drops the packet under way.
     stall
         Cycles to let each beat wait, valid high and ready low (:mod:`testbench.stream.pacing`).
     max_queued
@@ -300,7 +300,7 @@ class Sink(Stream[PacketT]):
         self._arrived.set()
 
 
-class Watcher(Stream[PacketT]):
+class StreamWatcher(Stream[PacketT]):
     """Watches a stream without driving anything, and fails the test when it breaks its protocol.
 
     It checks that valid and the payload hold until ready, that accepted beats have no undefined
@@ -310,7 +310,7 @@ class Watcher(Stream[PacketT]):
     Parameters
     ----------
     dut, prefix, clk, reset
-        As :class:`Source`. Nothing is checked across a reset.
+        As :class:`StreamSource`. Nothing is checked across a reset.
     on_packet
         Called with each packet when its last beat moves.
     """

@@ -24,7 +24,7 @@ class TlpError(ValueError):
     """A packet that cannot be packed or unpacked; the text names the field."""
 
 
-class Kind(IntEnum):
+class TlpKind(IntEnum):
     """Fmt and Type as the header's first byte: ``fmt << 5 | type`` (table 2-3)."""
 
     MRD32 = 0x00
@@ -51,7 +51,7 @@ class Kind(IntEnum):
     CAS64 = 0x6E
 
 
-class Status(IntEnum):
+class CplStatus(IntEnum):
     """Completion Status (table 2-34)."""
 
     SC = 0
@@ -74,15 +74,22 @@ class CompletionErrorCode(IntEnum):
     TIMEOUT = 15
 
 
-MEMORY_READS = frozenset({Kind.MRD32, Kind.MRD64, Kind.MRDLK32, Kind.MRDLK64})
-LOCKED_READS = frozenset({Kind.MRDLK32, Kind.MRDLK64})
-MEMORY_WRITES = frozenset({Kind.MWR32, Kind.MWR64})
-CONFIG_REQUESTS = frozenset({Kind.CFGRD0, Kind.CFGWR0, Kind.CFGRD1, Kind.CFGWR1})
-IO_REQUESTS = frozenset({Kind.IORD, Kind.IOWR})
+MEMORY_READS = frozenset({TlpKind.MRD32, TlpKind.MRD64, TlpKind.MRDLK32, TlpKind.MRDLK64})
+LOCKED_READS = frozenset({TlpKind.MRDLK32, TlpKind.MRDLK64})
+MEMORY_WRITES = frozenset({TlpKind.MWR32, TlpKind.MWR64})
+CONFIG_REQUESTS = frozenset({TlpKind.CFGRD0, TlpKind.CFGWR0, TlpKind.CFGRD1, TlpKind.CFGWR1})
+IO_REQUESTS = frozenset({TlpKind.IORD, TlpKind.IOWR})
 ATOMICS = frozenset(
-    {Kind.FETCHADD32, Kind.FETCHADD64, Kind.SWAP32, Kind.SWAP64, Kind.CAS32, Kind.CAS64}
+    {
+        TlpKind.FETCHADD32,
+        TlpKind.FETCHADD64,
+        TlpKind.SWAP32,
+        TlpKind.SWAP64,
+        TlpKind.CAS32,
+        TlpKind.CAS64,
+    }
 )
-COMPLETIONS = frozenset({Kind.CPL, Kind.CPLD, Kind.CPLLK, Kind.CPLDLK})
+COMPLETIONS = frozenset({TlpKind.CPL, TlpKind.CPLD, TlpKind.CPLLK, TlpKind.CPLDLK})
 NON_POSTED = MEMORY_READS | CONFIG_REQUESTS | IO_REQUESTS | ATOMICS
 """Requests that get an answer (section 2.1.1)."""
 
@@ -104,7 +111,7 @@ class Tlp:
     Parameters
     ----------
     kind
-        First byte of the header, a :class:`Kind` or any ``fmt << 5 | type``.
+        First byte of the header, a :class:`TlpKind` or any ``fmt << 5 | type``.
     length
         Dwords; 1 to 1,024 where the packet has a payload or reads one, 0 in other completions and
         in messages without payload.
@@ -230,7 +237,7 @@ class Tlp:
         word0, word1, tail = header >> 96, header >> 64 & 0xFFFF_FFFF, header & (1 << 64) - 1
         kind = word0 >> 24
         length = word0 & 0x3FF
-        if not length and not (kind in (Kind.CPL, Kind.CPLLK) or kind & 0xF8 == 0x30):
+        if not length and not (kind in (TlpKind.CPL, TlpKind.CPLLK) or kind & 0xF8 == 0x30):
             length = MAX_LENGTH
         tlp = cls(
             kind,
@@ -296,12 +303,12 @@ class Tlp:
 
     def __str__(self) -> str:
         try:
-            name = Kind(self.kind).name
+            name = TlpKind(self.kind).name
         except ValueError:
             name = f"kind {self.kind:#04x}"
         if self.kind in COMPLETIONS:
             try:
-                status = Status(self.status).name
+                status = CplStatus(self.status).name
             except ValueError:
                 status = f"status {self.status}"
             return (
@@ -317,7 +324,7 @@ class Tlp:
 
 def error_code(tlp: Tlp) -> int:
     """What a hard block says of a completion whose own header tells what is wrong with it."""
-    if tlp.status != Status.SC:
+    if tlp.status != CplStatus.SC:
         return CompletionErrorCode.BAD_STATUS
     return CompletionErrorCode.POISONED if tlp.ep else CompletionErrorCode.NONE
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from models import config_space as space
 
-from .codec import CompletionErrorCode, Kind, Status, Tlp, id_text
+from .codec import CompletionErrorCode, CplStatus, Tlp, TlpKind, id_text
 from .outstanding_reads import OwnReads
 from .rules import (
     Outstanding,
@@ -222,8 +222,8 @@ class TlpMonitor:
             raise HostMistake(f"tag {tlp.tag:#x} of {id_text(key[0])} is in use: {tlp}")
         if earlier is not None:
             # Its completion does not come any more.
-            self.settings.completed(key, Status.UR)
-        if tlp.kind == Kind.CFGWR0:
+            self.settings.completed(key, CplStatus.UR)
+        if tlp.kind == TlpKind.CFGWR0:
             self._config_write(tlp, key)
         self._host_requests[key] = Outstanding(
             tlp, {self._completer_id}, memory_space=self.settings.memory_space
@@ -301,7 +301,7 @@ class TlpMonitor:
         )
         self.traffic.count(tlp)
         yield from self.settings.request_rules(tlp)
-        if tlp.kind in (Kind.MRD32, Kind.MRD64):
+        if tlp.kind in (TlpKind.MRD32, TlpKind.MRD64):
             if self._own_reads.in_use(tlp.tag):
                 yield Violation("tag", "2.2.6.2", f"tag {tlp.tag:#x} is in use", tlp)
             self._own_reads.sent(tlp)
@@ -350,12 +350,12 @@ class TlpMonitor:
         import cocotb
         from cocotb.utils import get_sim_time
 
-        from ..stream.tlp import Packet, TlpWatcher
+        from ..stream.tlp import TlpPacket, TlpWatcher
         from .pins import PinFollower
 
         monitor = cls(now=lambda: get_sim_time("ns"), **options)
 
-        def watch(prefix: str, take: Callable[[Packet], None]) -> None:
+        def watch(prefix: str, take: Callable[[TlpPacket], None]) -> None:
             TlpWatcher(dut, prefix, clk=clk, reset=reset, on_packet=take)
 
         for prefix in to_design:

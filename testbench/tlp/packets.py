@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .codec import LOCKED_READS, MEMORY_READS, Kind, Status, Tlp
+from .codec import LOCKED_READS, MEMORY_READS, CplStatus, Tlp, TlpKind
 
 
 def byte_enables(address: int, size: int) -> tuple[int, int, int, int]:
@@ -55,7 +55,7 @@ def memory_read(address: int, size: int, **fields: Any) -> Tlp:
     """
     start, length, first, last = byte_enables(address, size)
     values = {"length": length, "address": start, "first_be": first, "last_be": last, **fields}
-    return Tlp(values.pop("kind", Kind.MRD64 if start >> 32 else Kind.MRD32), **values)
+    return Tlp(values.pop("kind", TlpKind.MRD64 if start >> 32 else TlpKind.MRD32), **values)
 
 
 def memory_write(address: int, data: bytes, **fields: Any) -> Tlp:
@@ -66,21 +66,21 @@ def memory_write(address: int, data: bytes, **fields: Any) -> Tlp:
     start, length, first, last = byte_enables(address, len(data))
     payload = (bytes(address & 3) + data).ljust(4 * length, b"\0")[: 4 * length]
     values = {"length": length, "address": start, "first_be": first, "last_be": last, **fields}
-    kind = values.pop("kind", Kind.MWR64 if start >> 32 else Kind.MWR32)
+    kind = values.pop("kind", TlpKind.MWR64 if start >> 32 else TlpKind.MWR32)
     return Tlp(kind, **{"payload": payload, **values})
 
 
 def config_read(target: int, offset: int, **fields: Any) -> Tlp:
     """Type 0 configuration read of the dword at ``offset`` of the function ``target``."""
     values = {"length": 1, "address": offset & 0xFFC, "first_be": 0xF, **fields}
-    return Tlp(Kind.CFGRD0, completer_id=target, **values)
+    return Tlp(TlpKind.CFGRD0, completer_id=target, **values)
 
 
 def config_write(target: int, offset: int, value: int, first_be: int = 0xF, **fields: Any) -> Tlp:
     """Type 0 configuration write of the dword at ``offset`` of the function ``target``."""
     payload = value.to_bytes(4, "little")
     values = {"length": 1, "address": offset & 0xFFC, "payload": payload, **fields}
-    return Tlp(Kind.CFGWR0, completer_id=target, first_be=first_be, **values)
+    return Tlp(TlpKind.CFGWR0, completer_id=target, first_be=first_be, **values)
 
 
 def request_bytes(request: Tlp) -> tuple[int, int]:
@@ -103,7 +103,7 @@ def request_bytes(request: Tlp) -> tuple[int, int]:
 def more_to_come(answer: Tlp) -> bool:
     """Whether further completions of the same memory read follow this one (section 2.3.1.1)."""
     brought = 4 * answer.length - (answer.lower_address & 3)
-    return answer.status == Status.SC and answer.has_data and answer.byte_count > brought
+    return answer.status == CplStatus.SC and answer.has_data and answer.byte_count > brought
 
 
 def completion(request: Tlp, completer_id: int, payload: bytes = b"", **fields: Any) -> Tlp:
@@ -118,9 +118,9 @@ def completion(request: Tlp, completer_id: int, payload: bytes = b"", **fields: 
     payload
         Dwords from the request's dword address on; empty for a completion without data.
     """
-    kind = Kind.CPLLK if request.kind in LOCKED_READS else Kind.CPL
+    kind = TlpKind.CPLLK if request.kind in LOCKED_READS else TlpKind.CPL
     if payload:
-        kind = Kind(kind | 0x40)
+        kind = TlpKind(kind | 0x40)
     byte_count, lower_address = 4, 0
     if request.kind in MEMORY_READS:
         first, byte_count = request_bytes(request)

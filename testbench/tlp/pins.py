@@ -14,7 +14,7 @@ from cocotb.triggers import First
 
 from models.config_space import SETTLING_CYCLES
 
-from .codec import Status
+from .codec import CplStatus
 from .settings import Settings
 
 PINS = ("max_payload_size", "max_read_request_size", "bus_master_enable")
@@ -54,7 +54,7 @@ class PinFollower:
     def apply(self) -> None:
         """Put in force what the pins say now, as after a reset."""
         self._settings.pins_changed(self._values(), PINS)
-        self._settings.completed(PINS, Status.SC)
+        self._settings.completed(PINS, CplStatus.SC)
 
     def _values(self) -> dict[str, int]:
         # Undefined before anything drives them.
@@ -72,4 +72,4 @@ class PinFollower:
 
     async def _settle(self, change: int) -> None:
         await settled(self._dut, clk=self._clk)
-        self._settings.completed(change, Status.SC)
+        self._settings.completed(change, CplStatus.SC)

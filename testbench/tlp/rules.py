@@ -19,9 +19,9 @@ from .codec import (
     MAX_LENGTH,
     MEMORY_READS,
     MEMORY_WRITES,
-    Kind,
-    Status,
+    CplStatus,
     Tlp,
+    TlpKind,
     id_text,
 )
 from .packets import request_bytes
@@ -109,7 +109,7 @@ def is_malformed(tlp: Tlp, max_payload_size: int) -> bool:
 
 def header_rules(tlp: Tlp) -> Iterator[Violation]:
     """Rules of every packet that a device without prefixes, digests and hints transmits."""
-    legal = COMPLETIONS | {Kind.MRD32, Kind.MRD64} | MEMORY_WRITES
+    legal = COMPLETIONS | {TlpKind.MRD32, TlpKind.MRD64} | MEMORY_WRITES
     if tlp.kind not in legal:
         yield Violation("type", "2.2.1, table 2-3", f"first byte is {tlp.kind:#04x}", tlp)
         return
@@ -227,7 +227,7 @@ def completion_rules(
     request = pending.request
     yield from _echo_rules(tlp, pending)
     locked = request.kind in LOCKED_READS
-    if (tlp.kind in (Kind.CPLLK, Kind.CPLDLK)) != locked:
+    if (tlp.kind in (TlpKind.CPLLK, TlpKind.CPLDLK)) != locked:
         want = "CplLk or CplDLk" if locked else "Cpl or CplD"
         yield Violation("completion-type", "2.2.9, 2.3.1", f"must be {want}", tlp)
     if tlp.bcm:
@@ -264,16 +264,20 @@ def _echo_rules(tlp: Tlp, pending: Outstanding) -> Iterator[Violation]:
 
 
 def _status_rules(tlp: Tlp, request: Tlp) -> Iterator[Violation]:
-    if tlp.status not in tuple(Status):
+    if tlp.status not in tuple(CplStatus):
         yield Violation("status", "2.2.9, table 2-34", f"status {tlp.status} is reserved", tlp)
-    elif tlp.status == Status.CRS and request.kind not in CONFIG_REQUESTS:
+    elif tlp.status == CplStatus.CRS and request.kind not in CONFIG_REQUESTS:
         yield Violation("status", "2.3.1", "CRS answers configuration requests only", tlp)
-    if tlp.status != Status.SC and tlp.has_data:
+    if tlp.status != CplStatus.SC and tlp.has_data:
         yield Violation("status", "2.2.9", "an unsuccessful completion has no data", tlp)
-    if tlp.status == Status.SC and request.kind in LOCKED_READS:
+    if tlp.status == CplStatus.SC and request.kind in LOCKED_READS:
         yield Violation("status", "6.5.7", "an endpoint does not support locked reads", tlp)
-    wants_data = request.kind in MEMORY_READS | ATOMICS | {Kind.CFGRD0, Kind.CFGRD1, Kind.IORD}
-    if tlp.status == Status.SC and tlp.has_data != wants_data:
+    wants_data = request.kind in MEMORY_READS | ATOMICS | {
+        TlpKind.CFGRD0,
+        TlpKind.CFGRD1,
+        TlpKind.IORD,
+    }
+    if tlp.status == CplStatus.SC and tlp.has_data != wants_data:
         text = "must have data" if wants_data else "must not have data"
         yield Violation("completion-type", "2.3.1.1", f"a successful answer {text}", tlp)
 
@@ -317,7 +321,7 @@ def _read_rules(tlp: Tlp, pending: Outstanding, max_payload_size: int) -> Iterat
 def _other_rules(tlp: Tlp, request: Tlp) -> Iterator[Violation]:
     byte_count = 4
     if request.kind in ATOMICS:
-        operands = 2 if request.kind in (Kind.CAS32, Kind.CAS64) else 1
+        operands = 2 if request.kind in (TlpKind.CAS32, TlpKind.CAS64) else 1
         byte_count = 4 * request.length // operands
     if tlp.byte_count != byte_count:
         yield Violation(
@@ -331,7 +335,7 @@ def _other_rules(tlp: Tlp, request: Tlp) -> Iterator[Violation]:
 
 def advance(tlp: Tlp, pending: Outstanding) -> bool:
     """Account for the completion ``tlp``; return whether it ends the request."""
-    if tlp.status != Status.SC or not tlp.has_data or pending.request.kind not in MEMORY_READS:
+    if tlp.status != CplStatus.SC or not tlp.has_data or pending.request.kind not in MEMORY_READS:
         return True
     start = pending.next_address
     pending.next_address = (start & ~3) + 4 * min(tlp.length, MAX_LENGTH)

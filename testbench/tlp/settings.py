@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from models import config_space as space
 from models.config_space import ConfigField
 
-from .codec import MEMORY_READS, Status, Tlp
+from .codec import MEMORY_READS, CplStatus, Tlp
 from .rules import Outstanding, Violation
 
 D0_AND_D3HOT = (space.POWER_D0, space.POWER_D3HOT)
@@ -120,7 +120,7 @@ class Settings:
 
     def completion_rules(self, tlp: Tlp, pending: Outstanding) -> Iterator[Violation]:
         """Whether a memory read may be served, by when it came and by when it is answered."""
-        served = pending.request.kind in MEMORY_READS and tlp.status == Status.SC
+        served = pending.request.kind in MEMORY_READS and tlp.status == CplStatus.SC
         if served and not (self.memory_space and pending.memory_space):
             yield Violation("memory-space", "7.5.1.1.3", "Memory Space Enable is not set", tlp)
 
@@ -144,9 +144,9 @@ class Settings:
         resets = self._function_reset.written.pop(key, 0)
         for setting in self._all():
             value = setting.written.pop(key, None)
-            if value is not None and status == Status.SC:
+            if value is not None and status == CplStatus.SC:
                 setting.value = value
-        if resets and status == Status.SC:
+        if resets and status == CplStatus.SC:
             # Max_Payload_Size survives (section 6.6.2).
             _, read_request, extended_tags, _ = self._initial
             self.max_read_request_size.set(read_request)

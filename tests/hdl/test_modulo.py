@@ -8,7 +8,7 @@ from amaranth.hdl import Module, Signal
 from amaranth.sim import Simulator
 from simulation import simulate
 
-from hdl.queues.modulo import Sanitiser, index_width, successor
+from hdl.queues.modulo import IndexModulo, index_width, successor
 
 CAPACITIES = [2, 3, 7, 31, 32, 61, 62, 63, 64, 100, 4096, 65535]
 
@@ -19,7 +19,7 @@ def test_sanitiser_is_mod(capacity):
     edges = [0, capacity - 1, capacity, capacity + 1, 2**31, 2**32 - 2, 2**32 - 1]
     multiples = [capacity * rng.randrange(2**32 // capacity) + d for d in (0, 1) for _ in range(25)]
     values = edges + multiples + [rng.getrandbits(32) for _ in range(100)]
-    dut = Sanitiser(capacity)
+    dut = IndexModulo(capacity)
 
     async def bench(ctx):
         for value in values:
@@ -50,4 +50,4 @@ def test_successor_wraps(capacity):
 
 def test_capacity_is_checked():
     with pytest.raises(ValueError, match="capacity is 1: must be 2 to 65536"):
-        Sanitiser(1)
+        IndexModulo(1)

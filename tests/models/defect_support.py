@@ -7,10 +7,10 @@ from collections import Counter
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice
 from models.driver import Driver
 from models.drivers import EntropyDriver
-from models.messages import Kind, decode, request
+from models.messages import MessageKind, decode, request
 from models.runtime import sleep
 from models.spsc import SpscQueue
-from models.system import PureSystem
+from models.system import ModelSystem
 from models.virtio import DeviceId, Feature
 
 ENTROPY, CONSOLE, BLOCK = 0, 3, 31
@@ -125,7 +125,7 @@ class Guest:
         asked = slot(raw) if isinstance(raw, str) else raw
         (got,) = await self.tell(asked)
         answer = decode(got)
-        assert answer.kind is Kind.RESPONSE
+        assert answer.kind is MessageKind.RESPONSE
         assert (got[0] & 3, *got[1:6]) == (asked[0] & 2 | 1, *asked[1:6])
         assert got[answer.msg_size :] == bytes(64 - answer.msg_size)
         return answer
@@ -187,7 +187,7 @@ def some_devices():
 @contextlib.asynccontextmanager
 async def guest(*devices_by_fifo):
     """A guest before the devices, some by default; afterwards a good driver must get along."""
-    async with PureSystem(devices_by_fifo or [some_devices()]) as system:
+    async with ModelSystem(devices_by_fifo or [some_devices()]) as system:
         system.drivers[0].stop()
         one = Guest(system)
         yield one

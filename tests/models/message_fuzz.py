@@ -9,7 +9,7 @@ from collections import Counter, deque
 from message_maker import CONSOLE, DISK, ENTROPY, NET, NUMBERS, RING_SIZE, WORDS, Maker
 
 from models import virtual_time
-from models.device_bus import DeviceSide
+from models.device_bus import DeviceBus
 from models.devices import (
     BlockDevice,
     ConsoleDevice,
@@ -21,7 +21,7 @@ from models.dma import PAGE, DmaError
 from models.driver import Driver, DriverError
 from models.drivers import BlockDriver, ConsoleDriver, EntropyDriver, NetworkDriver
 from models.host_memory import MemoryAccessError, MemoryModel
-from models.messages import Kind, MessageError, dialect_of
+from models.messages import MessageError, MessageKind, dialect_of
 from models.runtime import AsyncioRuntime, sleep
 from models.virtqueue import VirtqueueError
 
@@ -118,7 +118,7 @@ class Wire:
 
 
 class Port:
-    """What a :class:`DeviceSide` sees of a :class:`Wire`."""
+    """What a :class:`DeviceBus` sees of a :class:`Wire`."""
 
     def __init__(self, wire):
         self.receive = wire.receive
@@ -159,7 +159,7 @@ class Bench:
         self.memory = Blocks()
         self.base = self.memory.allocate(self.SIZE)
         self.wire = Wire()
-        self.side = DeviceSide(
+        self.side = DeviceBus(
             Port(self.wire),
             [devices()],
             self.runtime,
@@ -219,7 +219,7 @@ class Bench:
         """What the devices said fits and can be read."""
         for raw in self.wire.sent:
             message = self.dialect.decode(raw)
-            assert message.kind is not Kind.REQUEST, message
+            assert message.kind is not MessageKind.REQUEST, message
             assert len(raw) <= self.dialect.max_size
             self.tally[message.role] += 1
         for device in self.transport.devices.values():

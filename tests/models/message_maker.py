@@ -2,7 +2,7 @@
 """Messages of every kind and damage, as a hostile peer may send them."""
 
 from models.dma import PAGE
-from models.messages import Kind, QueueOperation
+from models.messages import MessageKind, QueueOperation
 from models.messages.layouts import HEADER, HEADER_SIZE
 
 ENTROPY, CONSOLE, DISK, NET = 0, 3, 7, 31
@@ -57,14 +57,14 @@ class Maker:
             addresses = {name: self.address() for name in rings}
             message = self._message("SET_VQUEUE", index=rng.randrange(3), size=size, **addresses)
         else:
-            message = self._message("EVENT_AVAIL", Kind.EVENT, index=rng.randrange(3))
+            message = self._message("EVENT_AVAIL", MessageKind.EVENT, index=rng.randrange(3))
         return message.encode()
 
     @property
     def _has_flags(self):
-        return self._dialect.layout("SET_VQUEUE", Kind.REQUEST).has("flags")
+        return self._dialect.layout("SET_VQUEUE", MessageKind.REQUEST).has("flags")
 
-    def _message(self, name, kind=Kind.REQUEST, *, number=None, **facts):
+    def _message(self, name, kind=MessageKind.REQUEST, *, number=None, **facts):
         """With anything in the fields that are not given."""
         layout = self._dialect.layout(name, kind)
         counts = {array.count for array in layout.arrays}
@@ -72,7 +72,7 @@ class Maker:
             known = facts.keys() & {field.name, field.alias}
             if not known and not field.reserved and field.name not in counts:
                 facts[field.name] = self._rng.choice(WORDS) & field.maximum
-        token = 0 if kind is Kind.EVENT else self._rng.getrandbits(16)
+        token = 0 if kind is MessageKind.EVENT else self._rng.getrandbits(16)
         number = self._rng.choice(NUMBERS) if number is None else number
         return self._dialect.message(name, kind, dev_num=number, token=token, **facts)
 
@@ -102,7 +102,7 @@ class Maker:
             ),
             self._message("SET_DEVICE_STATUS", number=number, status=15),
             *(
-                self._message("EVENT_AVAIL", Kind.EVENT, number=number, index=each % 2)
+                self._message("EVENT_AVAIL", MessageKind.EVENT, number=number, index=each % 2)
                 for each in range(6)
             ),
         ]

@@ -9,12 +9,12 @@ from model_support import settle
 from models.bus import Direction
 from models.config_space import BUS_MASTER_ENABLE, COMMAND, MEMORY_SPACE_ENABLE
 from models.devices import ConsoleDevice, EntropyDevice
-from models.driver import RingArena
+from models.driver import RingAllocator
 from models.drivers import EntropyDriver
 from models.messages import REVISIONS, decode
-from models.system import PureSystem
+from models.system import ModelSystem
 from models.virtio import Feature
-from models.virtqueue import Buffer, DriverQueue
+from models.virtqueue import Buffer, DriverVirtqueue
 
 
 def told(system):
@@ -35,11 +35,11 @@ def told(system):
 @pytest.mark.parametrize("reset", ["device", "queue"])
 async def test_used_buffer_that_waits_to_be_told_is_forgotten(reset, revision):
     device = EntropyDevice(source=bytes, features=Feature.RING_RESET.mask)
-    async with PureSystem([{0: device}], revision=revision, timeout_us=1e6) as system:
+    async with ModelSystem([{0: device}], revision=revision, timeout_us=1e6) as system:
         driver, memory = system.drivers[0], system.host.memory
-        arena = RingArena(max_size=4, memory=memory)
+        arena = RingAllocator(max_size=4, memory=memory)
         dev = await driver.probe(0, features=Feature.RING_RESET.mask, rings=arena)
-        queue = DriverQueue(memory, dev.rings[0])
+        queue = DriverVirtqueue(memory, dev.rings[0])
         # The notifier is held, as by a device queue that has no room.
         held = asyncio.Event()
         notifier = system.device_side.notifiers[0]
@@ -70,7 +70,7 @@ async def test_used_buffer_that_waits_to_be_told_is_forgotten(reset, revision):
         await settle(200)
         assert "EVENT_USED" not in names
         # The new queue is told of as ever.
-        queue = DriverQueue(memory, dev.rings[0])
+        queue = DriverVirtqueue(memory, dev.rings[0])
         await queue.add((), [Buffer(memory.allocate(16), 16)])
         await dev.notify(0)
         assert await dev.wait_used(0, 1e5) is not None
@@ -79,7 +79,7 @@ async def test_used_buffer_that_waits_to_be_told_is_forgotten(reset, revision):
 async def test_events_in_the_driver_are_of_this_life():
     """What the driver has received and nobody took is dropped with the reset, too."""
     device = ConsoleDevice()
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         transport = system.device_side.transports[0]
         dev = await system.drivers[0].probe(0)
         await transport.notify_used(0, 1)
@@ -95,7 +95,7 @@ async def test_events_in_the_driver_are_of_this_life():
 async def test_no_access_of_before_comes_after_a_function_reset():
     device = EntropyDevice(source=bytes)
     for turns in range(0, 40, 3):
-        async with PureSystem([{0: device}]) as system:
+        async with ModelSystem([{0: device}]) as system:
             memory = system.host.memory
             entropy = await EntropyDriver.probe(system.drivers[0], 0, memory, timeout_us=1e6)
             await entropy.submit(0, (), [Buffer(memory.allocate(64), 64)])

@@ -4,8 +4,18 @@
 import pytest
 
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, SharedMemory
-from models.messages import V1, V1_1, DeviceState, Kind, decode, describe, encode, event, request
-from models.system import PureSystem
+from models.messages import (
+    V1,
+    V1_1,
+    DeviceState,
+    MessageKind,
+    decode,
+    describe,
+    encode,
+    event,
+    request,
+)
+from models.system import ModelSystem
 
 
 def test_it_is_v1_and_two_messages():
@@ -45,14 +55,14 @@ async def test_shared_memory_has_32_bits(region, seen):
     device = BlockDevice(sectors=8)
     if region is not None:
         device.shared_memory[2] = region
-    async with PureSystem([{0: device}], revision="v1.1") as system:
+    async with ModelSystem([{0: device}], revision="v1.1") as system:
         dev = await system.drivers[0].device(0)
         assert await dev.shared_memory(2) == (region if seen else None)
         assert device.failure is None
 
 
 async def test_driver_of_april_finds_and_loses_devices():
-    async with PureSystem([{0: EntropyDevice()}], revision="v1.1") as system:
+    async with ModelSystem([{0: EntropyDevice()}], revision="v1.1") as system:
         driver, side = system.drivers[0], system.device_side
         number = await side.plug(0, ConsoleDevice())
         assert await driver.wait_device(DeviceState.ADDED, 1e5) == number
@@ -64,8 +74,8 @@ async def test_driver_of_april_finds_and_loses_devices():
 
 
 async def test_driver_of_v1_hears_of_no_plugging():
-    assert not V1.has("BUS_EVENT_DEVICE", Kind.EVENT)
-    async with PureSystem([{0: EntropyDevice()}], revision="v1") as system:
+    assert not V1.has("BUS_EVENT_DEVICE", MessageKind.EVENT)
+    async with ModelSystem([{0: EntropyDevice()}], revision="v1") as system:
         await system.device_side.plug(0, ConsoleDevice())
         await system.drivers[0].ping(1)
         assert not system.drivers[0].unclaimed

@@ -4,12 +4,12 @@
 import pytest
 
 from models.devices import BlockDevice, FileStorage, MemoryStorage
-from models.devices.block import F_FLUSH, ID_SIZE, REQUEST, SECTOR, RequestStatus, RequestType
+from models.devices.block import F_FLUSH, ID_SIZE, REQUEST, SECTOR, BlockRequestType, RequestStatus
 from models.drivers import BlockDriver, BlockError
-from models.system import PureSystem
+from models.system import ModelSystem
 from models.virtqueue import Buffer
 
-IN, OUT, FLUSH, GET_ID = RequestType
+IN, OUT, FLUSH, GET_ID = BlockRequestType
 
 
 class OldDriver(BlockDriver):
@@ -42,7 +42,7 @@ async def probe(system, kind=BlockDriver, number=0):
 
 async def test_write_is_stable_when_answered_without_flush():
     storage = LoggedStorage(256 * SECTOR)
-    async with PureSystem([{0: BlockDevice(storage=storage)}]) as system:
+    async with ModelSystem([{0: BlockDevice(storage=storage)}]) as system:
         disk = await probe(system, OldDriver)
         for sectors in (1, 200):
             storage.log.clear()
@@ -53,7 +53,7 @@ async def test_write_is_stable_when_answered_without_flush():
 
 async def test_write_is_not_flushed_for_a_driver_that_flushes():
     storage = LoggedStorage(8 * SECTOR)
-    async with PureSystem([{0: BlockDevice(storage=storage)}]) as system:
+    async with ModelSystem([{0: BlockDevice(storage=storage)}]) as system:
         disk = await probe(system)
         await disk.write(0, bytes(SECTOR))
         assert storage.log == ["write"]
@@ -68,7 +68,7 @@ async def test_write_is_not_flushed_for_a_driver_that_flushes():
 @pytest.mark.parametrize("kind", [BlockDriver, OldDriver])
 async def test_write_that_cannot_be_made_stable_is_an_error(kind):
     storage = LoggedStorage(8 * SECTOR, full=True)
-    async with PureSystem([{0: BlockDevice(storage=storage)}]) as system:
+    async with ModelSystem([{0: BlockDevice(storage=storage)}]) as system:
         disk = await probe(system, kind)
         if kind is OldDriver:
             with pytest.raises(BlockError):
@@ -87,7 +87,7 @@ async def test_size_is_served_as_it_is_told(where, tmp_path):
         path.write_bytes(b"\x11" * 16 * SECTOR)
         storage = FileStorage(path)
     device = BlockDevice(storage=storage)
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         disk = await probe(system)
 
         async def resize(sectors):
@@ -156,7 +156,7 @@ async def request(disk, kind, out, room):
 )
 async def test_data_in_the_wrong_direction_is_an_error(kind, out, room, status):
     device = BlockDevice(sectors=16)
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         disk = await probe(system)
         answered, data = await request(disk, kind, out, room)
         assert answered == status

@@ -8,8 +8,8 @@ from virtqueue_support import WRITE, Hand
 
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, NetworkDevice
 from models.devices.network import RECEIVE
-from models.driver import RingArena
-from models.system import PureSystem
+from models.driver import RingAllocator
+from models.system import ModelSystem
 from models.virtio import Feature
 from models.virtqueue import Buffer
 from models.virtqueue.device import NOTIFY_BATCH
@@ -63,10 +63,10 @@ def fill_network(device):
 async def test_driver_hears_of_the_first_buffer_while_the_queue_stays_busy(
     device, queue, readable, more, event_index
 ):
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         memory = system.host.memory
         dev = await system.drivers[0].probe(
-            0, features=event_index, rings=RingArena(max_size=4, memory=memory)
+            0, features=event_index, rings=RingAllocator(max_size=4, memory=memory)
         )
         ring, buffer = dev.rings[queue], memory.allocate(256)
         if readable is None:

@@ -21,14 +21,14 @@ from models.drivers import (
     BlockDriver,
     BlockError,
     ConsoleDriver,
-    DataPath,
     EntropyDriver,
     NetworkDriver,
     TransferTimeoutError,
+    VirtioDriver,
 )
 from models.ethernet import NetworkPeer
 from models.host_memory import MemoryAccessError, MemoryModel
-from models.system import PureSystem
+from models.system import ModelSystem
 from models.virtio import RING_FEATURES, Feature
 from models.virtqueue import Buffer
 
@@ -49,7 +49,7 @@ async def probe(system, kind, *, timeout_us=5e6, **options):
 @pytest.mark.parametrize("rings", RINGS)
 async def test_entropy(rings, latency):
     device = EntropyDevice(source=random.Random(3).randbytes)
-    async with PureSystem([{0: device}], dma_latency_us=latency) as system:
+    async with ModelSystem([{0: device}], dma_latency_us=latency) as system:
         entropy = await probe(system, EntropyDriver, ring_features=rings, queue_size=4)
         assert bool(entropy.device.features & RING_FEATURES) == bool(rings)
         source = random.Random(3)
@@ -66,7 +66,7 @@ async def test_disk_with_many_requests_under_way(rings, latency):
     rng = random.Random(5)
     image = rng.randbytes(64 * SECTOR)
     storage = MemoryStorage(bytearray(len(image)))
-    system = PureSystem([{0: BlockDevice(storage=storage)}], dma_latency_us=latency)
+    system = ModelSystem([{0: BlockDevice(storage=storage)}], dma_latency_us=latency)
     async with system:
         disk = await probe(system, BlockDriver, ring_features=rings, queue_size=8)
         assert await disk.sectors() == 64
@@ -83,7 +83,7 @@ async def test_disk_with_many_requests_under_way(rings, latency):
 async def test_file_as_a_disk(tmp_path):
     path = tmp_path / "disk.img"
     path.write_bytes(bytes(8 * SECTOR))
-    async with PureSystem(
+    async with ModelSystem(
         [{0: BlockDevice(storage=FileStorage(path), serial=b"x" * 20)}]
     ) as system:
         disk = await probe(system, BlockDriver)
@@ -119,7 +119,7 @@ async def test_file_as_a_disk(tmp_path):
 )
 async def test_status_of_every_kind_of_request(request_, status):
     device = BlockDevice(sectors=16)
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         disk = await probe(system, BlockDriver)
         if status:
             with pytest.raises(BlockError) as caught:
@@ -143,8 +143,8 @@ async def test_status_of_every_kind_of_request(request_, status):
 )
 async def test_length_counts_from_the_first_byte(kind, sector, data, room, written):
     """Bytes that the device left out may not be in it (2.7.8.2): the status can lie behind them."""
-    async with PureSystem([{0: BlockDevice(sectors=16)}]) as system:
-        path, memory = await probe(system, DataPath), system.host.memory
+    async with ModelSystem([{0: BlockDevice(sectors=16)}]) as system:
+        path, memory = await probe(system, VirtioDriver), system.host.memory
         header = kind.to_bytes(8, "little") + sector.to_bytes(8, "little")
         readable = Buffer(memory.allocate(len(header + data)), len(header + data))
         await memory.write(readable.address, header + data)
@@ -160,7 +160,7 @@ async def test_read_only_disk(tmp_path):
         MemoryStorage(bytearray(b"\x11" * SECTOR), read_only=True),
         FileStorage(path, read_only=True),
     ):
-        async with PureSystem([{0: BlockDevice(storage=storage)}]) as system:
+        async with ModelSystem([{0: BlockDevice(storage=storage)}]) as system:
             disk = await probe(system, BlockDriver)
             assert disk.device.features & 1 << 5
             with pytest.raises(BlockError, match="status is 1"):
@@ -184,7 +184,7 @@ async def test_console(rings, latency):
     device.output_observers.append(heard.append)
     # Typed before there is a driver: it waits.
     device.type(b"early\n")
-    async with PureSystem([{0: device}], dma_latency_us=latency) as system:
+    async with ModelSystem([{0: device}], dma_latency_us=latency) as system:
         console = await probe(system, ConsoleDriver, ring_features=rings)
         assert await console.read_line() == b"early\n"
         await console.write(b"out\n")
@@ -199,7 +199,7 @@ async def test_console(rings, latency):
 
 
 async def test_a_driver_waits_no_longer_than_it_says():
-    async with PureSystem([{0: ConsoleDevice()}]) as system:
+    async with ModelSystem([{0: ConsoleDevice()}]) as system:
         console = await probe(system, ConsoleDriver, timeout_us=2000.0)
         with pytest.raises(TransferTimeoutError, match=r"device 0, queue 0: .* for 2000 us"):
             await console.read_line()
@@ -207,7 +207,7 @@ async def test_a_driver_waits_no_longer_than_it_says():
 
 async def test_console_size_and_emergency_output():
     device = ConsoleDevice()
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         console = await probe(system, ConsoleDriver)
         assert console.device.info.config_size == 12 and device.offered & F_EMERG_WRITE
         device.resize(132, 43)
@@ -223,7 +223,7 @@ async def test_console_size_and_emergency_output():
 async def test_ping(rings, latency):
     peer = NetworkPeer(PEER_MAC, PEER_IP)
     device = NetworkDevice(wire=peer.answer)
-    async with PureSystem([{0: device}], dma_latency_us=latency) as system:
+    async with ModelSystem([{0: device}], dma_latency_us=latency) as system:
         network = await probe(system, NetworkDriver, ring_features=rings)
         assert await network.link_up() and await network.mac() == b"\2\0\0\0\0\1"
         assert await network.resolve(OWN_IP, PEER_IP) == PEER_MAC
@@ -238,7 +238,7 @@ async def test_ping(rings, latency):
 async def test_frames_that_do_not_pass():
     out = []
     device = NetworkDevice(wire=lambda frame: out.append(frame) or [])
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         network = await probe(system, NetworkDriver)
         for size, passes in ((13, False), (14, True), (1514, True), (1515, False)):
             out.clear()
@@ -266,7 +266,7 @@ async def test_frames_wait_for_buffers_up_to_a_limit():
     for number in range(100):
         device.deliver(bytes([number]) * 60)
     assert device.dropped == 36
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         network = await probe(system, NetworkDriver)
         # A reset, with which bring-up begins, forgets what waited for the driver before.
         device.deliver(b"\x77" * 60)
@@ -276,7 +276,7 @@ async def test_frames_wait_for_buffers_up_to_a_limit():
 async def test_fewer_notifications_than_buffers():
     """With an event index, what is used while the driver is at it needs no message each."""
     device = BlockDevice(sectors=64)
-    async with PureSystem([{0: device}], dma_latency_us=1.0) as system:
+    async with ModelSystem([{0: device}], dma_latency_us=1.0) as system:
         disk = await probe(system, BlockDriver, timeout_us=1e6)
         before = system.host.interrupts[0]
         kicks = device.queues[0].notifications
@@ -288,8 +288,8 @@ async def test_fewer_notifications_than_buffers():
 
 async def test_buffer_that_is_too_short_for_a_frame():
     device = NetworkDevice()
-    async with PureSystem([{0: device}]) as system:
-        path = await probe(system, DataPath)
+    async with ModelSystem([{0: device}]) as system:
+        path = await probe(system, VirtioDriver)
         for size, written in ((111, 0), (112, 112)):
             transfer = await path.submit(0, (), [Buffer(system.host.memory.allocate(size), size)])
             device.deliver(bytes(100))
@@ -307,7 +307,7 @@ async def test_ping_takes_its_own_reply_only():
         earlier[:] = replies
         return out
 
-    async with PureSystem([{0: NetworkDevice(wire=wire)}]) as system:
+    async with ModelSystem([{0: NetworkDevice(wire=wire)}]) as system:
         network = await probe(system, NetworkDriver)
         for sequence in range(3):
             payload = b"number %d" % sequence
@@ -334,7 +334,7 @@ class YieldingMemory:
 @pytest.mark.parametrize("rings", RINGS)
 async def test_tasks_that_share_a_queue(rings):
     device = BlockDevice(sectors=64)
-    async with PureSystem([{0: device}], dma_latency_us=1.0) as system:
+    async with ModelSystem([{0: device}], dma_latency_us=1.0) as system:
         memory = YieldingMemory(system.host.memory)
         options = {"ring_features": rings, "queue_size": 8, "timeout_us": 1e6}
         disk = await BlockDriver.probe(system.drivers[0], 0, memory, **options)
@@ -363,6 +363,6 @@ async def test_memory_is_what_was_allocated():
 async def test_device_without_the_queue_that_its_type_has():
     device = EntropyDevice()
     device.queues = ()
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         with pytest.raises(QueueError, match="queue 0"):
             await probe(system, EntropyDriver)

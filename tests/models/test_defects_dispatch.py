@@ -13,7 +13,7 @@ from defect_support import (
     slot,
 )
 
-from models.messages import V1, Kind
+from models.messages import V1, MessageKind
 from models.transport import Drop
 
 
@@ -42,7 +42,7 @@ async def test_d07_response_bit():
     async with guest() as one:
         await one.bring_up()
         for layout in V1.messages:
-            if layout.kind is Kind.RESPONSE and not layout.bus:
+            if layout.kind is MessageKind.RESPONSE and not layout.bus:
                 raw = f"01{layout.msg_id:02x} 0000 0100 {layout.min_size:02x}00" + "00" * 40
                 await one.dropped(raw, Drop.NOT_FOR_DEVICE)
         for msg_id in range(0x100):

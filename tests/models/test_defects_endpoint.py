@@ -18,7 +18,7 @@ from models.drivers import EntropyDriver
 from models.layout import SPSC_PAGES
 from models.messages import decode, request
 from models.shell import AMP_PCI
-from models.system import PureSystem
+from models.system import ModelSystem
 from models.transport import Drop
 from models.virtio import Feature
 
@@ -28,7 +28,7 @@ FULL = QUEUE.capacity - 1
 
 async def test_d22_reset_with_no_device():
     """A FIFO with no device behind it is reset like any other, and its bus answers."""
-    async with PureSystem([{}]) as system:
+    async with ModelSystem([{}]) as system:
         for _ in range(3):
             system.endpoint.config_write(DEVICE_CONTROL, INITIATE_FLR.mask)
             system.endpoint.hot_reset()
@@ -44,7 +44,7 @@ async def test_d22_reset_with_no_device():
 async def test_d23_every_fifo_has_its_own_queues():
     """A message in a FIFO reaches that FIFO's devices and no other's memory."""
     kinds = [EntropyDevice, ConsoleDevice, BlockDevice, EntropyDevice]
-    async with PureSystem([{0: kind()} for kind in kinds]) as system:
+    async with ModelSystem([{0: kind()} for kind in kinds]) as system:
         for driver in system.drivers:
             driver.stop()
         ram = system.endpoint.ram
@@ -137,7 +137,7 @@ async def test_d30_producers_at_once():
 
 async def test_d31_peer_that_keeps_refilling():
     """A doorbell is worth what its queue held then; another FIFO goes on meanwhile."""
-    async with PureSystem([{0: EntropyDevice()}, {0: EntropyDevice()}]) as system:
+    async with ModelSystem([{0: EntropyDevice()}, {0: EntropyDevice()}]) as system:
         system.drivers[0].stop()
         endpoint, refills = system.endpoint, []
         to_device, to_driver = queues_of(system)
@@ -173,7 +173,7 @@ async def test_d34_doorbell_with_no_device():
 @pytest.mark.parametrize("num_fifos", range(1, 9))
 async def test_d35_any_number_of_fifos(num_fifos):
     """BAR1 is rounded up to a power of two; each of the FIFOs works, beyond them is RAM."""
-    async with PureSystem([{0: EntropyDevice()} for _ in range(num_fifos)]) as system:
+    async with ModelSystem([{0: EntropyDevice()} for _ in range(num_fifos)]) as system:
         size = system.endpoint.bar_sizes[AMP_PCI.fifo_bar]
         assert size & size - 1 == 0
         assert num_fifos * 0x4000 <= size < 2 * num_fifos * 0x4000
@@ -203,7 +203,7 @@ async def test_d39_nothing_is_left_behind():
     before = asyncio.all_tasks()
     devices = [{0: EntropyDevice(), 1: ConsoleDevice()}]
     for rounds in range(8):
-        system = PureSystem(devices)
+        system = ModelSystem(devices)
         async with system:
             if rounds % 2:
                 assert await system.drivers[0].discover() == [0, 1]

@@ -8,7 +8,7 @@ from model_support import settle
 from scripted_bus import ScriptedBus, driver_of
 
 from models.driver import RequestTimeoutError
-from models.messages import R1, V1, V1_1, Kind, SizeError, decode, describe_bytes, encode
+from models.messages import R1, V1, V1_1, MessageKind, SizeError, decode, describe_bytes, encode
 from models.messages.layouts import HEADER, TYPE_BUS, TYPE_RESPONSE
 
 
@@ -26,7 +26,7 @@ def test_d41_printer_takes_any_bytes():
                 for layout in V1.messages
                 if layout.msg_id == msg_id
                 and layout.bus == bool(type_bits & TYPE_BUS)
-                and (layout.kind is Kind.RESPONSE) == bool(type_bits & TYPE_RESPONSE)
+                and (layout.kind is MessageKind.RESPONSE) == bool(type_bits & TYPE_RESPONSE)
             }
             # Either it is named by its own namespace's name, or no name appears.
             first = line.removeprefix("malformed: ").split()[0]
@@ -69,7 +69,7 @@ def test_d42_every_field_is_little_endian(raw, values):
     raw = bytes.fromhex(raw)
     message = decode(raw.ljust(V1.max_size, b"\0"))
     assert {name: message.fields[name] for name in values} == values
-    assert message.token == (0 if message.kind is Kind.EVENT else 0x0102)
+    assert message.token == (0 if message.kind is MessageKind.EVENT else 0x0102)
     assert message.dev_num == (0 if message.bus else 0x0506)
     assert encode(message) == raw
 
@@ -92,7 +92,7 @@ def test_d48_revisions_differ_in_size():
         next(
             layout.min_size
             for layout in dialect.messages
-            if not layout.bus and layout.msg_id == 0x02 and layout.kind is Kind.RESPONSE
+            if not layout.bus and layout.msg_id == 0x02 and layout.kind is MessageKind.RESPONSE
         )
         for dialect in (V1, R1)
     ]

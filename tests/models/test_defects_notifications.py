@@ -8,7 +8,7 @@ from model_support import settle
 from models.drivers import ConsoleDriver
 from models.messages import CountError, SizeError, decode, encode, event
 from models.transport import Drop
-from models.virtio import Status
+from models.virtio import DeviceStatus
 
 
 def avail(index, dev_num=ENTROPY, following="00000000"):
@@ -98,7 +98,7 @@ async def test_d40_a_dead_device_is_silent():
         await one.transport.notify_used(ENTROPY, 0)
         await settle()
         answer = await one.request("GET_DEVICE_STATUS")
-        assert answer.status == 0xF | Status.NEEDS_RESET
+        assert answer.status == 0xF | DeviceStatus.NEEDS_RESET
         # A stopped one is as silent.
         assert await one.status(ENTROPY, 0) == 0
         await one.transport.notify_used(ENTROPY, 0)

@@ -6,7 +6,7 @@ import asyncio
 from model_support import settle
 
 from models.bus import Direction
-from models.device_bus import DeviceSide
+from models.device_bus import DeviceBus
 from models.devices import EntropyDevice
 from models.messages import decode, request
 from models.runtime import AsyncioRuntime
@@ -34,7 +34,7 @@ class ScriptedPort:
 
 
 def build(port, num_fifos=2):
-    return DeviceSide(port, [{0: EntropyDevice()} for _ in range(num_fifos)], AsyncioRuntime())
+    return DeviceBus(port, [{0: EntropyDevice()} for _ in range(num_fifos)], AsyncioRuntime())
 
 
 async def test_a_blocked_fifo_holds_up_no_other():

@@ -13,8 +13,8 @@ from models.devices.block import SECTOR
 from models.dma import DmaError
 from models.driver import DriverError
 from models.drivers import BlockDriver, ConsoleDriver, DataPathError, EntropyDriver, NetworkDriver
-from models.system import PureSystem
-from models.virtio import RING_FEATURES, Feature, Status
+from models.system import ModelSystem
+from models.virtio import RING_FEATURES, DeviceStatus, Feature
 from models.virtqueue import Buffer, DescriptorError, VirtqueueError
 
 SHORT = {"timeout_us": 2000.0}
@@ -49,12 +49,12 @@ async def corrupt(driver, descriptor, *, index=0):
 )
 async def test_broken_ring_asks_for_a_reset(descriptor, text):
     device = EntropyDevice()
-    async with PureSystem([{0: device, 1: EntropyDevice()}]) as system:
+    async with ModelSystem([{0: device, 1: EntropyDevice()}]) as system:
         memory = system.host.memory
         entropy = await EntropyDriver.probe(system.drivers[0], 0, memory, queue_size=8, **SHORT)
         await corrupt(entropy, descriptor)
         told = await entropy.device.wait_config(1e5)
-        assert told.status & Status.NEEDS_RESET
+        assert told.status & DeviceStatus.NEEDS_RESET
         assert isinstance(device.failure, VirtqueueError) and text in str(device.failure)
         # It has given up its queues until it is reset, and harms no other device.
         with pytest.raises(DriverError):
@@ -74,20 +74,20 @@ async def test_broken_ring_asks_for_a_reset(descriptor, text):
 )
 async def test_request_without_room_for_its_frame(readable, writable, text):
     device = BlockDevice()
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         disk = await BlockDriver.probe(system.drivers[0], 0, system.host.memory, **PATIENT)
         address = system.host.memory.allocate(64)
         writes = [Buffer(address + 32, writable)] if writable else []
         buffers = [Buffer(address, readable)], writes
         await disk.submit(0, *buffers)
-        assert (await disk.device.wait_config(5e6)).status & Status.NEEDS_RESET
+        assert (await disk.device.wait_config(5e6)).status & DeviceStatus.NEEDS_RESET
         assert isinstance(device.failure, DescriptorError) and text in str(device.failure)
-        assert (await disk.device.status()) & Status.NEEDS_RESET
+        assert (await disk.device.status()) & DeviceStatus.NEEDS_RESET
 
 
 async def test_bus_mastering_off():
     device = EntropyDevice()
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         memory = system.host.memory
         entropy = await EntropyDriver.probe(system.drivers[0], 0, memory, **PATIENT)
         assert len(await entropy.read(10)) == 10
@@ -107,11 +107,11 @@ async def test_bus_mastering_off():
 
 async def test_rings_that_are_no_memory():
     device = EntropyDevice()
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         entropy = await EntropyDriver.probe(system.drivers[0], 0, system.host.memory)
         await entropy.device.bring_up(features=RING_FEATURES, rings=_Nowhere())
         await entropy.device.notify(0)
-        assert (await entropy.device.wait_config(1e5)).status & Status.NEEDS_RESET
+        assert (await entropy.device.wait_config(1e5)).status & DeviceStatus.NEEDS_RESET
         assert isinstance(device.failure, DmaError) and "must lie in one allocation" in str(
             device.failure
         )
@@ -161,7 +161,7 @@ async def test_after_a_reset_nothing_touches_memory():
     """When the driver's reset is answered, no access is under way and none begins."""
     device = BlockDevice(sectors=256)
     for round_ in range(12):
-        async with PureSystem([{0: device}], dma_latency_us=40.0) as system:
+        async with ModelSystem([{0: device}], dma_latency_us=40.0) as system:
             watched = watch(system)
             disk = await BlockDriver.probe(system.drivers[0], 0, system.host.memory, **PATIENT)
             tasks = [asyncio.create_task(disk.read(8 * n, 8)) for n in range(8)]
@@ -184,7 +184,7 @@ async def test_queue_reset_ends_that_queue_only():
     device.offered |= Feature.RING_RESET.mask
     sent = []
     device._wire = lambda frame: sent.append(frame) or []
-    async with PureSystem([{0: device}], dma_latency_us=20.0) as system:
+    async with ModelSystem([{0: device}], dma_latency_us=20.0) as system:
         watched = watch(system)
         features = RING_FEATURES | Feature.RING_RESET.mask
         network = await NetworkDriver.probe(
@@ -202,7 +202,7 @@ async def test_function_reset_in_the_middle():
     """A function-level reset ends the old life for good; what comes after starts over."""
     rng = random.Random(1)
     device = BlockDevice(sectors=64)
-    async with PureSystem([{0: device, 1: ConsoleDevice()}], dma_latency_us=30.0) as system:
+    async with ModelSystem([{0: device, 1: ConsoleDevice()}], dma_latency_us=30.0) as system:
         watched = watch(system)
         memory = system.host.memory
         disk = await BlockDriver.probe(system.drivers[0], 0, memory, **PATIENT)
@@ -232,7 +232,7 @@ async def test_driver_distrusts_the_device():
     """A used ring that makes no sense ends the data path with a named error, and hangs nobody."""
     for used in (b"\0\0\1\0\7\0\0\0\0\0\0\0", b"\0\0\1\0\0\0\0\0\xff\xff\0\0", b"\0\0\x50\0"):
         device = EntropyDevice()
-        async with PureSystem([{0: device}]) as system:
+        async with ModelSystem([{0: device}]) as system:
             memory = system.host.memory
             entropy = await EntropyDriver.probe(system.drivers[0], 0, memory, **PATIENT)
             device._link = None
@@ -249,7 +249,7 @@ async def test_driver_distrusts_the_device():
 async def test_slow_memory_holds_up_no_message():
     """While a device waits for host memory, other devices and the same one still answer."""
     slow, quick = BlockDevice(sectors=64), ConsoleDevice()
-    async with PureSystem([{0: slow, 1: quick}]) as system:
+    async with ModelSystem([{0: slow, 1: quick}]) as system:
         disk = await BlockDriver.probe(system.drivers[0], 0, system.host.memory, **PATIENT)
         slow._link.dma = memory = Held(system.dma)
         reading = asyncio.create_task(disk.read(0, 1))
@@ -265,7 +265,7 @@ async def test_slow_memory_holds_up_no_message():
 
 async def test_console_survives_a_reset_with_input_waiting():
     device = ConsoleDevice()
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         await ConsoleDriver.probe(system.drivers[0], 0, system.host.memory)
         await system.drivers[0].request("SET_DEVICE_STATUS", dev_num=0, status=0)
         device.type(b"meanwhile\n")
@@ -276,14 +276,14 @@ async def test_console_survives_a_reset_with_input_waiting():
 
 async def test_a_broken_queue_stops_the_others_too():
     device = ConsoleDevice()
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         watched = watch(system)
         memory = system.host.memory
         console = await ConsoleDriver.probe(system.drivers[0], 0, memory, queue_size=8)
         device.type(b"in order\n")
         assert await console.read_line() == b"in order\n"
         await corrupt(console, (0x1000_0000, 0, 0, 0), index=1)
-        assert (await console.device.wait_config(1e5)).status & Status.NEEDS_RESET
+        assert (await console.device.wait_config(1e5)).status & DeviceStatus.NEEDS_RESET
         before = watched.accesses
         device.type(b"too late\n")
         await asyncio.sleep(0.001)
@@ -292,12 +292,12 @@ async def test_a_broken_queue_stops_the_others_too():
 
 async def test_nothing_moves_before_driver_ok():
     device = ConsoleDevice()
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         watched = watch(system)
         driver = system.drivers[0]
         handle = await driver.device(0)
         await handle.reset()
-        for bits in (Status.ACKNOWLEDGE, Status.DRIVER):
+        for bits in (DeviceStatus.ACKNOWLEDGE, DeviceStatus.DRIVER):
             await handle.add_status(bits)
         await handle.negotiate()
         for index in range(2):
@@ -309,14 +309,14 @@ async def test_nothing_moves_before_driver_ok():
 
 async def test_a_failure_ends_what_other_queues_have_under_way():
     device = ConsoleDevice()
-    async with PureSystem([{0: device}], dma_latency_us=300.0) as system:
+    async with ModelSystem([{0: device}], dma_latency_us=300.0) as system:
         watched = watch(system)
         memory = system.host.memory
         console = await ConsoleDriver.probe(system.drivers[0], 0, memory, **PATIENT)
         device.type(bytes(4 * 256))
         await corrupt(console, (0x1000_0000, 0, 0, 0), index=1)
         told = await console.device.wait_config(1e6)
-        assert told is not None and told.status & Status.NEEDS_RESET
+        assert told is not None and told.status & DeviceStatus.NEEDS_RESET
         before = watched.accesses
         await asyncio.sleep(0.01)
         assert watched.accesses == before and device.waiting > 0
@@ -332,12 +332,12 @@ async def test_a_failure_ends_what_other_queues_have_under_way():
 )
 async def test_what_is_behind_a_device_fails(source, failure):
     device = EntropyDevice(source=source)
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         memory = system.host.memory
         entropy = await EntropyDriver.probe(system.drivers[0], 0, memory, **SHORT)
         with pytest.raises(DriverError):
             await entropy.read(16)
-        assert (await entropy.device.wait_config(5e6)).status & Status.NEEDS_RESET
+        assert (await entropy.device.wait_config(5e6)).status & DeviceStatus.NEEDS_RESET
         assert failure in str(device.failure)
 
 
@@ -359,7 +359,7 @@ class Held(Watched):
 async def test_answer_to_a_driver_of_before_a_function_reset():
     """It waited for host memory; nobody may get it who asked the same later."""
     device = BlockDevice(sectors=64)
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         disk = await BlockDriver.probe(system.drivers[0], 0, system.host.memory, **PATIENT)
         device._link.dma = memory = Held(system.dma)
         tasks = [asyncio.create_task(disk.read(0, 1))]

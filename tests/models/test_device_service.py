@@ -7,7 +7,7 @@ import pytest
 from model_support import settle
 
 from models.devices import ConsoleDevice
-from models.devices.service import LivingDma, QueueEndedError, QueueService
+from models.devices.service import QueueEndedError, QueueService, RevocableDma
 from models.dma import DmaError
 from models.runtime import AsyncioRuntime
 from models.virtio import Feature
@@ -50,7 +50,7 @@ class Link:
 
 async def test_nothing_begins_after_the_end():
     link = Link()
-    memory, living = link.dma, LivingDma(link)
+    memory, living = link.dma, RevocableDma(link)
     living.alive = False
     with pytest.raises(QueueEndedError):
         await living.read(0, 1)
@@ -61,7 +61,7 @@ async def test_nothing_begins_after_the_end():
 
 async def test_what_comes_back_after_the_end_goes_no_further():
     link = Link()
-    memory, living = link.dma, LivingDma(link)
+    memory, living = link.dma, RevocableDma(link)
     reading = asyncio.create_task(living.read(0, 1))
     await settle()
     living.alive = False
@@ -72,11 +72,11 @@ async def test_what_comes_back_after_the_end_goes_no_further():
 
 async def test_still_waits_for_every_access():
     link = Link()
-    memory, living = link.dma, LivingDma(link)
-    await living.still()
+    memory, living = link.dma, RevocableDma(link)
+    await living.drain()
     accesses = [asyncio.create_task(living.read(0, 1)) for _ in range(2)]
     await settle()
-    waiting = asyncio.create_task(living.still())
+    waiting = asyncio.create_task(living.drain())
     memory.gates[1].set()
     await settle()
     assert not waiting.done()
@@ -196,16 +196,16 @@ async def test_a_wait_for_one_queue_forgets_no_other():
     await settle()
     assert len(link.dma.gates) == 2
     device.reset_queue(0)
-    waiting = asyncio.create_task(device.still())
+    waiting = asyncio.create_task(device.drain())
     await settle()
     device.reset()
     link.dma.gates[0].set()
     await settle()
     assert not waiting.done()
-    again = asyncio.create_task(device.still())
+    again = asyncio.create_task(device.drain())
     await settle()
     assert not again.done()
     link.dma.gates[1].set()
     await waiting
     await again
-    await device.still()
+    await device.drain()

@@ -4,7 +4,7 @@
 import pytest
 
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, VirtioDevice
-from models.virtio import BASE_FEATURES, Feature, Status
+from models.virtio import BASE_FEATURES, DeviceStatus, Feature
 
 BOTH = Feature.VERSION_1.mask | Feature.ACCESS_PLATFORM.mask
 
@@ -83,10 +83,10 @@ def test_a_feature_beyond_the_last_block_was_never_offered():
     device.select_word(0xFFFF_FFFF, 0)
     device.select_word(2, 1)
     bring_up(device)
-    assert not device.status & Status.FEATURES_OK
+    assert not device.status & DeviceStatus.FEATURES_OK
     device.write_status(0)
     bring_up(device)
-    assert device.status & Status.FEATURES_OK
+    assert device.status & DeviceStatus.FEATURES_OK
 
 
 def test_driver_ok_needs_features_ok():

@@ -12,13 +12,13 @@ from models.drivers import (
     BlockDriver,
     ChainTooLongError,
     ConsoleDriver,
-    DataPath,
     EntropyDriver,
     LineTooLongError,
     NetworkDriver,
     NoReplyError,
+    VirtioDriver,
 )
-from models.system import PureSystem
+from models.system import ModelSystem
 from models.virtio import RING_FEATURES, Feature
 from models.virtqueue import Buffer
 
@@ -33,7 +33,7 @@ async def probe(system, kind, **options):
 async def test_source_of_few_bytes():
     """Less than the buffer holds is fine (5.4.6), and the rest is asked for."""
     device = EntropyDevice(source=lambda size: bytes([size]) * min(size, 3))
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         entropy = await probe(system, EntropyDriver)
         assert await entropy.read(8) == b"\x08\x08\x08\x05\x05\x05\x02\x02"
         assert device.given == entropy.statistics.bytes_in == 8
@@ -44,7 +44,7 @@ async def test_entropy_that_is_none():
         async def handle(self, index, queue, chain):
             return 0
 
-    async with PureSystem([{0: Empty()}]) as system:
+    async with ModelSystem([{0: Empty()}]) as system:
         entropy = await probe(system, EntropyDriver)
         with pytest.raises(ProtocolError, match="device 0: 0 random bytes: must be 1 or more"):
             await entropy.read(8)
@@ -52,8 +52,8 @@ async def test_entropy_that_is_none():
 
 async def test_entropy_chain_with_nothing_to_write():
     device = EntropyDevice(source=lambda size: 1 // 0)
-    async with PureSystem([{0: device}]) as system:
-        path = await probe(system, DataPath)
+    async with ModelSystem([{0: device}]) as system:
+        path = await probe(system, VirtioDriver)
         assert await path.transfer(0, [Buffer(system.host.memory.allocate(8), 8)], ()) == 0
         assert device.failure is None
 
@@ -66,7 +66,7 @@ async def test_a_wire_that_is_never_silent():
             device.deliver(bytes(60))
             await asyncio.sleep(0)
 
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         network = await probe(system, NetworkDriver)
         talking = asyncio.create_task(talk())
         own_ip, ip = IPS
@@ -79,7 +79,7 @@ async def test_a_wire_that_is_never_silent():
 
 async def test_input_without_end():
     device = ConsoleDevice()
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         console = await probe(system, ConsoleDriver)
         device.type(b"x" * 4095 + b"\n" + b"y" * 4096 + b"z\n")
         assert len(await console.read_line()) == 4096
@@ -99,7 +99,7 @@ async def test_input_that_is_none():
             while (chain := await queue.next_chain()) is not None:
                 await queue.complete(chain, 0)
 
-    async with PureSystem([{0: Empty()}]) as system:
+    async with ModelSystem([{0: Empty()}]) as system:
         console = await probe(system, ConsoleDriver)
         assert await console.read() == b""
         with pytest.raises(LineTooLongError, match="no newline in 0 bytes of input"):
@@ -108,7 +108,7 @@ async def test_input_that_is_none():
 
 async def test_console_bytes():
     device = ConsoleDevice()
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         console = await probe(system, ConsoleDriver)
         device.type(b"one\ntwo")
         assert await console.read_line() == b"one\n"
@@ -120,7 +120,7 @@ async def test_console_bytes():
 
 @pytest.mark.parametrize("rings", [RING_FEATURES, Feature.EVENT_IDX.mask])
 async def test_chain_that_never_fits(rings):
-    async with PureSystem([{0: BlockDevice(sectors=8)}]) as system:
+    async with ModelSystem([{0: BlockDevice(sectors=8)}]) as system:
         disk = await probe(system, BlockDriver, ring_features=rings, queue_size=2)
         text = "device 0, queue 0: chain has 3 buffers: must be 2 at most"
         with pytest.raises(ChainTooLongError, match=text):
@@ -131,8 +131,8 @@ async def test_chain_that_never_fits(rings):
 async def test_chain_as_long_as_the_queue():
     """In a table of its own too: what one end takes for right, the other does."""
     device = EntropyDevice(source=bytes)
-    async with PureSystem([{0: device}]) as system:
-        path = await probe(system, DataPath, queue_size=4)
+    async with ModelSystem([{0: device}]) as system:
+        path = await probe(system, VirtioDriver, queue_size=4)
         buffers = [Buffer(system.host.memory.allocate(8), 8) for _ in range(4)]
         assert await path.transfer(0, (), buffers) == 32
         assert device.failure is None
@@ -157,7 +157,7 @@ class SlowIndex:
 
 async def test_a_request_given_up_half_way_harms_no_other():
     """The chain is there already when whoever submitted it is cancelled."""
-    async with PureSystem([{0: BlockDevice(sectors=8)}]) as system:
+    async with ModelSystem([{0: BlockDevice(sectors=8)}]) as system:
         memory = SlowIndex(system.host.memory)
         disk = await BlockDriver.probe(system.drivers[0], 0, memory, **PATIENT)
         memory.header = disk.device.rings[0].driver_addr

@@ -7,11 +7,11 @@ from model_support import settle
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, NetworkDevice
 from models.devices.block import REQUEST
 from models.devices.network import HEADER, RECEIVE, TRANSMIT
-from models.driver import RingArena
+from models.driver import RingAllocator
 from models.messages import REVISIONS
-from models.system import PureSystem
-from models.virtio import Feature, Status
-from models.virtqueue import Buffer, DriverQueue
+from models.system import ModelSystem
+from models.virtio import DeviceStatus, Feature
+from models.virtqueue import Buffer, DriverVirtqueue
 
 DEVICES = {
     "entropy": (lambda: EntropyDevice(source=bytes), 0),
@@ -44,16 +44,16 @@ def give_input(device, name):
 async def set_up(system, name, *, enable):
     """The device up to FEATURES_OK with its queues, a chain in the one that ``name`` means."""
     index, memory = DEVICES[name][1], system.host.memory
-    arena = RingArena(max_size=4, memory=memory)
+    arena = RingAllocator(max_size=4, memory=memory)
     dev = await system.drivers[0].device(0)
     await dev.reset()
-    await dev.add_status(Status.ACKNOWLEDGE)
-    await dev.add_status(Status.DRIVER)
+    await dev.add_status(DeviceStatus.ACKNOWLEDGE)
+    await dev.add_status(DeviceStatus.DRIVER)
     await dev.negotiate(Feature.RING_RESET.mask)
     for other in range(dev.info.max_vqs):
         await dev.set_up_queue(other, arena)
     if enable:
-        await DriverQueue(memory, dev.rings[index]).add(*chain(memory, name))
+        await DriverVirtqueue(memory, dev.rings[index]).add(*chain(memory, name))
     return dev, index, arena
 
 
@@ -61,12 +61,12 @@ async def set_up(system, name, *, enable):
 @pytest.mark.parametrize("name", DEVICES)
 async def test_driver_ok_serves_what_is_there(name, revision):
     device = DEVICES[name][0]()
-    async with PureSystem([{0: device}], revision=revision) as system:
+    async with ModelSystem([{0: device}], revision=revision) as system:
         dev, index, _ = await set_up(system, name, enable=True)
         give_input(device, name)
         await settle(100)
         assert await dev.wait_used(index, 100) is None
-        await dev.add_status(Status.DRIVER_OK)
+        await dev.add_status(DeviceStatus.DRIVER_OK)
         assert await dev.wait_used(index, 1e5) is not None
         assert device.queues[index].notifications == 0
 
@@ -76,14 +76,14 @@ async def test_driver_ok_serves_what_is_there(name, revision):
 async def test_queue_that_is_enabled_later_is_served(name, revision):
     device = DEVICES[name][0]()
     device.offered |= Feature.RING_RESET.mask
-    async with PureSystem([{0: device}], revision=revision) as system:
+    async with ModelSystem([{0: device}], revision=revision) as system:
         dev, index, arena = await set_up(system, name, enable=False)
-        await dev.add_status(Status.DRIVER_OK)
+        await dev.add_status(DeviceStatus.DRIVER_OK)
         await dev.reset_queue(index)
         give_input(device, name)
         memory = system.host.memory
         ring = arena.allocate(4)
-        await DriverQueue(memory, ring).add(*chain(memory, name))
+        await DriverVirtqueue(memory, ring).add(*chain(memory, name))
         assert await dev.wait_used(index, 1e3) is None
         await dev.set_queue(index, ring)
         assert await dev.wait_used(index, 1e5) is not None
@@ -93,8 +93,8 @@ async def test_queue_that_is_enabled_later_is_served(name, revision):
 async def test_empty_queue_is_left_in_peace(name):
     """A look is one read of the available index; what is not there yet need not be memory."""
     device = DEVICES[name][0]()
-    async with PureSystem([{0: device}]) as system:
-        dev = await system.drivers[0].probe(0, rings=RingArena(0x7000_0000))
+    async with ModelSystem([{0: device}]) as system:
+        dev = await system.drivers[0].probe(0, rings=RingAllocator(0x7000_0000))
         await settle(50)
         assert device.failure is None and await dev.status() == 0xF
 
@@ -102,12 +102,12 @@ async def test_empty_queue_is_left_in_peace(name):
 async def test_early_kick_is_made_good_by_driver_ok():
     """A notification before DRIVER_OK is dropped (D-21), and its buffer is not lost."""
     device = EntropyDevice(source=bytes)
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         dev, _, _ = await set_up(system, "entropy", enable=True)
         await system.drivers[0].notify(
             "EVENT_AVAIL", dev_num=0, index=0, next_offset=0, next_wrap=0
         )
         await settle(50)
         assert device.given == 0
-        await dev.add_status(Status.DRIVER_OK)
+        await dev.add_status(DeviceStatus.DRIVER_OK)
         assert await dev.wait_used(0, 1e5) is not None and device.given == 1600

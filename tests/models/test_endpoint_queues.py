@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from model_support import FIXED
 
 from models.config_space import DEVICE_CONTROL, INITIATE_FLR
-from models.endpoint import AccessError, Endpoint
+from models.endpoint import Endpoint, EndpointAccessError
 from models.layout import SPSC_PAGES
 from models.spsc import SpscQueue
 
@@ -88,13 +88,13 @@ def test_bar1_is_ram():
 def test_accesses_outside_are_refused():
     endpoint = Endpoint(1)
     for bar, offset, size in ((0, 0x4000, 1), (1, 0x3FFF, 2), (2, -1, 1), (2, 0, 0x1001)):
-        with pytest.raises(AccessError, match=f"BAR {bar}, {size} bytes at"):
+        with pytest.raises(EndpointAccessError, match=f"BAR {bar}, {size} bytes at"):
             endpoint.bar_read(bar, offset, size)
-        with pytest.raises(AccessError, match=f"BAR {bar}, {size} bytes at"):
+        with pytest.raises(EndpointAccessError, match=f"BAR {bar}, {size} bytes at"):
             endpoint.bar_write(bar, offset, bytes(size))
-    with pytest.raises(AccessError, match=r"bar is 3: must be one of \[0, 1, 2\]"):
+    with pytest.raises(EndpointAccessError, match=r"bar is 3: must be one of \[0, 1, 2\]"):
         endpoint.bar_read(3, 0, 4)
-    with pytest.raises(AccessError, match="byte_enables has 1: must be 2"):
+    with pytest.raises(EndpointAccessError, match="byte_enables has 1: must be 2"):
         endpoint.bar_write(1, 0, b"ab", [True])
 
 
@@ -232,7 +232,7 @@ def test_61_fit_in_the_device_queue():
     assert bench.endpoint.ram == before
     bench.word(DEVICE(0), 1, 64)
     assert bench.endpoint.push(0, b"now room")
-    with pytest.raises(AccessError, match="fifo is 1: must be 0 to 0"):
+    with pytest.raises(EndpointAccessError, match="fifo is 1: must be 0 to 0"):
         bench.endpoint.push(1, b"nowhere!")
 
 

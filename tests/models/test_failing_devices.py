@@ -13,15 +13,15 @@ from models.driver import DriverStoppedError
 from models.drivers import DataPathError, EntropyDriver
 from models.host_memory import MemoryAccessError
 from models.messages import REVISIONS
-from models.system import PureSystem
-from models.virtio import Status
+from models.system import ModelSystem
+from models.virtio import DeviceStatus
 from models.virtqueue import Buffer
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
 @pytest.mark.parametrize("name", FAULTS)
 async def test_device_that_raises_asks_for_a_reset(name, revision, caplog):
-    async with PureSystem([devices(name)], revision=revision) as system:
+    async with ModelSystem([devices(name)], revision=revision) as system:
         await check(system, name, lambda: settle(200))
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert [record.getMessage() for record in errors] == [
@@ -31,7 +31,7 @@ async def test_device_that_raises_asks_for_a_reset(name, revision, caplog):
 
 
 async def test_failure_is_logged_once_however_often_it_raises(caplog):
-    async with PureSystem([{0: FaultyDevice("read_config")}]) as system:
+    async with ModelSystem([{0: FaultyDevice("read_config")}]) as system:
         system.device_side.transports[0].devices[0].armed = True
         for _ in range(5):
             answer = await system.drivers[0].request("GET_CONFIG", dev_num=0, offset=0, size=4)
@@ -40,7 +40,7 @@ async def test_failure_is_logged_once_however_often_it_raises(caplog):
 
 
 async def test_broken_rings_are_logged_without_a_traceback(caplog):
-    async with PureSystem([{0: EntropyDevice()}]) as system:
+    async with ModelSystem([{0: EntropyDevice()}]) as system:
         entropy = await EntropyDriver.probe(system.drivers[0], 0, system.host.memory)
         await system.host.memory.write(entropy.device.rings[0].driver_addr, b"\0\0\xff\xff")
         await entropy.device.notify(0)
@@ -52,12 +52,12 @@ async def test_broken_rings_are_logged_without_a_traceback(caplog):
 
 async def test_device_that_raises_in_a_function_reset_hinders_no_other():
     faulty, sound = FaultyDevice("reset"), ConsoleDevice()
-    async with PureSystem([{0: faulty, 1: sound}, {0: ConsoleDevice()}]) as system:
+    async with ModelSystem([{0: faulty, 1: sound}, {0: ConsoleDevice()}]) as system:
         for fifo, number in ((0, 0), (0, 1), (1, 0)):
             await system.drivers[fifo].probe(number)
         faulty.armed = True
         system.endpoint.function_reset()
-        assert faulty.status == Status.NEEDS_RESET and not faulty.queues[0].enabled
+        assert faulty.status == DeviceStatus.NEEDS_RESET and not faulty.queues[0].enabled
         for transport in system.device_side.transports:
             assert [d.status for d in transport.devices.values() if d is not faulty] == [0] * (
                 len(transport.devices) - (faulty in transport.devices.values())
@@ -66,7 +66,7 @@ async def test_device_that_raises_in_a_function_reset_hinders_no_other():
 
 async def test_device_that_raises_in_its_reset_can_be_unplugged():
     faulty = FaultyDevice("reset")
-    async with PureSystem([{0: faulty, 1: EntropyDevice()}], revision="r1") as system:
+    async with ModelSystem([{0: faulty, 1: EntropyDevice()}], revision="r1") as system:
         await system.drivers[0].probe(0)
         faulty.armed = True
         assert await system.device_side.unplug(0, 0) is faulty
@@ -79,16 +79,16 @@ async def test_device_that_raises_in_its_reset_can_be_unplugged():
 async def test_device_that_raises_when_plugged_is_there_and_says_so():
     faulty = FaultyDevice("attach")
     faulty.armed = True
-    async with PureSystem([{1: EntropyDevice()}], revision="r1") as system:
+    async with ModelSystem([{1: EntropyDevice()}], revision="r1") as system:
         await system.device_side.plug(0, faulty, 0)
         assert await system.drivers[0].discover() == [0, 1]
         status = await system.drivers[0].request("GET_DEVICE_STATUS", dev_num=0)
-        assert status.number("status") == Status.NEEDS_RESET
+        assert status.number("status") == DeviceStatus.NEEDS_RESET
 
 
 @pytest.mark.parametrize("at", ["device side", "drops", "bus", "driver"])
 async def test_observer_that_raises_stops_no_message(at, caplog):
-    async with PureSystem([{0: EntropyDevice(source=bytes)}]) as system:
+    async with ModelSystem([{0: EntropyDevice(source=bytes)}]) as system:
         driver, side = system.drivers[0], system.device_side
         observers = {
             "device side": side.observers,
@@ -116,7 +116,7 @@ async def test_observer_that_raises_stops_no_message(at, caplog):
 
 
 async def test_host_memory_that_fails_under_a_driver_is_heard_by_who_waits():
-    async with PureSystem([{0: EntropyDevice(source=bytes)}]) as system:
+    async with ModelSystem([{0: EntropyDevice(source=bytes)}]) as system:
         memory = system.host.memory
         entropy = await EntropyDriver.probe(system.drivers[0], 0, memory, timeout_us=1e6)
         transfer = await entropy.submit(0, (), [Buffer(memory.allocate(16), 16)])
@@ -130,7 +130,7 @@ async def test_host_memory_that_fails_under_a_driver_is_heard_by_who_waits():
 
 
 async def test_bus_that_fails_under_a_driver_is_heard_by_who_waits():
-    async with PureSystem([{SOUND: EntropyDevice()}]) as system:
+    async with ModelSystem([{SOUND: EntropyDevice()}]) as system:
         driver = system.drivers[0]
 
         async def broken():

@@ -7,7 +7,7 @@ from model_support import settle
 from models.devices import NetworkDevice
 from models.devices.network import LONGEST_FRAME, MTU, frame_fits
 from models.drivers import NetworkDriver
-from models.system import PureSystem
+from models.system import ModelSystem
 
 ADDRESSES = b"\xff" * 6 + b"\2\0\0\0\0\1"
 IP = b"\x08\0"
@@ -43,7 +43,7 @@ async def test_frame_passes_both_ways_or_neither(name):
     assert frame_fits(data) == passes
     seen = []
     device = NetworkDevice(wire=lambda sent: seen.append(sent) or [])
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         card = await NetworkDriver.probe(system.drivers[0], 0, system.host.memory)
         await card.send(data)
         assert (seen, device.dropped) == (([data], 0) if passes else ([], 1))

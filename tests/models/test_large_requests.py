@@ -10,7 +10,7 @@ from models.devices import BlockDevice, ConsoleDevice, EntropyDevice
 from models.devices.base import PIECE
 from models.devices.block import F_SEG_MAX, REQUEST, SECTOR
 from models.drivers import BlockDriver, ConsoleDriver, EntropyDriver
-from models.system import PureSystem
+from models.system import ModelSystem
 from models.virtio import RING_FEATURES
 from models.virtqueue import Buffer
 
@@ -20,7 +20,7 @@ MANY = 20 << 20
 
 async def test_disk_reads_and_writes_more_than_16_mib_in_a_request():
     device = BlockDevice(sectors=MANY // SECTOR)
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         disk = await BlockDriver.probe(system.drivers[0], 0, system.host.memory, **PATIENT)
         data = bytes(range(256)) * (MANY // 256)
         await disk.write(0, data)
@@ -31,7 +31,7 @@ async def test_disk_reads_and_writes_more_than_16_mib_in_a_request():
 
 async def test_disk_holds_a_piece_of_a_request_at_once():
     device = BlockDevice(sectors=MANY // SECTOR)
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         disk = await BlockDriver.probe(system.drivers[0], 0, system.host.memory, **PATIENT)
         sizes, dma = [], device._link.dma
 
@@ -55,7 +55,7 @@ async def test_console_prints_a_long_text_in_pieces(size):
     device = ConsoleDevice()
     pieces = []
     device.output_observers.append(lambda data: pieces.append(bytes(data)))
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         console = await ConsoleDriver.probe(system.drivers[0], 0, system.host.memory, **PATIENT)
         text = bytes(n % 251 for n in range(1 << 16)) * (size // (1 << 16) + 1)
         await console.write(text[:size])
@@ -65,7 +65,7 @@ async def test_console_prints_a_long_text_in_pieces(size):
 
 async def test_entropy_fills_a_large_buffer_in_part():
     device = EntropyDevice(source=bytes)
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         memory = system.host.memory
         entropy = await EntropyDriver.probe(system.drivers[0], 0, memory, **PATIENT)
         buffer = Buffer(memory.allocate(MANY), MANY)
@@ -76,7 +76,7 @@ async def test_entropy_fills_a_large_buffer_in_part():
 
 async def test_console_input_for_a_large_buffer():
     device = ConsoleDevice()
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         memory = system.host.memory
         console = await ConsoleDriver.probe(system.drivers[0], 0, memory, **PATIENT)
         device.type(b"x" * (3 * PIECE))
@@ -87,7 +87,7 @@ async def test_console_input_for_a_large_buffer():
 async def test_request_of_4_gib_beyond_the_disk_costs_nothing():
     """A hostile length is refused by what the disk has, before a byte of it is moved."""
     device = BlockDevice(sectors=8)
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         memory = system.host.memory
         disk = await BlockDriver.probe(system.drivers[0], 0, memory, ring_features=0, **PATIENT)
         base = memory.allocate(4096)
@@ -114,7 +114,7 @@ async def test_seg_max_fits_the_queue(queue_size, asked, offered):
 @pytest.mark.parametrize("ring_features", [0, RING_FEATURES])
 async def test_request_of_seg_max_segments_is_served(queue_size, ring_features):
     device = BlockDevice(sectors=256, queue_size=queue_size)
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         memory = system.host.memory
         disk = await BlockDriver.probe(
             system.drivers[0],

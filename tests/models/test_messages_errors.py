@@ -21,7 +21,7 @@ from models.messages import (
     request,
 )
 from models.messages.dialect import Dialect
-from models.messages.layouts import Kind, MessageLayout
+from models.messages.layouts import MessageKind, MessageLayout
 
 
 @pytest.mark.parametrize(
@@ -272,10 +272,10 @@ def test_decode_survives_damaged_vectors(vector, damage, length):
 
 
 def test_a_dialect_refuses_contradictions():
-    ping = MessageLayout(name="PING", msg_id=3, kind=Kind.REQUEST)
+    ping = MessageLayout(name="PING", msg_id=3, kind=MessageKind.REQUEST)
     with pytest.raises(ValueError, match="PING request: declared twice"):
         Dialect("x", max_size=48, messages=(ping, ping))
-    bad_event = MessageLayout(name="E", msg_id=3, kind=Kind.EVENT)
+    bad_event = MessageLayout(name="E", msg_id=3, kind=MessageKind.EVENT)
     with pytest.raises(ValueError, match="id 0x03 contradicts the kind"):
         Dialect("x", max_size=48, messages=(bad_event,))
     with pytest.raises(ValueError, match="PING request: 8 bytes, maximum is 7"):

@@ -8,7 +8,7 @@ from models.messages import (
     V1,
     CountError,
     FieldRangeError,
-    Kind,
+    MessageKind,
     SizeError,
     TransportFeature,
     UnknownMessageError,
@@ -24,7 +24,7 @@ NIL = bytes(16)
 
 
 def response(name, **fields):
-    return R1.message(name, Kind.RESPONSE, **fields)
+    return R1.message(name, MessageKind.RESPONSE, **fields)
 
 
 DEVICES = response("BUS_GET_DEVICES", offset=0, next_offset=0, count=32, bitmap=b"\1\0\0\0")
@@ -108,10 +108,10 @@ def test_get_devices_bitmap(count, size):
 )
 def test_room_follows_from_the_maximum_size(size, words, config, event_data, devices):
     dialect = R1.on_bus(max_size=size)
-    assert dialect.room("GET_DEVICE_FEATURES", Kind.RESPONSE, "features") == words
-    assert dialect.room("GET_CONFIG", Kind.RESPONSE, "data") == config
-    assert dialect.room("EVENT_CONFIG", Kind.EVENT, "data") == event_data
-    assert dialect.room("BUS_GET_DEVICES", Kind.RESPONSE, "bitmap") == devices
+    assert dialect.room("GET_DEVICE_FEATURES", MessageKind.RESPONSE, "features") == words
+    assert dialect.room("GET_CONFIG", MessageKind.RESPONSE, "data") == config
+    assert dialect.room("EVENT_CONFIG", MessageKind.EVENT, "data") == event_data
+    assert dialect.room("BUS_GET_DEVICES", MessageKind.RESPONSE, "bitmap") == devices
     with pytest.raises(CountError, match=f"length is {config + 1}: must be at most {config}"):
         dialect.message("SET_CONFIG", generation=0, offset=0, data=bytes(config + 1))
 

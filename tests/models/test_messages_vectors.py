@@ -4,7 +4,7 @@
 import pytest
 from model_support import VECTORS, vector_id
 
-from models.messages import Kind, decode, encode, event, from_json, request, wire
+from models.messages import MessageKind, decode, encode, event, from_json, request, wire
 from models.messages.v1 import V1
 
 
@@ -123,7 +123,7 @@ def test_wire_is_the_maximum_and_encode_the_exact_size():
 
 
 def test_message_reads_as_attributes_and_is_immutable():
-    message = V1.message("GET_FEATURES", Kind.RESPONSE, dev_num=5, index=1, features=[3])
+    message = V1.message("GET_FEATURES", MessageKind.RESPONSE, dev_num=5, index=1, features=[3])
     assert (message.name, message.kind, message.dev_num) == ("GET_FEATURES", "response", 5)
     assert (message.num, message.features) == (1, (3,))
     with pytest.raises(AttributeError):

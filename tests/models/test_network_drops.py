@@ -3,8 +3,8 @@
 
 from models.devices import FrameDrop, NetworkDevice
 from models.devices.network import ONE_BUFFER, RECEIVE, TRANSMIT, WAITING_FRAMES
-from models.drivers import DataPath, NetworkDriver
-from models.system import PureSystem
+from models.drivers import NetworkDriver, VirtioDriver
+from models.system import ModelSystem
 from models.virtqueue import Buffer
 from models.virtual_time import run
 
@@ -14,7 +14,7 @@ FRAME = bytes(60)
 def test_each_reason_has_its_count():
     async def main():
         device = NetworkDevice()
-        async with PureSystem([{0: device}]) as system:
+        async with ModelSystem([{0: device}]) as system:
             network = await NetworkDriver.probe(system.drivers[0], 0, system.host.memory)
             address = system.host.memory.allocate(4096)
             await system.host.memory.write(address, b"\1" + bytes(4095))
@@ -38,8 +38,8 @@ def test_each_reason_has_its_count():
 def test_frames_for_a_driver_without_buffers_are_counted():
     async def main():
         device = NetworkDevice()
-        async with PureSystem([{0: device}]) as system:
-            path = await DataPath.probe(system.drivers[0], 0, system.host.memory)
+        async with ModelSystem([{0: device}]) as system:
+            path = await VirtioDriver.probe(system.drivers[0], 0, system.host.memory)
             for _ in range(WAITING_FRAMES + 3):
                 device.deliver(FRAME)
             short = system.host.memory.allocate(16)

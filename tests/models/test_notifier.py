@@ -11,7 +11,7 @@ from models.layout import SMALL_PAGES
 from models.messages import decode
 from models.notifier import UsedNotifier
 from models.runtime import AsyncioRuntime
-from models.system import PureSystem
+from models.system import ModelSystem
 
 
 class Door:
@@ -109,7 +109,7 @@ async def told_of(system):
 async def test_full_device_queue(queues):
     """Several completions of a queue are one event, those of others have theirs."""
     devices = {0: ConsoleDevice(), 1: EntropyDevice()}
-    async with PureSystem([devices], layout=SMALL_PAGES, revision="r1") as system:
+    async with ModelSystem([devices], layout=SMALL_PAGES, revision="r1") as system:
         for number in devices:
             await system.drivers[0].probe(number)
         system.drivers[0].stop()
@@ -133,7 +133,7 @@ async def test_full_device_queue(queues):
 async def test_number_of_an_unplugged_device_is_anothers_next():
     """Its notifications are nobody's: the next device may have fewer queues, and is told of."""
     console, entropy = ConsoleDevice(), EntropyDevice()
-    async with PureSystem([{0: console}], layout=SMALL_PAGES, revision="r1") as system:
+    async with ModelSystem([{0: console}], layout=SMALL_PAGES, revision="r1") as system:
         side, driver = system.device_side, system.drivers[0]
         await driver.probe(0)
         driver.stop()

@@ -7,7 +7,7 @@ import time
 from model_support import settle
 
 from models import virtual_time
-from models.driver import EventQueue
+from models.driver import EventInbox
 from models.messages import event
 from models.runtime import AsyncioRuntime, Lock, sleep
 
@@ -92,7 +92,7 @@ def used(index, dev_num=0):
 
 
 async def test_event_queue_takes_the_first_that_fits():
-    queue = EventQueue(AsyncioRuntime())
+    queue = EventInbox(AsyncioRuntime())
     config = event("EVENT_CONFIG", status=0, generation=0, offset=0, size=0)
     for message in (used(0), config, used(1), used(0)):
         queue.put(message)
@@ -104,7 +104,7 @@ async def test_event_queue_takes_the_first_that_fits():
 
 
 async def test_event_queue_wakes_who_waits_and_loses_the_oldest():
-    queue = EventQueue(AsyncioRuntime(), depth=2)
+    queue = EventInbox(AsyncioRuntime(), depth=2)
     waiting = asyncio.create_task(queue.get("EVENT_USED", index=1))
     await settle()
     queue.put(used(0))
@@ -133,7 +133,7 @@ async def test_wait_returns_that_the_event_came_though_another_cleared_it():
 
 async def test_event_queue_tells_all_who_wait():
     """One who finds nothing for him goes on waiting; the other's event is not late for that."""
-    queue = EventQueue(AsyncioRuntime())
+    queue = EventInbox(AsyncioRuntime())
     waiting = [
         asyncio.create_task(queue.get("EVENT_USED", index=index, timeout_us=1000))
         for index in range(3)

@@ -10,8 +10,8 @@ from virtqueue_support import INDIRECT, NEXT, WRITE
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, NetworkDevice
 from models.dma import DmaError
 from models.drivers import BlockDriver, ConsoleDriver, EntropyDriver, NetworkDriver
-from models.system import PureSystem
-from models.virtio import Status
+from models.system import ModelSystem
+from models.virtio import DeviceStatus
 from models.virtqueue import VirtqueueError
 
 DRIVERS = (EntropyDriver, BlockDriver, ConsoleDriver, NetworkDriver)
@@ -40,7 +40,7 @@ async def test_scribbled_rings(seed):
     """Any device either serves what it reads there or asks for a reset; it always answers."""
     rng = random.Random(seed)
     devices = [EntropyDevice(), BlockDevice(), ConsoleDevice(), NetworkDevice()]
-    async with PureSystem([dict(enumerate(devices))]) as system:
+    async with ModelSystem([dict(enumerate(devices))]) as system:
         memory, paths = system.host.memory, []
         for number, kind in enumerate(DRIVERS):
             path = await kind.probe(system.drivers[0], number, memory, queue_size=8)
@@ -54,7 +54,7 @@ async def test_scribbled_rings(seed):
                 device.deliver(bytes(64))
         await settle(200)
         for path, device in zip(paths, devices, strict=True):
-            broken = bool(await path.device.status() & Status.NEEDS_RESET)
+            broken = bool(await path.device.status() & DeviceStatus.NEEDS_RESET)
             assert broken == (device.failure is not None)
             assert not broken or isinstance(device.failure, (VirtqueueError, DmaError))
             await path.device.reset()

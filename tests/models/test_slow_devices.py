@@ -11,7 +11,7 @@ from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, NetworkDev
 from models.drivers import BlockDriver, ConsoleDriver, EntropyDriver, NetworkDriver
 from models.messages import REVISIONS
 from models.runtime import sleep
-from models.system import EndpointPort, PureSystem
+from models.system import EndpointPort, ModelSystem
 
 SECOND = 1e6
 HOUR = 3600 * SECOND
@@ -48,7 +48,7 @@ async def _serve_slowly(revision):
         2: ConsoleDevice(),
         3: NetworkDevice(wire=lambda frame: sent.append(frame) or [frame]),
     }
-    async with PureSystem(
+    async with ModelSystem(
         [devices], revision=revision, timeout_us=HOUR, dma_latency_us=3 * SECOND
     ) as system:
         system.device_side._port = SlowPort(system.port, system.runtime, seconds)

@@ -14,7 +14,7 @@ from models.devices import BlockDevice, FileStorage, MemoryStorage, StorageError
 from models.devices.storage import SECTOR
 from models.drivers import BlockDriver
 from models.drivers.block import BlockError
-from models.system import PureSystem
+from models.system import ModelSystem
 from models.virtual_time import run
 
 
@@ -162,7 +162,7 @@ def test_a_file_that_is_cut_gives_errors_beyond_its_end(image):
 
     async def main():
         disk = FileStorage(image)
-        async with PureSystem([{0: BlockDevice(storage=disk)}]) as system:
+        async with ModelSystem([{0: BlockDevice(storage=disk)}]) as system:
             driver = await BlockDriver.probe(system.drivers[0], 0, system.host.memory)
             os.truncate(image, 512 + 100)
             for request in (driver.read(1, 1), driver.read(0, 2)):

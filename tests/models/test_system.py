@@ -9,10 +9,10 @@ from model_support import settle
 from models.bus import Direction
 from models.config_space import COMMAND, DEVICE_CONTROL, INITIATE_FLR
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice
-from models.driver import Driver, QueueError, RequestTimeoutError, Ring, RingArena
+from models.driver import Driver, QueueError, RequestTimeoutError, Ring, RingAllocator
 from models.messages import V1, decode, describe, event, request
-from models.system import PureSystem
-from models.virtio import Status
+from models.system import ModelSystem
+from models.virtio import DeviceStatus
 
 
 def some_devices():
@@ -22,7 +22,7 @@ def some_devices():
 @pytest.mark.parametrize("num_fifos", range(1, 9))
 async def test_every_fifo_brings_its_devices_up(num_fifos):
     layouts = [{fifo: EntropyDevice(), fifo + 9: ConsoleDevice()} for fifo in range(num_fifos)]
-    async with PureSystem(layouts) as system:
+    async with ModelSystem(layouts) as system:
         found = await asyncio.gather(*(driver.discover() for driver in system.drivers))
         assert found == [[fifo, fifo + 9] for fifo in range(num_fifos)]
         probed = await asyncio.gather(
@@ -40,10 +40,10 @@ async def test_every_fifo_brings_its_devices_up(num_fifos):
 
 
 async def test_bring_up_is_the_linux_sequence():
-    async with PureSystem([{5: ConsoleDevice()}]) as system:
+    async with ModelSystem([{5: ConsoleDevice()}]) as system:
         driver, trace = system.drivers[0], []
         system.observe(lambda direction, fifo, raw: trace.append((direction, decode(raw))))
-        device = await driver.probe(5, rings=RingArena(0x4000_0000))
+        device = await driver.probe(5, rings=RingAllocator(0x4000_0000))
         await device.notify(0)
         await device.shutdown()
         lines = [
@@ -91,7 +91,7 @@ async def test_bring_up_is_the_linux_sequence():
 
 
 async def test_configuration_and_queues():
-    async with PureSystem([some_devices()]) as system:
+    async with ModelSystem([some_devices()]) as system:
         driver = system.drivers[0]
         entropy, console, block = [await driver.probe(n) for n in (0, 3, 31)]
         config = await block.read_config(0, 60)
@@ -109,7 +109,7 @@ async def test_configuration_and_queues():
 
 
 async def test_notifications_both_ways():
-    async with PureSystem([some_devices()]) as system:
+    async with ModelSystem([some_devices()]) as system:
         driver, transport = system.drivers[0], system.device_side.transports[0]
         console = await driver.probe(3)
         await console.notify(1)
@@ -125,7 +125,7 @@ async def test_notifications_both_ways():
 
 
 async def test_an_absent_device_times_out_and_others_go_on():
-    async with PureSystem([some_devices()], timeout_us=2e5) as system:
+    async with ModelSystem([some_devices()], timeout_us=2e5) as system:
         driver = system.drivers[0]
         with pytest.raises(RequestTimeoutError, match="DEVICE_INFO to device 7"):
             await driver.probe(7)
@@ -134,7 +134,7 @@ async def test_an_absent_device_times_out_and_others_go_on():
 
 async def test_requests_beyond_the_queue_wait_and_none_is_lost():
     # 300 senders share 61 slots; the answers come back through 61 slots.
-    async with PureSystem([{n: EntropyDevice() for n in range(32)}]) as system:
+    async with ModelSystem([{n: EntropyDevice() for n in range(32)}]) as system:
         driver = system.drivers[0]
         answers = await asyncio.gather(
             *(driver.request("GET_DEVICE_STATUS", dev_num=n % 32) for n in range(300))
@@ -146,7 +146,7 @@ async def test_requests_beyond_the_queue_wait_and_none_is_lost():
 async def test_a_driver_that_takes_nothing_stops_its_own_fifo_only():
     # FIFO 0's driver sends and never receives: 61 answers wait in RAM, one with the device side,
     # the rest of the requests in the driver queue. FIFO 1 does not notice.
-    async with PureSystem([some_devices(), some_devices()]) as system:
+    async with ModelSystem([some_devices(), some_devices()]) as system:
         system.drivers[0].stop()
         bus = system.buses[0]
         for n in range(122):
@@ -161,7 +161,7 @@ async def test_a_driver_that_takes_nothing_stops_its_own_fifo_only():
 async def test_reload_of_the_driver():
     # The module is unloaded with messages under way, loaded again, and zeroes both queues, the
     # device's indices included.
-    async with PureSystem([some_devices()]) as system:
+    async with ModelSystem([some_devices()]) as system:
         await system.drivers[0].probe(3)
         system.drivers[0].stop()
         for _ in range(7):
@@ -177,7 +177,7 @@ async def test_reload_of_the_driver():
 
 
 async def test_function_level_reset_under_traffic():
-    async with PureSystem([some_devices()]) as system:
+    async with ModelSystem([some_devices()]) as system:
         await system.drivers[0].probe(3)
         system.drivers[0].stop()
         for _ in range(100):
@@ -203,7 +203,7 @@ async def test_function_level_reset_under_traffic():
 
 
 async def test_the_device_answers_while_the_driver_floods_events():
-    async with PureSystem([some_devices()]) as system:
+    async with ModelSystem([some_devices()]) as system:
         driver = system.drivers[0]
         console = await driver.probe(3)
         flood = [console.notify(1) for _ in range(200)]
@@ -214,19 +214,19 @@ async def test_the_device_answers_while_the_driver_floods_events():
 
 
 async def test_a_device_that_needs_reset_tells_and_recovers():
-    async with PureSystem([some_devices()]) as system:
+    async with ModelSystem([some_devices()]) as system:
         driver, transport = system.drivers[0], system.device_side.transports[0]
         console = await driver.probe(3)
         transport.devices[3].needs_reset()
         await transport.notify_config(3)
         told = await console.wait_config(1e6)
-        assert told.status & Status.NEEDS_RESET
+        assert told.status & DeviceStatus.NEEDS_RESET
         await console.bring_up(rings=driver.rings)
         assert transport.devices[3].running
 
 
 async def test_the_trace_is_the_same_on_both_sides():
-    async with PureSystem([some_devices()]) as system:
+    async with ModelSystem([some_devices()]) as system:
         at_driver, at_device = [], []
         system.observe(lambda *m: at_driver.append((m[0], m[1], decode(m[2]))))
         system.device_side.observers.append(lambda *m: at_device.append((m[0], m[1], decode(m[2]))))
@@ -236,7 +236,7 @@ async def test_the_trace_is_the_same_on_both_sides():
 
 
 async def test_garbage_in_the_queue_is_dropped_and_the_rest_served():
-    async with PureSystem([some_devices()]) as system:
+    async with ModelSystem([some_devices()]) as system:
         bus = system.buses[0]
         await bus.send(b"\xff" * 64)
         await bus.send(b"\0")

@@ -12,7 +12,7 @@ from models.dma import free
 from models.driver import Driver
 from models.drivers import BlockDriver, ConsoleDriver, EntropyDriver, NetworkDriver
 from models.host_memory import MemoryAccessError, MemoryModel
-from models.system import PureSystem
+from models.system import ModelSystem
 from models.virtio import RING_FEATURES
 
 KINDS = {
@@ -52,13 +52,13 @@ def held(system):
 @pytest.mark.parametrize("ring_features", [0, RING_FEATURES])
 @pytest.mark.parametrize("kind", KINDS)
 async def test_restarts_leave_nothing_behind(kind, ring_features):
-    async with PureSystem([{0: KINDS[kind]()}]) as system:
+    async with ModelSystem([{0: KINDS[kind]()}]) as system:
         path = await kind.probe(
             system.drivers[0], 0, system.host.memory, ring_features=ring_features
         )
         counts = []
         for _ in range(8):
-            path = await path.again()
+            path = await path.restart()
             await use(path)
             await settle(20)
             counts.append(held(system))
@@ -68,7 +68,7 @@ async def test_restarts_leave_nothing_behind(kind, ring_features):
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_closing_gives_everything_back(kind):
-    async with PureSystem([{0: KINDS[kind]()}]) as system:
+    async with ModelSystem([{0: KINDS[kind]()}]) as system:
         await settle(5)
         before = held(system)
         path = await kind.probe(system.drivers[0], 0, system.host.memory)
@@ -79,7 +79,7 @@ async def test_closing_gives_everything_back(kind):
 
 
 async def test_a_device_that_was_only_asked_what_it_is():
-    async with PureSystem([{0: EntropyDevice()}]) as system:
+    async with ModelSystem([{0: EntropyDevice()}]) as system:
         for _ in range(20):
             await system.drivers[0].device(0)
         gc.collect()
@@ -87,7 +87,7 @@ async def test_a_device_that_was_only_asked_what_it_is():
 
 
 async def test_requests_leave_no_memory_behind():
-    async with PureSystem([{0: BlockDevice(sectors=64), 1: NetworkDevice()}]) as system:
+    async with ModelSystem([{0: BlockDevice(sectors=64), 1: NetworkDevice()}]) as system:
         memory = system.host.memory
         disk = await BlockDriver.probe(system.drivers[0], 0, memory)
         card = await NetworkDriver.probe(system.drivers[0], 1, memory)
@@ -102,7 +102,7 @@ async def test_requests_leave_no_memory_behind():
 
 
 async def test_a_bus_that_is_dropped_takes_its_event_with_it():
-    async with PureSystem([{0: EntropyDevice(source=bytes)}]) as system:
+    async with ModelSystem([{0: EntropyDevice(source=bytes)}]) as system:
         system.drivers[0].stop()
         for _ in range(10):
             bus = FifoDriverBus(system.host, 0, system.runtime)

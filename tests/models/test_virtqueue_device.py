@@ -10,7 +10,7 @@ from models.virtqueue import (
     Buffer,
     ChainTooLargeError,
     DescriptorError,
-    DeviceQueue,
+    DeviceVirtqueue,
     SplitLayout,
     VirtqueueError,
 )
@@ -190,7 +190,7 @@ def test_every_error_is_a_virtqueue_error():
     for error in (AvailableRingError, ChainTooLargeError, DescriptorError):
         assert issubclass(error, VirtqueueError)
     with pytest.raises(ValueError, match="queue size is 3"):
-        DeviceQueue(Hand().memory, size=3, descriptor_addr=0, driver_addr=0, device_addr=0)
+        DeviceVirtqueue(Hand().memory, size=3, descriptor_addr=0, driver_addr=0, device_addr=0)
     assert SplitLayout(4) == Hand(4).device().layout
 
 

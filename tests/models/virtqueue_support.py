@@ -6,7 +6,7 @@ import struct
 from models.dma import DmaError
 from models.driver import Ring
 from models.host_memory import MemoryAccessError, MemoryModel
-from models.virtqueue import DeviceQueue, DriverQueue
+from models.virtqueue import DeviceVirtqueue, DriverVirtqueue
 
 NEXT, WRITE, INDIRECT = 1, 2, 4
 
@@ -60,7 +60,7 @@ class Hand:
         )
 
     def device(self, **options):
-        return DeviceQueue(
+        return DeviceVirtqueue(
             self.memory,
             size=self.size,
             descriptor_addr=self.table,
@@ -70,7 +70,7 @@ class Hand:
         )
 
     def driver(self, **options):
-        return DriverQueue(self.memory, self.ring, **options)
+        return DriverVirtqueue(self.memory, self.ring, **options)
 
     def describe(self, number, address, size, flags=0, following=0, *, table=None):
         """Write descriptor ``number`` of ``table``, by default the queue's."""

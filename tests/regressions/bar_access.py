@@ -9,7 +9,7 @@ from models.config_space import coded_size
 from models.layout import PAGE
 from models.shell import AMP_PCI, MSIX_ENTRY_SIZE
 from testbench.stream import pacing
-from testbench.tlp import Kind
+from testbench.tlp import TlpKind
 from tests.regressions.mirror import Mirror
 from tests.regressions.queue_host import SEED, PulseCounter, slot_bytes
 
@@ -153,14 +153,14 @@ async def long_headers(dut):
     rng = random.Random(SEED)
     bench = Mirror(dut)
     await bench.start()
-    await bench.read(AMP_PCI.register_bar, 0, 64, kind=Kind.MRD64)
-    await bench.write(AMP_PCI.msix_bar, 0, rng.randbytes(12), kind=Kind.MWR64)
-    await bench.read(AMP_PCI.msix_bar, 0, 16, kind=Kind.MRD64)
+    await bench.read(AMP_PCI.register_bar, 0, 64, kind=TlpKind.MRD64)
+    await bench.write(AMP_PCI.msix_bar, 0, rng.randbytes(12), kind=TlpKind.MWR64)
+    await bench.read(AMP_PCI.msix_bar, 0, 16, kind=TlpKind.MRD64)
     for offset in range(0x3000, 0x3100, 20):
         data = rng.randbytes(20)
-        await bench.write(AMP_PCI.fifo_bar, offset, data, kind=Kind.MWR64)
+        await bench.write(AMP_PCI.fifo_bar, offset, data, kind=TlpKind.MWR64)
         await bench.read(AMP_PCI.fifo_bar, offset, 20)
-        await bench.read(AMP_PCI.fifo_bar, offset, 20, kind=Kind.MRD64)
+        await bench.read(AMP_PCI.fifo_bar, offset, 20, kind=TlpKind.MRD64)
     await bench.finish()
 
 
@@ -176,7 +176,7 @@ async def fields_that_mean_nothing(dut):
     for number, meaningless in enumerate(fields):
         for long in (False, True):
             offset, size = 0x3000 + 64 * number + 4 * rng.randrange(8), 4 * rng.randint(2, 8)
-            write, read = (Kind.MWR64, Kind.MRD64) if long else (Kind.MWR32, Kind.MRD32)
+            write, read = (TlpKind.MWR64, TlpKind.MRD64) if long else (TlpKind.MWR32, TlpKind.MRD32)
             data = rng.randbytes(size)
             await bench.write(AMP_PCI.fifo_bar, offset, data, kind=write, **meaningless)
             # There is no data in a read request that could be poisoned.
@@ -205,7 +205,7 @@ async def registers_and_doorbells(dut):
         for fifo in range(fifos):
             first = AMP_PCI.notify(fifo)
             want[fifo] += offset < first + 4 and offset + size > first
-    for kind in (Kind.MWR32, Kind.MWR64):
+    for kind in (TlpKind.MWR32, TlpKind.MWR64):
         for pattern in PATTERNS:
             fields = {"kind": kind, "first_be": pattern}
             await bench.write(AMP_PCI.register_bar, AMP_PCI.notify(0), bytes(4), **fields)
@@ -342,7 +342,7 @@ async def random_accesses(dut):
         fields["requester_id"] = rng.getrandbits(16)
         long = rng.random() < 0.3
         if rng.random() < 0.6:
-            kind = Kind.MRD64 if long else Kind.MRD32
+            kind = TlpKind.MRD64 if long else TlpKind.MRD32
             asked.append(await bench.ask(bar, offset, size, kind=kind, **fields))
             continue
         # A read that is under way may see a write that comes after it.
@@ -351,7 +351,7 @@ async def random_accesses(dut):
             await bench.compare(one)
         # No doorbells: the golden endpoint's device side is not at work here.
         if bar != AMP_PCI.register_bar or offset + size <= AMP_PCI.notify_offset:
-            kind = Kind.MWR64 if long else Kind.MWR32
+            kind = TlpKind.MWR64 if long else TlpKind.MWR32
             size = min(size, coded_size(code) - offset % 4)
             data = rng.randbytes(4 * fields["length"] if "length" in fields else size)
             place = offset & ~3 if "length" in fields else offset

@@ -7,7 +7,7 @@ import cocotb
 
 from models import config_space as space
 from models.endpoint import Endpoint
-from testbench.tlp import Status
+from testbench.tlp import CplStatus
 from testbench.tlp.packets import config_read, config_write
 from tests.regressions.bar_access import PATTERNS
 from tests.regressions.enumeration import registers
@@ -32,7 +32,7 @@ async def every_byte_enable_pattern(dut):
             # Last DW BE means nothing in a request of one dword.
             write = config_write(host.device_id, offset, value, pattern)
             (answer,) = await host.request(write.replace(last_be=rng.randrange(16)))
-            assert answer.status == Status.SC
+            assert answer.status == CplStatus.SC
             golden.config_write(offset, value, pattern)
             read = config_read(host.device_id, offset, first_be=rng.randrange(16))
             (answer,) = await host.request(read)

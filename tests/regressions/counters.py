@@ -11,7 +11,7 @@ from models.shell import AMP_PCI, MAX_FIFOS
 from testbench.counters import CounterReader
 from testbench.stream import pacing
 from testbench.stream.axis import AxisMessage
-from testbench.tlp import Kind, Status, Tlp
+from testbench.tlp import CplStatus, Tlp, TlpKind
 from testbench.tlp.packets import completion, config_read, config_write, memory_read, memory_write
 from tests.regressions.device_queue import drive_beats
 from tests.regressions.dma_faults import fails
@@ -43,7 +43,7 @@ class CounterBench(DmaBench, MsixBench):
 
     async def refuse(self, tlp):
         (answer,) = await self.host.request(tlp, bar=NO_BAR)
-        assert answer.status == Status.UR, f"{tlp} got {answer}"
+        assert answer.status == CplStatus.UR, f"{tlp} got {answer}"
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
@@ -222,7 +222,7 @@ async def unsupported_requests(dut):
     await bench.counted(unsupported_requests=1)
     await host.send(memory_write(OUTSIDE, DWORD), bar=NO_BAR)
     await bench.counted(unsupported_requests=1)
-    for kind in (Kind.MRDLK32, Kind.IORD):
+    for kind in (TlpKind.MRDLK32, TlpKind.IORD):
         await bench.refuse(Tlp(kind, **here))
         await bench.counted(unsupported_requests=1)
     await host.send(memory_write(base, DWORD, ep=1), bar=AMP_PCI.fifo_bar)

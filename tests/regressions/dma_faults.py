@@ -14,7 +14,7 @@ from models.dma import DmaError
 from testbench.host import faults
 from testbench.host.faults import Fault
 from testbench.host.read_completions import Split
-from testbench.tlp import Status
+from testbench.tlp import CplStatus
 from tests.regressions.dma_host import SEED, DmaBench, Region, slow
 from tests.regressions.queue_host import PulseCounter, set_bus_mastering
 
@@ -26,11 +26,11 @@ VICTIM = 1024
 # What is wrong with the answer; whether the read waits for its time-out because of it; how many
 # completions of the answer belong to no read.
 WRONG_ANSWERS = {
-    "unsupported_request": (faults.refused(Status.UR), False, 0),
-    "completer_abort": (faults.refused(Status.CA), False, 0),
-    "retry": (faults.refused(Status.CRS), False, 0),
+    "unsupported_request": (faults.refused(CplStatus.UR), False, 0),
+    "completer_abort": (faults.refused(CplStatus.CA), False, 0),
+    "retry": (faults.refused(CplStatus.CRS), False, 0),
     "reserved_status": (faults.refused(7), False, 0),
-    "abort_in_the_middle": (faults.refused(Status.CA, at=1), False, 0),
+    "abort_in_the_middle": (faults.refused(CplStatus.CA, at=1), False, 0),
     "poisoned": (faults.poisoned(), False, 0),
     "poisoned_first": (faults.poisoned(at=0), False, 0),
     "poisoned_later": (faults.poisoned(at=1), False, 0),
@@ -339,8 +339,8 @@ async def errors_are_recorded(dut):
     non_fatal = space.NON_FATAL_ERROR_DETECTED.mask
     # Change, pulse, bits of the status register, bits of the device status register.
     for change, pulse, status, device in (
-        (faults.refused(Status.UR), "unsupported", space.RECEIVED_MASTER_ABORT.mask, 0),
-        (faults.refused(Status.CA), "aborted", space.RECEIVED_TARGET_ABORT.mask, 0),
+        (faults.refused(CplStatus.UR), "unsupported", space.RECEIVED_MASTER_ABORT.mask, 0),
+        (faults.refused(CplStatus.CA), "aborted", space.RECEIVED_TARGET_ABORT.mask, 0),
         (faults.poisoned(at=0), "poisoned", parity, non_fatal),
         (faults.silent(), "timeout", 0, non_fatal),
         (faults.repeated(), "unexpected", 0, space.CORRECTABLE_ERROR_DETECTED.mask),

@@ -12,7 +12,7 @@ from models.shell import AMP_PCI
 from testbench.device_port import StreamDevicePort
 from testbench.host.requester import read_data
 from testbench.system import Bench
-from testbench.tlp import Kind, Status, Tlp
+from testbench.tlp import CplStatus, Tlp, TlpKind
 from testbench.tlp.packets import config_read, config_write, memory_read, memory_write
 from tests.regressions.queue_host import SEED, PulseCounter, QueueBench, refused, slot_bytes
 
@@ -180,7 +180,9 @@ async def bars_move(dut):
         for one in pending:
             host.send_nowait(one.request)
         answers = [(await one.answers())[0].status for one in pending]
-        assert answers == [Status.SC, Status.SC, Status.SC, Status.UR], f"{old:#x} to {new:#x}"
+        assert answers == [CplStatus.SC, CplStatus.SC, CplStatus.SC, CplStatus.UR], (
+            f"{old:#x} to {new:#x}"
+        )
         host.bars[1] = new
         assert await bench.load(0x3000) == 0x1234
     await bench.finish()
@@ -202,20 +204,20 @@ async def unsupported_requests(dut):
         memory_read(0x1_0000_0000 + bar1, 4),
         memory_read(bar1 + 0x3FFC, 8),
         memory_read(bar1 + 0x3100, 4 * 1000),
-        Tlp(Kind.MRDLK32, **here),
-        Tlp(Kind.IORD, **here),
-        Tlp(Kind.IOWR, payload=dword, **here),
-        Tlp(Kind.FETCHADD32, payload=dword, **here),
-        Tlp(Kind.SWAP32, payload=dword, **here),
-        Tlp(Kind.CAS32, payload=dword * 2, **{**here, "length": 2}),
-        Tlp(Kind.FETCHADD64, payload=dword * 2, **{**here, "length": 2, "last_be": 0xF}),
-        Tlp(Kind.SWAP64, payload=dword, **here),
-        Tlp(Kind.CAS64, payload=dword * 4, **{**here, "length": 4, "last_be": 0xF}),
-        Tlp(Kind.MRDLK64, **here),
+        Tlp(TlpKind.MRDLK32, **here),
+        Tlp(TlpKind.IORD, **here),
+        Tlp(TlpKind.IOWR, payload=dword, **here),
+        Tlp(TlpKind.FETCHADD32, payload=dword, **here),
+        Tlp(TlpKind.SWAP32, payload=dword, **here),
+        Tlp(TlpKind.CAS32, payload=dword * 2, **{**here, "length": 2}),
+        Tlp(TlpKind.FETCHADD64, payload=dword * 2, **{**here, "length": 2, "last_be": 0xF}),
+        Tlp(TlpKind.SWAP64, payload=dword, **here),
+        Tlp(TlpKind.CAS64, payload=dword * 4, **{**here, "length": 4, "last_be": 0xF}),
+        Tlp(TlpKind.MRDLK64, **here),
         *(config_read(target | function, 0) for function in range(1, 8)),
         config_write(target | 3, 4, 0),
-        Tlp(Kind.CFGRD1, completer_id=target, length=1, first_be=0xF),
-        Tlp(Kind.CFGWR1, completer_id=target, length=1, first_be=0xF, payload=dword),
+        Tlp(TlpKind.CFGRD1, completer_id=target, length=1, first_be=0xF),
+        Tlp(TlpKind.CFGWR1, completer_id=target, length=1, first_be=0xF, payload=dword),
         config_write(target, space.COMMAND, 0, ep=True),
     ]
     before = int(dut.count_unsupported_requests.value)
@@ -241,7 +243,7 @@ async def unsupported_requests(dut):
         if is_served:
             assert read_data(one.request, 4, answers) == (0x1234).to_bytes(4, "little")
         else:
-            assert [answer.status for answer in answers] == [Status.UR], one.request
+            assert [answer.status for answer in answers] == [CplStatus.UR], one.request
     await bench.finish()
 
 
@@ -300,8 +302,8 @@ async def posted_and_unexpected(dut):
     await host.send(Tlp(0x73, first_be=0xF, last_be=0x7, length=1, payload=dword))
     assert await status() == [0, 0, 0]
     before = int(dut.count_unexpected_completions.value)
-    await host.send(Tlp(Kind.CPLD, length=1, byte_count=4, tag=5, payload=dword))
-    await host.send(Tlp(Kind.CPL, byte_count=4, tag=6, status=Status.UR))
+    await host.send(Tlp(TlpKind.CPLD, length=1, byte_count=4, tag=5, payload=dword))
+    await host.send(Tlp(TlpKind.CPL, byte_count=4, tag=6, status=CplStatus.UR))
     await bench.settle()
     assert int(dut.count_unexpected_completions.value) == before + 2
     assert await bench.load(0x3000) == 0x1234

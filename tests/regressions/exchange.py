@@ -9,7 +9,7 @@ from cocotb.task import Task
 
 from models.bus import Direction
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice
-from models.virtio import Status
+from models.virtio import DeviceStatus
 from testbench.stream import pacing
 from testbench.system import GatewareSystem
 
@@ -31,7 +31,10 @@ async def bring_up(system, fifo, done):
     for number in (fifo, fifo + 7, 31):
         device = await driver.probe(number)
         assert await device.status() == (
-            Status.ACKNOWLEDGE | Status.DRIVER | Status.FEATURES_OK | Status.DRIVER_OK
+            DeviceStatus.ACKNOWLEDGE
+            | DeviceStatus.DRIVER
+            | DeviceStatus.FEATURES_OK
+            | DeviceStatus.DRIVER_OK
         )
         for index in range(device.info.max_vqs):
             await device.notify(index)

@@ -7,7 +7,7 @@ from models import config_space as space
 from models.layout import SPSC_PAGES
 from models.shell import AMP_PCI
 from testbench.host.requester import CompletionError
-from testbench.tlp import Status
+from testbench.tlp import CplStatus
 from testbench.tlp.packets import config_write, memory_read
 from tests.regressions.queue_host import PulseCounter, QueueBench, refused, slot_bytes
 
@@ -40,7 +40,7 @@ async def function_level_reset(dut):
         await host.bar_read(0, 0, 4)
         raise AssertionError("memory space is still enabled")
     except CompletionError as error:
-        assert error.status == Status.UR
+        assert error.status == CplStatus.UR
     registers = space.config_space(AMP_PCI, bench.parameters.num_fifos, SPSC_PAGES)
     for offset, register in registers.items():
         got = await host.config_read(offset)
@@ -100,7 +100,7 @@ async def reset_after_its_completion(dut):
         assert resets.total == number, "before its completion was taken"
         host.sink.resume()
         statuses = [(await one.answers())[0].status for one in pending]
-        assert set(statuses) == {Status.SC}
+        assert set(statuses) == {CplStatus.SC}
         await bench.settle(4)
         assert resets.total == number + 1
         await bench.settle(20)

@@ -5,7 +5,7 @@ import cocotb
 import cocotb.task
 
 from testbench.hostile.actions import Hostile
-from testbench.hostile.budget import Course
+from testbench.hostile.budget import Budget
 from testbench.hostile.machine import run_histories
 from testbench.hostile.malformed import KINDS
 from testbench.hostile.recovery import WAYS, recover
@@ -21,7 +21,7 @@ async def random_histories(dut):
     """After whatever two hostile ends do, nothing is lost, nothing is touched, and all works."""
     hostile = Hostile(dut)
     await hostile.open()
-    course = Course()
+    course = Budget()
     run = cocotb.task.bridge(run_histories)
     try:
         await run(hostile, course, seed=HISTORY_SEED, histories=HISTORIES)

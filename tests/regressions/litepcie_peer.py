@@ -20,7 +20,7 @@ from models.shell import AMP_PCI, MSIX_ENTRY_SIZE
 from testbench.axi.dma import AxiDma, random_pauses
 from testbench.hard_block.block import CLOCK_PERIOD_NS, BlockSide, Series7Block
 from testbench.stream.axis import AxisMessageSource
-from testbench.tlp import Kind, Tlp, pcie_id
+from testbench.tlp import Tlp, TlpKind, pcie_id
 from testbench.tlp.packets import byte_enables, enabled_bytes
 
 SEED = int(os.environ["COCOTB_RANDOM_SEED"])
@@ -332,7 +332,7 @@ async def memory_is_written(dut):
             assert fields == byte_enables(MEMORY + at, part), f"{part} bytes, seed {SEED}"
             assert (request["we"], request["req_id"]) == (1, CARD)
             tlp = Tlp(
-                Kind.MWR32,
+                TlpKind.MWR32,
                 length=request["len"],
                 first_be=request["first_be"],
                 last_be=request["last_be"],

@@ -17,7 +17,7 @@ from models.layout import PAGE
 from models.shell import AMP_PCI
 from testbench.host.requester import CompletionError
 from testbench.stream import pacing
-from testbench.tlp import MEMORY_READS, MEMORY_WRITES, Status
+from testbench.tlp import MEMORY_READS, MEMORY_WRITES, CplStatus
 from testbench.tlp.packets import config_write, memory_read
 from tests.regressions.dma_host import SEED, DmaBench, Region, Writer, pauses, slow
 from tests.regressions.queue_host import QUEUE, set_bus_mastering, set_pins, set_sizes, slot_bytes
@@ -158,7 +158,7 @@ class Load:
         try:
             return await access
         except CompletionError as error:
-            assert error.status == Status.UR, error
+            assert error.status == CplStatus.UR, error
             self.refused += 1
 
     async def _messages(self):
@@ -334,8 +334,8 @@ async def memory_space_falls(dut):
         host.sink.resume()
         answers = [await one.answers() for one in pending]
         statuses = [{answer.status for answer in pieces} for pieces in answers]
-        assert statuses[: written + 1] == [{Status.SC}] * (written + 1), statuses
-        assert statuses[written + 1 :] == [{Status.UR}] * (len(pending) - written - 1), statuses
+        assert statuses[: written + 1] == [{CplStatus.SC}] * (written + 1), statuses
+        assert statuses[written + 1 :] == [{CplStatus.UR}] * (len(pending) - written - 1), statuses
         order = [tlp.tag for tlp in departures.sent]
         completed = order.index(pending[written].request.tag)
         served = {one.request.tag for one in pending[:written]}

@@ -19,7 +19,7 @@ from testbench.axi.channels import drive_idle
 from testbench.counters import CounterReader
 from testbench.host.bfm import EndpointBfm
 from testbench.system import CLOCK_PERIOD_NS, RESET_CYCLES
-from testbench.tlp import COMPLETIONS, MEMORY_WRITES, NON_POSTED, Kind, Tlp
+from testbench.tlp import COMPLETIONS, MEMORY_WRITES, NON_POSTED, Tlp, TlpKind
 from testbench.tlp.packets import completion, config_read, config_write, memory_read, memory_write
 from tests.regressions.queue_host import SEED, QueueBench, refused
 
@@ -80,7 +80,7 @@ async def every_format_and_type(dut):
     # The next TLP shows that a packet left nothing behind, whichever comes after which.
     for first_byte in rng.sample(range(256), 256):
         # Compare and Swap has two operands.
-        length = 2 if first_byte in (Kind.CAS32, Kind.CAS64) else 1
+        length = 2 if first_byte in (TlpKind.CAS32, TlpKind.CAS64) else 1
         fields = {"address": bench.area, "first_be": 0xF, "length": length}
         if first_byte & 0x40:
             fields["payload"] = DWORD * length
@@ -90,11 +90,11 @@ async def every_format_and_type(dut):
             fields["length"] = len(fields.get("payload", b"")) // 4
         tlp = Tlp(first_byte, **fields)
         what = f"first byte {first_byte:#04x}, seed {SEED}"
-        if first_byte in (Kind.CFGRD0, Kind.CFGWR0):
+        if first_byte in (TlpKind.CFGRD0, TlpKind.CFGWR0):
             request = tlp.replace(completer_id=bench.target, address=0)
             assert (await bench.host.request(request))[0].status == 0, what
             await bench.expect(set(), what)
-        elif first_byte in (Kind.MRD32, Kind.MRD64):
+        elif first_byte in (TlpKind.MRD32, TlpKind.MRD64):
             answers = await bench.host.request(tlp)
             assert answers[0].payload == bench.content[:4], what
             await bench.expect(set(), what)
@@ -160,7 +160,7 @@ async def wrong_length(dut):
     sizes = sorted({1, 2, lanes - 1, lanes, lanes + 1, 2 * lanes, 3 * lanes - 1, 3 * lanes})
     cases = [(length, actual) for length in sizes for actual in sizes if length != actual]
     for length, actual in rng.sample(cases, len(cases)):
-        for kind in (Kind.MWR32, Kind.MWR64):
+        for kind in (TlpKind.MWR32, TlpKind.MWR64):
             payload = rng.randbytes(4 * actual)
             offset = 4 * rng.randrange(64)
             last = 0xF if length > 1 else 0
@@ -186,9 +186,9 @@ async def wrong_length(dut):
         config_write(bench.target, 0x3C, 0xFF, payload=DWORD * 2),
         config_write(bench.target, 0x3C, 0xFF, payload=long),
         config_read(bench.target, 0, payload=long),
-        Tlp(Kind.MRD32, length=1, payload=long, **here),
-        Tlp(Kind.IOWR, length=1, payload=long, **here),
-        Tlp(Kind.FETCHADD32, length=1, payload=b"", **here),
+        Tlp(TlpKind.MRD32, length=1, payload=long, **here),
+        Tlp(TlpKind.IOWR, length=1, payload=long, **here),
+        Tlp(TlpKind.FETCHADD32, length=1, payload=b"", **here),
         Tlp(0x74, length=1, payload=long),
         Tlp(0x34, payload=long),
     ):
@@ -288,7 +288,7 @@ async def lost_beats(dut):
         config_write(target, 0x3C, 0xFF, tag=2),
         completion(memory_read(0, 256), 0, bytes(256)),
         Tlp(0x74, length=64, payload=bytes(256)),
-        Tlp(Kind.IOWR, address=base, length=1, first_be=0xF, payload=DWORD, tag=3),
+        Tlp(TlpKind.IOWR, address=base, length=1, first_be=0xF, payload=DWORD, tag=3),
     ]
     heard = []
     host.requester.receive = heard.append

@@ -7,7 +7,7 @@ import cocotb
 
 from models import config_space as space
 from testbench.queue_bench import QUEUE, QueueBench, slot_bytes
-from testbench.tlp import Status
+from testbench.tlp import CplStatus
 from testbench.tlp.pins import settled
 
 __all__ = [
@@ -59,7 +59,7 @@ class PulseCounter:
 async def refused(bench, tlp):
     """One completion, Unsupported Request; the monitor checks all else about it."""
     (answer,) = await bench.host.request(tlp)
-    assert answer.status == Status.UR and not answer.payload, f"{tlp} got {answer}"
+    assert answer.status == CplStatus.UR and not answer.payload, f"{tlp} got {answer}"
 
 
 async def set_pins(bench, **pins):

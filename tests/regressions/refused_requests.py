@@ -8,8 +8,8 @@ import cocotb
 from models.config_space import bar_offset
 from models.layout import PAGE, SPSC_PAGES
 from models.shell import AMP_PCI
-from testbench.stream.tlp import Packet
-from testbench.tlp import Kind, Status, Tlp
+from testbench.stream.tlp import TlpPacket
+from testbench.tlp import CplStatus, Tlp, TlpKind
 from testbench.tlp.packets import memory_read, memory_write
 from tests.regressions.mirror import Mirror
 from tests.regressions.queue_host import SEED, PulseCounter
@@ -32,12 +32,16 @@ async def refused_requests(dut):
     long = {**here, "length": 2, "last_be": 0xF}
 
     reads = [(memory_read(base + 0x3FFC, 8), {}), (memory_read(base + 0x3804, PAGE), {})]
-    reads += [(Tlp(kind, **here), {}) for kind in (Kind.MRDLK32, Kind.IORD)]
-    reads += [(Tlp(Kind.IOWR, payload=dword, **here), {})]
-    reads += [(Tlp(kind, payload=dword, **here), {}) for kind in (Kind.FETCHADD32, Kind.SWAP32)]
-    reads += [(Tlp(kind, payload=dword * 2, **long), {}) for kind in (Kind.SWAP64, Kind.CAS32)]
+    reads += [(Tlp(kind, **here), {}) for kind in (TlpKind.MRDLK32, TlpKind.IORD)]
+    reads += [(Tlp(TlpKind.IOWR, payload=dword, **here), {})]
+    reads += [
+        (Tlp(kind, payload=dword, **here), {}) for kind in (TlpKind.FETCHADD32, TlpKind.SWAP32)
+    ]
+    reads += [
+        (Tlp(kind, payload=dword * 2, **long), {}) for kind in (TlpKind.SWAP64, TlpKind.CAS32)
+    ]
     # Two operands of 128 bits, the longest non-posted payload.
-    reads += [(Tlp(Kind.CAS32, payload=dword * 8, **{**long, "length": 8}), {})]
+    reads += [(Tlp(TlpKind.CAS32, payload=dword * 8, **{**long, "length": 8}), {})]
     writes = [
         (memory_write(base + 0x3000, dword * 40, ep=1), {}),
         (memory_write(host.bars[AMP_PCI.register_bar] + AMP_PCI.notify(0), dword, ep=1), {}),
@@ -54,13 +58,13 @@ async def refused_requests(dut):
     for tlp, place in rng.sample(reads, len(reads)) + rng.sample(writes, len(writes)):
         place = {"bar_id": bar_of(host, tlp.address), **place}
         if not tlp.is_non_posted:
-            await host.source.send(Packet(tlp, **place))
+            await host.source.send(TlpPacket(tlp, **place))
             continue
         request = tlp.replace(tc=rng.randrange(8), attr=rng.randrange(8))
         pending = await host.requester.open(request.replace(requester_id=rng.getrandbits(16)))
-        host.source.send_nowait(Packet(pending.request, **place))
+        host.source.send_nowait(TlpPacket(pending.request, **place))
         (answer,) = await pending.answers()
-        assert answer.status == Status.UR and not answer.payload, f"{tlp} got {answer}"
+        assert answer.status == CplStatus.UR and not answer.payload, f"{tlp} got {answer}"
     await bench.settle()
     poisoned = sum(tlp.ep for tlp, _ in writes)
     counted = int(dut.count_unsupported_requests.value) - before
@@ -93,7 +97,7 @@ async def edges_of_bars(dut):
 
     async def refuse_read(bar, offset, size):
         (answer,) = await host.request(memory_read(host.bars[bar] + offset, size), bar=bar)
-        assert answer.status == Status.UR and not answer.payload, f"BAR{bar}+{offset:#x}, {size}"
+        assert answer.status == CplStatus.UR and not answer.payload, f"BAR{bar}+{offset:#x}, {size}"
 
     for bar, size in AMP_PCI.bar_sizes(bench.parameters.num_fifos, SPSC_PAGES).items():
         tail = size - 64

@@ -17,7 +17,7 @@ from models.devices import (
 from models.devices.block import SECTOR
 from models.drivers import BlockDriver, ConsoleDriver, EntropyDriver, NetworkDriver
 from models.ethernet import NetworkPeer
-from models.virtio import RING_FEATURES, Feature, Status
+from models.virtio import RING_FEATURES, DeviceStatus, Feature
 from testbench.host.read_completions import Split
 from testbench.stream import pacing
 from testbench.system import GatewareSystem
@@ -109,7 +109,7 @@ async def run(dut, *, rings=(RING_FEATURES,), accesses=3, **options):
     ]
     for task in tasks:
         for path in await task:
-            assert await path.device.status() & Status.DRIVER_OK
+            assert await path.device.status() & DeviceStatus.DRIVER_OK
             path.stop()
     for machine in machines.values():
         assert not any(device.failure for device in machine.devices.values())

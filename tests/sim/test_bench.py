@@ -12,7 +12,7 @@ from hdl.tlp import DATA_WIDTHS
 from hdl.verilog import TOPS
 from models.shell import MAX_FIFOS
 from sim import toolchain
-from sim.build import BUILD_ROOT, Configuration
+from sim.build import BUILD_ROOT, BuildConfiguration
 from sim.lab.bench import command
 from sim.lab.bench.bounds import FIGURES
 from sim.lab.bench.bridge import LEAST_SHARE
@@ -23,7 +23,7 @@ EXPECTED = {top: document.cycles(DOCUMENT, top) for top in TOPS}
 
 
 def check(top, fifos, width, simulator=None):
-    configuration = Configuration(
+    configuration = BuildConfiguration(
         top=top,
         num_fifos=fifos,
         data_width=width,
@@ -170,4 +170,4 @@ def test_a_measurement_that_fails_is_an_error(monkeypatch, tmp_path):
 
     monkeypatch.setattr(command, "simulate", simulate)
     with pytest.raises(SimulationError, match="1 of 1"):
-        command.measure(Configuration(), tmp_path)
+        command.measure(BuildConfiguration(), tmp_path)

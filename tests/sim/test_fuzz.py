@@ -7,11 +7,13 @@ import pytest
 from builds import COMPLETION_TIMEOUT
 
 from sim.__main__ import main
-from sim.build import Configuration
+from sim.build import BuildConfiguration
 from sim.lab import fuzz
 from testbench.hostile.fuzz import HISTORIES, SHRINK_HISTORIES
 
-CONFIGURATION = Configuration(num_fifos=2, data_width=128, completion_timeout=COMPLETION_TIMEOUT)
+CONFIGURATION = BuildConfiguration(
+    num_fifos=2, data_width=128, completion_timeout=COMPLETION_TIMEOUT
+)
 SECONDS = 1
 SHRINK = 10
 

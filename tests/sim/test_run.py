@@ -13,12 +13,14 @@ from models.messages import REVISIONS
 from sim import build as builds
 from sim import toolchain
 from sim.__main__ import main
-from sim.build import Configuration, build
+from sim.build import BuildConfiguration, build
 from sim.lab.demo.command import run_demo
 from sim.run import Outcome, SimulationError, simulate
 
 MODULE = "tests.sim.misbehaving"
-CONFIGURATION = Configuration(num_fifos=2, data_width=128, completion_timeout=COMPLETION_TIMEOUT)
+CONFIGURATION = BuildConfiguration(
+    num_fifos=2, data_width=128, completion_timeout=COMPLETION_TIMEOUT
+)
 
 
 def test_a_passing_test_passes(tmp_path):
@@ -63,7 +65,7 @@ def test_a_build_that_fails(monkeypatch, tmp_path):
     monkeypatch.setattr(builds, "BUILD_ROOT", tmp_path)
     monkeypatch.setattr(builds, "generate", lambda *_, **__: "module amp_pci_core(; endmodule\n")
     with pytest.raises(builds.BuildError, match=r"could not build it, log .*build\.log\n.*rror"):
-        build(Configuration(top="core"))
+        build(BuildConfiguration(top="core"))
     assert not list(tmp_path.rglob("built"))
 
 

@@ -30,7 +30,7 @@ from testbench.host.root_complex import RootComplexHost
 from testbench.host.thin import TlpHost
 from testbench.parameters import parameters
 from testbench.stream import pacing
-from testbench.tlp import Kind, Status, Tlp
+from testbench.tlp import CplStatus, Tlp, TlpKind
 from testbench.tlp.monitor import CORE_TO_DESIGN, TlpMonitor, bundles_of
 from testbench.tlp.packets import completion, memory_read
 
@@ -182,9 +182,9 @@ async def refusals_have_names(dut: Any) -> None:
     host.bars[7] = 0x1000
     with pytest.raises(CompletionError, match=r"MRD32 .* was answered with UR") as caught:
         await host.bar_read(7, 0, 4)
-    assert caught.value.status == Status.UR
-    answers = await host.request(Tlp(Kind.IORD, length=1, address=0x1000, first_be=0xF), bar=7)
-    assert [answer.status for answer in answers] == [Status.UR]
+    assert caught.value.status == CplStatus.UR
+    answers = await host.request(Tlp(TlpKind.IORD, length=1, address=0x1000, first_be=0xF), bar=7)
+    assert [answer.status for answer in answers] == [CplStatus.UR]
     monitor.finish()
 
 
@@ -307,8 +307,8 @@ async def wrong_answers_reach_devices_as_errors(dut: Any) -> None:
     address = host.memory.allocate(4096)
     for change in (
         faults.refused(),
-        faults.refused(Status.CA, at=1),
-        faults.refused(Status.CRS),
+        faults.refused(CplStatus.CA, at=1),
+        faults.refused(CplStatus.CRS),
         faults.poisoned(),
         faults.poisoned(at=1),
     ):

@@ -24,7 +24,7 @@ from testbench.host.read_completions import Split
 from testbench.host.requester import CompletionError, TlpTimeout, UnexpectedTlp
 from testbench.stream import pacing
 from testbench.stream.tlp import TlpWatcher
-from testbench.tlp import CompletionErrorCode, Kind, Status, Tlp
+from testbench.tlp import CompletionErrorCode, CplStatus, Tlp, TlpKind
 from testbench.tlp.monitor import TlpMonitor
 from testbench.tlp.packets import memory_read
 from testbench.tlp.traffic import Traffic
@@ -109,7 +109,7 @@ async def refusals_and_faults(dut: Any) -> None:
     await host.bar_write(1, 0, b"lost")
     await host.bar_read(0, 0, 4)
     assert [tlp.address for tlp in memory.refused_writes + memory.refused_reads] == [0x2000] * 2
-    memory.faults += [Fault(refused(Status.CA)), Fault(poisoned()), Fault(silent())]
+    memory.faults += [Fault(refused(CplStatus.CA)), Fault(poisoned()), Fault(silent())]
     with pytest.raises(CompletionError, match="answered with CA"):
         await host.bar_read(0, 0, 4)
     (answer,) = await host.request(memory_read(host.bars[0], 4))
@@ -149,7 +149,7 @@ async def own_server_comes_first(dut: Any) -> None:
     host.on_request = taken.append
     await host.bar_write(0, 0, bytes(8))
     await ClockCycles(dut.clk, 20)
-    assert [tlp.kind for tlp in taken] == [Kind.MWR32]
+    assert [tlp.kind for tlp in taken] == [TlpKind.MWR32]
     assert host.memory.traffic == Traffic()
 
 
@@ -157,7 +157,7 @@ async def own_server_comes_first(dut: Any) -> None:
 async def other_requests_fail_the_test(dut: Any) -> None:
     host = await start(dut)
     with pytest.raises(UnexpectedTlp, match="nobody serves IOWR"):
-        host.receive(Tlp(Kind.IOWR, length=1, address=0x1000, first_be=0xF, payload=bytes(4)))
+        host.receive(Tlp(TlpKind.IOWR, length=1, address=0x1000, first_be=0xF, payload=bytes(4)))
 
 
 CORE = cocotb.top is not None and hasattr(cocotb.top, "rx_req_tlp_valid")

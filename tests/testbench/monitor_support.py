@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from testbench.tlp import Status, Tlp, pcie_id
+from testbench.tlp import CplStatus, Tlp, pcie_id
 from testbench.tlp.monitor import TlpMonitor
 from testbench.tlp.packets import completion, memory_read, memory_write
 
@@ -27,7 +27,7 @@ def whole(request: Tlp, **fields: Any) -> Tlp:
     return answer.replace(**fields) if fields else answer
 
 
-def bare(request: Tlp, status: int = Status.UR, **fields: Any) -> Tlp:
+def bare(request: Tlp, status: int = CplStatus.UR, **fields: Any) -> Tlp:
     """The right answer to ``request`` without data, with ``fields`` wrong."""
     return completion(request, DEVICE, status=status, **fields)
 

@@ -25,7 +25,7 @@ from testbench.stream.axis import (
     AxisMessageWatcher,
 )
 from testbench.stream.framing import StreamError
-from testbench.stream.tlp import Packet, TlpSink, TlpSource, TlpWatcher
+from testbench.stream.tlp import TlpPacket, TlpSink, TlpSource, TlpWatcher
 from testbench.tlp import Tlp
 from testbench.tlp.packets import completion, memory_read, memory_write
 from testbench.trace import MessageTrace
@@ -83,7 +83,7 @@ async def tlps_arrive(dut: Any, idle: str, stall: str) -> None:
     await start(dut)
     packets = some_packets(3, 25)
     for packet in packets:
-        source.send_nowait(Packet(packet))
+        source.send_nowait(TlpPacket(packet))
     for packet in packets:
         assert (await sink.recv()).tlp == packet
     await source.drained()
@@ -112,7 +112,7 @@ async def full_speed(dut: Any) -> None:
     watcher = TlpWatcher(dut, "tx_tlp")
     await start(dut)
     for packet in some_packets(5, 40):
-        source.send_nowait(Packet(packet))
+        source.send_nowait(TlpPacket(packet))
     await sink.recv()
     began, beats = get_sim_time("ns"), watcher.beats
     for _ in range(39):
@@ -182,8 +182,8 @@ async def reset_drops_what_is_under_way(dut: Any) -> None:
     await start(dut)
     for cycles in range(1, 12):
         sink.set_stall(pacing.every([2, 0]))
-        waiting = cocotb.start_soon(source.send(Packet(memory_write(0, bytes(256)))))
-        source.send_nowait(Packet(memory_write(0, bytes(64))))
+        waiting = cocotb.start_soon(source.send(TlpPacket(memory_write(0, bytes(256)))))
+        source.send_nowait(TlpPacket(memory_write(0, bytes(64))))
         await ClockCycles(dut.clk, cycles)
         dut.rst.value = 1
         await ClockCycles(dut.clk, 3)
@@ -194,7 +194,7 @@ async def reset_drops_what_is_under_way(dut: Any) -> None:
             # What was through before the reset stays received.
             assert sink.recv_nowait().tlp.payload in (bytes(64), bytes(256))
         packet = memory_write(0x40, bytes([cycles]) * 40, tag=cycles)
-        await source.send(Packet(packet))
+        await source.send(TlpPacket(packet))
         assert (await sink.recv()).tlp == packet
         assert sink.pending == 0
 
@@ -206,7 +206,7 @@ async def what_is_queued_during_reset_waits_for_its_end(dut: Any) -> None:
     await start(dut)
     dut.rst.value = 1
     await ClockCycles(dut.clk, 2)
-    source.send_nowait(Packet(packet))
+    source.send_nowait(TlpPacket(packet))
     await ClockCycles(dut.clk, 5)
     assert source.pending == 1
     dut.rst.value = 0
@@ -239,7 +239,7 @@ async def nothing_wakes_while_idle(dut: Any) -> None:
     before = clk.count
     await ClockCycles(dut.clk, 1000)
     assert clk.count == before
-    await source.send(Packet(memory_read(0, 4)))
+    await source.send(TlpPacket(memory_read(0, 4)))
     await sink.recv()
     await ClockCycles(dut.clk, 10)
     assert before < clk.count < before + 20
@@ -258,7 +258,7 @@ async def stalled_tlp(dut: Any, fault: int) -> None:
     source, sink = TlpSource(dut, "rx_tlp"), TlpSink(dut, "tx_tlp", stall=pacing.every([0, 3]))
     await start(dut, fault)
     for packet in some_packets(10, 4):
-        source.send_nowait(Packet(packet))
+        source.send_nowait(TlpPacket(packet))
     for _ in range(4):
         await sink.recv()
 
@@ -303,7 +303,7 @@ async def undefined_lanes_that_do_not_count_pass(dut: Any) -> None:
     source, sink = TlpSource(dut, "rx_tlp"), TlpSink(dut, "tx_tlp")
     TlpWatcher(dut, "tx_tlp")
     await start(dut, 5)
-    await source.send(Packet(memory_read(0, 4)))
+    await source.send(TlpPacket(memory_read(0, 4)))
     assert (await sink.recv()).tlp == memory_read(0, 4)
 
 

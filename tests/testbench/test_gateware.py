@@ -9,7 +9,7 @@ import pytest
 from builds import BUILDS, COMPLETION_TIMEOUT
 
 from sim import toolchain
-from sim.build import Configuration
+from sim.build import BuildConfiguration
 from sim.run import simulate
 
 
@@ -19,7 +19,7 @@ def test_hosts_on_the_gateware(top: str, simulator: str, tmp_path: Path):
     if simulator not in toolchain.available():
         pytest.skip(f"{simulator} is not on this machine")
     num_fifos, data_width = BUILDS[top]
-    configuration = Configuration(
+    configuration = BuildConfiguration(
         top=top,
         num_fifos=num_fifos,
         data_width=data_width,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from testbench.host.requester import CompletionError, HostError, Requester, read_data, split
 from testbench.stream import pacing
-from testbench.tlp import Status
+from testbench.tlp import CplStatus
 from testbench.tlp.packets import byte_enables, completion, memory_read
 
 
@@ -43,8 +43,8 @@ def test_data_of_an_unaligned_answer_in_pieces():
 def test_refused_read():
     request = memory_read(0x1000, 4)
     with pytest.raises(CompletionError, match=r"MRD32 .* was answered with UR$") as caught:
-        read_data(request, 4, [completion(request, 0, status=Status.UR)])
-    assert caught.value.status == Status.UR
+        read_data(request, 4, [completion(request, 0, status=CplStatus.UR)])
+    assert caught.value.status == CplStatus.UR
 
 
 def test_short_answer():

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from testbench.host.faults import Fault, poisoned, refused, right, silent
-from testbench.host.memory_completer import MEMORY_BASE, HostMemory, latencies
+from testbench.host.memory_completer import MEMORY_BASE, MemoryCompleter, latencies
 from testbench.host.read_completions import Split
-from testbench.tlp import Status, Tlp
+from testbench.tlp import CplStatus, Tlp
 from testbench.tlp.packets import memory_read, memory_write
 from testbench.tlp.traffic import Traffic
 
@@ -26,7 +26,7 @@ class Bus:
     def __init__(self, latency: Iterable[float] | None = None, **options: Any) -> None:
         self.sent: list[tuple[float, Tlp]] = []
         self.now = 0.0
-        self.memory = HostMemory(
+        self.memory = MemoryCompleter(
             lambda tlp: self.sent.append((self.now, tlp)), latency=latency, **options
         )
         assert self.memory.allocate(4096) == BLOCK
@@ -125,7 +125,7 @@ def test_what_is_not_there():
     bus.take(stray_write)
     bus.take(poison)
     (answer,) = bus.finish()
-    assert (answer.status, answer.tag, answer.byte_count) == (Status.UR, 3, 8)
+    assert (answer.status, answer.tag, answer.byte_count) == (CplStatus.UR, 3, 8)
     assert answer.completer_id == 0x19
     assert bus.memory.refused_reads == [stray_read]
     assert bus.memory.refused_writes == [stray_write, poison]
@@ -143,7 +143,7 @@ def test_traffic():
 def test_faults_in_their_order():
     bus = Bus()
     bus.memory.faults += [
-        Fault(refused(Status.CA), when=lambda read: read.tag == 1),
+        Fault(refused(CplStatus.CA), when=lambda read: read.tag == 1),
         Fault(poisoned()),
         Fault(silent()),
     ]
@@ -152,7 +152,7 @@ def test_faults_in_their_order():
     found = {answer.tag: answer for answer in bus.finish()}
     assert sorted(found) == [0, 1, 3, 4]
     assert [found[tag].ep for tag in (0, 3, 4)] == [1, 0, 0]
-    assert found[1].status == Status.CA
+    assert found[1].status == CplStatus.CA
     assert bus.memory.outstanding == 0
 
 
@@ -202,4 +202,4 @@ def test_latencies_that_make_no_sense(options: dict[str, Any], text: str):
 
 def test_boundary_that_makes_no_sense():
     with pytest.raises(ValueError, match="read_completion_boundary is 32: must be 64 or 128"):
-        HostMemory(print, read_completion_boundary=32)
+        MemoryCompleter(print, read_completion_boundary=32)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testbench.host.memory_store import GUARD, JUNK, LINE, MemoryAccessError, SparseMemory
-from testbench.tlp import Kind, Tlp
+from testbench.host.memory_store import GUARD, JUNK, LINE, HostMemoryError, SparseMemory
+from testbench.tlp import Tlp, TlpKind
 from testbench.tlp.packets import memory_read, memory_write
 from testbench.tlp.traffic import Traffic, byte_mask
 
@@ -68,7 +68,7 @@ def test_allocation_that_makes_no_sense(size: int, align: int, text: str):
 def test_end_of_the_address_space():
     memory = SparseMemory(base=(1 << 64) - 4096)
     assert memory.allocate(4096) == (1 << 64) - 4096
-    with pytest.raises(MemoryAccessError, match=r"no room for 1 bytes from 0x1000\d{13}"):
+    with pytest.raises(HostMemoryError, match=r"no room for 1 bytes from 0x1000\d{13}"):
         memory.allocate(1)
 
 
@@ -76,9 +76,9 @@ def test_software_leaves_its_memory():
     memory = SparseMemory(base=LOW)
     address = memory.allocate(100, 64)
     for start, size in ((address - 1, 1), (address + 100, 1), (address, 101), (0, 4)):
-        with pytest.raises(MemoryAccessError, match=f"read of {size} bytes at {start:#x}: not"):
+        with pytest.raises(HostMemoryError, match=f"read of {size} bytes at {start:#x}: not"):
             peek(memory, start, size)
-        with pytest.raises(MemoryAccessError, match=f"write of {size} bytes at {start:#x}: not"):
+        with pytest.raises(HostMemoryError, match=f"write of {size} bytes at {start:#x}: not"):
             poke(memory, start, bytes(size))
 
 
@@ -97,7 +97,7 @@ def test_holes_in_the_byte_enables():
     memory = SparseMemory(base=LOW)
     address = memory.allocate(16)
     write = Tlp(
-        Kind.MWR32,
+        TlpKind.MWR32,
         length=2,
         address=address,
         first_be=0b0101,
@@ -109,7 +109,7 @@ def test_holes_in_the_byte_enables():
     assert memory.store(write.replace(length=1, first_be=0b1000, last_be=0, payload=b"abcd"))
     assert peek(memory, address, 8) == bytes([1, 0, 3, ord("d"), 0, 6, 0, 8])
     poke(memory, address, bytes(range(1, 9)))
-    read = memory.load(write.replace(kind=Kind.MRD32, payload=b""))
+    read = memory.load(write.replace(kind=TlpKind.MRD32, payload=b""))
     assert read == bytes([1, JUNK, 3, JUNK, JUNK, 6, JUNK, 8])
 
 
@@ -164,5 +164,5 @@ def test_bytes_that_count(address: int, size: int):
     traffic.count(read)
     traffic.count(read)
     traffic.count(write)
-    traffic.count(Tlp(Kind.CPL))
+    traffic.count(Tlp(TlpKind.CPL))
     assert traffic == Traffic(reads=2, read_bytes=2 * size, writes=1, write_bytes=size)

@@ -14,7 +14,7 @@ from monitor_support import DEVICE, HOST, LONG, MSIX, READ, bare, broken, monito
 import testbench.tlp.monitor
 import testbench.tlp.rules
 import testbench.tlp.settings
-from testbench.tlp import Kind, Status, Tlp
+from testbench.tlp import CplStatus, Tlp, TlpKind
 from testbench.tlp.monitor import HostMistake, ProtocolViolation
 from testbench.tlp.packets import (
     completion,
@@ -27,11 +27,11 @@ from testbench.tlp.packets import (
 
 READ_IDO = READ.replace(attr=0b101)
 ZERO_LENGTH = memory_read(0xC000_0120, 0, requester_id=HOST, tag=5)
-LOCKED = READ.replace(kind=Kind.MRDLK32)
+LOCKED = READ.replace(kind=TlpKind.MRDLK32)
 CONFIG_READ = config_read(DEVICE, 0x10, requester_id=HOST, tag=5)
 CONFIG_WRITE = config_write(DEVICE, 0x10, 0, requester_id=HOST, tag=5)
 CAS = Tlp(
-    Kind.CAS32,
+    TlpKind.CAS32,
     length=4,
     requester_id=HOST,
     tag=5,
@@ -56,14 +56,14 @@ LEGAL_ANSWERS = {
     "read": (READ, whole(READ)),
     "zero-length read": (ZERO_LENGTH, whole(ZERO_LENGTH)),
     "read refused": (READ, bare(READ)),
-    "read aborted": (READ, bare(READ, Status.CA)),
+    "read aborted": (READ, bare(READ, CplStatus.CA)),
     "read refused, lower address left out": (READ, bare(READ, lower_address=0)),
     "ID-based ordering echoed": (READ_IDO, whole(READ_IDO, attr=0b101)),
     "ID-based ordering not used": (READ_IDO, whole(READ_IDO)),
     "locked read refused": (LOCKED, bare(LOCKED)),
     "configuration read": (CONFIG_READ, whole(CONFIG_READ)),
-    "configuration read, try again": (CONFIG_READ, bare(CONFIG_READ, Status.CRS)),
-    "configuration write": (CONFIG_WRITE, bare(CONFIG_WRITE, Status.SC)),
+    "configuration read, try again": (CONFIG_READ, bare(CONFIG_READ, CplStatus.CRS)),
+    "configuration write": (CONFIG_WRITE, bare(CONFIG_WRITE, CplStatus.SC)),
     "compare and swap": (
         CAS,
         completion(CAS, DEVICE, bytes(8), byte_count=8),
@@ -102,7 +102,7 @@ BROKEN_ANSWERS: dict[str, tuple[Tlp, Tlp, str]] = {
     ),
     "byte count of a configuration write": (
         CONFIG_WRITE,
-        bare(CONFIG_WRITE, Status.SC, byte_count=4096),
+        bare(CONFIG_WRITE, CplStatus.SC, byte_count=4096),
         "byte-count",
     ),
     "byte count of an atomic": (
@@ -126,15 +126,15 @@ BROKEN_ANSWERS: dict[str, tuple[Tlp, Tlp, str]] = {
         whole(CONFIG_READ, length=2, payload=bytes(8)),
         "length",
     ),
-    "payload where Fmt has none": (READ, whole(READ, kind=Kind.CPL), "payload"),
-    "error with data": (READ, whole(READ, status=Status.UR), "status"),
+    "payload where Fmt has none": (READ, whole(READ, kind=TlpKind.CPL), "payload"),
+    "error with data": (READ, whole(READ, status=CplStatus.UR), "status"),
     "reserved status": (READ, bare(READ, 3), "status"),
-    "retry of a memory read": (READ, bare(READ, Status.CRS), "status"),
+    "retry of a memory read": (READ, bare(READ, CplStatus.CRS), "status"),
     "locked read served": (LOCKED, whole(LOCKED), "status"),
-    "success without data": (READ, bare(READ, Status.SC), "completion-type"),
+    "success without data": (READ, bare(READ, CplStatus.SC), "completion-type"),
     "configuration write with data": (CONFIG_WRITE, whole(CONFIG_WRITE), "completion-type"),
-    "Cpl for a locked read": (LOCKED, bare(LOCKED, kind=Kind.CPL), "completion-type"),
-    "CplDLk for a read": (READ, whole(READ, kind=Kind.CPLDLK), "completion-type"),
+    "Cpl for a locked read": (LOCKED, bare(LOCKED, kind=TlpKind.CPL), "completion-type"),
+    "CplDLk for a read": (READ, whole(READ, kind=TlpKind.CPLDLK), "completion-type"),
     "poisoned": (READ, whole(READ, ep=1), "poisoned"),
     "digest": (READ, whole(READ, td=1), "reserved"),
     "hints": (READ, whole(READ, th=1), "reserved"),
@@ -206,7 +206,7 @@ def test_read_within_a_boundary_is_not_split():
 
 def test_error_ends_a_split_answer():
     first, second = pieces(LONG, 39, 61)
-    failed = second.replace(kind=Kind.CPL, length=0, payload=b"", status=Status.CA)
+    failed = second.replace(kind=TlpKind.CPL, length=0, payload=b"", status=CplStatus.CA)
     assert not answer_rules(LONG, first, failed)
     assert answer_rules(LONG, first, failed, second) == {"unexpected-completion"}
 
@@ -296,7 +296,7 @@ OWN_READ = memory_read(0x1000, 4, requester_id=DEVICE, tag=3)
 
 def with_enables(length: int, first: int, last: int, address: int = 0x1000) -> Tlp:
     return Tlp(
-        Kind.MWR32,
+        TlpKind.MWR32,
         length=length,
         requester_id=DEVICE,
         address=address,
@@ -329,8 +329,8 @@ BROKEN_REQUESTS: dict[str, tuple[Tlp, str]] = {
     "requester id": (MSIX.replace(requester_id=DEVICE + 1), "requester-id"),
     "traffic class": (MSIX.replace(tc=1), "tc"),
     "relaxed ordering": (MSIX.replace(attr=2), "attributes"),
-    "4 dwords below 4 GiB": (MSIX.replace(kind=Kind.MWR64), "address-form"),
-    "4 dwords below 4 GiB, read": (OWN_READ.replace(kind=Kind.MRD64), "address-form"),
+    "4 dwords below 4 GiB": (MSIX.replace(kind=TlpKind.MWR64), "address-form"),
+    "4 dwords below 4 GiB, read": (OWN_READ.replace(kind=TlpKind.MRD64), "address-form"),
     "tag of 6 bits": (OWN_READ.replace(tag=32), "tag-size"),
     "read across 4 KiB": (memory_read(0x1FFE, 4, requester_id=DEVICE), "4k-crossing"),
     "read with a payload": (OWN_READ.replace(payload=bytes(4)), "payload"),
@@ -350,7 +350,7 @@ BROKEN_REQUESTS: dict[str, tuple[Tlp, str]] = {
     "gap after the first of three": (with_enables(3, 0b0111, 0xF), "byte-enables"),
     "hole in an unaligned pair": (with_enables(2, 0b1010, 0xF, address=0x1004), "byte-enables"),
     "payload shorter than length": (MSIX.replace(length=2, last_be=0xF), "length"),
-    "I/O": (MSIX.replace(kind=Kind.IOWR), "type"),
+    "I/O": (MSIX.replace(kind=TlpKind.IOWR), "type"),
     "configuration": (CONFIG_READ, "type"),
     "nonsense": (MSIX.replace(kind=0x9F), "type"),
     "poisoned": (MSIX.replace(ep=1), "poisoned"),
@@ -364,9 +364,9 @@ def test_broken_request(name: str):
 
 
 @pytest.mark.parametrize(
-    "short, long", [(MSIX, Kind.MWR64), (OWN_READ, Kind.MRD64)], ids=["write", "read"]
+    "short, long", [(MSIX, TlpKind.MWR64), (OWN_READ, TlpKind.MRD64)], ids=["write", "read"]
 )
-def test_headers_that_are_always_long(short: Tlp, long: Kind):
+def test_headers_that_are_always_long(short: Tlp, long: TlpKind):
     """For a block that takes the address from where such a header has it."""
     assert broken(monitor(always_four_dwords=True), short) == {"address-form"}
     assert not broken(monitor(always_four_dwords=True), short.replace(kind=long))

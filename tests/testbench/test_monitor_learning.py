@@ -6,7 +6,7 @@ from __future__ import annotations
 from monitor_support import DEVICE, HOST, LONG, MSIX, READ, bare, broken, monitor, whole
 
 from models.config_space import COMMAND, DEVICE_CONTROL, POWER_D3HOT, POWER_STATE
-from testbench.tlp import Status, Tlp
+from testbench.tlp import CplStatus, Tlp
 from testbench.tlp.monitor import TlpMonitor
 from testbench.tlp.packets import completion, config_read, config_write, memory_read, memory_write
 
@@ -27,7 +27,7 @@ def write(
     return request
 
 
-def complete(check: TlpMonitor, request: Tlp, status: Status = Status.SC) -> None:
+def complete(check: TlpMonitor, request: Tlp, status: CplStatus = CplStatus.SC) -> None:
     """Let the design complete a write."""
     assert not broken(check, bare(request, status))
 
@@ -60,7 +60,7 @@ def test_bus_mastering_ends_with_the_completion_of_the_write():
     stop = config_write(DEVICE, COMMAND, 0x2, requester_id=HOST, tag=2)
     check.host_sent(stop)
     assert not broken(check, MSIX)
-    assert not broken(check, bare(stop, Status.SC))
+    assert not broken(check, bare(stop, CplStatus.SC))
     assert broken(check, MSIX) == {"bus-master"}
 
 
@@ -173,9 +173,9 @@ def test_write_that_is_refused_changes_nothing():
     check = learner()
     configure(check, COMMAND, 0x6)
     refused = write(check, DEVICE_CONTROL, payload(512), ep=1)
-    complete(check, refused, Status.UR)
+    complete(check, refused, CplStatus.UR)
     assert broken(check, memory_write(0x1000, bytes(512), requester_id=DEVICE)) == {"max-payload"}
-    complete(check, write(check, COMMAND, 0, ep=1), Status.UR)
+    complete(check, write(check, COMMAND, 0, ep=1), CplStatus.UR)
     assert not broken(check, MSIX)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from monitor_support import DEVICE, MSIX, broken, monitor
 
-from testbench.tlp import CompletionErrorCode, Status, Tlp
+from testbench.tlp import CompletionErrorCode, CplStatus, Tlp
 from testbench.tlp.monitor import TlpMonitor
 from testbench.tlp.packets import completion, memory_read, memory_write
 from testbench.tlp.traffic import Traffic
@@ -35,7 +35,7 @@ def right(*lengths: int) -> list[Tlp]:
 
 
 FIRST, SECOND = right(15, 48)
-ERROR = completion(READ, ROOT, status=Status.UR)
+ERROR = completion(READ, ROOT, status=CplStatus.UR)
 
 
 def asked(**options: object) -> TlpMonitor:
@@ -68,7 +68,7 @@ def test_complete_answer():
     assert free(check)
 
 
-@pytest.mark.parametrize("status", [Status.UR, Status.CA, Status.CRS, 3])
+@pytest.mark.parametrize("status", [CplStatus.UR, CplStatus.CA, CplStatus.CRS, 3])
 def test_error_ends_the_read(status: int):
     check = asked()
     check.host_sent(ERROR.replace(status=status))

@@ -13,7 +13,7 @@ from testbench.host import faults
 from testbench.host.faults import Fault
 from testbench.host.read_completions import BOUNDARIES, Split, read_answers
 from testbench.host.requester import read_data
-from testbench.tlp import Kind, Status, Tlp
+from testbench.tlp import CplStatus, Tlp, TlpKind
 from testbench.tlp.packets import memory_read, request_bytes
 
 REQUEST = memory_read(0x1003C, 400, requester_id=0x1234, tag=7, tc=1, attr=1)
@@ -45,7 +45,7 @@ def test_right_answers(
     assert read_data(request, size, found) == data[offset & 3 :][:size]
     address, remaining = request_bytes(request)
     for number, answer in enumerate(found, start=1):
-        assert answer.kind == Kind.CPLD and answer.status == Status.SC
+        assert answer.kind == TlpKind.CPLD and answer.status == CplStatus.SC
         assert (answer.requester_id, answer.tag, answer.tc, answer.attr) == (0x1234, 0x5A, 2, 2)
         assert answer.completer_id == 0x19
         assert (answer.lower_address, answer.byte_count) == (address & 0x7F, remaining)
@@ -91,10 +91,10 @@ def test_silent():
     assert changed(faults.silent(after=2)) == RIGHT[:2]
 
 
-@pytest.mark.parametrize("status", [Status.UR, Status.CA, Status.CRS])
-def test_refused(status: Status):
+@pytest.mark.parametrize("status", [CplStatus.UR, CplStatus.CA, CplStatus.CRS])
+def test_refused(status: CplStatus):
     (answer,) = changed(faults.refused(status))
-    assert (answer.kind, answer.status, answer.length) == (Kind.CPL, status, 0)
+    assert (answer.kind, answer.status, answer.length) == (TlpKind.CPL, status, 0)
     assert answer.payload == b"" and answer.byte_count == 400
     first, second = changed(faults.refused(status, at=1))
     assert first == RIGHT[0]
@@ -103,7 +103,7 @@ def test_refused(status: Status):
 
 def test_success_without_data():
     (answer,) = changed(faults.without_data())
-    assert (answer.kind, answer.status, answer.payload) == (Kind.CPL, Status.SC, b"")
+    assert (answer.kind, answer.status, answer.payload) == (TlpKind.CPL, CplStatus.SC, b"")
 
 
 def test_poisoned():

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 from cocotbext.axi import AddressSpace
 
-from testbench.host.memory_store import MemoryAccessError
+from testbench.host.memory_store import HostMemoryError
 from testbench.host.root_memory import RootComplexMemory
 
 FOUR_GIB = 1 << 32
@@ -60,11 +60,11 @@ def test_a_beat_around_a_small_allocation_can_be_read():
 def test_what_is_not_there():
     memory = RootComplexMemory(Root())
     for address in (0, 0x7000_0000, 7 * FOUR_GIB):
-        with pytest.raises(MemoryAccessError, match=f"read of 4 bytes at {address:#x}: Invalid"):
+        with pytest.raises(HostMemoryError, match=f"read of 4 bytes at {address:#x}: Invalid"):
             asyncio.run(memory.read(address, 4))
-        with pytest.raises(MemoryAccessError, match=f"write of 4 bytes at {address:#x}: Invalid"):
+        with pytest.raises(HostMemoryError, match=f"write of 4 bytes at {address:#x}: Invalid"):
             asyncio.run(memory.write(address, bytes(4)))
-    with pytest.raises(MemoryAccessError, match="no room for 4294967296 bytes from 0x0 up"):
+    with pytest.raises(HostMemoryError, match="no room for 4294967296 bytes from 0x0 up"):
         memory.allocate(FOUR_GIB)
 
 

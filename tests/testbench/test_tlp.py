@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import pytest
-from cocotbext.pcie.core.tlp import CplStatus, TlpType
 from cocotbext.pcie.core.tlp import Tlp as ForeignTlp
+from cocotbext.pcie.core.tlp import TlpType
 from cocotbext.pcie.core.utils import PcieId
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from testbench.tlp import (
     COMPLETIONS,
     CONFIG_REQUESTS,
-    Kind,
-    Status,
+    CplStatus,
     Tlp,
     TlpError,
+    TlpKind,
     from_cocotbext,
     id_text,
     pcie_id,
@@ -66,7 +66,7 @@ def test_lengths_and_byte_counts_that_read_zero():
     assert read.length == 1024 and Tlp.unpack(read.pack()).length == 1024
     answer = completion(read, 0, bytes(4096))
     assert answer.byte_count == 4096 and Tlp.unpack(answer.pack(), answer.payload) == answer
-    assert Tlp.unpack(completion(read, 0, status=Status.UR).pack()).length == 0
+    assert Tlp.unpack(completion(read, 0, status=CplStatus.UR).pack()).length == 0
 
 
 IDENTIFIER = st.integers(0, 0xFFFF)
@@ -75,7 +75,7 @@ DWORDS = st.integers(1, 1024)
 
 @st.composite
 def packets(draw: st.DrawFn) -> Tlp:
-    kind = draw(st.sampled_from(sorted(Kind)))
+    kind = draw(st.sampled_from(sorted(TlpKind)))
     length = draw(DWORDS)
     packet = Tlp(
         kind,
@@ -93,7 +93,7 @@ def packets(draw: st.DrawFn) -> Tlp:
         packet.payload = draw(st.binary(min_size=4, max_size=4)) * length
     if kind in COMPLETIONS:
         packet.completer_id = draw(IDENTIFIER)
-        packet.status = draw(st.sampled_from(sorted(Status)))
+        packet.status = draw(st.sampled_from(sorted(CplStatus)))
         packet.bcm = draw(st.integers(0, 1))
         packet.byte_count = draw(st.integers(1, 4096))
         packet.lower_address = draw(st.integers(0, 127))
@@ -153,7 +153,7 @@ def test_foreign_packet_by_the_foreign_constructor():
     foreign.requester_id = PcieId(0, 1, 2)
     foreign.byte_count = 4
     packet = from_cocotbext(foreign)
-    assert (packet.kind, packet.status, packet.byte_count) == (Kind.CPL, Status.UR, 4)
+    assert (packet.kind, packet.status, packet.byte_count) == (TlpKind.CPL, CplStatus.UR, 4)
     assert id_text(packet.completer_id) == "01:00.0" and id_text(packet.requester_id) == "00:01.2"
 
 
@@ -165,7 +165,7 @@ def test_packet_that_cocotbext_pcie_does_not_know():
 @given(st.integers(0, 1 << 40), st.integers(0, 4096))
 def test_byte_enables_cover_what_was_asked(address: int, size: int):
     start, length, first, last = byte_enables(address, size)
-    packet = Tlp(Kind.MRD64, length=length, address=start, first_be=first, last_be=last)
+    packet = Tlp(TlpKind.MRD64, length=length, address=start, first_be=first, last_be=last)
     if size:
         assert request_bytes(packet) == (address, size)
         assert length == (address + size + 3) // 4 - address // 4
@@ -206,7 +206,7 @@ TABLE_2_39 = {
 def test_byte_count_of_table_2_39(enables: tuple[int, int], count: int):
     first, last = enables
     length = 3 if last else 1
-    packet = Tlp(Kind.MRD32, length=length, address=0x100, first_be=first, last_be=last)
+    packet = Tlp(TlpKind.MRD32, length=length, address=0x100, first_be=first, last_be=last)
     assert request_bytes(packet)[1] == count
 
 
@@ -223,16 +223,16 @@ def test_configuration_read_targets_a_function():
 
 def test_payload_of_broken_dwords_is_refused():
     with pytest.raises(TlpError, match="payload is 3 bytes: must be a multiple of 4"):
-        Tlp(Kind.MWR32, length=1, payload=bytes(3)).pack()
+        Tlp(TlpKind.MWR32, length=1, payload=bytes(3)).pack()
 
 
 def test_field_that_does_not_fit_is_refused():
     with pytest.raises(TlpError, match="does not fit its header"):
-        Tlp(Kind.MRD32, length=1, address=1 << 32).pack()
+        Tlp(TlpKind.MRD32, length=1, address=1 << 32).pack()
 
 
 def test_text_of_a_completion():
-    answer = completion(memory_read(0x1000, 8, tag=7), pcie_id(1, 0), status=Status.CA)
+    answer = completion(memory_read(0x1000, 8, tag=7), pcie_id(1, 0), status=CplStatus.CA)
     assert str(answer) == (
         "CPL CA 01:00.0 → 00:00.0 tag 0x7 length 0 byte count 8 lower address 0x0"
     )

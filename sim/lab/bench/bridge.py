@@ -20,7 +20,7 @@ from models import config_space as space
 from models.layout import SPSC_PAGES
 from models.shell import AMP_PCI
 
-from ...build import Configuration
+from ...build import BuildConfiguration
 from ...vm.bridge.files import BlockingReadiness, run_alone
 from ...vm.bridge.stub import MemoryFunction
 from ...vm.serve.server import Server
@@ -50,7 +50,7 @@ def measure_bridge(simulators: list[str], folder: Path) -> dict[str, Rates]:
             rates = {"memory": _best(path)}
         for simulator in simulators:
             served = Server(
-                Configuration(simulator=simulator), path, folder=folder / f"bridge-{simulator}"
+                BuildConfiguration(simulator=simulator), path, folder=folder / f"bridge-{simulator}"
             )
             with served:
                 measured = _best(path)

@@ -18,7 +18,7 @@ from hdl.verilog import TOPS
 from models.shell import MAX_FIFOS
 
 from ... import toolchain
-from ...build import BUILD_ROOT, Configuration
+from ...build import BUILD_ROOT, BuildConfiguration
 from ...console import console as wide_console
 from ...run import simulate
 from .bounds import FIGURES
@@ -33,7 +33,7 @@ Judged = dict[str, dict[str, Any]]
 OF_RATES = ("pop_cycles_per_message", "push_cycles_per_message", "both_cycles_per_message")
 
 
-def measure(configuration: Configuration, folder: Path) -> dict[str, Figures]:
+def measure(configuration: BuildConfiguration, folder: Path) -> dict[str, Figures]:
     """The figures of a build: of ``one`` FIFO, and of ``every`` one at once if it has several.
 
     Raises
@@ -70,7 +70,7 @@ def judge(values: Mapping[str, float], width: int) -> Judged:
 def _simulation_speed(simulator: str, folder: Path) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     simulate(
-        Configuration(simulator=simulator),
+        BuildConfiguration(simulator=simulator),
         "sim.lab.bench.speed",
         folder,
         seed=1,
@@ -102,7 +102,7 @@ def run_bench(*, simulator: str | None = None, jobs: int = 1) -> int:
     folder.mkdir(parents=True)
     counted_on = toolchain.find(simulator).name
     builds = {
-        (top, width, fifos): Configuration(
+        (top, width, fifos): BuildConfiguration(
             top=top, data_width=width, num_fifos=fifos, simulator=counted_on
         )
         for top in TOPS

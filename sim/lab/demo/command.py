@@ -13,16 +13,18 @@ from typing import Any
 from rich.console import Console
 
 from ... import toolchain
-from ...build import BUILD_ROOT, Configuration, build
+from ...build import BUILD_ROOT, BuildConfiguration, build
 from ...console import print_plain
 from ...run import Outcome, SimulationError, simulate
 from .scenario import EVENTS, REVISION, TRACE_JSON, TRACE_TEXT
-from .story import Teller, follow
+from .story import Reporter, follow
 
 SCENARIO = "sim.lab.demo.scenario"
 
 
-def run_demo(configuration: Configuration, *, revision: str = "v1", seed: int | None = None) -> int:
+def run_demo(
+    configuration: BuildConfiguration, *, revision: str = "v1", seed: int | None = None
+) -> int:
     """Run the demo in wire revision ``revision``; ``demo/report.json`` below the build root.
 
     Returns
@@ -31,7 +33,7 @@ def run_demo(configuration: Configuration, *, revision: str = "v1", seed: int | 
         Exit status: 0 when everything went as it should.
     """
     console = Console(highlight=False)
-    teller = Teller(console)
+    teller = Reporter(console)
     started = time.monotonic()
     simulator = toolchain.find(configuration.simulator).name
     folder = BUILD_ROOT / "demo"
@@ -68,7 +70,11 @@ def run_demo(configuration: Configuration, *, revision: str = "v1", seed: int | 
 
 
 def _run_and_tell(
-    configuration: Configuration, revision: str, folder: Path, teller: Teller, seed: int | None
+    configuration: BuildConfiguration,
+    revision: str,
+    folder: Path,
+    teller: Reporter,
+    seed: int | None,
 ) -> tuple[Outcome | None, str | None]:
     """The simulation runs beside, in a thread; the story is told here."""
     events = folder / "events.jsonl"

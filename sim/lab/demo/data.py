@@ -24,7 +24,7 @@ from models.devices import (
     VirtioDevice,
 )
 from models.devices.block import SECTOR
-from models.drivers import BlockDriver, ConsoleDriver, DataPath, EntropyDriver, NetworkDriver
+from models.drivers import BlockDriver, ConsoleDriver, EntropyDriver, NetworkDriver, VirtioDriver
 from models.ethernet import NetworkPeer
 from testbench.system import GatewareSystem
 
@@ -33,7 +33,7 @@ from .events import Story
 
 ENTROPY, BLOCK, CONSOLE, NETWORK = 0, 1, 3, 4
 """Device numbers, with a gap: drivers must follow the bitmap."""
-DRIVERS: dict[int, type[DataPath]] = {
+DRIVERS: dict[int, type[VirtioDriver]] = {
     ENTROPY: EntropyDriver,
     BLOCK: BlockDriver,
     CONSOLE: ConsoleDriver,
@@ -113,7 +113,7 @@ class DataChapters:
         self._where = where
         self._result = result
 
-    async def tell(self, paths: dict[int, DataPath]) -> None:
+    async def tell(self, paths: dict[int, VirtioDriver]) -> None:
         """All chapters; ``paths`` has the driver of each device."""
         entropy, block = paths[ENTROPY], paths[BLOCK]
         console, network = paths[CONSOLE], paths[NETWORK]
@@ -147,7 +147,7 @@ class DataChapters:
         )
 
     async def _chapter(
-        self, title: str, text: str, path: DataPath, work: Callable[[], Awaitable[str]]
+        self, title: str, text: str, path: VirtioDriver, work: Callable[[], Awaitable[str]]
     ) -> None:
         system, story = self._system, self._story
         story.chapter(f"{title}{self._where}", text)

@@ -17,10 +17,10 @@ import cocotb
 from models.bus import Direction
 from models.config_space import bar_offset
 from models.devices import ConsoleDevice, EntropyDevice
-from models.driver import DriverDevice, NoDeviceError
-from models.drivers import DataPath
+from models.driver import NoDeviceError, RemoteDevice
+from models.drivers import VirtioDriver
 from models.layout import SPSC_PAGES
-from models.messages import DeviceState, Kind, describe
+from models.messages import DeviceState, MessageKind, describe
 from models.shell import AMP_PCI
 from models.virtio import device_name
 from testbench.parameters import parameters
@@ -108,7 +108,7 @@ async def _one_fifo(
     )
     numbers = await driver.discover()
     found: list[dict[str, Any]] = []
-    paths: dict[int, DataPath] = {}
+    paths: dict[int, VirtioDriver] = {}
     for number in numbers:
         device = await driver.device(number)
         name = device_name(device.info.device_id) or "unknown"
@@ -127,7 +127,7 @@ async def _one_fifo(
     await data.DataChapters(story, system, machine, fifo, where, result).tell(paths)
     for path in paths.values():
         path.stop()
-    if driver.dialect.has("BUS_EVENT_DEVICE", Kind.EVENT):
+    if driver.dialect.has("BUS_EVENT_DEVICE", MessageKind.EVENT):
         await _hot_plug(story, system, fifo, where)
     return found
 
@@ -155,7 +155,7 @@ async def _hot_plug(story: Story, system: GatewareSystem, fifo: int, where: str)
 
 
 async def _config_change(
-    story: Story, system: GatewareSystem, fifo: int, console: DriverDevice, where: str
+    story: Story, system: GatewareSystem, fifo: int, console: RemoteDevice, where: str
 ) -> None:
     transport = system.device_side.transports[fifo]
     device = transport.devices[data.CONSOLE]

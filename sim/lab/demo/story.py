@@ -40,7 +40,7 @@ def follow(path: Path, running: Callable[[], bool]) -> Iterator[dict[str, Any]]:
         time.sleep(POLL_S)
 
 
-class Teller(EventPrinter):
+class Reporter(EventPrinter):
     """Prints each event.
 
     Attributes

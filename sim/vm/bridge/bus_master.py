@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from testbench.host.read_completions import Split, read_answers
 from testbench.host.requester import UnexpectedTlp
 from testbench.host.thin import TlpHost
-from testbench.tlp import MEMORY_READS, MEMORY_WRITES, Status, Tlp
+from testbench.tlp import MEMORY_READS, MEMORY_WRITES, CplStatus, Tlp
 from testbench.tlp.packets import completion
 from testbench.tlp.traffic import Traffic, byte_mask
 
@@ -94,7 +94,7 @@ class BusMaster:
             piece = self._memory.read(request.address + start, end - start)
             if piece is None:
                 self.on_refused(request)
-                refusal = completion(request, self._host.requester_id, status=Status.UR)
+                refusal = completion(request, self._host.requester_id, status=CplStatus.UR)
                 self._host.complete_nowait(refusal)
                 return
             data[start:end] = piece

@@ -14,7 +14,7 @@ from typing import Protocol
 from .guest_memory import GuestMemory
 
 
-class AccessError(RuntimeError):
+class FunctionAccessError(RuntimeError):
     """The function refused an access, or did not answer; the text has the access and the reason."""
 
 

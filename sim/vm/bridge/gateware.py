@@ -44,7 +44,7 @@ from testbench.host.requester import HostError, split
 from testbench.system import CLOCK_PERIOD_NS, GatewareSystem
 
 from .bus_master import BusMaster, msix_message
-from .function import AccessError
+from .function import FunctionAccessError
 from .guest_memory import GuestMemory
 from .simulation import SimulationReadiness
 
@@ -294,4 +294,4 @@ def _refusals(access: str) -> Iterator[None]:
     try:
         yield
     except HostError as error:
-        raise AccessError(f"{access}: {error}") from None
+        raise FunctionAccessError(f"{access}: {error}") from None

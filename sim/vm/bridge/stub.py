@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from models.config_space import CONFIG_DWORDS
 
-from .function import AccessError
+from .function import FunctionAccessError
 from .guest_memory import GuestMemory
 
 
@@ -79,4 +79,4 @@ class MemoryFunction:
 
     def _check(self) -> None:
         if self.refuse:
-            raise AccessError("the memory refuses")
+            raise FunctionAccessError("the memory refuses")

@@ -33,7 +33,7 @@ TIMEOUT_S = 1200.0
 
 
 @dataclass(frozen=True)
-class Source:
+class PackageSource:
     """Suites of one mirror.
 
     Attributes
@@ -64,7 +64,7 @@ class Archive:
     size: int
 
 
-def mirrors(codename: str) -> list[Source]:
+def mirrors(codename: str) -> list[PackageSource]:
     """What the machine's apt takes the release ``codename`` from: release, updates, security.
 
     Raises
@@ -82,7 +82,7 @@ def mirrors(codename: str) -> list[Source]:
         uri, suite, component = (*line.split(), "", "", "")[:3]
         if suite in wanted and component == "main" and suite not in found.setdefault(uri, []):
             found[uri].append(suite)
-    sources = [Source(uri, tuple(suites)) for uri, suites in found.items() if suites]
+    sources = [PackageSource(uri, tuple(suites)) for uri, suites in found.items() if suites]
     if not any(codename in source.suites for source in sources):
         raise DownloadError(f"apt on this machine has no source of Debian {codename}, main")
     return sources
@@ -102,7 +102,7 @@ class PrivateApt:
     """
 
     def __init__(
-        self, folder: Path, sources: Sequence[Source], *, release: str | None = None
+        self, folder: Path, sources: Sequence[PackageSource], *, release: str | None = None
     ) -> None:
         self._folder = folder
         self._configuration = folder / "apt.conf"
@@ -206,7 +206,7 @@ def unpack(archive: Path, root: Path) -> None:
         raise DownloadError(f"cannot extract {archive.name}: {outcome.stderr.strip()}")
 
 
-def _stanza(source: Source) -> str:
+def _stanza(source: PackageSource) -> str:
     return (
         f"Types: deb\nURIs: {source.uri}\nSuites: {' '.join(source.suites)}\nComponents: main\n"
         f"Targets: Packages\nSigned-By: {KEYRING}\n"

@@ -17,7 +17,7 @@ from rich.console import Console
 from models.devices.block import SECTOR
 
 from ... import console, toolchain
-from ...build import BUILD_ROOT, Configuration
+from ...build import BUILD_ROOT, BuildConfiguration
 from ...lab.demo.data import SECTORS
 from ...run import SimulationError, new_seed
 from ..serve.devices import parse_devices
@@ -28,8 +28,8 @@ from .fetch_qemu import Qemu
 from .own import boot_own
 from .program import compile_program
 from .qemu import QUIET
-from .report import Told, Witness, make_report
-from .session import TIMEOUT_S, Session
+from .report import GuestReport, HostRecord, make_report
+from .session import TIMEOUT_S, GuestSession
 from .store import Store
 from .story import GuestTeller
 
@@ -38,7 +38,7 @@ STORE = Path(__file__).resolve().parents[2] / ".cache" / "guest"
 
 
 def run_guest(
-    configuration: Configuration,
+    configuration: BuildConfiguration,
     *,
     kernel: Path | None = None,
     initrd: Path | None = None,
@@ -121,7 +121,7 @@ def run_guest(
 
 
 def _run_ours(
-    configuration: Configuration,
+    configuration: BuildConfiguration,
     qemu: Qemu,
     store: Store,
     teller: GuestTeller,
@@ -133,7 +133,7 @@ def _run_ours(
     kernel = fetch_kernel.find(store, teller.note)
     simulator = toolchain.find(configuration.simulator).name
     program = compile_program(facts.header(configuration), kernel, folder)
-    told, witness = Told(), Witness(configuration, seed)
+    told, witness = GuestReport(), HostRecord(configuration, seed)
     # Not the source's seed: what is written is not what is read elsewhere.
     witness.image = random.Random(seed + 1).randbytes(SECTOR * SECTORS)
     initrd = folder / "initramfs"
@@ -162,7 +162,7 @@ def _run_ours(
             trace=folder / "trace.jsonl",
         )
         with server:
-            session = Session(server, teller, told, witness, folder, timeout_s=timeout_s)
+            session = GuestSession(server, teller, told, witness, folder, timeout_s=timeout_s)
             session.run(qemu, kernel.image, initrd, append)
         try:
             server.check()

@@ -18,7 +18,7 @@ from models.messages import V1, MessageLayout
 from models.messages.layouts import HEADER, HEADER_SIZE
 from models.shell import shell_of
 
-from ...build import Configuration
+from ...build import BuildConfiguration
 from ...lab.demo.data import PING_BYTES, PINGS, PRINTED, RNG_BYTES, RNG_REQUEST
 from ...peer import OWN_IP, PEER_IP
 
@@ -36,7 +36,7 @@ class FactsError(ValueError):
     """A configuration that the guest cannot drive; the text says why."""
 
 
-def header(configuration: Configuration) -> str:
+def header(configuration: BuildConfiguration) -> str:
     """The text of ``facts.h`` for a guest of ``configuration``.
 
     Raises
@@ -52,7 +52,7 @@ def header(configuration: Configuration) -> str:
     return "\n".join([*lines, "", "#endif", ""])
 
 
-def endpoint_facts(configuration: Configuration) -> dict[str, Value]:
+def endpoint_facts(configuration: BuildConfiguration) -> dict[str, Value]:
     """PCI function, registers and queues."""
     shell = shell_of(configuration.shell)
     layout = layout_of(configuration.layout)

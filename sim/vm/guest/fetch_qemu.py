@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..serve.qemu import DEVICE, OLDEST
-from .apt import PrivateApt, Source, mirrors, unpack
+from .apt import PackageSource, PrivateApt, mirrors, unpack
 from .errors import DownloadError, UnavailableError
 from .machine import Debian, require_debian
 from .store import Store
@@ -115,12 +115,14 @@ def command_of(folder: Path) -> list[str]:
     ]
 
 
-def sources_for(release: Debian, machine: Sequence[Source]) -> tuple[list[Source], str | None]:
+def sources_for(
+    release: Debian, machine: Sequence[PackageSource]
+) -> tuple[list[PackageSource], str | None]:
     """Where a machine's QEMU comes from: sources, and the suite to prefer."""
     if release.version is None or release.version >= FIRST_RELEASE_WITH_IT:
         return list(machine), None
     mirror = next(source.uri for source in machine if release.codename in source.suites)
-    return [Source(mirror, BACKPORTED)], BACKPORTED[-1]
+    return [PackageSource(mirror, BACKPORTED)], BACKPORTED[-1]
 
 
 def fetch(store: Store, release: Debian, tell: Callable[[str], None]) -> None:

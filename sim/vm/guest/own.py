@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ...build import Configuration
+from ...build import BuildConfiguration
 from ...console import list_files, print_plain
 from ...shown import shown
 from ..serve.commands import MARK
@@ -26,7 +26,7 @@ MEMORY_MB = 1024
 
 
 def boot_own(
-    configuration: Configuration,
+    configuration: BuildConfiguration,
     qemu: Qemu,
     *,
     kernel: Path,

@@ -12,7 +12,7 @@ from models.config_space import config_space
 from models.layout import layout_of
 from models.shell import shell_of
 
-from ...build import Configuration
+from ...build import BuildConfiguration
 from ...lab.demo.data import PINGS, RNG_BYTES, RNG_REQUEST, TYPED
 from ...peer import PEER_MAC
 from .facts import CONSOLE_LINE
@@ -24,7 +24,7 @@ CAPABILITIES_POINTER = 0x34
 FAILED = "failed"
 
 
-class Told:
+class GuestReport:
     """What the guest told, event by event.
 
     Attributes
@@ -79,7 +79,7 @@ class Told:
 
 
 @dataclass
-class Witness:
+class HostRecord:
     """What the host knows of the run.
 
     Attributes
@@ -96,7 +96,7 @@ class Witness:
         What went wrong on the host's side.
     """
 
-    configuration: Configuration
+    configuration: BuildConfiguration
     seed: int
     image: bytes = b""
     disk: bytes = b""
@@ -115,7 +115,7 @@ class Witness:
         return bool(self.image) and self.disk[: len(self.image)] == self.image
 
 
-def make_report(told: Told, witness: Witness) -> dict[str, Any]:
+def make_report(told: GuestReport, witness: HostRecord) -> dict[str, Any]:
     """The figures under their stable names, and ``problems``: ``ok`` if there is none."""
     problems = list(problems_of(told, witness))
     return {
@@ -140,7 +140,7 @@ def make_report(told: Told, witness: Witness) -> dict[str, Any]:
     }
 
 
-def problems_of(told: Told, witness: Witness) -> Iterator[str]:
+def problems_of(told: GuestReport, witness: HostRecord) -> Iterator[str]:
     """What is not as it must be, a line each; of a guest that did not come to its end only why."""
     yield from witness.problems
     if told.failure is not None:
@@ -164,7 +164,7 @@ def problems_of(told: Told, witness: Witness) -> Iterator[str]:
     yield from _count_problems(told, witness)
 
 
-def _enumeration_problems(told: Told, configuration: Configuration) -> Iterator[str]:
+def _enumeration_problems(told: GuestReport, configuration: BuildConfiguration) -> Iterator[str]:
     shell, layout = shell_of(configuration.shell), layout_of(configuration.layout)
     found = told.enumerated()
     for name in (
@@ -186,7 +186,7 @@ def _enumeration_problems(told: Told, configuration: Configuration) -> Iterator[
             yield from _msix_problems(msix, configuration)
 
 
-def _msix_problems(msix: Mapping[str, Any], configuration: Configuration) -> Iterator[str]:
+def _msix_problems(msix: Mapping[str, Any], configuration: BuildConfiguration) -> Iterator[str]:
     shell = shell_of(configuration.shell)
     wanted = {
         "vectors": shell.num_vectors(configuration.num_fifos),
@@ -201,7 +201,7 @@ def _msix_problems(msix: Mapping[str, Any], configuration: Configuration) -> Ite
             yield f"MSI-X {name} is {msix.get(name)}: must be {value}"
 
 
-def capabilities_of(configuration: Configuration) -> dict[int, int]:
+def capabilities_of(configuration: BuildConfiguration) -> dict[int, int]:
     """Id and offset of each capability that the endpoint has."""
     space = config_space(
         shell_of(configuration.shell), configuration.num_fifos, layout_of(configuration.layout)
@@ -214,7 +214,7 @@ def capabilities_of(configuration: Configuration) -> dict[int, int]:
     return found
 
 
-def _count_problems(told: Told, witness: Witness) -> Iterator[str]:
+def _count_problems(told: GuestReport, witness: HostRecord) -> Iterator[str]:
     for name in ("messages_to_device", "messages_to_driver"):
         guest, server = told.fact("messages", name), witness.server.get(name)
         if guest is None or guest != server:
@@ -239,11 +239,11 @@ def _count_problems(told: Told, witness: Witness) -> Iterator[str]:
         yield f"the module counted {counted} interrupts, the server {sent} MSI-X writes"
 
 
-def _console_ok(told: Told, witness: Witness) -> bool:
+def _console_ok(told: GuestReport, witness: HostRecord) -> bool:
     return CONSOLE_LINE in witness.printed and told.fact("console", "text") == TYPED.decode()
 
 
-def _ping_ok(told: Told) -> bool:
+def _ping_ok(told: GuestReport) -> bool:
     sequences = [ping["sequence"] for ping in told.all("ping")]
     return sequences == [*range(1, PINGS + 1)] and told.fact("peer", "hex") == PEER_MAC.hex()
 

@@ -19,7 +19,7 @@ from ..serve.server import Server
 from .facts import CONSOLE_LINE
 from .fetch_qemu import Qemu
 from .qemu import Guest, command_line
-from .report import FAILED, Told, Witness
+from .report import FAILED, GuestReport, HostRecord
 from .story import GuestTeller
 
 TIMEOUT_S = 170.0
@@ -35,7 +35,7 @@ MOST_WAITING = 1000
 Event = dict[str, Any]
 
 
-class Session:
+class GuestSession:
     """Runs the guest and collects what it tells.
 
     Parameters
@@ -61,8 +61,8 @@ class Session:
         self,
         server: Server,
         teller: GuestTeller,
-        told: Told,
-        witness: Witness,
+        told: GuestReport,
+        witness: HostRecord,
         folder: Path,
         *,
         timeout_s: float = TIMEOUT_S,

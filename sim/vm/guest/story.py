@@ -12,7 +12,7 @@ from rich.table import Table
 
 from models.virtio import device_name
 
-from ...build import Configuration
+from ...build import BuildConfiguration
 from ...console import print_plain
 from ...printer import EventPrinter
 from ...shown import styled
@@ -52,7 +52,7 @@ class GuestTeller:
         self._shown = 0
         self._untold = 0
 
-    def opening(self, configuration: Configuration, simulator: str) -> None:
+    def opening(self, configuration: BuildConfiguration, simulator: str) -> None:
         """What is about to happen."""
         self.console.print(
             Panel(

@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from ... import toolchain
-from ...build import BuildError, Configuration
+from ...build import BuildConfiguration, BuildError
 from ...console import INTERRUPTED, console, list_files, print_plain
 from ...printer import EventPrinter
 from ...run import SimulationError
@@ -52,7 +52,7 @@ class ServePrinter(EventPrinter):
 
 
 def run_serve(
-    configuration: Configuration,
+    configuration: BuildConfiguration,
     path: Path,
     *,
     devices: Sequence[str] | None = None,

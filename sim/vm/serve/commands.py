@@ -11,12 +11,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from models.device_bus import DeviceSide
+from models.device_bus import DeviceBus
 from models.devices import BlockDevice, ConsoleDevice, NetworkDevice, VirtioDevice
 from models.devices.storage import SECTOR
 from models.limits import span
-from models.messages import Dialect, Kind
-from models.virtio import Status
+from models.messages import Dialect, MessageKind
+from models.virtio import DeviceStatus
 
 from .devices import KINDS, DeviceSpec
 from .served import Place, ServedDevice, ServedDevices, counted, place_name
@@ -73,7 +73,7 @@ class DeviceCommands:
 
     def __init__(
         self,
-        side: DeviceSide,
+        side: DeviceBus,
         devices: ServedDevices,
         dialect: Dialect,
         *,
@@ -85,7 +85,7 @@ class DeviceCommands:
         self._devices = devices
         self._folder = folder
         self._num_fifos = len(side.transports)
-        self._has_device_event = dialect.has("BUS_EVENT_DEVICE", Kind.EVENT)
+        self._has_device_event = dialect.has("BUS_EVENT_DEVICE", MessageKind.EVENT)
         self._revision = dialect.revision
         where = "[FIFO:]N"
         self._commands: Mapping[str, _Command] = {
@@ -184,7 +184,7 @@ class DeviceCommands:
         return f"; {self._revision} has no event for that: a driver finds out when it asks"
 
     async def _notify(self, place: Place, device: VirtioDevice) -> str:
-        if not device.status & Status.DRIVER_OK:
+        if not device.status & DeviceStatus.DRIVER_OK:
             return "; no driver runs it"
         fifo, number = place
         await self._side.transports[fifo].notify_config(number)

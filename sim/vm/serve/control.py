@@ -22,7 +22,7 @@ MOST_FILES = 2
 """That come with the first object: the listening sockets of clients, and of scripts."""
 
 
-class Line:
+class ControlChannel:
     """One end.
 
     Parameters
@@ -38,7 +38,7 @@ class Line:
         self._rest = b""
 
     @classmethod
-    def connect(cls, path: str) -> Line:
+    def connect(cls, path: str) -> ControlChannel:
         """The simulation's end."""
         connection = socket.socket(socket.AF_UNIX)
         connection.connect(path)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from models.layout import SharedLayout
-from models.messages import Dialect, Kind, MessageError, MessageLayout
+from models.messages import Dialect, MessageError, MessageKind, MessageLayout
 from models.messages.layouts import HEADER, HEADER_SIZE, TYPE_BUS, TYPE_RESPONSE
 from models.shell import PciShell
 
@@ -100,7 +100,7 @@ class DriverHints:
         except MessageError:
             self._undecodable(fifo, raw)
             return
-        if message.role == "BUS_GET_DEVICES" and message.kind is Kind.REQUEST:
+        if message.role == "BUS_GET_DEVICES" and message.kind is MessageKind.REQUEST:
             self._asks_again(fifo, message.number("offset"))
         elif not message.bus:
             self._misread.pop(fifo, None)
@@ -111,7 +111,7 @@ class DriverHints:
             message = self._dialect.decode(raw)
         except MessageError:
             return
-        answers = message.role == "BUS_GET_DEVICES" and message.kind is Kind.RESPONSE
+        answers = message.role == "BUS_GET_DEVICES" and message.kind is MessageKind.RESPONSE
         if not answers or not any(bytes(message.bitmap)):
             return
         found: dict[int, list[str]] = {}
@@ -192,7 +192,7 @@ class DriverHints:
         for other in self._others:
             with contextlib.suppress(MessageError):
                 message = other.decode(raw)
-                if message.kind is not Kind.RESPONSE:
+                if message.kind is not MessageKind.RESPONSE:
                     found.append((other.revision, message))
         if found:
             others = " or ".join(revision for revision, _ in found)
@@ -207,7 +207,10 @@ class DriverHints:
     def _request(self, type_bits: int, msg_id: int) -> MessageLayout | None:
         bus, response = bool(type_bits & TYPE_BUS), bool(type_bits & TYPE_RESPONSE)
         for layout in self._dialect.messages:
-            if (layout.bus, layout.msg_id) == (bus, msg_id) and layout.kind is not Kind.RESPONSE:
+            if (layout.bus, layout.msg_id) == (
+                bus,
+                msg_id,
+            ) and layout.kind is not MessageKind.RESPONSE:
                 return None if response else layout
         return None
 

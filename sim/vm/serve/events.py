@@ -14,7 +14,7 @@ MOST_WAITING = 10_000
 """Events that wait; what comes beyond is counted and dropped."""
 
 
-class EventQueue:
+class EventChannel:
     """A queue with room for :data:`MOST_WAITING` events, between threads.
 
     What found no room shows as an event ``untold``, with how many there were.

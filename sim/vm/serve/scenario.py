@@ -28,7 +28,7 @@ from ..vfio_user.session import Verb
 from .access_names import AccessNames
 from .commands import DeviceCommands
 from .console_text import ConsoleText
-from .control import CONTROL, Line
+from .control import CONTROL, ControlChannel
 from .devices import DeviceSpec
 from .driver_hints import DriverHints
 from .remote import Answer, ControlSocket
@@ -43,7 +43,7 @@ MOST_TYPED = 1 << 16
 """Bytes that may wait for a guest that does not read its console."""
 
 
-class StoppedError(Exception):
+class ScenarioStopped(Exception):
     """The command wants the simulation to end, or has ended itself."""
 
 
@@ -53,7 +53,7 @@ async def serve(dut: Any) -> None:
     # They may go to all of us; the command, at the other end of the line, says what to do.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    line = Line.connect(os.environ[CONTROL])
+    line = ControlChannel.connect(os.environ[CONTROL])
     line.tell("started", pid=os.getpid())
     wishes, files = line.first()
     specs = [DeviceSpec(**spec) for spec in wishes["devices"]]
@@ -80,7 +80,7 @@ async def serve(dut: Any) -> None:
         )
         for control in controls:
             stack.enter_context(contextlib.closing(service.listen(control)))
-        with contextlib.suppress(StoppedError):
+        with contextlib.suppress(ScenarioStopped):
             await service.run()
         service.end()
         line.tell("report", **service.report())
@@ -119,7 +119,7 @@ class Service:
         function: GatewareFunction,
         devices: ServedDevices,
         listener: socket.socket,
-        line: Line,
+        line: ControlChannel,
         *,
         revision: str = "v1",
         folder: str = "",
@@ -218,7 +218,7 @@ class Service:
     def _listen(self) -> None:
         wishes = self._line.take()
         if wishes is None:
-            raise StoppedError
+            raise ScenarioStopped
         for wish in wishes:
             if "command" in wish:
                 self._do(wish["command"], self._answerer(wish["number"]))

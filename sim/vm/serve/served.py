@@ -23,7 +23,7 @@ from models.devices import (
 from models.devices.block import RequestStatus
 from models.ethernet import NetworkPeer
 from models.messages import Message
-from models.virtio import Status
+from models.virtio import DeviceStatus
 
 from ...peer import PEER_IP, PEER_MAC
 from .devices import DeviceSpec
@@ -35,7 +35,7 @@ MOST_DEPARTED = 64
 
 
 @dataclass
-class Work:
+class DeviceWork:
     """What a device did.
 
     Attributes
@@ -91,7 +91,7 @@ class CountedStorage:
         Where they are counted.
     """
 
-    def __init__(self, inner: Storage, work: Work) -> None:
+    def __init__(self, inner: Storage, work: DeviceWork) -> None:
         self.inner = inner
         self._work = work
 
@@ -146,7 +146,7 @@ class ServedDevice:
     def __init__(self, spec: DeviceSpec, seed: int | None = None) -> None:
         self.spec = spec
         self.typed = 0
-        self._work = Work()
+        self._work = DeviceWork()
         self._source = os.urandom if seed is None else random.Random(seed).randbytes
         self._peer = NetworkPeer(PEER_MAC, PEER_IP)
         self.device = self._make()
@@ -167,10 +167,10 @@ class ServedDevice:
         """Count a message of the device's."""
         self._work.messages += 1
         if direction is Direction.TO_DRIVER and message.role == "EVENT_CONFIG":
-            self._work.failures += bool(message.number("status") & Status.NEEDS_RESET)
+            self._work.failures += bool(message.number("status") & DeviceStatus.NEEDS_RESET)
 
     @property
-    def work(self) -> Work:
+    def work(self) -> DeviceWork:
         """What it did so far."""
         device, work = self.device, self._work
         if isinstance(device, BlockDevice):

@@ -20,12 +20,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ...build import BUILD_ROOT, Configuration, build
+from ...build import BUILD_ROOT, BuildConfiguration, build
 from ...run import Outcome, SimulationError, simulate
 from ..vfio_user.server import listening
-from .control import CONTROL, Line
+from .control import CONTROL, ControlChannel
 from .devices import DEFAULT, parse_devices
-from .events import Event, EventQueue
+from .events import Event, EventChannel
 from .qemu import device_argument
 
 SCENARIO = "sim.vm.serve.scenario"
@@ -92,7 +92,7 @@ class Server:
 
     def __init__(
         self,
-        configuration: Configuration,
+        configuration: BuildConfiguration,
         path: Path,
         devices: Sequence[str] = DEFAULT,
         *,
@@ -120,11 +120,11 @@ class Server:
         }
         self._control = None if control is None else control.absolute()
         self._quiet = quiet
-        self._events = EventQueue()
+        self._events = EventChannel()
         self._answers: dict[int, queue.SimpleQueue[tuple[bool, str] | None]] = {}
         self._numbers = itertools.count(1)
         self._failure: Exception | None = None
-        self._line: Line | None = None
+        self._line: ControlChannel | None = None
         self._pid: int | None = None
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -286,7 +286,7 @@ class Server:
             if line is None:
                 return
             with contextlib.closing(line):
-                line.send(self._wishes(), listeners)
+                line.send(self._settings(), listeners)
                 self._line = line
                 if self.stopping:
                     line.finish()
@@ -298,15 +298,15 @@ class Server:
             for answer in tuple(self._answers.values()):
                 answer.put(None)
 
-    def _meet(self, meeting: socket.socket, simulation: threading.Thread) -> Line | None:
+    def _meet(self, meeting: socket.socket, simulation: threading.Thread) -> ControlChannel | None:
         """Wait for the simulation to connect, unless it ends before, or is to end."""
         with meeting:
             while not select.select([meeting], (), (), LOOK_S)[0]:
                 if self.stopping or not simulation.is_alive():
                     return None
-            return Line(meeting.accept()[0])
+            return ControlChannel(meeting.accept()[0])
 
-    def _wishes(self) -> dict[str, Any]:
+    def _settings(self) -> dict[str, Any]:
         return {
             "devices": [asdict(spec) for spec in self._specs],
             "seed": self._seed,

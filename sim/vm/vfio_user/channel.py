@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable
 
 from ..bridge.files import Readiness, is_ready
-from .wire import HEADER, MOST_BYTES, MOST_FILES, Message
+from .wire import HEADER, MOST_BYTES, MOST_FILES, ClientMessage
 
 MOST_IN_A_ROW = 32
 """Messages that are taken before others have a turn."""
@@ -71,7 +71,7 @@ class Channel:
         """Whether the other end sends nothing more; what it sent may still be here."""
         return is_ready(self._socket.fileno(), select.POLLRDHUP)
 
-    async def receive(self) -> Message:
+    async def receive(self) -> ClientMessage:
         """The next message.
 
         Raises
@@ -94,7 +94,7 @@ class Channel:
         payload = await self._read(size - HEADER.size, self._socket.recv)
         files, self._files = self._files, []
         lost, self._lost_files = self._lost_files, False
-        return Message(
+        return ClientMessage(
             id=number,
             command=command,
             flags=flags,
@@ -104,7 +104,7 @@ class Channel:
             lost_files=lost,
         )
 
-    async def send(self, message: Message) -> None:
+    async def send(self, message: ClientMessage) -> None:
         """Send a message.
 
         Raises

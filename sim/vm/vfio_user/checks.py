@@ -7,10 +7,10 @@ import errno
 import struct
 from typing import Any
 
-from ..bridge.function import AccessError
+from ..bridge.function import FunctionAccessError
 from ..bridge.guest_memory import MappingOverlapError, NoMappingError, TooManyMappingsError
 from . import wire
-from .wire import Command, Message
+from .wire import ClientMessage, Command
 
 
 class RequestError(Exception):
@@ -31,14 +31,14 @@ class VersionError(RequestError):
     """The two do not speak the same protocol: the session is over."""
 
 
-def fields(message: Message, layout: struct.Struct) -> tuple[tuple[Any, ...], bytes]:
+def fields(message: ClientMessage, layout: struct.Struct) -> tuple[tuple[Any, ...], bytes]:
     """The fields of ``layout`` in a message, and what follows them."""
     if len(message.payload) < layout.size:
         raise RequestError(f"payload has {len(message.payload)} bytes: must be {layout.size}")
     return layout.unpack_from(message.payload), message.payload[layout.size :]
 
 
-def exactly(message: Message, layout: struct.Struct) -> tuple[Any, ...]:
+def exactly(message: ClientMessage, layout: struct.Struct) -> tuple[Any, ...]:
     """The fields of ``layout``, which is all there is; ``argsz``, if it has one, is no less."""
     values, rest = fields(message, layout)
     if rest:
@@ -48,7 +48,7 @@ def exactly(message: Message, layout: struct.Struct) -> tuple[Any, ...]:
     return values
 
 
-def question(message: Message, layout: struct.Struct) -> tuple[Any, ...]:
+def question(message: ClientMessage, layout: struct.Struct) -> tuple[Any, ...]:
     """The fields of ``layout``, of which ``argsz`` is no less and the second, flags, is 0.
 
     A client may leave room for the longest answer that it understands.
@@ -93,6 +93,6 @@ def error_code(error: Exception) -> int:
         MappingOverlapError: errno.EEXIST,
         NoMappingError: errno.ENOENT,
         TooManyMappingsError: errno.ENOSPC,
-        AccessError: errno.EIO,
+        FunctionAccessError: errno.EIO,
     }
     return codes.get(type(error), errno.EINVAL)

@@ -13,7 +13,7 @@ from typing import Any
 
 from . import wire
 from .channel import FILE
-from .wire import Command, Flags, IrqSetFlags, MapFlags, Message
+from .wire import ClientMessage, Command, Flags, IrqSetFlags, MapFlags
 
 CAPABILITIES = {
     "max_msg_fds": wire.MOST_FILES,
@@ -88,7 +88,7 @@ class Client:
     ) -> int:
         """Send a request and do not wait; its id."""
         self._id = self._id + 1 & 0xFFFF
-        data = Message(id=self._id, command=command, flags=flags, payload=payload).pack()
+        data = ClientMessage(id=self._id, command=command, flags=flags, payload=payload).pack()
         self.send_raw(data, files)
         return self._id
 
@@ -101,7 +101,7 @@ class Client:
         if data[sent:]:
             self.socket.sendall(data[sent:])
 
-    def receive(self) -> Message:
+    def receive(self) -> ClientMessage:
         """The next reply.
 
         Raises
@@ -113,7 +113,7 @@ class Client:
         """
         number, command, size, flags, error = wire.HEADER.unpack(self._take(wire.HEADER.size))
         payload = self._take(size - wire.HEADER.size)
-        return Message(id=number, command=command, flags=flags, error=error, payload=payload)
+        return ClientMessage(id=number, command=command, flags=flags, error=error, payload=payload)
 
     def request(self, command: Command, payload: bytes = b"", files: Sequence[int] = ()) -> bytes:
         """Send a request and wait for its reply: the payload.

@@ -20,7 +20,7 @@ SIGNAL = (1).to_bytes(8, "little")
 """What an eventfd takes: add 1."""
 
 
-class Interrupts:
+class ClientInterrupts:
     """Eventfds and masks.
 
     Parameters

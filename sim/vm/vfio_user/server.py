@@ -15,7 +15,7 @@ from ..bridge.files import Readiness
 from ..bridge.function import PciFunction
 from .channel import Channel, ChannelClosedError, FramingError
 from .checks import VersionError
-from .session import OnAccess, Session, Statistics
+from .session import ClientSession, OnAccess, SessionStatistics
 
 LONGEST_PATH = 107
 """Bytes of a Unix socket's path."""
@@ -104,7 +104,7 @@ class VfioUserServer:
     on_client
         Called with ``connected`` or ``gone``, and in the latter case with why.
     on_access, on_error
-        As those of a :class:`~sim.vm.vfio_user.session.Session`.
+        As those of a :class:`~sim.vm.vfio_user.session.ClientSession`.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class VfioUserServer:
         self._function = function
         self._readiness = readiness
         self._channel: Channel | None = None
-        self.statistics = Statistics()
+        self.statistics = SessionStatistics()
         self.on_client: Callable[[str, str], None] = lambda state, why: None
         self.on_access: OnAccess = lambda verb, region, offset, data: None
         self.on_error: Callable[[str], None] = lambda text: None
@@ -142,7 +142,7 @@ class VfioUserServer:
 
     async def _serve(self, connection: socket.socket) -> None:
         self._channel = channel = Channel(connection, self._readiness)
-        session = Session(channel, self._function, self._readiness, self.statistics)
+        session = ClientSession(channel, self._function, self._readiness, self.statistics)
         session.on_access, session.on_error = self.on_access, self.on_error
         self._readiness.watch(self._listener.fileno(), self._turn_away)
         self.on_client("connected", "")

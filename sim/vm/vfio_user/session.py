@@ -17,7 +17,7 @@ from typing import Any
 from models.limits import span
 
 from ..bridge.files import Readiness
-from ..bridge.function import AccessError, PciFunction
+from ..bridge.function import FunctionAccessError, PciFunction
 from ..bridge.guest_memory import Mapping, MappingError
 from . import wire
 from .capabilities import agree, pack_capabilities
@@ -34,8 +34,8 @@ from .checks import (
     one_flag,
     question,
 )
-from .interrupts import Interrupts
-from .wire import Command, Flags, Message
+from .interrupts import ClientInterrupts
+from .wire import ClientMessage, Command, Flags
 
 LONGEST_ERROR = 300
 """Characters: a client's own words may be in it."""
@@ -52,7 +52,7 @@ OnAccess = Callable[[Verb, int, int, bytes], None]
 
 
 @dataclass
-class Statistics:
+class SessionStatistics:
     """What sessions did.
 
     Parameters
@@ -71,7 +71,7 @@ class Statistics:
     errors: int = 0
 
 
-class Session:
+class ClientSession:
     """Serves a function to one client.
 
     Parameters
@@ -99,7 +99,7 @@ class Session:
         channel: Channel,
         function: PciFunction,
         readiness: Readiness,
-        statistics: Statistics,
+        statistics: SessionStatistics,
     ) -> None:
         self.statistics = statistics
         self.on_access: OnAccess = lambda verb, region, offset, data: None
@@ -107,11 +107,11 @@ class Session:
         self._channel = channel
         self._function = function
         self._readiness = readiness
-        self._interrupts = Interrupts(function)
+        self._interrupts = ClientInterrupts(function)
         self._negotiated = False
         self._most_data = wire.MOST_DATA
         self._sizes = {**function.bar_sizes, wire.CONFIG_REGION: function.config_size}
-        self._handlers: dict[int, Callable[[Message], Awaitable[bytes]]] = {
+        self._handlers: dict[int, Callable[[ClientMessage], Awaitable[bytes]]] = {
             Command.VERSION: self._version,
             Command.DMA_MAP: self._map,
             Command.DMA_UNMAP: self._unmap,
@@ -142,7 +142,7 @@ class Session:
             except FramingError as error:
                 number, command = error.header
                 self.statistics.errors += 1
-                await self._refuse(Message(id=number, command=command), errno.EINVAL)
+                await self._refuse(ClientMessage(id=number, command=command), errno.EINVAL)
                 raise
             try:
                 await self._answer(message)
@@ -155,11 +155,11 @@ class Session:
         self._interrupts.close()
         self._channel.close()
 
-    async def _answer(self, message: Message) -> None:
+    async def _answer(self, message: ClientMessage) -> None:
         self.statistics.requests += 1
         try:
             payload = await self._do(message)
-        except (RequestError, MappingError, AccessError) as error:
+        except (RequestError, MappingError, FunctionAccessError) as error:
             self.statistics.errors += 1
             self.on_error(f"{command_name(message.command)}: {error}"[:LONGEST_ERROR])
             if message.wants_reply:
@@ -169,17 +169,19 @@ class Session:
             return
         if message.wants_reply:
             await self._channel.send(
-                Message(id=message.id, command=message.command, flags=Flags.REPLY, payload=payload)
+                ClientMessage(
+                    id=message.id, command=message.command, flags=Flags.REPLY, payload=payload
+                )
             )
 
-    async def _refuse(self, message: Message, code: int) -> None:
+    async def _refuse(self, message: ClientMessage, code: int) -> None:
         await self._channel.send(
-            Message(
+            ClientMessage(
                 id=message.id, command=message.command, flags=Flags.REPLY | Flags.ERROR, error=code
             )
         )
 
-    async def _do(self, message: Message) -> bytes:
+    async def _do(self, message: ClientMessage) -> bytes:
         if beyond(message.flags, Flags.NO_REPLY):
             raise RequestError(f"flags are {message.flags:#x}: must be 0 or {Flags.NO_REPLY:#x}")
         handler = self._handlers.get(message.command)
@@ -191,7 +193,7 @@ class Session:
             raise RequestError("more files came with it than can be taken", errno.EMFILE)
         return await handler(message)
 
-    async def _version(self, message: Message) -> bytes:
+    async def _version(self, message: ClientMessage) -> bytes:
         if self._negotiated:
             raise RequestError("the version is agreed on already")
         (major, minor), data = fields(message, wire.VERSION)
@@ -204,7 +206,7 @@ class Session:
         text = pack_capabilities(capabilities) if data else b""
         return wire.VERSION.pack(wire.MAJOR, min(minor, wire.MINOR)) + text
 
-    async def _map(self, message: Message) -> bytes:
+    async def _map(self, message: ClientMessage) -> bytes:
         _, flags, offset, address, size = exactly(message, wire.DMA_MAP)
         if beyond(flags, wire.MapFlags.READABLE | wire.MapFlags.WRITABLE):
             raise RequestError(f"flags are {flags:#x}: must be of 0x3")
@@ -224,7 +226,7 @@ class Session:
         message.files.clear()
         return b""
 
-    async def _unmap(self, message: Message) -> bytes:
+    async def _unmap(self, message: ClientMessage) -> bytes:
         _, flags, address, size = exactly(message, wire.DMA_UNMAP)
         if beyond(flags, wire.UNMAP_ALL):
             raise RequestError(f"flags are {flags:#x}: must be 0 or {wire.UNMAP_ALL:#x}")
@@ -236,12 +238,12 @@ class Session:
             self._function.memory.clear()
         return message.payload
 
-    async def _device_info(self, message: Message) -> bytes:
+    async def _device_info(self, message: ClientMessage) -> bytes:
         question(message, wire.DEVICE_INFO)
         flags = wire.DeviceFlags.RESET | wire.DeviceFlags.PCI
         return wire.DEVICE_INFO.pack(wire.DEVICE_INFO.size, flags, wire.REGIONS, len(wire.Irq))
 
-    async def _region_info(self, message: Message) -> bytes:
+    async def _region_info(self, message: ClientMessage) -> bytes:
         index = question(message, wire.REGION_INFO)[2]
         if index >= wire.REGIONS:
             raise RequestError(f"index is {index}: must be below {wire.REGIONS}")
@@ -249,14 +251,14 @@ class Session:
         flags = wire.RegionFlags.READ | wire.RegionFlags.WRITE if size else 0
         return wire.REGION_INFO.pack(wire.REGION_INFO.size, flags, index, 0, size, 0)
 
-    async def _irq_info(self, message: Message) -> bytes:
+    async def _irq_info(self, message: ClientMessage) -> bytes:
         index = question(message, wire.IRQ_INFO)[2]
         if index >= len(wire.Irq):
             raise RequestError(f"index is {index}: must be below {len(wire.Irq)}")
         flags, count = self._interrupts.info(index)
         return wire.IRQ_INFO.pack(wire.IRQ_INFO.size, flags, index, count)
 
-    async def _set_irqs(self, message: Message) -> bytes:
+    async def _set_irqs(self, message: ClientMessage) -> bytes:
         (argsz, flags, index, start, count), data = fields(message, wire.IRQ_SET)
         # With eventfds it counts what the message brings as files, too.
         check_argsz(argsz, wire.IRQ_SET)
@@ -292,7 +294,7 @@ class Session:
         return b""
 
     async def _set_eventfds(
-        self, message: Message, index: int, action: int, start: int, count: int
+        self, message: ClientMessage, index: int, action: int, start: int, count: int
     ) -> None:
         if action != wire.IrqSetFlags.ACTION_TRIGGER:
             raise RequestError("eventfds that tell of masks", errno.ENOTSUP)
@@ -304,7 +306,7 @@ class Session:
         message.files.clear()
         await self._interrupts.assign(index, start, files)
 
-    async def _read(self, message: Message) -> bytes:
+    async def _read(self, message: ClientMessage) -> bytes:
         region, offset, count = self._access(exactly(message, wire.REGION_ACCESS))
         if region == wire.CONFIG_REGION:
             data = await self._function.config_read(offset, count)
@@ -314,7 +316,7 @@ class Session:
         self.on_access(Verb.READ, region, offset, data)
         return message.payload + data
 
-    async def _write(self, message: Message) -> bytes:
+    async def _write(self, message: ClientMessage) -> bytes:
         access, data = fields(message, wire.REGION_ACCESS)
         region, offset, count = self._access(access)
         if len(data) != count:
@@ -322,7 +324,7 @@ class Session:
         await self._store(region, offset, data, posted=not message.wants_reply)
         return message.payload[: wire.REGION_ACCESS.size]
 
-    async def _write_multi(self, message: Message) -> bytes:
+    async def _write_multi(self, message: ClientMessage) -> bytes:
         (count,), data = fields(message, wire.WRITE_COUNT)
         if len(data) != count * wire.WRITE_OF_MANY.size:
             raise RequestError(f"wr_cnt is {count}: {len(data)} bytes of writes came with it")
@@ -345,7 +347,7 @@ class Session:
         self.statistics.writes += 1
         self.on_access(Verb.WRITE, region, offset, data)
 
-    async def _reset(self, message: Message) -> bytes:
+    async def _reset(self, message: ClientMessage) -> bytes:
         if message.payload:
             raise RequestError(f"{len(message.payload)} bytes of payload: must be none")
         await self._function.reset()

@@ -143,7 +143,7 @@ MOST_BYTES = HEADER.size + REGION_ACCESS.size + MOST_DATA
 
 
 @dataclass(kw_only=True)
-class Message:
+class ClientMessage:
     """A message as it came.
 
     Parameters

@@ -177,7 +177,7 @@ class Slow(ConsoleDevice):
         self.offered |= Feature.RING_RESET.mask
         self.gate = asyncio.Event()
 
-    async def still(self):
+    async def drain(self):
         await self.gate.wait()
 
 

@@ -20,7 +20,7 @@ from models.messages import (
     R1,
     V1,
     DeviceState,
-    Kind,
+    MessageKind,
     TransportFeature,
     UnknownMessageError,
     decode,
@@ -28,7 +28,7 @@ from models.messages import (
     request,
 )
 from models.shell import AMP_PCI
-from models.system import PureSystem
+from models.system import ModelSystem
 from sim.lab.amaranth_system import AmaranthSystem
 
 
@@ -38,7 +38,7 @@ async def test_messages_reach_the_device_that_they_name():
     made = {n: ConsoleDevice() for n in range(32)}
     for number, device in made.items():
         device.uuid = UUID(int=1000 + number)
-    async with PureSystem([{n: made[n] for n in first}], revision="r1") as system:
+    async with ModelSystem([{n: made[n] for n in first}], revision="r1") as system:
         driver = system.drivers[0]
         assert await driver.discover() == list(first)
         for number in later:
@@ -56,7 +56,7 @@ async def test_messages_reach_the_device_that_they_name():
 @pytest.mark.parametrize("number", [EMPTY, 30, 32, 0x100, 0xFFFF])
 async def test_a_number_of_nobody(number):
     """No device sees the request; whoever asked gets an error, in the time that it was given."""
-    async with PureSystem([devices()], revision="r1", timeout_us=5000) as system:
+    async with ModelSystem([devices()], revision="r1", timeout_us=5000) as system:
         driver, loop = system.drivers[0], asyncio.get_running_loop()
         transport = system.device_side.transports[0]
         for device in transport.devices.values():
@@ -108,7 +108,7 @@ async def test_bytes_cross_untouched():
     rng = random.Random(11)
     slots = [rng.randbytes(64) for _ in range(40)]
     slots += [bytes([0, msg_id]) + rng.randbytes(62) for msg_id in (0x3F, 0x7F, 0x80, 0xFF)]
-    async with PureSystem([devices()], revision="r1") as system:
+    async with ModelSystem([devices()], revision="r1") as system:
         bus = system.buses[0]
         system.drivers[0].stop()
         to_device, to_driver = [], []
@@ -131,14 +131,14 @@ async def nothing(raw):
 async def test_parameters_are_known_before_the_first_message():
     """Each end has limits and features of its bus though nothing crossed, and the same ones."""
     dialect = STRICT.on_bus(max_size=52)
-    async with PureSystem([{31: BlockDevice(sectors=8)}], revision=dialect) as system:
+    async with ModelSystem([{31: BlockDevice(sectors=8)}], revision=dialect) as system:
         sent, _ = crossing(system)
         driver = system.drivers[0]
         assert sent == []
         assert (driver.dialect.revision, driver.dialect.max_size) == ("r1", 52)
         assert driver.dialect.features is TransportFeature.STRICT_CONFIG_GENERATION
         # The device's end has them from the same place, and they are in force at once.
-        room = driver.dialect.room("GET_CONFIG", Kind.RESPONSE, "data")
+        room = driver.dialect.room("GET_CONFIG", MessageKind.RESPONSE, "data")
         assert room == 32
         for length, answered in ((room, room), (room + 1, 0)):
             answer = await driver.request("GET_CONFIG", dev_num=31, offset=0, length=length)
@@ -194,7 +194,7 @@ def test_maximum_size_must_fit_the_slots(monkeypatch):
     """Named, and the same in every system; a layout with larger slots takes it."""
     large = R1.on_bus(max_size=65)
     text = "revision r1: max_size is 65: must be at most 64, a slot of spsc-pages"
-    for system in (PureSystem, AmaranthSystem):
+    for system in (ModelSystem, AmaranthSystem):
         with pytest.raises(MaximumSizeError, match=text):
             system([devices()], revision=large)
     environment = {
@@ -218,13 +218,13 @@ def test_maximum_size_must_fit_the_slots(monkeypatch):
 @pytest.mark.parametrize("max_size", [65, 100, 128])
 async def test_larger_slots_take_larger_messages(max_size):
     dialect = R1.on_bus(max_size=max_size)
-    async with PureSystem([devices()], revision=dialect, layout=WIDE_SLOTS) as system:
+    async with ModelSystem([devices()], revision=dialect, layout=WIDE_SLOTS) as system:
         sent, _ = crossing(system)
         disk = await system.drivers[0].probe(31)
         assert len(await disk.read_config(0, 60)) == 60
         assert max(len(raw) for _, raw in sent) == max_size
     with pytest.raises(MaximumSizeError, match="at most 128, a slot of wide"):
-        PureSystem([devices()], revision=R1.on_bus(max_size=129), layout=WIDE_SLOTS)
+        ModelSystem([devices()], revision=R1.on_bus(max_size=129), layout=WIDE_SLOTS)
 
 
 @pytest.mark.parametrize("max_size", [52, 53, 63, 64])
@@ -235,7 +235,7 @@ async def test_smaller_maximum_sizes(max_size):
         await pure_traces(scenario, 1, dialect)
     disk = BlockDevice(sectors=8)
     disk._writable = range(60)
-    async with PureSystem([{0: disk}], revision=dialect) as system:
+    async with ModelSystem([{0: disk}], revision=dialect) as system:
         sent, _ = crossing(system)
         handle = await system.drivers[0].device(0)
         data = random.Random(max_size).randbytes(60)
@@ -257,7 +257,7 @@ def test_messages_of_other_revisions():
     assert old.transport.drops == {Drop.UNKNOWN: 1}
     with pytest.raises(UnknownMessageError):
         decode(event("BUS_EVENT_DEVICE", revision=R1, device_number=0, device_bus_state=1).wire())
-    assert not V1.has("GET_SHM", Kind.REQUEST)
+    assert not V1.has("GET_SHM", MessageKind.REQUEST)
     new = Exchange({0: ConsoleDevice()}, R1)
     for msg_id in (0x0D, 0x3F, 0x43, 0x7F):
         for type_bits in (0, 2):

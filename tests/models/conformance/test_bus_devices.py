@@ -12,8 +12,8 @@ from scripted_bus import ScriptedBus, driver_of
 from models.bus import BusTimeoutError, Direction
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, VirtioDevice
 from models.handlers import Drop
-from models.messages import R1, DeviceState, Kind, decode, request
-from models.system import PureSystem
+from models.messages import R1, DeviceState, MessageKind, decode, request
+from models.system import ModelSystem
 from models.transport import MAX_DEVICES, Transport, TransportError
 
 WINDOW_DEVICES = (0, 3, 7, 8, 9, 30, 31)
@@ -56,7 +56,7 @@ def test_windows_show_every_device(count):
 
 @pytest.mark.parametrize("data", [0, 1, 0xDEAD_BEEF, 0xFFFF_FFFF])
 async def test_pings_of_either_side(data):
-    async with PureSystem([devices()], revision="r1") as system:
+    async with ModelSystem([devices()], revision="r1") as system:
         sent, received = crossing(system)
         await system.drivers[0].ping(data)
         asked, answer = (decode(raw, R1) for _, raw in received)
@@ -108,7 +108,7 @@ class Asking:
 
     async def _send(self, raw):
         message = decode(raw, R1)
-        if message.kind is Kind.RESPONSE:
+        if message.kind is MessageKind.RESPONSE:
             self.answers.append((message.dev_num, message.device_id))
             return
         assert message.name == "BUS_EVENT_DEVICE" and message.dev_num == 0

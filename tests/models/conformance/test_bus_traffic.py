@@ -16,15 +16,15 @@ from models.devices import ConsoleDevice, EntropyDevice
 from models.driver import Driver, NoDeviceError, RequestTimeoutError, Unclaimed
 from models.drivers import EntropyDriver
 from models.layout import SMALL_PAGES
-from models.messages import R1, Kind, decode, event, request
+from models.messages import R1, MessageKind, decode, event, request
 from models.shell import AMP_PCI
-from models.system import PureSystem
+from models.system import ModelSystem
 
 
 async def test_every_request_has_one_outcome():
     """Through queues of four messages; some to nobody. Each is answered once, or fails once."""
     numbers = {0: ConsoleDevice(), 3: ConsoleDevice()}
-    async with PureSystem([numbers], revision="r1", layout=SMALL_PAGES, timeout_us=5e4) as system:
+    async with ModelSystem([numbers], revision="r1", layout=SMALL_PAGES, timeout_us=5e4) as system:
         system.drivers[0].stop()
         answered, asked = Counter(), Counter()
         system.observe(
@@ -57,7 +57,7 @@ async def test_every_request_has_one_outcome():
 async def test_requests_keep_their_order():
     """Several at once reach a device in the order of the calls, and are processed in it."""
     console = ConsoleDevice()
-    async with PureSystem([{0: console}], revision="r1", layout=SMALL_PAGES) as system:
+    async with ModelSystem([{0: console}], revision="r1", layout=SMALL_PAGES) as system:
         system.drivers[0].stop()
         under_way, most = 0, 0
 
@@ -114,7 +114,7 @@ async def test_events_wait_for_no_request():
     """Those of the device come while an answer is owed; the driver's leave while it waits."""
     slow, other = Slow(), ConsoleDevice()
     slow.gate.set()
-    async with PureSystem([{0: slow, 1: other}], revision="r1") as system:
+    async with ModelSystem([{0: slow, 1: other}], revision="r1") as system:
         driver, transport = system.drivers[0], system.device_side.transports[0]
         handles = [await driver.probe(n) for n in (0, 1)]
         slow.gate.clear()
@@ -143,7 +143,7 @@ async def test_events_wait_for_no_request():
 async def test_slots_are_filled_up_with_zeros():
     """In the memory that both ends share, whatever was there before."""
     dialect = R1.on_bus(max_size=52)
-    async with PureSystem([devices()], revision=dialect) as system:
+    async with ModelSystem([devices()], revision=dialect) as system:
         layout, ram = system.endpoint.layout, system.endpoint.ram
         driver, queue = system.drivers[0], layout.queue
         bases = layout.driver_queue_base(0), layout.device_queue_base(0)
@@ -217,7 +217,7 @@ async def test_bus_messages_that_make_no_sense():
 
 async def test_every_notification_crosses_once():
     """As many messages as notifications, both ways; no end makes one of its own."""
-    async with PureSystem([{0: EntropyDevice(), 3: ConsoleDevice()}], revision="r1") as system:
+    async with ModelSystem([{0: EntropyDevice(), 3: ConsoleDevice()}], revision="r1") as system:
         sent, received = crossing(system)
         driver, side = system.drivers[0], system.device_side
         called = []
@@ -232,7 +232,9 @@ async def test_every_notification_crosses_once():
         await driver.ping()
         assert sorted(sent) == sorted(received)
         messages = [(way, decode(raw, R1)) for way, raw in received]
-        counts = Counter((way, m.name, m.dev_num) for way, m in messages if m.kind is Kind.EVENT)
+        counts = Counter(
+            (way, m.name, m.dev_num) for way, m in messages if m.kind is MessageKind.EVENT
+        )
         assert counts == {
             (Direction.TO_DEVICE, "EVENT_AVAIL", 0): 5,
             (Direction.TO_DEVICE, "EVENT_AVAIL", 3): 1,
@@ -249,7 +251,7 @@ async def test_every_notification_crosses_once():
 
 async def test_signals_without_a_message():
     """Doorbells and interrupts of nothing make no message and no event at either end."""
-    async with PureSystem([devices()], revision="r1") as system:
+    async with ModelSystem([devices()], revision="r1") as system:
         driver, called = system.drivers[0], []
         driver.event_callbacks.append(called.append)
         await driver.probe(3)
@@ -269,7 +271,7 @@ async def test_signals_without_a_message():
 async def test_used_notifications_wait_for_room():
     """With no room for them at all: what is used is told of when there is room, without loss."""
     entropy, choices = EntropyDevice(), {"layout": SMALL_PAGES, "dma_latency_us": 50.0}
-    async with PureSystem([{0: entropy}], revision="r1", **choices) as system:
+    async with ModelSystem([{0: entropy}], revision="r1", **choices) as system:
         driver, transport = system.drivers[0], system.device_side.transports[0]
         path = await EntropyDriver.probe(driver, 0, system.host.memory, ring_features=0)
         driver.stop()

@@ -14,8 +14,8 @@ from models.bus import Direction
 from models.devices import ConsoleDevice
 from models.driver import Unclaimed
 from models.handlers import Drop
-from models.messages import R1, Kind, decode, event
-from models.system import PureSystem
+from models.messages import R1, MessageKind, decode, event
+from models.system import ModelSystem
 
 BUS, RESPONSE, EVENT = 2, 1, 0x40
 
@@ -25,7 +25,7 @@ BUS, RESPONSE, EVENT = 2, 1, 0x40
 async def test_every_message_that_crosses(scenario, max_size):
     """Headers, sizes and padding of all that both ends send, whatever they do."""
     dialect = R1.on_bus(max_size=max_size)
-    async with PureSystem(devices(1), revision=dialect) as system:
+    async with ModelSystem(devices(1), revision=dialect) as system:
         sent = []
         system.observe(
             lambda way, fifo, raw: way is Direction.TO_DEVICE and sent.append((way, raw))
@@ -76,7 +76,7 @@ async def test_reserved_type_bits_change_nothing(type_bits):
 async def test_ids_that_nobody_knows():
     """Both namespaces, requests and responses; nothing answers, nothing changes."""
     known = {
-        (layout.bus * BUS | (layout.kind is Kind.RESPONSE) * RESPONSE, layout.msg_id)
+        (layout.bus * BUS | (layout.kind is MessageKind.RESPONSE) * RESPONSE, layout.msg_id)
         for layout in R1.messages
     }
     exchange = Exchange({0: ConsoleDevice()}, R1)

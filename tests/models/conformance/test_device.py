@@ -27,8 +27,8 @@ from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, NetworkDev
 from models.dma import DmaError
 from models.drivers import BlockDriver
 from models.handlers import Drop
-from models.messages import R1, Kind, decode, request
-from models.system import PureSystem
+from models.messages import R1, MessageKind, decode, request
+from models.system import ModelSystem
 from models.transport import Transport
 from models.virtio import Feature
 
@@ -41,7 +41,7 @@ def test_every_request_is_answered():
         for message in every_request(token=0x55AA):
             answers = exchange.ask_bytes(message.wire())
             assert [(a.name, a.kind, a.dev_num, a.token) for a in answers] == [
-                (message.name, Kind.RESPONSE, 0, 0x55AA)
+                (message.name, MessageKind.RESPONSE, 0, 0x55AA)
             ]
     assert len(EVERY_REQUEST) == 11
     assert exchange.transport.drops.total() == 0
@@ -85,7 +85,7 @@ def test_malformed_requests():
             raw[:6] + struct.pack("<H", 7) + raw[8:],
         ]
     for name in ("GET_DEVICE_FEATURES", "SET_DRIVER_FEATURES"):
-        msg_id = R1.layout(name, Kind.REQUEST).msg_id
+        msg_id = R1.layout(name, MessageKind.REQUEST).msg_id
         for count in (0, 13, 0xFFFF_FFFF):
             broken.append(struct.pack("<BBHHHII", 0, msg_id, 0, 1, 16, 0, count))
     # More data than msg_size has room for.
@@ -129,7 +129,7 @@ def test_any_bytes_get_at_most_one_answer(slots):
             assert len(answers) + dropped <= 1
             for answer in answers:
                 message = decode(answer, R1)
-                assert message.kind is Kind.RESPONSE
+                assert message.kind is MessageKind.RESPONSE
                 assert (message.layout.msg_id, message.bus) == (raw[1], bool(raw[0] & 2))
                 assert message.msg_size == message.layout.exact_size(message.fields) <= 64
                 assert answer[2:6] == raw[2:6]
@@ -326,7 +326,7 @@ async def test_writes_cause_no_event():
     Nor is a driver told of a change before it is ready for events.
     """
     for dialect in PROFILES.values():
-        async with PureSystem([{0: ConsoleDevice()}], revision=dialect) as system:
+        async with ModelSystem([{0: ConsoleDevice()}], revision=dialect) as system:
             driver, seen = system.drivers[0], []
             driver.event_callbacks.append(seen.append)
             await system.device_side.transports[0].notify_config(0)
@@ -343,7 +343,7 @@ async def test_writes_cause_no_event():
 
 async def test_events_of_changes():
     """One for each change, without a range and without data; GET_CONFIG has what changed."""
-    async with PureSystem([{0: ConsoleDevice()}], revision=R1) as system:
+    async with ModelSystem([{0: ConsoleDevice()}], revision=R1) as system:
         driver, seen = system.drivers[0], []
         driver.event_callbacks.append(seen.append)
         handle = await driver.probe(0)
@@ -363,7 +363,7 @@ async def test_events_of_changes():
 async def test_a_failure_is_told_once():
     """A status event without a range, then silence, and a reset makes all good."""
     device = BlockDevice(sectors=8)
-    async with PureSystem([{0: device}], revision=R1) as system:
+    async with ModelSystem([{0: device}], revision=R1) as system:
         seen, memory = [], system.host.memory
         system.drivers[0].event_callbacks.append(seen.append)
         disk = await BlockDriver.probe(system.drivers[0], 0, memory)
@@ -385,7 +385,7 @@ async def test_a_failure_is_told_once():
         assert await disk.device.status() == 0x4F
         assert len(seen) == 1
         device._link.dma = good
-        again = await disk.again()
+        again = await disk.restart()
         assert await again.read(0, 1) == bytes(512)
 
 

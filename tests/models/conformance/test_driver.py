@@ -10,7 +10,7 @@ from scripted_bus import driver_of
 from models.devices import ConsoleDevice, SharedMemory
 from models.dma import PAGE
 from models.driver import ConfigError, FeaturesRefusedError, QueueError, StatusError
-from models.messages import R1, V1, Kind, QueueOperation, UnknownMessageError
+from models.messages import R1, V1, MessageKind, QueueOperation, UnknownMessageError
 from models.virtio import UNSUPPORTED_FEATURES, Feature
 
 NULL_RING = {"cur_size": 0, "flags": 0, "desc_addr": 0, "driver_addr": 0, "device_addr": 0}
@@ -241,7 +241,7 @@ async def test_limits_come_from_the_device_info(blocks):
             await device.read_config(0, 7)
         await device.offered_features()
         asked = bus.of("GET_DEVICE_FEATURES")
-        room = R1.room("GET_FEATURES", Kind.RESPONSE, "features")
+        room = R1.room("GET_FEATURES", MessageKind.RESPONSE, "features")
         assert [(m.block_index, m.num_blocks) for m in asked] == [
             (index, min(room, blocks - index)) for index in range(0, blocks, room)
         ]

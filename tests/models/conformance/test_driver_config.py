@@ -10,7 +10,7 @@ from models.devices import ConsoleDevice
 from models.driver import ConfigError
 from models.drivers import ConsoleDriver
 from models.messages import R1, DeviceState
-from models.system import PureSystem
+from models.system import ModelSystem
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ async def test_multi_part_reads_are_of_one_moment(changes):
 async def test_configuration_is_read_after_its_event():
     """No view is kept that an event could make wrong: what is asked for is read then."""
     device = ConsoleDevice()
-    async with PureSystem([{0: device}], revision="r1") as system:
+    async with ModelSystem([{0: device}], revision="r1") as system:
         driver = system.drivers[0]
         console = await ConsoleDriver.probe(driver, 0, system.host.memory)
         assert await console.size() == (80, 25)

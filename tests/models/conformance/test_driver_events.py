@@ -11,10 +11,10 @@ from scripted_bus import driver_of
 from models.config_space import DEVICE_CONTROL, INITIATE_FLR
 from models.devices import ConsoleDevice, EntropyDevice, NetworkDevice
 from models.driver import NoDeviceError, Unclaimed
-from models.drivers import ConsoleDriver, DataPath, EntropyDriver
+from models.drivers import ConsoleDriver, EntropyDriver, VirtioDriver
 from models.drivers.base import DeviceFailedError
 from models.messages import R1, DeviceState, event, request
-from models.system import PureSystem
+from models.system import ModelSystem
 from models.virtqueue import Buffer
 
 
@@ -81,7 +81,7 @@ async def test_a_device_whose_return_was_not_told():
 async def test_transfers_of_a_device_that_is_removed(kind):
     """They end with a named error; another device's go on; the number may be used again."""
     device = EntropyDevice() if kind is EntropyDriver else ConsoleDevice()
-    async with PureSystem([{0: device, 1: EntropyDevice()}], revision="r1") as system:
+    async with ModelSystem([{0: device, 1: EntropyDevice()}], revision="r1") as system:
         driver, memory = system.drivers[0], system.host.memory
         path = await kind.probe(driver, 0, memory, timeout_us=1e6)
         other = await EntropyDriver.probe(driver, 1, memory)
@@ -96,7 +96,7 @@ async def test_transfers_of_a_device_that_is_removed(kind):
         with pytest.raises(DeviceFailedError):
             await use()
         with pytest.raises(NoDeviceError):
-            await path.again()
+            await path.restart()
         assert len(await other.read(8)) == 8
         assert await system.device_side.plug(0, EntropyDevice(), 0) == 0
         assert await driver.wait_device(DeviceState.ADDED, 1e4) == 0
@@ -119,9 +119,9 @@ class SlowMemory:
 async def test_chains_that_are_written_while_their_device_fails(change):
     """They end at once and with its name, as those do that were there before."""
     device, loop = EntropyDevice(), asyncio.get_running_loop()
-    async with PureSystem([{0: device}], revision="r1") as system:
+    async with ModelSystem([{0: device}], revision="r1") as system:
         driver, side, memory = system.drivers[0], system.device_side, SlowMemory(system.host.memory)
-        path = await DataPath.probe(driver, 0, memory, ring_features=0, timeout_us=1e6)
+        path = await VirtioDriver.probe(driver, 0, memory, ring_features=0, timeout_us=1e6)
         buffer = [Buffer(memory.allocate(8), 8)]
         writing = asyncio.create_task(path.transfer(0, (), buffer))
         await settle()
@@ -147,7 +147,7 @@ async def test_a_probe_that_fails_leaves_nothing_behind():
             told.append(asyncio.ensure_future(system.device_side.transports[0].notify_config(0)))
 
     told = []
-    async with PureSystem([{0: Failing()}], revision="r1") as system:
+    async with ModelSystem([{0: Failing()}], revision="r1") as system:
         driver, memory = system.drivers[0], SlowMemory(system.host.memory)
         with pytest.raises(DeviceFailedError, match="device 0: it asks for a reset"):
             await ConsoleDriver.probe(driver, 0, memory, ring_features=0)
@@ -156,10 +156,10 @@ async def test_a_probe_that_fails_leaves_nothing_behind():
 
 async def test_notification_of_buffers():
     """EVENT_AVAIL for the queue that got a buffer, with nothing in next_offset."""
-    async with PureSystem([{4: NetworkDevice()}], revision="r1") as system:
+    async with ModelSystem([{4: NetworkDevice()}], revision="r1") as system:
         told = []
         system.observe(lambda way, fifo, raw: raw[1] == 0x41 and told.append(raw[2:16].hex()))
-        path = await DataPath.probe(system.drivers[0], 4, system.host.memory, ring_features=0)
+        path = await VirtioDriver.probe(system.drivers[0], 4, system.host.memory, ring_features=0)
         for index in (1, 0, 0):
             address = system.host.memory.allocate(2048)
             await path.submit(index, *_one(address, index))
@@ -178,9 +178,9 @@ def _one(address, index):
 async def test_used_event_of_a_queue():
     """The queue that it names is looked at, and its buffers given back; others wait."""
     device = NetworkDevice()
-    async with PureSystem([{0: device}], revision="r1") as system:
+    async with ModelSystem([{0: device}], revision="r1") as system:
         memory, transport = system.host.memory, system.device_side.transports[0]
-        path = await DataPath.probe(system.drivers[0], 0, memory, ring_features=0)
+        path = await VirtioDriver.probe(system.drivers[0], 0, memory, ring_features=0)
         device._link = None
         transfers = [await path.submit(i, *_one(memory.allocate(2048), i)) for i in (0, 1)]
         written = [20, 0]
@@ -241,7 +241,7 @@ async def test_messages_that_make_no_sense():
 async def test_waiting_messages_of_before_a_function_reset():
     """What waits for room when the host resets the function is for a driver that is gone."""
     devices = {0: ConsoleDevice()}
-    async with PureSystem([devices], revision="r1") as system:
+    async with ModelSystem([devices], revision="r1") as system:
         await system.drivers[0].probe(0)
         system.drivers[0].stop()
         port, sent = system.port, []

@@ -10,11 +10,18 @@ from scripted_bus import driver_of, status
 
 from models.devices import ConsoleDevice, EntropyDevice
 from models.dma import PAGE
-from models.driver import DriverError, QueueError, RequestTimeoutError, Ring, RingArena, Unclaimed
+from models.driver import (
+    DriverError,
+    QueueError,
+    RequestTimeoutError,
+    Ring,
+    RingAllocator,
+    Unclaimed,
+)
 from models.drivers import EntropyDriver, TransferTimeoutError
 from models.drivers.base import DeviceFailedError
 from models.messages import DeviceState, QueueOperation
-from models.system import PureSystem
+from models.system import ModelSystem
 from models.virtio import RING_FEATURES, Feature
 
 SHORT = {"timeout_us": 1000}
@@ -29,7 +36,7 @@ async def test_size_of_a_queue():
     bus = DeviceBus({0: Plain()})
     async with driver_of(bus) as driver:
         for most, size in ((4, 4), (16, 16), (256, 16)):
-            device = await driver.probe(0, rings=RingArena(max_size=most))
+            device = await driver.probe(0, rings=RingAllocator(max_size=most))
             assert device.rings[0].size == size == bus.of("SET_VQUEUE")[-1].size
         before = len(bus.of("SET_VQUEUE"))
         with pytest.raises(QueueError, match="ring has 32 descriptors: must be 16 at most"):
@@ -176,7 +183,7 @@ async def test_silence_at_every_step(step):
 async def test_needs_reset_is_followed_by_a_reset():
     """What is under way fails; the driver resets the device and brings it up as it was."""
     device = EntropyDevice()
-    async with PureSystem([{0: device}], revision="r1") as system:
+    async with ModelSystem([{0: device}], revision="r1") as system:
         driver, memory = system.drivers[0], system.host.memory
         path = await EntropyDriver.probe(driver, 0, memory, queue_size=8, ring_features=0)
         good, device._link = device._link, None
@@ -191,7 +198,7 @@ async def test_needs_reset_is_followed_by_a_reset():
         device._link = good
         sent = []
         system.device_side.observers.append(lambda way, fifo, raw: sent.append(raw[:9]))
-        again = await path.again()
+        again = await path.restart()
         # Device information, then a status of 0.
         requests = [raw for raw in sent if not raw[0] & 1]
         assert requests[0][1] == 2 and (requests[1][1], requests[1][8]) == (8, 0)
@@ -205,7 +212,7 @@ async def test_needs_reset_is_followed_by_a_reset():
 
 async def test_status_events_without_needs_reset():
     """Other statuses, and those of other devices, give nothing up."""
-    async with PureSystem([{0: EntropyDevice(), 1: EntropyDevice()}], revision="r1") as system:
+    async with ModelSystem([{0: EntropyDevice(), 1: EntropyDevice()}], revision="r1") as system:
         driver, memory = system.drivers[0], system.host.memory
         path = await EntropyDriver.probe(driver, 0, memory)
         await driver.probe(1)
@@ -221,7 +228,7 @@ async def test_status_events_without_needs_reset():
 async def test_a_lost_notification_is_a_failure_that_a_reset_recovers():
     """EVENT_USED or EVENT_AVAIL that never arrives: a named error in bounded time, then a reset."""
     device = EntropyDevice()
-    async with PureSystem([{0: device}], revision="r1") as system:
+    async with ModelSystem([{0: device}], revision="r1") as system:
         driver, memory = system.drivers[0], system.host.memory
         path = await EntropyDriver.probe(driver, 0, memory, timeout_us=2000)
         for lost in ("EVENT_USED", "EVENT_AVAIL"):
@@ -236,7 +243,7 @@ async def test_a_lost_notification_is_a_failure_that_a_reset_recovers():
             with pytest.raises(TransferTimeoutError, match="device 0, queue 0: no buffer came"):
                 await path.read(4)
             bus.send, side.send = send, give
-            path = await path.again()
+            path = await path.restart()
             assert len(await path.read(4)) == 4
 
 

@@ -11,8 +11,8 @@ from models.devices.base import MAX_REFUSED_BLOCKS
 from models.driver import FeaturesRefusedError, ProtocolError
 from models.driver.device import MAX_FEATURE_BITS
 from models.messages import R1, V1, describe, request
-from models.system import PureSystem
-from models.virtio import BASE_FEATURES, Feature, Status, feature_names, status_names
+from models.system import ModelSystem
+from models.virtio import BASE_FEATURES, DeviceStatus, Feature, feature_names, status_names
 
 DIALECTS = pytest.mark.parametrize("revision", [V1, R1], ids=lambda dialect: dialect.revision)
 
@@ -62,13 +62,13 @@ async def test_device_that_announces_bits_without_end_is_refused():
     async with driver_of(bus) as driver:
         with pytest.raises(ProtocolError, match="num_feature_bits is 137438953440: must be 65536"):
             await driver.probe(0)
-    assert bus.transport.devices[0].status & Status.FAILED
+    assert bus.transport.devices[0].status & DeviceStatus.FAILED
 
 
 @DIALECTS
 async def test_features_above_bit_63_are_negotiated(revision):
     device = Plain(features=Feature.NET_RSS_CONTEXT.mask | 1 << 127)
-    async with PureSystem([{0: device}], revision=revision) as system:
+    async with ModelSystem([{0: device}], revision=revision) as system:
         wanted = Feature.NET_RSS_CONTEXT.mask | Feature.NET_IPSEC.mask | 1 << 127
         dev = await system.drivers[0].probe(0, features=wanted)
         assert dev.info.num_feature_bits == 128
@@ -88,7 +88,7 @@ def set_block(exchange, index, word):
 
 def features_ok(exchange):
     ask(exchange, "SET_DEVICE_STATUS", status=3)
-    return bool(ask(exchange, "SET_DEVICE_STATUS", status=0xB).status & Status.FEATURES_OK)
+    return bool(ask(exchange, "SET_DEVICE_STATUS", status=0xB).status & DeviceStatus.FEATURES_OK)
 
 
 @pytest.mark.parametrize("index", [1, 2, 3, 4, 5, 77, 0xFFFF_FFFF])
@@ -119,7 +119,7 @@ def test_blocks_without_end_are_refused_until_a_reset():
 @pytest.mark.parametrize("kind", [BlockDevice, ConsoleDevice, EntropyDevice, NetworkDevice, Plain])
 async def test_card_offers_order_platform_and_the_driver_takes_it(kind):
     device = kind()
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         dev = await system.drivers[0].probe(0)
         assert dev.features & Feature.ORDER_PLATFORM.mask
         assert device.negotiated(Feature.ORDER_PLATFORM)
@@ -128,7 +128,7 @@ async def test_card_offers_order_platform_and_the_driver_takes_it(kind):
 async def test_driver_does_without_order_platform():
     device = EntropyDevice()
     device.offered &= ~Feature.ORDER_PLATFORM.mask
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         dev = await system.drivers[0].probe(0)
         assert not dev.features & Feature.ORDER_PLATFORM.mask
 
@@ -142,14 +142,14 @@ async def test_features_that_are_named_are_not_all_offered(feature):
     device = EntropyDevice()
     assert not device.offered & feature.mask
     device.offered |= feature.mask
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         dev = await system.drivers[0].probe(0, features=feature.mask)
         assert not dev.features & feature.mask
 
 
 def test_suspend_is_not_the_drivers_to_set():
     device = EntropyDevice()
-    device.write_status(1 | Status.SUSPEND)
+    device.write_status(1 | DeviceStatus.SUSPEND)
     assert device.status == 1
 
 
@@ -168,7 +168,7 @@ def test_names_of_virtio_1_4():
 async def test_device_without_version_1_is_refused():
     device = EntropyDevice()
     device.offered &= ~Feature.VERSION_1.mask
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         with pytest.raises(FeaturesRefusedError, match="does not offer VERSION_1"):
             await system.drivers[0].probe(0)
-        assert device.status & Status.FAILED
+        assert device.status & DeviceStatus.FAILED

@@ -10,8 +10,8 @@ from models.driver import DriverError, ProtocolError, QueueError
 from models.drivers import ConsoleDriver, NetworkDriver
 from models.host_memory import MemoryModel
 from models.messages import R1, V1, V1_1
-from models.system import PureSystem
-from models.virtio import Status
+from models.system import ModelSystem
+from models.virtio import DeviceStatus
 from models.virtqueue.layout import MAX_QUEUE_SIZE
 
 DIALECTS = pytest.mark.parametrize("revision", [V1, R1], ids=lambda dialect: dialect.revision)
@@ -40,7 +40,7 @@ async def test_maximum_size_that_no_ring_has(revision, size):
     async with driver_of(bus) as driver:
         with pytest.raises(QueueError, match=f"queue 0: max_size is {size}: must be a power of"):
             await driver.probe(0)
-    assert bus.transport.devices[0].status & Status.FAILED
+    assert bus.transport.devices[0].status & DeviceStatus.FAILED
 
 
 @DIALECTS
@@ -63,10 +63,10 @@ async def test_queues_that_are_not_there_are_left_out(revision, there):
 async def test_queue_that_a_device_type_needs_is_missed(kind, driver):
     device = kind()
     device.queues[1].max_size = 0
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         with pytest.raises(QueueError, match="there is no queue 1"):
             await driver.probe(system.drivers[0], 0, system.host.memory)
-        assert device.status & Status.FAILED
+        assert device.status & DeviceStatus.FAILED
 
 
 async def test_queues_without_end_are_refused():
@@ -74,7 +74,7 @@ async def test_queues_without_end_are_refused():
     async with driver_of(bus) as driver:
         with pytest.raises(QueueError, match="max_vqs is 4294967295: must be 65536 at most"):
             await driver.probe(0)
-    assert bus.transport.devices[0].status & Status.FAILED
+    assert bus.transport.devices[0].status & DeviceStatus.FAILED
     assert not bus.of("GET_VQUEUE")
 
 
@@ -113,12 +113,12 @@ async def test_bring_up_with_an_answer_about_something_else_fails(revision, name
     async with driver_of(bus) as driver:
         with pytest.raises(DriverError):
             await driver.probe(0)
-    assert bus.transport.devices[0].status & Status.FAILED
+    assert bus.transport.devices[0].status & DeviceStatus.FAILED
 
 
 async def test_failed_bring_up_leaves_nothing_behind():
     device = EntropyDevice()
-    async with PureSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}]) as system:
         driver, memory = system.drivers[0], system.host.memory
         assert isinstance(memory, MemoryModel)
         for _ in range(20):

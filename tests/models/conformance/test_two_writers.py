@@ -6,7 +6,7 @@ from conformance_support import PROFILES, STRICT, Plain
 
 from models.driver import ConfigError
 from models.messages import V1
-from models.system import PureSystem
+from models.system import ModelSystem
 
 
 class Racing(Plain):
@@ -36,7 +36,7 @@ def dialect(request):
 async def race(dialect, rivals):
     """The driver writes, the device writes when the request has left; both words in the end."""
     device = Racing()
-    async with PureSystem([{0: device}], revision=dialect) as system:
+    async with ModelSystem([{0: device}], revision=dialect) as system:
         dev = await system.drivers[0].probe(0)
         await dev.read_config(0, 8)
         device.rivals = list(rivals)
@@ -80,7 +80,7 @@ async def test_device_that_never_rests_keeps_its_word_in_the_strict_profile():
 async def test_reader_never_sees_half_of_either(dialect, size):
     """A change of the device between two reads is noticed, and the read begins again."""
     device = Racing()
-    async with PureSystem([{0: device}], revision=dialect) as system:
+    async with ModelSystem([{0: device}], revision=dialect) as system:
         dev = await system.drivers[0].probe(0)
         words = [bytes([n]) * 8 for n in range(3)]
         device.update_config(0, words[0])

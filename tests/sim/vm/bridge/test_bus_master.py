@@ -9,7 +9,7 @@ from models.dma import PAGE
 from sim.vm.bridge.bus_master import BusMaster, msix_message
 from sim.vm.bridge.guest_memory import GuestMemory, Mapping
 from testbench.host.requester import UnexpectedTlp
-from testbench.tlp import Kind, Status, Tlp
+from testbench.tlp import CplStatus, Tlp, TlpKind
 from testbench.tlp.packets import memory_read, memory_write
 
 LOW, HIGH = 0x1000, 1 << 40
@@ -91,7 +91,7 @@ def test_a_read_may_go_from_one_mapping_into_the_next(host, file):
 def test_what_is_not_all_there_is_refused(host, file, address):
     host.on_request(memory_read(address, 8))
     (answer,) = host.completions
-    assert answer.status == Status.UR and not answer.payload
+    assert answer.status == CplStatus.UR and not answer.payload
     host.on_request(memory_write(address, b"12345678"))
     assert len(host.refused) == 2
     assert os.pread(file, 4 * PAGE, 0) == bytes(4 * PAGE)
@@ -101,13 +101,13 @@ def test_what_is_only_to_be_read_is_not_written(host, file):
     host.on_request(memory_write(HIGH, b"data"))
     assert len(host.refused) == 1 and os.pread(file, 4, 2 * PAGE) == bytes(4)
     host.on_request(memory_read(HIGH, 4))
-    assert host.completions[0].status == Status.SC
+    assert host.completions[0].status == CplStatus.SC
 
 
 def test_a_read_of_nothing_asks_what_is_there(host):
     host.on_request(memory_read(LOW, 0))
     host.on_request(memory_read(LOW - PAGE, 0))
-    assert [answer.status for answer in host.completions] == [Status.SC, Status.UR]
+    assert [answer.status for answer in host.completions] == [CplStatus.SC, CplStatus.UR]
 
 
 def test_a_poisoned_write_changes_nothing(host, file):
@@ -137,7 +137,7 @@ def test_interrupts_are_what_the_table_says(host):
 
 def test_what_no_design_of_ours_sends(host):
     with pytest.raises(UnexpectedTlp):
-        host.on_request(Tlp(Kind.CFGRD0, length=1))
+        host.on_request(Tlp(TlpKind.CFGRD0, length=1))
 
 
 def test_traffic_is_counted(host):

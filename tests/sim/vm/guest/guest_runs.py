@@ -8,20 +8,20 @@ from typing import Any
 from models.config_space import config_space
 from models.layout import SPSC_PAGES
 from models.shell import AMP_PCI
-from sim.build import Configuration
+from sim.build import BuildConfiguration
 from sim.lab.demo.data import PINGS, RNG_REQUEST, TYPED
 from sim.peer import PEER_MAC
 from sim.vm.guest.facts import CONSOLE_LINE
-from sim.vm.guest.report import ACCESSES, Told, Witness
+from sim.vm.guest.report import ACCESSES, GuestReport, HostRecord
 
-CONFIGURATION = Configuration(num_fifos=2)
+CONFIGURATION = BuildConfiguration(num_fifos=2)
 SEED = 5
 Event = dict[str, Any]
 
 
 def good_events() -> list[Event]:
     """What the guest tells."""
-    source = Witness(CONFIGURATION, SEED).random_bytes()
+    source = HostRecord(CONFIGURATION, SEED).random_bytes()
     events: list[Event] = [
         {"event": "booted", "step": "boot", "kernel": "6.1"},
         {
@@ -65,9 +65,9 @@ def good_events() -> list[Event]:
     return events
 
 
-def good_witness() -> Witness:
+def good_witness() -> HostRecord:
     """What the host knows."""
-    return Witness(
+    return HostRecord(
         CONFIGURATION,
         SEED,
         image=b"image",
@@ -77,9 +77,9 @@ def good_witness() -> Witness:
     )
 
 
-def told(events: list[Event]) -> Told:
+def told(events: list[Event]) -> GuestReport:
     """These events, noted."""
-    result = Told()
+    result = GuestReport()
     for event in events:
         result.add(event)
     return result

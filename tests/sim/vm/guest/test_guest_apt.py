@@ -10,10 +10,13 @@ import pytest
 from guest_fakes import program
 
 from sim.vm.guest import apt
-from sim.vm.guest.apt import Archive, PrivateApt, Source, mirrors
+from sim.vm.guest.apt import Archive, PackageSource, PrivateApt, mirrors
 from sim.vm.guest.errors import DOWNLOAD_FAILED, DownloadError
 
-SOURCES = [Source("mirror:/x", ("trixie", "trixie-backports")), Source("mirror:/y", ("security",))]
+SOURCES = [
+    PackageSource("mirror:/x", ("trixie", "trixie-backports")),
+    PackageSource("mirror:/y", ("security",)),
+]
 TARGETS = """mirror:/a/ bookworm main
 mirror:/a/ bookworm contrib
 mirror:/a/ bookworm-updates main
@@ -44,8 +47,8 @@ def answering(folder, text, name="apt-get"):
 def test_the_mirrors_are_the_machines_own(path):
     answering(path, TARGETS)
     assert mirrors("bookworm") == [
-        Source("mirror:/a/", ("bookworm", "bookworm-updates")),
-        Source("mirror:/s/", ("bookworm-security",)),
+        PackageSource("mirror:/a/", ("bookworm", "bookworm-updates")),
+        PackageSource("mirror:/s/", ("bookworm-security",)),
     ]
     with pytest.raises(DownloadError, match="no source of Debian trixie, main"):
         mirrors("trixie")

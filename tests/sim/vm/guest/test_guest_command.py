@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from sim.build import Configuration
+from sim.build import BuildConfiguration
 from sim.vm.guest import command, fetch_qemu
 from sim.vm.guest.errors import DOWNLOAD_FAILED, DownloadError, UnavailableError
 from sim.vm.guest.fetch_qemu import Qemu
@@ -33,7 +33,7 @@ def test_failures_before_the_guest(error, status, folders, monkeypatch, capsys):
         raise error
 
     monkeypatch.setattr(fetch_qemu, "find", find)
-    assert command.run_guest(Configuration(), seed=3) == status
+    assert command.run_guest(BuildConfiguration(), seed=3) == status
     report = json.loads((folders / "build/guest/report.json").read_text())
     assert report == {
         "ok": False,
@@ -49,7 +49,7 @@ def test_ctrl_c(monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(fetch_qemu, "find", find)
-    assert command.run_guest(Configuration(), seed=3) == 130
+    assert command.run_guest(BuildConfiguration(), seed=3) == 130
 
 
 @pytest.mark.parametrize("name", ["kernel", "initrd"])
@@ -57,7 +57,7 @@ def test_a_file_of_the_users_that_is_missing(name, folders, monkeypatch, capsys)
     monkeypatch.setattr(fetch_qemu, "find", lambda *arguments: Qemu(("qemu",), "fake"))
     (folders / "there").touch()
     files = {"kernel": folders / "there", "initrd": folders / "there", name: folders / "gone"}
-    assert command.run_guest(Configuration(), seed=3, **files) == 1
+    assert command.run_guest(BuildConfiguration(), seed=3, **files) == 1
     assert f"{name.upper()} is {folders}/gone: there is no such file" in capsys.readouterr().out
 
 
@@ -65,4 +65,4 @@ def test_a_device_that_cannot_be_is_refused_before_anything_is_fetched(folders, 
     monkeypatch.setattr(fetch_qemu, "find", lambda *arguments: pytest.fail("it is fetched"))
     (folders / "image").touch()
     with pytest.raises(DeviceError, match="has 0 bytes"):
-        command.run_guest(Configuration(), devices=[f"blk={folders}/image"])
+        command.run_guest(BuildConfiguration(), devices=[f"blk={folders}/image"])

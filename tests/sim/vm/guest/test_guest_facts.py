@@ -10,9 +10,9 @@ import pytest
 
 from models.layout import SMALL_PAGES, SPSC_PAGES, SharedLayout
 from models.messages import V1
-from models.messages.layouts import Kind
+from models.messages.layouts import MessageKind
 from models.shell import AMP_PCI
-from sim.build import Configuration
+from sim.build import BuildConfiguration
 from sim.vm.guest import facts
 from sim.vm.guest.errors import ProgramError
 from sim.vm.guest.program import SOURCES, compile_init
@@ -35,7 +35,7 @@ int main(void)
 def values(tmp_path_factory) -> dict[str, tuple[int, ...]]:
     """Each macro of numbers, as C has it."""
     folder = tmp_path_factory.mktemp("facts")
-    text = facts.header(Configuration(num_fifos=NUM_FIFOS))
+    text = facts.header(BuildConfiguration(num_fifos=NUM_FIFOS))
     (folder / "facts.h").write_text(text)
     lines = []
     for name, body in re.findall(r"^#define (\w+) (.+)$", text, re.MULTILINE):
@@ -96,7 +96,7 @@ def test_every_field_lies_where_the_codec_puts_it(values):
             **arrays,
         ).encode()
         name = f"VMSG_{layout.name}_{layout.kind.upper()}"
-        if layout.kind is Kind.EVENT:
+        if layout.kind is MessageKind.EVENT:
             name = f"VMSG_{layout.name}_EVENT"
         assert values[name] == (raw[0], raw[1], layout.min_size)
         for field in layout.fields:
@@ -112,7 +112,9 @@ def test_every_field_lies_where_the_codec_puts_it(values):
 
 
 def test_the_header_is_where_the_codec_puts_it(values):
-    raw = V1.message("GET_DEVICE_STATUS", Kind.REQUEST, dev_num=0x1234, token=0x5678).encode()
+    raw = V1.message(
+        "GET_DEVICE_STATUS", MessageKind.REQUEST, dev_num=0x1234, token=0x5678
+    ).encode()
     found = {}
     for name in facts.HEADER_FIELDS:
         offset, size = values[f"VMSG_HEADER_{name.upper()}"]
@@ -129,7 +131,7 @@ def test_a_layout_without_a_spare_page_is_refused():
 
 
 def test_the_program_compiles_without_a_warning(tmp_path):
-    (tmp_path / "facts.h").write_text(facts.header(Configuration()))
+    (tmp_path / "facts.h").write_text(facts.header(BuildConfiguration()))
     sources = sorted(map(str, SOURCES.glob("*.c")))
     command = ["gcc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-I", str(tmp_path)]
     outcome = subprocess.run([*command, "-fsyntax-only", *sources], capture_output=True, text=True)

@@ -11,12 +11,15 @@ import pytest
 from guest_fakes import program, qemu
 
 from sim.vm.guest import fetch_kernel, fetch_qemu, machine
-from sim.vm.guest.apt import Source
+from sim.vm.guest.apt import PackageSource
 from sim.vm.guest.errors import DownloadError, UnavailableError
 from sim.vm.guest.machine import Debian
 from sim.vm.guest.store import Store
 
-MACHINE = [Source("mirror:/s", ("bookworm-security",)), Source("mirror:/a", ("bookworm",))]
+MACHINE = [
+    PackageSource("mirror:/s", ("bookworm-security",)),
+    PackageSource("mirror:/a", ("bookworm",)),
+]
 
 
 @pytest.mark.parametrize(
@@ -96,9 +99,9 @@ def test_a_failed_download_leaves_nothing(find, tmp_path, monkeypatch):
 
 
 def test_the_release_decides_where_qemu_comes_from():
-    backported = [Source("mirror:/a", ("trixie", "trixie-backports"))]
+    backported = [PackageSource("mirror:/a", ("trixie", "trixie-backports"))]
     for release in (Debian("bookworm", 12), Debian("trixie", 13)):
-        sources = [Source("mirror:/a", (release.codename,)), MACHINE[0]]
+        sources = [PackageSource("mirror:/a", (release.codename,)), MACHINE[0]]
         assert fetch_qemu.sources_for(release, sources) == (backported, "trixie-backports")
     for release in (Debian("forky", 14), Debian("sid", None)):
         assert fetch_qemu.sources_for(release, MACHINE) == (MACHINE, None)

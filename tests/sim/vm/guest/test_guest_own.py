@@ -10,7 +10,7 @@ import pytest
 from guest_fakes import program
 from rich.console import Console
 
-from sim.build import Configuration
+from sim.build import BuildConfiguration
 from sim.vm.guest import own
 from sim.vm.guest.fetch_qemu import Qemu
 
@@ -52,7 +52,7 @@ def boot(tmp_path, monkeypatch):
         terminal = io.StringIO()
         facts = {"initrd": None, "append": None, "devices": None, "gdb": False, "wait": False}
         status = own.boot_own(
-            Configuration(),
+            BuildConfiguration(),
             qemu,
             kernel=tmp_path / "kernel",
             seed=1,

@@ -17,8 +17,8 @@ from sim.lab.demo.data import TYPED
 from sim.vm.guest import session as session_module
 from sim.vm.guest.facts import CONSOLE_LINE
 from sim.vm.guest.fetch_qemu import Qemu
-from sim.vm.guest.report import Told, Witness
-from sim.vm.guest.session import Session
+from sim.vm.guest.report import GuestReport, HostRecord
+from sim.vm.guest.session import GuestSession
 from sim.vm.guest.story import GuestTeller
 
 # Writes to the second serial port, as QEMU would, what the guest tells.
@@ -66,10 +66,10 @@ def run(tmp_path):
         text = QEMU.format(events=tmp_path / "events", then=then)
         qemu = Qemu((str(program(tmp_path, "qemu", text)),), "fake")
         server = server or Server([])
-        told, witness = Told(), Witness(CONFIGURATION, SEED)
+        told, witness = GuestReport(), HostRecord(CONFIGURATION, SEED)
         with (tmp_path / "terminal").open("w") as terminal:
             teller = GuestTeller(Console(file=terminal, width=100))
-            session = Session(server, teller, told, witness, tmp_path, timeout_s=timeout_s)
+            session = GuestSession(server, teller, told, witness, tmp_path, timeout_s=timeout_s)
             session.run(qemu, tmp_path / "kernel", tmp_path / "initrd", "append")
         return session, told, witness, server
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from models.device_bus import DeviceSide
+from models.device_bus import DeviceBus
 from models.drivers import BlockDriver, ConsoleDriver, NetworkDriver
 from models.messages import DeviceState, dialect_of
-from models.system import PureSystem
+from models.system import ModelSystem
 from models.transport import MAX_DEVICES
 from models.virtual_time import run
 from sim.vm.serve.commands import LARGEST_IN_MEMORY, CommandError, DeviceCommands
@@ -25,9 +25,9 @@ class Bench:
 
     def __init__(self, texts=DEFAULT, fifos=1, revision="v1", folder=""):
         self.devices = ServedDevices(parse_devices(texts, fifos), fifos, 7)
-        self.system = PureSystem(self.devices.by_fifo, revision=revision)
+        self.system = ModelSystem(self.devices.by_fifo, revision=revision)
         side = self.system.device_side
-        assert isinstance(side, DeviceSide)
+        assert isinstance(side, DeviceBus)
         self.commands = DeviceCommands(side, self.devices, dialect_of(revision), folder=str(folder))
         self.log = []
         self.commands.on_plugged = lambda place, served: self.log.append(("plugged", place))

@@ -9,9 +9,9 @@ from models.bus import Direction
 from models.devices import EntropyDevice
 from models.driver import Driver
 from models.layout import SPSC_PAGES
-from models.messages import R1, REVISIONS, V1, Dialect, Kind, request
+from models.messages import R1, REVISIONS, V1, Dialect, MessageKind, request
 from models.shell import AMP_PCI
-from models.system import PureSystem
+from models.system import ModelSystem
 from models.virtual_time import run
 from sim.vm.serve.driver_hints import SILENCE_S, DriverHints
 
@@ -57,7 +57,7 @@ INFO = slot("00 02 0000 0100 0800")
 def found(dialect, bitmap=b"\1\0\0\0"):
     """The answer to it."""
     answer = dialect.message(
-        "BUS_GET_DEVICES", Kind.RESPONSE, offset=0, num=32, next_offset=0, bitmap=bitmap
+        "BUS_GET_DEVICES", MessageKind.RESPONSE, offset=0, num=32, next_offset=0, bitmap=bitmap
     )
     return answer.wire()
 
@@ -253,7 +253,7 @@ def test_our_own_driver_of_the_other_revision_is_named(bus, driver):
     watch = Watch(REVISIONS[bus])
 
     async def main():
-        async with PureSystem([{0: EntropyDevice(), 2: EntropyDevice()}], revision=bus) as system:
+        async with ModelSystem([{0: EntropyDevice(), 2: EntropyDevice()}], revision=bus) as system:
 
             def observe(direction, fifo, raw):
                 if direction is Direction.TO_DEVICE:

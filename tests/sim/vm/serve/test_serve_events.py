@@ -7,11 +7,11 @@ import threading
 from sim.vm.bridge import simulation
 from sim.vm.bridge.files import run_alone
 from sim.vm.bridge.simulation import QUIET_CYCLES, SimulationReadiness
-from sim.vm.serve.events import EventQueue
+from sim.vm.serve.events import EventChannel
 
 
 def test_what_finds_no_room_is_counted():
-    events = EventQueue(most=3)
+    events = EventChannel(most=3)
     for number in range(5):
         events.put({"kind": "note", "number": number})
     assert events.get()["number"] == 0
@@ -23,7 +23,7 @@ def test_what_finds_no_room_is_counted():
 
 
 def test_an_end_that_comes_while_somebody_waits():
-    events = EventQueue()
+    events = EventChannel()
     seen = []
     reader = threading.Thread(target=lambda: seen.extend(events))
     reader.start()

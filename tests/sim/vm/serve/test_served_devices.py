@@ -11,7 +11,7 @@ from models import config_space as space
 from models.devices.block import SECTOR
 from models.drivers import BlockDriver, ConsoleDriver, EntropyDriver, NetworkDriver
 from models.drivers.base import DeviceFailedError
-from models.virtio import Status
+from models.virtio import DeviceStatus
 from models.virtqueue import Buffer
 from sim.peer import OWN_IP, PEER_IP, PEER_MAC
 from sim.vm.vfio_user import wire
@@ -23,7 +23,7 @@ PAGE = 0x1000
 def test_a_client_that_goes_leaves_no_device_running(server):
     async def bring_up(host, driver):
         entropy = await driver.probe(0)
-        assert await entropy.status() & Status.DRIVER_OK
+        assert await entropy.status() & DeviceStatus.DRIVER_OK
 
     async def look(host, driver):
         entropy = await driver.device(0)

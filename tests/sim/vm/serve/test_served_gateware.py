@@ -18,7 +18,7 @@ from models.shell import AMP_PCI
 from sim.run import new_seed
 from sim.vm.vfio_user import wire
 from sim.vm.vfio_user.client import Client, RefusedError
-from sim.vm.vfio_user.wire import Command, Flags, IrqSetFlags, Message
+from sim.vm.vfio_user.wire import ClientMessage, Command, Flags, IrqSetFlags
 
 FIFOS, _ = BUILDS["endpoint"]
 CONFIG = wire.CONFIG_REGION
@@ -152,7 +152,9 @@ def test_work_goes_on_without_another_access(enabled, before):
     base = SPSC_PAGES.driver_queue_base(0)
     enabled.write(FIFO_BAR, base + SPSC_PAGES.queue.slots_offset, get_devices(7))
     head = enabled.read32(FIFO_BAR, base) + 1
-    burst = [Message(id=1, command=Command.REGION_WRITE, flags=Flags.NO_REPLY) for _ in range(2)]
+    burst = [
+        ClientMessage(id=1, command=Command.REGION_WRITE, flags=Flags.NO_REPLY) for _ in range(2)
+    ]
     filler, doorbell = burst
     filler.payload = wire.REGION_ACCESS.pack(base, FIFO_BAR, 4) + head.to_bytes(4, "little")
     doorbell.payload = wire.REGION_ACCESS.pack(AMP_PCI.notify(0), 0, 4) + b"\1\0\0\0"

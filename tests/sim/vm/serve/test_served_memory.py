@@ -12,13 +12,13 @@ import pytest
 
 from models.bus import Direction
 from models.layout import SPSC_PAGES
-from models.messages import V1, Kind
+from models.messages import V1, MessageKind
 from models.shell import AMP_PCI
-from models.system import PureSystem
+from models.system import ModelSystem
 from models.virtual_time import run
 from sim.vm.bridge.files import BlockingReadiness
 from sim.vm.serve.devices import parse_devices
-from sim.vm.serve.events import EventQueue
+from sim.vm.serve.events import EventChannel
 from sim.vm.serve.scenario import Service
 from sim.vm.serve.served import MOST_DEPARTED, ServedDevices
 from sim.vm.vfio_user.session import Verb
@@ -34,9 +34,9 @@ class Bench:
     """A service whose simulation is a fake, so that much happens in a second."""
 
     def __init__(self, folder):
-        self.events = EventQueue(most=100)
+        self.events = EventChannel(most=100)
         devices = ServedDevices(parse_devices(["rng", "console"], 1), 1, 7)
-        pure = PureSystem(devices.by_fifo)
+        pure = ModelSystem(devices.by_fifo)
         self.trace = MessageTrace(now=lambda: 0.0)
         self.monitor = SimpleNamespace(on_violation=None, completions=0, requests=0)
         self.bus_master = SimpleNamespace(
@@ -83,7 +83,7 @@ class Bench:
         ask_devices = V1.message("BUS_GET_DEVICES", token=token, offset=0, num=32).wire()
         found = V1.message(
             "BUS_GET_DEVICES",
-            Kind.RESPONSE,
+            MessageKind.RESPONSE,
             token=token,
             offset=0,
             num=32,

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from builds import BUILDS, COMPLETION_TIMEOUT
 
-from models.bus import FifoDriverBus, Interrupts
+from models.bus import FifoDriverBus, InterruptLog
 from models.config_space import BUS_MASTER_ENABLE, COMMAND, MEMORY_SPACE_ENABLE, MSIX_ENABLE
 from models.dma import PAGE
-from models.driver import Driver, RingArena
+from models.driver import Driver, RingAllocator
 from models.runtime import AsyncioRuntime
-from sim.build import Configuration
+from sim.build import BuildConfiguration
 from sim.vm.vfio_user import wire
 from sim.vm.vfio_user.client import Client
 
@@ -66,7 +66,7 @@ class VfioHost:
         self.client = Client(path)
         self.memory = GuestMemory()
         self.client.map(self.memory.file, MEMORY_BASE, MEMORY_SIZE)
-        self._interrupts = Interrupts(asyncio.Event)
+        self._interrupts = InterruptLog(asyncio.Event)
         self.interrupts = self._interrupts.counts
         # A vector for each.
         self.num_fifos = self.client.irq_info(wire.Irq.MSIX)[1]
@@ -111,14 +111,14 @@ def driver_of(host, fifo=0, revision="v1"):
     """A driver behind ``host`` that has not started."""
     runtime = PatientRuntime()
     driver = Driver(FifoDriverBus(host, fifo, runtime), runtime, revision=revision)
-    driver.rings = RingArena(memory=host.memory)
+    driver.rings = RingAllocator(memory=host.memory)
     return driver
 
 
 def configuration(simulator):
     """The build that is served."""
     fifos, width = BUILDS["endpoint"]
-    return Configuration(
+    return BuildConfiguration(
         num_fifos=fifos,
         data_width=width,
         completion_timeout=COMPLETION_TIMEOUT,

@@ -19,7 +19,7 @@ from sim.run import new_seed
 from sim.vm.vfio_user import wire
 from sim.vm.vfio_user.client import Client, RefusedError
 from sim.vm.vfio_user.server import LONGEST_PATH, SocketError, listening
-from sim.vm.vfio_user.wire import Command, IrqSetFlags, Message
+from sim.vm.vfio_user.wire import ClientMessage, Command, IrqSetFlags
 
 PAGE = 0x1000
 
@@ -58,7 +58,7 @@ def test_a_header_that_ends_early(server):
 
 def test_messages_in_pieces(server):
     with server.client() as client:
-        data = Message(
+        data = ClientMessage(
             id=5, command=Command.REGION_READ, payload=wire.REGION_ACCESS.pack(0, 0, 4)
         ).pack()
         for byte in data:
@@ -180,13 +180,13 @@ def _unread(client):
 def mapping(number, flags=3):
     """A message that maps page ``number``, with or without a file of its own."""
     payload = wire.DMA_MAP.pack(32, flags, 0, number * PAGE, PAGE)
-    return Message(id=number, command=Command.DMA_MAP, payload=payload).pack()
+    return ClientMessage(id=number, command=Command.DMA_MAP, payload=payload).pack()
 
 
 def reading(number):
     """A message that takes no file."""
     payload = wire.REGION_ACCESS.pack(0, 0, 1)
-    return Message(id=number, command=Command.REGION_READ, payload=payload).pack()
+    return ClientMessage(id=number, command=Command.REGION_READ, payload=payload).pack()
 
 
 @pytest.fixture
