@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from hdl.operation import Geometry
+from hdl.geometry import Geometry
 from models.layout import SPSC_PAGES
 from models.shell import AMP_PCI
 

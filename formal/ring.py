@@ -6,7 +6,7 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Const, Mux, Signal, Value
 from amaranth.lib import data
 
-from hdl.operation import Geometry
+from hdl.geometry import Geometry
 from hdl.queues.index_words import IndexWords
 from hdl.queues.memory import FifoMemory
 from hdl.queues.pop import PopEngine

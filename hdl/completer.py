@@ -11,8 +11,9 @@ from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .departures import DepartureTracker
-from .operation import BLOCK_BITS, Geometry, ReadRequest, Target
+from .geometry import Geometry
 from .payload import PayloadAligner
+from .requests import BLOCK_BITS, ReadRequest, Target
 from .tlp import (
     CompletionHeader,
     CompletionStatus,
@@ -60,7 +61,7 @@ class CompletionPlan(data.StructLayout):
     ``pair``: if not, they lie in two, or in more that make two beats; ``whole``: it is the only
     completion; ``sole``: that, and ``single``. ``skipped``: bytes of the first dword
     before the first one asked for; ``after``: bytes of the last dword after the last one; ``tail``:
-    what is added to four times ``more`` to give the byte count (table 2-38). A dword with no byte
+    what is added to four times ``length_m1`` to give the byte count (table 2-38). A dword with no byte
     enabled counts as if byte 0 were: a zero-length read is one byte.
     """
 
@@ -224,7 +225,7 @@ class Completer(wiring.Component):
         request = self.i.p
         success = request.status == CompletionStatus.SUCCESS
         offset = request.address[: g.lane_bits]
-        final_be = Mux(request.more == 0, request.first_be, request.last_be)
+        final_be = Mux(request.length_m1 == 0, request.first_be, request.last_be)
         # Dwords from the first one to the end of its block, less one.
         room = Signal(10)
         splits = Signal()
@@ -236,16 +237,16 @@ class Completer(wiring.Component):
             skipped.eq(first_byte(request.first_be)),
             after.eq(_bytes_after(final_be)),
             room.eq(~request.address[:10] & mask),
-            splits.eq((request.more & ~mask).any() | (request.carries & block).any()),
+            splits.eq((request.length_m1 & ~mask).any() | (request.crosses & block).any()),
             plan.request.eq(request),
-            plan.extent.eq(Mux(splits, room, request.more)),
+            plan.extent.eq(Mux(splits, room, request.length_m1)),
             single.eq(
                 ~success
                 | Mux(
                     splits,
                     room[g.lane_bits :] == 0,
-                    (request.more[g.lane_bits :] == 0)
-                    & (offset + request.more[: g.lane_bits] < g.lanes),
+                    (request.length_m1[g.lane_bits :] == 0)
+                    & (offset + request.length_m1[: g.lane_bits] < g.lanes),
                 )
             ),
             whole.eq(~success | ~splits),
@@ -254,7 +255,7 @@ class Completer(wiring.Component):
                 Mux(
                     splits,
                     room[g.lane_bits :] == (offset == 0),
-                    request.more[g.lane_bits :] == (offset == 0),
+                    request.length_m1[g.lane_bits :] == (offset == 0),
                 )
             ),
             plan.whole.eq(whole),
@@ -318,7 +319,7 @@ class Completer(wiring.Component):
         with m.Else():
             m.d.comb += [
                 word.eq(request.address[lane_bits:]),
-                more.eq(request.more),
+                more.eq(request.length_m1),
                 extent.eq(plan.extent),
                 offset.eq(request.address[:lane_bits]),
                 skipped.eq(plan.skipped),

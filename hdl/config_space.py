@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from models import config_space as spec
 
-from .operation import Geometry
+from .geometry import Geometry
 from .tlp import (
     CompletionHeader,
     CompletionStatus,

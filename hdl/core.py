@@ -20,15 +20,16 @@ from .dma.axi import AxiSignature
 from .dma.confirmations import ConfirmationSerializer
 from .dma.limits import COMPLETION_TIMEOUT, check_completion_timeout
 from .dma.window import DmaWindow, NoDmaWindow
+from .geometry import Geometry
 from .ingress import RequestIngress
 from .msix import MsixController, interrupt_signature
-from .operation import Geometry, Target
 from .queues.index_words import IndexWords
 from .queues.memory import FifoMemory
 from .queues.message import message_signature
 from .queues.pop import PopEngine
 from .queues.push import PushEngine
 from .registers import RegisterBar
+from .requests import Target
 from .tlp import (
     completion_signature,
     header_signature,

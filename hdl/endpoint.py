@@ -16,7 +16,7 @@ from .block_options import BlockOptions
 from .config_space import ERRORS, ConfigSpace
 from .core import AmpPciCore, device_members
 from .dma.limits import COMPLETION_TIMEOUT
-from .operation import Geometry
+from .geometry import Geometry
 from .tlp import ConfigTarget, RequestHeader, TlpType, raw_signature
 from .tlp_check import TlpCheck
 

@@ -10,8 +10,9 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .geometry import Geometry
 from .lanes import rotate_left_lanes
-from .operation import BLOCK_BITS, PAGE_BIT, Geometry, ReadRequest, Target, carries, write_layout
+from .requests import BLOCK_BITS, PAGE_BIT, ReadRequest, Target, crosses, write_layout
 from .tlp import CompletionStatus, RequestHeader, TlpType, request_signature
 
 __all__ = ["RequestIngress"]
@@ -22,9 +23,9 @@ class RequestBeat(data.StructLayout):
 
     Of every beat: ``sop``, ``eop``, ``data`` and which bytes of it are written (``enables``). Of a
     first beat besides: what it is (``memory``, ``locked``, ``write``, ``posted``, ``completion``);
-    whether an answer is ``owed``; ``poisoned``; ``foreign``, it is for another function;
-    ``target``; ``address``, ``more``, ``carries``, ``first_be`` and ``last_be`` as in
-    :class:`~hdl.operation.ReadRequest`; and what a completion repeats.
+    ``needs_completion``, it is non-posted; ``poisoned``; ``other_function``, it is for another function;
+    ``target``; ``address``, ``length_m1``, ``crosses``, ``first_be`` and ``last_be`` as in
+    :class:`~hdl.requests.ReadRequest`; and what a completion repeats.
     """
 
     def __init__(self, geometry: Geometry):
@@ -38,14 +39,14 @@ class RequestBeat(data.StructLayout):
                 "locked": 1,
                 "write": 1,
                 "posted": 1,
-                "owed": 1,
+                "needs_completion": 1,
                 "completion": 1,
                 "poisoned": 1,
-                "foreign": 1,
-                "carries": len(BLOCK_BITS),
+                "other_function": 1,
+                "crosses": len(BLOCK_BITS),
                 "target": Target,
                 "address": max(10, geometry.dword_address_bits),
-                "more": 10,
+                "length_m1": 10,
                 "first_be": 4,
                 "last_be": 4,
                 "requester_id": 16,
@@ -72,7 +73,7 @@ class RequestIngress(wiring.Component):
     writes : Out(stream of write_layout)
         Word writes.
     reads : Out(stream of ReadRequest)
-        What is owed an answer. A read is on offer once the writes before it have been taken.
+        Non-posted requests. A read is valid once the writes before it have been accepted.
     unsupported_posted, unsupported_non_posted : Out(1)
         One-cycle pulses: a posted request was dropped, a non-posted one is answered with
         Unsupported Request.
@@ -168,15 +169,15 @@ class RequestIngress(wiring.Component):
                 arrival.locked.eq(word0.type == TlpType.MEMORY_LOCKED),
                 arrival.write.eq(is_write),
                 arrival.posted.eq(posted),
-                arrival.owed.eq(beat.sop & ~posted),
+                arrival.needs_completion.eq(beat.sop & ~posted),
                 arrival.completion.eq(word0.is_completion),
                 arrival.poisoned.eq(word0.ep),
-                arrival.foreign.eq(beat.func_num != 0),
+                arrival.other_function.eq(beat.func_num != 0),
                 # They matter of memory requests only.
-                arrival.carries.eq(carries(header.low_address[2:12], (word0.length - 1)[:10])),
+                arrival.crosses.eq(crosses(header.low_address[2:12], (word0.length - 1)[:10])),
                 arrival.target.eq(target),
                 arrival.address.eq(Mux(plain, header.low_address[2:], 0)),
-                arrival.more.eq(Mux(plain | is_atomic, operand, 1) - 1),
+                arrival.length_m1.eq(Mux(plain | is_atomic, operand, 1) - 1),
                 arrival.first_be.eq(Mux(plain, header.first_be, 0xF)),
                 arrival.last_be.eq(Mux(plain, header.last_be, 0xF)),
                 arrival.requester_id.eq(header.requester_id),
@@ -187,7 +188,7 @@ class RequestIngress(wiring.Component):
             ]
 
     def _execute(self, m, arrival, valid, leaves):
-        """The second stage: payloads moved to their words, and requests that are owed an answer."""
+        """The second stage: payloads moved to their words, and non-posted requests."""
         g = self._geometry
         # BARs are aligned to their size, so the offset within one is the address's low bits.
         offset_dwords = Signal(g.dword_address_bits)
@@ -213,14 +214,16 @@ class RequestIngress(wiring.Component):
             served.eq(
                 arrival.memory
                 & (arrival.target != Target.NONE)
-                & ~arrival.foreign
-                & ~arrival.carries[BLOCK_BITS.index(PAGE_BIT)]
+                & ~arrival.other_function
+                & ~arrival.crosses[BLOCK_BITS.index(PAGE_BIT)]
             ),
             active.eq(Mux(arrival.sop, arrival.write & served & ~arrival.poisoned, writing)),
             # Not also where nothing is on offer: ready is seldom down, and from a register.
             can_load.eq(self.writes.ready),
             leaves.eq(
-                valid & ~flush & Mux(arrival.owed, self.reads.ready & ~self.writes.valid, can_load)
+                valid
+                & ~flush
+                & Mux(arrival.needs_completion, self.reads.ready & ~self.writes.valid, can_load)
             ),
         ]
 
@@ -303,13 +306,13 @@ class RequestIngress(wiring.Component):
                 self.unsupported_posted.eq(
                     arrival.sop & arrival.posted & ~served & ~arrival.completion
                 ),
-                self.unsupported_non_posted.eq(arrival.owed & ~served),
+                self.unsupported_non_posted.eq(arrival.needs_completion & ~served),
                 self.poisoned.eq(arrival.sop & arrival.write & arrival.poisoned),
             ]
 
         request = self.reads.p
         m.d.comb += [
-            self.reads.valid.eq(valid & arrival.owed & ~self.writes.valid & ~flush),
+            self.reads.valid.eq(valid & arrival.needs_completion & ~self.writes.valid & ~flush),
             request.target.eq(arrival.target),
             request.requester_id.eq(arrival.requester_id),
             request.tag.eq(arrival.tag),
@@ -327,8 +330,8 @@ class RequestIngress(wiring.Component):
             request.address.eq(offset_dwords),
             # The same of all of them, and there early.
             request.address[:10].eq(arrival.address[:10]),
-            request.more.eq(arrival.more),
-            request.carries.eq(arrival.carries),
+            request.length_m1.eq(arrival.length_m1),
+            request.crosses.eq(arrival.crosses),
             request.first_be.eq(arrival.first_be),
             request.last_be.eq(arrival.last_be),
         ]

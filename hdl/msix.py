@@ -14,7 +14,7 @@ from models.shell import MSIX_CONTROL_OFFSET, MSIX_ENTRY_SIZE
 
 from .arbiter import round_robin
 from .departures import former_offer
-from .operation import Geometry
+from .geometry import Geometry
 from .tlp import memory_header
 
 __all__ = ["MsixController", "interrupt_signature"]

@@ -9,8 +9,8 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .geometry import Geometry
 from .lanes import rotate_right_lanes
-from .operation import Geometry
 from .tlp import raw_signature
 
 __all__ = ["PayloadAligner", "aligner_word", "is_direct", "last_strobes", "words_taken"]

@@ -9,7 +9,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .operation import Geometry
+from .geometry import Geometry
 
 __all__ = ["RegisterBar"]
 

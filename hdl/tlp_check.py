@@ -10,7 +10,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .operation import Geometry
+from .geometry import Geometry
 from .tlp import IGNORED_MESSAGES, RequestHeader, coded_dwords, payload_lanes, raw_signature
 
 __all__ = ["TlpCheck"]

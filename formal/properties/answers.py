@@ -7,9 +7,10 @@ from amaranth.hdl import Cat, Const, Mux, Signal, Value, unsigned
 from amaranth.lib import data
 
 from hdl.completer import Completer, CompletionPlan, WordFetch
+from hdl.geometry import Geometry
 from hdl.ingress import RequestBeat, RequestIngress
-from hdl.operation import BLOCK_BITS, Geometry, ReadRequest, Target
 from hdl.payload import PayloadAligner, is_direct, last_strobes, words_taken
+from hdl.requests import BLOCK_BITS, ReadRequest, Target
 from hdl.tlp import CompletionStatus, RequestHeader, TlpType
 
 from ..geometry import geometry
@@ -88,8 +89,8 @@ def requests_are_heard(h: Harness) -> None:
         request.attr == word0.attr,
         request.ido == word0.ido,
         request.locked == (word0.type == TlpType.MEMORY_LOCKED),
-        ~success | (request.more == (length - 1)[:10]),
-        ~success | (request.carries == _crossed(first, (length - 1)[:10])),
+        ~success | (request.length_m1 == (length - 1)[:10]),
+        ~success | (request.crosses == _crossed(first, (length - 1)[:10])),
         ~success | (request.first_be == header.first_be),
         ~success | (request.last_be == header.last_be),
     ):
@@ -98,7 +99,7 @@ def requests_are_heard(h: Harness) -> None:
     # For the induction: the register says what came.
     valid = part.inside("valid")
     arrival = data.View(RequestBeat(g), part.inside("arrival"))
-    h.ensure(owed == (valid & arrival.owed))
+    h.ensure(owed == (valid & arrival.needs_completion))
     served = owed & success
     for right in (
         arrival.tag == header.tag,
@@ -108,12 +109,12 @@ def requests_are_heard(h: Harness) -> None:
         arrival.ido == word0.ido,
         arrival.locked == (word0.type == TlpType.MEMORY_LOCKED),
         arrival.memory == (word0.type == TlpType.MEMORY),
-        arrival.foreign == (function != 0),
+        arrival.other_function == (function != 0),
         (arrival.target != Target.NONE) == hit,
         ~(arrival.memory & ~reads),
         ~reads | (arrival.address[:10] == first),
-        ~reads | (arrival.more == (length - 1)[:10]),
-        ~reads | (arrival.carries == _crossed(first, (length - 1)[:10])),
+        ~reads | (arrival.length_m1 == (length - 1)[:10]),
+        ~reads | (arrival.crosses == _crossed(first, (length - 1)[:10])),
     ):
         h.ensure(~owed | right)
     for number, target in targets.items():
@@ -152,8 +153,8 @@ class Answer:
         self.offset = self.place[: g.lane_bits]
         self.words = Mux(self.good, words_taken(self.offset, self.length, g.lanes), 1)
         self.whole = ~self.good | (self.length == self.left)
-        self.first = self.left == request.more + 1
-        end_be = Mux(request.more == 0, request.first_be, request.last_be)
+        self.first = self.left == request.length_m1 + 1
+        end_be = Mux(request.length_m1 == 0, request.first_be, request.last_be)
         self.skipped = Mux(self.first, _first_bit(request.first_be), 0)
         self.after = Mux(end_be.any(), 3 - _last_bit(end_be), 3)
 
@@ -188,8 +189,8 @@ def answers_are_complete(h: Harness) -> None:
     ]
     asked = completer.i.p
     failed = asked.status != CompletionStatus.SUCCESS
-    h.assume(failed | (asked.address[:10] + asked.more < 1024))
-    h.assume(failed | (asked.carries == _crossed(asked.address[:10], asked.more)))
+    h.assume(failed | (asked.address[:10] + asked.length_m1 < 1024))
+    h.assume(failed | (asked.crosses == _crossed(asked.address[:10], asked.length_m1)))
     begun = h.register(1, "begun")
     h.ensure(~begun | (part.inside("mask") == most - 1))
 
@@ -284,7 +285,7 @@ def answers_are_complete(h: Harness) -> None:
     h.ensure(~busy | (part.inside("last_completion") == ~continued))
     fresh = queued & ~(mine & (busy | continued))
     for right in (
-        answer.left == request.more + 1,
+        answer.left == request.length_m1 + 1,
         answer.place == request.address,
         ~answer.good | (plan.extent == (answer.length - 1)[:10]),
         plan.single == (answer.words == 1),
@@ -300,7 +301,7 @@ def answers_are_complete(h: Harness) -> None:
     for right in (
         answer.good,
         (answer.place & (most - 1)) == 0,
-        (answer.left != 0) & (answer.left <= request.more),
+        (answer.left != 0) & (answer.left <= request.length_m1),
         part.inside("rest_word") == first_word,
         part.inside("rest_more") == (answer.left - 1)[:10],
         ~part.inside("prepared") | (part.inside("rest_extent") == (answer.length - 1)[:10]),
@@ -320,7 +321,7 @@ def answers_are_complete(h: Harness) -> None:
     ):
         h.ensure(~(mine & busy) | right)
     h.ensure(~(queued & ~(mine & busy)) | (steps_left == 0))
-    h.cover(done & answer.good & (request.more == 40) & (request.address[:5] == 3))
+    h.cover(done & answer.good & (request.length_m1 == 40) & (request.address[:5] == 3))
     h.cover(done & ~answer.good)
 
 
@@ -399,8 +400,8 @@ PROOFS = (
         depth=3,
         mutant=Mutant(
             module="hdl.ingress",
-            before="arrival.owed.eq(beat.sop & ~posted)",
-            after="arrival.owed.eq(beat.sop & ~posted & ~is_atomic)",
+            before="arrival.needs_completion.eq(beat.sop & ~posted)",
+            after="arrival.needs_completion.eq(beat.sop & ~posted & ~is_atomic)",
         ),
     ),
     Proof(

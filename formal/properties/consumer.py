@@ -9,7 +9,7 @@ from collections.abc import Callable
 from amaranth.hdl import Cat, Mux, Signal
 from amaranth.lib import data
 
-from hdl.operation import Geometry
+from hdl.geometry import Geometry
 from hdl.queues.pop import PopEngine
 
 from ..geometry import geometry

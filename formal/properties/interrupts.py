@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from amaranth.hdl import Cat, Const, Mux, Signal, Value
 
+from hdl.geometry import Geometry
 from hdl.msix import MsixController
-from hdl.operation import Geometry
 from hdl.tlp import RequestHeader, TlpFormat, TlpType
 from models.shell import MSIX_CONTROL_OFFSET, MSIX_ENTRY_SIZE
 

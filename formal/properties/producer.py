@@ -8,7 +8,7 @@ import itertools
 from amaranth.hdl import Cat, Const, Mux, Signal
 
 from hdl.dma.limits import PENDING_WRITES
-from hdl.operation import Geometry
+from hdl.geometry import Geometry
 from hdl.queues.memory import FifoMemory
 from hdl.queues.push import PushEngine
 from models.layout import MIN_MESSAGE

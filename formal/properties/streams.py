@@ -235,8 +235,8 @@ PROOFS = (
         "word writes and read requests out of any TLPs, well formed or not, 128 bits,",
         host_requests_hold,
         "hdl.ingress",
-        "self.reads.valid.eq(valid & arrival.owed & ~self.writes.valid & ~flush)",
-        "self.reads.valid.eq(valid & arrival.owed & ~self.writes.valid & self.i.valid)",
+        "self.reads.valid.eq(valid & arrival.needs_completion & ~self.writes.valid & ~flush)",
+        "self.reads.valid.eq(valid & arrival.needs_completion & ~self.writes.valid & self.i.valid)",
     ),
     _proof(
         "completions-hold",

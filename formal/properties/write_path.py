@@ -11,7 +11,7 @@ from amaranth.lib import wiring
 from hdl.dma.limits import REQUEST_BYTES
 from hdl.dma.write_pieces import PieceFinder
 from hdl.dma.write_segments import Segmenter
-from hdl.operation import Geometry
+from hdl.geometry import Geometry
 
 from ..harness import Harness, Part
 

@@ -9,8 +9,8 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..geometry import Geometry
 from ..lanes import rotate_left_lanes
-from ..operation import Geometry
 from ..tlp import CompletionHeader, CompletionStatus, TlpType, completion_signature, payload_lanes
 from .limits import REQUEST_BYTES, TAGS
 from .read_issue import TAG_BITS, ExpectedData

@@ -9,7 +9,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..operation import Geometry
+from ..geometry import Geometry
 from ..tlp import completion_signature, header_signature
 from .axi import address_channel, read_data_channel
 from .completion_room import CompletionRoom

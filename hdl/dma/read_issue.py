@@ -11,7 +11,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..departures import former_offer
-from ..operation import Geometry
+from ..geometry import Geometry
 from ..tlp import header_signature
 from .axi import ADDRESS_WIDTH, ID_WIDTH, PAGE_BITS, Address, BurstCheck, address_channel
 from .limits import REQUEST_BYTES, TAGS, block_mask

@@ -9,7 +9,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..operation import Geometry
+from ..geometry import Geometry
 from .axi import Response, next_beat, read_data_channel
 from .limits import REQUEST_BYTES
 from .read_issue import TAG_BITS, ReadContext

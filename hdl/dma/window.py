@@ -5,7 +5,7 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..operation import Geometry
+from ..geometry import Geometry
 from ..tlp import completion_signature, header_signature, raw_signature
 from .axi import AxiSignature
 from .limits import PENDING_WRITES

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..departures import DepartureTracker
 from ..fifo import SkidBuffer, StreamFifo
-from ..operation import Geometry
+from ..geometry import Geometry
 from ..tlp import raw_signature
 from .axi import (
     ID_WIDTH,

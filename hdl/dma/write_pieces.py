@@ -5,7 +5,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..operation import Geometry
+from ..geometry import Geometry
 from .limits import REQUEST_BYTES, block_mask
 from .write_words import written_word
 

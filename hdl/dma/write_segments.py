@@ -10,8 +10,8 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..geometry import Geometry
 from ..lanes import rotate_right_lanes
-from ..operation import Geometry
 from .axi import ADDRESS_WIDTH
 from .limits import REQUEST_BYTES
 from .span import dwords_beyond_first

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..departures import DepartureTracker
 from ..fifo import SkidBuffer
-from ..operation import Geometry
+from ..geometry import Geometry
 from ..tlp import raw_signature
 from .confirmations import ConfirmationQueue
 from .limits import REQUEST_BYTES

@@ -8,7 +8,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..operation import Geometry
+from ..geometry import Geometry
 from .axi import (
     ADDRESS_WIDTH,
     ID_WIDTH,

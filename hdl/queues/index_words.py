@@ -10,7 +10,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..operation import Geometry
+from ..geometry import Geometry
 from .modulo import IndexModulo
 
 __all__ = ["IndexWords"]
@@ -33,7 +33,7 @@ class IndexWords(wiring.Component):
     write_enable, write_to_indices, write_address, write_data, write_mask : In
         A host write to lane 0 of a word, on this cycle's edge, and whether anything is written
         there, in the FIFO BAR, at a word address of which
-        :meth:`~hdl.operation.Geometry.may_be_index` holds.
+        :meth:`~hdl.geometry.Geometry.may_be_index` holds.
     read_enable : In(1), read_address : In, read_hit : Out(1), read_value : Out(32)
         Look-up of the index word in lane 0 of a word of the FIFO BAR: the cycle after, whether one
         is there, and its value; zero where none is, and where nothing was read.

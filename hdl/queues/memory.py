@@ -9,7 +9,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..operation import Geometry
+from ..geometry import Geometry
 
 __all__ = ["FifoMemory"]
 

@@ -6,7 +6,7 @@ from amaranth.lib import data, stream
 
 from models.layout import PAGE
 
-from ..operation import Geometry
+from ..geometry import Geometry
 
 __all__ = ["message_signature", "word_of_slot"]
 

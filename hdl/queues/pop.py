@@ -10,7 +10,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..arbiter import round_robin
-from ..operation import Geometry
+from ..geometry import Geometry
 from .message import message_signature, word_of_slot
 from .modulo import successor
 

@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Out
 from models.layout import MIN_MESSAGE
 
 from ..dma.limits import PENDING_WRITES
-from ..operation import Geometry
+from ..geometry import Geometry
 from .message import message_signature, word_of_slot
 from .modulo import successor
 

@@ -1,46 +1,20 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a request does to the function: word writes, and reads that are owed an answer.
+"""Widths, word addresses and shapes that follow from the parameters of the gateware.
 
 A word is ``data_width`` bits of a BAR, naturally aligned.
 """
 
-from amaranth.hdl import Cat, Const, Value, unsigned
-from amaranth.lib import data, enum
+from amaranth.hdl import Cat, Value, unsigned
+from amaranth.lib import data
 
-from models.config_space import LARGEST_SIZE_CODE, coded_size
 from models.layout import LayoutError, SharedLayout
 from models.shell import PciShell, check_num_fifos
 
 from .block_options import NO_OPTIONS, BlockOptions
 from .queues.modulo import index_width
-from .tlp import CompletionStatus, check_data_width
+from .tlp import check_data_width
 
-__all__ = [
-    "BLOCK_BITS",
-    "PAGE_BIT",
-    "Geometry",
-    "ReadRequest",
-    "Target",
-    "carries",
-    "write_layout",
-]
-
-BLOCK_BITS = range(
-    (coded_size(0) // 4).bit_length() - 1, (coded_size(LARGEST_SIZE_CODE) // 4).bit_length()
-)
-"""Bits of a dword address that number blocks of each size that Max_Payload_Size can have."""
-
-PAGE_BIT = (4096 // 4).bit_length() - 1
-"""The one that numbers blocks of 4 KiB, which no request crosses."""
-
-
-class Target(enum.Enum, shape=2):
-    """The BAR that a request goes to, by what is behind it."""
-
-    REGISTERS = 0
-    FIFOS = 1
-    MSIX = 2
-    NONE = 3
+__all__ = ["Geometry"]
 
 
 class Geometry:
@@ -144,61 +118,3 @@ class Geometry:
     def lane(self, offset: int) -> int:
         """Lane, within its word, of the dword at byte ``offset``."""
         return offset // 4 % self.lanes
-
-
-def carries(address: Value, more: Value) -> Value:
-    """Of ``address + more``, 10 bits each and in dwords, the carries into :data:`BLOCK_BITS`.
-
-    They tell whether what begins at ``address`` ends in another block of that size, if ``more`` is
-    less than it.
-    """
-    total = address[:10] + more[:10]
-    return (total ^ Cat(address[:10], Const(0, 1)) ^ Cat(more[:10], Const(0, 1)))[
-        BLOCK_BITS.start :
-    ]
-
-
-class ReadRequest(data.StructLayout):
-    """A non-posted request that is owed an answer, normalised to the form of a memory read.
-
-    ``more`` counts the dwords beyond the first, 0 to 1,023; ``carries`` is :func:`carries` of the
-    address and of it. A request that is answered with an
-    error has ``status`` other than success and gets a completion without data; ``more``,
-    ``first_be`` and ``last_be`` then give that completion's byte count and lower address.
-    """
-
-    def __init__(self, geometry: Geometry):
-        super().__init__(
-            {
-                "target": Target,
-                "address": geometry.dword_address_bits,
-                "more": 10,
-                "carries": len(BLOCK_BITS),
-                "first_be": 4,
-                "last_be": 4,
-                "requester_id": 16,
-                "tag": 8,
-                "tc": 3,
-                "attr": 2,
-                "ido": 1,
-                "locked": 1,
-                "status": CompletionStatus,
-            }
-        )
-
-
-def write_layout(geometry: Geometry) -> data.StructLayout:
-    """Payload of the stream of word writes: ``data`` under the byte ``mask`` to the word at
-    ``address`` (a word address) of ``target``. ``to_device_queue``: it is one of the words of the
-    FIFO BAR among which the device queues lie; ``to_indices``: among which the index words do, as
-    :meth:`Geometry.may_be_index` tells, and something of lane 0 is written."""
-    return data.StructLayout(
-        {
-            "target": Target,
-            "to_device_queue": 1,
-            "to_indices": 1,
-            "address": geometry.word_address_bits,
-            "data": geometry.data_width,
-            "mask": geometry.word_bytes,
-        }
-    )
