@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Builds the gateware for a simulator and runs cocotb on it."""
+"""The simulation commands: builds, cocotb runs, the lab and the virtual machine."""

@@ -42,17 +42,17 @@ DEVICE = "[FIFO:]" + "|".join(KINDS)
 
 def _parser() -> argparse.ArgumentParser:
     every = argparse.ArgumentParser(add_help=False)
-    every.add_argument("--sim", choices=SIMULATORS, help="default: Verilator if it is there")
+    every.add_argument("--sim", choices=SIMULATORS, help="default: Verilator if installed")
     every.add_argument("--fifos", type=int, metavar=f"1..{MAX_FIFOS}")
     every.add_argument("--data-width", type=int, choices=DATA_WIDTHS)
-    every.add_argument("--seed", type=lambda text: int(text, 0), help="default: a new one")
+    every.add_argument("--seed", type=lambda text: int(text, 0), help="default: random")
     common = argparse.ArgumentParser(add_help=False, parents=[every])
     common.add_argument(
         "--waves",
         nargs="?",
         const="auto",
         choices=("auto", *WAVE_FORMATS),
-        help="record waves, as FST where the machine can and as VCD elsewhere, or as said",
+        help="record waves; default format: FST if the simulator can write it, else VCD",
     )
 
     timeout = argparse.ArgumentParser(add_help=False)
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(prog="python -m sim", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    demo = commands.add_parser("demo", parents=[common], help="the main job, told as a story")
+    demo = commands.add_parser("demo", parents=[common], help="the main job, step by step")
     demo.add_argument("--revision", choices=REVISIONS, default=V1.revision, help="wire revision")
     run = commands.add_parser("run", parents=[common, timeout], help="run cocotb modules")
     run.add_argument(
@@ -85,36 +85,45 @@ def _parser() -> argparse.ArgumentParser:
         "--device",
         action="append",
         metavar=DEVICE,
-        help="blk=IMAGE keeps its sectors in a file or block device, blk=IMAGE,ro only reads it; "
+        help="blk=IMAGE stores sectors in a file or block device, blk=IMAGE,ro is read-only; "
         "default: one of each",
     )
     serve.add_argument("--revision", choices=REVISIONS, default=V1.revision, help="wire revision")
     serve.add_argument("--trace", type=Path, metavar="FILE", help="every message, as JSON lines")
-    serve.add_argument("--accesses", type=Path, metavar="FILE", help="every access of the guest's")
     serve.add_argument(
-        "--control", type=Path, metavar="SOCKET", help="takes from scripts what could be typed"
+        "--accesses", type=Path, metavar="FILE", help="every guest access, as JSON lines"
     )
     serve.add_argument(
-        "--quiet", action="store_true", help="leave messages and interrupts unprinted"
+        "--control",
+        type=Path,
+        metavar="SOCKET",
+        help="accepts from scripts the commands that can be typed",
     )
+    serve.add_argument("--quiet", action="store_true", help="do not print messages and interrupts")
     guest = commands.add_parser(
         "guest", parents=[common], help="a Linux guest on QEMU drives the gateware"
     )
-    guest.add_argument("--kernel", type=Path, metavar="FILE", help="boot a guest of your own")
-    guest.add_argument("--initrd", type=Path, metavar="FILE", help="of a guest of your own")
+    guest.add_argument("--kernel", type=Path, metavar="FILE", help="boot your own guest")
+    guest.add_argument(
+        "--initrd", type=Path, metavar="FILE", help="initial RAM disk of your own guest"
+    )
     guest.add_argument("--append", metavar="TEXT", help="the kernel's command line")
     guest.add_argument(
-        "--device", action="append", metavar=DEVICE, help="as in serve, for a guest of your own"
+        "--device", action="append", metavar=DEVICE, help="as in serve, for your own guest"
     )
     guest.add_argument("--gdb", action="store_true", help="QEMU listens for gdb")
-    guest.add_argument("--wait", action="store_true", help="as --gdb, and begin when that says so")
+    guest.add_argument("--wait", action="store_true", help="as --gdb, and start when gdb continues")
     bench = commands.add_parser("bench", help="cycles against their bounds, and simulation speed")
-    bench.add_argument("--sim", choices=SIMULATORS, help="to count on; default: the best there is")
-    bench.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at once")
+    bench.add_argument(
+        "--sim", choices=SIMULATORS, help="counts the cycles; default: the best installed"
+    )
+    bench.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="parallel measurements"
+    )
     fuzz = commands.add_parser(
         "fuzz",
         parents=[every],
-        help="hostile histories; over several builds in turn unless one is asked for",
+        help="hostile histories, on several builds in turn unless one is selected",
     )
     fuzz.add_argument("--seconds", type=float, default=60.0, help="default: %(default)g")
     fuzz.add_argument("--top", choices=sorted(TOPS))
@@ -143,7 +152,7 @@ def _configuration(options: argparse.Namespace) -> BuildConfiguration:
 
 def _run(options: argparse.Namespace, configuration: BuildConfiguration) -> int:
     first, *others = options.modules
-    # All their names are longer than a file system takes.
+    # The names of all modules together can exceed the file system's limit.
     folder = BUILD_ROOT / "run" / (f"{first}+{len(others)}" if others else first)
     outcome = simulate(
         configuration, options.modules, folder, testcase=options.test, seed=options.seed
@@ -161,7 +170,7 @@ def _fuzz(options: argparse.Namespace, configuration: BuildConfiguration) -> int
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse the command line and do it. Returns the exit status."""
+    """Parse the command line and run the command. Returns the exit status."""
     options = _parser().parse_args(arguments)
     try:
         if options.command == "bench":
@@ -203,7 +212,7 @@ def main(arguments: list[str] | None = None) -> int:
         SocketError,
         ValueError,
     ) as error:
-        # A log's last lines may have a guest's words.
+        # A log's last lines may contain guest text.
         text = shown(str(error), keep="\n\t")
         print(f"python -m sim: {text}", file=sys.stderr)
         return 1

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Builds of the gateware, cached by what is built.
+"""Cached builds of the gateware.
 
 A Verilog file is keyed by the sources that it is generated from and its parameters, a simulation by
-its Verilog, simulator and options. What is there is never built again, and two processes that want
-the same thing build it once.
+its Verilog, simulator and options. Nothing is built twice, and concurrent processes share a build.
 """
 
 from __future__ import annotations
@@ -31,17 +30,17 @@ from models.shell import AMP_PCI, shell_of
 from . import toolchain
 
 BUILD_ROOT = Path(os.environ.get("VIRTIO_MSG_AMP_BUILD", "build")).absolute()
-"""Where builds and reports go; below the current folder unless the environment says otherwise."""
+"""Folder of builds and reports: ``VIRTIO_MSG_AMP_BUILD``, or ``build`` in the current folder."""
 
 TIMESCALE = ("1ns", "1ps")
 
-# What Verilator's default warnings say of Yosys's output. hdl/lint.vlt has the reasons, but also
-# rules that the oldest Verilator served here does not know.
+# Default warnings that Yosys's output triggers. hdl/lint.vlt has the reasons, but also rules that
+# the oldest supported Verilator does not have.
 VERILATOR_ARGUMENTS = ("-Wno-WIDTH", "-Wno-CASEINCOMPLETE", "-Wno-INITIALDLY")
 VERILATOR_MAKE_VARIABLES = (
-    # The wheel leaves this one empty, and larger designs need it.
+    # Empty in the wheel, but larger designs need it.
     "CFG_CXXFLAGS_PCH_I=-include",
-    # The build takes half the time, and Python is what a test waits for.
+    # Halves the time of the build; a test spends its time in Python.
     "OPT_FAST=-O1",
     "OPT_SLOW=-O0",
     "OPT_GLOBAL=-O0",
@@ -54,25 +53,25 @@ class BuildError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class BuildConfiguration:
-    """What to build.
+    """Parameters of a build.
 
     Attributes
     ----------
     top
-        ``core`` or ``endpoint``.
+        Name of the top, such as ``core`` or ``endpoint``.
     num_fifos, data_width, completion_timeout
         Parameters of the gateware.
     shell, layout
         Names of the PCI shell and of the layout of the shared area.
     dma
-        Whether there is a DMA window.
+        Include the DMA window.
     block
-        What the hard block before the core needs or offers.
+        Options for the hard block in front of the core.
     simulator
-        ``verilator`` or ``icarus``; ``None`` takes the best that the machine has.
+        ``verilator`` or ``icarus``; ``None`` selects the best one installed.
     waves
-        Record waves in this format, ``vcd`` or ``fst``; ``None`` records none. Icarus writes FST
-        whatever is asked for.
+        Record waves in this format, ``vcd`` or ``fst``; ``None`` records none. Icarus always
+        writes FST.
     """
 
     top: str = "endpoint"
@@ -128,7 +127,7 @@ def _digest(*parts: str | bytes) -> str:
 
 
 def _source_digest() -> str:
-    """Of everything that the Verilog is generated from."""
+    """Digest of everything that the Verilog is generated from."""
     files: list[Path] = []
     for package in (hdl, models):
         assert package.__file__ is not None
@@ -140,7 +139,7 @@ def _source_digest() -> str:
 
 
 def verilog_file(configuration: BuildConfiguration) -> Path:
-    """The generated Verilog of the top, made if it is not there yet."""
+    """The generated Verilog of the top; generated if it is missing."""
     module = configuration.module
     name = f"{module}-f{configuration.num_fifos}-w{configuration.data_width}"
     if configuration.completion_timeout != COMPLETION_TIMEOUT:
@@ -172,7 +171,7 @@ def verilog_file(configuration: BuildConfiguration) -> Path:
 
 
 def build(configuration: BuildConfiguration) -> Built:
-    """Build ``configuration``, or find it built.
+    """Build ``configuration``, or return the cached build.
 
     Raises
     ------
@@ -209,7 +208,7 @@ def build(configuration: BuildConfiguration) -> Built:
 
 @contextmanager
 def builder_environment(simulator: str) -> Iterator[None]:
-    """What a simulator's compiler needs in the environment, as the runner does not hand it on."""
+    """Set environment variables that the compiler reads; the runner does not pass them on."""
     before = dict(os.environ)
     os.environ["MAKEFLAGS"] = " ".join(_make_variables(simulator))
     if shutil.which("ccache"):
@@ -249,5 +248,5 @@ def _run_builder(
         log = folder / "build.log"
         last = log.read_text(errors="replace").splitlines()[-20:] if log.exists() else []
         raise BuildError(
-            "\n".join([f"{simulator} could not build it, log {log}", *last])
+            "\n".join([f"{simulator} could not build the gateware, log {log}", *last])
         ) from error

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The terminal, or what stands in for one."""
+"""The terminal that commands print on."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from .shown import styled
 __all__ = ["INTERRUPTED", "WIDTH", "console", "list_files", "print_plain"]
 
 INTERRUPTED = 130
-"""Exit status of a command that was ended before it was done."""
+"""Exit status of an interrupted command."""
 WIDTH = 120
-"""Columns where there is no terminal to tell: as many as the widest table takes."""
+"""Columns of output that is not a terminal: the widest table fits."""
 
 
 def console() -> Console:
-    """Where a command tells of its doings."""
+    """The console that a command prints on."""
     terminal = Console(highlight=False)
     return terminal if terminal.is_terminal else Console(highlight=False, width=WIDTH)
 
 
 def list_files(terminal: Console, files: Mapping[str, Path | None]) -> None:
-    """Say where everything lies, seen from here, which is how people want to type it."""
+    """Print each file's path relative to the current folder, so that it can be pasted."""
     for name, path in files.items():
         if path is not None:
             print_plain(terminal, f"{name:>14}  {os.path.relpath(path)}")
 
 
 def print_plain(terminal: Console, *parts: str | tuple[str, str]) -> None:
-    """Print lines that may have a guest's words in them; a terminal wraps them by itself.
+    """Print lines that may contain guest text; the terminal wraps them.
 
     Parameters
     ----------
     terminal
-        Where to.
+        The terminal.
     parts
-        As :func:`~sim.shown.styled`; line ends are kept.
+        As in :func:`~sim.shown.styled`; line ends are kept.
     """
     terminal.print(styled(*parts, keep="\n\t"), soft_wrap=True, highlight=False)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Who lives behind the network devices of demo and server, and what a guest there is called."""
+"""Addresses on the network behind the network devices of demo and server: guest and peer."""
 
 from __future__ import annotations
 

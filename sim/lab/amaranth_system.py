@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The gateware in Amaranth's own simulator, with drivers and devices: no Verilog, no compiler.
 
-:class:`AmaranthSystem` is to this simulator what :class:`models.system.ModelSystem` is to the
-golden endpoint, and runs on asyncio like that. It takes :class:`~hdl.core.AmpPciCore` as it comes
-from Amaranth, so that what the other simulators run, by way of Yosys, can be compared with it.
-Devices reach host memory directly here, not through the gateware's DMA window.
+:class:`AmaranthSystem` corresponds to :class:`models.system.ModelSystem`, which runs the golden
+endpoint; both run on asyncio. It simulates :class:`~hdl.core.AmpPciCore` without Yosys, as a
+reference for the other simulators, which run Yosys's Verilog. Devices access host memory directly
+here, not through the gateware's DMA window.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from testbench.tlp.packets import memory_read, memory_write, more_to_come
 
 CLOCK_PERIOD_NS = 4
 PAYLOAD = 128
-"""Bytes of the longest write, and of the pieces in which reads go out."""
+"""Bytes: the longest write and the longest read request."""
 MSI_ADDRESS = 0xFEE0_0000
 TIMEOUT_US = 1000.0
-"""How long a driver waits for a response, simulated."""
+"""Simulated time that a driver waits for a response."""
 
 
 class SimulatedTime(AsyncioRuntime):
-    """asyncio's tasks and events, and the time of a simulator.
+    """asyncio's tasks and events with simulated time.
 
     Attributes
     ----------
@@ -76,7 +76,7 @@ class SimulatedTime(AsyncioRuntime):
         return event.is_set()
 
     def cycle_over(self) -> None:
-        """A cycle has passed: wake whom it was the last one for."""
+        """Count one cycle and wake the tasks whose timeout ends with it."""
         self.cycles += 1
         while self._timers and self._timers[0][0] <= self.cycles:
             _, _, timer = heapq.heappop(self._timers)
@@ -85,7 +85,7 @@ class SimulatedTime(AsyncioRuntime):
 
 
 class _Source:
-    """Beats on their way into a stream of the design."""
+    """Queue of beats that drives an input stream of the design."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
@@ -93,7 +93,7 @@ class _Source:
         self._offered = False
 
     async def send(self, beats: Iterator[Beat]) -> None:
-        """Return when the design took the last of them."""
+        """Send ``beats``; returns once the design has accepted the last of them."""
         *others, last = beats
         taken = asyncio.get_running_loop().create_future()
         self._beats.extend((beat, None) for beat in others)
@@ -101,7 +101,7 @@ class _Source:
         await taken
 
     def drive(self, ctx: Any) -> None:
-        """Offer the next beat, if there is one."""
+        """Drive the next beat, if there is one."""
         self._offered = bool(self._beats)
         ctx.set(self.stream.valid, self._offered)
         if self._offered:
@@ -109,7 +109,7 @@ class _Source:
                 ctx.set(self.stream.payload[name], value)
 
     def advance(self, ready: int) -> None:
-        """A clock edge went by, at which the stream was ready or not."""
+        """Retire the beat if the design accepted it at this clock edge: ``ready`` was set."""
         if self._offered and ready:
             _, taken = self._beats.popleft()
             if taken is not None and not taken.done():
@@ -124,11 +124,11 @@ class AmaranthSystem:
     Parameters
     ----------
     devices_by_fifo
-        For each FIFO its devices by number; as many FIFOs as there are entries.
+        For each FIFO its devices by number. The design gets one FIFO for each entry.
     data_width
-        Of the gateware, bits.
+        Data width of the gateware, bits.
     shell, layout, revision
-        The three choices, independent of each other.
+        PCI shell, layout of the shared area and wire revision, independent of each other.
 
     Raises
     ------
@@ -138,15 +138,15 @@ class AmaranthSystem:
     Attributes
     ----------
     host, port
-        The contracts of :mod:`models.bus`: this object plays both.
+        The interfaces of :mod:`models.bus`; this object implements both.
     memory
         The host's memory.
     runtime
-        With :attr:`SimulatedTime.cycles`.
+        The tasks, and the clock cycles in :attr:`SimulatedTime.cycles`.
     interrupts
         MSI-X messages received, by vector.
     buses, drivers
-        For each FIFO.
+        One for each FIFO.
     device_side
         The transports.
     """
@@ -175,7 +175,7 @@ class AmaranthSystem:
             data_width=data_width,
             shell=shell,
             layout=layout,
-            # The device side reaches the host's memory without the gateware.
+            # The device side accesses the host's memory without the gateware.
             dma=False,
         )
         self._simulator = Simulator(self._dut)
@@ -225,7 +225,7 @@ class AmaranthSystem:
         if self._clock is not None:
             self._clock.cancel()
 
-    # The host's side
+    # Host side
 
     async def bar_read(self, bar: int, offset: int, size: int) -> bytes:
         """As :meth:`models.bus.HostFunction.bar_read`."""
@@ -257,7 +257,7 @@ class AmaranthSystem:
             entry = ENTRY.pack(MSI_ADDRESS, vector, 0)
             await self.bar_write(self._shell.msix_bar, self._shell.msix_entry(vector), entry)
 
-    # The device side's
+    # Device side
 
     async def receive(self) -> tuple[int, bytes]:
         """As :meth:`models.bus.DevicePort.receive`."""
@@ -265,19 +265,18 @@ class AmaranthSystem:
         return message.fifo, message.data
 
     async def send(self, fifo: int, message: bytes) -> None:
-        """As :meth:`models.bus.DevicePort.send`, but for a host that resets the function, which
-        this one never does."""
+        """As :meth:`models.bus.DevicePort.send`. This host never resets the function."""
         async with self._turns.setdefault(fifo, Lock(self.runtime)):
             while not self._room >> fifo & 1:
                 self._room_changed.clear()
                 await self._room_changed.wait()
             await self._messages.send(AxisMessage(fifo, message).beats(self._data_width))
 
-    # The pins
+    # Pins
 
     async def _run(self) -> None:
         while True:
-            # One step for each edge of the clock.
+            # One step for each clock edge, rising and falling.
             self._simulator.advance()
             self._simulator.advance()
             self.runtime.cycle_over()
@@ -329,7 +328,7 @@ class AmaranthSystem:
 
 
 def _address(bar: int, offset: int) -> int:
-    """Where BAR ``bar`` is to the host; the core looks at no more than the offset."""
+    """Host address in BAR ``bar``; the core decodes only the offset."""
     return (1 + bar << 24) + offset
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""``python -m sim fuzz``: hostile histories on the gateware for as long as asked, and the report.
+"""``python -m sim fuzz``: hostile histories on the gateware for a given time, and the report.
 
-Each build runs in a process of its own, so that a simulator that hangs or dies is a failure among
-others, with the steps that it hung in.
+Each build runs in its own process, so that a simulator that hangs or crashes is reported as a
+failure like any other, with the steps that led to it.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from ..build import BUILD_ROOT, BuildConfiguration, build
 from ..run import SimulationError, new_seed, simulate
 
 HISTORIES = "testbench.hostile.fuzz"
-"""The cocotb module that runs them."""
+"""The cocotb module that runs the histories."""
 SHRINK_SECONDS = 30.0
-"""Wall time, after a failure, to look for a shorter history that fails."""
+"""Wall time, after a failure, to search for a shorter history that fails."""
 GRACE_SECONDS = 60.0
-"""Wall time beyond its share in which a simulation ends its last history."""
+"""Wall time beyond its share in which a simulation must end its last history."""
 START_SECONDS = 300.0
-"""Wall time in which a simulation begins its first history."""
+"""Wall time in which a simulation must begin its first history."""
 POLL_SECONDS = 0.2
 SUMS = (
     "examples",
@@ -48,11 +48,11 @@ SUMS = (
     "interrupts",
     "cycles",
 )
-"""Figures of each run that the report has the sums of, too."""
+"""Figures of each run that the report also sums up."""
 
 
 def configurations(simulator: str | None = None) -> list[BuildConfiguration]:
-    """What is gone over if nothing else is asked for: either top, the narrow and the wide."""
+    """The default builds: both tops, narrow and wide."""
     return [
         BuildConfiguration(top=top, num_fifos=fifos, data_width=width, simulator=simulator)
         for top, fifos, width in (("endpoint", 2, 128), ("core", 1, 64), ("endpoint", 8, 512))
@@ -62,21 +62,21 @@ def configurations(simulator: str | None = None) -> list[BuildConfiguration]:
 def run_fuzz(
     builds: Sequence[BuildConfiguration], *, seconds: float, seed: int | None = None
 ) -> int:
-    """Share ``seconds`` of wall time out to ``builds``; ``fuzz/report.json`` below the build root.
+    """Divide ``seconds`` of wall time among ``builds``; ``fuzz/report.json`` below the build root.
 
-    It ends with the first build that fails.
+    Stops at the first build that fails.
 
     Returns
     -------
     int
-        Exit status: 0 when everything went as it should.
+        Exit status: 0 if no build failed.
 
     Raises
     ------
     ValueError
         ``seconds`` is not above 0.
     sim.toolchain.NoSimulatorError, sim.build.BuildError
-        There is nothing to run.
+        A build cannot run or cannot be built.
     """
     if not seconds > 0:
         raise ValueError(f"seconds is {seconds}: must be above 0")
@@ -122,7 +122,7 @@ def _run(
     except FileNotFoundError:
         figures = {"done": False, "faults": {}, "failure": None, **dict.fromkeys(SUMS, 0)}
     if not figures.pop("done"):
-        # Nobody could write the steps down in the end; the trail has them as far as they came.
+        # The simulation ended before it could write the program; the trail has its steps so far.
         trail = folder / histories.TRAIL
         figures["program"] = trail.read_text().splitlines() if trail.exists() else []
     if error is not None and figures["failure"] is None:
@@ -142,7 +142,7 @@ def _run(
 def _simulate_apart(
     configuration: BuildConfiguration, folder: Path, seconds: float, seed: int
 ) -> str | None:
-    """Run the histories in another process; returns what went wrong."""
+    """Run the histories in another process; returns the error text, if any."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
     process = context.Process(
@@ -154,7 +154,7 @@ def _simulate_apart(
     grace = SHRINK_SECONDS + GRACE_SECONDS
     try:
         if not _ends_in_time(here, folder / histories.TRAIL, seconds + grace):
-            return f"the simulation hangs: it did not end {grace:g} s after its time"
+            return f"the simulation hangs: it did not end within {grace:g} s after its time"
         return str(here.recv()) or None
     except EOFError:
         process.join()
@@ -166,8 +166,11 @@ def _simulate_apart(
 
 
 def _ends_in_time(result: Connection, trail: Path, limit: float) -> bool:
-    """Whether a result comes within ``limit`` seconds of the first history, which ``trail`` has:
-    how long a simulator takes to start says nothing about whether it hangs."""
+    """Whether a result arrives within ``limit`` seconds of the first history.
+
+    ``trail`` exists once the first history begins. The time that a simulator takes to start does
+    not count: it does not show whether the simulator hangs.
+    """
     ends = time.monotonic() + START_SECONDS
     begun = False
     while time.monotonic() < ends:
@@ -179,7 +182,7 @@ def _ends_in_time(result: Connection, trail: Path, limit: float) -> bool:
 
 
 def _end(session: int) -> None:
-    """End all processes of a session: the simulator is a child of what we started."""
+    """Kill all processes of a session: the simulator is a child of the process started here."""
     try:
         os.killpg(session, signal.SIGKILL)
     except ProcessLookupError:
@@ -223,7 +226,7 @@ def _report(runs: list[dict[str, Any]], seed: int, seconds: float) -> dict[str, 
 
 
 def _repeat(run: dict[str, Any], seed: int, seconds: float) -> str:
-    """The command that repeats a run, with time to spare on a busier machine."""
+    """The command that repeats a run, with twice the time for a busier machine."""
     options = {
         "seed": seed,
         "seconds": round(2 * seconds),
@@ -250,7 +253,7 @@ def _tell(console: Console, report: dict[str, Any], folder: Path) -> None:
     console.print(table)
     for run in report["runs"]:
         if not run["ok"]:
-            console.print(f"[bold red]It failed.[/] {escape(run['failure'])}")
+            console.print(f"[bold red]Failed:[/] {escape(run['failure'])}")
             console.print("\n".join(run["program"]), markup=False, soft_wrap=True)
             repeat = _repeat(run, report["seed"], report["seconds"])
             console.print(f"Repeat it: {repeat}", markup=False, soft_wrap=True)

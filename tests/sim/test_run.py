@@ -64,7 +64,8 @@ def test_builds_are_made_once(monkeypatch):
 def test_a_build_that_fails(monkeypatch, tmp_path):
     monkeypatch.setattr(builds, "BUILD_ROOT", tmp_path)
     monkeypatch.setattr(builds, "generate", lambda *_, **__: "module amp_pci_core(; endmodule\n")
-    with pytest.raises(builds.BuildError, match=r"could not build it, log .*build\.log\n.*rror"):
+    text = r"could not build the gateware, log .*build\.log\n.*rror"
+    with pytest.raises(builds.BuildError, match=text):
         build(BuildConfiguration(top="core"))
     assert not list(tmp_path.rglob("built"))
 
@@ -154,7 +155,7 @@ def test_demo_report(revision, monkeypatch, tmp_path, capsys):
     assert ways.count("driver→device") == report["messages_to_device"] > 0
     assert ways.count("device→driver") == report["messages_to_driver"] > 0
     # What the story leaves out, it counts.
-    left_out = sum(int(count) for count in re.findall(r"… and (\d+) messages more", told))
+    left_out = sum(int(count) for count in re.findall(r"… and (\d+) more messages", told))
     shown = told.count("driver ─► device") + told.count("driver ◄─ device")
     assert shown + left_out == report["messages_to_device"] + report["messages_to_driver"]
     assert ("Hot-plug" in told) == REVISIONS[revision].has("BUS_EVENT_DEVICE", "event")

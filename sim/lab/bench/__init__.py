@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the gateware takes in cycles, against what its width allows, and how fast it simulates."""
+"""The gateware's cycle counts, against the bounds of its width, and the speed of simulation."""

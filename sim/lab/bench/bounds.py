@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The figures: what each is, what the width sets as its bound, and what must be reached."""
+"""The figures: meaning, bound for each width, and limit that must be reached."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ class Figure:
     Attributes
     ----------
     key
-        Its name there.
+        Name in the report.
     meaning
-        What is measured.
+        Description of the measurement.
     bound
-        What no design does better, by the width in bits; cycles, or bytes per cycle.
+        Best value that any design can reach, from the width in bits; cycles, or bytes per cycle.
     why
-        The reason for that.
+        Reason for the bound.
     slack
-        Of a rate: the part of the bound that may be missed.
+        Of a rate: allowed deviation from the bound, as a fraction of it.
     more_is_better
         Bytes per cycle, not cycles.
     latency
-        Of a latency: cycles that must be reached at 128 bits. At other widths it is as much beyond
-        the bound.
+        Of a latency: limit in cycles at 128 bits. Its distance from the bound is the same at other
+        widths.
     """
 
     key: str
@@ -57,7 +57,7 @@ class Figure:
     latency: float | None = None
 
     def limit(self, width: int) -> float:
-        """What must be reached at ``width`` bits."""
+        """The limit at ``width`` bits."""
         if self.latency is not None:
             return self.latency + self.bound(width) - self.bound(128)
         if self.more_is_better:
@@ -65,7 +65,7 @@ class Figure:
         return self.bound(width) * (1 + self.slack)
 
     def reached(self, value: float, width: int) -> bool:
-        """Whether ``value`` does."""
+        """Whether ``value`` is within the limit at ``width`` bits."""
         limit = self.limit(width)
         return value >= limit if self.more_is_better else value <= limit
 

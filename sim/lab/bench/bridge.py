@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""How fast a guest's accesses are served: by the gateware, and by the same server out of memory.
+"""Rates of guest accesses: served by the gateware, and by the same server from memory.
 
-The client is our own, so that what is measured is the server and what stands behind it. QEMU's cost
-comes on top: ``make guest`` measures that, as the guest sees it.
+The client is :class:`~sim.vm.vfio_user.client.Client`, so that only the server and the function
+behind it are measured. QEMU adds to that: ``make guest`` measures the rates that a guest sees.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from ...vm.vfio_user.server import VfioUserServer, listening
 
 READS, WRITES = 1000, 4000
 TURNS = 3
-"""Measurements, of which the best counts: others use the machine, too."""
+"""Measurements, of which the best counts: other processes load the machine."""
 QUADWORD = 8
 LEAST_SHARE = 0.04
-"""What the gateware on Verilator must reach of what the same server reaches out of memory, so that
-the machine's own speed decides nothing."""
+"""Limit for the gateware on Verilator, as a fraction of the rate from memory: a ratio does not
+depend on the machine's speed."""
 
 Rates = dict[str, float]
 
 
 def measure_bridge(simulators: list[str], folder: Path) -> dict[str, Rates]:
-    """Accesses in a second: of ``memory``, and of the gateware on each simulator.
+    """Accesses per second: from ``memory``, and from the gateware on each simulator.
 
-    The latter have ``reads_ratio`` and ``writes_ratio``, the share of what memory reaches.
+    The latter have ``reads_ratio`` and ``writes_ratio``, the fraction of the rate from memory.
     """
     with tempfile.TemporaryDirectory(prefix="amp-bench-") as name:
         path = Path(name) / "socket"
@@ -63,7 +63,7 @@ def measure_bridge(simulators: list[str], folder: Path) -> dict[str, Rates]:
 
 
 def missed(rates: dict[str, Rates]) -> Iterator[str]:
-    """What is slower than it must be, a line each."""
+    """Yield a line for each rate below its limit."""
     for kind in ("reads_ratio", "writes_ratio"):
         if "verilator" in rates and rates["verilator"][kind] < LEAST_SHARE:
             share = rates["verilator"][kind]
@@ -88,16 +88,16 @@ def _rates(path: Path) -> Rates:
         for number in range(WRITES):
             at = place + QUADWORD * (number % 8)
             client.write(bar, at, number.to_bytes(QUADWORD, "little"), posted=True)
-        # Posted: the answer to a read behind them says that they are done.
+        # Posted: the completion of a later read shows that they are done.
         last = client.read(bar, place + QUADWORD * ((WRITES - 1) % 8), QUADWORD)
         writes = WRITES / (time.perf_counter() - started)
-        assert int.from_bytes(last, "little") == WRITES - 1, "the last write is not there"
+        assert int.from_bytes(last, "little") == WRITES - 1, "the last write is missing"
     return {"reads_per_s": round(reads), "writes_per_s": round(writes)}
 
 
 @contextmanager
 def _memory_server(path: Path) -> Iterator[None]:
-    """The server without a simulation, in a process of its own as the other one is."""
+    """Run the server on plain memory in another process, as the simulation's server does."""
     with listening(path) as listener:
         process = multiprocessing.get_context("fork").Process(
             target=_serve_memory, args=(listener,), daemon=True

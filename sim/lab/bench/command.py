@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""``python -m sim bench``: measure, show the tables, leave the report."""
+"""``python -m sim bench``: measure, print the tables, write the report."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ OF_RATES = ("pop_cycles_per_message", "push_cycles_per_message", "both_cycles_pe
 
 
 def measure(configuration: BuildConfiguration, folder: Path) -> dict[str, Figures]:
-    """The figures of a build: of ``one`` FIFO, and of ``every`` one at once if it has several.
+    """The figures of a build: of ``one`` FIFO, and of ``every`` FIFO at once if it has several.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def measure(configuration: BuildConfiguration, folder: Path) -> dict[str, Figure
 
 
 def judge(values: Mapping[str, float], width: int) -> Judged:
-    """Each figure with its bound, its limit, and whether it is reached."""
+    """Each figure with its bound, its limit, and whether it is within the limit."""
     return {
         figure.key: {
             "value": values[figure.key],
@@ -87,14 +87,14 @@ def run_bench(*, simulator: str | None = None, jobs: int = 1) -> int:
     Parameters
     ----------
     simulator
-        What the cycles are counted on; the default is the best that the machine has.
+        Simulator that counts the cycles; the default is the best one installed.
     jobs
-        Measurements at once.
+        Number of parallel measurements.
 
     Returns
     -------
     int
-        Exit status: 0 when every limit is reached.
+        Exit status: 0 if every limit is reached.
     """
     console = wide_console()
     folder = BUILD_ROOT / "bench"
@@ -126,7 +126,7 @@ def run_bench(*, simulator: str | None = None, jobs: int = 1) -> int:
         }
         rates = {key: measured[top, 128, MAX_FIFOS]["every"][key] for key in OF_RATES}
         every[top] = judge(rates, 128)
-    with console.status("timing the simulation, one simulator after the other ..."):
+    with console.status("timing the simulation on each simulator ..."):
         speed = {
             name: _simulation_speed(name, folder / f"speed-{name}")
             for name in toolchain.available()
@@ -212,7 +212,7 @@ def _speed_table(speed: Mapping[str, Any]) -> Table:
 
 
 def _bridge_table(bridge: Mapping[str, Rates]) -> Table:
-    table = Table(title="a guest's accesses, served from", box=None, title_justify="left")
+    table = Table(title="guest accesses, served from", box=None, title_justify="left")
     table.add_column("")
     for column in ("reads/s", "of memory's", "posted writes/s", "of memory's"):
         table.add_column(column, justify="right")

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The measurements, as one cocotb test: each figure counted in clock edges at the ports.
 
-A latency counts from the edge at which a beat is taken to the edge at which the other is first
-seen valid: 1 is the very next one. A rate counts the edges from the first beat to the last, both
-included.
+A latency counts from the edge that accepts one beat to the first edge that samples the other valid:
+1 is the next edge. A rate counts the edges from the first beat to the last, both included.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ from testbench.tlp.packets import completion, memory_write
 __all__ = ["FOLDER", "figures"]
 
 FOLDER = "BENCH_FOLDER"
-"""Environment variable: where ``figures.json`` goes, with the figures of ``one`` FIFO and, where
-there are several, of ``every`` one at once."""
+"""Environment variable: folder of ``figures.json``, which has the figures of ``one`` FIFO and, if
+there are several, of ``every`` FIFO at once."""
 
 MESSAGES = SPSC_PAGES.queue.capacity - 1
-"""As many as a queue holds."""
+"""The number that a queue holds."""
 
 HOST_MESSAGES = 1000
 READS = 64
@@ -45,14 +44,14 @@ PAYLOAD = 256
 
 
 class Edges:
-    """At which clock edges a stream was seen valid, and at which a beat of it was taken.
+    """The clock edges at which a stream was valid, and those that accepted a beat.
 
     Parameters
     ----------
     dut
         The design's top.
     valid, ready
-        Names of the handshake.
+        Names of the handshake signals.
     """
 
     def __init__(self, dut: Any, valid: str, ready: str) -> None:
@@ -60,12 +59,12 @@ class Edges:
         self.clear()
 
     def clear(self) -> None:
-        """Forget them."""
+        """Discard the recorded edges."""
         self.seen: list[int] = []
         self.taken: list[int] = []
 
     def sample(self, edge: int) -> None:
-        """Look at the stream."""
+        """Sample the stream at clock edge ``edge``."""
         if self._valid.value == "1":
             self.seen.append(edge)
             if self._ready.value == "1":
@@ -73,12 +72,12 @@ class Edges:
 
     @property
     def span(self) -> int:
-        """Edges from the first beat taken to the last."""
+        """Edges from the first accepted beat to the last."""
         return self.taken[-1] - self.taken[0] + 1
 
 
 class Measurement:
-    """A bench with :class:`Edges` on each stream that figures are made of."""
+    """A bench with :class:`Edges` on each measured stream."""
 
     def __init__(self, dut: Any) -> None:
         self.dut = dut
@@ -107,7 +106,7 @@ class Measurement:
         return self.streams[name]
 
     async def _sample(self) -> None:
-        # On every edge, which is what is counted; a measurement takes some thousand of them.
+        # Every edge is sampled, since edges are counted; a measurement takes some thousand.
         while True:
             await self.dut.clk.rising_edge
             self.edge += 1
@@ -115,13 +114,13 @@ class Measurement:
                 stream.sample(self.edge)
 
     async def quiet(self) -> None:
-        """Let all that is under way end, and forget what was seen."""
+        """Wait until the design is idle, and discard the recorded edges."""
         await self.bench.settle(100)
         for stream in self.streams.values():
             stream.clear()
 
     async def empty(self, fifos: int = 1) -> None:
-        """Take all messages of both queues out."""
+        """Drain both queues of each FIFO."""
         for fifo in range(fifos):
             await self.bench.set_device_tail(fifo, await self.bench.device_head(fifo))
         while self.bench.sink.pending:
@@ -135,12 +134,12 @@ class Measurement:
         await self.quiet()
 
     def offer(self, fifo: int, count: int = MESSAGES) -> None:
-        """Have the device side send messages, a beat a cycle."""
+        """Queue messages on the device side, to be sent at one beat per cycle."""
         for number in range(count):
             self.bench.source.send_nowait(AxisMessage(fifo, slot_bytes(number)))
 
     async def until(self, ready: Callable[[], bool]) -> None:
-        """Wait until something is so."""
+        """Wait until ``ready()`` is true."""
         for _ in range(20_000):
             if ready():
                 return
@@ -149,7 +148,7 @@ class Measurement:
 
 
 async def rates(m: Measurement, fifos: int = 1) -> dict[str, float]:
-    """Messages through the queues of so many FIFOs: out, in, both at once."""
+    """Message rates over ``fifos`` FIFOs: to the device, from the device, both at once."""
     each = MESSAGES // fifos
     count = each * fifos
     beats = count * m.beats
@@ -187,7 +186,7 @@ async def rates(m: Measurement, fifos: int = 1) -> dict[str, float]:
     await m.quiet()
     offer()
     await ring()
-    # The driver takes messages meanwhile, or the last would wait for room for its answer.
+    # The driver retires messages meanwhile: the last one needs device queue space for its response.
     await m.until(lambda: len(m["in"].taken) >= beats // 2)
     await m.bench.set_device_tail(0, (tail + each // 4) % SPSC_PAGES.queue.capacity)
     await m.until(lambda: len(m["out"].taken) == len(m["in"].taken) == beats)
@@ -202,7 +201,7 @@ async def rates(m: Measurement, fifos: int = 1) -> dict[str, float]:
 
 
 async def host_rate(m: Measurement) -> dict[str, float]:
-    """Slot write, head write, doorbell, a thousand times, and nothing else on the way in."""
+    """Slot write, head write and doorbell, a thousand times, with no other request TLPs."""
     host, bench, queue = m.bench.host, m.bench, SPSC_PAGES.queue
     fifo_bar, register_bar = host.bars[AMP_PCI.fifo_bar], host.bars[AMP_PCI.register_bar]
     index = await bench.driver_tail(0)
@@ -227,7 +226,7 @@ async def host_rate(m: Measurement) -> dict[str, float]:
 
 
 async def latencies(m: Measurement) -> dict[str, float]:
-    """From one port to another, one at a time."""
+    """Latencies from one port to another, measured one at a time."""
     await m.fill(count=1)
     await m.bench.ring(0)
     await m.bench.settle(100)
@@ -260,7 +259,7 @@ async def latencies(m: Measurement) -> dict[str, float]:
 
 
 async def _echo(dut: Any) -> None:
-    """A device that sends each beat back: it is on offer at the edge after it was taken."""
+    """A device that sends each beat back, valid at the edge after the one that accepted it."""
     fields = ("tdata", "tkeep", "tlast", "tdest")
     beats: deque[tuple[int, ...]] = deque()
     while True:
@@ -276,7 +275,7 @@ async def _echo(dut: Any) -> None:
 
 
 async def read_rate(m: Measurement) -> dict[str, float]:
-    """Reads of 64 bytes of the FIFO BAR, as fast as they are taken."""
+    """64-byte reads of the FIFO BAR, back to back."""
     host = m.bench.host
     base = host.bars[AMP_PCI.fifo_bar] + SPSC_PAGES.queue.size
     reads = [
@@ -286,14 +285,14 @@ async def read_rate(m: Measurement) -> dict[str, float]:
     for read in reads:
         await read
     beats = READS * 64 // m.beat_bytes
-    assert len(m["completion"].taken) == beats, "something else was sent, too"
+    assert len(m["completion"].taken) == beats, "other TLPs were sent as well"
     rate = READS * 64 / m["completion"].span
     await m.quiet()
     return {"read_bytes_per_cycle": rate}
 
 
 async def dma_rates(m: Measurement) -> dict[str, float]:
-    """Transfers of 4 KiB over the DMA window, several at once."""
+    """4 KiB transfers over the DMA window, several at once."""
     host = m.bench.host
     region = host.memory.allocate(DMA_TRANSFERS * DMA_BYTES)
     data = bytes(number & 0xFF for number in range(DMA_BYTES))
@@ -342,7 +341,7 @@ async def dma_rates(m: Measurement) -> dict[str, float]:
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def figures(dut: Any) -> None:
-    """Measures each figure and writes it down."""
+    """Measure all figures and write ``figures.json``."""
     m = Measurement(dut)
     await m.bench.start()
     await m.quiet()

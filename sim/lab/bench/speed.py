@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""How fast the gateware simulates: messages there and back, over thin host and root complex.
+"""Simulation speed: messages there and back, over the thin host and the root complex.
 
-Each message is written into its slot, its doorbell rung, echoed by the device side, and read when
-its interrupt comes.
+For each message the host writes the slot and rings the doorbell, the device side echoes it, and the
+host reads the copy after its interrupt.
 """
 
 from __future__ import annotations

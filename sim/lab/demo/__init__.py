@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The demo: a driver finds devices behind the gateware and brings them up, told as a story."""
+"""The demo: a driver finds devices behind the gateware, brings them up and uses them."""

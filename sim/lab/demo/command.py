@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""``python -m sim demo``: build, run the scenario, tell the story, leave the report."""
+"""``python -m sim demo``: build, run the scenario, print its events, write the report."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run_demo(
     Returns
     -------
     int
-        Exit status: 0 when everything went as it should.
+        Exit status: 0 if the scenario passed.
     """
     console = Console(highlight=False)
     teller = Reporter(console)
@@ -56,7 +56,7 @@ def run_demo(
     (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     if not report["ok"]:
         print_plain(
-            console, ("The demo failed.", "bold red"), f" {failure or 'It measured nothing.'}"
+            console, ("The demo failed.", "bold red"), f" {failure or 'It has no figures.'}"
         )
         return 1
     files = {
@@ -76,7 +76,7 @@ def _run_and_tell(
     teller: Reporter,
     seed: int | None,
 ) -> tuple[Outcome | None, str | None]:
-    """The simulation runs beside, in a thread; the story is told here."""
+    """Run the simulation in another thread and print its events in this one."""
     events = folder / "events.jsonl"
     outcome: Outcome | None = None
     failure: str | None = None

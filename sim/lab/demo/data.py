@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The demo's data chapters: each device is put to work over virtqueues in host memory.
+"""The demo's data chapters: each device transfers data over virtqueues in host memory.
 
-Everything that is compared lies on both sides of the gateware: what a device was given or holds,
-and what the driver sent or found in its own memory.
+Each comparison spans the gateware: data that a device was given or holds, against data that the
+driver sent or found in its own memory.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ PING_BYTES = 56
 PRINTED = b"Hello from the driver.\n"
 TYPED = b"Hello from the device.\n"
 SHOWN_MESSAGES = 6
-"""Messages of a data chapter that the story shows; the trace has them all."""
+"""Messages of a data chapter that are printed; the trace has all of them."""
 
 
 @dataclass
 class Result:
-    """What the data chapters of all FIFOs came to."""
+    """Totals of the data chapters of all FIFOs."""
 
     rng_bytes: int = 0
     blk_bytes: int = 0
@@ -63,12 +63,12 @@ class Result:
 
 
 class Machine:
-    """The devices of a FIFO, and what the story knows of their insides.
+    """The devices of a FIFO, with access to their contents.
 
     Parameters
     ----------
     seed
-        Of the entropy source and of the disk image.
+        Seed of the entropy source and of the disk image.
     """
 
     def __init__(self, seed: int) -> None:
@@ -85,16 +85,22 @@ class Machine:
 
 
 class DataChapters:
-    """Puts the devices of one FIFO to work, chapter by chapter.
+    """Transfers data with each device of one FIFO, one chapter for each device.
 
     Parameters
     ----------
-    story, system, machine
-        Who is told, what runs, and what lies behind it.
-    fifo, where
-        The FIFO, and how chapter titles call it.
+    story
+        Receives the events.
+    system
+        The running system.
+    machine
+        The FIFO's devices.
+    fifo
+        Number of the FIFO.
+    where
+        Suffix of chapter titles that names the FIFO.
     result
-        Where to add what came of it.
+        Totals to add to.
     """
 
     def __init__(
@@ -114,34 +120,34 @@ class DataChapters:
         self._result = result
 
     async def tell(self, paths: dict[int, VirtioDriver]) -> None:
-        """All chapters; ``paths`` has the driver of each device."""
+        """Run all chapters; ``paths`` has the driver of each device."""
         entropy, block = paths[ENTROPY], paths[BLOCK]
         console, network = paths[CONSOLE], paths[NETWORK]
         assert isinstance(entropy, EntropyDriver) and isinstance(block, BlockDriver)
         assert isinstance(console, ConsoleDriver) and isinstance(network, NetworkDriver)
         await self._chapter(
             "Entropy",
-            f"The driver asks for {RNG_BYTES:,} random bytes. The device writes them into host "
-            "memory as a bus master, then the used ring, then tells with EVENT_USED.",
+            f"The driver asks for {RNG_BYTES:,} random bytes. The device writes them and the used "
+            "ring to host memory as a bus master, then sends EVENT_USED.",
             entropy,
             lambda: self._read_entropy(entropy),
         )
         await self._chapter(
             "Disk",
-            f"An image of {SECTORS} sectors is written, {SECTORS_AT_ONCE} sectors to a request, "
-            "several requests at once, and read back.",
+            f"The driver writes an image of {SECTORS} sectors, {SECTORS_AT_ONCE} sectors per "
+            "request, several requests at once, and reads it back.",
             block,
             lambda: self._copy_disk(block),
         )
         await self._chapter(
             "Console",
-            "A line to the console, and one back.",
+            "The driver sends a line to the console and receives one.",
             console,
             lambda: self._talk(console),
         )
         await self._chapter(
             "Network",
-            f"ARP finds the peer behind the network device, which answers {PINGS} pings.",
+            f"ARP finds the peer behind the network device; the peer answers {PINGS} pings.",
             network,
             lambda: self._ping(network),
         )
@@ -170,12 +176,12 @@ class DataChapters:
 
     async def _read_entropy(self, entropy: EntropyDriver) -> str:
         data = await entropy.read(RNG_BYTES, request_size=RNG_REQUEST)
-        # A source of its own, from the same seed, asked in the same pieces.
+        # A separate source with the same seed, read in the same pieces.
         source = random.Random(self._machine.seed)
         wanted = b"".join(source.randbytes(RNG_REQUEST) for _ in range(RNG_BYTES // RNG_REQUEST))
-        assert data == wanted, "the random bytes are not the source's"
+        assert data == wanted, "the random bytes differ from the source's"
         self._result.rng_bytes += len(data)
-        return "the source's bytes, every one"
+        return "all bytes equal those of the entropy source"
 
     async def _copy_disk(self, block: BlockDriver) -> str:
         image = random.Random(self._machine.seed + 1).randbytes(SECTOR * SECTORS)
@@ -196,8 +202,8 @@ class DataChapters:
         }
         self._result.blk_bytes += len(image)
         self._result.blk_sha256_ok &= len(digests) == 1
-        assert len(digests) == 1, "image, disk and what was read back differ"
-        return f"SHA-256 of image, disk and what came back: {digests.pop()[:16]}…"
+        assert len(digests) == 1, "image, disk and data read back differ"
+        return f"SHA-256 of image, disk and data read back: {digests.pop()[:16]}…"
 
     async def _talk(self, console: ConsoleDriver) -> str:
         await console.write(PRINTED)
@@ -205,12 +211,12 @@ class DataChapters:
         line = await console.read_line()
         ok = self._machine.console.output == PRINTED and line == TYPED
         self._result.console_ok &= ok
-        assert ok, "a line of the console got lost"
+        assert ok, "a console line was lost or changed"
         return f"“{PRINTED.decode().strip()}” “{line.decode().strip()}”"
 
     async def _ping(self, network: NetworkDriver) -> str:
         mac = await network.resolve(OWN_IP, PEER_IP)
-        assert mac == PEER_MAC, "ARP found somebody else"
+        assert mac == PEER_MAC, "ARP found another MAC address"
         generator = random.Random(self._machine.seed + 2)
         for sequence in range(1, PINGS + 1):
             payload = generator.randbytes(PING_BYTES)
@@ -221,7 +227,7 @@ class DataChapters:
 
 
 def figures(system: GatewareSystem, result: Result) -> dict[str, Any]:
-    """What the report says of data: the result, and bytes that crossed the DMA window."""
+    """The report's data figures: totals, and bytes that crossed the DMA window."""
     statistics = system.dma.statistics
     return {
         **asdict(result),

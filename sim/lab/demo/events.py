@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Events on their way from the scenario, in the simulator, to whoever tells the story."""
+"""Events that the scenario, in the simulator, writes for the process that prints them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Story:
-    """Writes events as they happen, a JSON object a line.
+    """Writes events as they happen, one JSON object per line.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ class Story:
         self._untold = {"message": 0, "interrupt": 0}
 
     def tell(self, kind: str, **facts: Any) -> None:
-        """Add an event."""
+        """Write an event."""
         if kind in self._untold and self._left is not None:
             if self._left == 0:
                 self._untold[kind] += 1
@@ -37,11 +37,11 @@ class Story:
         self.tell("chapter", title=title, text=text)
 
     def limit_messages(self, count: int) -> None:
-        """Tell of ``count`` messages more, and of the others only how many they were."""
+        """Write the next ``count`` messages; only count the others."""
         self._left = count
 
     def show_messages(self) -> None:
-        """Tell of all messages again, and how many were left out."""
+        """Write the number of messages left out, and all messages from here on."""
         self._left = None
         if any(self._untold.values()):
             self.tell("untold", messages=self._untold["message"])

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the demo does, inside the simulator, and the events that the story is told from.
+"""The demo's scenario, which runs inside the simulator and writes the events to print.
 
-An independent PCIe root complex enumerates the gateware; a driver for each FIFO brings up what is
-behind it and puts it to work. What a driver knows came out of BAR1 after an MSI-X write, or out of
-its own memory; what a device knows came out of ``m_axis_msg``, or through the DMA window.
+An independent PCIe root complex enumerates the gateware; a driver for each FIFO brings up the
+devices behind it and transfers data. Drivers get data only from BAR1, after an MSI-X write, or from
+host memory; devices only from ``m_axis_msg`` or through the DMA window.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .data import Machine, Result
 from .events import Story
 
 EVENTS = "DEMO_EVENTS"
-"""Environment variable: the file that events go to, a JSON object a line."""
+"""Environment variable: the file of events, one JSON object per line."""
 REVISION = "DEMO_REVISION"
 """Environment variable: the wire revision."""
 TRACE_JSON = "trace.jsonl"
@@ -43,7 +43,7 @@ EVENT_TIMEOUT_US = 1000.0
 
 @cocotb.test(timeout_time=100, timeout_unit="ms")
 async def demo(dut: Any) -> None:
-    """The whole story, then a check of both ends against each other, then the figures."""
+    """All chapters, then a comparison of the messages at both ends, then the figures."""
     build = parameters()
     story = Story(Path(os.environ[EVENTS]))
     seed = int(os.environ["COCOTB_RANDOM_SEED"])
@@ -63,7 +63,7 @@ async def demo(dut: Any) -> None:
         bus.observers.append(lambda *seen: received.append(seen))
 
     story.chapter("Enumeration", "A root complex finds the PCI function and assigns its BARs.")
-    # Drivers take an interrupt each: who tells of it listens first.
+    # Drivers consume interrupts: wait for the same event before they do.
     for fifo in range(build.num_fifos):
         system.runtime.spawn(_tell_interrupts(story, system, fifo))
     await system.start()
@@ -104,7 +104,7 @@ async def _one_fifo(
     where = f" on FIFO {fifo}" if len(system.drivers) > 1 else ""
     story.chapter(
         f"Discovery{where}",
-        "The driver asks the bus which devices there are; a bitmap answers.",
+        "The driver requests the list of devices from the bus; the response is a bitmap.",
     )
     numbers = await driver.discover()
     found: list[dict[str, Any]] = []
@@ -136,22 +136,23 @@ async def _hot_plug(story: Story, system: GatewareSystem, fifo: int, where: str)
     driver = system.drivers[fifo]
     story.chapter(
         f"Hot-plug{where}",
-        "A device comes, and EVENT_DEVICE tells of it; the driver asks what it is. Then it goes.",
+        "A device is plugged, and EVENT_DEVICE reports it; the driver brings it up. Then it is "
+        "unplugged.",
     )
     number = await system.device_side.plug(fifo, EntropyDevice())
     assert await driver.wait_device(DeviceState.ADDED, EVENT_TIMEOUT_US) == number
     device = await driver.probe(number)
     name = device_name(device.info.device_id)
     story.tell(
-        "note", text=f"device {number} came: {name}, up with status {await device.status():#04x}"
+        "note", text=f"device {number} added: {name}, up with status {await device.status():#04x}"
     )
     await system.device_side.unplug(fifo, number)
     assert await driver.wait_device(DeviceState.REMOVED, EVENT_TIMEOUT_US) == number
     try:
         await device.status()
-        raise AssertionError("a device that is gone answered")
+        raise AssertionError("a removed device answered")
     except NoDeviceError:
-        story.tell("note", text=f"device {number} went: requests to it fail at once")
+        story.tell("note", text=f"device {number} removed: requests to it fail at once")
 
 
 async def _config_change(
@@ -163,15 +164,15 @@ async def _config_change(
 
     story.chapter(
         f"Events{where}",
-        "The console's window changes size while the interrupt is masked: the interrupt waits, "
-        "and comes when the mask goes.",
+        "The console's window changes size while the interrupt is masked: the interrupt stays "
+        "pending, and is sent when the mask is cleared.",
     )
     size_before = await console.read_config(0, 4)
 
     vector = AMP_PCI.vector_of(fifo, len(system.drivers))
     mask = AMP_PCI.msix_control(vector)
     await system.host.bar_write(AMP_PCI.msix_bar, mask, b"\1\0\0\0")
-    # Posted: only the answer to a read behind it says that the vector is masked.
+    # Posted: only the completion of a later read shows that the vector is masked.
     assert await system.host.bar_read(AMP_PCI.msix_bar, mask, 4) == b"\1\0\0\0"
     device.resize(132, 43)
     await transport.notify_config(data.CONSOLE)
@@ -181,7 +182,7 @@ async def _config_change(
     story.tell("note", text=f"vector {vector} is masked; its pending bit is set")
     await system.host.bar_write(AMP_PCI.msix_bar, mask, b"\0\0\0\0")
 
-    assert await console.wait_config(EVENT_TIMEOUT_US) is not None, "no EVENT_CONFIG came"
+    assert await console.wait_config(EVENT_TIMEOUT_US) is not None, "EVENT_CONFIG did not arrive"
     size = await console.read_config(0, 4)
     assert size != size_before and size == b"\x84\0\x2b\0"
     story.tell("note", text="the driver reads the new size: 132 columns, 43 rows")
@@ -207,7 +208,7 @@ def _tell_message(story: Story, entry: TraceEntry) -> None:
 
 
 async def _enumerated(system: GatewareSystem) -> dict[str, Any]:
-    """What the root complex found, as it is in its own view of the function."""
+    """The function as the root complex enumerated it."""
     function = system.host.function
     bars = []
     for bar, window in enumerate(function.bar_window):
@@ -232,7 +233,7 @@ async def _enumerated(system: GatewareSystem) -> dict[str, Any]:
 
 
 def _compare_ends(system: GatewareSystem, received: list[tuple[Direction, int, bytes]]) -> None:
-    """Every message that one end sent, the other got, whole and in order."""
+    """Check that each end received all messages of the other, complete and in order."""
     slot = SPSC_PAGES.queue.slot_size
     for fifo in range(len(system.drivers)):
         for direction in Direction:
@@ -244,4 +245,4 @@ def _compare_ends(system: GatewareSystem, received: list[tuple[Direction, int, b
                 for entry in system.trace.entries
                 if (entry.direction, entry.fifo) == (direction, fifo)
             ]
-            assert at_host == at_device, f"FIFO {fifo}: the two ends saw different messages"
+            assert at_host == at_device, f"FIFO {fifo}: the messages at the two ends differ"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Tells the demo's story in the terminal, event by event, while the simulation runs."""
+"""Prints the demo's events in the terminal while the simulation runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ POLL_S = 0.05
 
 
 def follow(path: Path, running: Callable[[], bool]) -> Iterator[dict[str, Any]]:
-    """The events in ``path`` as they are written, until ``running()`` is false."""
+    """Yield the events of ``path`` as they are written, until ``running()`` is false."""
     position, rest = 0, ""
     while True:
         more = running()
@@ -41,12 +41,12 @@ def follow(path: Path, running: Callable[[], bool]) -> Iterator[dict[str, Any]]:
 
 
 class Reporter(EventPrinter):
-    """Prints each event.
+    """Prints the demo's events, its introduction and its tables.
 
     Attributes
     ----------
     figures
-        What the scenario measured, once it ended well.
+        The scenario's figures; ``None`` until it has passed.
     """
 
     def __init__(self, console: Console) -> None:
@@ -55,15 +55,15 @@ class Reporter(EventPrinter):
         self._works: list[tuple[str, int, int, int, int, int, str]] = []
 
     def opening(self, simulator: str, num_fifos: int, data_width: int) -> None:
-        """What is about to happen."""
+        """Print the introduction."""
         self._several = num_fifos > 1
         self.console.print(
             Panel(
                 "virtio-msg carries virtio in messages instead of trapped register accesses.\n"
                 "Here a driver on a PCIe host brings up virtio devices behind the AMP PCI\n"
                 "endpoint: it stores a message in a FIFO in BAR1 and rings a doorbell in\n"
-                "BAR0. The endpoint passes the message on to the device side, puts the\n"
-                "answer into another FIFO, and interrupts the host by MSI-X.\n"
+                "BAR0. The endpoint passes the message to the device side, stores the\n"
+                "response in another FIFO, and interrupts the host by MSI-X.\n"
                 "The endpoint is the gateware of hdl/, simulated cycle by cycle.",
                 title="virtio-msg-amp",
                 subtitle=f"{simulator}, {num_fifos} FIFO(s), {data_width} bits",
@@ -120,7 +120,7 @@ class Reporter(EventPrinter):
             None,
             (
                 f"{requests} requests, {bytes_out:,} bytes out, {bytes_in:,} in, {interrupts} "
-                f"interrupts, {cycles:,} cycles, {each} a request",
+                f"interrupts, {cycles:,} cycles, {each} per request",
                 "",
             ),
         )
@@ -131,16 +131,16 @@ class Reporter(EventPrinter):
         self.figures = figures
 
     def closing(self, report: dict[str, Any], files: dict[str, Path | None]) -> None:
-        """The table of figures, and where everything lies."""
+        """Print the tables of figures and the files' paths."""
         self.console.print()
-        work = Table(title="What the devices did", title_justify="left")
+        work = Table(title="Work of the devices", title_justify="left")
         work.add_column("device")
-        for column in ("requests", "bytes out", "bytes in", "interrupts", "cycles", "a request"):
+        for column in ("requests", "bytes out", "bytes in", "interrupts", "cycles", "per request"):
             work.add_column(column, justify="right")
         for name, *counts, each in self._works:
             work.add_row(styled(name), *(f"{count:,}" for count in counts), each)
         self.console.print(work)
-        table = Table(title="What happened", title_justify="left", show_header=False)
+        table = Table(title="Totals", title_justify="left", show_header=False)
         table.add_column(style="bold")
         table.add_column(justify="right")
         rows = (
@@ -149,7 +149,7 @@ class Reporter(EventPrinter):
             ("interrupts", report["interrupts"]),
             ("bytes that devices read from host memory", f"{report['dma_read_bytes']:,}"),
             ("bytes that devices wrote to host memory", f"{report['dma_write_bytes']:,}"),
-            ("TLPs judged by the PCIe monitor", report["tlps_checked"]),
+            ("TLPs checked by the PCIe monitor", report["tlps_checked"]),
             ("simulated time", f"{report['sim_time_ns'] / 1000:,.3f} µs"),
             ("cycles", f"{report['cycles']:,}"),
             ("wall time", f"{report['wall_s']:.1f} s"),

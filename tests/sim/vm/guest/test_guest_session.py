@@ -102,7 +102,7 @@ def test_messages_are_shown_up_to_a_number(run, tmp_path):
     message = {"kind": "message", "time_ns": 1.0, "direction": direction, "fifo": 0, "text": "m"}
     run([], Server([message] * 9), then="sleep 0.2")
     text = (tmp_path / "terminal").read_text()
-    assert text.count("driver ─► device") == 4 and "and 5 messages more" in text
+    assert text.count("driver ─► device") == 4 and "and 5 more messages" in text
 
 
 def test_what_waits_is_bounded_and_all_of_it_is_told(run, monkeypatch):
