@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Options of the test run, and what every random test shares: a seed that is printed."""
+"""Options of the test run, and the printed seed that all random tests share."""
 
 import os
 
@@ -20,7 +20,7 @@ def pytest_addoption(parser):
         type=part,
         default=(1, 1),
         metavar="N/PARTS",
-        help="run one test of every PARTS, from the N-th on",
+        help="run every PARTS-th test, starting with the N-th",
     )
     parser.addoption(
         "--seed",
@@ -31,7 +31,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    # Workers must agree on it, and inherit the environment.
+    # Workers inherit the environment, so that all use the same seed.
     if config.getoption("--seed") is not None:
         os.environ["SEED"] = str(config.getoption("--seed"))
     os.environ.setdefault("SEED", str(new_seed()))
@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_terminal_summary(terminalreporter):
-    # At the end and not in the header, which a quiet run leaves out.
+    # In the summary: a quiet run omits the header.
     seed = os.environ["SEED"]
     terminalreporter.write_line(f"seed of the cocotb regressions: {seed} (repeat: SEED={seed})")
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Documents whose tables name the tests that hold their rows true, and the check of them.
+"""Check of the documents whose tables name a test for each row.
 
 Each table has columns ``id`` and ``test``. A test is ``path::function``, of pytest or of cocotb,
-with or without ``[parameters]``, or several of them parted by commas; a row that no test can hold
-says ``does not apply: reason`` instead.
+with or without ``[parameters]``; commas separate several. A row that no test can cover has
+``does not apply: reason`` instead.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ _NO_TEST = re.compile(r"does not apply: *\S")
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table: the number of its line, and its cells by the names of their columns."""
+    """A row of a table: its line number, and its cells by column name."""
 
     line: int
     cells: dict[str, str]
 
 
 class TableError(ValueError):
-    """A table that is none: the text says which line and why."""
+    """A malformed table: the text gives the line and the reason."""
 
 
 def rows(text: str) -> Iterator[Row]:
-    """The rows of all the tables of a Markdown page, in order.
+    """Rows of all tables of a Markdown page, in order.
 
     Raises
     ------
     TableError
-        A table has no line of dashes, or a row has more or fewer cells than the header.
+        A table lacks the line of dashes, or a row has more or fewer cells than the header.
     """
     header: list[str] | None = None
     dashes = fenced = False
@@ -76,18 +76,18 @@ def problems(
     *,
     every_table: bool = True,
 ) -> list[str]:
-    """What is wrong with the tables of a page, a line each; nothing if all is well.
+    """Problems of the tables of a page, one line each; empty if there are none.
 
     Parameters
     ----------
     text
         The page, in Markdown.
     root
-        What the paths of tests start from.
+        Folder to which the paths of tests are relative.
     run_regressions
-        Modules of ``tests/regressions`` that are run.
+        Modules of ``tests/regressions`` that ``test_regressions.py`` runs.
     every_table
-        Whether there may be no table without tests.
+        Whether every table must name tests, or only those with a ``test`` column.
     """
     found: list[str] = []
     seen: dict[str, int] = {}
@@ -106,7 +106,7 @@ def problems(
         if not name:
             found.append(f"line {row.line}: no id")
         elif name in seen:
-            found.append(f"line {row.line}: id {name} is that of line {seen[name]}, too")
+            found.append(f"line {row.line}: id {name} repeats that of line {seen[name]}")
         seen.setdefault(name, row.line)
         for problem in _test_problems(row.cells["test"], root, run_regressions):
             found.append(f"line {row.line}, {name}: {problem}")
@@ -121,7 +121,7 @@ def _test_problems(cell: str, root: Path, run_regressions: Collection[str]) -> I
         test = test.strip().strip("`")
         found = _TEST.fullmatch(test)
         if found is None:
-            yield f"no test and no reason why there is none: {test!r}"
+            yield f"neither a test nor a reason: {test!r}"
             continue
         problem = _test_problem(
             root, Path(found["path"]), found["names"].split("::")[1:], run_regressions
@@ -152,14 +152,14 @@ def _test_problem(
         scope = function.body if isinstance(function, ast.ClassDef) else []
     if path.parent == REGRESSIONS:
         if not (isinstance(function, ast.AsyncFunctionDef) and _is_cocotb_test(function)):
-            return f"{names[-1]} of {path} is no cocotb test"
+            return f"{names[-1]} of {path} is not a cocotb test"
         if path.stem not in run_regressions:
             return f"tests/test_regressions.py does not run {path.stem}"
     elif not path.name.startswith("test_"):
         return f"pytest does not collect {path}"
-    # The models' tests may be coroutines: their conftest.py runs them.
+    # The models' tests may be coroutines, which their conftest.py runs.
     elif isinstance(function, ast.ClassDef) or not names[-1].startswith("test"):
-        return f"{names[-1]} of {path} is no test"
+        return f"{names[-1]} of {path} is not a test"
     return None
 
 

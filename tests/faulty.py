@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Devices whose own code raises, and what must still work then, wherever they run.
+"""Devices whose own code raises, and a check of what must still work.
 
-Each fault is an entry point of a device: what is called, and the request or the event that reaches
-it. :func:`check` runs one on a system with drivers and a device side: the pure model, or the
-gateware.
+Each fault is an entry point of a device: the method, and the request or the event that reaches it.
+:func:`check` runs one on a system with drivers and a device side: the pure model, or the gateware.
 """
 
 from collections.abc import Awaitable, Callable
@@ -19,11 +18,11 @@ RING = {"descriptor_addr": 0x1000, "driver_addr": 0x2000, "device_addr": 0x3000}
 
 
 class BrokenCodeError(Exception):
-    """What the device's own code raises."""
+    """Raised by the device's own code."""
 
 
 class FaultyDevice(ConsoleDevice):
-    """A console of which one method raises while ``armed``."""
+    """A console device, one method of which raises while ``armed``."""
 
     def __init__(self, method):
         super().__init__()
@@ -65,10 +64,10 @@ for _method in (
 
 @dataclass(frozen=True)
 class Fault:
-    """One entry point.
+    """One entry point of a device.
 
-    ``method`` raises. ``provoke`` reaches it with driver and system and checks the answer.
-    ``running``: the device has to be brought up before.
+    ``method`` raises. ``provoke`` takes driver and system, reaches the method, and checks the
+    answer. ``running``: the driver must bring up the device first.
     """
 
     method: str
@@ -77,7 +76,7 @@ class Fault:
 
 
 def request(name, expected, **fields):
-    """A request that is answered with ``expected`` fields."""
+    """Return a ``provoke`` that sends a request and expects these fields in the answer."""
 
     async def provoke(driver, system):
         answer = await driver.request(name, dev_num=FAULTY, **fields)
@@ -146,14 +145,14 @@ FAULTS = {
 
 
 def devices(name):
-    """A device that has the fault ``name``, and one that is sound."""
+    """A device with the fault ``name``, and a sound one."""
     return {FAULTY: FaultyDevice(FAULTS[name].method), SOUND: EntropyDevice(source=bytes)}
 
 
 async def check(system, name, settle):
-    """Bring the fault about: that device asks for a reset, is answered, and recovers by it.
+    """Provoke a fault: the device reports NEEDS_RESET, still answers, and a reset restores it.
 
-    ``system`` has :func:`devices` behind its first FIFO; ``settle`` waits until all is quiet.
+    ``system`` has :func:`devices` behind its first FIFO; ``settle`` waits until the system is idle.
     """
     fault, driver = FAULTS[name], system.drivers[0]
     device = system.device_side.transports[0].devices[FAULTY]
@@ -170,7 +169,7 @@ async def check(system, name, settle):
     await settle()
     assert isinstance(device.failure, BrokenCodeError), device.failure
 
-    # It says so: with an event to a driver that set DRIVER_OK, in its status to any.
+    # The status has NEEDS_RESET for every driver; a driver that set DRIVER_OK also gets an event.
     assert (
         await driver.request("GET_DEVICE_STATUS", dev_num=FAULTY)
     ).status & DeviceStatus.NEEDS_RESET
@@ -178,7 +177,7 @@ async def check(system, name, settle):
     assert (told is not None) == (fault.running and name != "reset while running")
     assert told is None or told.number("status") & DeviceStatus.NEEDS_RESET
 
-    # The bus and the device beside it go on, and a reset mends the device.
+    # The bus and the other device still work, and a reset restores the faulty device.
     await driver.ping(7)
     assert await sound.read(16) == bytes(16)
     device.armed = False

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""LitePCIe's codec of TLPs as Verilog, and a top that joins it to the endpoint.
+"""LitePCIe's TLP codec as Verilog, and a top that joins it to the endpoint.
 
-LitePCIe is at the other end of the streams of the 7 series' block: its depacketizer takes what the
-endpoint sends, its packetizer makes what the endpoint receives. Both are used as LitePCIe's
-``S7PCIEPHY`` has them: big-endian, which is that block's order of bytes.
+LitePCIe stands in for the 7 series' block: its depacketizer receives the endpoint's TLPs, its
+packetizer sends TLPs to the endpoint. Both are big-endian, that block's byte order, as in LitePCIe's
+``S7PCIEPHY``.
 """
 
 import re
@@ -22,10 +22,10 @@ HANDSHAKE = ("valid", "first", "last")
 
 
 class Peer(Module):
-    """Ports by the names that the block has; the packets beside them, a bundle for each kind.
+    """LitePCIe's codec with the block's port names, and a bundle of ports for each packet kind.
 
-    ``requests`` and ``answers`` are what the endpoint sends, ``ask`` and ``complete`` what it is
-    sent; ``bars`` says which BARs match the packet that is on its way to it.
+    The endpoint sends ``requests`` and ``answers``, and receives ``ask`` and ``complete``.
+    ``bars`` gives the BARs that match the packet on its way to the endpoint.
     """
 
     def __init__(self, data_width):
@@ -65,7 +65,7 @@ class Peer(Module):
         self.comb += self._port(f"{name}_ready", 1).eq(sink.ready)
 
     def _transmit(self, sink, data_width):
-        """What the endpoint sends."""
+        """Connect the stream from the endpoint."""
         self.comb += [
             sink.valid.eq(self._port("s_axis_tx_tvalid", 1)),
             sink.last.eq(self._port("s_axis_tx_tlast", 1)),
@@ -75,7 +75,7 @@ class Peer(Module):
         ]
 
     def _receive(self, source, data_width):
-        """What it receives, with what the block says beside it."""
+        """Connect the stream to the endpoint, with the block's ``tuser``."""
         user, bars = Signal(RX_USER_BITS), self._port("bars", BARS)
         self.comb += [
             self._port("m_axis_rx_tvalid", 1).eq(source.valid),
@@ -98,7 +98,7 @@ class Peer(Module):
 
 
 def peer(data_width):
-    """The Verilog of :class:`Peer`, and its ports."""
+    """Verilog and ports of :class:`Peer`."""
     module = Peer(data_width)
     text = str(verilog.convert(module, ios=module.ios, name="litepcie_peer"))
     head = text.partition(");")[0]
@@ -107,9 +107,9 @@ def peer(data_width):
 
 
 def joined(name, *modules):
-    """A module that has an instance of each of ``modules``, which are names with their ports.
+    """Verilog of a module that instantiates ``modules``, pairs of a name and its ports.
 
-    What one of them drives and another takes is a wire, everything else a port.
+    A signal that one module drives and another reads is a wire, every other is a port.
     """
     ports, driven, taken = {}, set(), set()
     for _, its_ports in modules:
@@ -120,7 +120,7 @@ def joined(name, *modules):
 
     def declare(port):
         kind = "wire" if port.name in wires else port.direction
-        # Of one bit cocotb makes no vector.
+        # No range for a single bit: cocotb takes it for a scalar.
         bits = f" [{port.bits - 1}:0]" if port.bits > 1 else ""
         return f"{kind}{bits} {port.name}"
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Parts of a test run, for machines that have no time for all of it."""
+"""Parts of a test run, for machines too slow for all of it."""
 
 import argparse
 
 
 def part(text):
-    """``N/PARTS`` as two numbers."""
+    """Parse ``N/PARTS`` into two numbers."""
     number, _, parts = text.partition("/")
     if not (number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
         raise argparse.ArgumentTypeError(f"is {text}: must be N/PARTS, N from 1 to PARTS")
@@ -13,6 +13,9 @@ def part(text):
 
 
 def split(items, number, parts):
-    """The items of a part, and the others; neighbours, which cost alike, are in different parts."""
+    """Return the items of a part, and the others.
+
+    Neighbours take about the same time, so that they are in different parts.
+    """
     others = [item for place, item in enumerate(items) if (place - number + 1) % parts]
     return items[number - 1 :: parts], others

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What driver and devices say to each other, wherever they run: one program for every system.
+"""Scenarios of drivers and devices: one program for every system.
 
 A scenario is a coroutine over a system with drivers, a device side and a host: the pure model of
-``models.system``, or the gateware on a simulator. Which messages cross, and with what bytes, does
-not depend on time, so that the traces of two systems are equal.
+``models.system``, or the gateware on a simulator. The messages and their bytes do not depend on
+timing, so that the traces of two systems are equal.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ ENTROPY, CONSOLE, DISK = 0, 9, 31
 
 
 def devices(num_fifos):
-    """Devices of each FIFO, with gaps between their numbers, and nothing random about them."""
+    """Devices of each FIFO, with gaps between their numbers and reproducible data."""
 
     def of(fifo):
         disk = BlockDevice(sectors=64 + fifo)
@@ -39,7 +39,7 @@ def devices(num_fifos):
 
 
 async def pure_traces(name, num_fifos, revision, **choices):
-    """The traces of scenario ``name`` on the pure model, with each FIFO's messages."""
+    """Messages of each FIFO and direction in scenario ``name`` on the pure model."""
     async with ModelSystem(devices(num_fifos), revision=revision, **choices) as system:
         traces = Traces(system)
         await asyncio.gather(*programs(name, system))
@@ -48,7 +48,7 @@ async def pure_traces(name, num_fifos, revision, **choices):
 
 
 class Traces:
-    """What crossed, as the drivers saw it: the messages of each FIFO and direction, in order."""
+    """Messages of each FIFO and direction, in the order in which the drivers see them."""
 
     def __init__(self, system):
         self.messages = defaultdict(list)
@@ -95,7 +95,7 @@ async def bring_up(system, fifo, memory):
 
 
 async def refuse(system, fifo, memory):
-    """Ask for what there is not, in every way that is answered, and go on."""
+    """Send every kind of invalid request and message; the device keeps working."""
     driver, transport = system.drivers[fifo], system.device_side.transports[fifo]
     device = await driver.device(ENTROPY)
     await device.reset()
@@ -117,7 +117,7 @@ async def refuse(system, fifo, memory):
         answer = await driver.request("GET_CONFIG", dev_num=DISK, offset=offset, size=length)
         assert answer.number("size") == 0
 
-    # Nobody answers these: each is dropped, and the device goes on.
+    # These get no answer: each is dropped, and the device keeps working.
     dropped = sum(transport.drops.values())
     bus = system.buses[fifo]
     for raw in (
@@ -133,7 +133,7 @@ async def refuse(system, fifo, memory):
 
 
 async def move_data(system, fifo, memory):
-    """Entropy, sectors and lines through virtqueues in host memory."""
+    """Move entropy, sectors and console output through virtqueues in host memory."""
     driver = system.drivers[fifo]
     entropy = await EntropyDriver.probe(driver, ENTROPY, memory, queue_size=16)
     assert await entropy.read(600, request_size=256) == random.Random(fifo).randbytes(256) + (
@@ -153,14 +153,14 @@ async def move_data(system, fifo, memory):
 
 
 def entropy_after(fifo):
-    """What the device's source gives after its first 256 bytes, in the requests of the scenario."""
+    """Bytes of the device's source after the first 256, in the request sizes of the scenario."""
     source = random.Random(fifo)
     source.randbytes(256)
     return source.randbytes(256) + source.randbytes(88)
 
 
 async def overfill(system, fifo, memory):
-    """More messages each way than a queue holds, one behind the other."""
+    """Send more messages each way than a queue holds, back to back."""
     driver = system.drivers[fifo]
     device = await driver.probe(ENTROPY, num_queues=1)
     transport = system.device_side.transports[fifo]
@@ -177,7 +177,7 @@ async def overfill(system, fifo, memory):
 
 
 async def come_and_go(system, fifo, memory):
-    """Devices are plugged and unplugged; the driver learns where the revision tells it."""
+    """Plug and unplug devices; the driver gets an event if the revision has one."""
     driver = system.drivers[fifo]
     tells = driver.dialect.has("BUS_EVENT_DEVICE", MessageKind.EVENT)
     number = await system.device_side.plug(fifo, EntropyDevice(queue_size=8))
@@ -194,7 +194,7 @@ async def come_and_go(system, fifo, memory):
             raise AssertionError("the device is gone")
         except NoDeviceError:
             pass
-    # Not the number that was free a moment ago.
+    # A number just freed is not reused.
     assert await system.device_side.plug(fifo, EntropyDevice()) == 2
     if tells:
         assert await driver.wait_device(DeviceState.ADDED, 500) == 2
@@ -207,7 +207,7 @@ SCENARIOS = {
 
 
 def programs(name, system):
-    """Coroutines to run at the same time: the scenario for each FIFO."""
+    """The scenario for each FIFO, as coroutines to run concurrently."""
     regions = [Region(system.host.memory) for _ in system.drivers]
     for driver, region in zip(system.drivers, regions, strict=True):
         driver.rings = RingAllocator(memory=region)
@@ -215,7 +215,10 @@ def programs(name, system):
 
 
 class Region:
-    """Host memory of one driver, as addresses are in the messages and drivers run at once."""
+    """Host memory of one driver.
+
+    Messages contain addresses, so that concurrent drivers must not allocate from one pool.
+    """
 
     SIZE = 0x4_0000
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The check of the documents' tables finds what is wrong with them."""
+"""The check of the documents' tables reports each kind of problem."""
 
 import pytest
 from doc_tables import REGRESSIONS, problems
@@ -69,18 +69,18 @@ def test_good_rows(check, cell):
 @pytest.mark.parametrize(
     "cell, problem",
     [
-        ("", "line 3, A1: no test and no reason why there is none: ''"),
-        ("does not apply:", "no reason"),
-        ("yes", "no reason why there is none: 'yes'"),
-        ("tests/test_x.py", "no reason why there is none: 'tests/test_x.py'"),
+        ("", "line 3, A1: neither a test nor a reason: ''"),
+        ("does not apply:", "nor a reason"),
+        ("yes", "neither a test nor a reason: 'yes'"),
+        ("tests/test_x.py", "neither a test nor a reason: 'tests/test_x.py'"),
         ("tests/test_y.py::test_plain", "tests/test_y.py does not exist"),
         ("tests/test_x.py::test_other", "tests/test_x.py has no test_other"),
         ("tests/test_x.py::test_inside", "tests/test_x.py has no test_inside"),
         ("tests/test_x.py::TestClass::test_plain", "tests/test_x.py has no test_plain"),
-        ("tests/test_x.py::TestClass", "TestClass of tests/test_x.py is no test"),
-        ("tests/test_x.py::helper", "helper of tests/test_x.py is no test"),
+        ("tests/test_x.py::TestClass", "TestClass of tests/test_x.py is not a test"),
+        ("tests/test_x.py::helper", "helper of tests/test_x.py is not a test"),
         ("tests/support.py::test_not_collected", "pytest does not collect tests/support.py"),
-        ("tests/regressions/run.py::helper", "is no cocotb test"),
+        ("tests/regressions/run.py::helper", "is not a cocotb test"),
         ("tests/regressions/run.py::absent", "has no absent"),
         ("tests/regressions/forgotten.py::decorated", "does not run forgotten"),
         ("`tests/test_x.py::test_plain`, `tests/test_x.py::gone`", "has no gone"),
@@ -95,7 +95,7 @@ def test_bad_tests(check, cell, problem):
 def test_id_that_is_there_twice(check):
     row = "| A1 | rule | `tests/test_x.py::test_plain` |\n"
     text = f"{HEADER}{row}\nMore.\n\n{HEADER}{row}"
-    assert check(text) == ["line 9: id A1 is that of line 3, too"]
+    assert check(text) == ["line 9: id A1 repeats that of line 3"]
 
 
 def test_row_without_id(check):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The documentation says what the code says."""
+"""The documentation agrees with the code."""
 
 import re
 import subprocess
@@ -21,11 +21,11 @@ from sim.vm.serve.qemu import device_argument, memory_arguments
 ROOT = Path(__file__).resolve().parent.parent
 
 WITH_TEST_IDS = ("conformance.md", "defects.md", "pcie-checklist.md", "reset.md")
-"""Documents each of whose tables' rows names its test."""
+"""Documents in which every row of every table names its test."""
 OTHERS = {".venv", ".cache", "build"}
-"""Folders with what is not ours."""
+"""Folders whose files are not the project's."""
 REQUIREMENTS = {"COM": 4, "BUS": 61, "DRV": 73, "DEV": 74}
-"""How many requirements of transport revision 1 there are, by whom they bind: COM-01 to COM-04."""
+"""Number of requirements of transport revision 1 by the party that they bind: COM-01 to COM-04."""
 
 
 def test_reference_is_current():
@@ -41,7 +41,7 @@ def test_every_row_names_its_test(name):
 def test_every_promise_behind_a_hard_block_names_its_test():
     page = (ROOT / "docs" / "hard-blocks.md").read_text()
     assert problems(page, every_table=False) == []
-    # And the promises are those that are tested.
+    # The page names every test of the module, and no other.
     promised = set(re.findall(r"tests/regressions/hard_block\.py::(\w+)", page))
     tested = (ROOT / "tests" / "regressions" / "hard_block.py").read_text()
     assert promised == set(re.findall(r"@cocotb\.test.*?^async def (\w+)", tested, re.M | re.S))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""FuseSoC makes each target of ``virtio-msg-amp.core``, and what another core asks for."""
+"""FuseSoC generates each target of ``virtio-msg-amp.core``, and what another core requests."""
 
 import subprocess
 import sys
@@ -25,9 +25,9 @@ DATA_PORTS = {
     "xilinx-us": "m_axis_cq_tdata",
     "xilinx-usp": "m_axis_cq_tdata",
 }
-"""A port of each top as wide as its streams."""
+"""For each top, a port as wide as its streams."""
 QUICK = ("xilinx-7",)
-"""What ``make test`` runs besides the target for lint, which is that of the endpoint."""
+"""Targets that ``make test`` runs besides the one for lint, which is the endpoint's."""
 
 CARD = """CAPI=2:
 name: ::card:1.0
@@ -60,12 +60,12 @@ targets:
       tool: verilator
       verilator_options: [-Wall]
 """
-"""A core that has its own endpoint made."""
+"""A core that generates its own endpoint."""
 
 
 def fusesoc(folder, *arguments):
-    """Run it in a folder, which is a library, too; returns what it did."""
-    # FuseSoC finds this interpreter by PATH.
+    """Run FuseSoC in ``folder``, which is also a library; return the completed process."""
+    # FuseSoC finds this interpreter in PATH.
     toolchain.add_own_programs()
     (folder / "fusesoc.conf").touch()
     program = Path(sys.executable).parent / "fusesoc"
@@ -75,7 +75,7 @@ def fusesoc(folder, *arguments):
 
 
 def set_up(folder, core, target, *stages):
-    """The file of each type that FuseSoC has in a target's work folder afterwards, and its log."""
+    """Run FuseSoC on a target; return the files of its work folder by suffix, and the log."""
     work = folder / "work"
     done = fusesoc(folder, "run", *stages, "--target", target, "--work-root", str(work), core)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -86,7 +86,7 @@ def set_up(folder, core, target, *stages):
 
 
 def waivers_name(files):
-    """Whether each waiver is for the Verilog beside it, and for nothing else."""
+    """Whether each waiver applies to the Verilog beside it, and to nothing else."""
     lines = files[".vlt"].read_text().splitlines()
     waivers = [line for line in lines if line.startswith("lint_off")]
     return waivers and all(line.endswith(f'-file "*{files[".v"].name}"') for line in waivers)
@@ -106,7 +106,7 @@ def test_every_top_has_a_target():
 @pytest.mark.parametrize("top", sorted(MODULE_NAMES))
 def test_target(top, tmp_path, pytestconfig):
     if top not in QUICK and not pytestconfig.getoption("--regress"):
-        pytest.skip("takes seconds, and differs in names: make regress runs it")
+        pytest.skip("takes seconds, and differs only in names: make regress runs it")
     module = MODULE_NAMES[top]
     files, _ = set_up(tmp_path, "virtio-msg-amp", top, "--setup")
     assert files[".v"].name == f"{module}.v" and waivers_name(files)
@@ -115,7 +115,7 @@ def test_target(top, tmp_path, pytestconfig):
     assert f" python -m hdl --top {top} --fifos 1 --data-width {width} " in text.splitlines()[1]
     ports = {port.name: port.bits for port in ports_of(text, module)}
     assert ports[DATA_PORTS[top]] == width and ports["s_axi_dma_wdata"] == width
-    # What the tool is given, in its order.
+    # The tool receives the waivers before the Verilog.
     script = next(tmp_path.glob("work/*.vc")).read_text().split()
     sources = [word for word in script if word.startswith("src/")]
     assert [Path(source).suffix for source in sources] == [".vlt", ".v"]
@@ -124,14 +124,14 @@ def test_target(top, tmp_path, pytestconfig):
 
 def test_lint(tmp_path):
     if "verilator" not in toolchain.available():
-        pytest.skip("no Verilator on this machine to lint with")
+        pytest.skip("Verilator is not installed")
     files, log = set_up(tmp_path, "virtio-msg-amp", "lint")
     assert "verilator -f" in log and "%Warning" not in log
     assert files[".v"].name == f"{MODULE_NAMES['endpoint']}.v" and waivers_name(files)
 
 
 def test_another_core_asks_for_parameters(tmp_path):
-    """All that there are; and what was made is no core for the next run to find."""
+    """Every parameter takes effect, and the next run does not list the generated core."""
     (tmp_path / "card.core").write_text(CARD)
     stages = [] if "verilator" in toolchain.available() else ["--setup"]
     files, _ = set_up(tmp_path, "card", "default", *stages)

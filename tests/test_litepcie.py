@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""LitePCIe's codec of TLPs, which is not ours, at the other end of the 7 series' streams."""
+"""LitePCIe's TLP codec, an independent one, at the other end of the 7 series' streams."""
 
 import contextlib
 import os
@@ -25,15 +25,15 @@ from sim.run import QUIET
 pytest.importorskip("litepcie", reason="LitePCIe is not installed: pip install -e '.[dev]'")
 
 TOP = "litepcie_card"
-# Migen assigns without blocking everywhere, and drives valid and ready from one process. Icarus
-# finds no end of time zero with both; Verilator takes the assignments for blocking ones.
+# Migen uses non-blocking assignments everywhere, and drives valid and ready from one process. With
+# both, Icarus never leaves time zero; Verilator treats the assignments as blocking.
 SIMULATOR = "verilator"
 ARGUMENTS = (*VERILATOR_ARGUMENTS, "-Wno-COMBDLY", "-Wno-UNOPTFLAT")
 TESTS = 5
 
 
 def sources(data_width, folder):
-    """The files of the endpoint, of LitePCIe and of what joins them, in ``folder``."""
+    """Write the Verilog of LitePCIe and the top to ``folder``; return all source files."""
     from litepcie_verilog import joined, peer
 
     configuration = BuildConfiguration(top="xilinx-7", data_width=data_width)
@@ -49,7 +49,7 @@ def sources(data_width, folder):
     files = [folder / name for name in made]
     folder.mkdir(parents=True, exist_ok=True)
     for file, content in zip(files, made.values(), strict=True):
-        # An unchanged file keeps its time stamp, and the simulator its build.
+        # Do not touch an unchanged file: a new time stamp makes the simulator build again.
         if not file.exists() or file.read_text() != content:
             file.write_text(content)
     return [endpoint, *files]
@@ -58,12 +58,12 @@ def sources(data_width, folder):
 @pytest.mark.parametrize("data_width", DATA_WIDTHS)
 def test_litepcie(data_width, regression_seed):
     if SIMULATOR not in toolchain.available():
-        pytest.skip("Verilator is not on this machine, and Icarus cannot run what Migen writes")
+        pytest.skip("Verilator is not installed, and Icarus cannot run Migen's Verilog")
     folder = BUILD_ROOT / "test" / f"litepcie-w{data_width}"
     files = sources(data_width, folder)
     runner = get_runner(SIMULATOR)
     results, log = folder / "results.xml", folder / "sim.log"
-    # Under pytest the runner would judge by itself, and only by its exit status.
+    # Under pytest the runner checks the exit status by itself, and nothing else.
     pytest_test = os.environ.pop("PYTEST_CURRENT_TEST")
     try:
         with builder_environment(SIMULATOR):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Parts of a test run: each test is in one of them."""
+"""Every test is in exactly one part of a test run."""
 
 import argparse
 from itertools import chain

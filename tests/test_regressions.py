@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Runs the cocotb regressions, each on several builds of the gateware and every simulator."""
+"""Run the cocotb regressions on several builds of the gateware and on every simulator."""
 
 import os
 from itertools import chain
@@ -17,7 +17,7 @@ from sim import toolchain
 from sim.build import BUILD_ROOT, BuildConfiguration
 from sim.run import simulate
 
-# Modules that share a simulation: its start costs as much as many a module.
+# Modules that share a simulation: starting one takes as long as many a module runs.
 GROUPS = {
     "requests": (
         "bar_access",
@@ -69,22 +69,22 @@ ON_ENDPOINT = frozenset(
 )
 ON_CORE = frozenset({"core_dma"})
 ON_FIRST_SIMULATOR = frozenset({"faulty_devices", "lowered_settings"})
-"""Long ones, which ``make regress`` runs on every simulator."""
+"""Long modules: only ``make regress`` runs them on every simulator."""
 MORE_ROUNDS = {"ROUNDS": "8"}
 FEW_SCENARIOS = {"SCENARIOS": "move_data"}
-"""What ``make test`` runs of the scenarios where others have run them all."""
+"""Scenarios that ``make test`` runs where another build already runs all of them."""
 BEHIND_BLOCKS = "hard_block"
-"""The module that runs on the tops of hard blocks, and nowhere else."""
+"""The module that runs on the tops of hard blocks only."""
 FOR_BLOCKS = ("block_options", "core_dma", "dma_order", "dma_reset", "msix")
-"""The modules that run on the core with options for a hard block; the first one only there."""
+"""Modules that run on the core with options for a hard block; the first runs only there."""
 ELSEWHERE = frozenset({"litepcie_peer"})
-"""What needs a top of its own: ``test_litepcie.py`` runs it."""
+"""Modules with a top of their own: ``test_litepcie.py`` runs them."""
 MODULES = frozenset(chain.from_iterable(GROUPS.values())) | {BEHIND_BLOCKS, FOR_BLOCKS[0]}
 
-# (top, FIFOs, width), beyond BUILDS. What the second simulator runs: it is there to disagree, and
-# takes several times as long, the longer the wider.
+# (top, FIFOs, width) on the simulators after the first. They cross-check it and take several times
+# as long, more with each width.
 FEW_BUILDS = [("core", 1, 256)]
-# With BUILDS: every number of FIFOs, and every width of both tops.
+# Together with BUILDS: every number of FIFOs, and every width of both tops.
 MORE_BUILDS = [
     ("endpoint", 1, 64),
     ("endpoint", 4, 256),
@@ -94,7 +94,7 @@ MORE_BUILDS = [
     ("core", 7, 512),
 ]
 MORE_FEW_BUILDS = [("endpoint", 1, 512)]
-# (top, width) of the tops of hard blocks; then every width of each.
+# (top, width) of the tops of hard blocks; MORE_BLOCK_BUILDS completes the widths of each.
 BLOCK_BUILDS = [("xilinx-usp", 128), ("xilinx-7", 128)]
 MORE_BLOCK_BUILDS = [
     *(("xilinx-usp", width) for width in (64, 256, 512)),
@@ -126,19 +126,19 @@ MORE_OPTION_BUILDS = [
 
 
 def is_first(simulator):
-    """Whether it is the best one that there is, which runs most."""
+    """Whether this is the preferred simulator of those installed, which runs most builds."""
     return simulator == next(iter(toolchain.available()), None)
 
 
 def builds_of(simulator, *, everything):
-    """What to build for a simulator."""
+    """Builds of core and endpoint for a simulator."""
     if is_first(simulator):
         return [(top, *build) for top, build in BUILDS.items()] + MORE_BUILDS * everything
     return FEW_BUILDS + MORE_FEW_BUILDS * everything
 
 
 def modules(group, top, simulator, *, everything):
-    """What of a group runs on a top and a simulator."""
+    """Modules of a group that run on a top and a simulator."""
     others = ON_CORE if top == "endpoint" else ON_ENDPOINT
     if not everything and not is_first(simulator):
         others |= ON_FIRST_SIMULATOR
@@ -146,7 +146,7 @@ def modules(group, top, simulator, *, everything):
 
 
 def block_builds_of(simulator, *, everything):
-    """Likewise of the tops of hard blocks."""
+    """Builds of the tops of hard blocks for a simulator."""
     if simulator == next(iter(toolchain.available()), None):
         return BLOCK_BUILDS + MORE_BLOCK_BUILDS * everything
     return BLOCK_BUILDS * everything
@@ -193,7 +193,7 @@ def pytest_generate_tests(metafunc):
 
 def test_regression(simulator, top, num_fifos, data_width, group, regression_seed, pytestconfig):
     if simulator not in toolchain.available():
-        pytest.skip(f"{simulator} is not on this machine")
+        pytest.skip(f"{simulator} is not installed")
     configuration = BuildConfiguration(
         top=top,
         num_fifos=num_fifos,
@@ -216,7 +216,7 @@ def test_regression(simulator, top, num_fifos, data_width, group, regression_see
 
 def test_behind_a_hard_block(simulator, block_top, data_width, regression_seed, pytestconfig):
     if simulator not in toolchain.available():
-        pytest.skip(f"{simulator} is not on this machine")
+        pytest.skip(f"{simulator} is not installed")
     is_first = simulator == toolchain.find().name
     outcome = simulate(
         BuildConfiguration(
@@ -255,7 +255,7 @@ def test_core_with_options(num_fifos, data_width, block, regression_seed):
 def test_other_shell_and_layout(top, regression_seed, pytestconfig):
     """Other ids, two vectors for three FIFOs, other pages, another capacity."""
     if top == "core" and not pytestconfig.getoption("--regress"):
-        pytest.skip("the core alone has no ids: make regress runs it, too")
+        pytest.skip("the core has no PCI ids: only make regress runs it")
     configuration = BuildConfiguration(
         top=top,
         num_fifos=3,
@@ -277,9 +277,9 @@ def test_other_shell_and_layout(top, regression_seed, pytestconfig):
 
 @pytest.mark.parametrize("top", sorted(TOPS))
 def test_without_the_dma_window(top, regression_seed, pytestconfig):
-    """Messages, interrupts and BARs do without it, and a completion is always unexpected."""
+    """Messages, interrupts and BARs work without it, and every completion is unexpected."""
     if not pytestconfig.getoption("--regress"):
-        pytest.skip("a build of its own: make regress runs it")
+        pytest.skip("needs a build of its own: only make regress runs it")
     configuration = BuildConfiguration(
         top=top,
         num_fifos=2,
@@ -308,9 +308,9 @@ def test_without_the_dma_window(top, regression_seed, pytestconfig):
 
 
 def test_memory_of_a_long_simulation(regression_seed, pytestconfig):
-    """As the regression does it, with so many bursts that the least of each would be seen."""
+    """Run ``flat_memory`` with enough bursts to show the smallest leak per burst."""
     if not pytestconfig.getoption("--regress"):
-        pytest.skip("takes minutes: make regress runs it")
+        pytest.skip("takes minutes: only make regress runs it")
     outcome = simulate(
         BuildConfiguration(
             top="endpoint",

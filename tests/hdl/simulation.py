@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What runs the benches of components."""
+"""Run the benches of a component."""
 
 from amaranth.sim import Simulator
 
 
 def simulate(dut, *benches, background=()):
-    """Run a component, clocked, until its ``benches`` are done; those in the ``background`` need
-    not be."""
+    """Clock a component until its ``benches`` end; those in the ``background`` need not end."""
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)
     for bench in background:

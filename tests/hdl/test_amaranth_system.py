@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The scenarios on the core in Amaranth's simulator: the messages are those of the pure model."""
+"""The scenarios on the core in Amaranth's simulator exchange the messages of the pure model."""
 
 import asyncio
 

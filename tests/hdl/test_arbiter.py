@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The packet arbiter keeps TLPs whole, is fair, and lets the urgent input go first."""
+"""The packet arbiter keeps TLPs whole, alternates between inputs, and prefers the urgent one."""
 
 import random
 
@@ -11,8 +11,10 @@ from hdl.tlp import raw_signature
 
 
 def run(urgent, packets, seed, stall=0.4, idle=0.3, cycles=None):
-    """Drive ``packets`` (a list of lengths for each input); return (input, beat, length) sent, and
-    add to ``cycles`` when."""
+    """Drive ``packets``, a list of lengths for each input.
+
+    Returns each beat sent as (input, beat, length), and appends its cycle to ``cycles``.
+    """
     dut = PacketArbiter(raw_signature(64), count=len(packets), urgent=urgent)
     rng = random.Random(seed)
     left = []
@@ -42,7 +44,7 @@ def run(urgent, packets, seed, stall=0.4, idle=0.3, cycles=None):
             _, _, valid, data = await ctx.tick().sample(dut.o.valid, dut.o.p.data)
             cycle += 1
             if offered is not None:
-                assert valid and data == offered, "a beat that was offered changed"
+                assert valid and data == offered, "a valid beat changed before it was accepted"
             offered = data if valid and not ready else None
             if valid and ready:
                 left.append((data >> 32, data >> 16 & 0xFFFF, data & 0xFFFF))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Options of the core for its hard block: as the command line has them, and the ports they make."""
+"""Options of the core for its hard block: on the command line, and the ports that they add."""
 
 import argparse
 from dataclasses import fields

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The FIFO loses, doubles and reorders nothing, holds what it says and keeps up with its input."""
+"""The FIFO keeps every word in order, holds ``depth`` words, and accepts one per cycle."""
 
 import random
 
@@ -39,7 +39,7 @@ def test_what_goes_in_comes_out(depth, idle, stall):
             cycles += 1
             assert cycles < 100 * COUNT, "words are lost"
             if offered is not None:
-                assert valid and value == offered, "what was offered changed"
+                assert valid and value == offered, "a valid word changed before it was accepted"
             offered = value if valid and not ready else None
             if valid and ready:
                 came.append(value)
@@ -52,7 +52,7 @@ def test_what_goes_in_comes_out(depth, idle, stall):
 
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_room(depth):
-    """Nothing is taken out, so that the memory fills word by word behind the output."""
+    """The output stalls, so that the memory fills word by word behind it."""
     dut = StreamFifo(16, depth=depth)
 
     async def bench(ctx):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Index arithmetic: the sanitiser is ``mod`` for every capacity, the successor wraps."""
+"""Index arithmetic: ``IndexModulo`` computes ``%`` for every capacity, the successor wraps."""
 
 import random
 

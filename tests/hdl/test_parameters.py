@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Shell and layout are choices of their own: the gateware takes others than today's."""
+"""Shell and layout are parameters: the gateware accepts others than the defaults."""
 
 import pytest
 from amaranth.back import verilog
@@ -51,7 +51,7 @@ def test_without_the_dma_window(top):
     whole, less = (set(top(dma=dma).signature.members) for dma in (True, False))
     core = top is AmpPciCore
     assert whole - less == {"s_axi_dma"} | ({"tx_rd_req_tlp", "tx_wr_req_tlp"} if core else set())
-    # Interrupts leave with the writes where there are such.
+    # With DMA, interrupts leave in the bundle of the writes.
     assert less - whole == ({"tx_msix_wr_req_tlp", "msix_refused"} if core else set())
 
 

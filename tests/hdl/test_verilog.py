@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The Verilog: the design's port names, clean under lint, parameters checked."""
+"""The generated Verilog: its port names, lint, and checked parameters."""
 
 import re
 import subprocess
@@ -107,7 +107,7 @@ def test_ports(top, expected, width, fifos):
     ports = ports_by_name(generate(top, num_fifos=fifos, data_width=width), f"amp_pci_{top}")
     wanted = expected(width, fifos)
     assert {name: ports.get(name) for name in wanted} == wanted
-    # What the design does not name says what happened, and can be left unconnected.
+    # Every other port is a counter or status output, and can be left unconnected.
     assert all(
         flow == "output" and name.startswith(("count_", "status_"))
         for name, (flow, _) in ports.items()
@@ -117,7 +117,7 @@ def test_ports(top, expected, width, fifos):
 
 def lint(*files):
     if "verilator" not in toolchain.available():
-        pytest.skip("no Verilator on this machine to lint with")
+        pytest.skip("Verilator is not installed")
     command = ["verilator", "--lint-only", "-Wall", *map(str, files)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -137,8 +137,11 @@ def lint(*files):
     ],
 )
 def test_lint(top, fifos, width, tmp_path):
-    """With nothing but the waivers that lie beside the file. And each combinational block has a
-    trigger at time zero: an input may have its value before the block waits for it."""
+    """Lint passes with the waivers beside the file only.
+
+    Each combinational block has a trigger at time zero: an input may have its value before the
+    block waits for it.
+    """
     file = tmp_path / f"{MODULE_NAMES[top]}.v"
     parameters = ["--top", top, "--fifos", str(fifos), "--data-width", str(width)]
     assert main([*parameters, "-o", str(file)]) == 0
@@ -153,7 +156,7 @@ def modules_in(text):
 
 
 def test_two_configurations_in_one_design(tmp_path):
-    """The instances that lie beside them, each with its own name, in one module."""
+    """The instances written beside both, each with a name of its own, fit into one module."""
     body, found = [], []
     for name, options in {
         "card_a": ["--data-width", "64"],
@@ -173,7 +176,7 @@ def test_two_configurations_in_one_design(tmp_path):
                 f"| `{port.name}` | {port.direction} | {port.bits} |"
                 in file.with_suffix(".ports.md").read_text()
             )
-            # Both have a wire of this name, which they declare.
+            # Both instances declare a wire of this name.
             instance = re.sub(rf"(?<!\.)\b{port.name}\b", f"{name}_{port.name}", instance)
         body.append(instance)
     assert not found[0] & found[1]
@@ -219,10 +222,10 @@ def test_options_of_the_core_alone(top, option, capsys):
     ],
 )
 def test_streams_of_a_hard_block(top, width, keep, users):
-    """Named, directed and as wide as the block's are."""
+    """Names, directions and widths are those of the block."""
     ports = ports_by_name(generate(top, data_width=width), MODULE_NAMES[top])
     for stream, user in users.items():
-        # m_ and s_ are the block's point of view.
+        # m_ and s_ are the block's roles.
         way, back = ("input", "output") if stream.startswith("m_") else ("output", "input")
         widths = {"tdata": width, "tkeep": keep, "tlast": 1, "tuser": user, "tvalid": 1}
         for field, bits in widths.items():
@@ -242,7 +245,7 @@ def test_streams_of_a_hard_block(top, width, keep, users):
     ],
 )
 def test_streams_of_intel_blocks(top, width, segments, empty, functions, beside):
-    """Likewise of Avalon-ST."""
+    """Names, directions and widths of Avalon-ST are those of the block."""
     ports = ports_by_name(generate(top, data_width=width), MODULE_NAMES[top])
     both = {"data": width, "sop": segments, "eop": segments, "valid": segments}
     if beside:
@@ -271,7 +274,7 @@ def test_widths_that_intel_blocks_have_not(top, width, allowed):
 
 
 def test_no_element_has_the_name_of_a_bit():
-    """Yosys would join both: an array of eight with elements as wires beside it."""
+    """Yosys merges a wire ``x[7]`` with bit 7 of ``x``: elements of an array are ``x__7``."""
     text = generate("core", num_fifos=8, data_width=64, dma=False)
     assert re.search(r"\\snapshot__7 ", text)
     assert not re.search(r"\\\S*\[[1-9]", text)
@@ -279,7 +282,7 @@ def test_no_element_has_the_name_of_a_bit():
 
 @pytest.mark.parametrize("width", [64, 128])
 def test_the_table_of_interrupts_is_in_lut_ram(width):
-    """Of a few words, block RAMs would be as many as make up their width."""
+    """For a table of a few words, its width alone would decide the number of block RAMs."""
     text = generate("core", data_width=width, dma=False)
     found = re.search(r'\(\* ram_style = "(\w+)" \*\)\n  reg \[(\d+):0\] \\table  ', text)
     assert found is not None and found.groups() == ("distributed", str(width - 1))

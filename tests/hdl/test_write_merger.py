@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""DMA writes and MSI-X writes in one stream: whole, each in its order, and without delay."""
+"""DMA writes and MSI-X writes in one stream: whole, each in its order, and no cycle lost."""
 
 import random
 
@@ -16,10 +16,10 @@ NUMBERED = BlockOptions(sequence_numbers=True)
 
 
 def run(width, lengths, interrupts, *, block=None, idle=0.0, stall=0.0, confirm=0.0, silent=0):
-    """Send writes of ``lengths`` beats and ``interrupts`` MSI-X writes; nothing is confirmed in the
-    first ``silent`` cycles.
+    """Send writes of ``lengths`` beats and ``interrupts`` MSI-X writes; confirm none in the first
+    ``silent`` cycles.
 
-    Returns what left, as (header, beat, length), the cycle of each, and how many writes were
+    Returns the beats sent as (header, beat, length), the cycle of each, and the number of writes
     confirmed.
     """
     dut = WriteMerger(width, block or BlockOptions())
@@ -70,7 +70,7 @@ def run(width, lengths, interrupts, *, block=None, idle=0.0, stall=0.0, confirm=
             if done:
                 confirmed.append(cycle)
             if offered is not None:
-                assert valid and (header, data, sop, eop) == offered, "what was offered changed"
+                assert valid and (header, data, sop, eop) == offered, "a valid beat changed"
             offered = (header, data, sop, eop) if valid and not ready else None
             if valid and ready:
                 assert sop == (data >> 8 == 0) and eop == (data >> 8 == (data & 0xFF) - 1)
@@ -106,7 +106,7 @@ def test_no_cycle_is_lost():
 @pytest.mark.parametrize("idle, stall", [(0, 0), (0.3, 0.3)])
 def test_confirmations_of_writes_are_told_from_those_of_interrupts(idle, stall):
     lengths = [1 + number % 3 for number in range(40)]
-    # The last one that leaves is confirmed after the bench has ended.
+    # The bench ends with the last beat: the last writes are confirmed later.
     _, _, confirmed = run(64, lengths, 40, block=NUMBERED, idle=idle, stall=stall, confirm=0.5)
     assert 40 - CONFIRMATIONS <= confirmed <= 40
     assert confirmed > 20
