@@ -12,11 +12,11 @@ from .properties import PROOFS
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse the command line and do it. Returns the exit status."""
+    """Parse the command line and run the proofs; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m formal", description=__doc__)
     parser.add_argument("--only", nargs="+", metavar="PROPERTY", choices=list(PROOFS))
-    parser.add_argument("--list", action="store_true", help="what is proven, and do nothing")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="solvers at once")
+    parser.add_argument("--list", action="store_true", help="list the properties and exit")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="solvers in parallel")
     options = parser.parse_args(arguments)
     if options.jobs < 1:
         parser.error(f"--jobs is {options.jobs}: must be 1 or more")

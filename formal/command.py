@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""``python -m formal``: run the proofs and their mutants, show the table, leave the report."""
+"""``python -m formal``: run the proofs and their mutants, print a table, write the report."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ RESULTS = {
 
 
 def judge(proof: Proof, found: Mapping[str, tuple[str, float]]) -> tuple[dict[str, Any], list[str]]:
-    """The report's entry of a proof, and a line for each thing that is wrong with it.
+    """Report entry of a proof, and one line for each failure.
 
     Parameters
     ----------
     found
-        Result and seconds of ``prove``, ``cover`` and ``refute``.
+        Result and seconds of the runs ``prove``, ``cover`` and ``refute``.
     """
     result = RESULTS[found["prove"][0]]
     entry = {
@@ -56,34 +56,34 @@ def judge(proof: Proof, found: Mapping[str, tuple[str, float]]) -> tuple[dict[st
     if result != "proven":
         failures.append(f"{proof.property}: {result}")
     if not entry["covered"]:
-        failures.append(f"{proof.property}: what has to be possible is not")
+        failures.append(f"{proof.property}: a cover statement is not reached")
     if not entry["mutant_rejected"]:
-        failures.append(f"{proof.property}: its mutant passes")
+        failures.append(f"{proof.property}: its mutant is not rejected")
     return entry, failures
 
 
 def run_proofs(
     proofs: Sequence[Proof], *, jobs: int = 1, folder: Path = BUILD_ROOT / "formal"
 ) -> int:
-    """Run ``proofs``; ``report.json`` in ``folder``.
+    """Run ``proofs`` and write ``report.json`` to ``folder``.
 
     Parameters
     ----------
     jobs
-        Runs of the solver at once.
+        Solver runs in parallel.
 
     Returns
     -------
     int
-        Exit status: 0 when every property is proven, everything that has to be possible is, and
-        every mutant is rejected.
+        Exit status: 0 if every property is proven, every cover statement is reached, and every
+        mutant is rejected.
     """
     add_own_programs()
     console = wide_console()
     folder.mkdir(parents=True, exist_ok=True)
-    console.print("Yosys is WebAssembly: its first use compiles it, for about a minute.")
+    console.print("Yosys is WebAssembly: compiling it at the first use takes about a minute.")
     seconds = solver.warm_up()
-    console.print(f"It is ready, after {seconds:.0f} s.")
+    console.print(f"Yosys is ready after {seconds:.0f} s.")
 
     runs: dict[str, Solve] = {
         "prove": solver.prove,
@@ -150,6 +150,8 @@ def _table(entries: Sequence[Mapping[str, Any]]) -> Table:
             entry["method"],
             str(entry["depth"]),
             f"{entry['seconds']:.0f}",
-            entry["result"] if entry["mutant_rejected"] else f"{entry['result']}, mutant passes",
+            entry["result"]
+            if entry["mutant_rejected"]
+            else f"{entry['result']}, mutant not rejected",
         )
     return table

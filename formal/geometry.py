@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The builds that the proofs are of."""
+"""Gateware parameters of the proofs."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ __all__ = ["geometry"]
 
 
 def geometry(data_width: int, num_fifos: int) -> Geometry:
-    """Of the shell and the layout that the endpoint has by default: queues of 62 slots."""
+    """Geometry with the endpoint's default shell and layout: queues of 62 slots."""
     return Geometry(data_width=data_width, num_fifos=num_fifos, shell=AMP_PCI, layout=SPSC_PAGES)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What surrounds a part of the gateware in a proof: free inputs, assumptions, assertions."""
+"""Proof harness around a part of the gateware: free inputs, assumptions, assertions."""
 
 from __future__ import annotations
 
@@ -27,15 +27,17 @@ __all__ = ["Harness"]
 
 
 class Harness:
-    """Builds the module that is given to the solver. There is one clock and no reset: registers
-    begin with their initial value, which is what the gateware's reset restores.
+    """Builder of the module that the solver reads.
+
+    The module has one clock and no reset: registers start with their initial values, which the
+    gateware's reset restores.
 
     Attributes
     ----------
     m
         The module.
     inputs
-        What the solver chooses anew in each cycle.
+        Signals whose values the solver chooses in each cycle.
     """
 
     def __init__(self) -> None:
@@ -45,20 +47,23 @@ class Harness:
         self._names: set[str] = set()
 
     def free(self, shape: ShapeLike, name: str) -> Any:
-        """Something that the solver chooses in each cycle."""
+        """A signal whose value the solver chooses in each cycle."""
         signal = Signal(shape, name=self._unique(name))
         self.inputs.append(Value.cast(signal))
         return signal
 
     def constant(self, shape: ShapeLike, name: str) -> Any:
-        """Something that the solver chooses once: what is proven of it holds of every value."""
+        """A signal whose value the solver chooses once: the proof then holds for every value."""
         chosen = Signal(shape, name=self._unique(name))
         self.m.d.comb += Value.cast(chosen).eq(AnyConst(len(Value.cast(chosen))))
         return chosen
 
     def add(self, name: str, component: Component, *, driven: Iterable[str] = ()) -> Part:
-        """Put ``component`` into the harness. Its inputs are free, but for those whose path, joined
-        by underscores, begins with one of ``driven``."""
+        """Add ``component`` to the harness with free inputs.
+
+        Inputs whose path, joined by underscores, begins with one of ``driven`` are left to the
+        caller.
+        """
         fragment = Fragment.get(component, None)
         self.m.submodules[name] = fragment
         for path, member, value in component.signature.flatten(component):
@@ -71,11 +76,11 @@ class Harness:
         return Part(name, fragment)
 
     def signal(self, shape: ShapeLike, name: str) -> Any:
-        """A ghost: a register of the harness's own."""
+        """A ghost register, which exists only in the harness."""
         return Signal(shape, name=name)
 
     def kept(self, value: ValueLike, when: ValueLike, name: str) -> Signal:
-        """``value`` as it was when ``when`` was last so, before this cycle."""
+        """``value`` of the latest earlier cycle in which ``when`` was true."""
         source = Value.cast(value)
         signal = Signal(len(source), name=name)
         with self.m.If(Value.cast(when)):
@@ -85,81 +90,85 @@ class Harness:
     def register(
         self, next_value: ValueLike, name: str, *, shape: ShapeLike | None = None, init: int = 0
     ) -> Signal:
-        """``next_value`` as it was in the cycle before."""
+        """``next_value`` of the previous cycle."""
         value = Value.cast(next_value)
         signal = Signal(shape if shape is not None else value.shape(), name=name, init=init)
         self.m.d.sync += signal.eq(value)
         return signal
 
     def latch(self, name: str, *, rises: ValueLike, falls: ValueLike) -> Signal:
-        """A bit that is set by one and cleared by the other; setting goes first."""
+        """A bit that ``rises`` sets and ``falls`` clears; setting has priority."""
         signal = Signal(name=name)
         rise, fall = Value.cast(rises), Value.cast(falls)
         self.m.d.sync += signal.eq(rise | (signal & ~fall))
         return signal
 
     def count(self, name: str, bits: int, *, while_: ValueLike) -> Signal:
-        """Cycles that ``while_`` has lasted, up to the largest number of ``bits`` bits."""
+        """Consecutive earlier cycles with ``while_`` true; saturates at ``bits`` bits."""
         signal = Signal(bits, name=name)
         holds = Value.cast(while_)
         self.m.d.sync += signal.eq(Mux(holds, signal + ~signal.all(), 0))
         return signal
 
     def ensure(self, condition: ValueLike) -> None:
-        """Assert it in every cycle."""
+        """Assert ``condition`` in every cycle."""
         self.m.d.comb += Assert(Value.cast(condition), src_loc_at=1)
 
     def assume(self, condition: ValueLike) -> None:
-        """What surroundings that behave see to, in every cycle."""
+        """Assume ``condition`` of the surrounding logic in every cycle."""
         self.m.d.comb += Assume(Value.cast(condition), src_loc_at=1)
 
     def cover(self, condition: ValueLike) -> None:
-        """Something that must be possible: no assumption rules it out."""
+        """Require ``condition`` to be reachable: the assumptions must not exclude it."""
         self.m.d.comb += Cover(Value.cast(condition), src_loc_at=1)
 
     def ensure_held(self, stream: Any, name: str) -> None:
-        """Once valid is up, valid and payload hold until ready."""
+        """Assert that once valid, valid and payload hold until ready."""
         waits = self.register(stream.valid & ~stream.ready, f"{name}_waits")
         before = self.register(Value.cast(stream.p), f"{name}_before")
         self.ensure(~waits | (stream.valid & (Value.cast(stream.p) == before)))
         self.cover(waits & stream.ready)
 
     def assume_held(self, stream: Any, name: str) -> None:
-        """The other side of a stream keeps that rule."""
+        """Assume that once valid, valid and payload hold until ready."""
         waits = self.register(stream.valid & ~stream.ready, f"{name}_waited")
         before = self.register(Value.cast(stream.p), f"{name}_offered")
         self.assume(~waits | (stream.valid & (Value.cast(stream.p) == before)))
 
     def _unique(self, name: str) -> str:
         if name in self._names:
-            raise ValueError(f"{name} is the name of two inputs of the harness")
+            raise ValueError(f"input name {name} is used twice")
         self._names.add(name)
         return name
 
 
 class Part:
-    """A part of the gateware in a harness, to look into: an induction needs to be told in which
-    states its registers never are together."""
+    """Access to the internals of a part of the gateware.
+
+    An induction needs invariants over internal registers, which exclude unreachable states.
+    """
 
     def __init__(self, name: str, fragment: Fragment):
         self._name = name
         self._fragment = fragment
 
     def inside(self, *path: str) -> Signal:
-        """The signal whose name is last in ``path``, in the submodules that go before.
+        """The signal named last in ``path``, inside the submodules named before it.
 
         Raises
         ------
         KeyError
-            There is none of that name, or more than one.
+            No signal has that name, or more than one has.
         """
         found = [signal for signal in self.signals(*path[:-1]) if signal.name == path[-1]]
         if len(found) != 1:
-            raise KeyError(f"{len(found)} signals are {'.'.join((self._name, *path))}: must be one")
+            raise KeyError(
+                f"{len(found)} signals are named {'.'.join((self._name, *path))}: must be 1"
+            )
         return found[0]
 
     def signals(self, *path: str) -> list[Signal]:
-        """What the submodule ``path`` itself drives."""
+        """Signals that the submodule ``path`` itself drives."""
         found = {
             id(signal): signal
             for statements in self._within(path).statements.values()
@@ -169,7 +178,7 @@ class Part:
         return list(found.values())
 
     def row(self, harness: Harness, address: ValueLike, *path: str) -> Value:
-        """What the memory in the submodules ``path`` holds at ``address``."""
+        """Content at ``address`` of the memory in the submodule ``path``."""
         memory = self._within(path)
         if not isinstance(memory, MemoryInstance):
             ((memory, _, _),) = (

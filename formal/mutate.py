@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Imports a module with a mutant in it, in a process of its own."""
+"""Import of a gateware module with a mutant applied."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ __all__ = ["MutantError", "install", "mutated"]
 
 
 class MutantError(ValueError):
-    """A mutant's text does not occur once in its module."""
+    """A mutant's text does not occur exactly once, or its module is already imported."""
 
 
 def mutated(mutant: Mutant, source: str) -> str:
-    """``source`` with the mutant in it.
+    """``source`` with the mutant applied.
 
     Raises
     ------
     MutantError
-        Its text does not occur, or more than once.
+        The mutant's text does not occur exactly once.
     """
     occurrences = source.count(mutant.before)
     if occurrences != 1:
@@ -42,7 +42,7 @@ class _Loader(SourceFileLoader):
         self._mutant = mutant
 
     def get_code(self, fullname: str) -> CodeType:
-        # Not by way of the cached bytecode, neither out nor in.
+        # Bypass the bytecode cache: the mutant is neither read from it nor written to it.
         source = mutated(self._mutant, Path(self.path).read_text())
         return self.source_to_code(source.encode(), self.path)
 
@@ -65,13 +65,13 @@ class _Finder(MetaPathFinder):
 
 
 def install(mutant: Mutant) -> None:
-    """Have the mutant in its module from now on.
+    """Apply the mutant when its module is imported.
 
     Raises
     ------
     MutantError
-        The module has been imported already.
+        The module is already imported.
     """
     if mutant.module in sys.modules:
-        raise MutantError(f"{mutant.module} has been imported already")
+        raise MutantError(f"{mutant.module} is already imported")
     sys.meta_path.insert(0, _Finder(mutant))

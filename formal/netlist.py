@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""``python -m formal.netlist PROPERTY FILE``: the harness of a proof for the solver, as RTLIL.
+"""``python -m formal.netlist PROPERTY FILE``: write the harness of a proof as RTLIL.
 
-A process of its own, since a mutant must be there before the gateware is imported: standard input
-has it, as JSON, or is empty.
+It runs in a separate process because a mutant must be applied before the gateware is imported.
+Standard input is the mutant as JSON, or empty.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TOP = "harness"
 
 
 def netlist(proof: Proof) -> str:
-    """The harness, filled in and translated."""
+    """RTLIL of the proof's harness."""
     harness = Harness()
     proof.harness(harness)
     return str(rtlil.convert(harness.m, name=TOP, ports=harness.inputs))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a proof is: a property, what it is proven of and how, and the break that it must reject."""
+"""Declaration of a proof: the property, its harness and method, and the mutant it must reject."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from .harness import Harness
 __all__ = ["METHODS", "Mutant", "Proof"]
 
 METHODS = ("k-induction", "bmc")
-"""``k-induction`` holds for ever; ``bmc`` for as many cycles after reset as the depth says."""
+"""``k-induction`` is unbounded; ``bmc`` is bounded to ``depth`` cycles after reset."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mutant:
-    """A break of the design, in one place.
+    """A fault inserted into the gateware at one place.
 
     Attributes
     ----------
     module
-        The Python module that it is in, by its dotted name.
+        Dotted name of the Python module that the mutant changes.
     before, after
-        The text there, which occurs once, and what it becomes.
+        Text to replace, which occurs once in the module, and its replacement.
     depth
-        Cycles after reset within which a counterexample must show up.
+        Cycles after reset within which the solver must find a counterexample.
     """
 
     module: str
@@ -36,33 +36,33 @@ class Mutant:
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """One property of one harness.
+    """One property, proven with one harness.
 
     Attributes
     ----------
     property
-        Short and unique, also for files.
+        Short unique name, also used for files.
     statement
-        What is proven, of which parameters, under which assumptions.
+        What is proven, with which parameters and under which assumptions.
     source
-        Where the requirement is from.
+        Origin of the requirement.
     module
-        The part of the gateware, by its dotted name.
+        Dotted name of the gateware module under proof.
     harness
         Fills in a :class:`~formal.harness.Harness`.
     method
         One of :data:`METHODS`.
     depth
-        The k of the induction, or the bound; cycles.
+        The k of the induction, or the bound, in cycles.
     mutant
-        What must not pass.
+        Fault that the proof must reject.
     cover_depth
-        Cycles within which everything that the harness wants covered must happen.
+        Cycles after reset within which every cover statement must be reached.
 
     Raises
     ------
     ValueError
-        The method is none, or a depth is below 1.
+        The method is not one of :data:`METHODS`, or a depth is below 1.
     """
 
     property: str

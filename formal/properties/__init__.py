@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Every proof, by the name of its property."""
+"""All proofs, by property name."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ GROUPS = (
 )
 
 PROOFS: dict[str, Proof] = {proof.property: proof for group in GROUPS for proof in group.PROOFS}
-"""In the order in which they are shown."""
+"""In the order of reports and tables."""
 
 if len(PROOFS) != sum(len(group.PROOFS) for group in GROUPS):
-    raise ValueError("two proofs have one name")
+    raise ValueError("two proofs have the same name")

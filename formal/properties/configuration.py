@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Requests to configuration space, of the endpoint that has its own."""
+"""Completions of configuration requests, for the endpoint with a configuration space."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ..proof import Mutant, Proof
 __all__ = ["PROOFS"]
 
 
-def configuration_is_answered(h: Harness) -> None:
-    """Any type 0 requests, read or written, poisoned or not, some of them discarded."""
+def configuration_requests_are_completed(h: Harness) -> None:
+    """Type 0 reads and writes, poisoned or not, some of them discarded."""
     g = geometry(128, 2)
     config = ConfigSpace(g)
     part = h.add("config", config)
@@ -27,7 +27,7 @@ def configuration_is_answered(h: Harness) -> None:
     comes = config.i.valid & config.i.ready & ~config.discard
     leaves = config.o.valid & config.o.ready
 
-    # The ones that are owed an answer: the older one, and the one behind it.
+    # At most two requests are outstanding.
     owed = h.signal(2, "owed")
     oldest, newest = h.signal(128, "oldest"), h.kept(config.i.p.hdr, comes, "newest")
     h.m.d.sync += owed.eq(owed + comes - leaves)
@@ -50,7 +50,7 @@ def configuration_is_answered(h: Harness) -> None:
     h.cover(leaves & (owed == 2))
     h.cover(leaves & refused)
 
-    # For the induction: which states go with which.
+    # Invariants for the induction: which states occur together.
     state, waiting = part.inside("fsm_state"), part.inside("waiting")
     answering, leaving = state == 1, state == 2
     idle = state == 0
@@ -79,7 +79,7 @@ def configuration_is_answered(h: Harness) -> None:
 
 
 def answer_fields(header: data.View, asked: data.View) -> list[Value]:
-    """What the completion of a configuration request says (sections 2.2.9, 2.3.1)."""
+    """Conditions on the completion header of a configuration request (sections 2.2.9, 2.3.1)."""
     word0 = asked.word0
     is_write = word0.has_payload
     return [
@@ -104,13 +104,13 @@ def answer_fields(header: data.View, asked: data.View) -> list[Value]:
 
 PROOFS = (
     Proof(
-        property="configuration-is-answered",
-        statement="of any configuration requests: each that is not discarded gets one completion, "
-        "in order, with its own fields, held until it is taken, and begun within eight cycles in "
-        "which nobody holds it up",
+        property="configuration-requests-are-completed",
+        statement="for any configuration requests: each request that is not discarded gets one "
+        "completion, in order and with the request's fields; the completion holds until accepted, "
+        "and leaves within eight cycles in which nothing stalls it",
         source="PCI Express Base 4.0 sections 2.2.9, 2.3.1",
         module="hdl.config_space",
-        harness=configuration_is_answered,
+        harness=configuration_requests_are_completed,
         depth=3,
         mutant=Mutant(
             module="hdl.config_space",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""MSI-X: which interrupts leave, when, and with what."""
+"""MSI-X: when an interrupt leaves, and with which address and data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FIFOS = 3
 
 
 class HostWrite:
-    """A host write, a cycle after: that is when it is carried out."""
+    """The host write of the previous cycle, which the controller executes in this cycle."""
 
     def __init__(self, h: Harness, msix: MsixController):
         self.valid = h.register(msix.write_enable, "write_before")
@@ -34,21 +34,21 @@ class HostWrite:
 
 
 class Vectors:
-    """The controller, and what is owed to the host, told from its ports and whose turn it is.
+    """The controller, with masks and pending bits modelled from its ports.
 
     Attributes
     ----------
     vector
-        Whose interrupt is being fetched, or on offer.
+        Vector whose entry is being fetched, or whose write is valid.
     begins
-        A write is on offer that was not a cycle before.
+        First cycle of a valid write.
     allowed
-        Nothing but the vector's own mask forbids to send.
+        No condition other than the vector's own mask blocks sending.
     masks
-        Mask bits, as the host wrote them.
+        Mask bit per vector, as the host wrote it.
     owed
-        Raised two cycles ago or longer, and not on offer since, or refused: an element for each
-        vector.
+        Per vector: an interrupt was raised two or more cycles ago, or refused, and its write has
+        not become valid since.
     """
 
     def __init__(self, h: Harness, g: Geometry):
@@ -62,7 +62,7 @@ class Vectors:
         self.owed: list[Signal] = []
         was_reset = h.register(msix.reset, "was_reset")
         self.write = write = HostWrite(h, msix)
-        # What the block took last, until it refuses that.
+        # The vector of the last accepted write, until the hard block refuses it.
         taken = h.signal(range(len(msix.raised)), "taken_vector")
         refusable = h.signal(1, "may_be_refused")
         takes = msix.o.valid & msix.o.ready
@@ -95,7 +95,7 @@ class Vectors:
             self.owed.append(owed)
             h.ensure(part.inside("pending")[vector] == now_owed)
 
-        # For the induction: what its states are.
+        # Invariants for the induction: the reachable states of the FSM.
         self.words = max(1, MSIX_ENTRY_SIZE // g.word_bytes)
         self.state = part.inside("fsm_state")
         self.fetch = self.words if self.words > 1 else 1
@@ -104,11 +104,11 @@ class Vectors:
         h.ensure(self.vector < len(msix.raised))
 
     def of(self, bits: list[Signal], vector: Value) -> Value:
-        """The one of ``bits`` that is ``vector``'s."""
+        """The element of ``bits`` for ``vector``."""
         return Cat(*bits).bit_select(vector, 1)
 
 
-def interrupts_are_owed(h: Harness) -> None:
+def interrupts_match_pending_bits(h: Harness) -> None:
     vectors = Vectors(h, geometry(128, FIFOS))
     allowed = h.register(vectors.allowed, "was_allowed")
     mask = h.register(Cat(*vectors.masks), "mask_before").bit_select(vectors.vector, 1)
@@ -117,7 +117,7 @@ def interrupts_are_owed(h: Harness) -> None:
     h.cover(vectors.begins & (vectors.vector == FIFOS - 1))
 
 
-def interrupts_leave(width: int) -> Callable[[Harness], None]:
+def interrupts_leave_in_bounded_time(width: int) -> Callable[[Harness], None]:
     def fill(h: Harness) -> None:
         g = geometry(width, FIFOS)
         vectors = Vectors(h, g)
@@ -131,7 +131,7 @@ def interrupts_leave(width: int) -> Callable[[Harness], None]:
         sent = (vectors.state == vectors.fetch) & (last == vector)
         waited = h.count("waited", limit.bit_length() + 1, while_=pending & may & ~sent)
         h.ensure(waited < limit)
-        # For the induction: how far the turn has come.
+        # Invariant for the induction: cycles until the round robin reaches the vector.
         turns = Mux(last >= vector, vector + FIFOS - last, vector - last)
         left = vectors.fetch - vectors.state
         from_idle = turns * cycles - 1
@@ -142,9 +142,11 @@ def interrupts_leave(width: int) -> Callable[[Harness], None]:
     return fill
 
 
-def interrupts_are_as_the_host_set_them(width: int) -> Callable[[Harness], None]:
-    """Of one vector, whichever the solver likes, of which the host wrote the address and the data
-    in whole dwords and leaves them alone since; all but the lower address bits 1:0."""
+def interrupts_use_table_entry(width: int) -> Callable[[Harness], None]:
+    """Header and data of an interrupt of one vector, which the solver chooses.
+
+    Address bits 1:0 are not compared.
+    """
 
     def fill(h: Harness) -> None:
         g = geometry(width, FIFOS)
@@ -197,8 +199,8 @@ def interrupts_are_as_the_host_set_them(width: int) -> Callable[[Harness], None]
             h.ensure(~begins | right)
         h.cover(begins & ~short & content.any())
 
-        # For the induction: the table has what was written, or is being cleared from its start;
-        # and so has what is known of the upper half of the address.
+        # Invariants for the induction: the table and the non-zero flags of the upper address bytes
+        # match the host writes. While the table is being cleared, its cleared words are zero.
         for number in range(FIFOS):
             upper = vectors.part.inside(f"upper_{number}")
             nonzero = Cat(high.word_select(byte, 8).any() for byte in range(4))
@@ -223,8 +225,10 @@ def interrupts_are_as_the_host_set_them(width: int) -> Callable[[Harness], None]
 
 
 def interrupts_follow_head(h: Harness) -> None:
-    """Head moves as its FIFO's interrupt is raised, as the push engine does it; the host leaves
-    alone what it does not own."""
+    """Head advances in the cycle in which its FIFO's interrupt is raised, as with the push engine.
+
+    The host does not write head.
+    """
     g = geometry(128, FIFOS)
     indices, inner = add_indices(h, g, driven=("reset",))
     vectors = Vectors(h, g)
@@ -235,7 +239,7 @@ def interrupts_follow_head(h: Harness) -> None:
         h.assume(~(indices.write_enable & (indices.write_address == head)))
         moved = moves.valid & (moves.fifo == fifo)
         h.assume(vectors.msix.raised[g.shell.vector_of(fifo, FIFOS)] == moved)
-        # What the newest message of those is that were there two cycles ago.
+        # The head after the newest message; the host's view is one cycle behind.
         newest = h.signal(g.index_shape, f"newest_{fifo}")
         with h.m.If(moved):
             h.m.d.sync += newest.eq(moves.value)
@@ -247,7 +251,7 @@ def interrupts_follow_head(h: Harness) -> None:
         h.ensure(indices.device_head[fifo] == newest)
         h.ensure(~inner.inside(f"device_head_{fifo}_fresh"))
         h.ensure(~inner.inside(f"device_head_{fifo}_settles"))
-    # What is owed was raised two cycles ago or longer.
+    # An expected interrupt was raised two or more cycles ago, so its head is visible to the host.
     h.ensure(~vectors.begins | vectors.of(vectors.owed, vectors.vector))
     h.cover(vectors.begins & (vectors.vector == 1))
 
@@ -256,14 +260,14 @@ SOURCE = "PCI Express Base 4.0 section 6.1.4; PCI Local Bus 3.0 section 6.8.2"
 
 PROOFS = (
     Proof(
-        property="interrupts-are-owed",
-        statement="an interrupt leaves only if its vector was raised, or refused by the hard "
-        "block, since it last did, and was neither masked nor disabled the cycle before; one that "
-        "is raised or refused stays pending until it leaves or the function is reset; masks are as "
-        "the host wrote them; three vectors, 128 bits",
+        property="interrupts-match-pending-bits",
+        statement="an interrupt leaves only if its vector was raised since its last interrupt, or "
+        "that one was refused by the hard block, and was neither masked nor disabled in the "
+        "previous cycle; a raised or refused interrupt stays pending until it leaves or the "
+        "function is reset; masks are as the host wrote them; three vectors, 128 bits",
         source=SOURCE,
         module="hdl.msix",
-        harness=interrupts_are_owed,
+        harness=interrupts_match_pending_bits,
         depth=3,
         mutant=Mutant(
             module="hdl.msix",
@@ -273,12 +277,13 @@ PROOFS = (
     ),
     *(
         Proof(
-            property=f"interrupts-leave-{width}",
-            statement=f"a pending interrupt leaves within {FIFOS * cycles} cycles in which it may "
-            f"be sent and is taken, whatever the other vectors do; three vectors, {width} bits",
+            property=f"interrupts-leave-in-bounded-time-{width}",
+            statement=f"a pending interrupt leaves within {FIFOS * cycles} cycles in which it is "
+            "enabled, unmasked and not stalled, for any activity of the other vectors; three "
+            f"vectors, {width} bits",
             source=SOURCE,
             module="hdl.msix",
-            harness=interrupts_leave(width),
+            harness=interrupts_leave_in_bounded_time(width),
             depth=3,
             mutant=Mutant(
                 module="hdl.msix",
@@ -291,13 +296,13 @@ PROOFS = (
     ),
     *(
         Proof(
-            property=f"interrupts-are-as-set-{width}",
-            statement="the write that is an interrupt has the address and the data that the host "
-            "wrote into the vector's entry four cycles before or earlier, zeros after a reset; "
-            f"three vectors, {width} bits",
+            property=f"interrupts-use-table-entry-{width}",
+            statement="the memory write of an interrupt has the address and data that the host "
+            "wrote to the vector's table entry four or more cycles earlier, and zeros after a "
+            f"reset; three vectors, {width} bits",
             source=SOURCE,
             module="hdl.msix",
-            harness=interrupts_are_as_the_host_set_them(width),
+            harness=interrupts_use_table_entry(width),
             depth=5,
             mutant=Mutant(module="hdl.msix", before=before, after=after),
         )
@@ -309,8 +314,8 @@ PROOFS = (
     ),
     Proof(
         property="interrupts-follow-head",
-        statement="when an interrupt leaves, the host reads a head past the message that it tells "
-        "of; three FIFOs, 128 bits",
+        statement="when an interrupt leaves, the head that the host reads is past the message that "
+        "raised it; three FIFOs, 128 bits",
         source="patch series, vmsg_bus_amp_pci_send",
         module="hdl.queues.index_words",
         harness=interrupts_follow_head,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Every stream: once valid is up, valid and payload hold until ready.
+"""Handshake of every stream: once valid, valid and payload hold until ready.
 
-Proven of the part that drives the stream; what passes one on does so by wires.
+Proven for the component that drives the stream; others forward it combinationally.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ RULE = "the handshake rule of AMBA AXI4-Stream (ARM IHI 0051A section 2.2) and A
 
 
 def popped_messages_hold(h: Harness) -> None:
-    """The RAM's data stays until the next read, as :class:`~hdl.queues.memory.FifoMemory` says."""
+    """Read data of :class:`~hdl.queues.memory.FifoMemory` must hold until the next read."""
     pop = PopEngine(geometry(128, 2))
     h.add("pop", pop)
     reads = h.register(pop.read_enable, "reads_before")
@@ -68,7 +68,7 @@ def buffered_words_hold(depth: int) -> Callable[[Harness], None]:
 
 
 def staged_words_pass(h: Harness) -> None:
-    """A model of two places, and the handshake rule besides."""
+    """The skid buffer equals a FIFO model of two entries, and follows the handshake rule."""
     stage = SkidBuffer(8)
     part = h.add("stage", stage)
     taken, leaves = stage.i.valid & stage.i.ready, stage.o.valid & stage.o.ready
@@ -97,7 +97,7 @@ def completions_hold(h: Harness) -> None:
     completer = Completer(geometry(128, 2))
     part = h.add("completer", completer)
     h.ensure_held(completer.o, "completions")
-    # What waits in the FIFO is not written over.
+    # The FIFO does not overflow: stored beats are not overwritten.
     level = part.inside("beats", "level")
     produce, consume = part.inside("beats", "produce"), part.inside("beats", "consume")
     depth = 1 << len(produce)
@@ -121,7 +121,7 @@ def collected_words_hold(h: Harness) -> None:
     collector = WriteCollector(geometry(64, 1))
     part = h.add("collector", collector)
     h.ensure_held(collector.o, "words")
-    # A word on offer is complete: the next beat begins another one.
+    # A valid word is complete: the next beat starts a new word.
     h.ensure(~collector.o.valid | part.inside("fresh"))
 
 
@@ -129,7 +129,7 @@ def pieces_hold(h: Harness) -> None:
     finder = PieceFinder(geometry(64, 1))
     h.add("finder", finder)
     h.assume_held(finder.i, "words")
-    # A setting that falls closes a piece that waits; all else of it holds.
+    # `closes` of a stalled piece may rise when Max_Payload_Size falls; all other fields hold.
     piece = finder.o.p
     rest = Cat(Value.cast(piece[name]) for name, _ in piece.shape() if name != "closes")
     held = SimpleNamespace(valid=finder.o.valid, ready=finder.o.ready, p=rest)
@@ -150,6 +150,7 @@ def writes_hold(h: Harness) -> None:
 def _proof(
     name: str,
     what: str,
+    conditions: str,
     harness: Callable[[Harness], None],
     module: str,
     before: str,
@@ -159,7 +160,7 @@ def _proof(
 ) -> Proof:
     return Proof(
         property=name,
-        statement=f"{what} hold until they are taken",
+        statement=f"{what} hold until accepted; {conditions}",
         source=RULE,
         module=module,
         harness=harness,
@@ -170,7 +171,8 @@ def _proof(
 PROOFS = (
     _proof(
         "messages-hold",
-        "messages to the device side, two FIFOs, 128 bits, with any host,",
+        "messages to the device side",
+        "any host, two FIFOs, 128 bits",
         popped_messages_hold,
         "hdl.queues.pop",
         "step.eq(free & (active | waits))",
@@ -178,7 +180,8 @@ PROOFS = (
     ),
     _proof(
         "interrupts-hold-64",
-        "MSI-X writes of two vectors at 64 bits",
+        "MSI-X writes",
+        "two vectors, 64 bits",
         interrupts_hold(64),
         "hdl.msix",
         "with m.If(ready.any() & (~self.o.valid | self.o.ready)):",
@@ -187,7 +190,8 @@ PROOFS = (
     ),
     _proof(
         "interrupts-hold-128",
-        "MSI-X writes of two vectors at 128 bits",
+        "MSI-X writes",
+        "two vectors, 128 bits",
         interrupts_hold(128),
         "hdl.msix",
         "with m.If(self.o.ready):",
@@ -195,32 +199,35 @@ PROOFS = (
     ),
     _proof(
         "arbitrated-tlps-hold",
-        "TLPs of the arbiter, three inputs, one of them urgent, 64 bits,",
+        "TLPs of the arbiter",
+        "three inputs, one with priority, 64 bits",
         arbitrated_tlps_hold,
         "hdl.arbiter",
         "can_load.eq(~self.o.valid | self.o.ready)",
         "can_load.eq(~self.o.valid | self.o.ready | inside)",
     ),
     _proof(
-        "buffered-words-hold-4",
-        "words of a FIFO of distributed RAM, depth 4,",
+        "fifo-words-hold-4",
+        "words of a FIFO in distributed RAM",
+        "depth 4",
         buffered_words_hold(4),
         "hdl.fifo",
         "can_load.eq(~self.o.valid | self.o.ready)",
         "can_load.eq(~self.o.valid | self.o.ready | level[-1])",
     ),
     _proof(
-        "buffered-words-hold-32",
-        "words of a FIFO of block RAM, depth 32,",
+        "fifo-words-hold-32",
+        "words of a FIFO in block RAM",
+        "depth 32",
         buffered_words_hold(32),
         "hdl.fifo",
         "can_load.eq(~self.o.valid | self.o.ready)",
         "can_load.eq(~self.o.valid | self.o.ready | stored)",
     ),
     Proof(
-        property="staged-words-pass",
-        statement="words leave a stage of registers in order, each once, and hold until then; "
-        "one is taken unless two are there",
+        property="skid-buffer-keeps-order",
+        statement="words leave a skid buffer in order, each once, and hold until accepted; it "
+        "accepts a word unless it stores two",
         source=RULE,
         module="hdl.fifo",
         harness=staged_words_pass,
@@ -232,7 +239,8 @@ PROOFS = (
     ),
     _proof(
         "host-requests-hold",
-        "word writes and read requests out of any TLPs, well formed or not, 128 bits,",
+        "word writes and read requests decoded from TLPs",
+        "any TLPs, well formed or malformed, 128 bits",
         host_requests_hold,
         "hdl.ingress",
         "self.reads.valid.eq(valid & arrival.needs_completion & ~self.writes.valid & ~flush)",
@@ -240,47 +248,53 @@ PROOFS = (
     ),
     _proof(
         "completions-hold",
-        "completions, 128 bits,",
+        "completions",
+        "128 bits",
         completions_hold,
         "hdl.completer",
         "self.o.p.eop.eq(leaving.eop)",
         "self.o.p.eop.eq(leaving.eop | self.read_ready)",
     ),
     _proof(
-        "reads-of-host-memory-hold",
-        "memory reads, 128 bits, with any bursts, tags and configuration,",
+        "dma-reads-hold",
+        "memory read TLPs",
+        "any bursts, tags and configuration, 128 bits",
         reads_of_host_memory_hold,
         "hdl.dma.read_issue",
         "self.free & (fails | ~self.o.valid)",
         "self.free",
     ),
     _proof(
-        "read-data-holds",
-        "AXI read data, 128 bits,",
+        "dma-read-data-holds",
+        "AXI read data",
+        "128 bits",
         read_data_holds,
         "hdl.dma.read_return",
         "can_load = ~self.r.valid | self.r.ready",
         "can_load = ~self.r.valid | self.r.ready | self.reset",
     ),
     _proof(
-        "collected-words-hold",
-        "words of write bursts, 64 bits,",
+        "dma-write-words-hold",
+        "words of write bursts",
+        "64 bits",
         collected_words_hold,
         "hdl.dma.write_words",
         "self.w.ready.eq(active & (~self.o.valid | self.o.ready))",
         "self.w.ready.eq(active & (~self.o.valid | self.o.ready | self.reset))",
     ),
     _proof(
-        "pieces-hold",
-        "pieces of written words, 64 bits,",
+        "dma-write-pieces-hold",
+        "pieces of written words",
+        "64 bits",
         pieces_hold,
         "hdl.dma.write_pieces",
         "advances.eq(valid & (~held | self.o.ready))",
         "advances.eq(valid)",
     ),
     _proof(
-        "writes-of-host-memory-hold",
-        "memory writes and AXI write responses, 64 bits,",
+        "dma-writes-hold",
+        "memory write TLPs and AXI write responses",
+        "64 bits",
         writes_hold,
         "hdl.dma.write_sender",
         "stage.o.ready.eq(self.o.ready & room)",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The proofs are of the gateware that there is, and what is wrong with one is told."""
+"""Proof declarations match the gateware, and the command reports every failure."""
 
 import json
 import shutil
@@ -35,8 +35,8 @@ def counts(h: Harness) -> None:
 def a_proof(**changes):
     values = {
         "property": "count-is-never-12",
-        "statement": "it is not",
-        "source": "nowhere",
+        "statement": "a counter is never 12",
+        "source": "this test",
         "module": "hdl.queues.modulo",
         "harness": counts,
         "mutant": Mutant(module="hdl.queues.modulo", before="a", after="b"),
@@ -45,28 +45,28 @@ def a_proof(**changes):
 
 
 @pytest.mark.parametrize("name", PROOFS)
-def test_a_mutant_is_in_one_place(name):
+def test_mutant_text_occurs_once(name):
     proof = PROOFS[name]
     source = (ROOT / f"{proof.mutant.module.replace('.', '/')}.py").read_text()
     assert mutated(proof.mutant, source) != source
 
 
 @pytest.mark.parametrize("name", PROOFS)
-def test_a_proof_can_be_asked(name):
-    """Each part that it looks into is there, and there is something to prove and to cover."""
+def test_netlist_has_assertions_and_covers(name):
+    """Every internal signal that the harness reads exists."""
     text = netlist.netlist(PROOFS[name])
     assert '"assert"' in text and '"cover"' in text
 
 
-def test_every_proof_has_its_own_statement():
+def test_proofs_have_distinct_statements_sources_and_existing_modules():
     assert len({proof.statement for proof in PROOFS.values()}) == len(PROOFS)
     assert all(proof.source for proof in PROOFS.values())
     for proof in PROOFS.values():
         assert (ROOT / f"{proof.module.replace('.', '/')}.py").exists()
 
 
-def test_a_mutant_is_in_the_netlist(tmp_path):
-    proof = PROOFS["buffered-words-hold-4"]
+def test_mutant_changes_the_netlist(tmp_path):
+    proof = PROOFS["fifo-words-hold-4"]
     texts = []
     for described in ("", json.dumps(asdict(proof.mutant))):
         file = tmp_path / "design.il"
@@ -83,14 +83,14 @@ def test_a_mutant_is_in_the_netlist(tmp_path):
 
 
 @pytest.mark.parametrize("source", ["nothing", "x x"])
-def test_a_mutant_that_is_not_in_one_place_is_refused(source):
+def test_mutant_text_that_does_not_occur_once_is_rejected(source):
     mutant = Mutant(module="hdl.queues.modulo", before="x", after="y")
     with pytest.raises(MutantError, match=r"occurs \d times in hdl.queues.modulo: must be once"):
         mutated(mutant, source)
 
 
-def test_a_mutant_that_comes_too_late_is_refused():
-    with pytest.raises(MutantError, match=r"hdl.fifo has been imported already"):
+def test_mutant_of_an_imported_module_is_rejected():
+    with pytest.raises(MutantError, match=r"hdl.fifo is already imported"):
         install(Mutant(module="hdl.fifo", before="x", after="y"))
 
 
@@ -102,19 +102,19 @@ def test_a_mutant_that_comes_too_late_is_refused():
         ({"cover_depth": -1}, "cover_depth is -1"),
     ],
 )
-def test_a_proof_that_is_none_is_refused(changes, text):
+def test_invalid_proof_parameter_is_rejected(changes, text):
     with pytest.raises(ValueError, match=text):
         a_proof(**changes)
 
 
-def test_a_signal_that_is_not_there_is_named():
+def test_missing_internal_signal_is_named():
     part = Harness().add("buffer", StreamFifo(8, depth=4))
     assert len(part.inside("level")) == 3
-    with pytest.raises(KeyError, match=r"0 signals are buffer.depth: must be one"):
+    with pytest.raises(KeyError, match=r"0 signals are named buffer.depth: must be 1"):
         part.inside("depth")
 
 
-def test_inputs_are_free_but_for_those_that_are_driven():
+def test_inputs_are_free_unless_driven():
     class Both(wiring.Component):
         i: In(stream.Signature(3))
         more: In(2)
@@ -126,14 +126,14 @@ def test_inputs_are_free_but_for_those_that_are_driven():
     harness = Harness()
     harness.add("both", Both(), driven=["i"])
     assert [signal.name for signal in harness.inputs] == ["clk", "both_more"]
-    with pytest.raises(ValueError, match="both_more is the name of two inputs"):
+    with pytest.raises(ValueError, match="input name both_more is used twice"):
         harness.free(1, "both_more")
 
 
 GOOD = {"prove": ("PASS", 1.0), "cover": ("PASS", 0.5), "refute": ("FAIL", 0.25)}
 
 
-def test_a_good_proof_is_told():
+def test_entry_of_a_successful_proof():
     entry, failures = command.judge(a_proof(), GOOD)
     assert not failures
     assert entry["result"] == "proven" and entry["mutant_rejected"] and entry["covered"]
@@ -147,12 +147,12 @@ def test_a_good_proof_is_told():
         ("prove", "FAIL", "refuted"),
         ("prove", "UNKNOWN", "induction fails"),
         ("prove", "TIMEOUT", "out of time"),
-        ("cover", "FAIL", "what has to be possible is not"),
-        ("refute", "PASS", "its mutant passes"),
-        ("refute", "TIMEOUT", "its mutant passes"),
+        ("cover", "FAIL", "a cover statement is not reached"),
+        ("refute", "PASS", "its mutant is not rejected"),
+        ("refute", "TIMEOUT", "its mutant is not rejected"),
     ],
 )
-def test_what_is_wrong_fails_the_command(monkeypatch, tmp_path, capsys, kind, found, text):
+def test_failed_run_fails_the_command(monkeypatch, tmp_path, capsys, kind, found, text):
     results = {**GOOD, kind: (found, 1.0)}
     for name, result in results.items():
         monkeypatch.setattr(solver, name, lambda proof, folder, result=result: result)
@@ -165,7 +165,7 @@ def test_what_is_wrong_fails_the_command(monkeypatch, tmp_path, capsys, kind, fo
     assert text in capsys.readouterr().out
 
 
-def test_a_solver_that_fails_fails_the_command(monkeypatch, tmp_path):
+def test_solver_error_fails_the_command(monkeypatch, tmp_path):
     def broken(proof, folder):
         raise solver.SolverError("no netlist for count-is-never-12")
 
@@ -178,14 +178,14 @@ def test_a_solver_that_fails_fails_the_command(monkeypatch, tmp_path):
     assert report["proofs"] == [] and len(report["failures"]) == 3
 
 
-def test_what_is_proven_can_be_listed(capsys):
+def test_list_prints_every_property(capsys):
     assert main(["--list"]) == 0
     listed = capsys.readouterr().out
     assert all(name in listed for name in PROOFS)
 
 
-def test_the_solver_finds_out(monkeypatch, tmp_path):
-    """Counting up to 12 takes 12 cycles; three steps of induction do not tell."""
+def test_solver_results(monkeypatch, tmp_path):
+    """The counter reaches 12 after 12 cycles; an induction of depth 3 is inconclusive."""
     add_own_programs()
     if not shutil.which(solver.SBY[0]):
         pytest.skip("no solver: make formal installs it")
