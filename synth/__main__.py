@@ -12,15 +12,15 @@ from .designs import DESIGNS, HEADLINES, SPEED_GRADES
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse the command line and do it. Returns the exit status."""
+    """Parse the command line and run the synthesis; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m synth", description=__doc__)
     parser.add_argument(
-        "--headline", action="store_true", help="the two headline designs on the slower ECP5 alone"
+        "--headline", action="store_true", help="only the headline designs, on the slowest ECP5"
     )
     parser.add_argument(
         "--only", nargs="+", metavar="DESIGN", choices=[design.name for design in DESIGNS]
     )
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="designs at once")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="designs in parallel")
     options = parser.parse_args(arguments)
     if options.jobs < 1:
         parser.error(f"--jobs is {options.jobs}: must be 1 or more")

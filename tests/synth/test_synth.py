@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What is synthesised, what it has to reach, and what is said where it does not."""
+"""Designs, limits, tool runs and reports of the synthesis command."""
 
 import itertools
 import json
@@ -28,9 +28,9 @@ def entry(design, *, speed_grade=6, target="ecp5", lut4=1000, fmax_mhz=200.0):
     }
 
 
-def test_every_design_of_the_table():
+def test_designs_cover_tops_widths_fifos_and_dma():
     want = set(itertools.product(TOPS, (64, 128), (1, 8), (True, False)))
-    # Behind a hard block, for what the core beside it is mapped to, too.
+    # Hard-block tops map only to families that the core maps to.
     shims = {
         ("intel-ptile", 128, 1, True): ("xcup",),
         ("intel-s10", 256, 1, True): ("xcup",),
@@ -46,7 +46,7 @@ def test_every_design_of_the_table():
 
 
 @pytest.mark.parametrize("top", TOPS)
-def test_limits(top):
+def test_limits_apply_to_one_fifo_on_the_slow_grade(top):
     fast = Design(top=top, data_width=128, num_fifos=1, dma=True)
     small = Design(top=top, data_width=64, num_fifos=1, dma=False)
     large = Design(top=top, data_width=64, num_fifos=8, dma=False)
@@ -56,20 +56,20 @@ def test_limits(top):
     assert limits_of(large, 6) == ()
 
 
-def test_what_is_missed_is_said():
+def test_missed_limits_are_reported():
     fast, small = HEADLINES[0], Design(top="core", data_width=64, num_fifos=1, dma=False)
     assert not command.missed(
         [entry(fast, fmax_mhz=125.0), entry(small, lut4=2000), entry(fast, target="xcup", lut4=0)]
     )
     assert command.missed([entry(fast, fmax_mhz=124.9), entry(small, lut4=2001)]) == [
-        f"{fast.name} on speed grade 6: fmax_mhz at least 125, but it is 124.9",
-        f"{small.name} on speed grade 6: lut4 at most 2000, but it is 2001",
+        f"{fast.name} on speed grade 6: fmax_mhz at least 125, is 124.9",
+        f"{small.name} on speed grade 6: lut4 at most 2000, is 2001",
     ]
 
 
 @pytest.fixture
 def fake_tools(monkeypatch, tmp_path):
-    """Programs that write what Yosys and nextpnr would, at the seed's frequency."""
+    """Fakes of Yosys and nextpnr that write their output files; frequency by seed."""
     fmax = {1: 130.0, 2: 90.0, 3: 126.0}
     text = {"verilog": "module"}
 
@@ -104,7 +104,7 @@ def fake_tools(monkeypatch, tmp_path):
     return fmax, tmp_path, text
 
 
-def test_report(fake_tools):
+def test_report_has_the_median_and_results_are_reused(fake_tools):
     fmax, folder, text = fake_tools
     assert main(["--headline", "--jobs", "1"]) == 0
     report = json.loads((folder / "synth" / "report.json").read_text())
@@ -117,7 +117,7 @@ def test_report(fake_tools):
         assert (figures["lut4"], figures["ff"], figures["bram"]) == (5, 6, 7)
         assert figures["seeds"] == {"1": 130.0, "2": 90.0, "3": 126.0}
     fmax[3] = 100.0
-    assert main(["--headline", "--jobs", "1"]) == 0, "what was made before was made again"
+    assert main(["--headline", "--jobs", "1"]) == 0, "a cached result was made again"
     assert json.loads((folder / "synth" / "report.json").read_text()) == report
     text["verilog"] = "another module"
     assert main(["--headline", "--jobs", "1"]) == 1
@@ -125,7 +125,7 @@ def test_report(fake_tools):
     assert not report["ok"] and len(report["failures"]) == 2
 
 
-def test_other_families_have_an_area_and_no_frequency(fake_tools):
+def test_xilinx_families_have_area_without_frequency(fake_tools):
     _, folder, _ = fake_tools
     assert main(["--only", DESIGNS[0].name, "--jobs", "1"]) == 0
     entries = json.loads((folder / "synth" / "report.json").read_text())["configurations"]
@@ -135,7 +135,7 @@ def test_other_families_have_an_area_and_no_frequency(fake_tools):
     assert all((e["lut4"], e["ff"], e["fmax_mhz"]) == (8, 3, None) for e in others)
 
 
-def test_block_rams_are_side_by_side(fake_tools):
+def test_block_rams_are_placed_side_by_side(fake_tools):
     _, folder, _ = fake_tools
     netlist = folder / "x-ecp5.json"
 
@@ -161,7 +161,7 @@ def test_block_rams_are_side_by_side(fake_tools):
     assert places(209) == [None] * 209
 
 
-def test_block_rams_of_the_same_lanes_are_neighbours(tmp_path):
+def test_block_rams_in_one_row_are_ordered_by_lane(tmp_path):
     netlist = tmp_path / "x-ecp5.json"
     wanted = ["core.a.bank.0.0", "core.b.0.0", "core.a.bank.0.1", "core.b.0.1", "core.b.0.10"]
     wanted += ["core.window.x.0.0", "core.window.x.0.1", "core.window.y.0.0"]
@@ -176,7 +176,7 @@ def test_block_rams_of_the_same_lanes_are_neighbours(tmp_path):
     assert sorted(wanted, key=from_the_left) == wanted
 
 
-def test_a_tool_that_fails_is_named(monkeypatch, tmp_path):
+def test_failed_tool_is_named(monkeypatch, tmp_path):
     def run(arguments, **_):
         return subprocess.CompletedProcess(arguments, 1)
 
@@ -188,8 +188,8 @@ def test_a_tool_that_fails_is_named(monkeypatch, tmp_path):
             tools.place(tmp_path / "x.json", speed_grade=6, seed=1, timing_weight=1)
 
 
-def test_no_path_that_a_tool_gets_is_absolute(fake_tools, monkeypatch):
-    """The tools have a ``/tmp`` of their own, and know no folder below the machine's."""
+def test_tools_get_relative_paths(fake_tools, monkeypatch):
+    """The tools mount a ``/tmp`` of their own, and cannot open paths below the machine's."""
     seen = []
     run = tools.subprocess.run
 
@@ -204,8 +204,8 @@ def test_no_path_that_a_tool_gets_is_absolute(fake_tools, monkeypatch):
 
 
 @pytest.mark.parametrize("clone_is_there", [True, False])
-def test_designs_below_the_temporary_folder_are_synthesised(monkeypatch, clone_is_there):
-    """Whether the clone is there or only its builds."""
+def test_design_below_tmp_is_synthesised(monkeypatch, clone_is_there):
+    """With the working directory below ``/tmp``, and elsewhere."""
     add_own_programs()
     missing = [program for program in tools.PACKAGES if not shutil.which(program)]
     if missing:
