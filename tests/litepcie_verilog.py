@@ -2,8 +2,8 @@
 """LitePCIe's TLP codec as Verilog, and a top that joins it to the endpoint.
 
 LitePCIe stands in for the 7 series' block: its depacketizer receives the endpoint's TLPs, its
-packetizer sends TLPs to the endpoint. Both are big-endian, that block's byte order, as in LitePCIe's
-``S7PCIEPHY``.
+packetizer sends TLPs to the endpoint. Both are big-endian, as in LitePCIe's ``S7PCIEPHY``: that is
+the block's byte order.
 """
 
 import re

@@ -14,7 +14,7 @@ from tests.regressions.mirror import Mirror
 from tests.regressions.queue_host import SEED, PulseCounter, slot_bytes
 
 PATTERNS = range(16)
-"""Every byte-enable pattern of a dword, those with holes included."""
+"""Every byte-enable pattern of a dword, including those with holes."""
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
@@ -28,7 +28,7 @@ async def sizes_and_alignments(dut):
         for size in rng.sample(range(1, 73), 6):
             await bench.write(AMP_PCI.fifo_bar, base + offset, rng.randbytes(size))
             await bench.read(AMP_PCI.fifo_bar, base + offset, size)
-        # Nothing beside what was written changed.
+        # Neighbouring bytes keep their values.
         await bench.read(AMP_PCI.fifo_bar, base, 0x100)
     await bench.finish()
 
@@ -41,7 +41,7 @@ async def byte_enable_patterns(dut):
     await bench.start()
     area = 0x3400
     for first in PATTERNS:
-        # A single dword, holes and the zero-length write included.
+        # A single dword, including holes and the zero-length write.
         await bench.write(AMP_PCI.fifo_bar, area, rng.randbytes(4), first_be=first)
         await bench.read(AMP_PCI.fifo_bar, area, 4)
         for last in PATTERNS:
@@ -52,7 +52,7 @@ async def byte_enable_patterns(dut):
         await bench.read(AMP_PCI.fifo_bar, area, 256)
     for first in PATTERNS[1:]:
         for last in PATTERNS[1:]:
-            # What is not enabled may read anything; the monitor checks byte count and address.
+            # Disabled bytes may read anything; the monitor checks byte count and lower address.
             offset, dwords = area + 4 * rng.randrange(16), rng.choice((2, 5))
             low, high = byte_span(first, last, dwords)
             await bench.read(
@@ -67,14 +67,14 @@ async def byte_enable_patterns(dut):
 
 
 def byte_span(first, last, dwords):
-    """Offsets of the first enabled byte and past the last one."""
+    """Offsets of the first enabled byte and of the byte after the last one."""
     low = (first & -first).bit_length() - 1
     return low, 4 * dwords - 4 + last.bit_length()
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def zero_length_requests(dut):
-    """A zero-length read is answered with a dword, a zero-length write does nothing."""
+    """A zero-length read returns one dword, a zero-length write has no effect."""
     bench = Mirror(dut)
     await bench.start()
     for bar in (AMP_PCI.register_bar, AMP_PCI.fifo_bar, AMP_PCI.msix_bar):
@@ -95,7 +95,7 @@ async def completions_are_split(dut):
     await bench.start()
     for offset in range(0, PAGE, 256):
         await bench.write(AMP_PCI.fifo_bar, 0x3000 + offset, rng.randbytes(256))
-    # The two encodings that are reserved count as the largest.
+    # The two reserved encodings act as the largest size.
     for code in range(8):
         payload = 128 << min(code, 5)
         await bench.set_max_payload(code)
@@ -112,7 +112,7 @@ async def completions_are_split(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def payload_size_grows_under_reads(dut):
-    """Reads that wait while the host comes to allow longer completions bring the same bytes."""
+    """Reads that are pending while the host raises Max_Payload_Size return the same bytes."""
     rng = random.Random(SEED)
     bench = Mirror(dut)
     await bench.start()
@@ -149,7 +149,7 @@ async def long_writes(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def long_headers(dut):
-    """Four-dword headers mean the same below 4 GiB."""
+    """Four-dword headers with an address below 4 GiB work as three-dword headers do."""
     rng = random.Random(SEED)
     bench = Mirror(dut)
     await bench.start()
@@ -166,7 +166,7 @@ async def long_headers(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def fields_that_mean_nothing(dut):
-    """Fields of mechanisms that are not offered change nothing, and do not come back."""
+    """Header fields of unsupported mechanisms have no effect, and completions do not echo them."""
     rng = random.Random(SEED)
     bench = Mirror(dut)
     await bench.start()
@@ -179,7 +179,7 @@ async def fields_that_mean_nothing(dut):
             write, read = (TlpKind.MWR64, TlpKind.MRD64) if long else (TlpKind.MWR32, TlpKind.MRD32)
             data = rng.randbytes(size)
             await bench.write(AMP_PCI.fifo_bar, offset, data, kind=write, **meaningless)
-            # There is no data in a read request that could be poisoned.
+            # A read request has no data to poison: its EP bit is ignored.
             poisoned = {"ep": rng.randrange(2), **meaningless}
             await bench.read(AMP_PCI.fifo_bar, offset, size, kind=read, **poisoned)
             await bench.read(AMP_PCI.fifo_bar, 0x3000, 1024)
@@ -188,7 +188,7 @@ async def fields_that_mean_nothing(dut):
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
 async def registers_and_doorbells(dut):
-    """BAR0 reads what it should; any write that enables a byte of a NOTIFY rings that FIFO."""
+    """BAR0 reads its constants; a write that enables any byte of a NOTIFY rings that FIFO."""
     bench = Mirror(dut)
     await bench.start()
     fifos = bench.parameters.num_fifos
@@ -210,7 +210,7 @@ async def registers_and_doorbells(dut):
             fields = {"kind": kind, "first_be": pattern}
             await bench.write(AMP_PCI.register_bar, AMP_PCI.notify(0), bytes(4), **fields)
             want[0] += pattern != 0
-    # Bytes of the last dword alone: that FIFO's, not those of the dword before with none enabled.
+    # Only the last dword has enabled bytes: the write rings its FIFO, not that of a dword before.
     await bench.write(
         AMP_PCI.register_bar, AMP_PCI.features_offset, bytes(8), first_be=0xF, last_be=0x4
     )
@@ -218,11 +218,11 @@ async def registers_and_doorbells(dut):
         AMP_PCI.register_bar, AMP_PCI.notify(0) - 4, bytes(8), first_be=0x2, last_be=0x4
     )
     want[0] += 1
-    # Addresses that differ from NOTIFY0's in one bit only.
+    # Addresses one bit away from NOTIFY0.
     for bit in range(6, 14):
         await bench.write(AMP_PCI.register_bar, AMP_PCI.notify(0) | 1 << bit, bytes(4))
     await bench.settle()
-    # Reading rings nothing.
+    # Reads ring no doorbell.
     await bench.read(AMP_PCI.register_bar, 0, 256)
     await bench.settle()
     assert rings.counts(fifos) == want
@@ -232,7 +232,8 @@ async def registers_and_doorbells(dut):
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
 async def msix_table(dut):
-    """The table takes byte enables; control bits but the mask, pending bits and the rest do not."""
+    """The table honours byte enables; pending bits and control bits other than the mask ignore
+    writes."""
     rng = random.Random(SEED)
     bench = Mirror(dut)
     await bench.start()
@@ -244,7 +245,7 @@ async def msix_table(dut):
         await bench.read(AMP_PCI.msix_bar, 0, 256)
     await bench.write(AMP_PCI.msix_bar, AMP_PCI.msix_pba_offset, b"\xff" * 16)
     await bench.read(AMP_PCI.msix_bar, AMP_PCI.msix_pba_offset, 64)
-    # MSI-X is not enabled, so what is raised stays pending whatever is written over it.
+    # MSI-X is disabled, so an interrupt stays pending, whatever the host writes to its bit.
     for fifo in rng.sample(
         range(bench.parameters.num_fifos), (bench.parameters.num_fifos + 1) // 2
     ):
@@ -261,7 +262,7 @@ async def msix_table(dut):
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
 async def index_words(dut):
-    """Index words are RAM like any other to the host, whatever it writes into them."""
+    """Index words are plain RAM to the host, whatever their values."""
     rng = random.Random(SEED)
     bench = Mirror(dut)
     await bench.start()
@@ -272,7 +273,7 @@ async def index_words(dut):
                     data = rng.randbytes(4)
                     await bench.write(AMP_PCI.fifo_bar, queue + offset, data, first_be=pattern)
                     await bench.read(AMP_PCI.fifo_bar, queue + offset, 4)
-            # One write over both words and a slot.
+            # One write across both words and a slot.
             await bench.write(AMP_PCI.fifo_bar, queue + 1, rng.randbytes(200))
             await bench.read(AMP_PCI.fifo_bar, queue, 256)
     await bench.expect_nothing()
@@ -281,7 +282,7 @@ async def index_words(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def whole_fifo_bar(dut):
-    """Every part of the FIFO BAR has RAM of its own, the reserved pages and the last bytes too."""
+    """Every address of the FIFO BAR has RAM, including reserved pages and the last bytes."""
     rng = random.Random(SEED)
     bench = Mirror(dut)
     await bench.start()
@@ -298,7 +299,7 @@ async def whole_fifo_bar(dut):
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
 async def writes_pass_waiting_reads(dut):
-    """While completions are held up, writes go by the reads that wait (PCI Express 2.4.1)."""
+    """While completions stall, writes pass the pending reads (PCI Express 2.4.1)."""
     rng = random.Random(SEED)
     bench = Mirror(dut)
     await bench.start()
@@ -310,7 +311,7 @@ async def writes_pass_waiting_reads(dut):
         for _ in range(8):
             offset = area + rng.randrange(256)
             asked.append(await bench.ask(AMP_PCI.fifo_bar, offset, rng.randint(1, 256)))
-            # Where no read looks: those that wait may see it or not.
+            # Outside the areas read: a pending read may return old or new data.
             await bench.write(AMP_PCI.fifo_bar, area + 512, rng.randbytes(100))
             await bench.write(AMP_PCI.msix_bar, 0, rng.randbytes(12))
         assert not any(pending.completions for pending, *_ in asked)
@@ -324,7 +325,7 @@ async def writes_pass_waiting_reads(dut):
 
 @cocotb.test(timeout_time=50, timeout_unit="ms")
 async def random_accesses(dut):
-    """Hundreds of accesses to all BARs, many under way, pauses on both streams."""
+    """Hundreds of accesses to all BARs, many of them in flight, with pauses on both streams."""
     rng = random.Random(SEED)
     bench = Mirror(
         dut,
@@ -345,11 +346,11 @@ async def random_accesses(dut):
             kind = TlpKind.MRD64 if long else TlpKind.MRD32
             asked.append(await bench.ask(bar, offset, size, kind=kind, **fields))
             continue
-        # A read that is under way may see a write that comes after it.
+        # A read in flight may return the data of a later write.
         for one in [one for one in asked if overlap(one, bar, offset, size)]:
             asked.remove(one)
             await bench.compare(one)
-        # No doorbells: the golden endpoint's device side is not at work here.
+        # No doorbells: nothing runs the golden endpoint's device side here.
         if bar != AMP_PCI.register_bar or offset + size <= AMP_PCI.notify_offset:
             kind = TlpKind.MWR64 if long else TlpKind.MWR32
             size = min(size, coded_size(code) - offset % 4)
@@ -365,10 +366,10 @@ async def random_accesses(dut):
 
 
 def somewhere(rng, bench):
-    """BAR, offset and size of an access, and the fields that byte enables with holes need."""
+    """Choose BAR, offset and size of an access, and header fields for byte enables with holes."""
     bar = rng.choice([0, 1, 1, 1, 1, 1, 2])
     limit = bench.golden.bar_sizes[bar]
-    # Where something is: the first words of a queue, of the table, of the pending bits.
+    # Offsets with a function: the first words of a queue, of the table, of the pending bits.
     interesting = [0, 0x800, limit - 256]
     interesting += [PAGE * rng.randrange(limit // PAGE)] * 3
     offset = min(rng.choice(interesting) + rng.randrange(256), limit - 1)
@@ -380,7 +381,7 @@ def somewhere(rng, bench):
         low, high = byte_span(first, last or first, dwords)
         fields = {"length": dwords, "first_be": first, "last_be": last}
         return bar, (offset & ~3) + low, high - low, fields
-    # Seldom long, or the long ones would take all the time.
+    # Few are long: long accesses would take all the time.
     size = rng.choice([0, 1, 2, 3, 4, 5, 8, 16, 33, 64, 100, 200, 700])
     if rng.random() < 0.02:
         size = PAGE
@@ -388,7 +389,7 @@ def somewhere(rng, bench):
 
 
 def overlap(asked, bar, offset, size):
-    """Whether an access has a dword in common with a read that was asked for."""
+    """Whether an access shares a dword with a pending read."""
     _, other_bar, other, other_size, _ = asked
     ends = [max(at + count, at + 1) for at, count in ((offset, size), (other, other_size))]
     return bar == other_bar and offset & ~3 < ends[1] and other & ~3 < ends[0]

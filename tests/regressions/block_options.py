@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the core's ports for a hard block do; the options of the build decide which it has."""
+"""The core's ports for a hard block; the build's options select them."""
 
 import random
 from contextlib import suppress
@@ -21,16 +21,15 @@ from tests.regressions.msix import MsixBench
 from tests.regressions.queue_host import QUEUE, slot_bytes
 
 LONG_NS = 4000
-"""Until the host answers a read; shorter than the completion timeout."""
+"""Latency of the host's answer to a read; shorter than the completion timeout."""
 OTHER_BUS = 0x100
 OTHER_FUNCTION = 1
-"""What is changed in a requester ID for another bus, and for another function."""
+"""Bits to flip in a requester ID for another bus, and for another function."""
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def completions_for_another_number(dut):
-    """With ``ignore_bus_number`` a completion for another bus is ours, and never one for another
-    function."""
+    """``ignore_bus_number`` accepts completions for another bus, and none for another function."""
     bench = fault_bench(dut)
     region = await prepare(bench, random.Random(SEED))
     for change, ours in (
@@ -44,7 +43,7 @@ async def completions_for_another_number(dut):
         unexpected = bench.unexpected_completions()
         if ours:
             await read(bench, region, VICTIM, 64)
-            # It is nobody's answer to the monitor, which knows the function's number.
+            # The monitor compares the whole ID, so that to it the read is still outstanding.
             bench.monitor.forget_outstanding()
         else:
             await fails(bench.dma.read(region.address + VICTIM, 64))
@@ -54,8 +53,8 @@ async def completions_for_another_number(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def reads_ask_for_what_there_is_room_for(dut):
-    """While the host answers nothing, with ``completion_headers`` the reads under way may be
-    answered with as many completions at most, whatever their sizes; and nearly as many."""
+    """With ``completion_headers``, outstanding reads of any size need at most that many
+    completions, and use nearly all of them. The host delays every answer."""
     rng = random.Random(SEED)
     bench = DmaBench(dut, max_read_request_size=rng.choice([128, 512, 4096]))
     memory = bench.host.memory
@@ -85,10 +84,11 @@ async def reads_ask_for_what_there_is_room_for(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def a_refused_interrupt_is_sent_again(dut):
-    """When it may be: not while its vector is masked. A pulse that belongs to none does nothing."""
+    """A refused interrupt is sent again, once its vector is not masked; a pulse without an
+    interrupt has no effect."""
     bench = MsixBench(dut)
     if not hasattr(dut, "msix_refused"):
-        dut._log.info("interrupts leave with the writes, and none can be refused alone")
+        dut._log.info("interrupts share the bundle of the writes: the block cannot refuse one")
         return
     await bench.start()
     fifos = bench.parameters.num_fifos
@@ -118,14 +118,14 @@ async def a_refused_interrupt_is_sent_again(dut):
             assert bench.counts == before
             await refuse()
             before[vector] += 1
-            # The one that was sent again was refused, too; what is refused twice is one.
+            # The repeated interrupt is refused as well, and repeated once.
             assert bench.counts == before
     await bench.finish()
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def a_confirmation_may_come_before_the_end(dut):
-    """A block may say that a write is ahead of all else when it has got the beginning of it."""
+    """A block may confirm a write's order once it has the first beat of it."""
     rng = random.Random(SEED)
     bench = DmaBench(dut, max_payload_size=512)
     confirmer = bench.host.confirmer
@@ -151,7 +151,7 @@ async def a_confirmation_may_come_before_the_end(dut):
         sink.resume()
         await bench.settle(50)
         assert write.done()
-        # Its own comes for nothing.
+        # The confirmer's own pulse for this write comes later and has no effect.
         while confirmer.held:
             await bench.settle(100)
         await region.check()
@@ -160,8 +160,8 @@ async def a_confirmation_may_come_before_the_end(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def reset_is_done_when_nothing_of_before_is_left(dut):
-    """``function_reset_done``: no request of before leaves after it, none is with the hard block,
-    and MSI-X is as after reset."""
+    """After ``function_reset_done`` no former request leaves or is in the hard block, and MSI-X
+    has its reset state."""
     rng = random.Random(SEED)
     bench = DmaBench(dut, max_payload_size=128)
     await bench.start()
@@ -187,13 +187,13 @@ async def reset_is_done_when_nothing_of_before_is_left(dut):
         if number % 2:
             await bench.source.send_message(0, slot_bytes(number))
         await bench.settle(rng.randrange(30, 60))
-        # A reset clears the function's settings, too.
+        # A reset also clears the function's settings.
         bench.host.set_pins(bus_master_enable=0, msix_enable=0)
         dut.function_reset.value = 1
         await dut.clk.rising_edge
         dut.function_reset.value = 0
         await bench.settle(100)
-        assert done.value == "0", "a TLP of before waits at a port"
+        assert done.value == "0", "reset done while a former TLP waits at a port"
         for sink in sinks:
             sink.resume()
         while done.value != "1":
@@ -205,7 +205,7 @@ async def reset_is_done_when_nothing_of_before_is_left(dut):
             bytes(12) + b"\1\0\0\0"
         )
         await bench.settle(200)
-        assert bench.monitor.requests == before, "one of before left after the end"
+        assert bench.monitor.requests == before, "a former request left after reset done"
         for task in tasks:
             await task
         await bench.host.restore()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Every pair of byte-enable patterns on every kind of BAR, illegal ones included.
+"""Every pair of byte-enable patterns on every kind of BAR, including illegal ones.
 
-A one-dword request has its First DW BE only, whatever the Last DW BE says. In a longer one each
-dword has its own; a dword with none enabled is not written, and counts one byte in a read.
+A one-dword request uses First DW BE only and ignores Last DW BE. In a longer request each end has
+its own; a dword with no byte enabled is not written, and counts one byte in a read.
 """
 
 import random
@@ -20,12 +20,12 @@ PLACES = (
     (AMP_PCI.msix_bar, AMP_PCI.msix_entry(0) + 8),
     (AMP_PCI.register_bar, AMP_PCI.notify(0)),
 )
-"""Where two dwords side by side differ: plain RAM; data and control of a vector; two doorbells."""
+"""Neighbouring dwords in plain RAM; data and control of a vector; two doorbells."""
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def written(dut):
-    """Exactly the bytes that are enabled change, and rings are those of the enabled dwords."""
+    """A write changes exactly the enabled bytes, and rings the doorbells of enabled dwords."""
     rng = random.Random(SEED)
     bench = Mirror(dut)
     await bench.start()
@@ -36,7 +36,7 @@ async def written(dut):
         for last in PATTERNS:
             data = rng.randbytes(4 * dwords)
             await bench.write(bar, offset, data, first_be=first, last_be=last)
-            # Among so many, so that one that has no effect is not hidden by the next.
+            # Read back between writes, so that the next write does not hide a missing effect.
             if rng.random() < 0.25 or last == PATTERNS[-1]:
                 await bench.read(bar, offset - 4, 16)
             if bar == AMP_PCI.register_bar:
@@ -51,7 +51,7 @@ async def written(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def read(dut):
-    """The enabled bytes come right; the monitor checks byte count and lower address."""
+    """Enabled bytes read right; the monitor checks byte count and lower address."""
     rng = random.Random(SEED)
     bench = Mirror(dut)
     await bench.start()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Configuration requests of every form: byte enables, lengths, and registers that only look."""
+"""Configuration requests: byte enables, lengths, and unimplemented base address registers."""
 
 import random
 
@@ -16,7 +16,7 @@ from tests.regressions.queue_host import SEED, QueueBench, refused
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
 async def every_byte_enable_pattern(dut):
-    """Of each register exactly the enabled bytes are written, and a read brings the whole dword."""
+    """A write changes exactly the enabled bytes of a register; a read returns the whole dword."""
     rng = random.Random(SEED)
     bench = QueueBench(dut)
     await bench.start()
@@ -29,7 +29,7 @@ async def every_byte_enable_pattern(dut):
             value = rng.getrandbits(32)
             if offset == space.INITIATE_FLR.offset:
                 value &= ~space.INITIATE_FLR.mask
-            # Last DW BE means nothing in a request of one dword.
+            # A request of one dword ignores Last DW BE.
             write = config_write(host.device_id, offset, value, pattern)
             (answer,) = await host.request(write.replace(last_be=rng.randrange(16)))
             assert answer.status == CplStatus.SC
@@ -45,7 +45,7 @@ async def every_byte_enable_pattern(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def of_other_lengths(dut):
-    """A configuration request is of one dword; one of another length is refused whole."""
+    """A configuration request longer than one dword is an Unsupported Request without effect."""
     bench = QueueBench(dut)
     await bench.start()
     target = bench.host.device_id
@@ -55,7 +55,7 @@ async def of_other_lengths(dut):
         payload = b"\xff" * 4 * length
         await refused(bench, config_write(target, line, 0, length=length, payload=payload))
         assert await bench.host.config_read(line, 1) == 0
-    # What comes after is served.
+    # The next request is served.
     await bench.host.config_write(line, 0xA5, 1)
     assert await bench.host.config_read(line, 1) == 0xA5
     await bench.finish()
@@ -63,7 +63,7 @@ async def of_other_lengths(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def base_addresses(dut):
-    """Sizing: all ones read back the size; a BAR that is not there reads zero whatever comes."""
+    """All ones read back the size; an unimplemented BAR reads zero after any write."""
     bench = QueueBench(dut)
     await bench.reset()
     host = bench.host
@@ -72,14 +72,14 @@ async def base_addresses(dut):
         offset = space.bar_offset(bar)
         before = await host.config_read(offset)
         flags = before & 0xF
-        assert before == flags, "an address before anybody wrote one"
+        assert before == flags, "a base address before the first write"
         await host.config_write(offset, 0xFFFF_FFFF)
         probe = await host.config_read(offset)
         size = sizes.get(bar, 0)
         assert probe == ((-size & 0xFFFF_FFFF) | flags if size else 0)
         await host.config_write(offset, 0)
         assert await host.config_read(offset) == flags
-    # No expansion ROM either.
+    # There is no expansion ROM.
     await host.config_write(0x30, 0xFFFF_FFFF)
     assert await host.config_read(0x30) == 0
     await bench.finish()

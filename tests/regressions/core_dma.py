@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The core's DMA bundles behind a hard block: each goes its own way, and errors have codes."""
+"""The core's DMA bundles behind a hard block: independent back-pressure, and error codes."""
 
 import contextlib
 import random
@@ -18,7 +18,7 @@ from tests.regressions.queue_host import QUEUE, set_pins, slot_bytes
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def errors_of_a_hard_block(dut):
-    """What a hard block says of a completion counts, whatever its header says."""
+    """The hard block's error code decides about a completion, whatever the header says."""
     rng = random.Random(SEED)
     bench = fault_bench(dut)
     region = await prepare(bench, rng)
@@ -37,7 +37,7 @@ async def errors_of_a_hard_block(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def a_bundle_that_is_held_up_holds_up_no_other(dut):
-    """Answers, interrupts and writes go on behind a read that cannot leave, and so on round."""
+    """While one bundle of reads, writes, completions or interrupts stalls, the others continue."""
     rng = random.Random(SEED)
     bench = DmaBench(dut)
     await bench.start()
@@ -74,7 +74,7 @@ async def a_bundle_that_is_held_up_holds_up_no_other(dut):
         work[interrupt_bundle(dut)] = do_messages
     for stuck in work:
         sinks[stuck].pause()
-        # A message waits for the writes before it: there are none when it is its turn.
+        # A message waits for the writes before it, so a stalled write starts after the others.
         held = None
         if stuck != "tx_wr_req_tlp":
             held = cocotb.start_soon(work[stuck]())
@@ -85,7 +85,7 @@ async def a_bundle_that_is_held_up_holds_up_no_other(dut):
         if held is None:
             held = cocotb.start_soon(work[stuck]())
         await bench.settle(200)
-        assert not held.done(), f"{stuck} is not held up"
+        assert not held.done(), f"{stuck} does not stall"
         sinks[stuck].resume()
         await held
         await bench.store(tail, await bench.load(head))
@@ -95,7 +95,7 @@ async def a_bundle_that_is_held_up_holds_up_no_other(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def message_given_up_while_it_waits(dut):
-    """The host takes the queue away while a message waits for writes: the next one still waits."""
+    """The host rewrites head while a message waits for writes: the next message waits as well."""
     rng = random.Random(SEED)
     bench = DmaBench(dut)
     await bench.start()
@@ -114,7 +114,7 @@ async def message_given_up_while_it_waits(dut):
         await bench.store(head, 0)
         second = cocotb.start_soon(bench.source.send_message(0, slot_bytes(1)))
         await bench.settle(60)
-        assert await bench.load(head) == 0, f"round {number}: a message went before the write"
+        assert await bench.load(head) == 0, f"round {number}: a message passed the write"
         before = bench.host.interrupts[0]
         stream.resume()
         await first
@@ -130,7 +130,7 @@ async def message_given_up_while_it_waits(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def settings_settle_when_former_tlps_have_left(dut):
-    """Each setting, lowered while a TLP of each bundle that it concerns cannot leave."""
+    """A lowered setting settles only after the stalled TLPs of each bundle that it concerns."""
     rng = random.Random(SEED)
     bench = DmaBench(dut, max_payload_size=128, max_read_request_size=4096)
     await bench.start()
@@ -192,13 +192,13 @@ async def settings_settle_when_former_tlps_have_left(dut):
                 bench.host.set_pins(function_reset=0)
             await bench.settle(SETTLING_CYCLES + 1)
             if pin not in concerned:
-                # It may be low for some cycles.
+                # ``status_config_settled`` may be low for some cycles.
                 await bench.settle(4)
             for _ in range(40):
                 assert settled.value == str(int(pin not in concerned)), f"{bundle}, {pin}"
                 await bench.settle(1)
             sink.resume()
-            # A message may wait for the interrupt before it, and its own then for the setting.
+            # A message may wait for the previous interrupt, then its own interrupt for the setting.
             for _ in range(400):
                 if settled.value == "1":
                     break

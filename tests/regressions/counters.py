@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The device side's counters: each event counts once where it belongs, and nothing else does."""
+"""The device side's counters: each event counts once in its counter, and nothing else counts."""
 
 import random
 from collections import Counter
@@ -20,26 +20,26 @@ from tests.regressions.msix import MsixBench
 from tests.regressions.queue_host import QUEUE, SEED, refused, set_bus_mastering, slot_bytes
 
 OUTSIDE = 0x1000
-"""An address that no BAR has; the core is told that none matched."""
+"""An address outside every BAR; the core gets ``bar_id`` 7, no match."""
 NO_BAR = 7
 DWORD = b"\xff" * 4
 
 
 class CounterBench(DmaBench, MsixBench):
-    """Every kind of step, and the counters."""
+    """A bench with DMA, MSI-X and the counters."""
 
     async def start(self, **options):
         await super().start(**options)
-        # What the host wrote last is to have taken effect.
+        # Let the last host write take effect.
         await self.settle()
         self.counters = CounterReader(self.dut)
 
     async def counted(self, **want):
-        """Exactly these counters moved since the last look, so far."""
+        """Check that exactly these counters advanced since the last call."""
         await self.settle()
         got = self.counters.steps()
         want = {name: count for name, count in want.items() if count}
-        assert got == want, f"counted {got}, not {want}, seed {SEED}"
+        assert got == want, f"counted {got} instead of {want}, seed {SEED}"
 
     async def refuse(self, tlp):
         (answer,) = await self.host.request(tlp, bar=NO_BAR)
@@ -48,7 +48,7 @@ class CounterBench(DmaBench, MsixBench):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def nothing_at_first(dut):
-    """All zero after ``rst``, as wide as declared, and whole enumerations later."""
+    """Counters have their declared width and are zero after ``rst`` and after an enumeration."""
     bench = CounterBench(dut)
     await bench.reset()
     for counter in COUNTERS:
@@ -63,7 +63,7 @@ async def nothing_at_first(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def doorbells_and_messages_to_device(dut):
-    """A doorbell counts for each FIFO that it rings; a message when its last beat is taken."""
+    """A doorbell counts for each FIFO that it rings, a message when its last beat is accepted."""
     bench = CounterBench(dut)
     await bench.start()
     fifos = bench.parameters.num_fifos
@@ -74,7 +74,7 @@ async def doorbells_and_messages_to_device(dut):
     await bench.counted(doorbells=1)
     bench.sink.resume()
     await bench.counted(messages_to_device=3)
-    # One write over all that there may be, those of FIFOs that are not there included.
+    # One write across all NOTIFY registers, including those of absent FIFOs.
     await bench.host.bar_write(AMP_PCI.register_bar, AMP_PCI.notify(0), bytes(4 * MAX_FIFOS))
     await bench.counted(doorbells=fifos)
     base = bench.host.bars[AMP_PCI.register_bar]
@@ -89,7 +89,7 @@ async def doorbells_and_messages_to_device(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def messages_to_driver_and_interrupts(dut):
-    """A message counts when head moves, its interrupt when it leaves, or as held if it may not."""
+    """A message counts when head advances, its interrupt when it leaves or as held when masked."""
     bench = CounterBench(dut)
     await bench.start()
     last = bench.parameters.num_fifos - 1
@@ -115,7 +115,7 @@ async def messages_to_driver_and_interrupts(dut):
         await bench.pending()
         await bench.send(0)
         await bench.counted(messages_to_driver=1, interrupts_sent=1)
-    # What function-level reset forgets was held and is never sent.
+    # An interrupt that function-level reset discards counts as held and is never sent.
     await bench.mask(0, True)
     await bench.pending()
     await bench.send(0)
@@ -126,7 +126,7 @@ async def messages_to_driver_and_interrupts(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def malformed_packets(dut):
-    """Sizes that no message has, holes, FIFOs that are not there: once for each packet."""
+    """Invalid sizes, holes in ``tkeep`` and absent FIFOs count once for each packet."""
     bench = CounterBench(dut)
     await bench.start()
     fifos = bench.parameters.num_fifos
@@ -144,11 +144,12 @@ async def malformed_packets(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def dropped_packets(dut):
-    """A good packet whose queue the host takes away under it; a malformed one is only malformed."""
+    """A valid packet whose head the host or a reset rewrites meanwhile counts as dropped; a
+    malformed one counts as malformed only."""
     bench = CounterBench(dut)
     await bench.start()
-    # The beats come so far apart that a reset, a read and a write long, is over between two.
-    # A packet of one beat waits rather than be given up.
+    # The beats are far enough apart for a whole reset, a read and a write, between two of them.
+    # A packet of a single beat is not dropped: it waits.
     beats = QUEUE.slot_size * 8 // bench.parameters.data_width
     lost = int(beats > 1)
 
@@ -174,7 +175,7 @@ async def dropped_packets(dut):
                 messages_to_driver=good and not lost,
                 interrupts_sent=good and not lost,
             )
-        # The hole comes in the very beat that would have filled the slot.
+        # The hole is in the beat that fills the slot.
         full = (1 << bench.parameters.data_width // 8) - 1
         packet = cocotb.start_soon(
             drive_beats(bench, [full] * (beats - 1) + [full & ~2], apart=120)
@@ -188,7 +189,7 @@ async def dropped_packets(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def sanitised_indices(dut):
-    """A write that leaves an index beyond the queue counts, a byte of it as well as the whole."""
+    """Each write after which an index is out of range counts, of one byte or of all four."""
     bench = CounterBench(dut)
     await bench.start()
     words = [
@@ -204,7 +205,7 @@ async def sanitised_indices(dut):
         await bench.store_bytes(word + 3, b"\1")
         await bench.counted(sanitised_indices=1)
         await bench.store(word, 0)
-        # Beside an index word nothing is one.
+        # The dword beside an index word is not an index.
         await bench.store(word + 4, 0xFFFF_FFFF)
         await bench.counted()
     await bench.finish()
@@ -212,7 +213,7 @@ async def sanitised_indices(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def unsupported_requests(dut):
-    """What is not served counts whether it is answered or not; what is poisoned does not."""
+    """Unsupported requests count, with or without a completion; poisoned ones do not."""
     bench = CounterBench(dut)
     await bench.start()
     host = bench.host
@@ -230,7 +231,7 @@ async def unsupported_requests(dut):
     if bench.parameters.top == "endpoint":
         await refused(bench, config_read(host.device_id | 1, 0))
         await bench.counted(unsupported_requests=1)
-        # This one is configuration space's own business.
+        # A poisoned configuration write is recorded in configuration space only.
         await refused(bench, config_write(host.device_id, 0x3C, 0, ep=True))
         await bench.counted()
     await bench.finish()
@@ -238,7 +239,7 @@ async def unsupported_requests(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def unexpected_completions(dut):
-    """A completion that no read waits for."""
+    """A completion without an outstanding read counts."""
     bench = CounterBench(dut)
     await bench.start()
     host = bench.host
@@ -252,7 +253,7 @@ async def unexpected_completions(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def dma_errors(dut):
-    """Each read request and each write burst that fails, whether it left or not."""
+    """Each failed read request and write burst counts, whether it left or not."""
     bench = CounterBench(dut, max_read_request_size=128)
     await bench.start()
     region = Region(bench.host.memory, 4096, random.Random(SEED))
@@ -291,7 +292,7 @@ async def reset_leaves_them_alone(dut):
 
 
 class Workload:
-    """Random steps of both sides, and what they should count."""
+    """Random steps of both sides, and the counts expected from them."""
 
     def __init__(self, bench, rng):
         self.bench = bench
@@ -307,7 +308,7 @@ class Workload:
         self.may_send = [True] * self.fifos
 
     async def driver_side(self):
-        """Messages and doorbells; heads that count modulo the capacity; requests not served."""
+        """Messages and doorbells, out-of-range heads, unsupported requests, stray completions."""
         bench, rng, want = self.bench, self.rng, self.want
         for _ in range(rng.randrange(6)):
             fifo = rng.randrange(self.fifos)
@@ -333,7 +334,7 @@ class Workload:
             bench.host.complete_nowait(completion(request, bench.host.requester_id, DWORD))
 
     async def device_side(self):
-        """Packets, good and bad; none of a round's FIFOs runs full."""
+        """Valid and malformed packets, too few to fill a queue in one round."""
         for _ in range(self.rng.randrange(10)):
             size = self.rng.choice([8, 30, 64, 64, 64, 3, 65, 200])
             fifo = self.rng.randrange(self.fifos if self.rng.random() < 0.8 else MAX_FIFOS)
@@ -347,7 +348,7 @@ class Workload:
             await self.bench.source.send(AxisMessage(fifo, bytes(size)))
 
     async def bus_master(self, region):
-        """Accesses to memory that is there and that is not."""
+        """Accesses to present and absent host memory."""
         for _ in range(self.rng.randrange(4)):
             offset, size = 128 * self.rng.randrange(16), self.rng.randint(1, 128)
             if self.rng.random() < 0.3:
@@ -359,7 +360,7 @@ class Workload:
                 await self.bench.dma.write(region.address + offset, bytes(size))
 
     async def flip_masks(self):
-        """Masks of some vectors, in effect before anything else happens."""
+        """Toggle the masks of some vectors; return when they are in effect."""
         for fifo in range(self.fifos):
             if self.rng.random() < 0.3:
                 self.may_send[fifo] = not self.may_send[fifo]
@@ -367,7 +368,7 @@ class Workload:
         await self.bench.pending()
 
     async def take_all(self):
-        """The host takes every message of the device queues."""
+        """Empty the device queues."""
         for fifo, head in enumerate(self.device_heads):
             assert await self.bench.device_head(fifo) == head
             await self.bench.set_device_tail(fifo, head)
@@ -375,7 +376,7 @@ class Workload:
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def mixed_workload(dut):
-    """Everything at once, at random, with pauses everywhere: the counters agree with ours."""
+    """A random workload of both sides with pauses on every stream: the counters match the model."""
     rng = random.Random(SEED)
     bench = CounterBench(
         dut,
@@ -400,11 +401,11 @@ async def mixed_workload(dut):
         await bench.settle(400)
         work.want["interrupts_sent"] = sum(bench.host.interrupts.values())
         got = Counter({counter.name: int(getattr(dut, counter.port).value) for counter in COUNTERS})
-        assert got == work.want, f"{got} is not {work.want}, seed {SEED}"
+        assert got == work.want, f"counted {got} instead of {work.want}, seed {SEED}"
         taken = bench.sink.pending
         assert taken == work.want["messages_to_device"]
 
-        # A reset among packets: which of them were in time is the design's to say, not how many.
+        # A reset among packets: the design decides which are delivered; the total is fixed.
         burst = rng.randint(1, 6)
         for number in range(burst):
             bench.source.send_nowait(AxisMessage(0, slot_bytes(number)))

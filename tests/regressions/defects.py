@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Defects of the C implementation, each with its number, on the gateware; docs/defects.md."""
+"""Defects of the C implementation, by number (docs/defects.md), tested on the gateware."""
 
 import cocotb
 
@@ -13,7 +13,7 @@ from tests.regressions.queue_host import FULL, QUEUE, QueueBench, slot_bytes
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def d01_to_d15_guest_aborts(dut):
-    """The messages that end the C implementation, one after the other, then a good driver."""
+    """Messages that abort the C implementation, one after the other, then a correct driver."""
     system = GatewareSystem(dut, [some_devices()])
     await system.start()
     system.drivers[0].stop()
@@ -27,7 +27,7 @@ async def d01_to_d15_guest_aborts(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def d23_every_fifo_has_its_own_queues(dut):
-    """The same slots of all FIFOs: a doorbell delivers its own FIFO's, an answer goes into it."""
+    """Equal slots of all FIFOs: a doorbell delivers its own FIFO's messages, and so do answers."""
     bench = QueueBench(dut)
     await bench.start()
     fifos = range(bench.parameters.num_fifos)
@@ -52,13 +52,14 @@ async def d23_every_fifo_has_its_own_queues(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def d24_full_device_queue_loses_nothing(dut):
-    """No interrupt for what waits; each message that the host makes room for comes, and one."""
+    """A waiting message raises no interrupt; each slot that the host frees brings one message
+    and one interrupt."""
     bench = QueueBench(dut)
     await bench.start()
     waiting = 5
     for number in range(FULL):
         await bench.source.send_message(0, slot_bytes(number))
-        # Interrupts that come faster than they leave are one.
+        # Interrupts raised faster than they leave merge into one.
         await bench.settle(20)
     for number in range(FULL, FULL + waiting):
         bench.source.send_nowait(AxisMessage(0, slot_bytes(number)))
@@ -79,10 +80,10 @@ async def d24_full_device_queue_loses_nothing(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def d27_wild_indices(dut):
-    """Each index word of 62 or more counts modulo 62, whoever owns it."""
+    """Every index word of 62 or more counts modulo 62, on either side."""
     bench = QueueBench(dut)
     await bench.start()
-    # The peer's tail of the device queue: full when it stands one before our head.
+    # The host's tail of the device queue: full when it is one behind the gateware's head.
     for head, tail in ((4, 62 + 5), (61, 62 * 1000), (10, 2**32 - 62 - 4 + 11)):
         await bench.store(bench.device(0, QUEUE.head_offset), head)
         await bench.set_device_tail(0, tail)
@@ -96,7 +97,7 @@ async def d27_wild_indices(dut):
         await bench.settle()
         assert await bench.device_head(0) == QUEUE.next(head)
         assert await bench.device_slot(0, head) == slot_bytes(head)
-    # Our own tail of the driver queue, and the peer's head of it; the device queue has room.
+    # The gateware's tail and the host's head of the driver queue; the device queue has space.
     await bench.set_device_tail(0, await bench.device_head(0))
     for tail, head in ((2**32 - 1, 62 * 7 + 6), (62 * 3 + 59, 2**31 + 2)):
         first = tail % QUEUE.capacity
@@ -113,7 +114,7 @@ async def d27_wild_indices(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def d31_peer_that_keeps_refilling(dut):
-    """A doorbell is worth what its queue held then, though a message goes in for each taken."""
+    """A doorbell delivers the messages queued at that time, although the host keeps refilling."""
     bench = QueueBench(dut)
     await bench.start()
     last = bench.parameters.num_fifos - 1
@@ -146,7 +147,7 @@ async def d31_peer_that_keeps_refilling(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def d34_doorbells_with_no_device_side(dut):
-    """Nobody takes the messages: the host is answered, other traffic goes on, nothing is lost."""
+    """The device side stalls: the host gets answers, other traffic continues, nothing is lost."""
     bench = QueueBench(dut)
     await bench.start()
     fifos = range(bench.parameters.num_fifos)
@@ -154,7 +155,7 @@ async def d34_doorbells_with_no_device_side(dut):
     for fifo in fifos:
         await bench.fill(fifo, [fifo])
     for _ in range(20):
-        # FIFOs that there are not, too.
+        # Including absent FIFOs.
         for fifo in range(8):
             await bench.ring(fifo)
     assert await bench.host.bar_read(AMP_PCI.register_bar, AMP_PCI.version_offset, 4) == (
@@ -174,7 +175,7 @@ async def d34_doorbells_with_no_device_side(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def d35_last_fifo_of_any_number(dut):
-    """BAR1 is rounded up to a power of two: the last FIFO works, and what lies beyond is RAM."""
+    """BAR1 is rounded up to a power of two: the last FIFO works, and the rest of it is RAM."""
     bench = QueueBench(dut)
     await bench.start()
     fifos = bench.parameters.num_fifos

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Device queue rules: full, wrapped, rewritten by the host, and packets of every size."""
+"""Device queue: full, wrapped and rewritten by the host, resets, and packets of every size."""
 
 import random
 
@@ -15,7 +15,7 @@ from tests.regressions.queue_host import FULL, QUEUE, SEED, QueueBench, slot_byt
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def full_queue_holds_61(dut):
-    """61 messages fit, the 62nd waits until the host took one, nothing is lost."""
+    """61 messages fit, the 62nd waits until the host frees a slot, nothing is lost."""
     bench = QueueBench(dut)
     await bench.start()
     last = bench.parameters.num_fifos - 1
@@ -41,7 +41,7 @@ async def full_queue_holds_61(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def full_queue_of_one_fifo_delays_no_other(dut):
-    """A device side that heeds ``device_queue_ready`` reaches every FIFO that has room."""
+    """A device side that obeys ``device_queue_ready`` reaches every FIFO that has space."""
     bench = QueueBench(dut)
     await bench.start()
     fifos = bench.parameters.num_fifos
@@ -60,7 +60,7 @@ async def full_queue_of_one_fifo_delays_no_other(dut):
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
 async def wraps_around_under_back_pressure(dut):
-    """Three times round, the host taking messages on interrupts, with pauses on every stream."""
+    """Three rounds, the host emptying the queue on interrupts, with pauses on every stream."""
     rng = random.Random(SEED)
     bench = QueueBench(
         dut,
@@ -88,7 +88,7 @@ async def wraps_around_under_back_pressure(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def short_messages_are_filled_with_zeros(dut):
-    """Every size from 8 to 64 bytes is written whole; the rest of its slot reads zero."""
+    """A message of 8 to 64 bytes is written whole, and the rest of its slot reads zero."""
     bench = QueueBench(dut)
     await bench.start()
     dirt = b"\xa5" * QUEUE.slot_size
@@ -105,7 +105,7 @@ async def short_messages_are_filled_with_zeros(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def packets_of_other_sizes_are_dropped(dut):
-    """Too short, too long, with a hole, for no FIFO: dropped whole, counted, and harmless."""
+    """Packets too short, too long, or for an absent FIFO are dropped whole and counted."""
     bench = QueueBench(dut)
     await bench.start()
     fifos = bench.parameters.num_fifos
@@ -127,13 +127,13 @@ async def packets_of_other_sizes_are_dropped(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def hole_in_tkeep_is_dropped(dut):
-    """A packet that leaves bytes out has no size: dropped whole."""
+    """A packet with a hole in ``tkeep`` is dropped whole."""
     bench = QueueBench(dut)
     await bench.start()
     full = (1 << bench.parameters.data_width // 8) - 1
     packets = [[0b1011_1111], [0b1_0111_1111 & full], [0]]
     if bench.parameters.data_width // 8 < QUEUE.slot_size:
-        # A hole in any beat but the last, too.
+        # A hole in a beat before the last.
         packets += [[full ^ 1, full], [full ^ 1 << 7, 1], [0, full]]
     for count, packet in enumerate(packets, start=1):
         await drive_beats(bench, packet)
@@ -145,7 +145,7 @@ async def hole_in_tkeep_is_dropped(dut):
 
 
 async def drive_beats(bench, keeps, *, apart=0):
-    """One packet for FIFO 0, all ones, with these ``tkeep``, ``apart`` idle cycles after each."""
+    """Send a packet of ones to FIFO 0 with these ``tkeep`` and ``apart`` idle cycles per beat."""
     dut = bench.dut
     dut.s_axis_msg_tdata.value = (1 << bench.parameters.data_width) - 1
     dut.s_axis_msg_tdest.value = 0
@@ -162,7 +162,7 @@ async def drive_beats(bench, keeps, *, apart=0):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def head_is_what_the_host_wrote(dut):
-    """When the host rewrites our head, the next message goes where it says."""
+    """After the host rewrites head, the next message goes to the slot that it selects."""
     bench = QueueBench(dut)
     await bench.start()
     for number in range(3):
@@ -182,7 +182,7 @@ async def head_is_what_the_host_wrote(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def host_writes_beside_the_engine(dut):
-    """Host stores into the device queue's page and messages into it do not disturb each other."""
+    """Host stores and messages into the device queue's page do not disturb each other."""
     rng = random.Random(SEED)
     bench = QueueBench(dut)
     await bench.start()
@@ -203,7 +203,7 @@ async def host_writes_beside_the_engine(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def bytes_that_do_not_count_read_zero(dut):
-    """What ``tdata`` has where ``tkeep`` is low never reaches the slot."""
+    """Bytes of ``tdata`` with ``tkeep`` low do not reach the slot."""
     bench = QueueBench(dut)
     await bench.start()
     await drive_beats(bench, [0xFF])
@@ -221,12 +221,12 @@ async def packet_under_way_takes_its_room(dut):
         await bench.source.send_message(0, slot_bytes(number))
     await bench.settle()
     assert int(dut.device_queue_ready.value) & 1
-    # The beats of the last packet come far apart.
+    # The beats of the last packet are far apart.
     bench.source.set_idle(pacing.every([40]))
     bench.source.send_nowait(AxisMessage(0, slot_bytes(FULL - 1)))
     await bench.settle(60)
     assert not int(dut.device_queue_ready.value) & 1
-    # A request whose answer would have no room is not taken meanwhile.
+    # Meanwhile no request is popped: its answer would have no space.
     await bench.fill(0, [1])
     await bench.ring(0)
     await bench.source.drained()
@@ -238,7 +238,7 @@ async def packet_under_way_takes_its_room(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def head_rewritten_under_a_packet(dut):
-    """The queue that the packet was meant for is gone: dropped, and the next goes by the head."""
+    """A packet is dropped when the host rewrites head under it; the next one uses the new head."""
     bench = QueueBench(dut)
     await bench.start()
     bench.source.set_idle(pacing.every([40]))
@@ -261,7 +261,7 @@ async def head_rewritten_under_a_packet(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def function_reset_under_traffic(dut):
-    """Packets under way are finished, move nothing, and the queues start empty."""
+    """Packets in flight complete without advancing an index, and the queues start empty."""
     bench = QueueBench(dut)
     await bench.start()
     resets = []
@@ -290,7 +290,7 @@ async def function_reset_under_traffic(dut):
     assert await bench.driver_tail(0) == await bench.driver_head(0) == 0
     assert await bench.device_head(last) == 0
     bench.sink.resume()
-    # The message whose first beat was on offer is completed, as every packet is.
+    # The message whose first beat was valid completes: a packet is never cut.
     await bench.expect([(0, slot_bytes(100))])
     await bench.expect_nothing()
     assert await bench.driver_tail(0) == 0
@@ -313,8 +313,7 @@ async def function_reset_under_traffic(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def packet_on_offer_at_function_reset(dut):
-    """A packet that waits while the function is reset belongs to the time before: it is dropped,
-    and its queue starts empty."""
+    """A packet that waits during a function-level reset is dropped, and its queue starts empty."""
     bench = QueueBench(dut)
     await bench.start()
     for size in (QUEUE.slot_size, QUEUE.slot_size + 1, 8):
@@ -342,8 +341,8 @@ async def packet_on_offer_at_function_reset(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def packets_around_a_function_reset(dut):
-    """In whatever cycle of a short packet and the one on offer behind it the reset comes: what was
-    on offer is not put into the queue that is empty afterwards."""
+    """A reset in any cycle of a short packet and the next one: no packet valid before it enters
+    the queue, which is empty afterwards."""
     bench = QueueBench(dut)
     await bench.start()
     words = QUEUE.slot_size * 8 // bench.parameters.data_width
@@ -364,7 +363,7 @@ async def packets_around_a_function_reset(dut):
 
 
 class PortBench(QueueBench):
-    """A bench whose device side sends as devices do: it waits for room."""
+    """A bench whose device side waits for space before it sends, as devices do."""
 
     def __init__(self, dut):
         Bench.__init__(self, dut)
@@ -374,7 +373,7 @@ class PortBench(QueueBench):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def messages_that_wait_at_function_reset(dut):
-    """What found the queue full is for the driver before: the port discards it and goes on."""
+    """Messages that wait for space are for the former driver: the port discards them."""
     bench = PortBench(dut)
     await bench.start()
     last = bench.parameters.num_fifos - 1
@@ -396,8 +395,8 @@ async def messages_that_wait_at_function_reset(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def packet_that_stops_in_the_middle(dut):
-    """The device side stops between two beats: the host is answered, messages for the device side
-    come out, and the function can be reset. Only what is behind that packet waits."""
+    """The device side stops between two beats: the host gets answers, messages reach the device
+    side, and the function can be reset. Only later packets wait."""
     bench = QueueBench(dut)
     await bench.start()
     last = bench.parameters.num_fifos - 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Bursts of every shape at the window: narrow, unaligned, full of holes, and ones it refuses."""
+"""Bursts of every shape at the window: narrow, unaligned, with holes, and unsupported ones."""
 
 import random
 
@@ -14,7 +14,7 @@ PAGE = 4096
 
 
 def lanes_of(address, beat, size, lanes):
-    """Bytes of memory that a beat covers: first and last address (AXI4 A3.4.1)."""
+    """First and last address of the bytes that a beat covers (AXI4 A3.4.1)."""
     aligned = address & -(1 << size)
     first = address if beat == 0 else aligned + (beat << size)
     return first, aligned + (beat << size) + (1 << size) - 1
@@ -28,7 +28,7 @@ def some_strobes(rng, lanes):
 
 
 def shape(rng, region, lanes):
-    """Address, size and number of beats of a burst that is served."""
+    """Address, size and number of beats of a random supported burst."""
     size = rng.randrange(lanes.bit_length())
     address = region.address + rng.randrange(region.size)
     if rng.random() < 0.5:
@@ -52,7 +52,7 @@ async def open_window(dut, rng, **options):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def whole_address_space(dut):
-    """Each bit of an address reaches the host, on writes and on reads."""
+    """Every address bit reaches the host, for writes and reads."""
     rng = random.Random(SEED)
     bench = DmaBench(dut)
     await bench.start()
@@ -72,7 +72,7 @@ async def whole_address_space(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def any_strobes(dut):
-    """Exactly the bytes that a burst strobes are written, and strobes off its lanes do nothing."""
+    """A burst writes exactly the strobed bytes of its lanes; strobes of other lanes are ignored."""
     rng = random.Random(SEED)
     bench, channels, region = await open_window(
         dut, rng, max_payload_size=rng.choice([128, 256, 512])
@@ -96,7 +96,7 @@ async def any_strobes(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def any_reads(dut):
-    """Each beat has its bytes on their own lanes."""
+    """Every beat returns its bytes on their own lanes."""
     rng = random.Random(SEED)
     bench, channels, region = await open_window(
         dut, rng, max_read_request_size=rng.choice([128, 256, 512])
@@ -115,7 +115,7 @@ async def any_reads(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def refused_bursts(dut):
-    """What the window does not serve gets SLVERR whole, makes no TLP, and the next burst works."""
+    """An unsupported burst gets SLVERR, sends no TLP, and the next burst works."""
     rng = random.Random(SEED)
     bench, channels, region = await open_window(dut, rng)
     lanes, page = channels.lanes, region.address
@@ -145,7 +145,7 @@ async def refused_bursts(dut):
     assert bench.dma_errors() == refused
     await region.check()
 
-    # A single beat is the same whatever its type.
+    # A single beat is supported with any burst type.
     for kind in (AxiBurstType.FIXED, AxiBurstType.WRAP):
         data = rng.getrandbits(8 * lanes)
         answer = await channels.write(page, [(data, (1 << lanes) - 1)], burst=kind)
@@ -157,7 +157,7 @@ async def refused_bursts(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def last_in_the_wrong_place(dut):
-    """A burst is as long as its address says; where ``wlast`` disagrees it is an error."""
+    """``awlen`` decides the length of a burst; a disagreeing ``wlast`` gets SLVERR."""
     rng = random.Random(SEED)
     bench, channels, region = await open_window(dut, rng)
     lanes = channels.lanes
@@ -179,7 +179,7 @@ async def last_in_the_wrong_place(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def responses_that_nobody_takes(dut):
-    """More bursts than the window keeps, and no response taken: all are answered in the end."""
+    """More bursts than the window holds, while responses stall: all are answered later."""
     rng = random.Random(SEED)
     bench, channels, region = await open_window(dut, rng)
     lanes, count = channels.lanes, 30
@@ -205,7 +205,7 @@ async def responses_that_nobody_takes(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def as_few_requests_as_can_be(dut):
-    """Beats that share a word, and words that follow each other, make one request."""
+    """Beats of one word, and consecutive words, merge into one request."""
     rng = random.Random(SEED)
     bench, channels, region = await open_window(
         dut, rng, max_payload_size=256, max_read_request_size=256
@@ -227,7 +227,7 @@ async def as_few_requests_as_can_be(dut):
     assert await writes_of([(0, full)] * (1024 // lanes), offset=lanes) == 5
     assert await writes_of([(0, full)] * 64, size=1) == 1
     assert await writes_of([(0, 0)] * 8) == 0
-    # A hole of one byte makes two of one; a hole in each word as many more.
+    # A hole of one byte splits a request in two; a hole in each word adds one request per word.
     assert await writes_of([(0, full & ~2)]) == 2
     assert await writes_of([(0, full & ~2)] * 3) == 4
     assert await reads_of(1024 // lanes) == 4

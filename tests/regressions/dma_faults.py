@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Everything that can go wrong with a bus master's requests: SLVERR for the one who asked, no more.
+"""Faults of a bus master's requests: the faulty access gets SLVERR, and no other.
 
-Each fault meets one read among others that are under way; those come back whole, the tag is freed,
-and the next access works.
+Each fault hits one of several outstanding reads; the others complete, the tag is freed, and the
+next access works.
 """
 
 import random
@@ -21,10 +21,10 @@ from tests.regressions.queue_host import PulseCounter, set_bus_mastering
 SIZE = 4096
 TAGS = 32
 VICTIM = 1024
-"""Offset of the read that meets the fault; nothing else is read there."""
+"""Offset of the read that the fault hits; no other access reads there."""
 
-# What is wrong with the answer; whether the read waits for its time-out because of it; how many
-# completions of the answer belong to no read.
+# The change to the answer; whether the read then times out; how many completions of the answer are
+# unexpected.
 WRONG_ANSWERS = {
     "unsupported_request": (faults.refused(CplStatus.UR), False, 0),
     "completer_abort": (faults.refused(CplStatus.CA), False, 0),
@@ -50,7 +50,7 @@ WRONG_ANSWERS = {
 
 
 def fault_bench(dut, **options):
-    """Reads of 256 bytes are answered in four completions."""
+    """A bench whose host answers reads of 256 bytes in four completions."""
     return DmaBench(
         dut,
         max_payload_size=128,
@@ -85,7 +85,7 @@ async def fails(access):
 
 
 async def use_every_tag(bench, region):
-    """More reads than there are tags, all at once: none of them may be lost."""
+    """Issue more concurrent reads than there are tags, to show that no tag is lost."""
     tasks = [cocotb.start_soon(read(bench, region, 64 * n, 64)) for n in range(TAGS + 8)]
     for task in tasks:
         await task
@@ -94,7 +94,7 @@ async def use_every_tag(bench, region):
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 @cocotb.parametrize(name=list(WRONG_ANSWERS))
 async def wrong_answer(dut, name):
-    """One read of many is answered wrongly."""
+    """The host answers one of many reads wrongly."""
     change, times_out, stray = WRONG_ANSWERS[name]
     rng = random.Random(SEED)
     bench = fault_bench(dut, latency=slow(rng, tail=0))
@@ -127,7 +127,7 @@ async def wrong_answer(dut, name):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def payload_of_another_length(dut):
-    """A completion whose payload is not as long as its Length says: the read fails or is right."""
+    """A completion's payload length differs from its Length: the read fails or returns its data."""
     rng = random.Random(SEED)
     bench = fault_bench(dut)
     region = await prepare(bench, rng)
@@ -158,7 +158,7 @@ async def payload_of_another_length(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def only_the_beats_concerned(dut):
-    """Of a burst of several reads, what came back well is delivered, and zeros for the rest."""
+    """A burst of several reads returns the data of the good ones, and zeros for the failed one."""
     rng = random.Random(SEED)
     bench = fault_bench(dut)
     region = await prepare(bench, rng)
@@ -175,7 +175,7 @@ async def only_the_beats_concerned(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def stray_completions(dut):
-    """Completions that nobody waits for are dropped and counted; reads come back right."""
+    """Completions without an outstanding read are dropped and counted; reads return their data."""
     rng = random.Random(SEED)
     bench = fault_bench(dut, latency=slow(rng, tail=0))
     region = await prepare(bench, rng)
@@ -200,7 +200,7 @@ async def stray_completions(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def late_answer(dut):
-    """An answer after the time-out meets no other read: it is unexpected."""
+    """An answer after the timeout is unexpected and reaches no other read."""
     rng = random.Random(SEED)
     bench = fault_bench(dut)
     region = await prepare(bench, rng)
@@ -208,7 +208,7 @@ async def late_answer(dut):
     late = Fault(faults.right, the_victim(region), after_ns=4 * (timeout + 1000))
     bench.host.memory.faults.append(late)
     await fails(bench.dma.read(region.address + VICTIM, 256))
-    # Fewer than there are tags, so that the late one's is not in use when its answer comes.
+    # Fewer reads than tags, so that the late read's tag is not in use when its answer arrives.
     for _ in range(8):
         await read(bench, region, 0, 200)
     await bench.settle(1500)
@@ -220,7 +220,7 @@ async def late_answer(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def every_tag_times_out(dut):
-    """A host that has gone silent costs its time-out once, not once for each read."""
+    """Reads to a silent host time out concurrently, not one after the other."""
     rng = random.Random(SEED)
     bench = fault_bench(dut)
     region = await prepare(bench, rng)
@@ -241,7 +241,8 @@ async def every_tag_times_out(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def bus_mastering_off(dut):
-    """Without bus mastering everything fails and nothing leaves; what has left is answered."""
+    """Without bus mastering every new access fails and sends nothing; outstanding reads
+    complete."""
     rng = random.Random(SEED)
     bench = fault_bench(dut, latency=slow(rng, shortest_ns=2000, longest_ns=3000, tail=0))
     region = await prepare(bench, rng)
@@ -271,7 +272,8 @@ async def bus_mastering_off(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def bus_mastering_goes_off_under_load(dut):
-    """Whenever it goes off, nothing leaves once the host was told, and everything is answered."""
+    """Bus mastering is disabled at any time: nothing leaves after the completion of the
+    configuration write, and every access gets a response."""
     rng = random.Random(SEED)
     bench = fault_bench(dut, latency=slow(rng, tail=0))
     region = await prepare(bench, rng)
@@ -291,7 +293,7 @@ async def bus_mastering_goes_off_under_load(dut):
     for _ in range(12):
         tasks = [cocotb.start_soon(access(512 * (n % 7))) for n in range(10)]
         await bench.settle(rng.randint(1, 50))
-        # The monitor judges what leaves after the host was told.
+        # From here the monitor reports every request that leaves.
         await set_bus_mastering(bench, False)
         for task in tasks:
             await task
@@ -304,7 +306,7 @@ async def bus_mastering_goes_off_under_load(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def what_is_not_there(dut):
-    """A read of memory that the host does not have fails; a write to it shows nowhere."""
+    """A read of absent host memory fails; a write to it has no effect."""
     rng = random.Random(SEED)
     bench = fault_bench(dut)
     region = await prepare(bench, rng)
@@ -319,7 +321,7 @@ async def what_is_not_there(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def errors_are_recorded(dut):
-    """Configuration space and the status outputs say what came: each error its own bits."""
+    """Each error sets its own bits in configuration space and pulses its own status outputs."""
     rng = random.Random(SEED)
     bench = fault_bench(dut)
     region = await prepare(bench, rng)

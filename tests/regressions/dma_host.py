@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A host whose memory the device side reads and writes, and a copy to compare it with."""
+"""Bench whose device side reads and writes host memory, and a copy to compare with."""
 
 import os
 
@@ -14,11 +14,11 @@ from tests.regressions.queue_host import QueueBench
 
 SEED = int(os.environ["COCOTB_RANDOM_SEED"])
 ABOVE_4G = 0x12_3456_0000
-"""Where requests need the long header."""
+"""An address for which requests need a four-dword header."""
 
 
 class Region:
-    """A piece of host memory and what should be in it."""
+    """A piece of host memory and its expected contents."""
 
     def __init__(self, memory, size, rng, *, base=None):
         self.memory = memory
@@ -35,7 +35,7 @@ class Region:
         assert not wrong, f"{len(wrong)} bytes differ, from {self.address + wrong[0]:#x} on"
 
     def span(self, rng, longest):
-        """Offset and size of a random piece; small ones and those at a page's end are common."""
+        """Offset and size of a random piece, often small or at the end of a page."""
         size = rng.randint(1, rng.choice([4, 64, 300, longest]))
         offset = rng.randrange(self.size - size + 1)
         if rng.random() < 0.3:
@@ -44,7 +44,7 @@ class Region:
 
 
 async def use_memory(bench, region, rng, accesses):
-    """Random accesses of one task to a region: a read finds what was answered before."""
+    """Random accesses of one task to a region: a read returns the data of completed writes."""
     for _ in range(accesses):
         offset, size = region.span(rng, 4096)
         address = region.address + offset
@@ -56,7 +56,7 @@ async def use_memory(bench, region, rng, accesses):
 
 
 class DmaBench(QueueBench):
-    """A bench with cocotbext-axi's master at the window."""
+    """A bench with cocotbext-axi's manager at the window."""
 
     def __init__(self, dut, *, memory_options=None, dma_options=None, **options):
         super().__init__(dut, memory_options=memory_options or {}, **options)
@@ -81,16 +81,16 @@ def pauses(rng, probability=0.3):
 
 
 def at_once(coroutine):
-    """The result of a coroutine that lets no simulation time pass."""
+    """Return the result of a coroutine that takes no simulation time."""
     try:
         coroutine.send(None)
     except StopIteration as stop:
         return stop.value
-    raise AssertionError("it waits")
+    raise AssertionError("the coroutine waits")
 
 
 class Writer:
-    """Sends write bursts and knows when the window has taken the last beat of one."""
+    """Sends bursts and detects when the window accepts the last beat of a write."""
 
     def __init__(self, dut):
         self._dut = dut
@@ -100,14 +100,14 @@ class Writer:
         cocotb.start_soon(self._watch())
 
     async def burst(self, address, data):
-        """Write whole beats; return when they are taken, answered or not."""
+        """Write whole beats; return when the window has accepted them, answered or not."""
         self._taken.clear()
         await self.begin(address, len(data) // self.lanes)
         await self.beats(data)
         await self._taken.wait()
 
     async def begin(self, address, beats):
-        """Announce a burst of whole beats."""
+        """Send the address of a write burst of whole beats."""
         size = self.lanes.bit_length() - 1
         aw = self._channels.aw
         await aw.send(
@@ -115,7 +115,7 @@ class Writer:
         )
 
     async def beats(self, data, *, ends=True):
-        """Whole beats of the burst, the last of which ends it."""
+        """Send whole beats of the burst; the last one has ``wlast`` if ``ends``."""
         lanes, w = self.lanes, self._channels.w
         for at in range(0, len(data), lanes):
             beat = int.from_bytes(data[at : at + lanes], "little")
@@ -123,7 +123,7 @@ class Writer:
             await w.send(w._transaction_obj(wdata=beat, wstrb=(1 << lanes) - 1, wlast=last))
 
     async def ask(self, address, size):
-        """Announce a read burst of whole beats."""
+        """Send the address of a read burst of whole beats."""
         beats, ar = size // self.lanes, self._channels.ar
         await ar.send(
             ar._transaction_obj(

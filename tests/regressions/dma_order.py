@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a driver that sees a message finds in its memory, whichever way it sees it.
+"""Order of DMA writes and messages: a driver that sees a message finds the earlier data.
 
-Writes that the window accepted before a message have left before the message's head moves and
-before its interrupt (PCI Express Base 4.0 section 2.4.1 does the rest).
+Writes that the window accepts before a message leave before the message advances head and before
+its interrupt; PCI Express Base 4.0 section 2.4.1 keeps that order up to the host.
 """
 
 import random
@@ -24,7 +24,7 @@ async def open_bench(dut, rng, *, stalls=True):
     bench = DmaBench(dut, max_payload_size=128, **options)
     await bench.start()
     if stalls and bench.parameters.top == "core":
-        # The bundle of the writes is held up, that of the interrupts is not.
+        # Stall the bundle of the writes, not that of the interrupts.
         stall = pacing.randomly(rng.getrandbits(32), 0.7, 12)
         bench.host.sinks["tx_wr_req_tlp"].set_stall(stall)
     region = Region(bench.host.memory, 4096, rng, base=rng.choice([None, ABOVE_4G]))
@@ -34,7 +34,7 @@ async def open_bench(dut, rng, *, stalls=True):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def interrupt_finds_the_data(dut):
-    """When the host takes the interrupt, the data that was accepted before is in its memory."""
+    """At the interrupt, the data accepted before the message is in host memory."""
     rng = random.Random(SEED)
     bench, region = await open_bench(dut, rng)
     writer = Writer(dut)
@@ -42,7 +42,7 @@ async def interrupt_finds_the_data(dut):
     seen = []
 
     def interrupted(vector):
-        # Right there, in the host's own time: no simulation time passes in a look at memory.
+        # Read memory in the callback: no simulation time may pass after the interrupt.
         got = at_once(region.memory.read(region.address, region.size))
         seen.append((vector, bytes(got) == bytes(region.bytes)))
 
@@ -69,7 +69,7 @@ async def interrupt_finds_the_data(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def head_finds_the_data(dut):
-    """A host that reads head instead of waiting finds the data as soon as head has moved."""
+    """A host that polls head finds the data in memory once head has advanced."""
     rng = random.Random(SEED)
     bench, region = await open_bench(dut, rng)
     writer = Writer(dut)
@@ -92,7 +92,7 @@ async def head_finds_the_data(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def later_writes_hold_up_no_message(dut):
-    """A device side that never stops writing does not keep its own messages back."""
+    """Continuous writes of the device side do not stall its messages."""
     rng = random.Random(SEED)
     bench, region = await open_bench(dut, rng, stalls=False)
     lanes = bench.parameters.data_width // 8
@@ -102,14 +102,14 @@ async def later_writes_hold_up_no_message(dut):
         while not stop:
             await bench.dma.write(region.address, bytes(2 * lanes))
 
-    # So many, and they leave so slowly, that the window is never without.
+    # Enough tasks, and a slow enough link, to keep the window full.
     bench.host.sink_of("tx_wr_req_tlp").set_stall(pacing.every([8]))
     tasks = [cocotb.start_soon(keep_writing()) for _ in range(16)]
     await bench.settle(1000)
     for number in range(10):
         before = bench.cycles
         await bench.source.send_message(0, slot_bytes(number))
-        # No more than the bursts that the window holds, at their own pace.
+        # At most the bursts in the window go first, at the speed of the link.
         assert bench.cycles - before < 500, f"message {number}"
     stop.append(True)
     for task in tasks:
@@ -119,7 +119,7 @@ async def later_writes_hold_up_no_message(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def unfinished_burst_holds_up_nothing(dut):
-    """A burst whose data stops in the middle keeps neither messages nor answers back."""
+    """A burst whose data stops half-way stalls neither messages nor completions."""
     rng = random.Random(SEED)
     bench, region = await open_bench(dut, rng, stalls=False)
     writer = Writer(dut)
@@ -131,7 +131,7 @@ async def unfinished_burst_holds_up_nothing(dut):
     for number in range(3):
         await bench.source.send_message(0, slot_bytes(number))
     await bench.settle(100)
-    # Interrupts that come faster than they leave become one.
+    # Interrupts raised faster than they leave merge into one.
     assert 1 <= bench.host.interrupts[0] <= 3 and await bench.device_head(0) == 3
     await writer.beats(b"\xa5" * (1024 - lanes * (count // 2)))
     await writer.answered()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Random reads and writes of host memory against a copy of it, by cocotbext-axi's master.
+"""Random reads and writes of host memory by cocotbext-axi's manager, compared with a copy.
 
-Over payload sizes, read-completion boundaries, splits, latencies and pauses; the widths are those
-of the builds. Completions overtake each other as the latencies have it.
+The tests vary payload size, read completion boundary, splits, latencies and pauses; the builds vary
+the width. Random latencies reorder the completions.
 """
 
 import random
@@ -18,7 +18,7 @@ PAGES = 3
 
 
 async def use_memory(bench, region, rng, accesses):
-    """One of the device side's tasks, with a region of its own."""
+    """Run one task of the device side on a region of its own."""
     longest = rng.choice([512, 4096, 5000])
     for _ in range(accesses):
         offset, size = region.span(rng, longest)
@@ -33,7 +33,7 @@ async def use_memory(bench, region, rng, accesses):
 
 
 async def compare(bench, rng, *, accesses):
-    """Tasks side by side, then memory as a whole, then the books."""
+    """Run concurrent tasks, then check all memory and the byte counts."""
     await bench.start()
     regions = [
         Region(bench.host.memory, 4096 * PAGES, rng, base=ABOVE_4G if task % 2 else None)
@@ -63,7 +63,7 @@ async def compare(bench, rng, *, accesses):
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 @cocotb.parametrize(payload=[128, 256, 512], boundary=[64, 128])
 async def sizes(dut, payload, boundary):
-    """Each payload size and boundary; the host answers late, in pieces and out of order."""
+    """Each payload size and boundary; the host answers late, in pieces, and out of order."""
     rng = random.Random(SEED + payload + boundary)
     bench = DmaBench(
         dut,
@@ -81,7 +81,7 @@ async def sizes(dut, payload, boundary):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def at_once(dut):
-    """A host that answers at once, with as few completions as there can be."""
+    """The host answers at once with the fewest completions."""
     rng = random.Random(SEED)
     bench = DmaBench(dut, max_payload_size=1024, max_read_request_size=1024)
     await compare(bench, rng, accesses=20)

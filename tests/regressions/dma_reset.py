@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Resets with requests under way: all are answered, none leaves, and the next life is clean."""
+"""Resets with requests in flight: all get a response, none leaves, and no state remains."""
 
 import random
 from itertools import groupby
@@ -20,7 +20,7 @@ LONG_LATENCY = {"shortest_ns": 200, "longest_ns": 1500, "tail": 0}
 
 
 async def accesses(bench, region, rng, outcomes):
-    """One access after another; each comes back, well or not."""
+    """Issue accesses one after the other; count successes and failures."""
     while outcomes["going"]:
         offset, size = region.span(rng, 2000)
         if rng.random() < 0.5:
@@ -31,12 +31,12 @@ async def accesses(bench, region, rng, outcomes):
             outcomes["well"] += 1
         else:
             outcomes["failed"] += 1
-            # A device that goes on at once after a failure would only fail again.
+            # Pause: an immediate retry would fail as well.
             await bench.settle(20)
 
 
 async def succeeds(access):
-    """Whether one access does."""
+    """Whether an access succeeds."""
     try:
         await access
     except DmaError:
@@ -45,7 +45,7 @@ async def succeeds(access):
 
 
 async def clean_life(bench, region):
-    """Memory and window work as if nothing had been."""
+    """Check that memory and window work as after power-up."""
     region.bytes[:] = bytes(range(256)) * (region.size // 256)
     await region.fill()
     await use_every_tag(bench, region)
@@ -57,7 +57,7 @@ async def clean_life(bench, region):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def function_level_reset(dut):
-    """At any time; answers to reads of the life before are unexpected and land nowhere."""
+    """Reset at any time: answers to former reads are unexpected and have no effect."""
     rng = random.Random(SEED)
     bench = DmaBench(
         dut,
@@ -82,7 +82,7 @@ async def function_level_reset(dut):
             await task
         for key in total:
             total[key] += outcomes[key]
-        # The host takes back what it still owes.
+        # The host sends the answers that are still outstanding.
         while bench.host.memory.outstanding:
             await bench.settle(50)
         await clean_life(bench, region)
@@ -93,7 +93,7 @@ async def function_level_reset(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def reset_in_each_cycle_of_an_access(dut):
-    """Wherever a read and a write are, the reset leaves no tag and no burst behind."""
+    """In every state of a read and a write, a reset frees all tags and bursts."""
     rng = random.Random(SEED)
     bench = DmaBench(dut, max_payload_size=128)
     await bench.start()
@@ -106,7 +106,7 @@ async def reset_in_each_cycle_of_an_access(dut):
         return await succeeds(access)
 
     for cycles in CYCLES_AROUND_AN_ACCESS:
-        # One burst each, whatever the width: a second one would begin in the next life.
+        # One burst each, whatever the width: a second one would start after the reset.
         read, write = bench.dma.read(region.address, 512), bench.dma.write(region.address, data)
         late = 1 + max(-cycles, 0)
         tasks = [cocotb.start_soon(attempt(access, late)) for access in (read, write)]
@@ -118,19 +118,19 @@ async def reset_in_each_cycle_of_an_access(dut):
             await bench.settle(50)
         await clean_life(bench, region)
     for outcomes in (reads, writes):
-        # What was accepted after the reset succeeds, and so does what was answered before it; in
-        # between there is none that does.
-        assert False in outcomes, "every access was over before its reset"
+        # Accesses answered before the reset or accepted after it succeed; every one in between
+        # fails.
+        assert False in outcomes, "every access ended before its reset"
         assert len(list(groupby(outcomes))) <= 3, outcomes
     if bench.parameters.top == "core":
-        # Both are accepted in the same cycle; in that of the reset, both are of the life before.
+        # Both are accepted in the same cycle, and in the cycle of the reset both fail.
         assert reads.index(False) == writes.index(False)
     await bench.finish()
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def reset_while_nothing_can_leave(dut):
-    """What was offered before the reset leaves; what waited behind it does not."""
+    """TLPs valid before the reset leave; requests that wait behind them do not."""
     rng = random.Random(SEED)
     bench = DmaBench(dut, max_payload_size=128)
     await bench.start()
@@ -144,7 +144,7 @@ async def reset_while_nothing_can_leave(dut):
         sink.pause()
     before = bench.monitor.traffic.reads, bench.monitor.traffic.writes
     tasks = [
-        # One burst each, whatever the width: a second one would begin in the next life.
+        # One burst each, whatever the width: a second one would start after the reset.
         cocotb.start_soon(succeeds(bench.dma.read(region.address, 2048))),
         cocotb.start_soon(succeeds(bench.dma.write(region.address, bytes(2048)))),
     ]
@@ -162,8 +162,8 @@ async def reset_while_nothing_can_leave(dut):
     await bench.host.start()
     assert [await task for task in tasks] == [False, False]
     after = bench.monitor.traffic.reads, bench.monitor.traffic.writes
-    # A read stood at its output, a write at its own and another one behind it; the endpoint has a
-    # register more, that all share.
+    # One read is valid at its output, one write at its own with another behind it; the endpoint
+    # has one more register, shared by all.
     reads, writes = (now - then for now, then in zip(after, before, strict=True))
     more = 0 if core else 1
     assert reads <= 1 + more and writes <= 2 + more and reads + writes <= 3 + more, (reads, writes)
@@ -173,7 +173,7 @@ async def reset_while_nothing_can_leave(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def hot_reset(dut):
-    """``rst`` in the middle of everything."""
+    """``rst`` with accesses in flight."""
     rng = random.Random(SEED)
     bench = DmaBench(
         dut,

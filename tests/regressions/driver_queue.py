@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Driver queue rules: full, empty, doorbells and their snapshots, hostile and reloading hosts."""
+"""Driver queue: full, empty, doorbells and their heads, hostile and reloading hosts."""
 
 import random
 from itertools import pairwise
@@ -32,13 +32,13 @@ async def full_queue_holds_61(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def head_without_doorbell_is_not_consumed(dut):
-    """A head that moved after the doorbell is not followed: its slot may not be there yet."""
+    """A head written after the doorbell has no effect: its slot may not be written yet."""
     bench = QueueBench(dut)
     await bench.start()
     bench.sink.pause()
     head = await bench.fill(0, [1, 2])
     await bench.ring(0)
-    # Head moves on, as write combining may let it, before the slots are written.
+    # Head advances before the slots are written, as write combining allows.
     await bench.set_driver_head(0, head + 2)
     bench.sink.resume()
     await bench.expect([(0, slot_bytes(1)), (0, slot_bytes(2))])
@@ -54,7 +54,7 @@ async def head_without_doorbell_is_not_consumed(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def newest_snapshot_counts(dut):
-    """A doorbell while the queue is being popped takes a new snapshot; none is lost."""
+    """A doorbell while the queue is being popped samples head again; no message is lost."""
     bench = QueueBench(dut)
     await bench.start()
     bench.sink.pause()
@@ -73,7 +73,7 @@ async def newest_snapshot_counts(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def wraps_around(dut):
-    """Three times round the queue, in batches of every size up to a full one."""
+    """Three rounds of the queue, in batches of one message up to a full queue."""
     rng = random.Random(SEED)
     bench = QueueBench(dut)
     await bench.start()
@@ -90,7 +90,7 @@ async def wraps_around(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def stores_split_and_reordered(dut):
-    """Write combining may split a slot's stores and let head go first; the doorbell comes last."""
+    """Write combining splits a slot's stores and reorders them with head; the doorbell is last."""
     rng = random.Random(SEED)
     bench = QueueBench(dut)
     await bench.start()
@@ -112,7 +112,7 @@ async def stores_split_and_reordered(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def storm_of_doorbells(dut):
-    """Doorbells without end deliver each message once and hold nothing up."""
+    """A storm of doorbells delivers each message once."""
     bench = QueueBench(dut)
     await bench.start()
     await bench.fill(0, range(10))
@@ -125,7 +125,7 @@ async def storm_of_doorbells(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def head_beyond_capacity_counts_modulo(dut):
-    """A head of 62 or more counts modulo 62, and reads back as it was written."""
+    """A head of 62 or more counts modulo 62, and reads back unchanged."""
     bench = QueueBench(dut)
     await bench.start()
     index = 0
@@ -146,7 +146,7 @@ async def head_beyond_capacity_counts_modulo(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def tail_is_what_the_host_wrote(dut):
-    """When the host rewrites our tail we go on from there, at the next doorbell."""
+    """After the host rewrites tail, the next doorbell delivers from there."""
     bench = QueueBench(dut)
     await bench.start()
     index = await bench.fill(0, range(10))
@@ -162,7 +162,7 @@ async def tail_is_what_the_host_wrote(dut):
 
 
 async def zero_queues(bench, fifo):
-    """What the newest Linux driver does when its module is loaded."""
+    """Zero both queues, as the newest Linux driver does when its module is loaded."""
     for base in (bench.driver(fifo, 0), bench.device(fifo, 0)):
         for offset in range(0, QUEUE.size, 8):
             await bench.store_bytes(base + offset, bytes(8))
@@ -170,7 +170,7 @@ async def zero_queues(bench, fifo):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def reload_with_an_empty_queue(dut):
-    """After the driver zeroed the queues nothing stale is delivered, and messages flow."""
+    """After the driver zeroes the queues, no old message is delivered, and new ones are."""
     bench = QueueBench(dut)
     await bench.start()
     await bench.fill(0, range(5))
@@ -188,7 +188,7 @@ async def reload_with_an_empty_queue(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def reload_with_messages_waiting(dut):
-    """The same while the device side stalls: only what already left the queue still arrives."""
+    """The same while the device side stalls: only messages already popped are delivered."""
     bench = QueueBench(dut)
     await bench.start()
     bench.sink.pause()
@@ -198,7 +198,7 @@ async def reload_with_messages_waiting(dut):
     await bench.fill(0, [100])
     bench.sink.resume()
     await bench.settle()
-    # The engine may have begun a message or two before the queue was zeroed.
+    # The engine may have popped up to two messages before the queue was zeroed.
     begun = bench.sink.pending
     assert begun <= 2
     for _ in range(begun):
@@ -212,7 +212,7 @@ async def reload_with_messages_waiting(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def fifos_take_turns(dut):
-    """A message at a time from each FIFO that has some."""
+    """FIFOs with messages deliver one each in turn."""
     bench = QueueBench(dut)
     await bench.start()
     fifos = bench.parameters.num_fifos
@@ -229,7 +229,7 @@ async def fifos_take_turns(dut):
         number = int.from_bytes(message.data[:4], "little")
         assert number // 100 == message.fifo and message.data == slot_bytes(number)
         order.append(message.fifo)
-    # Whatever the first doorbell got a head start with, each FIFO has a turn in every round.
+    # The first doorbell may be ahead by a message; after it every round serves each FIFO once.
     for start in range(fifos, len(order) - fifos, fifos):
         assert sorted(order[start : start + fifos]) == list(range(fifos)), order
     await bench.finish()
@@ -237,7 +237,7 @@ async def fifos_take_turns(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def turns_leave_no_pause(dut):
-    """A turn of one FIFO ends as another's begins, also where nothing is left in the former."""
+    """No cycle is idle between messages of different FIFOs, also when one becomes empty."""
     bench = QueueBench(dut)
     await bench.start()
     fifos = bench.parameters.num_fifos
@@ -253,13 +253,13 @@ async def turns_leave_no_pause(dut):
         taken.append(bench.cycles)
     beats = QUEUE.slot_size * 8 // bench.parameters.data_width
     steps = {after - before for before, after in pairwise(taken)}
-    assert steps <= {beats}, f"{beats} beats a message, but they take {steps} cycles"
+    assert steps <= {beats}, f"messages of {beats} beats are {steps} cycles apart"
     await bench.finish()
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def request_waits_for_room_of_its_answer(dut):
-    """A message is taken only while the device queue of its FIFO has room; others go on."""
+    """A message is popped only while the device queue of its FIFO has space; others continue."""
     bench = QueueBench(dut)
     await bench.start()
     for number in range(FULL):
@@ -281,14 +281,14 @@ async def request_waits_for_room_of_its_answer(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def tail_moves_after_the_slot_was_read(dut):
-    """A slot that the device side has not been given whole stays the engine's."""
+    """Tail does not advance past a slot before the engine has read it completely."""
     bench = QueueBench(dut)
     await bench.start()
     bench.sink.pause()
     await bench.fill(0, [1, 2])
     await bench.ring(0)
     await bench.settle()
-    # One beat is on offer and no more: a whole slot only where a beat is one.
+    # One beat is valid: a whole slot only where a beat is as wide as a slot.
     read = int(bench.parameters.data_width // 8 == QUEUE.slot_size)
     assert await bench.driver_tail(0) == read
     await bench.write_slot(0, 1, slot_bytes(3))

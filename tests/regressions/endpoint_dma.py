@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the endpoint adds to the core's DMA: one stream for all that leaves, and configuration."""
+"""The endpoint's part of DMA: one transmit stream shared by all TLPs, and configuration."""
 
 import random
 from itertools import repeat
@@ -25,7 +25,7 @@ from tests.regressions.queue_host import slot_bytes
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def timeout_disabled(dut):
-    """Device Control 2 lets reads wait without end."""
+    """Device Control 2 disables the completion timeout."""
     rng = random.Random(SEED)
     bench = fault_bench(dut)
     region = await prepare(bench, rng)
@@ -42,7 +42,7 @@ async def timeout_disabled(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def nothing_leaves_in_d3hot(dut):
-    """There is no bus mastering in D3hot: accesses fail, and interrupts wait until D0."""
+    """Bus mastering is off in D3hot: accesses fail, and interrupts stay pending until D0."""
     bench = DmaBench(dut)
     await bench.start()
     region = Region(bench.host.memory, 4096, random.Random(SEED))
@@ -64,7 +64,7 @@ async def nothing_leaves_in_d3hot(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def transactions_pending(dut):
-    """Device Status tells while a read waits for the end of its answer, and of nothing else."""
+    """Transactions Pending is set exactly while a read waits for the end of its answer."""
     rng = random.Random(SEED)
     bench = fault_bench(dut)
     region = await prepare(bench, rng)
@@ -78,7 +78,7 @@ async def transactions_pending(dut):
     await bench.dma.write(region.address, bytes(64))
     region.bytes[:64] = bytes(64)
     assert not await pending()
-    # An answer that comes late, and one whose end does not come.
+    # A late answer, and one whose end is missing.
     late = read(bench, region, VICTIM, 256), Fault(faults.right, the_victim(region), after_ns=4000)
     endless = fails(bench.dma.read(region.address + VICTIM, 256))
     for access, fault in (late, (endless, Fault(faults.silent(after=3), the_victim(region)))):
@@ -87,12 +87,12 @@ async def transactions_pending(dut):
         await bench.settle(500)
         value = await bench.host.config_read(field.offset)
         assert field.of(value)
-        # It is read-only.
+        # The bit is read-only.
         await bench.host.config_write(field.offset, value)
         assert await pending()
         await task
         assert not await pending()
-    # Function-level reset waits for no answer.
+    # Function-level reset does not wait for an answer.
     memory.faults.append(Fault(faults.silent(), the_victim(region)))
     task = cocotb.start_soon(fails(bench.dma.read(region.address + VICTIM, 256)))
     await bench.settle(50)
@@ -105,9 +105,9 @@ async def transactions_pending(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def read_request_size_shrinks_under_reads(dut):
-    """Reads that wait for a tag are cut again: the monitor judges each that leaves."""
+    """Reads that wait for a tag are split again: the monitor checks the size of each request."""
     rng = random.Random(SEED)
-    # They wait, cut, for a tag.
+    # A slow host, so that split reads wait for a tag.
     bench = DmaBench(dut, memory_options={"latency": repeat(2000.0)})
     await bench.start()
     region = Region(bench.host.memory, 24576, rng)
@@ -127,7 +127,7 @@ async def read_request_size_shrinks_under_reads(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def everybody_gets_a_turn(dut):
-    """Reads, writes and answers to the host, all of them without end, share what leaves."""
+    """Continuous reads, writes and completions share the transmit stream."""
     rng = random.Random(SEED)
     bench = DmaBench(dut, max_payload_size=128, max_read_request_size=128)
     await bench.start()
@@ -168,6 +168,6 @@ async def everybody_gets_a_turn(dut):
         await task
     shares = f"{reads} reads, {writes} writes, {completions} completions"
     assert 2 * min(writes, completions) > max(writes, completions), shares
-    # Reads wait for their own answers, too, so they take less than they might.
+    # Reads also wait for their own answers, so that they use less than their share.
     assert 4 * reads > writes, shares
     await bench.finish()

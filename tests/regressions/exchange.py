@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Drivers bring up devices behind the gateware, message by message, on every FIFO at once."""
+"""Drivers bring up devices behind the gateware, concurrently on every FIFO."""
 
 import os
 import random
@@ -17,7 +17,7 @@ SEED = int(os.environ["COCOTB_RANDOM_SEED"])
 
 
 def devices(num_fifos):
-    """Devices of each FIFO, with gaps between their numbers that differ from FIFO to FIFO."""
+    """Devices of each FIFO, with gaps between their numbers that differ between FIFOs."""
     return [
         {fifo: EntropyDevice(), fifo + 7: ConsoleDevice(), 31: BlockDevice(sectors=64 + fifo)}
         for fifo in range(num_fifos)
@@ -25,7 +25,7 @@ def devices(num_fifos):
 
 
 async def bring_up(system, fifo, done):
-    """What the driver of one FIFO does with its bus."""
+    """Discover, bring up, use and shut down the devices of one FIFO."""
     driver = system.drivers[fifo]
     assert await driver.discover() == [fifo, fifo + 7, 31]
     for number in (fifo, fifo + 7, 31):
@@ -52,7 +52,7 @@ async def bring_up(system, fifo, done):
 
 
 async def exchange(dut, **options):
-    """Run it on all FIFOs concurrently, then compare both ends' view of what crossed."""
+    """Bring up all FIFOs concurrently, then compare the messages that both ends saw."""
     num_fifos = int(os.environ["NUM_FIFOS"])
     system = GatewareSystem(dut, devices(num_fifos), **options)
     seen_by_drivers = []
@@ -88,13 +88,13 @@ async def exchange(dut, **options):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def thin_host(dut):
-    """Over the thin host, at full speed."""
+    """Bring up over the thin host, without pauses."""
     await exchange(dut)
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def paced(dut):
-    """With pauses and back-pressure on every stream at once."""
+    """Bring up with pauses and back-pressure on every stream."""
     rng = random.Random(SEED)
     await exchange(
         dut,

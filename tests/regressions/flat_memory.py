@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A test bench that serves bursts for days has the memory that it began with."""
+"""A test bench that serves bursts for days does not grow."""
 
 import gc
 import os
@@ -11,16 +11,16 @@ from cocotb.triggers import Combine
 from testbench.system import GatewareSystem
 
 BURSTS = int(os.environ.get("BURSTS", "600"))
-"""``make regress`` serves 10,000, so that six bytes for each would be seen."""
+"""``make regress`` serves 10,000, enough to show a leak of six bytes per burst."""
 WARM_UP = 200
 AT_ONCE = 8
 SLACK = 60_000
-"""Bytes that may come and go: caches, the table of a dictionary that grew."""
+"""Bytes of memory that may vary: caches, the table of a dictionary that grew."""
 
 
 @cocotb.test(timeout_time=1000 + 20 * BURSTS, timeout_unit="us")
 async def bursts_leave_nothing_behind(dut):
-    """Reads and writes through the window, with every monitor and count that a served one has."""
+    """Reads and writes through the window, with every monitor and counter of a served endpoint."""
     system = GatewareSystem(dut, [{}], drivers=False)
     await system.start()
     memory, dma = system.host.memory, system.dma

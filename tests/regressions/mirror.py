@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A host whose accesses to the BARs are compared with the golden endpoint."""
+"""A bench that compares BAR accesses with the golden endpoint."""
 
 from models.config_space import LARGEST_SIZE_CODE
 from models.endpoint import Endpoint
@@ -11,14 +11,14 @@ from tests.regressions.queue_host import SEED, QueueBench, set_sizes
 
 
 class Mirror(QueueBench):
-    """A bench whose writes go to the golden endpoint too, and whose reads are compared with it."""
+    """A bench that repeats writes on the golden endpoint and compares reads with it."""
 
     left_in_ram = None
-    """What a test that passed left in the RAM, which no reset clears."""
+    """Contents of the RAM after the last test that passed: no reset clears the RAM."""
 
     async def start(self, **options):
         await super().start(msix=False, **options)
-        # A write of any size may come.
+        # Allow writes of any size.
         await self.set_max_payload(LARGEST_SIZE_CODE)
         self.golden = Endpoint(self.parameters.num_fifos)
         left, Mirror.left_in_ram = Mirror.left_in_ram, None
@@ -35,13 +35,13 @@ class Mirror(QueueBench):
         Mirror.left_in_ram = bytes(self.golden.ram)
 
     async def write(self, bar, offset, data, **fields):
-        """A write request as ``fields`` change it; the golden endpoint takes what it enables."""
+        """Send a write request with these ``fields``; write its enabled bytes to the golden one."""
         tlp = memory_write(self.host.bars[bar] + offset, data, **fields)
         self.golden.bar_write(bar, offset & ~3, tlp.payload, enabled_bytes(tlp))
         await self.host.send(tlp, bar=bar)
 
     async def ask(self, bar, offset, size, **fields):
-        """Send a read request; the result is what to compare, once it is there."""
+        """Send a read request; return what :meth:`compare` needs."""
         fields = {"requester_id": self.host.requester_id, **fields}
         tlp = memory_read(self.host.bars[bar] + offset, size, **fields)
         pending = await self.host.requester.open(tlp)
@@ -49,13 +49,13 @@ class Mirror(QueueBench):
         return pending, bar, offset, size, self.golden.bar_read(bar, offset & ~3, 4 * tlp.length)
 
     async def compare(self, asked):
-        """Wait for the answer and compare the bytes that were asked for; returns completions."""
+        """Wait for the answer and compare the requested bytes; return the completions."""
         pending, bar, offset, size, want = asked
         answers = await pending.answers()
         got = read_data(pending.request, size, answers)
         want = want[offset & 3 :][:size]
         assert got == want, (
-            f"BAR{bar}+{offset:#x}, {size}, seed {SEED}: {got.hex()} is not {want.hex()}"
+            f"BAR{bar}+{offset:#x}, {size}, seed {SEED}: {got.hex()} instead of {want.hex()}"
         )
         return answers
 
@@ -64,7 +64,7 @@ class Mirror(QueueBench):
 
     @property
     def completions_out(self):
-        """The host's end of the stream that completions leave on."""
+        """The host's sink of the stream with the completions."""
         return self.host.sink_of("tx_cpl_tlp")
 
     async def set_max_payload(self, code):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the tests of the queues share: the bench, the seed, and a counter of pulses."""
+"""Shared by the tests of the queues: the bench, the seed, pulse counters and settings."""
 
 import os
 
@@ -25,11 +25,11 @@ __all__ = [
 
 SEED = int(os.environ["COCOTB_RANDOM_SEED"])
 FULL = QUEUE.capacity - 1
-"""Messages that fit a queue."""
+"""Number of messages that fit into a queue."""
 
 
 class PulseCounter:
-    """Counts the cycles that each bit of a signal is high for."""
+    """Counts the cycles in which each bit of a signal is high."""
 
     def __init__(self, signal):
         self._signal = signal
@@ -57,19 +57,22 @@ class PulseCounter:
 
 
 async def refused(bench, tlp):
-    """One completion, Unsupported Request; the monitor checks all else about it."""
+    """Expect one Unsupported Request completion; the monitor checks its other fields."""
     (answer,) = await bench.host.request(tlp)
     assert answer.status == CplStatus.UR and not answer.payload, f"{tlp} got {answer}"
 
 
 async def set_pins(bench, **pins):
-    """Change pins as a hard block does that completes the configuration write once they hold."""
+    """Change pins as a hard block does: return when they are in effect.
+
+    The hard block completes the configuration write then.
+    """
     bench.host.set_pins(**pins)
     await settled(bench.dut, clk=bench.dut.clk)
 
 
 async def set_sizes(bench, *, payload=None, read_request=None):
-    """Set the codes of Max_Payload_Size and Max_Read_Request_Size; return when they hold."""
+    """Set Max_Payload_Size and Max_Read_Request_Size; return when they are in effect."""
     fields = {space.MAX_PAYLOAD_SIZE: payload, space.MAX_READ_REQUEST_SIZE: read_request}
     codes = {field: code for field, code in fields.items() if code is not None}
     if bench.parameters.top == "core":
@@ -84,7 +87,7 @@ async def set_sizes(bench, *, payload=None, read_request=None):
 
 
 async def set_bus_mastering(bench, on):
-    """Set Bus Master Enable; return when it holds."""
+    """Set Bus Master Enable; return when it is in effect."""
     if bench.parameters.top == "core":
         await set_pins(bench, bus_master_enable=int(on))
         return
