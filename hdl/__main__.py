@@ -16,7 +16,7 @@ from .verilog import MODULE_NAMES, SHIMS, TOPS, generate
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse the command line and write the file. Returns the exit status."""
+    """Parse the command line and write the Verilog. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m hdl", description=__doc__)
     parser.add_argument("--top", choices=sorted(TOPS | SHIMS), default="endpoint")
     parser.add_argument(
@@ -26,30 +26,30 @@ def main(arguments: list[str] | None = None) -> int:
         "--data-width",
         type=int,
         choices=DATA_WIDTHS,
-        help="bits of the streams; default: 128, or the least that the block has above",
+        help="bits per beat of the streams; default: 128, or the least that the block supports",
     )
     parser.add_argument(
         "--completion-timeout",
         type=int,
         default=COMPLETION_TIMEOUT,
         metavar="CYCLES",
-        help="until a read of host memory without an answer fails; default: %(default)s",
+        help="cycles until an unanswered read of host memory fails; default: %(default)s",
     )
     parser.add_argument(
-        "--shell", choices=SHELLS, default=AMP_PCI.name, help="ids, BARs and vectors"
+        "--shell", choices=SHELLS, default=AMP_PCI.name, help="PCI ids, BARs and vectors"
     )
     parser.add_argument(
-        "--layout", choices=LAYOUTS, default=SPSC_PAGES.name, help="where the queues are"
+        "--layout", choices=LAYOUTS, default=SPSC_PAGES.name, help="offsets of the queues"
     )
-    parser.add_argument("--no-dma", action="store_true", help="no window onto host memory")
+    parser.add_argument("--no-dma", action="store_true", help="omit the DMA window")
     BlockOptions.add_arguments(parser)
-    parser.add_argument("--name", help="of the module; its submodules' names begin with it")
+    parser.add_argument("--name", help="name of the module and prefix of its submodules' names")
     parser.add_argument(
         "-o",
         "--output",
         type=Path,
-        help="file to write, and beside it its ports, an instance and lint waivers; default: "
-        "standard output",
+        help="Verilog file to write, with a table of ports, an instance and lint waivers next to "
+        "it; default: standard output, Verilog only",
     )
     options = parser.parse_args(arguments)
     try:
@@ -78,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _write(path: Path, content: str) -> None:
-    # An unchanged file keeps its time stamp, and the simulator its build.
+    # Keep the timestamp of an unchanged file, so that simulators do not rebuild.
     if not path.exists() or path.read_text() != content:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)

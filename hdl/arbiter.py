@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Fair choice: the round-robin pick, and an arbiter of TLP streams that never splits a TLP."""
+"""Round-robin selection, and an arbiter of TLP streams."""
 
 from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
@@ -9,7 +9,7 @@ __all__ = ["PacketArbiter", "round_robin"]
 
 
 def round_robin(requests: Value, last: Value) -> Value:
-    """The next set bit of ``requests`` after bit ``last``, coming round; 0 where none is set."""
+    """Index of the first set bit of ``requests`` after bit ``last``, cyclic; 0 if none is set."""
     count = len(requests)
     pick: Value | int = 0
     for index in reversed(range(count)):
@@ -20,28 +20,36 @@ def round_robin(requests: Value, last: Value) -> Value:
 
 
 class PacketArbiter(wiring.Component):
-    """Merges TLP streams into one, a whole TLP at a time, through registers.
+    """Merges TLP streams into one registered stream, one whole TLP after another.
 
-    The first ``urgent`` inputs go before the others, in their order: no other TLP begins while one
-    of them has something on offer. The others take turns. Who goes next is settled a cycle ahead,
-    while the TLP before ends, so that nothing is lost between two inputs that have TLPs waiting;
-    where nobody has, it is the turn of ``rest``, which alone is then spared that cycle.
+    The first ``urgent`` inputs have priority over the others, in index order: no other TLP begins
+    while one of them is valid. The others are arbitrated round-robin. The next input is selected
+    one cycle ahead, while the current TLP ends, so that no cycle is lost between inputs that are
+    both valid. While no input is valid, ``rest`` is selected, so that it alone starts without that
+    cycle.
 
     Parameters
     ----------
     signature : stream.Signature
-        Of every input and of the output; its payload has ``eop``.
+        Signature of every input and of the output; its payload has ``eop``.
     count : int
         Number of inputs.
     urgent : int
-        How many of them go first.
+        Number of inputs with priority.
     rest : int
-        Whose turn it is when nobody has a TLP.
+        Input that is selected while no input is valid.
 
     Attributes
     ----------
     i : In(signature) array of ``count``
+        Inputs.
     o : Out(signature)
+        Merged TLPs.
+
+    Raises
+    ------
+    ValueError
+        A parameter is out of range; the text says what is allowed.
     """
 
     def __init__(self, signature: stream.Signature, *, count: int, urgent: int = 0, rest: int = 0):
@@ -71,8 +79,8 @@ class PacketArbiter(wiring.Component):
         loaded = 0
         for index in range(count):
             held_back = waits if index >= urgent else Const(0)
-            # A register for each input, cleared when another's turn it is: gates join those of all
-            # where multiplexers, twice as large, would have to choose.
+            # One register per input, cleared while another input is selected, so that OR gates
+            # merge them: multiplexers would take twice the area.
             own = Signal(self.o.p.shape(), reset_less=True, name=f"own_{index}")
             loaded = loaded | Value.cast(own)
             with m.If(can_load):

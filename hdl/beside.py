@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What lies beside a Verilog file for who instantiates it: ports, an instance, lint waivers."""
+"""Files that accompany generated Verilog: table of ports, instance template, lint waivers."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ CLOCK_OR_RESET = re.compile(r"(user_)?(clk|rst|reset)(_out)?|coreclkout_hip|rese
 
 @dataclass(frozen=True)
 class Port:
-    """A port of a module.
+    """A port of a Verilog module.
 
     Parameters
     ----------
     name
-        Of the port.
+        Name of the port.
     direction
         ``input`` or ``output``.
     bits
-        Its width.
+        Width of the port.
     """
 
     name: str
@@ -33,12 +33,17 @@ class Port:
 
 
 def ports_of(text: str, module: str) -> list[Port]:
-    """The ports of ``module`` in Verilog ``text`` of :func:`hdl.verilog.generate`, in their order.
+    """Find the ports of ``module`` in Verilog ``text`` of :func:`hdl.verilog.generate`.
+
+    Returns
+    -------
+    list of Port
+        In the order of the module's port list.
 
     Raises
     ------
     ValueError
-        There is no such module.
+        ``text`` does not define ``module``.
     """
     found = re.search(rf"^module {re.escape(module)}\((.*?)\);$(.*?)^endmodule", text, re.M | re.S)
     if found is None:
@@ -50,26 +55,26 @@ def ports_of(text: str, module: str) -> list[Port]:
 
 
 def _sorted(ports: list[Port]) -> list[Port]:
-    """By name, so that the ports of a stream are together, clocks and resets first."""
+    """Sort clocks and resets first, then by name, which keeps the ports of a stream together."""
     clocks = [port for port in ports if CLOCK_OR_RESET.fullmatch(port.name)]
     return clocks + sorted(set(ports) - set(clocks), key=lambda port: port.name)
 
 
 def port_table(module: str, ports: list[Port]) -> str:
-    """The ports as a table in Markdown."""
+    """Format ``ports`` as a Markdown table."""
     rows = [f"| `{port.name}` | {port.direction} | {port.bits} |" for port in _sorted(ports)]
     head = [f"# Ports of {module}", "", "| port | direction | bits |", "| --- | --- | --- |"]
     return "\n".join([*head, *rows]) + "\n"
 
 
 def instance(module: str, ports: list[Port]) -> str:
-    """An instance with a wire of the same name at each port."""
+    """Format an instance that connects each port to a wire of the same name."""
     joints = ",\n".join(f"    .{port.name}({port.name})" for port in _sorted(ports))
     return f"{module} {module}_inst (\n{joints}\n);\n"
 
 
 def wires(ports: list[Port]) -> str:
-    """The wires of :func:`instance`."""
+    """Declare the wires that :func:`instance` connects."""
     declared = [
         f"wire {f'[{port.bits - 1}:0] ' if port.bits > 1 else ''}{port.name};"
         for port in _sorted(ports)
@@ -78,12 +83,12 @@ def wires(ports: list[Port]) -> str:
 
 
 def waivers_of(file: str) -> str:
-    """Lint waivers for ``file`` alone, and not for all of a design that has it among others."""
+    """Lint waivers limited to ``file``, so that they do not apply to the rest of a design."""
     return re.sub(r"^(lint_off .*)$", rf'\1 -file "*{file}"', WAIVERS.read_text(), flags=re.M)
 
 
 def files_beside(text: str, module: str, file: str) -> dict[str, str]:
-    """The files for a Verilog ``text`` whose top is ``module``, in ``file``, by suffix."""
+    """Contents, by suffix, of the files that accompany ``text``, written to ``file``."""
     ports = ports_of(text, module)
     return {
         ".ports.md": port_table(module, ports),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the hard block in front of the core needs or offers."""
+"""Options of the core that depend on its hard block."""
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ __all__ = ["NO_OPTIONS", "BlockOptions"]
 
 FEWEST_HEADERS = MOST_COMPLETIONS
 MOST_HEADERS = MOST_COMPLETIONS * TAGS
-"""Enough for whatever may be under way."""
+"""Enough for the completions of all outstanding reads."""
 
 
 def _option(text: str) -> bool:
@@ -25,30 +25,31 @@ def _number(text: str) -> int | None:
 
 @dataclass(frozen=True, kw_only=True)
 class BlockOptions:
-    """Choices of the core's TLP ports; each is an option of ``python -m hdl``.
+    """Options of the core's TLP ports; each is an option of ``python -m hdl``, too.
 
     Parameters
     ----------
     force_64_bit_addresses : bool
         Memory requests have four-dword headers below 4 GiB, too, where PCI Express Base 4.0 section
-        2.2.4.1 wants three. For a block that takes the address from where such a header has it, and
-        makes the header anew.
+        2.2.4.1 requires three dwords. For a block that reads the address from the fields of a
+        four-dword header, and builds the header itself.
     ignore_bus_number : bool
-        Completions belong to the function whatever the bus number in their requester ID. For a
-        block that does not tell its bus number, and passes on no completion but the function's.
+        Completions are accepted whatever the bus number in their requester ID. For a block that
+        does not output its bus number, and forwards the function's completions only.
     separate_msix : bool
-        MSI-X writes have a port of their own, ``tx_msix_wr_req_tlp``, and not ``tx_wr_req_tlp`` in
-        order with the DMA writes. **Hazard**: whatever merges the two ports must let no MSI-X write
-        pass a DMA write that left before it, or the host is interrupted for data that is not there.
-        Always so without a DMA window.
+        MSI-X writes leave on a port of their own, ``tx_msix_wr_req_tlp``, instead of on
+        ``tx_wr_req_tlp`` in order with the DMA writes. **Hazard**: the logic that merges the two
+        ports must not let an MSI-X write pass a DMA write that left before it, or the interrupt
+        reaches the host before its data. Without a DMA window the port always exists.
     sequence_numbers : bool
-        There is an input ``wr_req_tx_seq_num_valid``. A DMA write has left when that says so, not
-        when the port took it; ``BRESP``, heads of device queues and their interrupts wait for it.
-        For a block whose completions or reads may pass the writes that it holds.
+        Add the input ``wr_req_tx_seq_num_valid``. A DMA write has left when this input confirms it,
+        not when the port accepts it; ``BRESP``, heads of device queues and their interrupts wait
+        for the confirmation. For a block whose completions or reads may pass the writes that it
+        holds.
     completion_headers : int or None
-        As many completions may answer the reads under way, however the host splits them: 8 to 256.
-        For a block that drops completions for which its receive buffer has no room; it has that
-        many credits for their headers, and 64 bytes for each. None: the block takes all.
+        Limit of the completions that can answer the outstanding reads, however the host splits
+        them: 8 to 256. For a block that drops completions when its receive buffer is full; the
+        buffer holds that many headers, and 64 bytes of data for each. None: no limit.
 
     Raises
     ------
@@ -56,12 +57,14 @@ class BlockOptions:
         ``completion_headers`` is out of range; the text says what is allowed.
     """
 
-    force_64_bit_addresses: bool = _option("four-dword headers below 4 GiB, too")
-    ignore_bus_number: bool = _option("take completions whatever their requester's bus number")
-    separate_msix: bool = _option("MSI-X writes on a port of their own, in no order with the rest")
-    sequence_numbers: bool = _option("an input tells when a write has left the hard block")
+    force_64_bit_addresses: bool = _option("use four-dword headers below 4 GiB, too")
+    ignore_bus_number: bool = _option("accept completions whatever their requester's bus number")
+    separate_msix: bool = _option(
+        "MSI-X writes on a port of their own, not ordered with DMA writes"
+    )
+    sequence_numbers: bool = _option("add an input that confirms that a write left the hard block")
     completion_headers: int | None = _number(
-        f"completions of {COMPLETION_BYTES} bytes that the block's receive buffer has room for"
+        f"completions of {COMPLETION_BYTES} bytes that the block's receive buffer holds"
     )
 
     def __post_init__(self) -> None:
@@ -73,12 +76,12 @@ class BlockOptions:
 
     @classmethod
     def names(cls) -> list[str]:
-        """Every choice, as the command line has it."""
+        """All options, as spelled on the command line."""
         return ["--" + option.name.replace("_", "-") for option in fields(cls)]
 
     @classmethod
     def add_arguments(cls, parser: ArgumentParser) -> None:
-        """Give ``parser`` an option for each choice."""
+        """Add every option to ``parser``."""
         for name, option in zip(cls.names(), fields(cls), strict=True):
             text = f"with --top core: {option.metadata['help']}"
             if option.default is None:
@@ -88,7 +91,7 @@ class BlockOptions:
 
     @classmethod
     def of(cls, arguments: Namespace) -> "BlockOptions":
-        """What a parser with :meth:`add_arguments` has read; without them, nothing is chosen."""
+        """Collect what a parser with :meth:`add_arguments` read; defaults without them."""
         given: dict[str, Any] = {
             option.name: getattr(arguments, option.name, option.default) for option in fields(cls)
         }
@@ -96,7 +99,7 @@ class BlockOptions:
 
     @classmethod
     def from_options(cls, options: Iterable[str]) -> "BlockOptions":
-        """The opposite of :meth:`chosen`."""
+        """Parse the result of :meth:`chosen`."""
         chosen: dict[str, Any] = {}
         for option in options:
             name, has_value, value = option.removeprefix("--").partition("=")
@@ -104,7 +107,7 @@ class BlockOptions:
         return cls(**chosen)
 
     def chosen(self) -> list[str]:
-        """Those that are set, as the command line has them."""
+        """Options that differ from their defaults, as spelled on the command line."""
         chosen = []
         for name, option in zip(self.names(), fields(self), strict=True):
             value = getattr(self, option.name)

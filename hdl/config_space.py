@@ -35,48 +35,74 @@ ERRORS = (
     "completion_poisoned",
     "completion_timeout",
 )
-"""Errors that the core can find."""
+"""Errors that the core reports, each an input of :class:`ConfigSpace`."""
 
 
 class ConfigSpace(wiring.Component):
-    """Registers of configuration space, and the completions for requests to it.
+    """Configuration space registers, and the completions of requests to them.
 
-    A request takes nine cycles, or longer while its completion is held up; a second one waits
-    here. ``i.ready`` is down until a request has taken effect, and two cycles longer. The
-    completion waits until no TLP remains that was made to a setting as it was before.
+    A request takes nine cycles, or longer while its completion stalls; one more request is
+    buffered. ``i.ready`` is low until a request has taken effect, and for two more cycles. The
+    completion waits until no TLP built under a former setting is inside the endpoint.
 
     Attributes
     ----------
     i : In(raw_signature(data_width))
         Type 0 configuration requests for function 0.
     discard : In(1)
-        Beside a request: nothing is to come of it.
+        With a request: drop it.
     o : Out(raw_signature(data_width))
         Completions.
     bar : Out(32) array of 6
         Base address registers, flag bits included.
     completer_id : Out(16)
         Bus and device number of the last configuration write, function 0.
-    memory_space_enable, bus_master_enable : Out(1)
-        Off in D3hot, and while a function-level reset is due.
-    msix_enable, msix_function_mask, extended_tag_enable, read_completion_boundary : Out(1)
+    memory_space_enable : Out(1)
+        Memory Space Enable; low in D3hot, and while a function-level reset is pending.
+    bus_master_enable : Out(1)
+        Bus Master Enable; low in D3hot, and while a function-level reset is pending.
+    msix_enable : Out(1)
+        MSI-X Enable.
+    msix_function_mask : Out(1)
+        Function Mask of MSI-X.
+    extended_tag_enable : Out(1)
+        Extended Tag Field Enable.
+    read_completion_boundary : Out(1)
+        Read Completion Boundary, high for 128 bytes.
     completion_timeout_disable : Out(1)
-    max_payload_size, max_read_request_size : Out(3)
+        Completion Timeout Disable.
+    max_payload_size : Out(3)
+        Max_Payload_Size, encoded.
+    max_read_request_size : Out(3)
+        Max_Read_Request_Size, encoded.
     function_reset : Out(1)
-        One-cycle pulse of function-level reset, after the completion of the write that asked for
+        One-cycle pulse of function-level reset, after the completion of the write that initiates
         it has left.
     settled : In(1)
-        No TLP remains that was made to a former setting. Looked at from the fourth cycle after a
-        write was carried out on.
+        No TLP built under a former setting is inside. Sampled from the fourth cycle on after a
+        request takes effect.
     left : In(1)
-        The completion that was taken last leaves the endpoint in this cycle, or has left.
-    unsupported_posted, unsupported_non_posted, poisoned, completion_* : In(1)
-        Errors, to be recorded in the status registers; see ``status_*`` of
-        :class:`~hdl.core.AmpPciCore`.
+        The completion accepted last leaves the endpoint in this cycle, or has left.
+    unsupported_posted : In(1)
+        Pulse: a posted request was unsupported.
+    unsupported_non_posted : In(1)
+        Pulse: a non-posted request was unsupported.
+    poisoned : In(1)
+        Pulse: a request was poisoned.
+    completion_unexpected : In(1)
+        Pulse: a completion was unexpected.
+    completion_unsupported : In(1)
+        Pulse: a completion had status Unsupported Request.
+    completion_aborted : In(1)
+        Pulse: a completion had status Completer Abort.
+    completion_poisoned : In(1)
+        Pulse: a completion was poisoned.
+    completion_timeout : In(1)
+        Pulse: a completion did not arrive in time.
     malformed : In(1)
-        A malformed TLP came, likewise.
+        Pulse: a received TLP was malformed.
     transactions_pending : In(1)
-        What that bit of Device Status reads.
+        Value of Transactions Pending in Device Status.
     """
 
     def __init__(self, geometry: Geometry):
@@ -128,9 +154,9 @@ class ConfigSpace(wiring.Component):
             write.eq(taken & is_write & ~poisoned),
         ]
 
-        # One request waits while the completion of the one before does. Until it has taken effect,
-        # and what is derived from that two cycles later has, nothing else may be judged by it. That
-        # one came is known late, so that only this register hangs on it.
+        # One request is buffered while the previous completion is pending. `free` stays low until
+        # the request has taken effect and the outputs derived from it are valid, two cycles later,
+        # because later TLPs are matched against them. `i.valid` is late: it drives `free` only.
         free = Signal(init=1)
         was_free = Signal()
         came = Signal()
@@ -221,10 +247,13 @@ class ConfigSpace(wiring.Component):
         return m
 
     def _build_registers(self, m, dword, write, write_data, write_mask, refused, flr_wanted):
-        """A register for each bit that is not constant. Returns each dword's value by offset."""
-        # An error that is answered counts as advisory: correctable (section 6.2.3.2.4.1). That goes
-        # for ``refused`` too, a poisoned configuration write, and for an unexpected completion
-        # (section 6.2.3.2.4.5).
+        """Build a register for each bit that is not constant.
+
+        Returns the value of each dword by its offset.
+        """
+        # An error that a completion reports is advisory, hence correctable (section 6.2.3.2.4.1).
+        # So are `refused`, a poisoned configuration write, and an unexpected completion (section
+        # 6.2.3.2.4.5).
         parity_error_response = Signal()
         events = {
             spec.UNSUPPORTED_REQUEST_DETECTED: self.unsupported_posted
@@ -252,7 +281,7 @@ class ConfigSpace(wiring.Component):
             values[offset] = value
             selected = write & (dword == offset // 4)
             if offset == spec.POWER_STATE.offset:
-                # D1 and D2 are not supported: writing them changes nothing.
+                # D1 and D2 are not supported: ignore writes of them.
                 state = spec.POWER_STATE
                 wanted = write_data[state.lsb : state.lsb + state.width]
                 selected &= (wanted == spec.POWER_D0) | (wanted == spec.POWER_D3HOT)
@@ -276,7 +305,6 @@ class ConfigSpace(wiring.Component):
         def field(field):
             return values[field.offset][field.lsb : field.lsb + field.width]
 
-        # From registers again: they go far.
         in_d0 = field(spec.POWER_STATE) == spec.POWER_D0
         m.d.comb += [
             parity_error_response.eq(field(spec.PARITY_ERROR_RESPONSE)),
@@ -288,8 +316,9 @@ class ConfigSpace(wiring.Component):
             self.max_payload_size.eq(field(spec.MAX_PAYLOAD_SIZE)),
             self.max_read_request_size.eq(field(spec.MAX_READ_REQUEST_SIZE)),
         ]
-        # A reset that was asked for ends both at once: after its completion, when the host takes
-        # the function for reset, no request leaves, nor does an answer to a read from before it.
+        # A pending function-level reset clears both at once: from its completion on, the host
+        # considers the function reset, so no request and no completion of an earlier read may
+        # leave. Registered again: long routes.
         serves = in_d0 & ~flr_wanted & ~self.function_reset
         m.d.sync += [
             self.memory_space_enable.eq(field(spec.MEMORY_SPACE_ENABLE) & serves),

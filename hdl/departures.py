@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Whether TLPs that were planned to a former setting of the host's are still inside.
+"""Tracking of TLPs that were planned under a former setting.
 
 A setting that the host lowers holds from the completion of the configuration write on (PCI Express
-Base 4.0 sections 2.2.2, 7.5.3.4). TLPs planned before cannot be cut again, so that completion waits
-until they have departed.
+Base 4.0 sections 2.2.2, 7.5.3.4). TLPs that are already planned cannot be split again, so that
+completion waits until they have departed.
 """
 
 from amaranth.hdl import Module, Mux, Signal, Value
@@ -14,8 +14,10 @@ __all__ = ["DepartureTracker", "former_offer"]
 
 
 def former_offer(m: Module, offer: stream.Interface, fell: Value) -> Signal:
-    """Whether ``offer`` still offers what it did as ``fell``, level or pulse, came: valid from that
-    cycle on."""
+    """High while ``offer`` holds a beat that was valid when ``fell``, a level or a pulse, was high.
+
+    Valid in the cycle of ``fell``, too.
+    """
     former = Signal()
     was_former = Signal()
     m.d.comb += former.eq(offer.valid & (was_former | fell))
@@ -24,21 +26,22 @@ def former_offer(m: Module, offer: stream.Interface, fell: Value) -> Signal:
 
 
 class DepartureTracker(wiring.Component):
-    """Counts items planned and departed, in order, and those to go since a setting fell.
+    """Counts the items inside, in order of arrival, and those planned before a setting fell.
 
     Parameters
     ----------
     most : int
-        Items inside at once.
+        Maximum number of items inside.
 
     Attributes
     ----------
     planned : In(1)
-        Pulse: an item entered.
+        Pulse: an item enters.
     departed : In(1)
-        Pulse: the oldest item left. One that entered in the same cycle does not leave in it.
+        Pulse: the oldest item departs. An item does not depart in the cycle in which it enters.
     fell : In(1)
-        A setting fell. Items inside, one with ``planned`` in this cycle included, are former ones.
+        A setting fell. All items inside become former items, one with ``planned`` in this cycle
+        included.
     former : Out(1)
         A former item is inside; valid from the cycle after ``fell`` on.
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """AmpPciEndpoint: the core with its own configuration space and BAR decoding, on raw TLPs.
 
-What simulation enumerates, and what a soft PCIe core or another simulator plugs into.
+Simulations enumerate this top, and a soft PCIe core or another simulator connects to it.
 """
 
 from amaranth.hdl import Module, Mux, Signal
@@ -23,15 +23,15 @@ from .tlp_check import TlpCheck
 __all__ = ["NO_BAR", "AmpPciEndpoint"]
 
 NO_BAR = 7
-"""``bar_id`` of a request that no BAR matched: the core answers it as unsupported."""
+"""``bar_id`` of a request that matches no BAR: the core treats it as unsupported."""
 
 
 RAW_FIELDS = ("data", "strb", "hdr", "sop", "eop")
-"""Payload fields that every stream of whole TLPs has."""
+"""Payload fields common to all streams of TLPs with data."""
 
 
 class Route(enum.Enum, shape=2):
-    """Where a received TLP goes."""
+    """Destination of a received TLP."""
 
     REQUEST = 0
     CONFIG = 1
@@ -40,7 +40,7 @@ class Route(enum.Enum, shape=2):
 
 
 class AmpPciEndpoint(wiring.Component):
-    """The whole endpoint.
+    """The AMP PCI endpoint with configuration space.
 
     Parameters
     ----------
@@ -50,12 +50,24 @@ class AmpPciEndpoint(wiring.Component):
     Attributes
     ----------
     rx_tlp : In(raw_signature(data_width))
-        TLPs received, of every kind.
+        Received TLPs of every kind.
     tx_tlp : Out(raw_signature(data_width))
-        TLPs to send. MSI-X writes go before completions, so that none is overtaken by one; all
-        else takes turns.
-    m_axis_msg, s_axis_msg, s_axi_dma, device_queue_ready, doorbell, host_reset, count_*
-        The device side, as for :class:`~hdl.core.AmpPciCore`.
+        Transmitted TLPs. MSI-X writes have priority, so that no completion overtakes one; the
+        others are arbitrated round-robin.
+    m_axis_msg : Out(message_signature(data_width))
+        Messages, driver to device; see :class:`~hdl.core.AmpPciCore` for all of the device side.
+    s_axis_msg : In(message_signature(data_width))
+        Messages, device to driver.
+    s_axi_dma : In(AxiSignature(data_width))
+        DMA window, with ``dma``.
+    device_queue_ready : Out(num_fifos)
+        The FIFO's device queue has space for one more message.
+    doorbell : Out(num_fifos)
+        Pulse for each doorbell write.
+    host_reset : Out(1)
+        Pulse: the host reset the function.
+    count_* : Out
+        Event counters, see :data:`models.counters.COUNTERS`.
 
     Raises
     ------
@@ -85,7 +97,7 @@ class AmpPciEndpoint(wiring.Component):
             layout=layout,
             dma=dma,
             completion_timeout=completion_timeout,
-            # They have to go before completions, too, so they are merged where these are.
+            # MSI-X writes have priority over completions, too, so one arbiter merges all.
             block=BlockOptions(separate_msix=True),
             own_config=True,
         )
@@ -132,7 +144,7 @@ class AmpPciEndpoint(wiring.Component):
         return m
 
     def _route_received(self, m, core, config):
-        """BAR match and kind of each TLP, on its way to the register stage of whom it concerns."""
+        """Decode BAR and kind of each received TLP, and route it to its consumer."""
         g = self._geometry
         m.submodules.check = check = TlpCheck(g)
         beat = self.rx_tlp.p
@@ -150,7 +162,7 @@ class AmpPciEndpoint(wiring.Component):
             ):
                 m.d.comb += bar_id.eq(bar)
 
-        # Whether it is malformed is found out last, so that only few registers see it.
+        # `check.discard` is late, so it does not gate `begins`: only few registers depend on it.
         begins = Signal(Route)
         with m.If(
             (word0.type == TlpType.CONFIG_0)
@@ -165,9 +177,9 @@ class AmpPciEndpoint(wiring.Component):
         now_route = Signal(Route)
         m.d.comb += now_route.eq(Mux(beat.sop, begins, route))
 
-        # Whether a beat is taken does not depend on what it is, so that this is known early.
-        # Completions are always taken, so the requests are who has to be waited for. A
-        # configuration request may move a BAR: what follows is matched after it took effect.
+        # `ready` does not depend on the kind of the beat, which is decoded late. Completions never
+        # stall; only the request and configuration paths can. A configuration request may move a
+        # BAR, so the TLPs behind it stall until it has taken effect.
         request, completion = core.rx_req_tlp, core.rx_cpl_tlp
         taken = Signal()
         m.d.comb += [
@@ -176,7 +188,7 @@ class AmpPciEndpoint(wiring.Component):
         ]
         with m.If(taken & beat.sop):
             m.d.sync += route.eq(Mux(check.discard, Route.NOWHERE, begins))
-        # Each sees a beat when the other that may not be ready is.
+        # A beat is valid for one consumer only if the other one that may stall is ready.
         for stream, kind, offered in (
             (request, Route.REQUEST, self.rx_tlp.valid & config.i.ready),
             (config.i, Route.CONFIG, self.rx_tlp.valid & request.ready),
@@ -201,7 +213,7 @@ class AmpPciEndpoint(wiring.Component):
         ]
 
     def _collect_sent(self, m, core, config, arbiter):
-        """Everything that is to leave, merged: what may not be overtaken goes first."""
+        """Merge all TLPs to send; MSI-X writes, which completions must not overtake, go first."""
         answer, config_answer = arbiter.i[1:3]
         wiring.connect(m, core.tx_cpl_tlp, answer)
         wiring.connect(m, config.o, config_answer)
@@ -209,14 +221,14 @@ class AmpPciEndpoint(wiring.Component):
         requests = [core.tx_msix_wr_req_tlp]
         if self._dma:
             requests += [core.tx_wr_req_tlp, core.tx_rd_req_tlp]
-        # Some are narrower than a whole TLP, so these cannot just be connected.
+        # Some requests lack payload fields, so `wiring.connect` does not apply.
         for source, sink in zip(requests, [arbiter.i[0], *arbiter.i[3:]], strict=True):
             fields = dict(source.signature.members["payload"].shape)
             m.d.comb += [sink.p[field].eq(source.p[field]) for field in fields]
             m.d.comb += [sink.valid.eq(source.valid), source.ready.eq(sink.ready)]
 
-        # TLPs that the arbiter took leave in that order: those made to a former setting leave
-        # before the completion of the write that changed it.
+        # The arbiter sends TLPs in the order of acceptance: those built under a former setting
+        # leave before the completion of the write that changed it.
         m.d.comb += [
             config.settled.eq(core.status_config_settled),
             config.left.eq(~self.tx_tlp.valid | self.tx_tlp.ready),

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What lies between two streams whose output is a register: a FIFO, and a stage of registers.
+"""Stream buffers with registered outputs: a FIFO and a skid buffer.
 
-The FIFOs of :mod:`amaranth.lib.fifo` offer what comes out of a block RAM as it comes, and promise
-what is read from a word as it is written; neither is cheap in an FPGA.
+The FIFOs of :mod:`amaranth.lib.fifo` drive their output from the block RAM without a register, and
+define the result of a read during a write to the same word; both are expensive in an FPGA.
 """
 
 from amaranth.hdl import Module, Mux, ShapeLike, Signal
@@ -12,29 +12,34 @@ from amaranth.lib.wiring import In, Out
 __all__ = ["SkidBuffer", "StreamFifo"]
 
 DISTRIBUTED_DEPTH = 16
-"""Up to that depth an FPGA has memory that is read without a clock."""
+"""Largest depth that uses distributed RAM, which has a combinational read port."""
 
 
 class StreamFifo(wiring.Component):
-    """A word a cycle; through in three cycles, two where the depth is 16 or less.
+    """FIFO with a throughput of one word per cycle.
+
+    The latency is three cycles, or two up to a depth of :data:`DISTRIBUTED_DEPTH`.
 
     Parameters
     ----------
     shape : ShapeLike
-        Of the payload.
+        Shape of the payload.
     depth : int
-        Words in the memory, a power of two of 2 or more. The output holds one or two besides.
+        Words in the memory, a power of two of 2 or more. The output holds one or two more.
 
     Attributes
     ----------
-    i : In(stream of shape), o : Out(stream of shape)
+    i : In(stream.Signature(shape))
+        Input.
+    o : Out(stream.Signature(shape))
+        Output.
     roomy : Out(1)
         The memory is less than half full.
 
     Raises
     ------
     ValueError
-        ``depth`` is no power of two, or less than 2.
+        ``depth`` is not a power of two, or less than 2.
     """
 
     def __init__(self, shape: ShapeLike, *, depth: int):
@@ -54,7 +59,7 @@ class StreamFifo(wiring.Component):
         m = Module()
         depth = self._depth
         distributed = depth <= DISTRIBUTED_DEPTH
-        # A word is read only once it has been written: the two ports never meet at one.
+        # A word is read only in cycles after its write, so the two ports never access the same one.
         m.submodules.words = words = memory.Memory(
             shape=self._shape, depth=depth, init=[], attrs={"no_rw_check": 1}
         )
@@ -89,7 +94,7 @@ class StreamFifo(wiring.Component):
         return m
 
     def _place(self, m, name, moves):
-        """A pointer into the ring of words."""
+        """Pointer into the memory; increments with ``moves``."""
         place = Signal(range(self._depth), name=name)
         with m.If(moves):
             m.d.sync += place.eq(place + 1)
@@ -97,17 +102,21 @@ class StreamFifo(wiring.Component):
 
 
 class SkidBuffer(wiring.Component):
-    """Registers both ways: through in a cycle, a word a cycle, and no path from ``o.ready`` to
-    ``i.ready``.
+    """Register stage without a combinational path from ``o.ready`` to ``i.ready``.
+
+    The latency is one cycle, the throughput one word per cycle.
 
     Parameters
     ----------
     shape : ShapeLike
-        Of the payload.
+        Shape of the payload.
 
     Attributes
     ----------
-    i : In(stream of shape), o : Out(stream of shape)
+    i : In(stream.Signature(shape))
+        Input.
+    o : Out(stream.Signature(shape))
+        Output.
     """
 
     def __init__(self, shape: ShapeLike):
@@ -116,7 +125,7 @@ class SkidBuffer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        # A word that was taken as the output turned out to be held up.
+        # The word accepted in the cycle in which the output stalled.
         spare = Signal(self._shape)
         spared = Signal()
         m.d.comb += self.i.ready.eq(~spared)

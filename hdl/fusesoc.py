@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""FuseSoC's generator: a core of one top, as ``virtio-msg-amp.core`` or who depends on it asks.
+"""FuseSoC generator that writes a core with one top.
 
-A script and no module: FuseSoC runs it with the name of a YAML file, in the folder that is to have
-the core.
+A script, not a module: FuseSoC runs it with the name of a YAML file, in the output folder. The
+generators are declared in ``virtio-msg-amp.core``; cores that depend on it can use them, too.
 """
 
 import sys
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def options_of(parameters: dict[str, Any]) -> list[str]:
-    """The command line of ``python -m hdl`` for the parameters of a generator."""
+    """Command line of ``python -m hdl`` for the parameters of a generator."""
     options = []
     for name, value in parameters.items():
         if value is True:
@@ -27,7 +27,7 @@ def options_of(parameters: dict[str, Any]) -> list[str]:
 
 def write_core(name: str, parameters: dict[str, Any], folder: Path) -> int:
     """Write the core called ``name`` and its files to ``folder``. Returns the exit status."""
-    # Python has put this file's own folder there.
+    # Replace the script's own folder, whose modules are not top-level ones.
     sys.path[0] = str(ROOT)
     from hdl.__main__ import main
     from hdl.verilog import MODULE_NAMES
@@ -52,7 +52,7 @@ def write_core(name: str, parameters: dict[str, Any], folder: Path) -> int:
         "targets": {"default": {"filesets": ["rtl"]}},
     }
     (folder / f"{module}.core").write_text(f"CAPI=2:\n{yaml.safe_dump(core, sort_keys=False)}")
-    # The build folder may be in a library, which would have this core from then on.
+    # Hide the core from library scans: the build folder may be inside a library.
     (folder / "FUSESOC_IGNORE").touch()
     return 0
 

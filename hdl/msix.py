@@ -2,7 +2,7 @@
 """MSI-X: table, pending bits, masks, and the memory writes that interrupt the host.
 
 PCI Express Base 4.0 section 6.1.4 and 7.7.2 (PCI Local Bus 3.0 section 6.8.2). An interrupt that is
-raised while it may not be sent stays pending and leaves when it may; vectors are masked after
+raised while it is masked or disabled stays pending until it may be sent. Vectors are masked after
 reset.
 """
 
@@ -28,35 +28,53 @@ def interrupt_signature() -> stream.Signature:
 
 
 class MsixController(wiring.Component):
-    """The MSI-X BAR and the sender of the interrupts.
+    """MSI-X BAR and interrupt sender.
 
     Attributes
     ----------
     reset : In(1)
-        Masks every vector, clears pending bits and the table.
+        Mask every vector, clear the pending bits and the table.
     busy : Out(1)
-        The table is being cleared: host accesses have to wait.
+        The table is being cleared: host accesses must wait.
     written : Out(1)
-        A host write of the cycle before is carried out: a host read has to wait.
-    enable, function_mask, bus_master_enable : In(1)
-        From configuration space.
+        The host write of the previous cycle takes effect: a host read must wait.
+    enable : In(1)
+        MSI-X Enable.
+    function_mask : In(1)
+        Function Mask.
+    bus_master_enable : In(1)
+        Bus Master Enable.
     requester_id : In(16)
+        Bus, device and function number.
     raised : In(num_vectors)
-        One-cycle pulses: send this vector's interrupt.
+        One-cycle pulses: send the interrupt of the vector.
     refused : In(1)
-        One-cycle pulse, before the next one is taken from ``o``: what was taken last was not sent.
+        One-cycle pulse, before the next write is accepted from ``o``: the write accepted last was
+        not sent.
     held : Out(1)
-        One-cycle pulse, the cycle after: one was raised that may not be sent now.
-    write_enable, write_address, write_data, write_mask : In
+        One-cycle pulse in the cycle after ``raised``: an interrupt was raised that may not be sent
+        now.
+    write_enable : In(1)
         Host write of a word of the BAR.
-    read_enable, read_address : In, read_data, read_controls : Out
-        Host read, in another cycle than a write. ``read_data`` is there two cycles after, mask and
-        pending bits, ``read_controls``, the cycle after; both are zero where nothing was read.
+    write_address : In(word_address_bits)
+        Word address of the write.
+    write_data : In(data_width)
+        Data of the write.
+    write_mask : In(word_bytes)
+        Bytes that are written.
+    read_enable : In(1)
+        Host read of a word of the BAR, never in the cycle of a write.
+    read_address : In(word_address_bits)
+        Word address of the read.
+    read_data : Out(data_width)
+        Table part of the word, two cycles after ``read_enable``; zero without a read.
+    read_controls : Out(data_width)
+        Mask and pending bits of the word, one cycle after ``read_enable``; zero without a read.
     o : Out(interrupt_signature())
-        The memory writes. One is given up no more once it is valid.
+        MSI-X writes. Once valid, a write is never withdrawn.
     former : Out(1)
-        ``o`` has one that was made before the function was forbidden to send it, by ``enable``,
-        ``function_mask``, ``bus_master_enable`` or ``reset``; valid from the cycle after that on.
+        ``o`` holds a write from before ``enable``, ``function_mask``, ``bus_master_enable`` or
+        ``reset`` forbade to send it; valid from the cycle after that on.
     """
 
     def __init__(self, geometry: Geometry):
@@ -92,17 +110,17 @@ class MsixController(wiring.Component):
         g = self._geometry
         vectors = self._vectors
         first_word = g.word(g.shell.msix_table_offset)
-        # Two words at least: a memory of one has no address, and Verilog no signal of no bits. As
-        # many as there are to an address, so that its upper bits tell what is in the table.
+        # At least two words: the address of a memory of one has no bits, which Verilog cannot
+        # express. A power of two, so that the upper bits of an address select the table.
         index_bits = max(1, (-(-vectors * MSIX_ENTRY_SIZE // g.word_bytes) - 1).bit_length())
         depth = 1 << index_bits
 
         masked = Signal(vectors, init=-1)
         pending = Signal(vectors)
 
-        # A vector that may be sent is not to be changed (PCI Local Bus 3.0 section 6.8.2), so what
-        # its sender reads while the host writes it need not be defined either. A few words: block
-        # RAMs would be as many as make up their width, and hardly used.
+        # Software does not write an entry that is unmasked (PCI Local Bus 3.0 section 6.8.2), so
+        # the sender's read during a host write need not be defined. Distributed RAM: the table is
+        # wide and shallow, and would leave several block RAMs almost empty.
         m.submodules.table = table = memory.Memory(
             shape=g.data_width,
             depth=depth,
@@ -118,7 +136,7 @@ class MsixController(wiring.Component):
         def in_table(address):
             return (address - first_word)[index_bits:] == 0
 
-        # A cycle after: that there is a write is known late, and much hangs on it here.
+        # Register the write: `write_enable` is late and has high fan-out here.
         address = Signal.like(self.write_address)
         content = Signal.like(self.write_data)
         mask = Signal.like(self.write_mask)
@@ -143,8 +161,8 @@ class MsixController(wiring.Component):
             with m.If(self.written & in_table(address)):
                 m.d.comb += port.en.eq(mask & self._stored_bytes(m, port.addr, depth))
 
-        # Whether a vector's address is above 4 GiB, by the bytes of its upper half: what its write
-        # looks like hangs on it, and what comes of a RAM is late.
+        # Nonzero bytes in the upper half of each vector's address. An address above 4 GiB changes
+        # the header's format, and the output of the RAM is too late to select it.
         upper = [Signal(4, name=f"upper_{vector}") for vector in range(vectors)]
         for vector, nonzero in enumerate(upper):
             offset = g.shell.msix_entry(vector) + 4
@@ -155,7 +173,7 @@ class MsixController(wiring.Component):
             with m.If(self.reset | self.busy):
                 m.d.sync += nonzero.eq(0)
 
-        # The mask bits, and where a read finds them, the cycle after.
+        # Mask and pending bits are read one cycle after `read_enable`.
         controls = Signal(g.data_width)
         was_read = Signal()
         was_at = Signal.like(self.read_address)
@@ -170,11 +188,11 @@ class MsixController(wiring.Component):
         with m.If(was_at == pba_word):
             m.d.comb += controls[32 * pba_lane : 32 * pba_lane + vectors].eq(pending)
 
-        # A cycle for the RAM; what comes of it goes into a register first.
+        # The first cycle reads the RAM; the second one registers its output, which is late.
         from_table = Signal()
         m.d.comb += [
             host_port.addr.eq((self.read_address - first_word)[:index_bits]),
-            # Reads on: that there is a read is known late.
+            # Always enabled: `read_enable` is late.
             host_port.en.eq(1),
             self.read_controls.eq(Mux(was_read, controls, 0)),
             from_table.eq(was_read & in_table(was_at)),
@@ -189,8 +207,8 @@ class MsixController(wiring.Component):
         return m
 
     def _stored_bytes(self, m, word, depth):
-        """Byte mask of what the table's memory holds of ``word``: not the control dwords, nor what
-        lies past the last vector."""
+        """Mask of the bytes of ``word`` that the table's memory stores: neither the control dwords
+        nor bytes past the last vector."""
         g = self._geometry
         stored = Signal(g.word_bytes)
         for index in range(depth):
@@ -205,7 +223,7 @@ class MsixController(wiring.Component):
         return stored
 
     def _send(self, m, pending, masked, is_long, port):
-        """Pick a vector that may be sent, fetch its entry, offer the write."""
+        """Select a vector that may be sent, fetch its entry and drive the write."""
         g = self._geometry
         vectors = self._vectors
         words = max(1, MSIX_ENTRY_SIZE // g.word_bytes)
@@ -230,7 +248,7 @@ class MsixController(wiring.Component):
             m.d.sync += refusable.eq(0)
         with m.If(self.reset):
             m.d.sync += refusable.eq(0)
-        # That one is raised is known late.
+        # `raised` is late, so `held` follows one cycle later.
         was_raised = Signal(vectors)
         blocked = Signal(vectors)
         m.d.comb += self.held.eq((was_raised & blocked).any())
@@ -242,7 +260,7 @@ class MsixController(wiring.Component):
         with m.If(self.reset):
             m.d.sync += pending.eq(0)
 
-        # That the write before leaves in this cycle is told too late for a RAM, which reads on.
+        # Always enabled: `o.ready` is too late for the enable of a RAM.
         m.d.comb += port.en.eq(1)
         entry = Signal(MSIX_CONTROL_OFFSET * 8)
         long = Signal()

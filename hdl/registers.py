@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The register BAR: VERSION, FEATURES and the doorbells.
 
-Source: the patch series, ``vmsg_amp_pci_read`` and ``vmsg_amp_pci_write``; all else reads zero and
-ignores writes.
+Source: the patch series, ``vmsg_amp_pci_read`` and ``vmsg_amp_pci_write``. All other offsets read
+zero and ignore writes.
 """
 
 from amaranth.hdl import Module, Mux, Signal
@@ -19,12 +19,20 @@ class RegisterBar(wiring.Component):
 
     Attributes
     ----------
-    write_enable, write_address, write_mask : In
-        Host write of a word. What is written does not matter, only which bytes are.
+    write_enable : In(1)
+        Host write of a word. The written value is ignored, so there is no data input.
+    write_address : In(word_address_bits)
+        Word address of the write.
+    write_mask : In(word_bytes)
+        Bytes that are written.
     doorbell : Out(num_fifos)
-        Pulse, in the cycle of the write: any byte of the FIFO's NOTIFY was written.
-    read_enable, read_address : In, read_data : Out
-        Combinational look-up; zero where nothing is read.
+        Pulse in the cycle of the write: at least one byte of the FIFO's NOTIFY is written.
+    read_enable : In(1)
+        Host read of a word.
+    read_address : In(word_address_bits)
+        Word address of the read.
+    read_data : Out(data_width)
+        Combinational read value; zero unless ``read_enable`` is high.
     """
 
     def __init__(self, geometry: Geometry):

@@ -52,7 +52,7 @@ class TlpFormat(enum.Enum, shape=3):
 
 
 class TlpType(enum.Enum, shape=5):
-    """Type field, as far as the endpoint tells types apart (table 2-3)."""
+    """Type field: the types that the endpoint distinguishes (table 2-3)."""
 
     MEMORY = 0b00000
     MEMORY_LOCKED = 0b00001
@@ -74,8 +74,8 @@ IGNORED_MESSAGES = (
     0x50,  # Set_Slot_Power_Limit
     0x7F,  # Vendor_Defined Type 1
 )
-"""Message codes that an endpoint without the mechanism discards and reports nothing of (sections
-2.2.8 and 2.3.1); all others that it may receive are unsupported requests."""
+"""Message codes that an endpoint without the mechanism discards silently (sections 2.2.8 and
+2.3.1); all others that it may receive are unsupported requests."""
 
 
 class CompletionStatus(enum.Enum, shape=3):
@@ -90,7 +90,7 @@ class CompletionStatus(enum.Enum, shape=3):
 class HeaderWord0(data.Struct):
     """First dword of every header (figure 2-5); fields from the least significant bit up.
 
-    ``length`` counts dwords, 0 standing for 1,024.
+    ``length`` counts dwords; 0 means 1,024.
     """
 
     length: 10
@@ -114,22 +114,22 @@ class HeaderWord0(data.Struct):
 
     @property
     def has_payload(self) -> Value:
-        """There is a payload."""
+        """The TLP has a payload."""
         return self.fmt[1]
 
     @property
     def is_prefix(self) -> Value:
-        """This is no header but a TLP prefix."""
+        """This is a TLP prefix, not a header."""
         return self.fmt[2]
 
     @property
     def is_message(self) -> Value:
-        """A Message, with or without data, if it is no prefix."""
+        """A Message, with or without data, unless it is a prefix."""
         return self.type[3:] == 0b10
 
     @property
     def is_completion(self) -> Value:
-        """A completion, locked or not, if it is no prefix."""
+        """A completion, locked or not, unless it is a prefix."""
         return self.type[1:] == Value.cast(TlpType.COMPLETION)[1:]
 
 
@@ -157,7 +157,7 @@ class RequestHeader(data.Struct):
 class CompletionHeader(data.Struct):
     """Header of a completion (section 2.2.9), three dwords in the upper 96 of 128 bits.
 
-    ``byte_count`` counts what is left of the request, this completion included, 0 standing for
+    ``byte_count`` counts the remaining bytes of the request, this completion included; 0 means
     4,096.
     """
 
@@ -194,7 +194,7 @@ def first_dword(
     at: ValueLike = 0,
     ep: ValueLike = 0,
 ) -> Value:
-    """:class:`HeaderWord0` of these fields, 32 bits; ``attr`` with all of its three bits."""
+    """Value of a :class:`HeaderWord0` with these fields; ``attr`` has all three bits."""
 
     def bits(value: ValueLike, width: int) -> Value:
         return (Const(0, width) | value)[:width]
@@ -226,10 +226,25 @@ def memory_header(
     tag: ValueLike = 0,
     long: Value | None = None,
 ) -> Value:
-    """Header of a memory request, 128 bits, in the short form below 4 GiB (section 2.2.4.1).
+    """Value of the header of a memory request, 128 bits.
 
-    ``address`` has 62 bits: it counts dwords. ``long``: the header has four dwords, where that is
-    known already or is not to depend on the address. Of ``length`` 10 bits count, and 8 of ``tag``.
+    Parameters
+    ----------
+    address
+        Dword address, 62 bits.
+    length
+        Dwords; the lower 10 bits are used.
+    first_be, last_be
+        Byte enables of the first and the last dword; the lower 4 bits are used.
+    requester_id
+        Requester ID, 16 bits.
+    write
+        Whether the request is a write.
+    tag
+        Tag; the lower 8 bits are used.
+    long
+        The header has four dwords. By default it has if the address is 4 GiB or above (section
+        2.2.4.1).
     """
     low, high = Cat(Const(0, 2), address[:30]), address[30:]
     if long is None:
@@ -265,7 +280,7 @@ def _beat(data_width: int, **more: int) -> data.StructLayout:
 
 
 def raw_signature(data_width: int) -> stream.Signature:
-    """Stream of TLPs of every kind, ``data_width`` bits of payload a beat.
+    """Stream of TLPs of every kind, ``data_width`` bits of payload per beat.
 
     The payload has ``data``; ``strb``, a bit for each dword; ``hdr[128]``, valid with ``sop``; and
     ``sop`` and ``eop`` on a TLP's first and last beat. A TLP without payload is one beat.
@@ -274,29 +289,34 @@ def raw_signature(data_width: int) -> stream.Signature:
 
 
 def request_signature(data_width: int) -> stream.Signature:
-    """Stream of requests that a BAR matched: :func:`raw_signature` plus ``bar_id`` and
-    ``func_num``, valid with ``sop``. A ``bar_id`` that is not ours means: no BAR matched."""
+    """Stream of requests: :func:`raw_signature` plus ``bar_id[3]`` and ``func_num[8]``.
+
+    Both are valid with ``sop``. A ``bar_id`` that is not one of the endpoint's BARs means that no
+    BAR matches.
+    """
     return stream.Signature(_beat(data_width, bar_id=3, func_num=8))
 
 
 def completion_signature(data_width: int) -> stream.Signature:
-    """Stream of completions received: :func:`raw_signature` plus ``error[4]``."""
+    """Stream of received completions: :func:`raw_signature` plus ``error[4]``."""
     return stream.Signature(_beat(data_width, error=4))
 
 
 def header_signature() -> stream.Signature:
-    """Stream of TLPs that never have a payload: ``hdr[128]``, ``sop``, ``eop``."""
+    """Stream of TLPs without payload: ``hdr[128]``, ``sop``, ``eop``."""
     return stream.Signature(data.StructLayout({"hdr": 128, "sop": 1, "eop": 1}))
 
 
 def coded_dwords(code: Value) -> Value:
-    """Dwords that ``code`` means in Max_Payload_Size and Max_Read_Request_Size; a reserved code
-    counts as the largest."""
+    """Decode ``code`` of Max_Payload_Size or Max_Read_Request_Size to dwords, 11 bits.
+
+    A reserved code is treated as the largest defined one.
+    """
     limited = Mux(code > LARGEST_SIZE_CODE, LARGEST_SIZE_CODE, code)
     return (Const(coded_size(0) // 4) << limited)[:11]
 
 
 def payload_lanes(dwords: ValueLike, lanes: int) -> Value:
-    """``strb`` of a beat that has ``dwords`` dwords left to carry, over ``lanes`` lanes."""
+    """``strb`` of a beat of ``lanes`` lanes when ``dwords`` dwords of the payload remain."""
     count = Value.cast(dwords)
     return Value.cast(sum(((count > lane).as_unsigned() << lane for lane in range(lanes)), start=0))

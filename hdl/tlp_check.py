@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Malformed TLPs, which a hard block would keep from us.
+"""Detection of malformed TLPs, which a hard block would drop.
 
-PCI Express Base 4.0: what Fmt and Type may be, section 2.2.1; that the payload is as long as Length
-says and no longer than Max_Payload_Size, 2.2.2; prefixes that nobody agreed upon, 2.2.10; what is
-to be done with all of them, 2.3.
+PCI Express Base 4.0: defined values of Fmt and Type, section 2.2.1; payload length against Length
+and Max_Payload_Size, 2.2.2; unsupported prefixes, 2.2.10; handling of malformed TLPs, 2.3.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal
@@ -25,31 +24,31 @@ DEFINED = (
     "01-0110-",  # FetchAdd, Swap
     "01-01110",  # CAS
 )
-"""Fmt and Type of every TLP that there is (table 2-3); prefixes are not for us."""
+"""Fmt and Type of every defined TLP (table 2-3), without prefixes, which are unsupported."""
 
 
 class TlpCheck(wiring.Component):
-    """Judges TLPs as their beats come, without holding them up.
+    """Checks TLPs beat by beat without stalling them.
 
-    A TLP that its first beat shows to be malformed is to be discarded whole. One whose payload ends
-    too early or too late only after that is told all the same, when it does.
+    A TLP whose first beat is malformed must be dropped whole. A payload that ends too early or too
+    late after the first beat is only reported.
 
-    A TLP digest is the link's to check and to take off. Where one comes along as one dword more,
-    the length of a TLP that says so is not judged.
+    The link checks and removes a TLP digest. If it leaves the digest in place, one more dword
+    follows, so the length of a TLP with ``td`` is not checked.
 
     Attributes
     ----------
-    beat : In
-        Payload of a :func:`~hdl.tlp.raw_signature` stream.
+    beat : In(payload of raw_signature(data_width))
+        Beat to check.
     taken : In(1)
-        The beat moves on this cycle's edge.
+        The beat is accepted in this cycle.
     max_payload_size : In(3)
-        Encoding of the Device Control register; it counts two cycles after.
+        Max_Payload_Size, encoded; takes effect two cycles later.
     discard : Out(1)
-        With ``sop``: what begins is malformed, or a Message that means nothing to us.
+        With ``sop``: drop this TLP, which is malformed or an ignored Message.
     malformed : Out(1)
-        One-cycle pulse: a TLP is malformed. Three cycles after the first beat that shows it; that a
-        TLP has lost its end, the next one shows.
+        One-cycle pulse, once per malformed TLP, three cycles after the first beat that shows it.
+        The first beat of the next TLP shows a missing ``eop``.
     """
 
     def __init__(self, geometry: Geometry):
@@ -75,11 +74,11 @@ class TlpCheck(wiring.Component):
         defined = Cat(word0.type, word0.fmt).matches(*DEFINED)
         ignored = word0.is_message & message_code.matches(*IGNORED_MESSAGES)
 
-        # A TLP is under way, and what it has still to bring.
+        # A TLP is in progress, and its remaining dwords.
         open_ = Signal()
         left = Signal(11)
 
-        # Of a first beat, from the header alone: what is told of it decides where the TLP goes.
+        # First beats are checked in the same cycle, because the result routes the TLP.
         length = Signal(11)
         fits = Signal()
         m.d.comb += [
@@ -90,8 +89,8 @@ class TlpCheck(wiring.Component):
             fits, payload_lanes(length[: lanes.bit_length()], lanes), (1 << lanes) - 1
         )
         wrong_start = Mux(word0.has_payload, (beat.eop != fits) | ragged_start, ~beat.eop)
-        # The largest payload is a power of two: a length beyond it has a bit above, or that bit
-        # and another one.
+        # The limit is a power of two: a greater length has a higher bit set, or the limit's bit and
+        # a lower one.
         limit = Signal(11)
         below = Signal(11)
         m.d.sync += [limit.eq(coded_dwords(self.max_payload_size)), below.eq(limit - 1)]
@@ -104,7 +103,7 @@ class TlpCheck(wiring.Component):
             self.discard.eq(bad_start | ignored),
         ]
 
-        # The rest is judged a cycle after.
+        # Later beats are checked one cycle later, to keep these comparisons off the path above.
         taken = Signal()
         sop = Signal()
         eop = Signal()
@@ -122,7 +121,7 @@ class TlpCheck(wiring.Component):
             digest.eq(word0.td),
         ]
         ends = left <= lanes
-        # A TLP without payload has no strb that counts.
+        # `strb` is undefined in a TLP without payload.
         ragged = (left != 0) & (strb != payload_lanes(left, lanes))
         wrong_length = (eop != ends) | ragged
         now_left = Mux(sop, count, left)
@@ -132,7 +131,7 @@ class TlpCheck(wiring.Component):
                 left.eq(now_left - lanes),
             ]
 
-        # Another cycle after, what was found is told, once of each TLP.
+        # One more cycle later, errors are reported, once per TLP.
         began = Signal()
         wrong = Signal()
         settled = Signal()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Verilog of a top, with the port names that the rest of the world expects.
+"""Verilog of a top, with flat port names.
 
 A stream member ``tx_tlp`` of payload ``data, hdr`` becomes ports ``tx_tlp_data``, ``tx_tlp_hdr``,
 ``tx_tlp_valid`` and ``tx_tlp_ready``; an AXI4-Stream, recognised by its payload's ``tdata``, has
@@ -35,10 +35,10 @@ SHIMS = {
     "xilinx-us": XilinxUltraScale,
     "xilinx-usp": XilinxUltraScalePlus,
 }
-"""Tops with the ports of a hard block, by the name that the command line has for them."""
+"""Tops with the ports of a hard block, by their names on the command line."""
 
 TOPS = {"core": AmpPciCore, "endpoint": AmpPciEndpoint}
-"""The others."""
+"""Tops with TLP streams, by their names on the command line."""
 
 MODULE_NAMES = {
     "core": "amp_pci_core",
@@ -49,28 +49,29 @@ MODULE_NAMES = {
     "xilinx-us": "amp_pci_xilinx_us",
     "xilinx-usp": "amp_pci_xilinx_usp",
 }
-"""The module of each, unless it is given a name."""
+"""Default module name of each top."""
 
 WIDER_DEFAULTS = {"intel-s10": 256}
-"""Bits of the streams of tops that there are not with 128."""
+"""Default stream width, in bits, of tops that do not support 128."""
 
 IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-"""A name of Verilog that needs no escape."""
+"""Verilog identifier that needs no escape."""
 
 
 class FlatTop(wiring.Component):
-    """``inner`` with a port for each field of each stream.
+    """Wraps a component with one port for each field of each stream.
 
     Parameters
     ----------
     inner : wiring.Component
-        Its members are plain signals, streams of structures, and interfaces made of such streams.
+        Component whose members are plain signals, streams of structures, and interfaces made of
+        such streams.
     """
 
     def __init__(self, inner: wiring.Component):
         self._inner = inner
         members: dict[str, wiring.Member] = {}
-        # The inner stream, which way its payload flows, its fields, and the prefix of its ports.
+        # Inner stream, flow of its payload, its fields, and the prefixes of its ports.
         self._streams = []
         for name, member in inner.signature.members.items():
             if member.is_port:
@@ -105,24 +106,23 @@ class FlatTop(wiring.Component):
 
 
 def _streams(name, member, interface):
-    """The streams of the inner interface ``name``, each with flow, signature and port prefix."""
+    """Yield the streams of member ``name``, each with flow, signature and port prefix."""
     if isinstance(member.signature, stream.Signature):
         yield interface, member.flow, member.signature, f"{name}_"
         return
     for channel, inner in member.signature.members.items():
         if not (inner.is_signature and isinstance(inner.signature, stream.Signature)):
-            raise TypeError(f"{name}.{channel} is no stream: no flat names for it")
-        # Of a member that flows in, the signature is flipped already.
+            raise TypeError(f"{name}.{channel} is not a stream: it has no flat port names")
+        # Amaranth has already flipped the signature of an In member.
         yield getattr(interface, channel), inner.flow, inner.signature, f"{name}_{channel}"
 
 
 def _settle_at_time_zero(text: str) -> str:
-    """Make constants take their value at time zero in every simulator.
+    """Make combinational blocks settle at time zero in every simulator.
 
-    Yosys triggers an ``always @*`` that depends on no input by a register with an initial value,
-    which makes no event in Icarus, and has others with no trigger at all: what they drive would
-    stay X until an input moves, or for ever. An input that moves before such a block begins to wait
-    for it is missed, too.
+    Yosys triggers an ``always @*`` without inputs by a register with an initial value, which is no
+    event in Icarus, and gives other blocks no trigger: their outputs would stay X until an input
+    changes, or permanently. An input change before such a block starts to wait is missed, too.
     """
     text = re.sub(
         r"^(\s*)reg (\\\$auto\S+) += 0;$",
@@ -140,7 +140,7 @@ def _settle_at_time_zero(text: str) -> str:
 
 
 def _trigger_at_time_zero(module: re.Match[str]) -> str:
-    """The module, with a trigger for each ``always @*`` of one statement."""
+    """Add to the module a trigger for each ``always @*`` of one statement."""
     text, found = re.subn(
         r"^( *)always @\*\n( *)(\S[^\n]* = [^\n]+;)$",
         r"\1always @* begin\n\2if (\\$settle ) begin end\n\2\3\n\1end",
@@ -154,10 +154,11 @@ def _trigger_at_time_zero(module: re.Match[str]) -> str:
 
 
 def _name_elements_apart(text: str) -> str:
-    """Give elements of arrays names that no bit has.
+    """Rename array elements so that they do not collide with bits of the array.
 
-    Beside an array, Amaranth shows each element as a wire, ``\\indices[7]``. ABC, in Yosys, takes
-    that for bit 7 of ``indices``, and what drives one drives both. Element 0 begins with bit 0.
+    Amaranth emits each element of an array as a wire, ``\\indices[7]``, in addition to the array.
+    ABC, in Yosys, confuses the wire with bit 7 of ``indices`` and shorts the two. Element 0 starts
+    with bit 0, so its name is safe.
     """
     return re.sub(
         r"\\\S*\[[1-9]\S*", lambda name: re.sub(r"\[(\d+)\]", r"__\1", name.group()), text
@@ -165,7 +166,7 @@ def _name_elements_apart(text: str) -> str:
 
 
 def default_data_width(top: str) -> int:
-    """Bits of the streams of ``top`` where nothing else is asked for."""
+    """Default stream width of ``top`` in bits."""
     return WIDER_DEFAULTS.get(top, 128)
 
 
@@ -181,18 +182,18 @@ def generate(
     block: BlockOptions = NO_OPTIONS,
     name: str | None = None,
 ) -> str:
-    """Verilog text of a top.
+    """Generate the Verilog of a top.
 
     Parameters
     ----------
     top
-        Which one.
+        Key of :data:`TOPS` or :data:`SHIMS`.
     num_fifos, data_width, completion_timeout, shell, layout, dma, block
-        As for :class:`~hdl.core.AmpPciCore`; ``block`` is for the core alone, and ``data_width``
-        is :func:`default_data_width` by default.
+        As for :class:`~hdl.core.AmpPciCore`; ``block`` applies to the core only, and the default
+        of ``data_width`` is :func:`default_data_width`.
     name
-        The module's name, with which the names of its submodules begin; by default that of
-        :data:`MODULE_NAMES`. Two configurations in one design need two names.
+        Name of the module, and prefix of its submodules' names; :data:`MODULE_NAMES` has the
+        defaults. Two configurations in one design need two names.
 
     Raises
     ------
@@ -210,7 +211,7 @@ def generate(
         data_width = default_data_width(top)
     chosen = block.chosen()
     if chosen and top != "core":
-        raise ValueError(f"{chosen[0]} with top {top}: must be core, which is behind a hard block")
+        raise ValueError(f"{chosen[0]} with top {top}: must be core, the top behind a hard block")
     component = tops[top](
         num_fifos=num_fifos,
         data_width=data_width,

@@ -14,16 +14,17 @@ __all__ = ["WriteMerger"]
 
 
 class WriteMerger(wiring.Component):
-    """Passes TLPs of both inputs on, whole and without a cycle's delay, MSI-X writes first.
+    """Merges both inputs combinationally, one whole TLP after another; MSI-X writes have priority.
 
-    An MSI-X write exists only when the DMA writes that it must not pass have gone through here.
+    An MSI-X write becomes valid only after the DMA writes that it must not pass have gone through
+    here.
 
     Parameters
     ----------
     data_width : int
         Bits of a beat.
     block : BlockOptions
-        With ``sequence_numbers``, ``confirmed`` counts for the DMA writes among the TLPs.
+        With ``sequence_numbers``, TLPs are tracked until the hard block confirms them.
 
     Attributes
     ----------
@@ -32,13 +33,13 @@ class WriteMerger(wiring.Component):
     interrupts : In(interrupt_signature())
         MSI-X writes.
     o : Out(raw_signature(data_width))
+        Merged writes.
     confirmed : In(1)
-        One-cycle pulse: the oldest TLP that was taken from ``o`` has left the hard block.
+        One-cycle pulse: the oldest TLP accepted from ``o`` has left the hard block.
     write_confirmed : Out(1)
-        In this cycle that is a DMA write.
+        One-cycle pulse: ``confirmed``, and the TLP is a DMA write.
     empty : Out(1)
-        Every TLP that was taken from ``o`` has left the hard block; high without
-        ``sequence_numbers``.
+        Every TLP accepted from ``o`` has left the hard block; high without ``sequence_numbers``.
     """
 
     def __init__(self, data_width: int, block: BlockOptions):
@@ -56,7 +57,7 @@ class WriteMerger(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        # A choice stands from the first cycle in which it is on offer to the end of its TLP.
+        # The selection is fixed from the first cycle with `o.valid` to the end of the TLP.
         stands = Signal()
         interrupt_before = Signal()
         interrupt = Signal()
