@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The bus master: an AXI4 window for the device side, whose bursts become memory requests."""
+"""Bus master: an AXI4 window whose bursts become memory requests."""

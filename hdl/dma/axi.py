@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""AXI4 as the DMA window speaks it: channels, and what a burst covers.
+"""AXI4 channels of the DMA window, and the bytes that a burst covers.
 
-Source: AMBA AXI4 (ARM IHI 0022E) chapter A3. Not there, as they would change nothing: lock, cache,
-prot, qos, region and user signals.
+Source: AMBA AXI4 (ARM IHI 0022E) chapter A3. The lock, cache, prot, qos, region and user signals
+are left out: they would not change anything here.
 """
 
 from amaranth.hdl import Cat, Const, Module, Signal, Value
@@ -34,7 +34,7 @@ __all__ = [
 ADDRESS_WIDTH = 64
 ID_WIDTH = 8
 PAGE_BITS = (PAGE - 1).bit_length()
-"""A burst stays within 4 KiB (A3.4.1), so that only these address bits ever count."""
+"""Address bits within a page: a burst does not cross 4 KiB (A3.4.1)."""
 
 
 class BurstType(enum.Enum, shape=2):
@@ -46,16 +46,16 @@ class BurstType(enum.Enum, shape=2):
 
 
 class Response(enum.Enum, shape=2):
-    """xRESP (table A3-4), as far as the window answers with it."""
+    """xRESP (table A3-4): the two responses that the window gives."""
 
     OKAY = 0
     SLVERR = 2
 
 
 class Address(data.Struct):
-    """Payload of the AW and the AR channel.
+    """Payload of the AW and AR channels.
 
-    ``len`` counts the beats less one; a beat is ``2**size`` bytes.
+    ``len`` is the number of beats less one, ``size`` the base 2 logarithm of the bytes of a beat.
     """
 
     id: ID_WIDTH
@@ -66,31 +66,31 @@ class Address(data.Struct):
 
 
 def address_channel() -> stream.Signature:
-    """The AW or the AR channel."""
+    """AW or AR channel."""
     return stream.Signature(Address)
 
 
 def write_data_channel(data_width: int) -> stream.Signature:
-    """The W channel."""
+    """W channel."""
     return stream.Signature(
         data.StructLayout({"data": data_width, "strb": data_width // 8, "last": 1})
     )
 
 
 def write_response_channel() -> stream.Signature:
-    """The B channel."""
+    """B channel."""
     return stream.Signature(data.StructLayout({"id": ID_WIDTH, "resp": Response}))
 
 
 def read_data_channel(data_width: int) -> stream.Signature:
-    """The R channel."""
+    """R channel."""
     return stream.Signature(
         data.StructLayout({"id": ID_WIDTH, "data": data_width, "resp": Response, "last": 1})
     )
 
 
 class AxiSignature(wiring.Signature):
-    """An AXI4 interface, as its manager sees it: a stream for each channel.
+    """AXI4 interface, from the side of the manager: one stream per channel.
 
     Parameters
     ----------
@@ -112,13 +112,13 @@ class AxiSignature(wiring.Signature):
 
 
 def within_beat(size: Value, width: int) -> Value:
-    """Mask, ``width`` bits, of the address bits that number the bytes of a beat."""
+    """Mask, ``width`` bits wide, of the address bits within a beat of ``size``."""
     largest = (1 << len(size)) - 1
     return Cat(*(size > bit for bit in range(largest)), Const(0, width))[:width]
 
 
 def next_beat(address: Value, size: Value) -> Value:
-    """Address of the beat after the one at ``address``, which may be unaligned (A3.4.1)."""
+    """Address of the beat that follows the one at ``address``, which may be unaligned (A3.4.1)."""
     return (last_byte(address, size) + 1)[: len(address)]
 
 
@@ -128,7 +128,7 @@ def last_byte(address: Value, size: Value) -> Value:
 
 
 class BurstCheck(wiring.Component):
-    """Whether a burst is one that the window serves, and where it ends; combinational.
+    """Checks whether the window serves a burst, and finds its last byte. Combinational.
 
     Parameters
     ----------
@@ -138,11 +138,12 @@ class BurstCheck(wiring.Component):
     Attributes
     ----------
     burst : In(Address)
-        What AW or AR say.
+        Payload of AW or AR.
     served : Out(1)
-        INCR, or a single beat of any type; beats no wider than the bus; within 4 KiB.
+        The burst is INCR, or a single beat of any type; its beats are no wider than the bus; it
+        stays within 4 KiB.
     final : Out(PAGE_BITS)
-        The last byte of a burst that is served, from the start of the 4 KiB page.
+        Offset of the last byte in its 4 KiB page, with ``served``.
     """
 
     def __init__(self, data_width: int):
@@ -153,7 +154,7 @@ class BurstCheck(wiring.Component):
         m = Module()
         burst = self.burst
         in_page = burst.addr[:PAGE_BITS]
-        # Larger ones are not served, whatever comes of them here.
+        # `served` is low for larger sizes: leave out the upper bits of `size`.
         size = burst.size[: self._largest_size.bit_length()]
         final = Signal(PAGE_BITS + 1 + len(burst.len))
         m.d.comb += [

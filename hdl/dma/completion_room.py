@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Reads for whose completions the hard block has room.
+"""Limits reads to what the receive buffer of the hard block can hold of their completions.
 
-An endpoint promises to take every completion (PCI Express Base 4.0 section 2.6.1: its credits are
-infinite), so it may not ask for more than its receive buffer holds. That buffer is the hard
-block's, and what it has no room for it drops.
+An endpoint advertises infinite completion credits (PCI Express Base 4.0 section 2.6.1), so it must
+not request more than its receive buffer holds. That buffer belongs to the hard block, which drops
+a completion that does not fit.
 """
 
 from amaranth.hdl import Module, Mux, Signal
@@ -16,25 +16,30 @@ __all__ = ["CompletionRoom"]
 
 
 class CompletionRoom(wiring.Component):
-    """Counts the completions that reads under way may be answered with.
+    """Counts the completions that may answer the outstanding reads.
 
     Parameters
     ----------
     headers : int
-        Completions that the buffer has room for, each of
-        :data:`~hdl.dma.limits.COMPLETION_BYTES`; at least as many as one read may need.
+        Capacity of the buffer in completions of :data:`~hdl.dma.limits.COMPLETION_BYTES`; at least
+        as many as a single read may need.
     tags : int
-        Reads at once, a power of two.
+        Maximum number of outstanding reads, a power of two.
 
     Attributes
     ----------
-    allocate : In(1), tag : In(log2(tags)), first, last : In
-        A read begins, which is under ``tag`` until it is taken: places of its first and last byte
-        in their block of :data:`~hdl.dma.limits.REQUEST_BYTES`. Only with ``room``.
-    take : In(1), taken_tag : In(log2(tags))
-        All completions of ``taken_tag`` have come, or nobody waits for them any more.
+    allocate : In(1)
+        One-cycle pulse: a read with ``tag`` begins. Only with ``room``.
+    tag : In(range(tags))
+        Its tag.
+    first, last : In(range(REQUEST_BYTES))
+        Offset of its first and last byte in their aligned block.
+    take : In(1)
+        One-cycle pulse: the read with ``taken_tag`` is fully answered or timed out.
+    taken_tag : In(range(tags))
+        Its tag.
     room : Out(1)
-        There is room for the completions of another read, however long.
+        The buffer has space for the completions of one more read of any length.
     """
 
     def __init__(self, headers: int, *, tags: int = TAGS):
@@ -57,7 +62,7 @@ class CompletionRoom(wiring.Component):
         m = Module()
         place_bits = (COMPLETION_BYTES - 1).bit_length()
         under_way = Signal(range(self._headers + 1))
-        # Less one: a read needs one at least.
+        # Completions of the read, less one.
         more = Signal(range(MOST_COMPLETIONS))
         m.submodules.table = table = memory.Memory(shape=more.shape(), depth=self._tags, init=[])
         store, look_up = table.write_port(), table.read_port(domain="comb")

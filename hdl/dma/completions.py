@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Completions of our reads: which read each belongs to, where its data goes, what went wrong.
+"""Receives completions: matches them with outstanding reads, stores their data, reports errors.
 
-PCI Express Base 4.0 sections 2.2.9 (completions), 2.3.1.1 (how an answer is split), 2.3.2 (handling
-of completions), 2.7.2 (poisoned data).
+PCI Express Base 4.0 sections 2.2.9 (completions), 2.3.1.1 (how a completer splits an answer), 2.3.2
+(handling of completions), 2.7.2 (poisoned data).
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
@@ -22,16 +22,39 @@ REQUEST_DWORDS = range(REQUEST_BYTES // 4 + 1)
 BEAT_FIELDS = ("data", "strb", "sop", "eop")
 
 POISONED = 1
-"""``error`` of verilog-pcie's interface for poisoned data; any other one but 0 ends the request."""
+"""``error`` of verilog-pcie's interface for poisoned data. Every other nonzero value ends the
+request."""
 
 
 class CompletionInfo(data.Struct):
-    """What a completion says of the read that it answers, whether there is one or not.
+    """A completion as its header describes it, whether it matches a read or not.
 
-    ``ours``: it may answer one of our reads. ``sound``: it is successful and has data. The data
-    begins at ``lower_address``; from its first dword on ``dwords`` are still to come, the last byte
-    of which is byte ``tail`` of the last of them. ``length``: dwords that it brings itself, with
-    ``rest`` to come after it; it ``ends`` the answer or, wrongly, ``exceeds`` it.
+    Attributes
+    ----------
+    tag : 5 bits
+        Tag of the read.
+    ours : 1 bit
+        It has a tag of ours and our requester ID.
+    sound : 1 bit
+        It is successful and has data.
+    poisoned, unsupported, aborted : 1 bit
+        Its data is poisoned; its status is Unsupported Request; Completer Abort.
+    lower_address : 7 bits
+        Low bits of the address of the first byte.
+    tail : 2 bits
+        Position in its dword of the last byte of the read.
+    dwords : 11 bits
+        Dwords that the read still lacks, this completion included.
+    length : 8 bits
+        Dwords of this completion.
+    rest : 8 bits
+        Dwords that the read lacks after it.
+    ends : 1 bit
+        It is the last of its read.
+    exceeds : 1 bit
+        It is longer than what the read lacks, which is an error.
+    goes_on : 1 bit
+        It begins in this cycle, is ours, and is not the last of its read.
     """
 
     tag: TAG_BITS
@@ -51,35 +74,54 @@ class CompletionInfo(data.Struct):
 
 
 class CompletionReceiver(wiring.Component):
-    """Takes completions at full rate, always; four cycles from a beat to the buffer.
+    """Receives completions at full rate; four cycles from a beat to the buffer.
 
-    A completion belongs to a read when its tag is outstanding and it carries our requester id, as
-    far as :class:`~hdl.block_options.BlockOptions` has that compared. It
-    fails the read if it is unsuccessful, or does not go on where the read stands (byte count, lower
-    address, length). A poisoned one fails it, too, but what follows is still waited for.
+    A completion matches a read when its tag is outstanding and it carries our requester ID, as far
+    as :class:`~hdl.block_options.BlockOptions` has the ID compared. It fails the read when it is
+    unsuccessful, or when its byte count, lower address or length do not continue the read. A
+    poisoned completion also fails the read, but the read stays outstanding for the completions that
+    follow.
 
-    Register stages behind the one at the input: the beat, with what a completion says of its read
-    taken from its header alone; what its tag waits for, compared with that; the dwords on their way
-    to the buffer.
+    There are four register stages: the input; the beat and what its header alone says of the read;
+    the comparison with what the tag expects; the dwords on their way to the buffer.
 
     Attributes
     ----------
     i : In(completion_signature(data_width))
-        Completions.
+        Completions; ``ready`` is always high.
     requester_id : In(16)
-    expect : In(1), expected_tag : In(TAG_BITS), awaited : In(Awaited)
-        From now on ``expected_tag`` waits for ``awaited``.
+        Requester ID of the function.
+    expect : In(1)
+        One-cycle pulse: ``expected_tag`` expects ``awaited`` from the next cycle on.
+    expected_tag : In(TAG_BITS)
+        Tag of a new read.
+    awaited : In(ExpectedData)
+        Its data.
     busy : Out(1)
-        ``expect`` is not heard in this cycle.
+        ``expect`` is ignored in this cycle.
     outstanding : In(TAGS)
-        Tags that wait for an answer.
-    tag : Out(TAG_BITS), ended : Out(1), failed : Out(1)
-        A completion of ``tag`` ended: its read is complete; it failed.
-    write_enable : Out(lanes), write_address : Out array of lanes, write_data : Out(data_width)
-        Buffer port, a dword a lane. The cycle in which a completion ended is the last for its data.
-    unexpected, unsupported, aborted, poisoned : Out(1)
-        One-cycle pulses: a completion was dropped; came with Unsupported Request; with Completer
-        Abort; with poisoned data.
+        A bit for each tag: its read is outstanding.
+    tag : Out(TAG_BITS)
+        Tag of the completion whose end is reported.
+    ended : Out(1)
+        One-cycle pulse: the read with ``tag`` is complete.
+    failed : Out(1)
+        One-cycle pulse: the read with ``tag`` failed.
+    write_enable : Out(lanes)
+        Buffer port: a bit for each lane, which is one dword wide. The data of a completion is
+        written by the cycle of ``ended``.
+    write_address : Out(TAG_BITS + word bits).array(lanes)
+        Word address for each lane: the word within the tag, below the tag.
+    write_data : Out(data_width)
+        Data.
+    unexpected : Out(1)
+        One-cycle pulse: a completion was dropped.
+    unsupported : Out(1)
+        One-cycle pulse: a completion had the status Unsupported Request.
+    aborted : Out(1)
+        One-cycle pulse: a completion had the status Completer Abort.
+    poisoned : Out(1)
+        One-cycle pulse: a completion had poisoned data.
     """
 
     def __init__(self, geometry: Geometry):
@@ -113,13 +155,14 @@ class CompletionReceiver(wiring.Component):
         g = self._geometry
         lanes, lane_bits = g.lanes, g.lane_bits
 
-        # Taken as it comes: that it is for us is known late, and would have to be everywhere.
+        # Register the beat unconditionally: `valid` is late, and gating every bit with it costs too
+        # much fan-out.
         arrives = Signal()
         came = Signal(self.i.p.shape())
         m.d.comb += self.i.ready.eq(1)
         m.d.sync += [arrives.eq(self.i.valid), came.eq(self.i.p)]
 
-        # The first stage. Of a header there is one for all beats of its completion.
+        # First stage: the beat. The header is kept for all beats of its completion.
         valid = Signal()
         beat = Signal(self.i.p.shape())
         to_end = Signal(13)
@@ -128,7 +171,7 @@ class CompletionReceiver(wiring.Component):
         with m.If(arrives):
             m.d.sync += [
                 *(beat[field].eq(came[field]) for field in BEAT_FIELDS),
-                # What comes beyond the length is nobody's.
+                # Beats beyond the length carry no payload.
                 left.eq(Mux(left > lanes, left - lanes, 0)),
             ]
         with m.If(arrives & came.sop):
@@ -137,7 +180,8 @@ class CompletionReceiver(wiring.Component):
                 beat.hdr.eq(came.hdr),
                 beat.error.eq(came.error),
                 left.eq(_length(header)),
-                # Bytes from the first dword on, so that they begin and end with whole dwords.
+                # Count from the start of the first dword and round up, so that bits 2 and up count
+                # whole dwords.
                 to_end.eq(header.byte_count + (header.lower_address[:2] + 3)),
             ]
 
@@ -148,7 +192,7 @@ class CompletionReceiver(wiring.Component):
         ends = length == to_end[2:]
         ours = Signal()
         claim = Signal(CompletionInfo)
-        # Of bus, device and function number.
+        # Bits of the requester ID that are compared: device and function number only, or all.
         compared = slice(0, 8 if g.block.ignore_bus_number else 16)
         m.d.comb += ours.eq(
             (header.tag < TAGS)
@@ -178,13 +222,13 @@ class CompletionReceiver(wiring.Component):
         wanted = Signal(lanes)
         m.d.comb += wanted.eq(payload_lanes(left, lanes))
 
-        # The second stage: the claim against what its tag waits for.
+        # Second stage: compare with what the tag expects.
         judged = Signal()
         sop = Signal()
         eop = Signal()
         content = Signal(g.data_width)
         present = Signal(lanes)
-        # Less data than the header says, or no end where it should be.
+        # The beat has less data than the length requires, or lacks `eop`.
         short = Signal()
         m.d.sync += [
             judged.eq(valid),
@@ -195,8 +239,8 @@ class CompletionReceiver(wiring.Component):
             short.eq((wanted & ~beat.strb).any() | (left > lanes)),
         ]
 
-        # A tag waits no more from the cycle on after its read has ended. Beats of it may be in the
-        # two stages before by then.
+        # A tag is no longer outstanding from the cycle after its read ended; up to two beats for it
+        # may already be in the earlier stages.
         tag = header.tag[:TAG_BITS]
         open_before = Signal()
         same = Signal()
@@ -221,7 +265,7 @@ class CompletionReceiver(wiring.Component):
             store.data.eq(Mux(claim.goes_on, after, self.awaited)),
             store.en.eq(Mux(claim.goes_on, still_open, self.expect)),
         ]
-        # The next completion of a read finds what this one leaves, however close it follows.
+        # Forward the new state to a completion of the same read that follows immediately.
         m.d.sync += stands.eq(Mux(advances & (tag == claim.tag), after, look_up.data))
 
         starts = judged & sop
@@ -238,8 +282,8 @@ class CompletionReceiver(wiring.Component):
             ),
         ]
 
-        # A read that is given up while its answer comes is outstanding no more, and what is still
-        # to come of the answer must not land in what follows under the tag.
+        # A read that times out in the middle of a completion is no longer outstanding. The rest of
+        # the completion must not be stored for the next read with the tag.
         taking = Signal()
         writing = Signal()
         fails = Signal()
@@ -282,7 +326,7 @@ class CompletionReceiver(wiring.Component):
             self.poisoned.eq(starts & expected & good & claim.poisoned),
         ]
 
-        # The third: to the lanes of the buffer.
+        # Third stage: the lanes of the buffer.
         stored = Signal()
         arrived = Signal(g.data_width)
         arrived_lanes = Signal(lanes)
@@ -300,7 +344,7 @@ class CompletionReceiver(wiring.Component):
         with m.If(stored):
             m.d.comb += self.write_enable.eq(rotate_left_lanes(arrived_lanes, offset, 1, lanes))
         for lane in range(lanes):
-            # What does not fit above the first dword's lane goes to the word after.
+            # Dwords that pass the top lane go to the next word.
             wraps = offset > lane if lane < lanes - 1 else Const(0)
             m.d.comb += self.write_address[lane].eq(
                 Cat((word + wraps)[: self._address_bits - TAG_BITS], self.tag)
@@ -309,6 +353,6 @@ class CompletionReceiver(wiring.Component):
 
 
 def _length(header: CompletionHeader) -> Value:
-    """Dwords that a completion brings."""
+    """Dwords in the payload of a completion."""
     word0 = header.word0
     return Cat(word0.length, word0.length == 0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""TLPs that a port has handed over and that its hard block still holds."""
+"""TLPs that a port has handed over and that the hard block has not confirmed yet."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import memory, wiring
@@ -8,34 +8,36 @@ from amaranth.lib.wiring import In, Out
 __all__ = ["CONFIRMATIONS", "ConfirmationQueue", "ConfirmationSerializer"]
 
 CONFIRMATIONS = 32
-"""TLPs that a hard block may hold at once; one more waits at the port."""
+"""Maximum number of TLPs that the hard block holds; one more waits at the port."""
 
 
 class ConfirmationQueue(wiring.Component):
-    """A mark for each TLP that was handed over, until the hard block confirms that it has left.
+    """Stores a mark for each TLP handed over, until the hard block confirms its departure.
 
     Parameters
     ----------
     depth : int
-        TLPs, a power of two of 2 or more.
+        Maximum number of TLPs, a power of two of 2 or more.
 
     Attributes
     ----------
-    taken : In(1), mark : In(1)
-        A TLP is handed over in this cycle, and its mark. Only with ``room``.
+    taken : In(1)
+        One-cycle pulse: a TLP is handed over. Only with ``room``.
+    mark : In(1)
+        Mark of that TLP.
     room : Out(1)
-        One more TLP may be handed over; once high, it stays so until that happens.
+        One more TLP may be handed over. Once high, it stays high until that happens.
     confirmed : In(1)
-        The oldest TLP has left. Ignored where there is none.
+        One-cycle pulse: the oldest TLP departed. Ignored while the queue is empty.
     marked : Out(1)
-        In this cycle a TLP with a mark is confirmed.
+        A TLP with a mark is confirmed in this cycle.
     empty : Out(1)
-        Every TLP that was handed over has left.
+        Every TLP handed over has departed.
 
     Raises
     ------
     ValueError
-        ``depth`` is no power of two, or less than 2.
+        ``depth`` is not a power of two, or less than 2.
     """
 
     def __init__(self, depth: int = CONFIRMATIONS):
@@ -82,25 +84,26 @@ class ConfirmationQueue(wiring.Component):
 
 
 class ConfirmationSerializer(wiring.Component):
-    """Confirmations that come several a cycle, one a cycle, each when its TLP has been handed over.
+    """Spreads confirmations of several ports to one per cycle, each after the end of its TLP.
 
-    A block may confirm a TLP of which it has not got the end yet, and one that confirms what it
-    never got changes nothing.
+    A block may confirm a TLP before it has received the end. A confirmation without a TLP is
+    dropped.
 
     Parameters
     ----------
     ports : int
-        How many may come in a cycle, 1 or more.
+        Maximum number of confirmations per cycle, 1 or more.
 
     Attributes
     ----------
     i : In(ports)
-        A pulse for each.
-    beat : In(1), last : In(1)
-        A beat of a TLP is handed over, and it is the TLP's last. No more than
-        :data:`CONFIRMATIONS` TLPs are without confirmation.
+        A one-cycle pulse for each confirmation.
+    beat : In(1)
+        A beat of a TLP is handed over. At most :data:`CONFIRMATIONS` TLPs are unconfirmed.
+    last : In(1)
+        With ``beat``: it is the last of its TLP.
     o : Out(1)
-        A one-cycle pulse for each, in the same cycle where none waits.
+        A one-cycle pulse for each confirmation, in the same cycle if none is pending.
 
     Raises
     ------
@@ -116,7 +119,7 @@ class ConfirmationSerializer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         waiting = Signal(range(CONFIRMATIONS + 2))
-        # Handed over to the end, and not confirmed.
+        # TLPs handed over in full and not confirmed.
         whole = Signal(range(CONFIRMATIONS + 1))
         inside = Signal()
         come = sum(self.i[port] for port in range(len(self.i)))

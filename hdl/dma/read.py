@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""AXI read bursts to memory reads, and their completions back to AXI: tags, buffer, time-out.
+"""Read half of the DMA window: AXI read bursts to memory reads, completions to AXI.
 
-PCI Express Base 4.0 sections 2.2.6.2 (tags), 2.8 (completion timeout). Tags are used in turn, so
-that an answer that comes after its read was given up meets no new read for as long as possible.
+PCI Express Base 4.0 sections 2.2.6.2 (tags), 2.8 (completion timeout). Tags are allocated in
+circular order: a late completion of a read that timed out then meets a new read with its tag as
+late as possible.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal
@@ -22,37 +23,48 @@ __all__ = ["ReadRequester"]
 
 
 class ReadRequester(wiring.Component):
-    """The read half of the DMA window: up to :data:`~hdl.dma.limits.TAGS` reads outstanding.
+    """Issues memory reads, up to :data:`~hdl.dma.limits.TAGS` outstanding, and returns their data.
 
-    Each tag has room for its data in a buffer of its own, so that completions are always taken.
+    Each tag has buffer space for all of its data, so completions never stall.
 
     Parameters
     ----------
     geometry : Geometry
+        Widths and addresses.
     completion_timeout : int
-        Cycles from a read's leaving until it fails, 64 or more; it may fail later when reads
-        before it are still to be returned.
+        Cycles from the departure of a read until it fails, 64 or more. Only the oldest read is
+        timed: a read behind others may fail later.
 
     Attributes
     ----------
-    ar : In, r : Out
-        Channels of :class:`~hdl.dma.axi.AxiSignature`.
+    ar : In(address_channel())
+        AR channel.
+    r : Out(read_data_channel(data_width))
+        R channel.
     o : Out(header_signature())
         Memory reads.
     completions : In(completion_signature(data_width))
+        Completions; ``ready`` is always high.
     reset : In(1)
-        The function is being reset: every read fails, answers to it are unexpected.
-    bus_master_enable : In(1), requester_id : In(16), max_read_request_size : In(3)
-        From configuration space.
+        The function is being reset: every read fails, and its completions become unexpected.
+    bus_master_enable : In(1)
+        Bus Master Enable of the Command register.
+    requester_id : In(16)
+        Requester ID of the function.
+    max_read_request_size : In(3)
+        Encoding of Device Control.
     timeout_disable : In(1)
-        From configuration space: reads wait without end.
-    failed, timed_out, unexpected, unsupported, aborted, poisoned : Out(1)
-        One-cycle pulses: a read was answered with SLVERR; was given up; the others as in
-        :class:`~hdl.dma.completions.CompletionReceiver`.
+        Completion Timeout Disable of Device Control 2: reads do not time out.
+    failed : Out(1)
+        One-cycle pulse: a failed read is answered with SLVERR.
+    timed_out : Out(1)
+        One-cycle pulse: a read timed out.
+    unexpected, unsupported, aborted, poisoned : Out(1)
+        As in :class:`~hdl.dma.completions.CompletionReceiver`.
     outstanding : Out(1)
-        A read has left that is neither answered in full nor given up.
+        A read has departed that is neither fully answered nor timed out.
     former : Out(1)
-        As of :class:`~hdl.dma.read_issue.ReadIssuer`.
+        As in :class:`~hdl.dma.read_issue.ReadIssuer`.
     """
 
     def __init__(self, geometry: Geometry, *, completion_timeout: int):
@@ -91,11 +103,12 @@ class ReadRequester(wiring.Component):
         wiring.connect(m, wiring.flipped(self.completions), receiver.i)
         wiring.connect(m, returner.r, wiring.flipped(self.r))
 
-        # It is as good a cycle later, and far from where it comes from.
+        # Registered: the fan-out is high, the route from the source long, and a cycle later is
+        # early enough.
         reset = Signal()
         m.d.sync += reset.eq(self.reset)
 
-        # One bit more than numbers a tag tells that all of them are in use from that none is.
+        # Ring pointers have one bit more than a tag, to tell a full ring from an empty one.
         newest = Signal(TAG_BITS + 1)
         known = Signal(TAG_BITS + 1)
         oldest = Signal(TAG_BITS + 1)
@@ -154,7 +167,8 @@ class ReadRequester(wiring.Component):
                 room.taken_tag.eq(old_tag),
                 has_room.eq(room.room),
             ]
-        # Looked up a cycle ahead: the next one is not taken in the cycle after.
+        # The lookup is registered: `returner` does not take tags in consecutive cycles, so `oldest`
+        # is stable when the result is used.
         m.d.sync += [
             may_return.eq((known != oldest) & done.bit_select(old_tag, 1)),
             has_failed.eq(failed.bit_select(old_tag, 1) | reset),
@@ -163,7 +177,8 @@ class ReadRequester(wiring.Component):
         self._connect_buffer(m, receiver, returner)
         waits_too_long = self._watch_time(m, issuer, unanswered, old_tag)
 
-        # What is said of the oldest read's age is of two cycles ago.
+        # `waits_too_long` lags by two cycles: ignore it for two cycles after an event that may
+        # change the oldest read or its state.
         lately = Signal(2)
         m.d.sync += lately.eq(Cat(receiver.ended | returner.take | reset, lately))
         m.d.comb += [
@@ -171,7 +186,8 @@ class ReadRequester(wiring.Component):
             self.timed_out.eq(gives_up & returner.take),
         ]
 
-        # Told a cycle later, when it may be looked up.
+        # The bits of a new tag are written one cycle after the allocation; `known` follows, so that
+        # they are not looked up before.
         allocated = Signal()
         unsent = Signal()
         m.d.sync += [
@@ -199,7 +215,7 @@ class ReadRequester(wiring.Component):
             m.d.sync += oldest.eq(oldest + 1)
         m.d.sync += [taken.eq(returner.take), taken_tag.eq(old_tag)]
         with m.If(taken):
-            # It was so already unless the read was given up.
+            # Already 0 unless the read timed out.
             m.d.sync += unanswered.bit_select(taken_tag, 1).eq(0)
         with m.If(issuer.allocate ^ returner.retire):
             m.d.sync += used.eq(used + Mux(returner.retire, -1, 1))
@@ -208,11 +224,11 @@ class ReadRequester(wiring.Component):
         return m
 
     def _connect_buffer(self, m, receiver, returner):
-        """A memory for each lane: a beat that is not aligned reaches into two words at once."""
+        """Connect the buffer: one memory per lane, since an unaligned beat spans two words."""
         for lane in range(self._geometry.lanes):
             depth = 1 << len(returner.read_address)
-            # What is written belongs to a read that is not done, and what is read to one that is;
-            # or to one that was given up, of which zeros are returned.
+            # A write and a read never collide: data is written for a tag that is not done and read
+            # for a tag that is. A read that timed out may be both, but returns zeros.
             bank = memory.Memory(shape=32, depth=depth, init=[], attrs={"no_rw_check": 1})
             m.submodules[f"buffer_{lane}"] = bank
             write, read = bank.write_port(), bank.read_port()
@@ -227,10 +243,12 @@ class ReadRequester(wiring.Component):
             ]
 
     def _watch_time(self, m, issuer, unanswered, oldest):
-        """Whether the read under tag ``oldest`` was unanswered and left too long ago, as it was
-        two cycles before."""
-        # As it is the oldest that the others wait behind, the others need not be watched. The last
-        # one, two parts in a hundred of the time-out, may be counted or not.
+        """Return whether the read with tag ``oldest`` has been outstanding for too long.
+
+        The result lags by two cycles.
+        """
+        # Watching the oldest read suffices, as the others wait behind it. The time is counted in
+        # ticks of about two per cent of the timeout; the tick in progress may or may not count.
         ticks = max(self._timeout.bit_length() - 7, 0)
         limit = -(-self._timeout >> ticks) + 1
         now = Signal(ticks + 8)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""AXI read bursts to memory reads.
+"""Splits AXI read bursts into memory reads.
 
-A read stays within :data:`~hdl.dma.limits.REQUEST_BYTES` and what Max_Read_Request_Size allows, and
-ends at a multiple of the smaller of the two, hence at 4 KiB too (PCI Express Base 4.0 sections
-2.2.5, 2.2.7, 7.5.3.4).
+A read stays within an aligned block, hence within 4 KiB (PCI Express Base 4.0 sections 2.2.5,
+2.2.7, 7.5.3.4). The block has :data:`~hdl.dma.limits.REQUEST_BYTES`, or what
+Max_Read_Request_Size allows if that is less.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal
@@ -23,11 +23,20 @@ TAG_BITS = (TAGS - 1).bit_length()
 
 
 class ReadContext(data.Struct):
-    """How what one memory read brings goes to AXI.
+    """How the data of one memory read is returned to AXI.
 
-    ``offset``: the first byte's place in its aligned block of
-    :data:`~hdl.dma.limits.REQUEST_BYTES`; ``id``, ``size`` and ``more``, the beats but one, of the
-    AXI transfer; ``last``: its last beat is the burst's.
+    Attributes
+    ----------
+    id : 8 bits
+        AXI ID of the burst.
+    size : 3 bits
+        Size of a beat.
+    more : 9 bits
+        Beats less one.
+    last : 1 bit
+        The last beat is the last of its burst.
+    offset : 9 bits
+        Offset of the first byte in its aligned block of :data:`~hdl.dma.limits.REQUEST_BYTES`.
     """
 
     id: ID_WIDTH
@@ -38,10 +47,16 @@ class ReadContext(data.Struct):
 
 
 class ExpectedData(data.Struct):
-    """What a memory read still waits for.
+    """Data that an outstanding memory read still waits for.
 
-    ``offset``: place of the next byte, as in :class:`ReadContext`; ``dwords`` to come; ``tail``: the last
-    byte's place in its dword.
+    Attributes
+    ----------
+    tail : 2 bits
+        Position of the last byte in its dword.
+    dwords : 8 bits
+        Dwords that are missing.
+    offset : 9 bits
+        Offset of the next byte, as in :class:`ReadContext`.
     """
 
     tail: 2
@@ -50,11 +65,24 @@ class ExpectedData(data.Struct):
 
 
 class ReadPiece(data.Struct):
-    """A piece of a burst that one memory read brings.
+    """Part of a burst that becomes one memory read.
 
-    ``address`` of its first byte; ``final``: low address bits of its last one; ``last`` of its
-    burst; ``void``: it fails. Of a burst that is not served it is the whole, as if its beats were
-    bytes from 0 on.
+    A burst that is not served is a single piece, whose beats count as single bytes from offset 0.
+
+    Attributes
+    ----------
+    id : 8 bits
+        AXI ID of the burst.
+    size : 3 bits
+        Size of a beat.
+    last : 1 bit
+        The piece is the last of its burst.
+    void : 1 bit
+        The piece fails and is not sent.
+    final : 9 bits
+        Offset of the last byte in its aligned block.
+    address : 64 bits
+        Address of the first byte.
     """
 
     id: ID_WIDTH
@@ -66,33 +94,47 @@ class ReadPiece(data.Struct):
 
 
 class ReadIssuer(wiring.Component):
-    """Cuts each burst into reads and sends them, one every other cycle.
+    """Splits each burst into pieces and sends them as memory reads, one every other cycle.
 
-    Three register stages: the address; the burst that is cut; the piece cut off. When
-    ``max_read_request_size`` falls, the piece goes back to its burst and is cut to the new size;
-    only a read that is valid by then leaves as it is.
+    There are three register stages: the address; the rest of the burst; the piece split off. When
+    ``max_read_request_size`` falls, the piece is returned to its burst and split again. Only a read
+    that is already valid on ``o`` keeps its size.
 
     Attributes
     ----------
     ar : In(address_channel())
-        An address is taken while the burst before is still being cut.
+        AR channel. The next address is accepted while a burst is being split.
     o : Out(header_signature())
-        Memory reads. One is given up no more once it is valid.
+        Memory reads. Once valid, a read is never withdrawn.
     reset : In(1)
-        The function is being reset: what has been taken and has not left fails.
-    bus_master_enable : In(1), requester_id : In(16), max_read_request_size : In(3)
-        From configuration space.
-    free : In(1), tag : In(TAG_BITS)
-        A tag may be used, and which one.
-    allocate : Out(1), chunk : Out(Chunk), awaited : Out(Awaited), failed : Out(1)
-        ``tag`` is used for ``chunk`` from now on; ``failed``: nothing is sent for it.
-    last_byte : Out
-        Place of the last byte of ``chunk``, as its ``offset`` is that of the first.
-    sent : Out(1), sent_tag : Out(TAG_BITS)
-        A read left in the cycle before, and its answer counts.
+        The function is being reset: everything accepted before that has not departed fails.
+    bus_master_enable : In(1)
+        Bus Master Enable of the Command register.
+    requester_id : In(16)
+        Requester ID of the function.
+    max_read_request_size : In(3)
+        Encoding of Device Control.
+    free : In(1)
+        ``tag`` may be allocated.
+    tag : In(TAG_BITS)
+        The next tag.
+    allocate : Out(1)
+        One-cycle pulse: ``tag`` is allocated to ``chunk``.
+    chunk : Out(ReadContext)
+        How to return the data, with ``allocate``.
+    awaited : Out(ExpectedData)
+        Data to expect, with ``allocate``.
+    last_byte : Out(range(REQUEST_BYTES))
+        Offset of the last byte of the piece, with ``allocate``.
+    failed : Out(1)
+        With ``allocate``: the piece fails and no read is sent.
+    sent : Out(1)
+        One-cycle pulse: a read departed in the cycle before, and its completions count.
+    sent_tag : Out(TAG_BITS)
+        Tag of that read.
     former : Out(1)
-        ``o`` has a read that was cut before ``max_read_request_size`` fell, or that is valid while
-        bus mastering is off or since before ``reset``; valid from the cycle after that on.
+        ``o`` holds a read that was split before ``max_read_request_size`` fell, or that became
+        valid before ``reset`` or before bus mastering went off. Valid from the next cycle on.
     """
 
     def __init__(self, geometry: Geometry):
@@ -141,7 +183,7 @@ class ReadIssuer(wiring.Component):
             m.d.sync += [stale.eq(1), void.eq(1)]
         with m.If(self.ar.ready):
             m.d.sync += [waiting.eq(self.ar.valid), address.eq(self.ar.p), stale.eq(self.reset)]
-        # The burst stays until its last piece has left, which may have to be cut again.
+        # The burst stays until its last piece has left, as the piece may be split again.
         cut_valid = Signal()
         with m.If(waiting & ~active & (~cut_valid | self.allocate)):
             m.d.sync += [
@@ -184,15 +226,15 @@ class ReadIssuer(wiring.Component):
             ]
             with m.If(~served):
                 m.d.sync += cut.address[:block_bits].eq(0)
-        # A piece that fails is not sent: its size does not matter.
+        # The size of a piece that fails does not matter, as it is not sent.
         with m.If(fell & cut_valid & ~cut.void):
             m.d.sync += [cut_valid.eq(0), start.eq(cut.address[:PAGE_BITS]), active.eq(1)]
 
         offset = cut.address[:block_bits]
         more = dwords_beyond_first(offset, cut.final)
         tail = cut.final[:2]
-        # From a register. A read that comes on offer in the cycle of a reset for that is like one
-        # that was so before.
+        # Registered: a read that becomes valid in the first cycle of a reset counts as one that was
+        # valid before it.
         dead = Signal(init=1)
         m.d.sync += dead.eq(self.reset | ~self.bus_master_enable)
         fails = cut.void | dead

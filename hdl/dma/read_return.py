@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What reads have brought, to AXI, in the order of the bursts.
+"""Returns the data of reads to AXI, in the order of the bursts.
 
-AMBA AXI4 (ARM IHI 0022E) section A5.3 wants that order for the bursts of one id; here all of them
-keep it. Each beat has a response of its own (A3.4.4).
+AMBA AXI4 (ARM IHI 0022E) section A5.3 requires that order only among bursts with the same ID; here
+all bursts keep it. Each beat has its own response (A3.4.4).
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal
@@ -18,28 +18,37 @@ __all__ = ["ReadReturn"]
 
 
 class ReadReturn(wiring.Component):
-    """Returns one chunk after another, a beat a cycle, a chunk every other cycle at most.
+    """Returns the data of one tag after another: a beat per cycle, a tag every other cycle at most.
 
-    Four register stages: the chunk that comes next; the one whose beats are read; the buffer's
-    output; the channel.
+    There are four register stages: the next tag; the tag whose beats are fetched; the output of the
+    buffer; the channel.
 
     Attributes
     ----------
-    r : Out
-        Channel of :class:`~hdl.dma.axi.AxiSignature`. Beats of a chunk that failed have SLVERR and
-        zeros.
+    r : Out(read_data_channel(data_width))
+        R channel. Beats of a failed read have SLVERR and zeros.
     reset : In(1)
-        The function is being reset: what has been taken and is not being read yet fails.
-    tag : In(TAG_BITS), chunk : In(Chunk), ready : In(1), failed : In(1)
-        The oldest tag that has not been taken, what it is for, whether it may be returned, and
-        whether it failed.
+        The function is being reset: every tag that was taken and is not fully fetched fails.
+    tag : In(TAG_BITS)
+        The oldest tag that has not been taken.
+    chunk : In(ReadContext)
+        How to return its data.
+    ready : In(1)
+        The tag may be taken.
+    failed : In(1)
+        Its read failed.
     take : Out(1)
-        It is taken in this cycle.
-    retire : Out(1), lost : Out(1)
-        The last beat of a tag that was taken has been read; it failed.
-    read_enable, read_address : Out, read_data : In
-        Buffer port: the word is there the cycle after, and stays until the next read. The address
-        counts words and has the tag in its upper bits.
+        One-cycle pulse: the tag is taken.
+    retire : Out(1)
+        One-cycle pulse: the last beat of a tag was fetched.
+    lost : Out(1)
+        With ``retire``: its read failed.
+    read_enable : Out(1)
+        Fetch a word from the buffer.
+    read_address : Out(TAG_BITS + word bits)
+        Word within the tag, below the tag.
+    read_data : In(data_width)
+        The word, from the next cycle until the next fetch.
     """
 
     def __init__(self, geometry: Geometry):
@@ -134,7 +143,7 @@ class ReadReturn(wiring.Component):
                 out.last.eq(last),
                 out.data.eq(self.read_data),
             ]
-        # The register clears it: there is no time for a gate behind the memory.
+        # Clear the register instead of gating the data: the path from the memory has no slack.
         with m.If(can_load & void):
             m.d.sync += out.data.eq(0)
         return m

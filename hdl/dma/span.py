@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Memory requests by their first and their last byte."""
+"""Length, byte enables and header of a memory request, from its first and last byte."""
 
 from amaranth.hdl import Const, Mux, Value, ValueLike
 
@@ -12,10 +12,10 @@ DWORD_BITS = (REQUEST_BYTES // 4 - 1).bit_length()
 
 
 def dwords_beyond_first(address: Value, final: Value) -> Value:
-    """Dwords, less one, that a request touches from the byte at ``address`` to that at ``final``.
+    """Length in dwords, less one, of the request from the byte at ``address`` to that at ``final``.
 
-    It stays within an aligned block of :data:`~hdl.dma.limits.REQUEST_BYTES`: higher address bits
-    are not looked at.
+    Higher address bits are ignored: a request stays within an aligned block of
+    :data:`~hdl.dma.limits.REQUEST_BYTES`.
     """
     bits = slice(2, 2 + DWORD_BITS)
     return (final[bits] - address[bits])[:DWORD_BITS]
@@ -32,7 +32,7 @@ def span_header(
     force_64_bit_addresses: bool = False,
 ) -> Value:
     """Header of the memory request from the byte at ``address``, 64 bits, to byte ``tail`` of the
-    dword that is ``more`` dwords further on.
+    dword ``more`` dwords beyond the first.
 
     Byte enables: PCI Express Base 4.0 section 2.2.5.
     """

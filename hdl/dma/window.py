@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The DMA window: an AXI4 subordinate whose accesses reach host memory as TLPs; or none."""
+"""DMA window: an AXI4 subordinate that turns bursts into memory requests, and its stand-in."""
 
 from amaranth.hdl import Module
 from amaranth.lib import wiring
@@ -19,36 +19,52 @@ FROM_READS = ("timed_out", "unexpected", "unsupported", "aborted", "poisoned", "
 
 
 class DmaWindow(wiring.Component):
-    """Read and write half, which share nothing but configuration.
+    """DMA window: a read half and a write half, which share only their settings.
 
     Parameters
     ----------
     geometry : Geometry
+        Widths and addresses.
     completion_timeout : int
-        As for :class:`~hdl.dma.read.ReadRequester`.
+        As in :class:`~hdl.dma.read.ReadRequester`.
 
     Attributes
     ----------
     axi : In(AxiSignature(data_width))
-        INCR bursts, and single beats of any type; narrow and unaligned ones, too. What is not
-        served, and what did not reach the host or came back with an error, is answered with
-        SLVERR. Reads are answered in the order of their addresses, and so are writes.
-    reads : Out(header_signature()), writes : Out(raw_signature(data_width))
-        Memory requests.
+        INCR bursts, and single beats of any burst type; beats may be narrow and unaligned. A burst
+        that is not served, did not reach the host, or failed there is answered with SLVERR. Read
+        bursts are answered in the order of their addresses, and so are write bursts.
+    reads : Out(header_signature())
+        Memory reads.
+    writes : Out(raw_signature(data_width))
+        Memory writes.
     completions : In(completion_signature(data_width))
-        Always taken.
-    reset, bus_master_enable, timeout_disable : In(1), requester_id : In(16),
+        Completions; ``ready`` is always high.
+    reset : In(1)
+        The function is being reset.
+    bus_master_enable : In(1)
+        Bus Master Enable of the Command register.
+    timeout_disable : In(1)
+        Completion Timeout Disable of Device Control 2.
+    requester_id : In(16)
+        Requester ID of the function.
     max_payload_size, max_read_request_size : In(3)
-        The function is being reset; settings of configuration space.
-    confirmed : In(1), empty : Out(1), pending, taken, left : Out
-        Write bursts on their way, as in :class:`~hdl.dma.write.WriteRequester`.
+        Encodings of Device Control.
+    confirmed : In(1)
+        As in :class:`~hdl.dma.write_sender.WriteSender`.
+    empty : Out(1)
+        As in :class:`~hdl.dma.write_sender.WriteSender`.
+    pending : Out(range(PENDING_WRITES + 1))
+        As in :class:`~hdl.dma.write.WriteRequester`.
+    taken, left : Out(1)
+        As in :class:`~hdl.dma.write.WriteRequester`.
     read_failed, write_failed : Out(1)
-        One-cycle pulses: a read or a write burst is answered with SLVERR.
+        One-cycle pulses: a read or write burst is answered with SLVERR.
     timed_out, unexpected, unsupported, aborted, poisoned, outstanding : Out(1)
         As in :class:`~hdl.dma.read.ReadRequester`.
     former : Out(1)
-        A request of either half has not left that was made to a setting that fell, or before a
-        reset; valid from the cycle after that on.
+        A request of either half was made before a setting fell or before a reset, and has not left.
+        Valid from the next cycle on.
     """
 
     def __init__(self, geometry: Geometry, *, completion_timeout: int):
@@ -118,15 +134,22 @@ class DmaWindow(wiring.Component):
 
 
 class NoDmaWindow(wiring.Component):
-    """What is left where there is no window: no completion is expected.
+    """Stand-in without a DMA window: every completion is unexpected.
 
     Attributes
     ----------
     completions : In(completion_signature(data_width))
-        Always taken, and dropped.
-    pending, taken, left, empty, read_failed, write_failed, timed_out, unexpected, unsupported,
-    aborted, poisoned, outstanding, former : Out
-        As for :class:`DmaWindow`.
+        Accepted and dropped; ``ready`` is always high.
+    pending : Out(range(PENDING_WRITES + 1))
+        Always 0.
+    empty : Out(1)
+        Always high.
+    unexpected : Out(1)
+        One-cycle pulse: a completion was dropped.
+    taken, left, read_failed, write_failed, former : Out(1)
+        Always low.
+    timed_out, unsupported, aborted, poisoned, outstanding : Out(1)
+        Always low.
     """
 
     def __init__(self, geometry: Geometry):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""AXI write bursts to memory writes, and their responses.
+"""Write half of the DMA window: AXI write bursts to memory writes, and their responses.
 
-PCI Express Base 4.0 sections 2.2.7 (requests), 7.5.1.1.3 (Bus Master Enable). A memory write is
-posted: a burst is answered when its last one has left, with SLVERR if one of them could not.
+PCI Express Base 4.0 sections 2.2.7 (requests), 7.5.1.1.3 (Bus Master Enable). Memory writes are
+posted: a burst is answered when its last write has departed, with SLVERR if any could not.
 """
 
 from amaranth.hdl import Module, Mux, Signal
@@ -31,40 +31,50 @@ __all__ = ["WriteRequester"]
 SEGMENT_DEPTH = 16
 
 MOST_SEGMENTS = 2 * SEGMENT_DEPTH - 1
-"""Segments from their first piece to their last beat: more than there can be."""
+"""Bound on the segments between their first piece and their last beat."""
 
 
 class WriteRequester(wiring.Component):
-    """The write half of the DMA window.
+    """Turns write bursts into memory writes and answers them.
 
-    A segment is sent when all of its data is there: a manager that stops in the middle of a burst
-    holds up nobody else.
+    A memory write is sent only when all of its data is there, so a manager that stops in the middle
+    of a burst does not stall other traffic.
 
     Attributes
     ----------
-    aw, w : In, b : Out
-        Channels of :class:`~hdl.dma.axi.AxiSignature`.
+    aw : In(address_channel())
+        AW channel.
+    w : In(write_data_channel(data_width))
+        W channel.
+    b : Out(write_response_channel())
+        B channel.
     o : Out(raw_signature(data_width))
         Memory writes.
     reset : In(1)
-        The function is being reset: what has not left by then never does, and is answered with
-        SLVERR.
-    bus_master_enable : In(1), requester_id : In(16), max_payload_size : In(3)
-        From configuration space.
-    confirmed : In(1), empty : Out(1)
-        As for :class:`~hdl.dma.write_sender.WriteSender`.
+        The function is being reset: writes that have not departed are dropped, and their bursts are
+        answered with SLVERR.
+    bus_master_enable : In(1)
+        Bus Master Enable of the Command register.
+    requester_id : In(16)
+        Requester ID of the function.
+    max_payload_size : In(3)
+        Encoding of Device Control.
+    confirmed : In(1)
+        As in :class:`~hdl.dma.write_sender.WriteSender`.
+    empty : Out(1)
+        As in :class:`~hdl.dma.write_sender.WriteSender`.
     pending : Out(range(PENDING_WRITES + 1))
-        Bursts whose data has been taken and whose memory writes have not all left.
+        Bursts whose data was accepted and whose memory writes have not all departed.
     taken : Out(1)
-        One-cycle pulse: in the cycle before, the last of a burst's data was, which counts as
-        pending from the next cycle on.
+        One-cycle pulse: the last beat of a burst was accepted in the cycle before. ``pending``
+        counts the burst from the next cycle on.
     left : Out(1)
-        One-cycle pulse: one of these is done.
+        One-cycle pulse: all memory writes of a burst have departed or were dropped.
     failed : Out(1)
         One-cycle pulse: a burst is answered with SLVERR.
     former : Out(1)
-        A memory write has not left that was cut before ``max_payload_size`` fell, or that began
-        before ``bus_master_enable`` did or a reset; valid from the cycle after that on.
+        A memory write has not departed that began before ``max_payload_size`` or
+        ``bus_master_enable`` fell, or before a reset. Valid from the next cycle on.
     """
 
     def __init__(self, geometry: Geometry):
@@ -93,12 +103,12 @@ class WriteRequester(wiring.Component):
         m = Module()
         g = self._geometry
         m.submodules.collector = collector = WriteCollector(g)
-        # The manager is told whether a beat is taken, wherever the finder stands.
+        # Skid buffer: `finder.i.ready` is late and must not reach `w.ready`.
         m.submodules.words = words = SkidBuffer(written_word(g))
         m.submodules.finder = finder = PieceFinder(g)
         m.submodules.segmenter = segmenter = Segmenter(g)
-        # While there is room for two segments, as in a FIFO of four that is less than half full,
-        # one can be put together as another is sent.
+        # `beats` holds four segments of maximum length. While it is less than half full, two more
+        # fit: one can be assembled while another is sent.
         depth = 4 * REQUEST_BYTES // g.word_bytes
         m.submodules.beats = beats = StreamFifo(g.data_width, depth=depth)
         m.submodules.segments = segments = StreamFifo(Segment, depth=SEGMENT_DEPTH)
@@ -117,7 +127,8 @@ class WriteRequester(wiring.Component):
         ):
             wiring.connect(m, source, sink)
 
-        # A segment that begins in the cycle in which the finder's mask falls is a former one.
+        # Delay `fell` like `begins`: a segment whose first piece is accepted while `finder.fell` is
+        # high counts as former.
         m.submodules.tracker = tracker = DepartureTracker(MOST_SEGMENTS)
         m.d.sync += tracker.fell.eq(finder.fell)
         m.d.comb += [
@@ -126,9 +137,9 @@ class WriteRequester(wiring.Component):
             self.former.eq(finder.fell | tracker.fell | tracker.former | sender.former),
         ]
 
-        # A ring of bursts, each of these four ahead of the next or level with it: what began, what
-        # is sent, what has left, what is answered. One bit more than numbers the ring tells a full
-        # one from an empty one.
+        # Ring of bursts. Each pointer is ahead of the next or equal to it: begun, sent, departed,
+        # answered. The pointers have one bit more than a place, to tell a full ring from an empty
+        # one.
         pointer = range(2 * PENDING_WRITES)
         begun, sent, left, answered = (
             Signal(pointer, name=name) for name in ("begun", "sent", "left", "answered")
@@ -147,10 +158,11 @@ class WriteRequester(wiring.Component):
             id_of_begun.en.eq(collector.begun),
             id_of_oldest.addr.eq(answered),
         ]
-        # Known from the start of the cycle; one that is answered in it makes room in the next.
+        # Registered: a burst that is answered in this cycle makes space from the next cycle on.
         after_begun = Mux(collector.begun, begun + 1, begun)[: len(begun)]
         m.d.sync += collector.room.eq((after_begun ^ answered) != PENDING_WRITES)
-        # Not the failure of who had the place before; a cycle after, since that one begins is late.
+        # Clear the failure of the burst that had the place before, one cycle after the new burst
+        # begins: `begun` is late.
         started = Signal()
         m.d.sync += started.eq(collector.begun & ~self.reset)
         with m.If(started):
@@ -162,7 +174,7 @@ class WriteRequester(wiring.Component):
         with m.If(collector.complete ^ sender.left):
             m.d.sync += self.pending.eq(self.pending + Mux(sender.left, -1, 1))
 
-        # Whether the burst of the segment that comes next has failed is looked up a cycle ahead.
+        # Look up one cycle ahead whether the burst of the next segment has failed.
         after = Signal(bits)
         m.d.comb += [
             after.eq(sent + 1),

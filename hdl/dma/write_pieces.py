@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The unbroken runs of bytes in a word under any strobes."""
+"""Finds the runs of consecutive bytes in a word with any strobes."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
@@ -13,11 +13,22 @@ __all__ = ["Piece", "PieceFinder"]
 
 
 class Piece(data.StructLayout):
-    """An unbroken run of bytes in a word, or nothing.
+    """Run of consecutive bytes in a word, or an empty piece that ends a burst.
 
-    ``data`` and ``word`` as in :func:`~hdl.dma.write_words.written_word`; ``first`` and ``last``
-    byte of the run. ``closes``: the next one does not go on with it, or may not; ``ends``: last of
-    its burst; ``empty``: there are no bytes, it just ends the burst.
+    Attributes
+    ----------
+    data : data_width bits
+        Data of the word.
+    word : ADDRESS_WIDTH - log2(word_bytes) bits
+        Word address.
+    first, last : range(word_bytes)
+        Position of the first and last byte of the run.
+    closes : 1 bit
+        The segment ends with this piece.
+    ends : 1 bit
+        The burst ends with this piece.
+    empty : 1 bit
+        The piece has no bytes: it only ends the burst.
     """
 
     def __init__(self, geometry: Geometry):
@@ -36,22 +47,25 @@ class Piece(data.StructLayout):
 
 
 class PieceFinder(wiring.Component):
-    """Finds the runs of bytes in each word, a piece a cycle, lowest first; two register stages.
+    """Finds the runs of bytes in each word, lowest first, one per cycle; two register stages.
 
-    A word of one run or none costs a cycle, one of several runs a cycle more than it has runs. A
-    run that reaches the end of its word waits for the next word, if it may go on there. When
-    ``max_payload_size`` falls, the piece held, or the next one, closes: a segment under way departs
-    at the length that it has, waiting for no data.
+    A word with at most one run takes a cycle, a word with several runs one cycle more than it has
+    runs. A run up to the end of its word is held until the next word shows whether it continues,
+    unless the segment has to end there. When ``max_payload_size`` falls, the piece held, or else
+    the next one, closes its segment: the segment departs at its present length, without waiting for
+    data.
 
     Attributes
     ----------
     i : In(stream of written_word)
+        Words.
     o : Out(stream of Piece)
+        Pieces.
     max_payload_size : In(3)
-        Encoding of the Device Control register.
+        Encoding of Device Control.
     fell : Out(1)
-        It fell, the cycle after. A piece that is taken in this cycle still begins a segment of the
-        former size; one that is taken later does not.
+        One-cycle pulse: ``max_payload_size`` fell in the cycle before. A segment that begins with a
+        piece accepted in this cycle still has the former size, a later one does not.
     """
 
     def __init__(self, geometry: Geometry):
@@ -71,7 +85,8 @@ class PieceFinder(wiring.Component):
         word_bits = g.word_bytes.bit_length() - 1
         out = self.o.p
 
-        # The first stage: where runs begin and end. What has gone on is cleared.
+        # First stage: the first and last bytes of the runs. The bits of a run that has moved on are
+        # cleared.
         word = Signal.like(self.i.p.word)
         content = Signal(g.data_width)
         last_word = Signal()
@@ -80,8 +95,8 @@ class PieceFinder(wiring.Component):
         valid = Signal()
         single = Signal()
 
-        # The second: the lowest run, by number. There is nothing to make of a word without bytes,
-        # unless it is the last.
+        # Second stage: positions of the lowest run. A word without bytes is skipped unless it is
+        # the last of its burst.
         held = Signal()
         top = Signal()
         advances = Signal()
@@ -92,7 +107,8 @@ class PieceFinder(wiring.Component):
             first_of.eq(strb & ~(strb << 1)),
             advances.eq(valid & (~held | self.o.ready)),
             more.eq(_several(begins)),
-            # Of a word with several runs it takes longer to know that the last one goes.
+            # With several runs, the departure of the last one is late: accept the next word a cycle
+            # later.
             self.i.ready.eq(~valid | (single & (~held | self.o.ready))),
             self.o.valid.eq(held & (~top | valid)),
             out.closes.eq(~top | ~begins[0]),
@@ -139,7 +155,7 @@ class PieceFinder(wiring.Component):
 
 
 def _several(bits: Value) -> Value:
-    """Whether two of ``bits`` are set, or more."""
+    """Return whether two or more of ``bits`` are set."""
     if len(bits) == 1:
         return Const(0)
     low, high = bits[: len(bits) // 2], bits[len(bits) // 2 :]
@@ -147,7 +163,7 @@ def _several(bits: Value) -> Value:
 
 
 def _lowest(bits: Value) -> Value:
-    """Number of the lowest of ``bits``, a power of two of them, that is set."""
+    """Return the position of the lowest set bit of ``bits``, whose width is a power of two."""
     if len(bits) == 2:
         return ~bits[0]
     low, high = bits[: len(bits) // 2], bits[len(bits) // 2 :]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""From runs of bytes to the payloads of memory writes.
+"""Joins runs of bytes into the payloads of memory writes.
 
-A memory write has byte enables for its first and its last dword only (PCI Express Base 4.0 section
-2.2.5), so each unbroken run of bytes becomes a write of its own. It is cut where it reaches the
-maximum payload size, at a multiple of that, hence at 4 KiB too (sections 2.2.2, 2.2.7).
+A memory write has byte enables for its first and last dword only (PCI Express Base 4.0 section
+2.2.5), so each unbroken run of bytes becomes a write of its own. The run is split at multiples of
+the maximum payload size, hence at 4 KiB (sections 2.2.2, 2.2.7).
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
@@ -21,11 +21,20 @@ __all__ = ["Segment", "Segmenter"]
 
 
 class Segment(data.Struct):
-    """One memory write, or nothing.
+    """One memory write, or an empty segment that ends a burst.
 
-    ``address`` of its first byte; ``more``: dwords beyond the first; ``tail``: the last byte's
-    place in its dword. ``ends``: last of its burst. ``empty``: a burst whose last word has no bytes
-    ends with nothing.
+    Attributes
+    ----------
+    ends : 1 bit
+        It is the last of its burst.
+    empty : 1 bit
+        It has no bytes: the last word of its burst had none.
+    tail : 2 bits
+        Position of the last byte in its dword.
+    more : 7 bits
+        Dwords beyond the first.
+    address : 64 bits
+        Address of the first byte.
     """
 
     ends: 1
@@ -36,21 +45,23 @@ class Segment(data.Struct):
 
 
 class Segmenter(wiring.Component):
-    """Joins pieces that follow each other into segments, and moves their dwords to where they are
-    in a TLP: the first one to lane 0.
+    """Joins consecutive pieces into segments, whose dwords start at lane 0 as in a TLP.
 
-    Beats go out as soon as they are full, a segment when it is complete: a beat for each
-    ``data_width`` of its dwords, the last one a cycle after the segment at the latest.
+    A beat is emitted when it is full, a segment when it is complete: one beat for each
+    ``data_width`` bits of dwords, the last one at most a cycle after the segment.
 
     Attributes
     ----------
     i : In(stream of Piece)
-    beats : Out(stream of data_width), segments : Out(stream of Segment)
-        There is always room for them, which ``room`` sees to.
+        Pieces.
+    beats : Out(stream of data_width)
+        Payload; ``ready`` is ignored, ``room`` guarantees space.
+    segments : Out(stream of Segment)
+        Segments; ``ready`` is ignored, ``room`` guarantees space.
     room : In(1)
-        For four more of both.
+        There is space for four more beats and four more segments.
     begins : Out(1)
-        Pulse, the cycle after: a piece was taken that begins a segment.
+        One-cycle pulse: a piece that begins a segment was accepted in the cycle before.
     """
 
     def __init__(self, geometry: Geometry):
@@ -71,11 +82,11 @@ class Segmenter(wiring.Component):
         lanes = g.lanes
         piece, segment = self.i.p, self.segments.p
 
-        # The word before was of the same segment.
+        # The piece accepted before belongs to the same segment.
         under_way = Signal()
         offset = Signal(g.lane_bits)
         moved = Signal()
-        # The segment before is one beat longer than the words it lies in.
+        # The segment before has one beat more than the words that it spans.
         flush = Signal()
         spills = Signal()
         # Low address bits of the last byte.
@@ -110,7 +121,7 @@ class Segmenter(wiring.Component):
                     moved.eq(first_lane != 0),
                 ]
 
-        # Dwords that have to move wait for those of the next word.
+        # Dwords that move to a lower lane wait for those of the next word.
         previous = Signal(g.data_width)
         rotated = Signal(g.data_width)
         from_previous = Signal(lanes)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Sends segments as memory writes, or throws them away.
+"""Sends segments as memory writes, or discards them.
 
 PCI Express Base 4.0 sections 2.2.7 (requests), 7.5.1.1.3 (Bus Master Enable).
 """
@@ -20,40 +20,45 @@ from .write_segments import Segment
 __all__ = ["WriteSender"]
 
 MOST_TLPS = 4
-"""TLPs inside: one whose beats are taken, two in the stage, and one whose pulse is a cycle late."""
+"""Maximum number of TLPs inside: one whose beats are being accepted, two in the skid buffer, and
+one whose ``departed`` pulse is a cycle late."""
 
 
 class WriteSender(wiring.Component):
-    """Takes each segment with its beats and makes a TLP of it, a beat a cycle, a TLP every other
-    cycle at most.
+    """Makes a TLP of each segment: a beat per cycle, a TLP every other cycle at most.
 
     Attributes
     ----------
     segments : In(stream of Segment)
+        Segments.
     beats : In(stream of data_width)
-        The first one of a segment is on offer the cycle after the segment at the latest.
+        Payload. The first beat of a segment is valid at most one cycle after the segment.
     o : Out(raw_signature(data_width))
-        Memory writes. One is given up no more once it is valid, nor is the one behind it.
+        Memory writes. Once valid, a write is never withdrawn, nor is the write behind it.
     void : In(1)
-        The burst of the segment on offer has failed already. This may tell of a segment thrown
-        away a cycle late.
-    bus_master_enable : In(1), requester_id : In(16)
+        The burst of the valid segment has failed. May lag by one cycle after ``discards``.
+    bus_master_enable : In(1)
+        Bus Master Enable of the Command register, low during a reset.
+    requester_id : In(16)
+        Requester ID of the function.
     discards : Out(1)
-        One-cycle pulse: a segment is thrown away.
+        One-cycle pulse: a segment is discarded.
     sent : Out(1)
-        The last segment of a burst is taken in this cycle.
+        One-cycle pulse: the last segment of a burst is accepted.
     confirmed : In(1)
-        With ``sequence_numbers``: the oldest TLP that was taken from ``o`` has left the hard block.
+        With ``sequence_numbers``, a one-cycle pulse: the oldest TLP that was accepted from ``o``
+        has left the hard block.
     left : Out(1)
-        One-cycle pulse, in the order of the bursts: all that was to leave of one has left ``o``,
-        with ``sequence_numbers`` the hard block.
+        One-cycle pulse, in the order of the bursts: all TLPs of a burst have left ``o``, or with
+        ``sequence_numbers`` the hard block.
     departed : Out(1)
-        One-cycle pulse, in the order of the segments: one has left ``o`` or was thrown away.
+        One-cycle pulse, in the order of the segments: a segment has left ``o`` or was discarded.
     empty : Out(1)
-        All that was taken from ``o`` has left the hard block, as far as that is told.
+        Every TLP that was accepted from ``o`` has left the hard block; always high without
+        ``sequence_numbers``.
     former : Out(1)
-        A TLP has not left that began before ``bus_master_enable`` fell; valid from the cycle after
-        that on.
+        A TLP that began before ``bus_master_enable`` fell has not departed. Valid from the next
+        cycle on.
     """
 
     def __init__(self, geometry: Geometry):
@@ -82,10 +87,10 @@ class WriteSender(wiring.Component):
         segment = self.segments.p
         tlp = raw_signature(g.data_width).members["payload"].shape
 
-        # Whoever takes the TLPs tells so late, and no further than to here.
+        # Skid buffer: `o.ready` is late; stop it here.
         m.submodules.stage = stage = SkidBuffer(data.StructLayout({"tlp": tlp, "closes": 1}))
 
-        # The segment whose beats are taken, be it that they are sent or that they are not.
+        # The segment whose beats are being accepted, to be sent or discarded.
         sending = Signal()
         discarding = Signal()
         ends = Signal()
@@ -93,7 +98,7 @@ class WriteSender(wiring.Component):
         beats_left = Signal(range(REQUEST_BYTES // g.word_bytes))
         final = Signal()
 
-        # It is handed back the cycle after: whether it goes is known late.
+        # Accept the segment one cycle later: whether it is done is late.
         handled = Signal()
         waits = self.segments.valid & ~handled
         idle = ~sending & ~discarding
@@ -102,14 +107,14 @@ class WriteSender(wiring.Component):
         last_beat = self.beats.valid & final
         starts = Signal()
         passes = Signal()
-        # The next segment may begin. Whether it does is known later, and what is loaded then need
-        # not hang on it.
+        # The next segment may begin. Whether it does is late, and the registers loaded with it need
+        # not depend on that.
         free = Signal()
         m.d.comb += [
             self.beats.ready.eq((sending & stage.i.ready) | discarding),
             free.eq(idle | (sending & last_beat & stage.i.ready)),
             starts.eq(waits & ~segment.empty & may_leave & free),
-            # Not before what precedes it has left: so bursts are done with in their order.
+            # Only after all before it has departed, so that bursts complete in order.
             self.discards.eq(waits & ~segment.empty & ~may_leave & all_left),
             passes.eq(waits & segment.empty & all_left),
             self.segments.ready.eq(handled),
@@ -137,7 +142,8 @@ class WriteSender(wiring.Component):
         m.submodules.tracker = tracker = DepartureTracker(MOST_TLPS)
         m.d.comb += [
             tlp_leaves.eq(stage.o.valid & stage.o.ready & stage.o.p.tlp.eop),
-            # None begins while it is off: one counted in the cycle of the fall began before it.
+            # No TLP begins while bus mastering is off, so one counted in the cycle of the fall
+            # began before it.
             tracker.fell.eq(~self.bus_master_enable),
             self.former.eq(tracker.former),
         ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""From AXI write bursts to words of memory: beats of a burst that share a word become one.
+"""Collects the beats of AXI write bursts into words: beats that share a word are merged.
 
 Source: AMBA AXI4 (ARM IHI 0022E) sections A3.4.1 (bursts), A3.4.3 (strobes).
 """
@@ -24,8 +24,10 @@ __all__ = ["WriteCollector", "written_word"]
 
 
 def written_word(geometry: Geometry) -> data.StructLayout:
-    """A word that a burst writes: ``data`` under the byte strobes ``strb`` at word address
-    ``word``; ``last`` of its burst."""
+    """Word that a burst writes.
+
+    ``data`` and its byte strobes ``strb``, the word address ``word``, and ``last`` of its burst.
+    """
     word_bits = geometry.word_bytes.bit_length() - 1
     return data.StructLayout(
         {
@@ -38,27 +40,31 @@ def written_word(geometry: Geometry) -> data.StructLayout:
 
 
 class WriteCollector(wiring.Component):
-    """Takes write bursts one after another and passes on the words that they write.
+    """Accepts one write burst after another and emits the words that it writes.
 
-    A burst that the window does not serve is taken whole and makes words without strobes.
+    A burst that the window does not serve is accepted whole and emits words without strobes.
 
     Attributes
     ----------
-    aw, w : In
-        Channels of :class:`~hdl.dma.axi.AxiSignature`. An address is taken while the burst before
-        is still under way.
+    aw : In(address_channel())
+        AW channel. The next address is accepted while a burst is in progress.
+    w : In(write_data_channel(data_width))
+        W channel.
     room : In(1)
         One more burst may begin.
     reset : In(1)
-        The function is being reset: an address that has been taken counts as not served.
+        The function is being reset: a burst whose address was accepted, but that has not begun, is
+        not served.
     o : Out(stream of written_word)
-        Bytes without a strobe are whatever they were.
-    begun : Out(1), id : Out(ID_WIDTH)
-        A burst begins in this cycle, and its id.
+        Words. Bytes without a strobe are undefined.
+    begun : Out(1)
+        One-cycle pulse: a burst begins.
+    id : Out(ID_WIDTH)
+        Its AXI ID.
     failing : Out(1)
-        The burst that began last is not served, or had a beat whose ``last`` is wrong.
+        The burst that began last is not served, or a beat of it had a wrong ``last``.
     complete : Out(1)
-        In the cycle before the last beat of a burst was taken.
+        One-cycle pulse: the last beat of a burst was accepted in the cycle before.
     """
 
     def __init__(self, geometry: Geometry):
@@ -116,7 +122,8 @@ class WriteCollector(wiring.Component):
                 final.eq(address.len == 0),
             ]
 
-        # A word is put together where it is on offer when it is complete.
+        # Words are assembled in the output register itself; `valid` rises when the word is
+        # complete.
         fresh = Signal(init=1)
         taken = Signal()
         highest = Signal(word_bits)
@@ -134,7 +141,7 @@ class WriteCollector(wiring.Component):
             wrong_last.eq(taken & (beat.last != final)),
         ]
 
-        # Strobes count only on the lanes that the beat has.
+        # Strobes outside the lanes of the beat are ignored.
         lanes = Const((1 << g.word_bytes) - 1)
         strobes = Signal(g.word_bytes)
         m.d.comb += strobes.eq(
@@ -154,7 +161,7 @@ class WriteCollector(wiring.Component):
                 out.word.eq(word),
                 out.last.eq(final),
             ]
-            # A burst stays within its page.
+            # A burst stays within its page: increment only the address bits within the page.
             in_page = word[: PAGE_BITS - word_bits]
             with m.If(word_done):
                 m.d.sync += in_page.eq(in_page + 1)
