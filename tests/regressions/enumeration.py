@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What PCI software sees: enumeration by an independent root complex, and configuration space."""
+"""Enumeration by an independent root complex, and configuration space."""
 
 import random
 
@@ -18,7 +18,7 @@ from tests.regressions.queue_host import SEED, PulseCounter, QueueBench, refused
 
 PM_ID, PCIE_ID, MSIX_ID = 0x01, 0x10, 0x11
 MAX_PAYLOAD = 256
-"""Bytes that the root complex sets: other than the reset value."""
+"""Max_Payload_Size that the root complex sets, in bytes: not the reset value."""
 STATUS_BITS = (
     space.UNSUPPORTED_REQUEST_DETECTED,
     space.CORRECTABLE_ERROR_DETECTED,
@@ -27,13 +27,13 @@ STATUS_BITS = (
 
 
 def registers(bench):
-    """Every register of configuration space that is not just zero, by offset."""
+    """Registers of configuration space by offset, without those that read zero."""
     return space.config_space(AMP_PCI, bench.parameters.num_fifos, SPSC_PAGES)
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def by_a_root_complex(dut):
-    """Ids, BARs, capabilities and vectors, as cocotbext-pcie's root complex finds them."""
+    """cocotbext-pcie's root complex finds the ids, BARs, capabilities and vectors."""
     bench = Bench(dut, root_complex=True, max_payload_size=MAX_PAYLOAD)
     await bench.start()
     function = bench.host.function
@@ -62,7 +62,7 @@ async def by_a_root_complex(dut):
     for size in range(1, 65):
         await bench.host.bar_write(1, 0x3000 + size, data[:size])
         assert await bench.host.bar_read(1, 0x3000 + size, size) == data[:size]
-    # Longer than a payload may be, and across one's boundary.
+    # Longer than Max_Payload_Size, and across its boundary.
     page = random.Random(SEED).randbytes(0x800)
     await bench.host.bar_write(1, 0x3003, page)
     assert await bench.host.bar_read(1, 0x3003, len(page)) == page
@@ -79,7 +79,7 @@ async def by_a_root_complex(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def against_the_golden_model(dut):
-    """Every dword, after the same random writes with the same byte enables."""
+    """Every dword equals the golden model's after the same random writes and byte enables."""
     rng = random.Random(SEED)
     bench = QueueBench(dut)
     await bench.reset()
@@ -89,7 +89,7 @@ async def against_the_golden_model(dut):
     async def compare(offsets):
         for offset in offsets:
             got, want = await bench.host.config_read(offset), golden.config_read(offset)
-            assert got == want, f"{offset:#05x}: {got:#010x}, not {want:#010x}, seed {SEED}"
+            assert got == want, f"{offset:#05x}: {got:#010x} instead of {want:#010x}, seed {SEED}"
 
     await compare(range(0, 0x1000, 4))
     for bar in range(6):
@@ -105,7 +105,7 @@ async def against_the_golden_model(dut):
         golden.config_write(offset, value, enables)
         await compare([offset])
     await compare(range(0, 0x1000, 4))
-    # Reset takes back all of it, the bus number too: the monitor holds us to number 0 again.
+    # Reset clears all of it, including the bus number: the monitor expects number 0 again.
     await bench.reset()
     golden.hot_reset()
     await compare(declared)
@@ -134,7 +134,7 @@ async def memory_space_and_power(dut):
             await bench.host.bar_write(bar, 0, b"\xff" * 64)
         await bench.store(0x3000, 0x5678)
         await bench.ring(0)
-        # Configuration space goes on answering.
+        # Configuration space still answers.
         assert await bench.host.config_read(0, 2) == 0x10EE
         await bench.host.config_write(*on)
         assert await bench.load(0x3000) == 0x1234
@@ -157,7 +157,7 @@ async def memory_space_and_power(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def bars_move(dut):
-    """A BAR answers where it was last put, each request decoded as of the writes before it."""
+    """A BAR answers at its last address; each request uses the address written before it."""
     rng = random.Random(SEED)
     bench = QueueBench(dut)
     await bench.start()
@@ -166,10 +166,10 @@ async def bars_move(dut):
     for _ in range(8):
         old = host.bars[1]
         size = host.function.bar_sizes[1]
-        # Below all BARs, so that it meets none of them.
+        # Below all BARs, so that it overlaps none.
         new = rng.choice([at for at in (0x10_0000 * n for n in range(1, 0xC00)) if at != old])
         new += size * rng.randrange(0x10_0000 // size)
-        # The write of the register and requests before and after it, in one go.
+        # The write of the register with requests before and after it, back to back.
         requests = [
             memory_read(old + 0x3000, 4),
             config_write(host.device_id, space.bar_offset(1), new),
@@ -190,7 +190,7 @@ async def bars_move(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def unsupported_requests(dut):
-    """What we do not serve is answered once, with Unsupported Request."""
+    """A request that is not supported gets one Unsupported Request completion."""
     bench = QueueBench(dut)
     await bench.start()
     target, bar1 = bench.host.device_id, bench.host.bars[1]
@@ -223,14 +223,14 @@ async def unsupported_requests(dut):
     before = int(dut.count_unsupported_requests.value)
     rng = random.Random(SEED)
     for tlp in requests:
-        # The monitor has the answer carry the request's traffic class and attributes.
+        # The monitor checks that the completion echoes traffic class and attributes.
         await refused(bench, tlp.replace(tc=rng.randrange(8), attr=rng.randrange(8)))
-    # All but the poisoned configuration write got as far as the core.
+    # All reach the core except the poisoned configuration write.
     assert int(dut.count_unsupported_requests.value) - before == len(requests) - 1
     assert await bench.load(0x3000) == 0x1234
     assert await bench.host.config_read(space.COMMAND, 2) & 0x6 == 0x6
 
-    # Again all at once, among reads that are served.
+    # The same requests back to back, with supported reads between them.
     served = memory_read(bar1 + 0x3000, 4)
     pending = []
     for tlp in rng.sample(requests, len(requests)):
@@ -249,7 +249,7 @@ async def unsupported_requests(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def posted_and_unexpected(dut):
-    """What gets no answer gets none, changes nothing, and is recorded."""
+    """Errors of posted requests and completions get no answer, have no effect, and are recorded."""
     bench = QueueBench(dut)
     await bench.start()
     host, bar1 = bench.host, bench.host.bars[1]
@@ -264,7 +264,7 @@ async def posted_and_unexpected(dut):
         return [field.of(value) for field in STATUS_BITS]
 
     async def parity():
-        """Detected Parity Error, after a check that only writing one to it clears it."""
+        """Detected Parity Error, cleared; check that only writing a one clears it."""
         field = space.DETECTED_PARITY_ERROR
         value = await host.config_read(field.offset)
         for kept, lanes in ((value & ~field.mask, 0xF), (value | field.mask, 0x7)):
@@ -283,7 +283,7 @@ async def posted_and_unexpected(dut):
         assert await host.config_read(control) == value
     assert await status() == [0, 0, 1]
     assert await parity()
-    # An error that is answered is an advisory one: correctable (section 6.2.3.2.4.1).
+    # An error with a completion is advisory, thus correctable (section 6.2.3.2.4.1).
     await refused(bench, config_write(host.device_id, space.COMMAND, 0, ep=True))
     assert await status() == [0, 1, 0]
     assert await parity()
@@ -312,12 +312,12 @@ async def posted_and_unexpected(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def completer_id_is_captured(dut):
-    """Each configuration write names us; the monitor holds every completion to it."""
+    """Each configuration write sets the Completer ID; the monitor checks every completion's."""
     bench = QueueBench(dut)
     await bench.reset()
     captured = 0
     for device_id in (0x0100, 0x2AF8, 0xFF08):
-        # A read names us too, but only writes are remembered (section 2.2.6.2).
+        # A configuration read contains the ID too, but only writes set it (section 2.2.6.2).
         (answer,) = await bench.host.request(config_read(device_id, 0))
         assert answer.completer_id == captured
         if not captured:

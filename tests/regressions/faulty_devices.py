@@ -11,7 +11,7 @@ from tests.faulty import FAULTS, check, devices
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 @cocotb.parametrize(name=list(FAULTS))
 async def device_that_raises_asks_for_a_reset(dut, name):
-    """It is answered, its driver hears of it, and the device beside it goes on."""
+    """The request is answered, the driver gets NEEDS_RESET, and the other device still works."""
     system = GatewareSystem(dut, [devices(name)])
     await system.start()
     await check(system, name, lambda: Timer(2, "us"))

@@ -20,7 +20,7 @@ EACH = 12
 
 
 class FewVectorsBench(MsixBench):
-    """A host that looks into every queue on whichever interrupt comes, and counts what it finds."""
+    """A bench whose host fills in MSI-X entries one by one and takes the messages of any queue."""
 
     async def grant(self, vectors, *, first=0):
         """Fill in and unmask the entries of ``vectors`` vectors from ``first`` on."""
@@ -29,7 +29,7 @@ class FewVectorsBench(MsixBench):
             await self.host.bar_write(AMP_PCI.msix_bar, AMP_PCI.msix_entry(vector), entry)
 
     async def send_all(self, rng):
-        """Messages to all FIFOs, the FIFOs in any order."""
+        """Send messages to all FIFOs, the FIFOs in random order."""
         fifos = self.parameters.num_fifos
         for number in range(EACH):
             for fifo in rng.sample(range(fifos), fifos):
@@ -38,7 +38,7 @@ class FewVectorsBench(MsixBench):
         await self.settle(200)
 
     async def take_all(self, fifo):
-        """Take all messages of a FIFO, each of which must be there."""
+        """Take all messages of a FIFO; check that none is missing."""
         assert await self.device_head(fifo) == EACH, f"FIFO {fifo} lost messages"
         for index in range(EACH):
             assert await self.device_slot(fifo, index) == slot_bytes(100 * fifo + index)
@@ -47,7 +47,7 @@ class FewVectorsBench(MsixBench):
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
 async def vectors_that_are_not_granted_stay_pending(dut):
-    """Messages of every FIFO arrive; each other interrupt leaves once it is granted, and once."""
+    """Messages of every FIFO arrive; the interrupt of an ungranted vector leaves when granted."""
     rng = random.Random(SEED)
     bench = FewVectorsBench(dut, host_stall=pacing.randomly(rng.getrandbits(32), 0.2))
     fifos, interrupts = bench.parameters.num_fifos, bench.host.interrupts
@@ -62,7 +62,7 @@ async def vectors_that_are_not_granted_stay_pending(dut):
         assert all(interrupts[vector] for vector in range(granted))
         for fifo in range(fifos):
             await bench.take_all(fifo)
-        # What came before is taken; the interrupt is due all the same.
+        # The messages are already taken; their pending interrupts still leave.
         before = dict(interrupts)
         for vector in rng.sample(range(granted, fifos), fifos - granted):
             await bench.grant(1, first=vector)
@@ -71,7 +71,7 @@ async def vectors_that_are_not_granted_stay_pending(dut):
             assert await bench.pending() == ungranted
             assert interrupts[vector] == 1
         assert all(interrupts[vector] == before[vector] for vector in range(granted))
-        # From now on each FIFO interrupts at once.
+        # Now every FIFO interrupts at once.
         for fifo in range(fifos):
             count = interrupts[fifo]
             await bench.send(fifo, fifo)
@@ -82,7 +82,7 @@ async def vectors_that_are_not_granted_stay_pending(dut):
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
 async def one_message_for_several_vectors(dut):
-    """Entries with the same address and data: every FIFO's last message is followed by it."""
+    """Entries with the same address and data: an interrupt follows each FIFO's last message."""
     rng = random.Random(SEED)
     bench = FewVectorsBench(dut, host_stall=pacing.randomly(rng.getrandbits(32), 0.2))
     fifos = bench.parameters.num_fifos
@@ -95,7 +95,7 @@ async def one_message_for_several_vectors(dut):
     taken = [0] * fifos
 
     async def serve():
-        # All that is there is taken on each interrupt, and nothing in between.
+        # On each interrupt the host takes all messages, and none between interrupts.
         while sum(taken) < EACH * fifos:
             await interrupt.wait()
             interrupt.clear()
@@ -117,7 +117,7 @@ async def one_message_for_several_vectors(dut):
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
 async def masked_vectors_hold_up_no_other(dut):
-    """Masks move from FIFO to FIFO under load: no message and no interrupt is lost."""
+    """The mask moves between FIFOs under load: no message and no interrupt is lost."""
     rng = random.Random(SEED)
     bench = FewVectorsBench(dut)
     fifos = bench.parameters.num_fifos

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Function-level reset: when it comes, what it takes and what it leaves."""
+"""Function-level reset: its time, and the state that it clears and keeps."""
 
 import cocotb
 
@@ -14,13 +14,13 @@ from tests.regressions.queue_host import PulseCounter, QueueBench, refused, slot
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def function_level_reset(dut):
-    """The write is completed first; then everything is as after reset but what has to stay."""
+    """After its write completes, all state has its reset value except the sticky state."""
     bench = QueueBench(dut)
     await bench.start()
     host = bench.host
     resets = PulseCounter(dut.host_reset)
     await bench.store(0x3000, 0x1234)
-    # Interrupts that are held back are forgotten with the rest.
+    # The reset also discards masked interrupts.
     await host.set_msix_control(enable=True, mask=True)
     for number in range(3):
         await bench.source.send_message(0, slot_bytes(number))
@@ -29,7 +29,7 @@ async def function_level_reset(dut):
     await bench.expect([(0, slot_bytes(number)) for number in range(4)])
     payload = space.MAX_PAYLOAD_SIZE
     control = await host.config_read(payload.offset, 2) & ~payload.mask | 2 << payload.lsb
-    # Messages that wait for their doorbell are gone with the queue.
+    # The reset discards messages that wait for their doorbell.
     await bench.fill(0, range(4, 7), first=4)
     assert await host.bar_read(2, AMP_PCI.msix_pba_offset, 1) == b"\1"
     await host.config_write(payload.offset, control | space.INITIATE_FLR.mask, 2)
@@ -61,7 +61,7 @@ async def function_level_reset(dut):
     assert await bench.load(0x3000) == 0x1234
     assert await bench.device_slot(0, 0) == slot_bytes(0)
 
-    # And the queues start over.
+    # The queues start empty.
     await bench.fill(0, range(10, 13))
     await bench.ring(0)
     await bench.expect([(0, slot_bytes(number)) for number in range(10, 13)])
@@ -71,7 +71,7 @@ async def function_level_reset(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def reset_after_its_completion(dut):
-    """The function resets when the completion of the write that asked for it has left."""
+    """The function resets after the completion of the write of Initiate FLR has left."""
     bench = QueueBench(dut)
     await bench.start()
     host, flr = bench.host, space.INITIATE_FLR
@@ -79,7 +79,7 @@ async def reset_after_its_completion(dut):
     await bench.store(0x3000, 0x1234)
     control = await host.config_read(flr.offset) & 0xFFFF | flr.mask
 
-    # Neither a poisoned write nor one of other bytes asks for it, nor a write to another function.
+    # A poisoned write, one to another function, and one of other bytes have no effect.
     await refused(bench, config_write(host.device_id, flr.offset, control, ep=True))
     await refused(bench, config_write(host.device_id | 2, flr.offset, control))
     await host.request(config_write(host.device_id, flr.offset, control, 0x1))
@@ -97,7 +97,7 @@ async def reset_after_its_completion(dut):
             pending.append(await host.requester.open(tlp))
             host.send_nowait(pending[-1].request)
         await bench.settle(100)
-        assert resets.total == number, "before its completion was taken"
+        assert resets.total == number, "reset before its completion left"
         host.sink.resume()
         statuses = [(await one.answers())[0].status for one in pending]
         assert set(statuses) == {CplStatus.SC}

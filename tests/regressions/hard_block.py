@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Behind a hard block: what the endpoint promises holds at the other side of it."""
+"""The endpoint behind a hard block: its promises hold on the link side of the block."""
 
 import os
 import random
@@ -24,21 +24,24 @@ STATIC = 0x3000
 """A page of the FIFO BAR that no queue uses."""
 HIGH = 1 << 36
 NOWHERE = 0x7000_0000
-"""Where the host has no memory."""
+"""An address without host memory."""
 DEVICE_CONTROL = 8
 """Offset in the PCI Express capability."""
 NAMES = os.environ.get("SCENARIOS", " ".join(SCENARIOS)).split()
 LATER = 400
-"""Cycles after which whatever crosses the link has crossed it."""
+"""Cycles in which everything in flight crosses the link."""
 
 
 def device_control(payload, read_request):
-    """The register with these codes of Max_Payload_Size and Max_Read_Request_Size."""
+    """Device Control with these codes of Max_Payload_Size and Max_Read_Request_Size."""
     return payload << space.MAX_PAYLOAD_SIZE.lsb | read_request << space.MAX_READ_REQUEST_SIZE.lsb
 
 
 def slow_down(bench, rng, *directions, probability=0.5):
-    """Pauses on the block's streams ``to`` the design and ``from`` it, or those that are named."""
+    """Pause those of the block's streams whose names start with one of ``directions``.
+
+    ``to`` starts the names of the streams to the design, ``from`` those from it.
+    """
     for name, end in bench.block.streams.items():
         if any(name.startswith(direction) for direction in directions):
             pauses = pacing.randomly(rng.getrandbits(32), probability)
@@ -47,7 +50,7 @@ def slow_down(bench, rng, *directions, probability=0.5):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def enumeration(dut):
-    """The block shows the function's BARs and vectors, and each reaches what it should."""
+    """The block has the function's BARs and vectors, and the register BAR answers."""
     bench = QueueBench(dut)
     await bench.start()
     function, parameters = bench.host.function, bench.parameters
@@ -61,7 +64,7 @@ async def enumeration(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def sizes_and_alignments(dut):
-    """Reads and writes of every kind of size, at any offset, with every stream held up."""
+    """Reads and writes of many sizes at any offset, with pauses on every stream."""
     rng = random.Random(SEED)
     bench = QueueBench(dut, max_payload_size=rng.choice([128, 256, 512]))
     await bench.start()
@@ -82,8 +85,7 @@ async def sizes_and_alignments(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def requests_pile_up(dut):
-    """Reads and writes that come one upon the other, while what they are answered leaves as fast as
-    it can, and while it hardly leaves at all."""
+    """Back-to-back reads and writes, with completions at full speed and almost stalled."""
     rng = random.Random(SEED)
     bench = QueueBench(dut)
     await bench.start()
@@ -102,7 +104,7 @@ async def requests_pile_up(dut):
             size = rng.randrange(1, 256)
             offset = rng.randrange(PAGE // 2, PAGE - size + 1)
             reads.append(cocotb.start_soon(read(offset, size)))
-        # Reads that are not answered yet must not hold up writes for good, nor spoil them.
+        # Pending reads must neither block nor corrupt writes.
         content = rng.randbytes(PAGE // 2) + content[PAGE // 2 :]
         await bench.store_bytes(STATIC, content[: PAGE // 2])
         reads.append(cocotb.start_soon(read(0, PAGE)))
@@ -115,14 +117,14 @@ async def requests_pile_up(dut):
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 @cocotb.parametrize(revision=["v1", "r1"], name=NAMES)
 async def exchange(dut, revision, name):
-    """The scenarios, by the driver of this project."""
+    """The scenarios run with the project's own driver."""
     rng = random.Random(SEED)
     system = GatewareSystem(dut, devices(len(dut.device_queue_ready)), revision=revision)
     await system.start()
     slow_down(system, rng, "to", "from", probability=0.2)
     for task in [cocotb.start_soon(program) for program in programs(name, system)]:
         await task
-    # The last flush of a driver is answered.
+    # Wait for the completion of each driver's last flush.
     await system.settle(LATER)
     await system.finish()
     assert not any(driver.unclaimed for driver in system.drivers)
@@ -130,7 +132,7 @@ async def exchange(dut, revision, name):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def interrupts_reach_their_address(dut):
-    """Below and above 4 GiB; held back by either mask, and sent once when it goes."""
+    """Interrupts reach addresses below and above 4 GiB; a masked one leaves when unmasked."""
     rng = random.Random(SEED)
     bench = QueueBench(dut)
     await bench.start()
@@ -154,7 +156,7 @@ async def interrupts_reach_their_address(dut):
             await bench.store(tail, sent % QUEUE.capacity)
 
         await host.bar_write(AMP_PCI.msix_bar, place, entry + bytes(4))
-        # A read does not pass the write, which it flushes.
+        # The read does not pass the write: it flushes it.
         assert await host.bar_read(AMP_PCI.msix_bar, place, 16) == entry + bytes(4)
         await send()
         assert await arrived(), f"nothing at {target:#x}"
@@ -170,7 +172,7 @@ async def interrupts_reach_their_address(dut):
 
 @cocotb.test(timeout_time=50, timeout_unit="ms")
 async def memory(dut):
-    """Host memory below and above 4 GiB, with every stream held up and completions split."""
+    """Accesses to host memory below and above 4 GiB, with pauses and split completions."""
     rng = random.Random(SEED)
     bench = DmaBench(dut, max_payload_size=rng.choice([128, 256, 512]))
     bench.host.rc.split_on_all_rcb = True
@@ -194,8 +196,8 @@ async def memory(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def completions_fit_into_the_block(dut):
-    """No more is read than the block has room for, while what it has is not taken; then the rest
-    is."""
+    """While completions stall in the block, outstanding reads do not exceed its buffer; the rest
+    follows later."""
     rng = random.Random(SEED)
     bench = DmaBench(dut)
     await bench.start()
@@ -216,11 +218,11 @@ async def completions_fit_into_the_block(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def reads_without_credits_hold_up_nothing(dut):
-    """While the host gives no credits for reads, writes and answers leave, and then the reads."""
+    """While the host grants no credits for reads, writes and completions leave; then the reads."""
     rng = random.Random(SEED)
     bench = DmaBench(dut)
     if not bench.block.design_counts_credits:
-        cocotb.pass_test("not run: in the model of this block nothing passes a read")
+        cocotb.pass_test("not run: in the model of this block no TLP passes a read")
     await bench.start()
     await bench.host.function.set_readrq(0)
     region = Region(bench.host.memory, 8 * PAGE, rng)
@@ -247,8 +249,8 @@ async def reads_without_credits_hold_up_nothing(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def head_and_interrupt_find_the_data(dut):
-    """Writes that were accepted before a message are in memory when the host sees its head, and
-    when its interrupt comes, however RQ is held up."""
+    """Writes accepted before a message are in memory when head advances and when the interrupt
+    arrives, also while requests stall."""
     rng = random.Random(SEED)
     bench = DmaBench(dut, max_payload_size=128)
     await bench.start()
@@ -280,24 +282,24 @@ async def head_and_interrupt_find_the_data(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def every_error_of_the_block_fails_its_read(dut):
-    """Whatever the block says of a completion, the read ends and the next one is right."""
+    """Every error code of the block fails its read, and the next read is correct."""
     rng = random.Random(SEED)
     bench = DmaBench(dut)
     await bench.start()
     region = Region(bench.host.memory, PAGE, rng)
     await region.fill()
     for _ in range(2):
-        # The host has no memory there, and says so.
+        # The host answers a read of absent memory with an error.
         try:
             await bench.dma.read(NOWHERE, 64)
-            raise AssertionError("a read that was refused succeeded")
+            raise AssertionError("a refused read succeeded")
         except DmaError:
             pass
         for _ in range(33):
             assert await bench.dma.read(region.address, 64) == region.bytes[:64]
     queue = getattr(bench.block.device, "rc_queue", None)
     if queue is None:
-        # This block passes completions on as they are, and has no errors of its own.
+        # This block forwards completions unchanged, without error codes.
         await bench.finish()
         return
     put = queue.put_nowait
@@ -320,16 +322,16 @@ async def every_error_of_the_block_fails_its_read(dut):
 
 
 async def all_end(bench, tasks):
-    """Each access ends, if it has to with the completion timeout."""
+    """Check that every access ends, at the latest with the completion timeout."""
     late = Timer(4 * 4 * bench.parameters.completion_timeout, "ns")
     for task in tasks:
-        assert await First(task, late) is not late, f"an access never ends, seed {SEED}"
+        assert await First(task, late) is not late, f"an access does not end, seed {SEED}"
 
 
 @cocotb.test(timeout_time=50, timeout_unit="ms")
 async def sizes_fall_under_load(dut):
-    """Nothing longer leaves once the design says that it settled, and what the block held has left;
-    data stay whole, and the load does not stop for it."""
+    """No longer TLP leaves after the design has settled and the block has sent what it holds; data
+    stay intact, and the load continues."""
     rng = random.Random(SEED)
     bench = DmaBench(dut, max_payload_size=128)
     await bench.start()
@@ -349,7 +351,7 @@ async def sizes_fall_under_load(dut):
                     break
                 await bench.settle(10)
             else:
-                raise AssertionError(f"{sizes} are not in force under load, seed {SEED}")
+                raise AssertionError(f"{sizes} are not in effect under load, seed {SEED}")
             longest = min(sizes[0], 512), min(sizes[1], 512)
             await departures.until(
                 lambda sent, longest=longest: (
@@ -357,7 +359,7 @@ async def sizes_fall_under_load(dut):
                     and max(sent.reads, default=0) >= longest[1]
                 )
             )
-            # The monitor has judged each by what is in force; this is what was seen.
+            # The monitor checks each TLP against the size in effect; check the seen ones here too.
             assert max(departures.writes + departures.completions) <= sizes[0]
             assert max(departures.reads) <= sizes[1]
     await load.stop()
@@ -366,7 +368,7 @@ async def sizes_fall_under_load(dut):
 
 @cocotb.test(timeout_time=50, timeout_unit="ms")
 async def bus_mastering_falls_under_load(dut):
-    """Each access ends, though the block drops what it holds, and all works after."""
+    """Every access ends although the block drops the requests it holds; later accesses work."""
     rng = random.Random(SEED)
     bench = DmaBench(dut)
     await bench.start()
@@ -391,7 +393,7 @@ async def bus_mastering_falls_under_load(dut):
         ]
         await bench.settle(rng.randrange(10, 200))
         if number >= 3:
-            # Shorter than any two configuration writes.
+            # For a shorter time than two configuration writes take.
             bench.block.set_bus_mastering(False)
             await bench.settle(rng.randrange(5, 60))
             bench.block.set_bus_mastering(True)
@@ -405,7 +407,7 @@ async def bus_mastering_falls_under_load(dut):
         works = [cocotb.start_soon(access(regions[0], write)) for write in (True, False)]
         await all_end(bench, works)
         assert all(work.result() for work in works), f"seed {SEED}"
-    # The block gave no answer to what it dropped.
+    # Requests that the block dropped have no answer.
     bench.monitor.forget_outstanding()
     await bench.settle(200)
     await bench.finish()
@@ -413,7 +415,8 @@ async def bus_mastering_falls_under_load(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def function_level_reset(dut):
-    """When the block is told that it is done nothing of before is left, under load as at rest."""
+    """When the design reports the reset done, no former state or request remains, with and without
+    load."""
     rng = random.Random(SEED)
     bench = DmaBench(dut)
     await bench.start()
@@ -421,7 +424,7 @@ async def function_level_reset(dut):
     await region.fill()
 
     async def write():
-        # One that is under way may fail before the block is told that the reset is done.
+        # A write in flight may fail before the design reports the reset done.
         with suppress(DmaError):
             await bench.dma.write(region.address, bytes(region.bytes))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Hostile histories: a few that Hypothesis chooses, always the same, and named ones."""
+"""Hostile histories: a few that Hypothesis generates from a fixed seed, and fixed ones."""
 
 import cocotb
 import cocotb.task
@@ -12,13 +12,13 @@ from testbench.hostile.recovery import WAYS, recover
 from testbench.queue_bench import QUEUE
 
 HISTORY_SEED = 20261123
-"""Of its own: what these histories do is the same in every run. `make fuzz` draws others."""
+"""A fixed seed: these histories are the same in every run. ``make fuzz`` generates others."""
 HISTORIES = 4
 
 
 @cocotb.test(timeout_time=100, timeout_unit="ms")
 async def random_histories(dut):
-    """After whatever two hostile ends do, nothing is lost, nothing is touched, and all works."""
+    """After random actions of two hostile ends nothing is lost or overwritten, and all works."""
     hostile = Hostile(dut)
     await hostile.open()
     course = Budget()
@@ -35,7 +35,7 @@ async def random_histories(dut):
 
 @cocotb.test(timeout_time=100, timeout_unit="ms")
 async def every_way_to_recover(dut):
-    """Everything at once, then each way back to a working exchange."""
+    """Every hostile action, then each way to recover."""
     hostile = Hostile(dut)
     await hostile.open()
     for way in WAYS:
@@ -58,12 +58,12 @@ async def every_way_to_recover(dut):
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
 async def reset_while_a_message_waits_for_its_data(dut):
-    """The message is gone; the next one waits for its own data."""
+    """A reset drops a message that waits for its data; the next message waits for its own."""
     hostile = Hostile(dut)
     await hostile.open()
     await hostile.begin()
     for _ in range(3):
-        # The stream of writes, where it is one of its own.
+        # Stall the stream of writes, where the top has one.
         await hostile.stall_host(stalled=True, which=3)
         await hostile.answer_with_data(fifo=0, dwords=150)
         await hostile.wait(cycles=60)

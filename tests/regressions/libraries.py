@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Judges that are not ours: cocotbext-axi on streams and window, cocotbext-pcie before them."""
+"""Third-party models: cocotbext-axi on streams and window, cocotbext-pcie's root complex."""
 
 import os
 import random
@@ -21,10 +21,10 @@ COUNT = 20
 
 
 async def cross(dut, *, pauses):
-    """Messages both ways between the root complex and the library's streams."""
+    """Exchange messages between the root complex and the library's streams."""
     rng = random.Random(SEED)
     bench = Bench(dut, root_complex=True)
-    # The library reads its signals from the first cycle on, when Icarus has them undefined.
+    # Create them after reset: the library samples at once, when Icarus has undefined values.
     await bench.start()
     sink = AxiStreamSink(AxiStreamBus.from_prefix(dut, "m_axis_msg"), dut.clk, dut.rst)
     source = AxiStreamSource(AxiStreamBus.from_prefix(dut, "s_axis_msg"), dut.clk, dut.rst)
@@ -55,7 +55,7 @@ async def cross(dut, *, pauses):
 @cocotb.test(timeout_time=50, timeout_unit="ms")
 @cocotb.parametrize(payload=[128, 512], boundary=[False, True])
 async def memory(dut, payload, boundary):
-    """The root complex's own memory, read and written by the library's AXI master."""
+    """The library's AXI manager reads and writes the root complex's memory."""
     rng = random.Random(SEED)
     bench = Bench(dut, root_complex=True, max_payload_size=payload)
     bench.dma = AxiDma(dut)
@@ -81,11 +81,11 @@ async def memory(dut, payload, boundary):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def full_speed(dut):
-    """No pauses."""
+    """Messages cross without pauses."""
     await cross(dut, pauses=False)
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def with_pauses(dut):
-    """The library's streams pause at random."""
+    """Messages cross while the library's streams pause at random."""
     await cross(dut, pauses=True)

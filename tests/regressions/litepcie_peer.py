@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""LitePCIe plays the host: it decodes what the endpoint sends, and makes what it receives.
+"""LitePCIe as the host: it decodes the endpoint's TLPs and generates those sent to it.
 
-Its codec covers less than PCI Express has: addresses below 4 GiB, whole dwords in what it makes,
-and of those one or whole beats, in a completion at least two. Of longer packets that fill their
-last beat, the depacketizer loses the last dword. Tests keep to what it can do;
-``tests/test_litepcie.py`` runs them.
+Its codec covers a part of PCI Express: addresses below 4 GiB, and in generated packets one dword or
+whole beats, in a completion at least two. The depacketizer loses the last dword of longer packets
+that fill their last beat. The tests stay within these limits; ``tests/test_litepcie.py`` runs them.
 """
 
 import os
@@ -27,23 +26,23 @@ SEED = int(os.environ["COCOTB_RANDOM_SEED"])
 HOST, CARD = pcie_id(0, 0), pcie_id(0x2A, 0)
 MAX_PAYLOAD_SIZE = 128
 AT_ONCE = 1024
-"""Bytes of reads that wait for answers together; less than the block has room for."""
+"""Bytes of reads outstanding at a time; less than the block's completion buffer holds."""
 STATIC = 0x3000
 """A page of the FIFO BAR that no queue uses."""
 MEMORY = 0x1234_0000
-"""Where the host has memory."""
+"""Address of the host's memory."""
 LIMIT = {"timeout_time": 200, "timeout_unit": "us"}
 NO_BAR = None
 
 
 def in_beats(data, lanes):
-    """Memory as beats of so many dwords, the last one padded."""
+    """Split data into beats of ``lanes`` dwords."""
     step = 4 * lanes
     return [int.from_bytes(data[at : at + step], "little") for at in range(0, len(data), step)]
 
 
 class Bundle:
-    """The signals of one of the peer's streams."""
+    """Signals of one of the peer's streams."""
 
     def __init__(self, dut, name):
         self.clk = dut.clk
@@ -55,14 +54,14 @@ class Bundle:
 
 
 class Maker(Bundle):
-    """Has the packetizer make packets."""
+    """Drives a stream of the packetizer."""
 
     def __init__(self, dut, name):
         super().__init__(dut, name)
         self["valid"].value = 0
 
     async def send(self, data=b"", **fields):
-        """One packet; returns when its last beat is taken."""
+        """Send one packet; return when its last beat is accepted."""
         for field, value in fields.items():
             self[field].value = value
         beats = in_beats(data, self.lanes) or [0]
@@ -78,7 +77,7 @@ class Maker(Bundle):
 
 
 class Taker(Bundle):
-    """Collects what the depacketizer found, now and then holding it up."""
+    """Collects the depacketizer's packets, with random stalls."""
 
     def __init__(self, dut, name, fields, rng):
         super().__init__(dut, name)
@@ -88,7 +87,7 @@ class Taker(Bundle):
         cocotb.start_soon(self._run())
 
     async def get(self):
-        """The next packet: its fields, which do not change within it, and ``dwords``."""
+        """Wait for a packet: its fields, constant over its beats, and ``dwords``."""
         return await self.packets.get()
 
     async def _run(self):
@@ -114,14 +113,14 @@ ANSWER = ("req_id", "cmp_id", "adr", "len", "end", "err", "tag")
 
 
 def data_of(packet):
-    """The payload, without what pads its last beat."""
+    """The payload, without the padding of its last beat."""
     dwords = packet["dwords"][: packet["len"]]
     assert len(dwords) == packet["len"], f"{len(dwords)} dwords of {packet['len']}"
     return b"".join(dword.to_bytes(4, "little") for dword in dwords)
 
 
 class LitePcieHost:
-    """The endpoint behind the pins of its block, and LitePCIe at the other end of its streams."""
+    """Host of the endpoint: LitePCIe on its streams, and the block's pins."""
 
     def __init__(self, dut, **dma_options):
         self.rng = random.Random(SEED)
@@ -139,7 +138,7 @@ class LitePcieHost:
         self._tag = 0
 
     async def start(self):
-        """Reset, with everything enabled."""
+        """Reset the endpoint, with everything enabled."""
         for name, value in {
             "bars": 0,
             "m_axis_msg_tready": 1,
@@ -161,23 +160,23 @@ class LitePcieHost:
         await self.dut.clk.rising_edge
 
     def finish(self):
-        """Nothing is left that no test expected."""
+        """Check that no unexpected packet is left."""
         assert self.requests.packets.empty() and self.answers.packets.empty()
 
     def whole(self, dwords):
-        """Whether the packetizer can write so many dwords."""
+        """Whether the packetizer supports a write of so many dwords."""
         return dwords == 1 or dwords % self.lanes == 0
 
     def answerable(self, dwords):
-        """Whether it can make a completion of so many."""
+        """Whether the packetizer supports a completion of so many dwords."""
         return self.whole(dwords) and dwords != self.lanes
 
     def legible(self, dwords):
-        """Whether the depacketizer finds all of so many dwords."""
+        """Whether the depacketizer keeps all of so many dwords."""
         return dwords == 1 or (dwords - 1) % self.lanes != 0
 
     async def _send(self, bar, **fields):
-        # LitePCIe knows no BARs: those of the packet that is under way.
+        # LitePCIe has no BARs: set those of the packet in flight.
         self.dut.bars.value = 0 if bar is NO_BAR else 1 << bar
         await self.ask.send(req_id=HOST, **fields)
         await ClockCycles(self.dut.clk, 2 * fields["len"] + 10)
@@ -187,7 +186,7 @@ class LitePcieHost:
         await self._send(bar, we=1, adr=bar << 24 | offset, len=len(data) // 4, tag=0, data=data)
 
     async def read(self, bar, offset, size):
-        """The answers to a read of whole dwords; each is checked, but for ``err``."""
+        """Read whole dwords of a BAR; return the answers, all checked except for ``err``."""
         self._tag = self._tag + 1 & 0xFF
         tag, at, found = self._tag, offset, []
         await self._send(bar, we=0, adr=offset, len=size // 4, tag=tag)
@@ -204,7 +203,7 @@ class LitePcieHost:
         return found
 
     async def read_bytes(self, bar, offset, size):
-        """What a BAR has."""
+        """Read bytes of a BAR."""
         answers = await self.read(bar, offset, size)
         assert not any(answer["err"] for answer in answers)
         return b"".join(map(data_of, answers))
@@ -212,7 +211,7 @@ class LitePcieHost:
 
 @cocotb.test(**LIMIT)
 async def bars(dut):
-    """Written and read at every size that LitePCIe has, with completions of several packets."""
+    """Writes and reads of every size that LitePCIe supports, and reads with several completions."""
     host = LitePcieHost(dut)
     await host.start()
     bar, rng = AMP_PCI.fifo_bar, host.rng
@@ -224,7 +223,7 @@ async def bars(dut):
         await host.write(bar, STATIC + offset, data)
         content[offset : offset + len(data)] = data
     for dwords in filter(host.legible, range(1, MAX_PAYLOAD_SIZE // 4 + 1)):
-        # Across the largest payload's boundary there would be two answers, not always legible.
+        # Across a Max_Payload_Size boundary there would be two answers, perhaps unsupported ones.
         block = MAX_PAYLOAD_SIZE * rng.randrange(len(content) // MAX_PAYLOAD_SIZE)
         offset = block + 4 * rng.randrange(MAX_PAYLOAD_SIZE // 4 - dwords + 1)
         got = await host.read_bytes(bar, STATIC + offset, 4 * dwords)
@@ -239,7 +238,7 @@ async def bars(dut):
 
 @cocotb.test(**LIMIT)
 async def interrupts(dut):
-    """The table, written in one packet, and the message that it asks for."""
+    """The table, written in one packet, gives address and data of the interrupt."""
     host = LitePcieHost(dut)
     await host.start()
     rng = host.rng
@@ -267,7 +266,7 @@ async def interrupts(dut):
 @cocotb.test(**LIMIT)
 @cocotb.parametrize(beat_bytes=[None, 4])
 async def memory_is_read(dut, beat_bytes):
-    """LitePCIe finds each request and answers it, the later ones first."""
+    """LitePCIe decodes each read request and answers in reverse order."""
     host = LitePcieHost(dut, beat_bytes=beat_bytes)
     await host.start()
     rng = host.rng
@@ -276,7 +275,7 @@ async def memory_is_read(dut, beat_bytes):
     for size in (beat_bytes or 32, 64, 128, 512, 1024, 4096):
         spans = [size * place for place in rng.sample(range(len(content) // size), 2)]
         reads = [cocotb.start_soon(host.dma.read(MEMORY + at, size)) for at in spans]
-        # As many at a time as are asked for before any is answered.
+        # Answer the requests in groups that the endpoint sends without an answer.
         left = 2 * size
         while left:
             requests = []
@@ -288,7 +287,7 @@ async def memory_is_read(dut, beat_bytes):
                 length = request["len"]
                 assert (request["we"], request["req_id"], request["first_be"]) == (0, CARD, 0xF)
                 assert request["last_be"] == (0xF if length > 1 else 0)
-                assert host.answerable(length), f"LitePCIe has no completion of {length} dwords"
+                assert host.answerable(length), f"LitePCIe cannot complete {length} dwords"
                 at = request["adr"] - MEMORY
                 await host.complete.send(
                     data=content[at : at + 4 * length],
@@ -307,7 +306,7 @@ async def memory_is_read(dut, beat_bytes):
 
 @cocotb.test(**LIMIT)
 async def memory_is_written(dut):
-    """Any bytes of a packet, and several packets of a burst: address, byte enables and data."""
+    """Writes of any bytes, and bursts of several packets: address, byte enables and data."""
     host = LitePcieHost(dut)
     await host.start()
     rng = host.rng
@@ -325,7 +324,7 @@ async def memory_is_written(dut):
         expected[at : at + size] = data
         await host.dma.write(MEMORY + at, data)
         while size:
-            # A burst's packets end at the largest payload, and these spans begin there.
+            # Packets of a burst end at a Max_Payload_Size boundary; longer spans start at one.
             part = min(size, MAX_PAYLOAD_SIZE)
             request = await host.requests.get()
             fields = tuple(request[name] for name in ("adr", "len", "first_be", "last_be"))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Settings that the host lowers under load hold from the completion of the write on.
+"""Settings lowered under load are in effect from the completion of the configuration write.
 
-The monitor judges each TLP by what is in force as it leaves. Behind a hard block the pins change,
-and what they say holds when the core says that it settled.
+The monitor checks each TLP against the settings in effect as it leaves. Behind a hard block the
+pins change, and are in effect once the core asserts ``status_config_settled``.
 """
 
 import os
@@ -23,16 +23,16 @@ from tests.regressions.dma_host import SEED, DmaBench, Region, Writer, pauses, s
 from tests.regressions.queue_host import QUEUE, set_bus_mastering, set_pins, set_sizes, slot_bytes
 
 ROUNDS = int(os.environ.get("ROUNDS", "2"))
-"""Of each setting, times a number of its own. ``make regress`` does more."""
+"""Rounds for each setting, times a number of its own. ``make regress`` runs more."""
 STATIC = 0x3000
 """A page of the FIFO BAR that no queue uses."""
 AREA = 4 * PAGE
 LARGEST_REQUEST = 2
-"""Code of the longest request that the window makes: 512 bytes."""
+"""Code of the longest request of the window: 512 bytes."""
 
 
 class Departures:
-    """What the design sent, in order, beside what the monitor thinks of it."""
+    """Records the TLPs that the design sends, in order, and passes them on to the monitor."""
 
     def __init__(self, bench):
         self._bench = bench
@@ -44,13 +44,13 @@ class Departures:
         self.sent.clear()
 
     async def until(self, seen):
-        """Wait for a departure, from now on, of which ``seen`` is true."""
+        """Clear the record, then wait until ``seen`` is true of it."""
         self.clear()
         for _ in range(2000):
             if seen(self):
                 break
             await self._bench.settle(5)
-        assert seen(self), "no load to speak of"
+        assert seen(self), "too little load"
 
     @property
     def completions(self):
@@ -64,7 +64,7 @@ class Departures:
 
     @property
     def reads(self):
-        """Bytes that each read asks for."""
+        """Bytes that each read requests."""
         return [4 * tlp.length for tlp in self.sent if tlp.kind in MEMORY_READS]
 
     def _sent(self, tlp):
@@ -75,7 +75,7 @@ class Departures:
 class Load:
     """Reads and writes of host memory, reads of a BAR, and messages with their interrupts.
 
-    What fails while the host forbids it is tried again until :meth:`stop`.
+    An access that fails while the host forbids it is repeated until :meth:`stop`.
     """
 
     def __init__(self, bench, rng):
@@ -103,7 +103,7 @@ class Load:
         self.going = False
         for task in self._tasks:
             await task
-        # A write is answered when it leaves for the host, which may be slow to take it.
+        # A write is answered when it leaves; the host may take longer to store it.
         await self.bench.settle(100)
         for sink in self._sinks:
             await sink.check()
@@ -123,7 +123,7 @@ class Load:
         while self.going:
             offset, size = region.span(self.rng, 1500)
             data = self.rng.randbytes(size)
-            # One that fails may have reached the host in part: it is repeated.
+            # A failed write may have reached the host in part: repeat it.
             while not await self._written(region.address + offset, data):
                 pass
             region.bytes[offset : offset + size] = data
@@ -168,7 +168,7 @@ class Load:
         while self.going:
             await bench.source.send_message(0, slot_bytes(head))
             head = QUEUE.next(head)
-            # The host takes them all at once, whether its interrupt came or not.
+            # The host takes all messages, with or without an interrupt.
             try:
                 await bench.store(tail, await bench.load(bench.device(0, QUEUE.head_offset)))
             except CompletionError:
@@ -177,7 +177,7 @@ class Load:
 
 
 async def loaded(dut, rng):
-    """A bench under load whose host sends no payload of more than 128 bytes itself."""
+    """A bench with load whose host sends payloads of at most 128 bytes."""
     bench = DmaBench(
         dut,
         max_payload_size=128,
@@ -195,7 +195,7 @@ async def loaded(dut, rng):
 
 
 async def falls(bench, rng, departures, size, high, low, kinds):
-    """Lower a size while departures of ``kinds`` are longer: none is after the completion."""
+    """Lower a size while TLPs of ``kinds`` are longer; none leaves after the completion."""
     limit = space.coded_size(low)
     await set_sizes(bench, **{size: high})
     for kind in kinds:
@@ -205,12 +205,12 @@ async def falls(bench, rng, departures, size, high, low, kinds):
     await bench.settle(rng.randrange(rng.choice((5, 400))))
     for kind in kinds:
         sent = getattr(departures, kind)
-        assert all(length <= limit for length in sent), f"{sent}, at most {limit}, seed {SEED}"
+        assert all(length <= limit for length in sent), f"{sent} above {limit}, seed {SEED}"
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def payload_size_falls(dut):
-    """Completions and writes of the former size leave before the completion, or are cut again."""
+    """Completions and writes of the former size leave before the completion, or are split again."""
     rng = random.Random(SEED)
     bench, load = await loaded(dut, rng)
     departures = Departures(bench)
@@ -225,7 +225,7 @@ async def payload_size_falls(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def read_request_size_falls(dut):
-    """A valid read of the former size leaves before the completion; others are cut again."""
+    """A valid read of the former size leaves before the completion; others are split again."""
     rng = random.Random(SEED)
     bench, load = await loaded(dut, rng)
     departures = Departures(bench)
@@ -240,7 +240,8 @@ async def read_request_size_falls(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def bus_mastering_falls(dut):
-    """No read, write or interrupt leaves after the completion, also where D3hot ends it."""
+    """No read, write or interrupt leaves after the completion that disables bus mastering, by
+    Bus Master Enable or D3hot."""
     rng = random.Random(SEED)
     bench, load = await loaded(dut, rng)
     core = bench.parameters.top == "core"
@@ -259,19 +260,19 @@ async def bus_mastering_falls(dut):
         while bench.monitor.requests < requests + 4:
             await bench.settle(rng.randint(1, 10))
         await switch(False)
-        # The monitor has judged the same; what it counts is what was seen.
+        # The monitor checks the same; its count shows that no request left.
         requests = bench.monitor.requests
         await bench.settle(rng.randrange(rng.choice((10, 200))))
         assert bench.monitor.requests == requests
         await switch(True)
-    assert load.failed, "no load to speak of"
+    assert load.failed, "too little load"
     await load.stop()
     await bench.finish()
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def interrupts_are_switched_off(dut):
-    """MSI-X Enable and Function Mask: no interrupt leaves after the completion."""
+    """After the write of MSI-X Enable or Function Mask completes, no interrupt leaves."""
     rng = random.Random(SEED)
     bench, load = await loaded(dut, rng)
     core = bench.parameters.top == "core"
@@ -299,13 +300,13 @@ async def interrupts_are_switched_off(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def memory_space_falls(dut):
-    """Reads that came before are answered before the completion, those that come after refused."""
+    """Reads before the write are answered before its completion, later ones are refused."""
     rng = random.Random(SEED)
     bench = DmaBench(dut, max_payload_size=128)
     await bench.start()
     host = bench.host
     if bench.parameters.top == "core":
-        # A hard block matches requests, and passes none on.
+        # A hard block matches the BARs itself and forwards no such request.
         return
     departures = Departures(bench)
     control = await host.config_read(space.INITIATE_FLR.offset, 2) | space.INITIATE_FLR.mask
@@ -339,7 +340,7 @@ async def memory_space_falls(dut):
         order = [tlp.tag for tlp in departures.sent]
         completed = order.index(pending[written].request.tag)
         served = {one.request.tag for one in pending[:written]}
-        assert not served & set(order[completed:]), f"answered after the completion, seed {SEED}"
+        assert not served & set(order[completed:]), f"read answered too late, seed {SEED}"
         await bench.settle(20)
         await host.config_write(space.POWER_STATE.offset, space.POWER_D0)
         await host.restore()
@@ -348,7 +349,7 @@ async def memory_space_falls(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def completion_waits_for_no_answer_and_no_data(dut):
-    """A write is completed while every tag waits for an answer and a burst for its data."""
+    """A configuration write completes while every tag waits for an answer and a burst for data."""
     rng = random.Random(SEED)
     latency = 20_000.0
     bench = DmaBench(dut, max_payload_size=128, memory_options={"latency": repeat(latency)})
@@ -368,7 +369,7 @@ async def completion_waits_for_no_answer_and_no_data(dut):
     for codes in ({"payload": 0}, {"read_request": 0}):
         await set_sizes(bench, **codes)
     await set_bus_mastering(bench, False)
-    assert bench.time_ns < began + latency, "reads were answered meanwhile"
+    assert bench.time_ns < began + latency, "the writes waited for the reads"
     await set_bus_mastering(bench, True)
     await writer.beats(data[384:])
     await bench.settle(20_000)

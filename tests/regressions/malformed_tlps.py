@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the link may deliver that is no TLP as it should be, or of a kind that is not for us.
+"""Malformed TLPs, and TLPs of kinds that an endpoint does not support.
 
 A malformed TLP is discarded, gets no answer and is a fatal error (PCI Express Base 4.0 sections
-2.2.1, 2.2.2, 2.3 and 6.2.7); a hard block would have kept it from the core.
+2.2.1, 2.2.2, 2.3 and 6.2.7). A hard block does not forward it to the core.
 """
 
 import random
@@ -24,7 +24,7 @@ from testbench.tlp.packets import completion, config_read, config_write, memory_
 from tests.regressions.queue_host import SEED, QueueBench, refused
 
 AREA = 0x3000
-"""RAM without a meaning."""
+"""A page of the FIFO BAR that no queue uses."""
 DWORD = b"\xff" * 4
 MESSAGES = {fmt << 5 | 0b10000 | routing for fmt in (0b001, 0b011) for routing in range(8)}
 DETECTED = {
@@ -39,7 +39,7 @@ MALFORMED = {"fatal"}
 
 
 class MalformedBench(QueueBench):
-    """A bench with the Device Status register and the RAM that must not change."""
+    """A bench that checks Device Status, and RAM that must not change."""
 
     async def start(self, **options):
         await super().start(**options)
@@ -53,7 +53,7 @@ class MalformedBench(QueueBench):
         await self.host.send(tlp)
 
     async def detected(self):
-        """What Device Status tells, cleared by that."""
+        """Read and clear the errors in Device Status."""
         await self.settle(6)
         value = await self.host.config_read(space.DEVICE_CONTROL)
         await self.host.config_write(space.DEVICE_CONTROL, value)
@@ -61,23 +61,23 @@ class MalformedBench(QueueBench):
 
     async def expect(self, want, what):
         got = await self.detected()
-        assert got == want, f"{what}: {got}, not {want}"
+        assert got == want, f"{what}: {got} instead of {want}"
 
     async def check(self):
-        """The RAM is as it should be, so requests are served, and by what they say."""
+        """Check the RAM; this also shows that requests are served."""
         got = await self.host.bar_read(AMP_PCI.fifo_bar, AREA, len(self.content))
         assert got == bytes(self.content)
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def every_format_and_type(dut):
-    """Of all 256 pairs of Fmt and Type, those that are defined do what is due; the rest is
+    """Of all 256 pairs of Fmt and Type, each defined one has its effect, all others are
     malformed."""
     bench = MalformedBench(dut)
     await bench.start()
     await bench.detected()
     rng = random.Random(SEED)
-    # The next TLP shows that a packet left nothing behind, whichever comes after which.
+    # Random order: each TLP also shows that the one before it left no state behind.
     for first_byte in rng.sample(range(256), 256):
         # Compare and Swap has two operands.
         length = 2 if first_byte in (TlpKind.CAS32, TlpKind.CAS64) else 1
@@ -85,7 +85,7 @@ async def every_format_and_type(dut):
         if first_byte & 0x40:
             fields["payload"] = DWORD * length
         if first_byte in COMPLETIONS:
-            # A tag that no read has.
+            # A tag without an outstanding read.
             fields |= {"address": 0, "first_be": 0, "tag": 9, "byte_count": 4}
             fields["length"] = len(fields.get("payload", b"")) // 4
         tlp = Tlp(first_byte, **fields)
@@ -109,7 +109,7 @@ async def every_format_and_type(dut):
             await bench.send(tlp)
             await bench.expect({"correctable"}, what)
         elif first_byte in MESSAGES:
-            # Message code 0x0F: nobody has one.
+            # Message code 0x0F is not defined.
             await bench.send(tlp)
             await bench.expect(DROPPED, what)
         else:
@@ -121,8 +121,8 @@ async def every_format_and_type(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def every_message_code(dut):
-    """Messages that say nothing to an endpoint are ignored, all others are unsupported; no answer,
-    however they are routed and whatever they carry."""
+    """Messages without a meaning for an endpoint are ignored, all others are unsupported. None is
+    answered, with any routing and payload."""
     rng = random.Random(SEED)
     bench = MalformedBench(dut)
     await bench.start()
@@ -135,7 +135,7 @@ async def every_message_code(dut):
             length=dwords,
             first_be=code & 0xF,
             last_be=code >> 4,
-            # A message's third and fourth dword are no address, whatever they look like.
+            # The third and fourth dword of a message are not an address, even if they match a BAR.
             address=bench.area,
             payload=rng.randbytes(4 * dwords),
         )
@@ -150,8 +150,8 @@ async def every_message_code(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def wrong_length(dut):
-    """A payload that is not as long as Length says: discarded whole where the first beat shows it;
-    else what both agree on stays, and no more."""
+    """A write whose payload length differs from Length is discarded where the first beat shows it;
+    otherwise the shorter of both lengths is written, and no more."""
     rng = random.Random(SEED)
     bench = MalformedBench(dut)
     await bench.start()
@@ -177,7 +177,7 @@ async def wrong_length(dut):
             if min(length, actual) > lanes:
                 agreed = 4 * min(length, actual)
                 bench.content[offset : offset + agreed] = payload[:agreed]
-            await bench.expect(MALFORMED, f"{length} dwords announced, {actual} came")
+            await bench.expect(MALFORMED, f"Length {length}, {actual} dwords of payload")
             await bench.check()
     here = {"address": bench.area, "first_be": 0xF}
     long = bytes(4 * (lanes + 1))
@@ -192,7 +192,7 @@ async def wrong_length(dut):
         Tlp(0x74, length=1, payload=long),
         Tlp(0x34, payload=long),
     ):
-        # None of them is answered: the host would tell, and the monitor too.
+        # None of them is answered: host and monitor report unexpected completions.
         await bench.send(tlp.replace(tag=0xEE))
         await bench.expect(MALFORMED, str(tlp))
     assert await bench.host.config_read(0x3C, 1) == 0
@@ -203,7 +203,7 @@ async def wrong_length(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def longer_than_max_payload_size(dut):
-    """A payload of Max_Payload_Size is taken, one dword more is malformed; so for every setting."""
+    """For every Max_Payload_Size, a payload of that size is accepted, one dword more malformed."""
     rng = random.Random(SEED)
     bench = MalformedBench(dut)
     await bench.start()
@@ -220,7 +220,7 @@ async def longer_than_max_payload_size(dut):
         if size < 0x1000:
             await bench.send(memory_write(base + AREA, bytes(size + 4)))
             await bench.expect(MALFORMED, f"{size} bytes and 4 more")
-            # An answer to nobody's read all the same, as its length is judged first.
+            # The same for an unexpected completion: its length is checked first.
             stray = completion(memory_read(0, size + 4), 0, bytes(size + 4))
             await bench.send(stray)
             await bench.expect(MALFORMED, f"completion of {size} bytes and 4 more")
@@ -231,7 +231,7 @@ async def longer_than_max_payload_size(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def digest(dut):
-    """TD announces a digest, which says nothing to us, whether the link took it off or not."""
+    """TD and a digest are ignored, whether the link removed the digest or not."""
     rng = random.Random(SEED)
     bench = MalformedBench(dut)
     await bench.start()
@@ -255,7 +255,7 @@ async def digest(dut):
 
 @dataclass
 class Beats:
-    """A TLP whose beats are given, in place of the ones that it would have."""
+    """Beats to send in place of a TLP's own."""
 
     given: list
 
@@ -265,8 +265,8 @@ class Beats:
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def lost_beats(dut):
-    """A TLP that begins before the one before it ended, and beats that belong to none: what is
-    whole is served. No monitor here: this is no stream of TLPs."""
+    """A TLP that starts before the previous one ends, and beats without a TLP, do not affect the
+    next whole TLP. There is no monitor: it requires a stream of whole TLPs."""
     rng = random.Random(SEED)
     Clock(dut.clk, CLOCK_PERIOD_NS, "ns", impl="gpi").start()
     for name in ("s_axis_msg_tvalid", "m_axis_msg_tready"):
@@ -296,16 +296,16 @@ async def lost_beats(dut):
         beats = list(victim.beats(width))
         endless = rng.random() < 0.5
         if not endless:
-            # Without its beginning.
+            # Remove its start.
             for beat in beats:
                 beat["sop"] = 0
             beats[-1]["eop"] = rng.randrange(2)
         else:
-            # Without its end.
+            # Remove its end.
             beats = beats[: max(1, rng.randrange(len(beats)))]
             beats[-1]["eop"] = 0
         host.send_nowait(Beats(beats))
-        # One that is whole follows, answered or not.
+        # A whole read follows, and it alone is answered.
         marker = memory_read(base + 4 * rng.randrange(64), 4, requester_id=0x1234, tag=7)
         await host.send(marker)
         await ClockCycles(dut.clk, 40)
@@ -313,7 +313,7 @@ async def lost_beats(dut):
         got = [(answer.requester_id, answer.payload) for answer in heard]
         assert got == want, f"{victim}, seed {SEED}"
         heard.clear()
-        # Beats that belong to nothing are no TLP, malformed or not.
+        # Beats without a start are not a malformed TLP.
         read = config_read(target, space.DEVICE_CONTROL, tag=8)
         await host.send(read)
         await host.send(config_write(target, read.address, space.FATAL_ERROR_DETECTED.mask, 0xC))

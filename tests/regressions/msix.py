@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""MSI-X: masks, pending bits, enables, and what a host finds when it takes the interrupt."""
+"""MSI-X: masks, pending bits, enables, and the queue contents at the interrupt."""
 
 import random
 
@@ -16,14 +16,14 @@ SLOT_CYCLES = 8
 
 
 class MsixBench(QueueBench):
-    """Masks and pending bits, on either top."""
+    """A bench with masks, pending bits and MSI-X control on either top."""
 
     async def mask(self, vector, masked):
         mask = bytes([masked, 0, 0, 0])
         await self.host.bar_write(AMP_PCI.msix_bar, AMP_PCI.msix_control(vector), mask)
 
     async def pending(self):
-        """The pending bits; the read also shows that every write before it took effect."""
+        """Read the pending bits; every earlier write is in effect then."""
         data = await self.host.bar_read(AMP_PCI.msix_bar, AMP_PCI.msix_pba_offset, 8)
         return int.from_bytes(data, "little")
 
@@ -47,7 +47,7 @@ class MsixBench(QueueBench):
         await self.settle(20)
 
     async def expect_reset_table(self):
-        """Every entry is zero, and masked."""
+        """Check that every entry is zero and masked."""
         for vector in range(self.parameters.num_fifos):
             offset = AMP_PCI.msix_entry(vector)
             entry = await self.host.bar_read(AMP_PCI.msix_bar, offset, MSIX_ENTRY_SIZE)
@@ -55,14 +55,16 @@ class MsixBench(QueueBench):
 
     @property
     def interrupts_out(self):
-        """The sink that the interrupts come to."""
+        """The host's sink of the stream with the interrupts."""
         return self.host.sink_of("tx_msix_wr_req_tlp")
 
     async def hold_up(self):
-        """Nobody takes interrupts: those on offer leave later, and the next is read from the
-        table. Returns how many are on offer."""
+        """Stall the interrupts and fill the path to the host; return how many are in flight.
+
+        These leave later in any case; one more waits in the table.
+        """
         self.interrupts_out.pause()
-        # The endpoint has a register more on the way out.
+        # The endpoint has one more register in the transmit path.
         offered = 2 if self.parameters.top == "endpoint" else 1
         for _ in range(offered + 1):
             await self.send(0)
@@ -75,7 +77,7 @@ class MsixBench(QueueBench):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def masked_after_reset(dut):
-    """Out of reset every vector is masked; what is raised meanwhile waits, and leaves once."""
+    """After reset every vector is masked; interrupts raised then stay pending and leave once."""
     bench = MsixBench(dut)
     await bench.start(msix=False)
     await bench.control(enable=True)
@@ -94,7 +96,7 @@ async def masked_after_reset(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def vector_mask(dut):
-    """A masked vector keeps its interrupt pending; the others go on."""
+    """A masked vector keeps its interrupt pending; the others leave."""
     bench = MsixBench(dut)
     await bench.start()
     fifos = bench.parameters.num_fifos
@@ -122,7 +124,7 @@ async def vector_mask(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def function_mask_enable_and_bus_master(dut):
-    """Each of the three holds back every vector, and none is lost."""
+    """Function Mask, MSI-X Enable and Bus Master Enable hold every interrupt; none is lost."""
     bench = MsixBench(dut)
     await bench.start()
     fifos = bench.parameters.num_fifos
@@ -147,7 +149,7 @@ async def function_mask_enable_and_bus_master(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def address_and_data_of_the_entry(dut):
-    """The write goes where the entry says, with the short header below 4 GiB and the long above."""
+    """The write uses the entry's address and data, with a four-dword header above 4 GiB."""
     bench = MsixBench(dut, msi_address=0x1_2345_0000)
     await bench.start()
     fifos = bench.parameters.num_fifos
@@ -164,7 +166,7 @@ async def address_and_data_of_the_entry(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def entry_as_it_is_when_sent(dut):
-    """What was pending goes where the entry says when it leaves, not where it said before."""
+    """A pending interrupt uses the entry's value when it leaves, not when it was raised."""
     bench = MsixBench(dut)
     await bench.start()
     fifos = bench.parameters.num_fifos
@@ -173,7 +175,7 @@ async def entry_as_it_is_when_sent(dut):
         await bench.pending()
         await bench.send(vector)
     bench.host.msi_address = 0x1_0000_4000
-    # The new entries are the only ones that the host knows; the last dword unmasks.
+    # The host accepts only the new entries; the last dword unmasks.
     bench.host._vectors.clear()
     await bench.host.write_msix_table(AMP_PCI.msix_bar, AMP_PCI.msix_table_offset, fifos)
     await bench.settle()
@@ -183,7 +185,7 @@ async def entry_as_it_is_when_sent(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def pending_bits_are_read_only(dut):
-    """Writing the pending bits neither raises nor clears an interrupt."""
+    """A write of the pending bits neither raises nor clears an interrupt."""
     bench = MsixBench(dut)
     await bench.start()
     await bench.mask(0, True)
@@ -200,7 +202,7 @@ async def pending_bits_are_read_only(dut):
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
 async def message_is_there_on_the_interrupt(dut):
-    """A host that reads the queue when the interrupt comes finds head moved and the slot whole."""
+    """At the interrupt, head has advanced and the slot is complete."""
     rng = random.Random(SEED)
     bench = MsixBench(dut, host_stall=pacing.randomly(rng.getrandbits(32)))
     await bench.start()
@@ -233,7 +235,7 @@ async def message_is_there_on_the_interrupt(dut):
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
 async def masks_flipped_at_random(dut):
-    """However masks, enables and messages interleave, the last message is never without one."""
+    """With random masks, enables and messages, the last message always gets an interrupt."""
     rng = random.Random(SEED)
     bench = MsixBench(dut, host_stall=pacing.randomly(rng.getrandbits(32)))
     await bench.start()
@@ -263,7 +265,7 @@ async def masks_flipped_at_random(dut):
     await bench.settle()
     assert await bench.pending() == 0
     for fifo in range(fifos):
-        assert bench.counts[fifo] <= sent[fifo], "an interrupt that nobody raised"
+        assert bench.counts[fifo] <= sent[fifo], "an interrupt without a message"
         assert bool(bench.counts[fifo]) == bool(sent[fifo])
         if sent[fifo]:
             assert bench.counts[fifo] > allowed_since[fifo], "the last message had no interrupt"
@@ -273,7 +275,7 @@ async def masks_flipped_at_random(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def raised_as_another_leaves(dut):
-    """In whichever cycle of the other's departure an interrupt is raised, it leaves, too."""
+    """An interrupt raised in any cycle of another's departure also leaves."""
     bench = MsixBench(dut)
     await bench.start()
     last = bench.parameters.num_fifos - 1
@@ -293,7 +295,7 @@ async def raised_as_another_leaves(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def masked_while_nobody_takes_it(dut):
-    """A vector masked while another's interrupt is on offer sends none when that is gone."""
+    """A vector masked while another interrupt stalls sends none afterwards."""
     bench = MsixBench(dut)
     await bench.start()
     last = bench.parameters.num_fifos - 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A driver of one's own on the gateware: the example of the README."""
+"""A minimal driver on the gateware: the README's example."""
 
 import cocotb
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the C implementation recorded, through the gateware: its messages and its queue traces."""
+"""Messages and queue traces recorded with the C implementation, replayed on the gateware."""
 
 import hashlib
 import json
@@ -13,18 +13,18 @@ from tests.regressions.queue_host import QUEUE, QueueBench
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 MESSAGE_SIZE = 48
-"""Bytes that the C implementation moves for each message."""
+"""Bytes that the C implementation copies for each message."""
 
 
 def traces():
-    """The recorded traces of a queue of our capacity."""
+    """Recorded traces of queues with the gateware's capacity."""
     everything = json.loads((DATA / "spsc_traces.json").read_text())
     return [trace for trace in everything if trace["capacity"] == QUEUE.capacity]
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def vectors_there_and_back(dut):
-    """Every recorded message crosses to the device and back, byte for byte."""
+    """Every recorded message crosses to the device side and back unchanged."""
     bench = QueueBench(dut)
     await bench.start()
     queue_in = AsyncSpscQueue(bench.memory, bench.driver(0, 0), whole_slots=True)
@@ -46,7 +46,7 @@ async def vectors_there_and_back(dut):
 
 
 async def prepare(bench, base, trace):
-    """Put the queue at ``base`` where the trace starts, all slots zero."""
+    """Set the queue at ``base`` to the trace's first indices, with all slots zero."""
     for offset in range(0, QUEUE.size, 128):
         await bench.store_bytes(base + offset, bytes(128))
     await bench.store(base + QUEUE.head_offset, trace["head0"])
@@ -54,7 +54,7 @@ async def prepare(bench, base, trace):
 
 
 async def check_end(bench, base, trace):
-    """Head, tail and every byte of the queue are what the recording ended with."""
+    """Check head, tail and every byte of the queue against the end of the recording."""
     assert await bench.load(base + QUEUE.head_offset) == trace["head"]
     assert await bench.load(base + QUEUE.tail_offset) == trace["tail"]
     page = await bench.host.bar_read(AMP_PCI.fifo_bar, base, QUEUE.size)
@@ -63,7 +63,7 @@ async def check_end(bench, base, trace):
 
 @cocotb.test(timeout_time=50, timeout_unit="ms")
 async def traces_through_the_push_engine(dut):
-    """The gateware sends, the reference queue receives."""
+    """The gateware sends the recorded messages, the reference queue receives them."""
     bench = QueueBench(dut)
     await bench.start()
     base = bench.device(0, 0)
@@ -89,7 +89,7 @@ async def traces_through_the_push_engine(dut):
 
 @cocotb.test(timeout_time=50, timeout_unit="ms")
 async def traces_through_the_pop_engine(dut):
-    """The reference queue sends, the gateware receives, one message for each doorbell."""
+    """The reference queue sends, the gateware receives one message per doorbell."""
     bench = QueueBench(dut)
     await bench.start()
     base = bench.driver(0, 0)
@@ -107,7 +107,7 @@ async def traces_through_the_pop_engine(dut):
             assert (head == tail) == (want is None)
             if want is None:
                 continue
-            # The doorbell's snapshot lets exactly one message out.
+            # The doorbell samples a head that releases exactly one message.
             await bench.set_driver_head(0, QUEUE.next(tail))
             await bench.ring(0)
             await bench.set_driver_head(0, head)

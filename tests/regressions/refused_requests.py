@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Memory requests that are not served, and kinds of request that the endpoint does not have."""
+"""Refused memory requests, and unsupported kinds of request."""
 
 import random
 
@@ -17,7 +17,7 @@ from tests.regressions.queue_host import SEED, PulseCounter
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def refused_requests(dut):
-    """What is not served is answered once if it asks, does nothing, and is reported and counted."""
+    """A refused request gets a completion if it is non-posted, has no effect, and is counted."""
     rng = random.Random(SEED)
     bench = Mirror(dut)
     await bench.start()
@@ -49,7 +49,7 @@ async def refused_requests(dut):
         (memory_write(base + 0x3FF8, dword * 8), {}),
     ]
     if core:
-        # A hard block says which BAR matched and which function is meant.
+        # A hard block reports the BAR that matched and the function addressed.
         for place in [{"bar_id": bar} for bar in range(3, 8)] + [{"func_num": 1}]:
             reads.append((memory_read(base + 0x3000, 64), place))
             writes.append((memory_write(base + 0x3000, dword * 16), place))
@@ -79,8 +79,8 @@ async def refused_requests(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def edges_of_bars(dut):
-    """Up to its last byte a BAR answers; a request that crosses its end is refused whole, and what
-    lies before and behind it is no BAR."""
+    """A BAR answers up to its last byte; a request that crosses its end is refused, and so are
+    requests before and after it."""
     rng = random.Random(SEED)
     bench = Mirror(dut)
     await bench.start()
@@ -89,7 +89,7 @@ async def edges_of_bars(dut):
     endpoint = bench.parameters.top == "endpoint"
     if endpoint:
         for bar in host.bars:
-            # Apart from each other, so that no neighbour answers.
+            # Move the BARs apart, so that no neighbour answers.
             host.bars[bar] = 0x2000_0000 * (bar + 1)
             await host.config_write(bar_offset(bar), host.bars[bar])
     refused = 0
@@ -124,5 +124,5 @@ async def edges_of_bars(dut):
 
 
 def bar_of(host, address):
-    """The BAR that an address lies in, all of them being next to each other."""
+    """The BAR that contains an address; the BARs are contiguous."""
     return max((bar for bar in host.bars if host.bars[bar] <= address), key=host.bars.get)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The scenarios on the gateware, in each revision: the messages are those of the pure model."""
+"""The scenarios on the gateware, in each revision, exchange the messages of the pure model."""
 
 import os
 
@@ -16,24 +16,24 @@ NAMES = os.environ.get("SCENARIOS", " ".join(SCENARIOS)).split()
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 @cocotb.parametrize(revision=["v1", "r1"], name=NAMES)
 async def as_on_the_pure_model(dut, revision, name):
-    """Each FIFO and direction carries the same bytes in the same order."""
+    """Every FIFO and direction carries the same bytes in the same order."""
     await compare(dut, revision, name)
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def revision_of_april(dut):
-    """Between the two: its messages differ from theirs, and the gateware looks at none."""
+    """Revision v1.1 has other messages than v1 and r1; the gateware interprets none."""
     await compare(dut, "v1.1", "bring_up")
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def messages_smaller_than_a_slot(dut):
-    """The least that transport revision 1 allows, both ways; the rest of each slot is zeros."""
+    """The smallest size that transport revision 1 allows, both ways; the rest of a slot is zero."""
     await compare(dut, R1.on_bus(max_size=52), "bring_up")
 
 
 async def compare(dut, revision, name):
-    """Run scenario ``name`` here and on the pure model, and compare what crossed."""
+    """Run scenario ``name`` here and on the pure model, and compare the messages."""
     num_fifos = len(dut.device_queue_ready)
     system = GatewareSystem(dut, devices(num_fifos), revision=revision)
     traces = Traces(system)

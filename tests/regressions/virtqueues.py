@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Devices that move data: drivers and devices over virtqueues in host memory, on every FIFO."""
+"""Drivers and devices move data over virtqueues in host memory, on several FIFOs."""
 
 import os
 import random
@@ -31,7 +31,7 @@ ENTROPY, BLOCK, CONSOLE, NETWORK = 0, 5, 6, 31
 
 
 class Machine:
-    """The devices of a FIFO and what they should hold."""
+    """Devices of a FIFO and their expected contents."""
 
     def __init__(self, fifo, seed):
         self.seed = seed
@@ -47,7 +47,7 @@ class Machine:
 
 
 async def use_devices(system, machine, fifo, *, ring_features, accesses):
-    """What one host does with the four devices of a FIFO."""
+    """Use the four devices of a FIFO and check their data."""
     rng = random.Random(machine.seed + 1)
     driver, memory = system.drivers[fifo], system.host.memory
     options = {"ring_features": ring_features, "queue_size": rng.choice([16, 32, 64])}
@@ -92,7 +92,7 @@ async def use_devices(system, machine, fifo, *, ring_features, accesses):
 async def run(dut, *, rings=(RING_FEATURES,), accesses=3, **options):
     rng = random.Random(SEED)
     num_fifos = options.pop("num_fifos")
-    # The first, the last and one between: what there is to see between FIFOs shows with three.
+    # The first, the last and one between: three are enough to show effects between FIFOs.
     machines = {
         fifo: Machine(fifo, rng.getrandbits(32)) for fifo in {0, num_fifos // 2, num_fifos - 1}
     }
@@ -124,13 +124,13 @@ def fifos():
 @cocotb.test(timeout_time=50, timeout_unit="ms")
 @cocotb.parametrize(first=[0, 1])
 async def four_devices(dut, first):
-    """With and without event index and indirect descriptors, from FIFO to FIFO."""
+    """Four devices per FIFO; event index and indirect descriptors differ between FIFOs."""
     await run(dut, rings=RINGS[2 * first :] + RINGS[: 2 * first], num_fifos=fifos())
 
 
 @cocotb.test(timeout_time=50, timeout_unit="ms")
 async def slow_and_paced(dut):
-    """A host that answers late and in pieces, memory above 4 GiB, pauses everywhere."""
+    """A host that answers late and in pieces, memory above 4 GiB, pauses on every stream."""
     rng = random.Random(SEED)
     await run(
         dut,
@@ -147,7 +147,7 @@ async def slow_and_paced(dut):
 
 @cocotb.test(timeout_time=50, timeout_unit="ms")
 async def interrupt_means_done(dut):
-    """When the interrupt of EVENT_USED comes, the used ring and the data are in host memory."""
+    """At the interrupt of EVENT_USED, the used ring and the data are in host memory."""
     rng = random.Random(SEED)
     machine = Machine(0, rng.getrandbits(32))
     machines = [machine] + [Machine(fifo, 0) for fifo in range(1, fifos())]
@@ -171,6 +171,6 @@ async def interrupt_means_done(dut):
     for number in range(1, 20):
         size = rng.randint(1, 900)
         assert await entropy.read(size) == source.randbytes(size)
-        assert seen[-1] == number, "the interrupt came before the used ring"
+        assert seen[-1] == number, "the interrupt passed the write of the used ring"
     entropy.stop()
     await system.finish()
