@@ -19,7 +19,7 @@ from sim.toolchain import add_own_programs
 from . import solver
 from .proof import Proof
 
-__all__ = ["judge", "run_proofs"]
+__all__ = ["report_entry", "run_proofs"]
 
 Solve = Callable[[Proof, Path], tuple[str, float]]
 
@@ -31,15 +31,17 @@ RESULTS = {
 }
 
 
-def judge(proof: Proof, found: Mapping[str, tuple[str, float]]) -> tuple[dict[str, Any], list[str]]:
+def report_entry(
+    proof: Proof, results: Mapping[str, tuple[str, float]]
+) -> tuple[dict[str, Any], list[str]]:
     """Report entry of a proof, and one line for each failure.
 
     Parameters
     ----------
-    found
+    results
         Result and seconds of the runs ``prove``, ``cover`` and ``refute``.
     """
-    result = RESULTS[found["prove"][0]]
+    result = RESULTS[results["prove"][0]]
     entry = {
         "property": proof.property,
         "statement": proof.statement,
@@ -48,9 +50,9 @@ def judge(proof: Proof, found: Mapping[str, tuple[str, float]]) -> tuple[dict[st
         "method": proof.method,
         "depth": proof.depth,
         "result": result,
-        "seconds": round(sum(seconds for _, seconds in found.values()), 1),
-        "covered": found["cover"][0] == "PASS",
-        "mutant_rejected": found["refute"][0] == "FAIL",
+        "seconds": round(sum(seconds for _, seconds in results.values()), 1),
+        "covered": results["cover"][0] == "PASS",
+        "mutant_rejected": results["refute"][0] == "FAIL",
     }
     failures = []
     if result != "proven":
@@ -90,7 +92,7 @@ def run_proofs(
         "cover": solver.cover,
         "refute": solver.refute,
     }
-    found: dict[str, dict[str, tuple[str, float]]] = {proof.property: {} for proof in proofs}
+    results: dict[str, dict[str, tuple[str, float]]] = {proof.property: {} for proof in proofs}
     entries: list[dict[str, Any]] = []
     failures: list[str] = []
     with ThreadPoolExecutor(jobs) as pool:
@@ -102,16 +104,16 @@ def run_proofs(
         for task in as_completed(tasks):
             proof, kind = tasks[task]
             try:
-                found[proof.property][kind] = task.result()
+                results[proof.property][kind] = task.result()
             except solver.SolverError as error:
                 failures.append(str(error))
                 console.print(f"[bold red]{error}[/]")
                 continue
-            if len(found[proof.property]) == len(runs):
-                entry, wrong = judge(proof, found[proof.property])
+            if len(results[proof.property]) == len(runs):
+                entry, entry_failures = report_entry(proof, results[proof.property])
                 entries.append(entry)
-                failures += wrong
-                console.print(f"  {_told(entry, wrong)}")
+                failures += entry_failures
+                console.print(f"  {_summary(entry, entry_failures)}")
 
     names = [proof.property for proof in proofs]
     entries.sort(key=lambda entry: names.index(entry["property"]))
@@ -130,9 +132,9 @@ def run_proofs(
     return 0 if report["ok"] else 1
 
 
-def _told(entry: Mapping[str, Any], wrong: Sequence[str]) -> str:
-    if wrong:
-        return f"[bold red]{'; '.join(wrong)}[/]"
+def _summary(entry: Mapping[str, Any], entry_failures: Sequence[str]) -> str:
+    if entry_failures:
+        return f"[bold red]{'; '.join(entry_failures)}[/]"
     return f"{entry['property']}: {entry['result']}, mutant rejected, {entry['seconds']:.0f} s"
 
 

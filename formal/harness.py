@@ -67,11 +67,11 @@ class Harness:
         fragment = Fragment.get(component, None)
         self.m.submodules[name] = fragment
         for path, member, value in component.signature.flatten(component):
-            full = "_".join(map(str, path))
+            joined = "_".join(map(str, path))
             if member.flow == In and not any(
-                full == prefix or full.startswith(f"{prefix}_") for prefix in driven
+                joined == prefix or joined.startswith(f"{prefix}_") for prefix in driven
             ):
-                chosen = self.free(len(Value.cast(value)), f"{name}_{full}")
+                chosen = self.free(len(Value.cast(value)), f"{name}_{joined}")
                 self.m.d.comb += Value.cast(value).eq(chosen)
         return Part(name, fragment)
 
@@ -124,16 +124,16 @@ class Harness:
 
     def ensure_held(self, stream: Any, name: str) -> None:
         """Assert that once valid, valid and payload hold until ready."""
-        waits = self.register(stream.valid & ~stream.ready, f"{name}_waits")
-        before = self.register(Value.cast(stream.p), f"{name}_before")
-        self.ensure(~waits | (stream.valid & (Value.cast(stream.p) == before)))
-        self.cover(waits & stream.ready)
+        stalled = self.register(stream.valid & ~stream.ready, f"{name}_stalled")
+        previous = self.register(Value.cast(stream.p), f"{name}_previous")
+        self.ensure(~stalled | (stream.valid & (Value.cast(stream.p) == previous)))
+        self.cover(stalled & stream.ready)
 
     def assume_held(self, stream: Any, name: str) -> None:
         """Assume that once valid, valid and payload hold until ready."""
-        waits = self.register(stream.valid & ~stream.ready, f"{name}_waited")
-        before = self.register(Value.cast(stream.p), f"{name}_offered")
-        self.assume(~waits | (stream.valid & (Value.cast(stream.p) == before)))
+        stalled = self.register(stream.valid & ~stream.ready, f"{name}_assumed_stalled")
+        previous = self.register(Value.cast(stream.p), f"{name}_assumed_previous")
+        self.assume(~stalled | (stream.valid & (Value.cast(stream.p) == previous)))
 
     def _unique(self, name: str) -> str:
         if name in self._names:

@@ -32,13 +32,13 @@ def netlist(proof: Proof) -> str:
 def main(arguments: list[str]) -> None:
     """Write the netlist of the property named first to the file named second."""
     name, file = arguments
-    described = sys.stdin.read()
-    if described:
+    mutant = sys.stdin.read()
+    if mutant:
         from .mutate import install
 
-        install(Mutant(**json.loads(described)))
-    registry = importlib.import_module("formal.properties")
-    Path(file).write_text(netlist(registry.PROOFS[name]))
+        install(Mutant(**json.loads(mutant)))
+    properties = importlib.import_module("formal.properties")
+    Path(file).write_text(netlist(properties.PROOFS[name]))
 
 
 if __name__ == "__main__":

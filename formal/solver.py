@@ -33,7 +33,7 @@ SCRIPT = f"read_rtlil design.il\nhierarchy -top {TOP}\nproc -norom\nprep -top {T
 TIMEOUT_SECONDS = 900
 """Limit of one run, whose result is then ``TIMEOUT``."""
 
-FOUND = {"PASS", "FAIL", "UNKNOWN", "TIMEOUT"}
+STATUSES = {"PASS", "FAIL", "UNKNOWN", "TIMEOUT"}
 
 
 class SolverError(RuntimeError):
@@ -85,15 +85,15 @@ def _run(
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     netlist = folder / "design.il"
-    made = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "formal.netlist", proof.property, str(netlist)],
         input=json.dumps(asdict(mutant)) if mutant else "",
         capture_output=True,
         text=True,
         check=False,
     )
-    if made.returncode:
-        raise SolverError(f"no netlist for {proof.property}: {made.stderr.splitlines()[-1]}")
+    if process.returncode:
+        raise SolverError(f"no netlist for {proof.property}: {process.stderr.splitlines()[-1]}")
     (folder / "proof.sby").write_text(
         f"[options]\nmode {mode}\ndepth {depth}\ntimeout {TIMEOUT_SECONDS}\n\n"
         "[engines]\nsmtbmc yices\n\n"
@@ -109,7 +109,7 @@ def _run(
             check=False,
         )
     status = folder / "proof" / "status"
-    words = status.read_text().split() if status.exists() else []
-    if not words or words[0] not in FOUND:
+    status_words = status.read_text().split() if status.exists() else []
+    if not status_words or status_words[0] not in STATUSES:
         raise SolverError(f"the solver failed on {proof.property}, log {folder / 'log'}")
-    return words[0], time.monotonic() - started
+    return status_words[0], time.monotonic() - started

@@ -66,8 +66,8 @@ def run_synthesis(
     failures: list[str] = []
     with ThreadPoolExecutor(jobs) as pool:
         tasks = {
-            pool.submit(_figures, design, folder, speed_grades, xilinx): design
-            for design in sorted(designs, key=_size, reverse=True)
+            pool.submit(_entries_of, design, folder, speed_grades, xilinx): design
+            for design in sorted(designs, key=_run_time_key, reverse=True)
         }
         for task in as_completed(tasks):
             try:
@@ -78,9 +78,9 @@ def run_synthesis(
                 continue
             configurations += figures
             for entry in figures:
-                console.print(f"  {_told(entry)}")
+                console.print(f"  {_summary(entry)}")
 
-    configurations.sort(key=lambda entry: _order(designs, entry))
+    configurations.sort(key=lambda entry: _table_key(designs, entry))
     failures += missed(configurations)
     report = {
         "ok": not failures,
@@ -121,16 +121,16 @@ def _design_of(entry: Figures) -> Design:
     )
 
 
-def _size(design: Design) -> tuple[int, bool, int]:
+def _run_time_key(design: Design) -> tuple[int, bool, int]:
     """Sort key by run time: the longest designs start first, so that no long one runs alone."""
     return design.num_fifos, design.dma, design.data_width
 
 
-def _order(designs: Sequence[Design], entry: Figures) -> tuple[int, str, int]:
+def _table_key(designs: Sequence[Design], entry: Figures) -> tuple[int, str, int]:
     return designs.index(_design_of(entry)), entry["target"], entry["speed_grade"] or 0
 
 
-def _figures(
+def _entries_of(
     design: Design, folder: Path, speed_grades: Sequence[int], xilinx: bool
 ) -> list[Figures]:
     """The report entries of a design."""
@@ -143,30 +143,35 @@ def _figures(
             dma=design.dma,
         )
     )
-    source, reading = read(verilog)
+    rtlil, read_seconds = read(verilog)
     entries: list[Figures] = []
     for target in design.families:
         if target == "ecp5":
-            entries += _ecp5(design, source, reading, folder, speed_grades)
+            entries += _ecp5(design, rtlil, read_seconds, folder, speed_grades)
             continue
         if not xilinx:
             continue
         netlist = folder / f"{design.name}-{target}.json"
-        area, seconds = synthesise(source, design.module, target, netlist)
+        area, seconds = synthesise(rtlil, design.module, target, netlist)
         entries.append(
             _entry(
-                design, target, area.__dict__, reading + seconds, speed_grade=None, fmax_mhz=None
+                design,
+                target,
+                area.__dict__,
+                read_seconds + seconds,
+                speed_grade=None,
+                fmax_mhz=None,
             )
         )
     return entries
 
 
 def _ecp5(
-    design: Design, source: Path, reading: float, folder: Path, speed_grades: Sequence[int]
+    design: Design, rtlil: Path, read_seconds: float, folder: Path, speed_grades: Sequence[int]
 ) -> Iterator[Figures]:
     netlist = folder / f"{design.name}-ecp5.json"
-    area, seconds = synthesise(source, design.module, "ecp5", netlist)
-    synthesis = reading + seconds
+    area, seconds = synthesise(rtlil, design.module, "ecp5", netlist)
+    synthesis = read_seconds + seconds
     for speed_grade in speed_grades:
         runs = [
             place(
@@ -203,12 +208,12 @@ def _entry(
     }
 
 
-def _told(entry: Figures) -> str:
-    where = entry["target"]
+def _summary(entry: Figures) -> str:
+    target_name = entry["target"]
     if entry["speed_grade"]:
-        where += f" speed {entry['speed_grade']}"
+        target_name += f" speed {entry['speed_grade']}"
     fmax = f"{entry['fmax_mhz']:.1f} MHz, " if entry["fmax_mhz"] else ""
-    return f"{_design_of(entry).name} on {where}: {fmax}{entry['lut4']:,} LUTs"
+    return f"{_design_of(entry).name} on {target_name}: {fmax}{entry['lut4']:,} LUTs"
 
 
 def _table(configurations: Iterable[Figures]) -> Table:

@@ -99,20 +99,20 @@ class Limit:
         Key of the figure in the report.
     value
         The bound.
-    least
+    is_minimum
         True for a lower bound, false for an upper bound.
     """
 
     key: str
     value: float
-    least: bool
+    is_minimum: bool
 
     def met(self, value: float) -> bool:
         """Whether ``value`` is within the bound."""
-        return value >= self.value if self.least else value <= self.value
+        return value >= self.value if self.is_minimum else value <= self.value
 
     def __str__(self) -> str:
-        return f"{self.key} {'at least' if self.least else 'at most'} {self.value:g}"
+        return f"{self.key} {'at least' if self.is_minimum else 'at most'} {self.value:g}"
 
 
 def limits_of(design: Design, speed_grade: int) -> tuple[Limit, ...]:
@@ -121,7 +121,7 @@ def limits_of(design: Design, speed_grade: int) -> tuple[Limit, ...]:
     if design.top not in TOPS:
         return ()
     if design.data_width == 128 and design.num_fifos == 1 and speed_grade == SPEED_GRADES[0]:
-        limits.append(Limit(key="fmax_mhz", value=125.0, least=True))
+        limits.append(Limit(key="fmax_mhz", value=125.0, is_minimum=True))
     if design.data_width == 64 and design.num_fifos == 1 and not design.dma:
-        limits.append(Limit(key="lut4", value=2000, least=False))
+        limits.append(Limit(key="lut4", value=2000, is_minimum=False))
     return tuple(limits)

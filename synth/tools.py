@@ -26,8 +26,8 @@ __all__ = [
     "PACKAGES",
     "Area",
     "SynthesisError",
-    "line_up",
     "place",
+    "place_block_rams",
     "read",
     "synthesise",
     "versions",
@@ -111,28 +111,28 @@ def _reachable(path: Path) -> str:
     return os.path.relpath(path)
 
 
-def _once(arguments: Sequence[str], source: Path, result: Path) -> float:
+def _run_once(arguments: Sequence[str], source: Path, result: Path) -> float:
     """Run a tool that makes ``result`` from ``source``, and return the seconds taken.
 
     The run is skipped if ``result`` exists and was made from the same content of ``source`` with
     the same arguments and tool versions. The log is written beside ``result``.
     """
     content = hashlib.sha256(source.read_bytes()).hexdigest()
-    same = json.dumps([versions(), *arguments, content])
-    record = result.with_suffix(".made.json")
-    made = json.loads(record.read_text()) if record.exists() and result.exists() else {}
-    if made.get("of") != same:
-        record.unlink(missing_ok=True)
-        made = {"of": same, "seconds": _run(arguments, result.with_suffix(".log"))}
-        record.write_text(json.dumps(made))
-    return float(made["seconds"])
+    fingerprint = json.dumps([versions(), *arguments, content])
+    record_file = result.with_suffix(".made.json")
+    record = json.loads(record_file.read_text()) if record_file.exists() and result.exists() else {}
+    if record.get("of") != fingerprint:
+        record_file.unlink(missing_ok=True)
+        record = {"of": fingerprint, "seconds": _run(arguments, result.with_suffix(".log"))}
+        record_file.write_text(json.dumps(record))
+    return float(record["seconds"])
 
 
 def _run(arguments: Sequence[str], log: Path) -> float:
     started = time.monotonic()
     with log.open("w") as output:
-        done = subprocess.run(arguments, stdout=output, stderr=subprocess.STDOUT, check=False)
-    if done.returncode:
+        process = subprocess.run(arguments, stdout=output, stderr=subprocess.STDOUT, check=False)
+    if process.returncode:
         raise SynthesisError(f"{arguments[0]} failed on {log.stem}, log {log}")
     return time.monotonic() - started
 
@@ -154,7 +154,7 @@ def read(verilog: Path) -> tuple[Path, float]:
     """
     source = verilog.with_suffix(".il")
     script = f"read_verilog {_reachable(verilog)}; write_rtlil {_reachable(source)}"
-    return source, _once([*YOSYS, script], verilog, source)
+    return source, _run_once([*YOSYS, script], verilog, source)
 
 
 def synthesise(source: Path, module: str, target: str, netlist: Path) -> tuple[Area, float]:
@@ -190,18 +190,18 @@ def synthesise(source: Path, module: str, target: str, netlist: Path) -> tuple[A
     script = (
         f"read_rtlil {_reachable(source)}; {flow}; tee -q -o {_reachable(statistics)} stat -json"
     )
-    seconds = _once([*YOSYS, script], source, statistics)
+    seconds = _run_once([*YOSYS, script], source, statistics)
     if target == "ecp5":
-        line_up(netlist, module)
+        place_block_rams(netlist, module)
     cells = json.loads(statistics.read_text())["design"]["num_cells_by_type"]
 
-    def count(kinds: dict[str, tuple[str, ...]]) -> int:
-        return sum(cells.get(cell, 0) for cell in kinds[target])
+    def count(cell_types: dict[str, tuple[str, ...]]) -> int:
+        return sum(cells.get(cell, 0) for cell in cell_types[target])
 
     return Area(lut4=count(LUTS), ff=count(FLIP_FLOPS), bram=count(BLOCK_RAMS)), seconds
 
 
-def line_up(netlist: Path, module: str) -> None:
+def place_block_rams(netlist: Path, module: str) -> None:
     """Fix the placement of the block RAMs: side by side, in as few rows as possible.
 
     Rows of block RAMs are far apart in an ECP5, and block RAM outputs are late. nextpnr scatters
@@ -216,21 +216,21 @@ def line_up(netlist: Path, module: str) -> None:
     rows = BLOCK_RAM_ROWS.get(-(-len(names) // len(BLOCK_RAM_COLUMNS)), ())
     if not rows:
         return
-    names.sort(key=lambda name: _place_of_ram(name, by_lane=len(rows) == 1))
-    spare = len(BLOCK_RAM_COLUMNS) - -(-len(names) // len(rows))
+    names.sort(key=lambda name: _placement_key(name, by_lane=len(rows) == 1))
+    unused = len(BLOCK_RAM_COLUMNS) - -(-len(names) // len(rows))
     places = [
-        f"X{x}/Y{y}/EBR{number}" for x, number in BLOCK_RAM_COLUMNS[spare // 2 :] for y in rows
+        f"X{x}/Y{y}/EBR{number}" for x, number in BLOCK_RAM_COLUMNS[unused // 2 :] for y in rows
     ]
     for name, site in zip(names, places, strict=False):
         cells[name].setdefault("attributes", {})["BEL"] = site
     netlist.write_text(json.dumps(design))
 
 
-def _place_of_ram(name: str, *, by_lane: bool) -> tuple[bool, int, list[str], int, str]:
+def _placement_key(name: str, *, by_lane: bool) -> tuple[bool, int, list[str], int, str]:
     """Sort key: DMA window last, then the lane if ``by_lane``, then memory and part."""
-    *path, last = name.split(".")
+    *path, suffix = name.split(".")
     in_window = "window" in path
-    part = int(last) if last.isdecimal() else 0
+    part = int(suffix) if suffix.isdecimal() else 0
     return in_window, part if by_lane and not in_window else 0, path, part, name
 
 
@@ -276,6 +276,6 @@ def place(netlist: Path, *, speed_grade: int, seed: int, timing_weight: int) -> 
         _reachable(report),
         "--quiet",
     ]
-    seconds = _once(arguments, netlist, report)
+    seconds = _run_once(arguments, netlist, report)
     (clock,) = json.loads(report.read_text())["fmax"].values()
     return float(clock["achieved"]), seconds

@@ -24,70 +24,72 @@ def configuration_requests_are_completed(h: Harness) -> None:
     incoming = RequestHeader(config.i.p.hdr)
     h.assume(~config.i.valid | config.i.p.sop)
     h.assume(incoming.word0.type == TlpType.CONFIG_0)
-    comes = config.i.valid & config.i.ready & ~config.discard
-    leaves = config.o.valid & config.o.ready
+    accepted = config.i.valid & config.i.ready & ~config.discard
+    completed = config.o.valid & config.o.ready
 
     # At most two requests are outstanding.
-    owed = h.signal(2, "owed")
-    oldest, newest = h.signal(128, "oldest"), h.kept(config.i.p.hdr, comes, "newest")
-    h.m.d.sync += owed.eq(owed + comes - leaves)
-    with h.m.If(leaves | (owed == 0)):
-        h.m.d.sync += oldest.eq(Mux(comes, config.i.p.hdr, newest))
-    h.ensure(~config.o.valid | (owed != 0))
-    h.ensure(owed <= 2)
-    asked = RequestHeader(oldest)
-    word0 = asked.word0
+    outstanding = h.signal(2, "outstanding")
+    oldest, newest = h.signal(128, "oldest"), h.kept(config.i.p.hdr, accepted, "newest")
+    h.m.d.sync += outstanding.eq(outstanding + accepted - completed)
+    with h.m.If(completed | (outstanding == 0)):
+        h.m.d.sync += oldest.eq(Mux(accepted, config.i.p.hdr, newest))
+    h.ensure(~config.o.valid | (outstanding != 0))
+    h.ensure(outstanding <= 2)
+    requested = RequestHeader(oldest)
+    word0 = requested.word0
     header = CompletionHeader(config.o.p.hdr)
     is_write = word0.has_payload
-    refused = is_write & word0.ep
-    for right in answer_fields(header, asked):
-        h.ensure(~config.o.valid | right)
+    unsupported = is_write & word0.ep
+    for condition in completion_conditions(header, requested):
+        h.ensure(~config.o.valid | condition)
     h.ensure(~config.o.valid | (config.o.p.strb == ~is_write))
-    h.ensure_held(config.o, "answers")
-    flows = config.o.ready & config.left & config.settled
-    waited = h.count("waited", 4, while_=(owed != 0) & flows & ~leaves)
-    h.ensure(waited < 8)
-    h.cover(leaves & (owed == 2))
-    h.cover(leaves & refused)
+    h.ensure_held(config.o, "completions")
+    not_stalled = config.o.ready & config.left & config.settled
+    wait_cycles = h.count("wait_cycles", 4, while_=(outstanding != 0) & not_stalled & ~completed)
+    h.ensure(wait_cycles < 8)
+    h.cover(completed & (outstanding == 2))
+    h.cover(completed & unsupported)
 
     # Invariants for the induction: which states occur together.
     state, waiting = part.inside("fsm_state"), part.inside("waiting")
     answering, leaving = state == 1, state == 2
     idle = state == 0
-    was_free, free = part.inside("was_free"), part.inside("free")
-    came = was_free & ~free
-    kept = came & ~part.inside("discarded")
-    h.ensure(owed == waiting + kept + (answering | leaving))
-    h.ensure(~(came & (waiting | part.inside("dropped"))))
+    free_q, free = part.inside("was_free"), part.inside("free")
+    arrived = free_q & ~free
+    arrived_valid = arrived & ~part.inside("discarded")
+    h.ensure(outstanding == waiting + arrived_valid + (answering | leaving))
+    h.ensure(~(arrived & (waiting | part.inside("dropped"))))
     h.ensure(config.o.valid == leaving)
     h.ensure(~(waiting & free))
     h.ensure(~(waiting & part.inside("dropped")))
     settling = part.inside("settling")
-    h.ensure(~(settling.any() & (waiting | came)))
+    h.ensure(~(settling.any() & (waiting | arrived)))
     h.ensure(~(settling[:2].any() & free))
     h.ensure(~(settling.any() & (idle | leaving)))
     h.ensure((settling & (settling - 1)) == 0)
-    in_answer = Mux(settling[0], 3, Mux(settling[1], 4, Mux(settling[2], 5, 6)))
-    h.ensure(waited <= Mux(answering, in_answer, Mux(leaving, 7, Mux(idle, 1 + waiting, 0))))
+    answering_cycles = Mux(settling[0], 3, Mux(settling[1], 4, Mux(settling[2], 5, 6)))
+    h.ensure(
+        wait_cycles <= Mux(answering, answering_cycles, Mux(leaving, 7, Mux(idle, 1 + waiting, 0)))
+    )
     request = data.View(config.i.p.shape(), part.inside("request"))
-    h.ensure(~(waiting | kept) | (request.hdr == newest))
-    h.ensure((owed != 1) | (oldest == newest))
+    h.ensure(~(waiting | arrived_valid) | (request.hdr == newest))
+    h.ensure((outstanding != 1) | (oldest == newest))
     completion = data.View(CompletionHeader, part.inside("completion"))
     h.ensure(completion.lower_address == 0)
-    for right in answer_fields(completion, asked):
-        h.ensure(~(answering | leaving) | right)
+    for condition in completion_conditions(completion, requested):
+        h.ensure(~(answering | leaving) | condition)
 
 
-def answer_fields(header: data.View, asked: data.View) -> list[Value]:
+def completion_conditions(header: data.View, requested: data.View) -> list[Value]:
     """Conditions on the completion header of a configuration request (sections 2.2.9, 2.3.1)."""
-    word0 = asked.word0
+    word0 = requested.word0
     is_write = word0.has_payload
     return [
         header.word0.type == TlpType.COMPLETION,
         Value.cast(header.word0.fmt) == Mux(is_write, TlpFormat.HEADER_3DW, TlpFormat.DATA_3DW),
         header.word0.length == ~is_write,
-        header.tag == asked.tag,
-        header.requester_id == asked.requester_id,
+        header.tag == requested.tag,
+        header.requester_id == requested.requester_id,
         header.word0.tc == word0.tc,
         header.word0.attr == word0.attr,
         header.word0.ido == word0.ido,

@@ -27,10 +27,10 @@ class HostWrite:
     """The host write of the previous cycle, which the controller executes in this cycle."""
 
     def __init__(self, h: Harness, msix: MsixController):
-        self.valid = h.register(msix.write_enable, "write_before")
-        self.address = h.register(msix.write_address, "address_before")
-        self.data = h.register(msix.write_data, "data_before")
-        self.mask = h.register(msix.write_mask, "mask_bytes_before")
+        self.valid = h.register(msix.host.write.enable, "write_q")
+        self.address = h.register(msix.host.write.address, "address_q")
+        self.data = h.register(msix.host.write.data, "data_q")
+        self.mask = h.register(msix.host.write.mask, "mask_bytes_q")
 
 
 class Vectors:
@@ -46,7 +46,7 @@ class Vectors:
         No condition other than the vector's own mask blocks sending.
     masks
         Mask bit per vector, as the host wrote it.
-    owed
+    expected
         Per vector: an interrupt was raised two or more cycles ago, or refused, and its write has
         not become valid since.
     """
@@ -55,45 +55,47 @@ class Vectors:
         self.msix = msix = MsixController(g)
         self.part = part = h.add("msix", msix)
         self.vector = part.inside("vector")
-        waits = h.register(msix.o.valid & ~msix.o.ready, "waits")
-        self.begins = msix.o.valid & ~waits
-        self.allowed = msix.enable & ~msix.function_mask & msix.bus_master_enable & ~msix.reset
+        stalled_q = h.register(msix.o.valid & ~msix.o.ready, "stalled_q")
+        self.begins = msix.o.valid & ~stalled_q
+        self.allowed = msix.control.msix_enable & ~msix.control.msix_mask & msix.control.bus_master_enable & ~msix.control.reset
         self.masks: list[Signal] = []
-        self.owed: list[Signal] = []
-        was_reset = h.register(msix.reset, "was_reset")
+        self.expected: list[Signal] = []
+        reset_q = h.register(msix.control.reset, "reset_q")
         self.write = write = HostWrite(h, msix)
         # The vector of the last accepted write, until the hard block refuses it.
         taken = h.signal(range(len(msix.raised)), "taken_vector")
-        refusable = h.signal(1, "may_be_refused")
+        refusable = h.signal(1, "refusable")
         takes = msix.o.valid & msix.o.ready
         h.m.d.sync += [
             taken.eq(Mux(takes, self.vector, taken)),
-            refusable.eq(~msix.reset & (takes | (refusable & ~msix.refused))),
+            refusable.eq(~msix.control.reset & (takes | (refusable & ~msix.refused))),
         ]
         h.ensure(part.inside("taken") == taken)
         h.ensure(part.inside("refusable") == refusable)
-        refused = h.register(msix.refused & refusable, "was_refused")
-        its_vector = h.register(taken, "taken_before")
+        refused = h.register(msix.refused & refusable, "refused_q")
+        refused_vector = h.register(taken, "taken_q")
         for vector in range(len(msix.raised)):
             offset = g.shell.msix_control(vector)
             lane = g.lane(offset)
             mask = Signal(name=f"mask_{vector}", init=1)
-            wanted = (
+            mask_written = (
                 write.valid & ~msix.busy & (write.address == g.word(offset)) & write.mask[4 * lane]
             )
-            h.m.d.sync += mask.eq(Mux(msix.reset, 1, Mux(wanted, write.data[32 * lane], mask)))
+            h.m.d.sync += mask.eq(
+                Mux(msix.control.reset, 1, Mux(mask_written, write.data[32 * lane], mask))
+            )
             self.masks.append(mask)
             h.ensure(part.inside("masked")[vector] == mask)
 
-            owed = h.signal(1, f"owed_{vector}")
+            expected = h.signal(1, f"expected_{vector}")
             leaves = self.begins & (self.vector == vector)
-            raised = h.register(msix.raised[vector], f"raised_{vector}") | (
-                refused & (its_vector == vector)
+            raised = h.register(msix.raised[vector], f"raised_q_{vector}") | (
+                refused & (refused_vector == vector)
             )
-            now_owed = Mux(was_reset, 0, (owed & ~leaves) | raised)
-            h.m.d.sync += owed.eq(now_owed)
-            self.owed.append(owed)
-            h.ensure(part.inside("pending")[vector] == now_owed)
+            next_expected = Mux(reset_q, 0, (expected & ~leaves) | raised)
+            h.m.d.sync += expected.eq(next_expected)
+            self.expected.append(expected)
+            h.ensure(part.inside("pending")[vector] == next_expected)
 
         # Invariants for the induction: the reachable states of the FSM.
         self.words = max(1, MSIX_ENTRY_SIZE // g.word_bytes)
@@ -110,9 +112,9 @@ class Vectors:
 
 def interrupts_match_pending_bits(h: Harness) -> None:
     vectors = Vectors(h, geometry(128, FIFOS))
-    allowed = h.register(vectors.allowed, "was_allowed")
-    mask = h.register(Cat(*vectors.masks), "mask_before").bit_select(vectors.vector, 1)
-    h.ensure(~vectors.begins | vectors.of(vectors.owed, vectors.vector))
+    allowed = h.register(vectors.allowed, "allowed_q")
+    mask = h.register(Cat(*vectors.masks), "mask_q").bit_select(vectors.vector, 1)
+    h.ensure(~vectors.begins | vectors.of(vectors.expected, vectors.vector))
     h.ensure(~vectors.begins | (allowed & ~mask))
     h.cover(vectors.begins & (vectors.vector == FIFOS - 1))
 
@@ -121,23 +123,29 @@ def interrupts_leave_in_bounded_time(width: int) -> Callable[[Harness], None]:
     def fill(h: Harness) -> None:
         g = geometry(width, FIFOS)
         vectors = Vectors(h, g)
-        msix, last = vectors.msix, vectors.vector
-        vector = h.constant(range(FIFOS), "waiting_vector")
+        msix, current = vectors.msix, vectors.vector
+        vector = h.constant(range(FIFOS), "pending_vector")
         h.assume(vector < FIFOS)
         cycles = 1 + vectors.words
         limit = FIFOS * cycles
         pending = vectors.part.inside("pending").bit_select(vector, 1)
-        may = vectors.allowed & ~vectors.of(vectors.masks, vector) & msix.o.ready
-        sent = (vectors.state == vectors.fetch) & (last == vector)
-        waited = h.count("waited", limit.bit_length() + 1, while_=pending & may & ~sent)
-        h.ensure(waited < limit)
+        can_leave = vectors.allowed & ~vectors.of(vectors.masks, vector) & msix.o.ready
+        sent = (vectors.state == vectors.fetch) & (current == vector)
+        wait_cycles = h.count(
+            "wait_cycles", limit.bit_length() + 1, while_=pending & can_leave & ~sent
+        )
+        h.ensure(wait_cycles < limit)
         # Invariant for the induction: cycles until the round robin reaches the vector.
-        turns = Mux(last >= vector, vector + FIFOS - last, vector - last)
-        left = vectors.fetch - vectors.state
-        from_idle = turns * cycles - 1
-        to_go = Mux(vectors.state == 0, from_idle, Mux(last == vector, left, left + 1 + from_idle))
-        h.ensure(waited + to_go < limit)
-        h.cover(pending & sent & (waited == limit - 1))
+        rounds = Mux(current >= vector, vector + FIFOS - current, vector - current)
+        fetch_cycles = vectors.fetch - vectors.state
+        from_idle = rounds * cycles - 1
+        cycles_left = Mux(
+            vectors.state == 0,
+            from_idle,
+            Mux(current == vector, fetch_cycles, fetch_cycles + 1 + from_idle),
+        )
+        h.ensure(wait_cycles + cycles_left < limit)
+        h.cover(pending & sent & (wait_cycles == limit - 1))
 
     return fill
 
@@ -155,49 +163,49 @@ def interrupts_use_table_entry(width: int) -> Callable[[Harness], None]:
         vector = h.constant(range(FIFOS), "watched_vector")
         h.assume(vector < FIFOS)
         dwords = MSIX_CONTROL_OFFSET // 4
-        entry = [h.signal(32, f"dword_{place}") for place in range(dwords)]
+        entry = [h.signal(32, f"dword_{index}") for index in range(dwords)]
         writes = Signal()
         for number in range(FIFOS):
-            for place, dword in enumerate(entry):
-                offset = g.shell.msix_table_offset + number * MSIX_ENTRY_SIZE + 4 * place
+            for position, dword in enumerate(entry):
+                offset = g.shell.msix_table_offset + number * MSIX_ENTRY_SIZE + 4 * position
                 lane = g.lane(offset)
-                here = (
+                entry_written = (
                     write.valid
                     & ~msix.busy
                     & (write.address == g.word(offset))
                     & (vector == number)
                 )
                 for byte in range(4):
-                    with h.m.If(here & write.mask[4 * lane + byte]):
+                    with h.m.If(entry_written & write.mask[4 * lane + byte]):
                         h.m.d.comb += writes.eq(1)
                         h.m.d.sync += dword.word_select(byte, 8).eq(
                             write.data.word_select(4 * lane + byte, 8)
                         )
-        clears = msix.reset | msix.busy
-        with h.m.If(clears):
+        clear = msix.control.reset | msix.busy
+        with h.m.If(clear):
             h.m.d.sync += [dword.eq(0) for dword in entry]
-        h.assume(~(msix.write_enable & msix.busy))
-        settled = h.count("settled", 3, while_=~writes & ~clears)
+        h.assume(~(msix.host.write.enable & msix.busy))
+        stable = h.count("stable", 3, while_=~writes & ~clear)
 
         header = RequestHeader(msix.o.p.hdr)
         low, high, content = entry
-        short = high == 0
+        is_3dw = high == 0
         hdr = msix.o.p.hdr
-        begins = vectors.begins & (vectors.vector == vector) & (settled >= 3)
-        for right in (
-            header.word0.fmt == Mux(short, TlpFormat.DATA_3DW, TlpFormat.DATA_4DW),
+        begins = vectors.begins & (vectors.vector == vector) & (stable >= 3)
+        for condition in (
+            header.word0.fmt == Mux(is_3dw, TlpFormat.DATA_3DW, TlpFormat.DATA_4DW),
             header.word0.type == TlpType.MEMORY,
             header.word0.length == 1,
             header.first_be == 0xF,
             header.last_be == 0,
-            header.requester_id == h.register(msix.requester_id, "requester_id_before"),
-            hdr[34:64] == Mux(short, low[2:], high[2:]),
-            short | (hdr[2:32] == low[2:]),
+            header.requester_id == h.register(msix.control.requester_id, "requester_id_q"),
+            hdr[34:64] == Mux(is_3dw, low[2:], high[2:]),
+            is_3dw | (hdr[2:32] == low[2:]),
             msix.o.p.data == content,
             msix.o.p.strb & msix.o.p.sop & msix.o.p.eop,
         ):
-            h.ensure(~begins | right)
-        h.cover(begins & ~short & content.any())
+            h.ensure(~begins | condition)
+        h.cover(begins & ~is_3dw & content.any())
 
         # Invariants for the induction: the table and the non-zero flags of the upper address bytes
         # match the host writes. While the table is being cleared, its cleared words are zero.
@@ -213,12 +221,12 @@ def interrupts_use_table_entry(width: int) -> Callable[[Harness], None]:
                 vector * vectors.words + word if vectors.words > 1 else vector // per_word
             )
             row = vectors.part.row(h, index, "table")
-            cleared = ~msix.busy | (clearing > index)
+            row_valid = ~msix.busy | (clearing > index)
             shift = 0 if vectors.words > 1 else vector % per_word * MSIX_ENTRY_SIZE * 8
-            here = (row >> shift)[: min(g.data_width, MSIX_ENTRY_SIZE * 8)]
-            expected = Cat(*entry, Const(0, 32))[word * g.data_width :][: len(here)]
-            held = min(len(here), 32 * dwords - word * g.data_width)
-            h.ensure(~cleared | (here[:held] == expected[:held]))
+            entry_bits = (row >> shift)[: min(g.data_width, MSIX_ENTRY_SIZE * 8)]
+            expected = Cat(*entry, Const(0, 32))[word * g.data_width :][: len(entry_bits)]
+            stored_bits = min(len(entry_bits), 32 * dwords - word * g.data_width)
+            h.ensure(~row_valid | (entry_bits[:stored_bits] == expected[:stored_bits]))
             h.ensure(~msix.busy | (expected == 0))
 
     return fill
@@ -232,27 +240,27 @@ def interrupts_follow_head(h: Harness) -> None:
     g = geometry(128, FIFOS)
     indices, inner = add_indices(h, g, driven=("reset",))
     vectors = Vectors(h, g)
-    moves = indices.advance_head
-    h.m.d.comb += indices.reset.eq(vectors.msix.reset)
+    advance = indices.advance_head
+    h.m.d.comb += indices.reset.eq(vectors.msix.control.reset)
     for fifo in range(FIFOS):
         head = g.word(g.layout.device_queue_base(fifo) + g.layout.queue.head_offset)
         h.assume(~(indices.write_enable & (indices.write_address == head)))
-        moved = moves.valid & (moves.fifo == fifo)
-        h.assume(vectors.msix.raised[g.shell.vector_of(fifo, FIFOS)] == moved)
+        advances = advance.valid & (advance.fifo == fifo)
+        h.assume(vectors.msix.raised[g.shell.vector_of(fifo, FIFOS)] == advances)
         # The head after the newest message; the host's view is one cycle behind.
         newest = h.signal(g.index_shape, f"newest_{fifo}")
-        with h.m.If(moved):
-            h.m.d.sync += newest.eq(moves.value)
-        with h.m.If(vectors.msix.reset):
+        with h.m.If(advances):
+            h.m.d.sync += newest.eq(advance.value)
+        with h.m.If(vectors.msix.control.reset):
             h.m.d.sync += newest.eq(0)
-        was_reset = h.register(vectors.msix.reset, f"head_was_reset_{fifo}")
-        visible = Mux(was_reset, 0, h.register(newest, f"newest_before_{fifo}"))
+        reset_q = h.register(vectors.msix.control.reset, f"head_reset_q_{fifo}")
+        visible = Mux(reset_q, 0, h.register(newest, f"newest_q_{fifo}"))
         h.ensure(inner.inside(f"device_head_{fifo}_word") == visible)
         h.ensure(indices.device_head[fifo] == newest)
         h.ensure(~inner.inside(f"device_head_{fifo}_fresh"))
         h.ensure(~inner.inside(f"device_head_{fifo}_settles"))
     # An expected interrupt was raised two or more cycles ago, so its head is visible to the host.
-    h.ensure(~vectors.begins | vectors.of(vectors.owed, vectors.vector))
+    h.ensure(~vectors.begins | vectors.of(vectors.expected, vectors.vector))
     h.cover(vectors.begins & (vectors.vector == 1))
 
 

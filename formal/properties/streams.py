@@ -37,8 +37,8 @@ def popped_messages_hold(h: Harness) -> None:
     """Read data of :class:`~hdl.queues.memory.FifoMemory` must hold until the next read."""
     pop = PopEngine(geometry(128, 2))
     h.add("pop", pop)
-    reads = h.register(pop.read_enable, "reads_before")
-    h.assume(reads | (pop.read_data == h.register(pop.read_data, "read_before")))
+    reads = h.register(pop.read_enable, "reads_q")
+    h.assume(reads | (pop.read_data == h.register(pop.read_data, "read_data_q")))
     h.ensure_held(pop.o, "messages")
 
 
@@ -67,23 +67,23 @@ def buffered_words_hold(depth: int) -> Callable[[Harness], None]:
     return fill
 
 
-def staged_words_pass(h: Harness) -> None:
+def skid_buffer_keeps_order(h: Harness) -> None:
     """The skid buffer equals a FIFO model of two entries, and follows the handshake rule."""
     stage = SkidBuffer(8)
     part = h.add("stage", stage)
-    taken, leaves = stage.i.valid & stage.i.ready, stage.o.valid & stage.o.ready
-    held = h.signal(2, "held")
-    oldest, newest = h.signal(8, "oldest"), h.kept(stage.i.p, taken, "newest")
-    h.m.d.sync += held.eq(held + taken - leaves)
-    with h.m.If(leaves | (held == 0)):
-        h.m.d.sync += oldest.eq(Mux(held == 2, newest, stage.i.p))
-    h.ensure(held <= 2)
-    h.ensure(stage.o.valid == (held != 0))
-    h.ensure(stage.i.ready == (held != 2))
+    accepts, leaves = stage.i.valid & stage.i.ready, stage.o.valid & stage.o.ready
+    stored = h.signal(2, "stored")
+    oldest, newest = h.signal(8, "oldest"), h.kept(stage.i.p, accepts, "newest")
+    h.m.d.sync += stored.eq(stored + accepts - leaves)
+    with h.m.If(leaves | (stored == 0)):
+        h.m.d.sync += oldest.eq(Mux(stored == 2, newest, stage.i.p))
+    h.ensure(stored <= 2)
+    h.ensure(stage.o.valid == (stored != 0))
+    h.ensure(stage.i.ready == (stored != 2))
     h.ensure(~stage.o.valid | (stage.o.p == oldest))
     h.ensure(~part.inside("spared") | (part.inside("spare") == newest))
     h.ensure_held(stage.o, "words")
-    h.cover(leaves & (held == 2))
+    h.cover(leaves & (stored == 2))
 
 
 def host_requests_hold(h: Harness) -> None:
@@ -131,12 +131,12 @@ def pieces_hold(h: Harness) -> None:
     h.assume_held(finder.i, "words")
     # `closes` of a stalled piece may rise when Max_Payload_Size falls; all other fields hold.
     piece = finder.o.p
-    rest = Cat(Value.cast(piece[name]) for name, _ in piece.shape() if name != "closes")
-    held = SimpleNamespace(valid=finder.o.valid, ready=finder.o.ready, p=rest)
-    h.ensure_held(held, "pieces")
-    waits = h.register(finder.o.valid & ~finder.o.ready, "waits")
-    closed, fell = h.register(piece.closes, "closed"), h.register(finder.fell, "fell_before")
-    h.ensure(~waits | (piece.closes == closed) | (fell & ~closed))
+    other_fields = Cat(Value.cast(piece[name]) for name, _ in piece.shape() if name != "closes")
+    stable_fields = SimpleNamespace(valid=finder.o.valid, ready=finder.o.ready, p=other_fields)
+    h.ensure_held(stable_fields, "pieces")
+    stalled_q = h.register(finder.o.valid & ~finder.o.ready, "stalled_q")
+    closes_q, fell_q = h.register(piece.closes, "closes_q"), h.register(finder.fell, "fell_q")
+    h.ensure(~stalled_q | (piece.closes == closes_q) | (fell_q & ~closes_q))
 
 
 def writes_hold(h: Harness) -> None:
@@ -230,7 +230,7 @@ PROOFS = (
         "accepts a word unless it stores two",
         source=RULE,
         module="hdl.fifo",
-        harness=staged_words_pass,
+        harness=skid_buffer_keeps_order,
         mutant=Mutant(
             module="hdl.fifo",
             before="Mux(spared, spare, self.i.p)",

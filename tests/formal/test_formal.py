@@ -134,7 +134,7 @@ GOOD = {"prove": ("PASS", 1.0), "cover": ("PASS", 0.5), "refute": ("FAIL", 0.25)
 
 
 def test_entry_of_a_successful_proof():
-    entry, failures = command.judge(a_proof(), GOOD)
+    entry, failures = command.report_entry(a_proof(), GOOD)
     assert not failures
     assert entry["result"] == "proven" and entry["mutant_rejected"] and entry["covered"]
     assert entry["seconds"] == pytest.approx(1.75, abs=0.06)

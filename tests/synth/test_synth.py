@@ -29,7 +29,7 @@ def entry(design, *, speed_grade=6, target="ecp5", lut4=1000, fmax_mhz=200.0):
 
 
 def test_designs_cover_tops_widths_fifos_and_dma():
-    want = set(itertools.product(TOPS, (64, 128), (1, 8), (True, False)))
+    expected = set(itertools.product(TOPS, (64, 128), (1, 8), (True, False)))
     # Hard-block tops map only to families that the core maps to.
     shims = {
         ("intel-ptile", 128, 1, True): ("xcup",),
@@ -39,7 +39,7 @@ def test_designs_cover_tops_widths_fifos_and_dma():
         ("xilinx-usp", 128, 1, True): ("xcup",),
     }
     families = {(d.top, d.data_width, d.num_fifos, d.dma): d.families for d in DESIGNS}
-    assert families == {**dict.fromkeys(want, ("ecp5", "xcup", "xc7")), **shims}
+    assert families == {**dict.fromkeys(expected, ("ecp5", "xcup", "xc7")), **shims}
     assert len({design.name for design in DESIGNS}) == len(DESIGNS)
     assert {design.top for design in HEADLINES} == set(TOPS)
     assert all(len(design.seeds) == 3 for design in HEADLINES)
@@ -143,7 +143,7 @@ def test_block_rams_are_placed_side_by_side(fake_tools):
         cells = {f"ram{n:03}": {"type": "DP16KD"} for n in reversed(range(count))}
         cells["other"] = {"type": "LUT4"}
         netlist.write_text(json.dumps({"modules": {"top": {"cells": cells}}}))
-        tools.line_up(netlist, "top")
+        tools.place_block_rams(netlist, "top")
         placed = json.loads(netlist.read_text())["modules"]["top"]["cells"]
         assert "attributes" not in placed["other"]
         return [placed[name].get("attributes", {}).get("BEL") for name in sorted(cells)[1:]]
@@ -167,7 +167,7 @@ def test_block_rams_in_one_row_are_ordered_by_lane(tmp_path):
     wanted += ["core.window.x.0.0", "core.window.x.0.1", "core.window.y.0.0"]
     cells = {name: {"type": "DP16KD"} for name in sorted(wanted)}
     netlist.write_text(json.dumps({"modules": {"top": {"cells": cells}}}))
-    tools.line_up(netlist, "top")
+    tools.place_block_rams(netlist, "top")
     placed = json.loads(netlist.read_text())["modules"]["top"]["cells"]
 
     def from_the_left(name):
