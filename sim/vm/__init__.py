@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a virtual machine needs: the endpoint as a PCI function that QEMU attaches."""
+"""The endpoint for virtual machines: a PCI function that QEMU attaches."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The gateware as a bus master: its memory requests meet a guest's memory, or are interrupts."""
+"""The gateware as a bus master: its memory requests access guest memory or raise interrupts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .guest_memory import RESERVED, GuestMemory
 
 MSI_STRIDE = 16
 MSI_BASE = RESERVED.start
-"""Where MSI-X writes go: vector n to ``MSI_BASE + MSI_STRIDE * n``, with n as data."""
+"""Base address of MSI-X writes: vector n writes n to ``MSI_BASE + MSI_STRIDE * n``."""
 READ_COMPLETION_BOUNDARY = 64
 
 
@@ -27,25 +27,25 @@ def msix_message(vector: int) -> tuple[int, int]:
 
 
 class BusMaster:
-    """Serves the requests that come out of a design.
+    """Serves the memory requests of a design.
 
     Parameters
     ----------
     host
-        Receives them, and sends completions of Max_Payload_Size at most.
+        Receives the requests, and sends completions of Max_Payload_Size at most.
     memory
-        What they reach.
+        The guest memory that the requests access.
 
     Attributes
     ----------
     traffic
-        What was read and written, refused requests included.
+        Bytes read and written, refused requests included.
     interrupts
         MSI-X writes so far.
     on_interrupt
-        Each is called with the vector of each.
+        Functions called with the vector of each MSI-X write.
     on_refused
-        Called with each request that met no memory.
+        Called with each refused request, for example to unmapped memory.
     """
 
     def __init__(self, host: TlpHost, memory: GuestMemory) -> None:
@@ -55,17 +55,17 @@ class BusMaster:
         self.on_refused: Callable[[Tlp], None] = lambda request: None
         self._host = host
         self._memory = memory
-        # Completions are as long as they may be: nothing is random about them.
+        # Split.LARGEST makes every completion as long as allowed, so nothing is random.
         self._generator = random.Random(0)
         host.on_request = self.serve
 
     def serve(self, request: Tlp) -> None:
-        """Take a request.
+        """Serve a request.
 
         Raises
         ------
         UnexpectedTlp
-            It is none of memory.
+            ``request`` is not a memory request.
         """
         self.traffic.count(request)
         if request.kind in MEMORY_WRITES:
@@ -79,7 +79,7 @@ class BusMaster:
         elif request.kind in MEMORY_READS:
             self._answer(request)
         else:
-            raise UnexpectedTlp(f"nobody serves {request}")
+            raise UnexpectedTlp(f"unsupported request: {request}")
 
     def _store(self, request: Tlp) -> bool:
         return all(
@@ -89,7 +89,7 @@ class BusMaster:
 
     def _answer(self, request: Tlp) -> None:
         data = bytearray(4 * request.length)
-        # A read of nothing asks whether there is something.
+        # A zero-length read checks that its address is mapped.
         for start, end in _runs(byte_mask(request) or 1):
             piece = self._memory.read(request.address + start, end - start)
             if piece is None:
@@ -111,7 +111,7 @@ class BusMaster:
 
 
 def _vector_of(write: Tlp) -> int | None:
-    """The vector whose MSI-X write ``write`` is."""
+    """The vector of an MSI-X write, or ``None`` for any other write."""
     if write.address not in RESERVED or write.first_be != 0xF:
         return None
     vector = (write.address - MSI_BASE) // MSI_STRIDE
@@ -121,7 +121,7 @@ def _vector_of(write: Tlp) -> int | None:
 
 
 def _runs(mask: int) -> Iterator[tuple[int, int]]:
-    """Where the runs of ones in ``mask`` begin, and where they have ended."""
+    """Yield first bit and end of each run of ones in ``mask``."""
     start = 0
     while rest := mask >> start:
         start += (rest & -rest).bit_length() - 1

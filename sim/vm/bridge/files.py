@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Waiting for files to be ready, beside a simulation or without one."""
+"""Waiting for files to be ready, with or without a simulation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 
 class Readiness(Protocol):
-    """How a protocol waits for its socket, while others get what is theirs."""
+    """Lets a protocol wait for its socket, while the listeners of other files are called."""
 
     async def readable(self, file: int) -> None:
         """Return when ``file`` can be read, or the other end has closed it."""
@@ -27,19 +27,19 @@ class Readiness(Protocol):
         """End :meth:`watch`."""
 
     def remind(self, delay_s: float, listener: Callable[[], None]) -> None:
-        """While waiting, call ``listener`` once, ``delay_s`` seconds of the host's from now."""
+        """While waiting, call ``listener`` once, after ``delay_s`` seconds of host time."""
 
     def glance(self) -> None:
-        """Call the listeners whose files can be read: where much is done without waiting."""
+        """Call the listeners whose files can be read, for use in long work without a wait."""
 
 
 class BlockingReadiness:
-    """Waits as the operating system does. An exception of a listener's goes to who waits."""
+    """Blocks in the operating system. A listener's exception reaches the coroutine that waits."""
 
     def __init__(self) -> None:
         self._listeners: dict[int, Callable[[], None]] = {}
         self._poll = select.poll()
-        # By time, and in their order where that is the same.
+        # Sorted by time, then by the order of their calls.
         self._reminders: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
 
@@ -75,7 +75,7 @@ class BlockingReadiness:
             pass
 
     def look(self, file: int, events: int, timeout_ms: float | None) -> bool:
-        """Wait up to ``timeout_ms``, ``None`` without end, and call listeners.
+        """Wait up to ``timeout_ms``, ``None`` for no limit, and call listeners.
 
         Returns
         -------
@@ -110,9 +110,9 @@ def is_ready(file: int, events: int) -> bool:
 
 
 def run_alone(coroutine: Any) -> Any:
-    """Run a coroutine that waits for nothing but :class:`BlockingReadiness`; give its result."""
+    """Run a coroutine that only waits for :class:`BlockingReadiness`; returns its result."""
     try:
         coroutine.send(None)
     except StopIteration as end:
         return end.value
-    raise RuntimeError("the coroutine waits for something that nobody brings")
+    raise RuntimeError("the coroutine waits for something else than a BlockingReadiness")

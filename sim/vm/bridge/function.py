@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a socket protocol asks of a PCI function, whatever stands behind it.
+"""The interface of a PCI function to a socket protocol such as :mod:`sim.vm.vfio_user`.
 
-:class:`sim.vm.bridge.gateware.GatewareFunction` has the simulated gateware behind it,
-:class:`sim.vm.bridge.stub.MemoryFunction` mere memory. A protocol (:mod:`sim.vm.vfio_user` is one) knows
-only this.
+:class:`sim.vm.bridge.gateware.GatewareFunction` implements it with the simulated gateware,
+:class:`sim.vm.bridge.stub.MemoryFunction` with plain memory.
 """
 
 from __future__ import annotations
@@ -15,24 +14,24 @@ from .guest_memory import GuestMemory
 
 
 class FunctionAccessError(RuntimeError):
-    """The function refused an access, or did not answer; the text has the access and the reason."""
+    """The function refused an access or did not respond; the text has the access and the reason."""
 
 
 class PciFunction(Protocol):
-    """A function, its host's view: accesses in, bus mastering and interrupts out.
+    """A PCI function as its host sees it: accesses in, bus mastering and interrupts out.
 
     Accesses take effect in the order of their calls.
 
     Attributes
     ----------
     bar_sizes
-        Bytes of each BAR that is implemented, by number.
+        Bytes of each implemented BAR, by number.
     config_size
         Bytes of configuration space.
     vectors
         Entries of the MSI-X table.
     memory
-        What it reaches as a bus master; who owns the protocol maps it.
+        Memory that the function accesses as a bus master; the protocol maps it.
     on_interrupt
         Called with the vector of each MSI-X write.
     """
@@ -48,8 +47,8 @@ class PciFunction(Protocol):
 
         Raises
         ------
-        AccessError
-            The function refused.
+        FunctionAccessError
+            The function refused the access.
         """
 
     async def config_write(self, offset: int, data: bytes) -> None:
@@ -57,8 +56,8 @@ class PciFunction(Protocol):
 
         Raises
         ------
-        AccessError
-            The function refused.
+        FunctionAccessError
+            The function refused the access.
         """
 
     async def bar_read(self, bar: int, offset: int, size: int) -> bytes:
@@ -70,16 +69,16 @@ class PciFunction(Protocol):
         Parameters
         ----------
         bar, offset, data
-            As said.
+            The write.
         posted
-            Return at once; else when the function has taken it.
+            Return at once, not when the function has accepted the write.
         """
 
     async def open_vectors(self, vectors: Collection[int]) -> None:
-        """Let these vectors interrupt, and mask all others in the MSI-X table."""
+        """Unmask these vectors in the MSI-X table, and mask all others."""
 
     async def reset(self) -> None:
         """Function-level reset."""
 
     async def restart(self) -> None:
-        """Be as after power-up; whatever was under way is gone."""
+        """Return to the state after power-up; aborts everything in flight."""

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The simulated endpoint as a :class:`~sim.vm.bridge.function.PciFunction`: accesses become TLPs.
 
-The bridge is the root complex. It has places for the BARs of its own, since a guest's may move
-while software sizes them, and it fills in the MSI-X table with addresses of its own: what is
-written there is an interrupt, everything else goes to the guest's memory. What software writes into
-configuration space goes to the gateware as it is, and what the bridge must know of it, it reads
-back from there.
+The bridge is the root complex. It assigns its own BAR addresses, since the guest's move while
+software sizes the BARs. It fills in the MSI-X table with its own addresses: a write to them is an
+interrupt, every other write goes to guest memory. Configuration writes of software reach the
+gateware unchanged; the bridge reads the fields that it depends on back from there.
 """
 
 from __future__ import annotations
@@ -51,18 +50,18 @@ from .simulation import SimulationReadiness
 _T = TypeVar("_T")
 
 READS_AT_ONCE = 32
-"""Reads of configuration space that are under way together."""
+"""Outstanding reads of configuration space."""
 MOST_WAITING_WRITES = 64
-"""Posted writes that may wait for the gateware before the next one waits with them."""
+"""Pending posted writes above which a further one stalls its caller."""
 DWORD = 4
 BAR_FLAGS = 0xF
-"""Bits of a memory BAR that are no address."""
+"""Bits of a memory BAR that are not part of the address."""
 RESET_CYCLES = 100
-"""What function-level reset is given; software waits far longer (PCI Express Base 6.6.2)."""
+"""Cycles given to function-level reset; software waits far longer (PCI Express Base 6.6.2)."""
 
 
 class GatewareFunction:
-    """Implements :class:`~sim.vm.bridge.function.PciFunction`; make it inside a cocotb test.
+    """Implements :class:`~sim.vm.bridge.function.PciFunction`; construct it in a cocotb test.
 
     Parameters
     ----------
@@ -78,9 +77,9 @@ class GatewareFunction:
     system
         The gateware and its device side.
     readiness
-        Waits for files as long as the gateware has nothing to do.
+        Waits for files while the gateware is idle.
     bus_master
-        Serves the gateware's own requests.
+        Serves the gateware's memory requests.
     """
 
     def __init__(
@@ -93,7 +92,7 @@ class GatewareFunction:
         self.system = system = GatewareSystem(
             dut, devices_by_fifo, revision=revision, drivers=False, max_payload_size=128
         )
-        # Whoever drives a guest wants to see it all the same, and to go on.
+        # A violation is reported, but does not end the simulation of a running guest.
         system.monitor.fatal = False
         self.host = system.host
         self.memory = GuestMemory()
@@ -109,12 +108,12 @@ class GatewareFunction:
         self._open: frozenset[int] = frozenset()
 
     async def start(self) -> None:
-        """Reset the gateware, see what it is, and be as after power-up.
+        """Reset and enumerate the gateware, and restart it.
 
         Raises
         ------
         HostError
-            What answers is no endpoint with MSI-X.
+            The function is not an endpoint with MSI-X.
         """
         await self.system.start(msix=False, bus_master=False)
         function = self.host.function
@@ -129,7 +128,7 @@ class GatewareFunction:
         """As :meth:`PciFunction.config_read`."""
         data = b""
         with _refusals(f"read of {size} bytes at {offset:#x} of configuration space"):
-            # A look at the whole space is a thousand reads: as many at once as there are tags.
+            # Reading all of configuration space takes a thousand reads: keep every tag in use.
             for group in _groups(_dwords(offset, size), READS_AT_ONCE):
                 reads = [cocotb.start_soon(self._config_read(*piece)) for piece in group]
                 for answer in [await read for read in reads]:
@@ -139,7 +138,7 @@ class GatewareFunction:
         return data
 
     async def _config_read(self, offset: int, size: int) -> bytes | HostError:
-        # Given, not raised: of several that fail together only one would find a taker.
+        # Returned, not raised: of several tasks that fail, only one exception would be retrieved.
         try:
             return (await self.host.config_read(offset, size)).to_bytes(size, "little")
         except HostError as error:
@@ -185,9 +184,10 @@ class GatewareFunction:
         )
 
     async def restart(self) -> None:
-        """As :meth:`PciFunction.restart`: hot reset, and before it one that devices know of."""
+        """As :meth:`PciFunction.restart`: function-level reset, which resets the devices as well,
+        then hot reset."""
         await self.reset()
-        # Nothing that the devices send from here on is meant for whoever comes next.
+        # Drain what the devices still send: it must not reach the next client.
         await self.readiness.settle()
         self.host.requester.abandon()
         self._open = frozenset()
@@ -195,7 +195,7 @@ class GatewareFunction:
         await self._arrange()
 
     async def _arrange(self) -> None:
-        """What the bridge needs of a function that was reset: BARs, and the MSI-X table."""
+        """Set up a function after a reset: BARs, payload size and MSI-X table."""
         for bar, place in self._places.items():
             await self.host.config_write(bar_offset(bar), place)
             self.host.bars[bar] = place
@@ -203,7 +203,7 @@ class GatewareFunction:
         await self._fill_table()
 
     async def _follow(self, offset: int, data: bytes) -> None:
-        """See what a write into configuration space, within a dword, has changed."""
+        """Update the bridge after a configuration write within one dword."""
         dword = offset & -DWORD
         value = int.from_bytes(data, "little") << 8 * (offset - dword)
         if dword == DEVICE_CONTROL:
@@ -213,7 +213,7 @@ class GatewareFunction:
             else:
                 await self._follow_payload()
         elif dword == POWER_STATE.offset:
-            # What was to go into the table meanwhile could not.
+            # Table writes are skipped while the function is not in D0.
             await self._fill_table()
         elif dword in map(bar_offset, self.host.bars):
             await self._follow_bars()
@@ -227,7 +227,7 @@ class GatewareFunction:
         self.host.max_payload_size = coded_size(MAX_PAYLOAD_SIZE.of(control))
 
     async def _fill_table(self, vectors: Iterable[int] | None = None) -> None:
-        """Write the table's entries of ``vectors``, all of them by default."""
+        """Write the MSI-X table entries of ``vectors``, by default of all."""
         power = await self.host.config_read(POWER_STATE.offset)
         if POWER_STATE.of(power) != POWER_D0:
             return
@@ -237,7 +237,7 @@ class GatewareFunction:
                 address, message = msix_message(vector)
                 place = table + MSIX_ENTRY_SIZE * vector
                 masked = int(vector not in self._open)
-                # Masked while it changes, as the specification wants it (PCI 3.0 section 6.8.3.2).
+                # Masked while it changes, as the specification requires (PCI 3.0 section 6.8.3.2).
                 for lane, value in (
                     (MSIX_CONTROL_OFFSET, 1),
                     (0, address & 0xFFFF_FFFF),
@@ -246,15 +246,15 @@ class GatewareFunction:
                     (MSIX_CONTROL_OFFSET, masked),
                 ):
                     self.host.bar_write_nowait(bar, place + lane, value.to_bytes(4, "little"))
-            # The answer says that all of it is done.
+            # The completion of the read shows that all writes are done.
             await self.host.bar_read(bar, table, 4)
 
     @asynccontextmanager
     async def _memory_space(self) -> AsyncIterator[None]:
-        """Have memory space enabled for as long as the bridge needs it.
+        """Enable memory space during the context.
 
-        The BARs may all be at one place meanwhile, where software has not placed them yet: the
-        gateware takes the last one that matches, and that is the table's.
+        All BARs may have the same address meanwhile, if software has not assigned them yet. The
+        gateware then decodes the last matching BAR, which is the one of the MSI-X table.
         """
         command = await self.host.config_read(COMMAND, 2)
         if MEMORY_SPACE_ENABLE.of(command):
@@ -278,12 +278,12 @@ class GatewareFunction:
 
 
 def _dwords(offset: int, size: int) -> Iterator[tuple[int, int]]:
-    """Pieces of ``size`` bytes from ``offset`` that each lie within a dword."""
+    """``size`` bytes from ``offset``, split at dword boundaries."""
     return split(offset, size, DWORD)
 
 
 def _groups(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
-    """``items`` by ``size`` and ``size``."""
+    """Yield ``items`` in groups of ``size``."""
     rest = iter(items)
     while group := list(itertools.islice(rest, size)):
         yield group

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A guest's memory as a bus master meets it: pieces of files, mapped at bus addresses.
+"""Guest memory for a bus master: parts of files, mapped at bus addresses.
 
-Files are read and written by system calls, not mapped: a client that cuts its file short gets its
-request refused, where a mapping would end the process with SIGBUS.
+Files are read and written by system calls, not memory-mapped: when a client truncates its file, the
+request is refused, where a memory mapping would end the process with SIGBUS.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from models.dma import PAGE
 
 ADDRESS_END = 1 << 64
 RESERVED = range(ADDRESS_END - (1 << 20), ADDRESS_END)
-"""Bus addresses that are no guest's: where a bridge has MSI-X writes sent to."""
+"""Bus addresses that no guest may use: targets of a bridge's MSI-X writes."""
 MOST_MAPPINGS = 512
-"""Each holds a file open."""
+"""Limit of the number of mappings, each of which keeps a file open."""
 
 
 class MappingError(ValueError):
-    """A mapping that cannot be; the text names field and limit."""
+    """An invalid mapping; the text names field and limit."""
 
 
 class MappingOverlapError(MappingError):
-    """There is a mapping already."""
+    """The range overlaps a mapping."""
 
 
 class TooManyMappingsError(MappingError):
-    """There are :data:`MOST_MAPPINGS` already."""
+    """There are :data:`MOST_MAPPINGS` mappings already."""
 
 
 class NoMappingError(MappingError):
-    """There is no such mapping."""
+    """The mapping does not exist."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +45,13 @@ class Mapping:
     Parameters
     ----------
     address, size
-        Bytes.
+        Bus address and size, bytes.
     offset
-        Byte of the file that lies at ``address``.
+        Offset in the file of the byte at ``address``.
     file
-        File descriptor, which the memory closes; ``None`` for a range that only its owner reaches.
+        File descriptor, which the memory closes; ``None`` for a range that only its owner accesses.
     readable, writable
-        What a bus master may do.
+        Accesses that a bus master may make.
     """
 
     address: int
@@ -63,12 +63,12 @@ class Mapping:
 
     @property
     def end(self) -> int:
-        """Bus address of the byte after its last."""
+        """Bus address after the last byte."""
         return self.address + self.size
 
 
 class GuestMemory:
-    """Mappings by address. Nothing is reachable outside them."""
+    """The mappings, by address. No other memory can be accessed."""
 
     def __init__(self) -> None:
         self._starts: list[int] = []
@@ -78,17 +78,17 @@ class GuestMemory:
         return len(self._mappings)
 
     def map(self, mapping: Mapping) -> None:
-        """Add a mapping and own its file from here on; one that is refused stays the caller's.
+        """Add a mapping and take over its file; after an error the caller still owns the file.
 
         Raises
         ------
         MappingError
-            Its address or size is no multiple of :data:`PAGE`, it leaves 64 bits of address, lies
-            in :data:`RESERVED`, or its file is no file that can be used as said.
+            Address or size is not a multiple of :data:`PAGE`, the range exceeds 64-bit addresses
+            or overlaps :data:`RESERVED`, or the file does not permit the accesses.
         MappingOverlapError
-            Part of it is mapped already.
+            Part of the range is mapped already.
         TooManyMappingsError
-            There is no room for one more.
+            There are :data:`MOST_MAPPINGS` already.
         """
         _check(mapping)
         at = bisect_right(self._starts, mapping.address)
@@ -100,17 +100,17 @@ class GuestMemory:
                     f"{other.address:#x}"
                 )
         if len(self._mappings) >= MOST_MAPPINGS:
-            raise TooManyMappingsError(f"there are {MOST_MAPPINGS} mappings: no more are possible")
+            raise TooManyMappingsError(f"there are {MOST_MAPPINGS} mappings already")
         self._starts.insert(at, mapping.address)
         self._mappings.insert(at, mapping)
 
     def unmap(self, address: int, size: int) -> None:
-        """Remove the mapping that has exactly these bytes, and close its file.
+        """Remove the mapping of exactly this range, and close its file.
 
         Raises
         ------
         NoMappingError
-            There is none.
+            There is no such mapping.
         """
         at = bisect_right(self._starts, address) - 1
         if at < 0 or self._mappings[at].address != address or self._mappings[at].size != size:
@@ -126,7 +126,7 @@ class GuestMemory:
         self._mappings.clear()
 
     def read(self, address: int, size: int) -> bytes | None:
-        """``size`` bytes from ``address``, or ``None`` if they are not all there to be read."""
+        """``size`` bytes from ``address``, or ``None`` if not all of them are readable."""
         data = b""
         while size:
             mapping = self._at(address)
@@ -149,8 +149,8 @@ class GuestMemory:
         Returns
         -------
         bool
-            Whether all of it is in mappings that may be written; otherwise nothing is stored, but
-            for what lies before a place where the medium fails.
+            Whether all of it was stored. Nothing is stored if part of the range is not writable;
+            after an error of the medium the bytes before it are.
         """
         pieces = []
         while data:
@@ -159,7 +159,7 @@ class GuestMemory:
                 return False
             count = min(len(data), mapping.end - address)
             offset = mapping.offset + address - mapping.address
-            # Behind its end the file would grow, and what the guest has there would not.
+            # A write past the file's end would grow the file, but not the guest's memory.
             if os.fstat(mapping.file).st_size < offset + count:
                 return False
             pieces.append((mapping.file, data[:count], offset))
@@ -182,7 +182,7 @@ def _check(mapping: Mapping) -> None:
         if value % PAGE:
             raise MappingError(f"{name} is {value:#x}: must be a multiple of {PAGE:#x}")
     if not mapping.size:
-        raise MappingError("size is 0: must be more")
+        raise MappingError("size is 0: must be 1 page or more")
     if mapping.end > RESERVED.start:
         raise MappingError(
             f"{mapping.size:#x} bytes at {mapping.address:#x} end beyond {RESERVED.start:#x}"
@@ -190,19 +190,19 @@ def _check(mapping: Mapping) -> None:
     if mapping.file is None:
         return
     if mapping.offset + mapping.size > 1 << 63:
-        raise MappingError(f"offset is {mapping.offset:#x}: no file is so long")
+        raise MappingError(f"offset is {mapping.offset:#x}: beyond the longest file")
     if not stat.S_ISREG(os.fstat(mapping.file).st_mode):
-        raise MappingError("the file is none of bytes at offsets")
+        raise MappingError("the file is not a regular file")
     if fcntl.fcntl(mapping.file, fcntl.F_GETFL) & os.O_APPEND:
-        raise MappingError("the file is open for appending: nothing can be written at an offset")
-    # Files of huge pages can be mapped and read, but not written by a system call.
+        raise MappingError("the file is open for appending: writes at an offset are impossible")
+    # Files of huge pages can be memory-mapped and read, but not written by a system call.
     try:
         if mapping.readable:
             os.pread(mapping.file, 0, 0)
         if mapping.writable:
             os.pwrite(mapping.file, b"", 0)
     except OSError as error:
-        raise MappingError(f"the file cannot be used as said: {error.strerror}") from None
+        raise MappingError(f"the file does not permit the accesses: {error.strerror}") from None
 
 
 def _close(mapping: Mapping) -> None:

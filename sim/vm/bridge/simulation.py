@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Runs a simulation as far as there is work, and lets the process sleep when there is none.
+"""Runs a simulation while it has work, and lets the process sleep while it is idle.
 
-Simulated time stands still while the process waits for a file: nothing in the gateware or in the
-devices depends on time alone, so what would pass is idle cycles.
+Simulated time stops while the process waits for a file. Nothing in the gateware or the devices
+depends on time alone, so only idle cycles are skipped.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from cocotb.triggers import Timer
 from .files import BlockingReadiness
 
 CHUNK_CYCLES = 4
-"""Cycles between two looks at the files: how late a request may be seen."""
+"""Cycles between two polls of the files: the delay of a request."""
 QUIET_CYCLES = 128
-"""Cycles without a sign of life after which nothing comes by itself: many times what anything
-between the ports takes (docs/figures.md has doorbell to MSI-X in some 15)."""
+"""Cycles without activity at the ports after which the design is idle: many times the latency
+between any two ports (docs/figures.md: doorbell to MSI-X in about 15)."""
 
 
 class SimulationReadiness(BlockingReadiness):
-    """Waits for files while the simulation runs; sleeps when that has nothing to do.
+    """Waits for files while the simulation runs; sleeps when the simulation is idle.
 
     Parameters
     ----------
     clock_period_ns
-        Of the simulated clock.
+        Period of the simulated clock.
     busy
-        Whether something is under way that will surely end.
+        Returns whether requests are in flight, all of which complete.
     signs
-        Something that changes with whatever happens at the design's ports.
+        Returns a value that changes with any activity at the design's ports.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class SimulationReadiness(BlockingReadiness):
         super().watch(file, stir)
 
     async def settle(self) -> None:
-        """Run until there is nothing to do; listeners are called meanwhile."""
+        """Run until the design is idle; listeners are called meanwhile."""
         self._quiet_cycles = 0
         while not self._quiet():
             self.glance()
@@ -66,7 +66,7 @@ class SimulationReadiness(BlockingReadiness):
                 break
             if not quiet:
                 await self._run()
-        # What is done now may have effects that show nowhere before the simulation has run.
+        # The caller's next accesses may have effects that appear only after some cycles.
         self._quiet_cycles = 0
 
     async def _run(self) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A function without a simulation: what a protocol and its sockets cost by themselves."""
+"""A function without a simulation: measures a protocol and its sockets alone."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ class MemoryFunction:
     bar_sizes
         Bytes of each BAR.
     vectors
-        Entries of an MSI-X table that is not there.
+        Number of MSI-X vectors; there is no table.
 
     Attributes
     ----------
     config, bars
-        The bytes.
+        Contents of configuration space and of each BAR.
     refuse
-        Whether every access to a BAR fails.
+        Fail every access to a BAR.
     opened
-        The vectors that may interrupt.
+        The unmasked vectors.
     resets, restarts
-        How many there were.
+        Number of resets and restarts.
     """
 
     def __init__(self, bar_sizes: Mapping[int, int], vectors: int = 1) -> None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What lies where a guest reads or writes: register, doorbell, slot, index word, table entry.
+"""Names of what a guest accesses: register, doorbell, slot, index word, MSI-X table entry.
 
-The names and places are those of :mod:`models.shell`, :mod:`models.layout` and
-:mod:`models.config_space`, which the gateware is made from.
+Names and offsets come from :mod:`models.shell`, :mod:`models.layout` and
+:mod:`models.config_space`, from which the gateware is generated.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from models.layout import QueueLayout, SharedLayout
 from models.shell import MSIX_CONTROL_OFFSET, PciShell
 
 MOST_PLACES = 4
-"""Of one access that are named; an access may span a whole BAR."""
+"""Places that are named for one access, which may span a whole BAR."""
 WORD = 4
 """Bytes of a register or an index word."""
 PENDING_BITS = 8
 """Bytes of a word of the pending bit array."""
 CLASS_CODE = 0x08
-"""The dword of two registers that are no halves of it: 24 bits and 8."""
+"""Offset of the dword with two registers of unequal width: 24 bits and 8."""
 MSIX_FIELDS = ((0, "address"), (4, "upper address"), (8, "data"), (MSIX_CONTROL_OFFSET, "control"))
 
 
 @dataclass(frozen=True)
 class NamedBytes:
-    """Bytes of a region that have a name.
+    """Named bytes of a region.
 
     Parameters
     ----------
     start, size
-        Where they are.
+        Offset in the region and number of bytes.
     name
-        What to call them.
+        Name of the bytes.
     is_number
-        They are a little-endian number: an access to all of them has a value.
+        The bytes are a little-endian number; an access shows its value.
     limit
-        Of an index: values from here on count modulo it.
+        Modulus of an index; ``None`` for other bytes.
     """
 
     start: int
@@ -55,7 +55,7 @@ class AccessNames:
     Parameters
     ----------
     shell, layout, num_fifos
-        Of the endpoint.
+        PCI shell, layout and number of FIFOs of the endpoint.
     """
 
     def __init__(self, shell: PciShell, layout: SharedLayout, num_fifos: int) -> None:
@@ -67,11 +67,11 @@ class AccessNames:
         self._config = _sorted(_config(shell, layout, num_fifos))
 
     def bar(self, bar: int, offset: int, data: bytes) -> str:
-        """What ``data`` at ``offset`` of a BAR is, in a line."""
+        """Description of ``data`` at ``offset`` of a BAR, one line."""
         return _describe(self._bars.get(bar, []), offset, data)
 
     def config(self, offset: int, data: bytes) -> str:
-        """What ``data`` at ``offset`` of configuration space is, in a line."""
+        """Description of ``data`` at ``offset`` of configuration space, one line."""
         return _describe(self._config, offset, data)
 
 
@@ -139,7 +139,7 @@ def _describe(places: list[NamedBytes], offset: int, data: bytes) -> str:
 
 
 def _part(place: NamedBytes, offset: int, data: bytes) -> str:
-    """The part of ``place`` that ``data`` at ``offset`` is."""
+    """Description of the part of ``place`` that ``data`` at ``offset`` covers."""
     start = max(offset, place.start)
     end = min(offset + len(data), place.start + place.size)
     piece = data[start - offset : end - offset]
@@ -152,5 +152,5 @@ def _part(place: NamedBytes, offset: int, data: bytes) -> str:
     value = int.from_bytes(piece, "little")
     if place.limit is None or len(piece) != place.size:
         return f"{name} = {value:#x}"
-    wrapped = f", counts as {value % place.limit}" if value >= place.limit else ""
+    wrapped = f" ({value % place.limit} modulo {place.limit})" if value >= place.limit else ""
     return f"{name} = {value}{wrapped}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""``python -m sim serve``: says how to attach a machine, and shows what crosses the endpoint."""
+"""``python -m sim serve``: prints how to attach a machine, and the messages that cross."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from .server import Server, StoppedError
 from .typed import TypedText
 
 MEMORY_MB = 1024
-"""Of the machine in the line to paste."""
+"""Memory of the machine in the printed QEMU options."""
 
 
 class ServePrinter(EventPrinter):
-    """Prints what the server has to tell."""
+    """Prints the server's events."""
 
     def _client(self, state: str, why: str) -> None:
         self._note(f"client {state}" + (f": {why}" if why else ""))
 
     def _console(self, fifo: int, dev_num: int, text: str) -> None:
         where = f"fifo {fifo} " if self._several else ""
-        # Without the line's end, which for a terminal is both.
+        # Strip the line end, which is CR LF on a terminal.
         for line in text.removesuffix("\n").split("\n"):
             self._line(
                 None, (f"{where}console {dev_num}", "magenta"), (line.removesuffix("\r"), "")
@@ -68,14 +68,17 @@ def run_serve(
     Lines of the standard input are commands or text for the consoles, see
     :class:`~sim.vm.serve.typed.TypedText`.
 
-    Returns the exit status.
-
     Parameters
     ----------
     configuration, path, seed, revision, trace, accesses, control, quiet
-        As :class:`Server`.
+        As in :class:`Server`.
     devices
-        As :class:`Server`; :data:`DEFAULT` without any.
+        As in :class:`Server`; the default is :data:`DEFAULT`.
+
+    Returns
+    -------
+    int
+        Exit status.
     """
     terminal = console()
     printer = ServePrinter(terminal, several=configuration.num_fifos > 1)
@@ -97,7 +100,7 @@ def run_serve(
         with terminal.status("building the gateware: Amaranth to Verilog to a simulation ..."):
             server.__enter__()
     except (StoppedError, BuildError, SimulationError):
-        # The terminal sends it to what builds, too.
+        # Ctrl-C interrupts the build's processes as well; their failure is not an error then.
         if server.stopping:
             return INTERRUPTED
         raise
@@ -116,14 +119,14 @@ def run_serve(
             f"  {' '.join(memory_arguments(MEMORY_MB))} \\\n  -device '{server.device_argument}'",
         )
         terminal.print(
-            f"Ctrl-C ends it. A line typed here goes to the consoles; {MARK}help shows what may be "
-            "done to the devices.",
+            f"Ctrl-C stops it. Lines typed here go to the consoles; {MARK}help lists the commands "
+            "for devices.",
             style="italic",
         )
         signal.signal(signal.SIGTTIN, signal.SIG_IGN)
         threading.Thread(target=_type_lines, args=(server,), daemon=True).start()
         for event in server.events():
-            # Whoever ends it does not want to see what still waits.
+            # After a stop, discard the events that still wait.
             if not server.stopping:
                 printer.tell(event)
     outcome = server.check()
@@ -139,7 +142,7 @@ def _closing(terminal: Console, report: dict[str, Any]) -> None:
     terminal.print()
     for device in report["devices"]:
         name = place_name((device["fifo"], device["dev_num"]), len(report["dropped_messages"]))
-        gone = "" if device["here"] else ", gone"
+        gone = "" if device["here"] else ", removed"
         print_plain(terminal, (f"{name}, {device['device']}{gone}", "bold"), f": {device['text']}")
     for fifo, drops in enumerate(report["dropped_messages"]):
         if drops:
@@ -157,7 +160,7 @@ def _closing(terminal: Console, report: dict[str, Any]) -> None:
 
 def _type_lines(server: Server) -> None:
     typed = TypedText(server.type, server.order)
-    # In the background the terminal is somebody else's: reading fails, instead of stopping us.
+    # In the background, with SIGTTIN ignored, a read of the terminal fails with EIO.
     with contextlib.suppress(OSError):
         while data := os.read(0, 1 << 12):
             typed.feed(data)

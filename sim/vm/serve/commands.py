@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What an operator may do to the devices while they are served: ``!resize 1 4096``, ``!unplug 2``.
+"""Operator commands that change served devices: ``!resize 1 4096``, ``!unplug 2``.
 
-The same lines come from the server's terminal and from its control socket. A line that cannot be
-done changes nothing, and its answer names the word and its limit.
+The server's terminal and its control socket accept the same lines. A line that is refused changes
+nothing, and its answer names the word and its limit.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from .devices import KINDS, DeviceSpec
 from .served import Place, ServedDevice, ServedDevices, counted, place_name
 
 MARK = "!"
-"""What a line begins with that is a command."""
+"""Prefix of a command line."""
 LARGEST_IN_MEMORY = 1 << 30
-"""Bytes of a disk without an image."""
+"""Bytes of the largest disk without an image."""
 LARGEST_IN_FILE = (1 << 63) - SECTOR
-"""Bytes of a disk with one: what an offset can reach."""
+"""Bytes of the largest disk with an image: the range of file offsets."""
 LONGEST_WORD = 60
 """Characters of a word that an answer quotes."""
 LONGEST_NUMBER = 20
-"""Digits."""
+"""Digits of a number."""
 LARGEST_SCREEN = 0xFFFF
 """Columns or rows of a console, 16 bits each."""
 
@@ -39,7 +39,7 @@ DeviceT = TypeVar("DeviceT", bound=VirtioDevice)
 
 
 class CommandError(ValueError):
-    """A command that cannot be done; the text names the word and its limit."""
+    """An invalid command; the text names the word and its limit."""
 
 
 @dataclass(frozen=True)
@@ -50,25 +50,25 @@ class _Command:
 
 
 class DeviceCommands:
-    """Does commands.
+    """Executes commands.
 
     Parameters
     ----------
     side
         The device side of the endpoint.
     devices
-        The devices behind it; kept current.
+        The devices behind it; updated by plug and unplug.
     dialect
-        The wire revision: whether a driver is told of devices that come and go.
+        The wire revision, which may have an event for devices that are added and removed.
     folder
-        Where relative names of images are looked up.
+        Folder of relative image names.
 
     Attributes
     ----------
     on_plugged
-        Called with each device that has come, and its place.
+        Called with the place of each added device, and the device.
     on_unplugged
-        Called with each device that has gone.
+        Called with each removed device.
     """
 
     def __init__(
@@ -93,29 +93,27 @@ class DeviceCommands:
             "size": _Command(f"{where} COLUMNSxROWS", "a console's size", self._size),
             "link": _Command(f"{where} up|down", "a network device's link", self._link),
             "plug": _Command(f"[FIFO:]{'|'.join(KINDS)}", "add a device", self._plug),
-            "unplug": _Command(where, "take a device away", self._unplug),
+            "unplug": _Command(where, "remove a device", self._unplug),
             "help": _Command("", "show this", self._help),
         }
 
     async def run(self, line: str) -> str:
-        """Do what ``line`` says, with its mark or without; returns what came of it.
+        """Execute ``line``, with or without its mark; returns the answer.
 
         Raises
         ------
         CommandError, DeviceError, StorageError, TransportError
-            It cannot be done, and nothing has changed.
+            The command is refused; nothing has changed.
         """
         name, rest = [*line.strip().removeprefix(MARK).split(None, 1), "", ""][:2]
         command = self._commands.get(name)
         if command is None:
             raise CommandError(f"command is {_quoted(name)}: must be {' or '.join(self._commands)}")
-        # The name of an image may have spaces.
+        # The name of an image may contain spaces.
         words = [rest.strip()] if name == "plug" else rest.split()
         if len(words) != len(command.arguments.split()):
             usage = f"{MARK}{name} {command.arguments}".strip()
-            raise CommandError(
-                f"{name} has {counted(len(words), 'word')} after it: must be {usage}"
-            )
+            raise CommandError(f"{name} has {counted(len(words), 'argument')}: must be {usage}")
         return await command.do(words)
 
     async def _help(self, words: list[str]) -> str:
@@ -176,16 +174,16 @@ class DeviceCommands:
         await self._side.unplug(*place)
         self._devices.remove(place, served)
         self.on_unplugged(served)
-        return f"{self._name(place)}, {served.spec}, is gone{self._heard()}"
+        return f"{self._name(place)}, {served.spec}, is removed{self._heard()}"
 
     def _heard(self) -> str:
         if self._has_device_event:
             return ""
-        return f"; {self._revision} has no event for that: a driver finds out when it asks"
+        return f"; {self._revision} has no event for this: the driver is not notified"
 
     async def _notify(self, place: Place, device: VirtioDevice) -> str:
         if not device.status & DeviceStatus.DRIVER_OK:
-            return "; no driver runs it"
+            return "; no driver has set DRIVER_OK"
         fifo, number = place
         await self._side.transports[fifo].notify_config(number)
         return ""
@@ -200,7 +198,7 @@ class DeviceCommands:
         if served is None:
             there = ", ".join(map(str, self._devices.places(fifo))) or "none"
             raise CommandError(
-                f"device is {number}: must be of those behind FIFO {fifo}, which are {there}"
+                f"device is {number}: must be one of those behind FIFO {fifo}: {there}"
             )
         return (fifo, number), served
 
@@ -210,12 +208,12 @@ class DeviceCommands:
 
 def _of_kind(device: VirtioDevice, kind: type[DeviceT], command: str, name: str) -> DeviceT:
     if not isinstance(device, kind):
-        raise CommandError(f"{command} is for {name}: the device is another")
+        raise CommandError(f"{command} is for {name}: the device is of another kind")
     return device
 
 
 def _number(name: str, text: str, low: int, high: int) -> int:
-    # Longer ones are no number of anything, and Python refuses to convert them.
+    # Python refuses to convert very long numbers.
     if not text.isascii() or not text.isdecimal() or len(text) > LONGEST_NUMBER:
         raise CommandError(f"{name} is {_quoted(text)}: must be a number, {span(low, high)}")
     if not low <= int(text) <= high:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The bytes that a guest prints on a console, as lines of text.
+"""Joins the bytes that a guest prints on a console into lines of text.
 
-They come in pieces of any size, 16 bytes each from Linux' hvc, cut within lines and characters. A
-line is passed on when its end comes; what has no end, a prompt, when no more of it comes for
-:data:`PATIENCE_S`.
+Output arrives in pieces of any size, 16 bytes each from Linux' hvc, split within lines and
+characters. A line is shown when its line end arrives. Text without a line end, such as a prompt, is
+shown when no more of it arrives for :data:`PATIENCE_S`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable
 
 PATIENCE_S = 0.2
-"""How long the beginning of a line waits for another piece."""
+"""Time that an unfinished line waits for another piece."""
 LONGEST_WAIT_S = 1.0
-"""How long it waits for its end while pieces come: dots of a progress bar are seen as they come."""
+"""Time that it waits for its end while pieces arrive, so that a progress bar's dots appear."""
 LONGEST_LINE = 4096
-"""Characters that wait for the end of their line."""
+"""Characters of the longest unfinished line."""
 
 
 class ConsoleText:
@@ -26,15 +26,15 @@ class ConsoleText:
     Parameters
     ----------
     show
-        Called with each line: with its line end, or without one if it waited too long for that.
+        Called with each line, with its line end unless it waited too long for one.
     now
-        The time in seconds.
+        Returns the time in seconds.
 
     Attributes
     ----------
     remind
-        How to be called later, as :meth:`~sim.vm.bridge.files.Readiness.remind`: the beginning of a
-        line is shown in time where nothing else happens.
+        Schedules a call, as :meth:`~sim.vm.bridge.files.Readiness.remind`: shows an unfinished line
+        in time when no other output arrives.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class ConsoleText:
         self.remind: Callable[[float, Callable[[], None]], None] = lambda delay_s, listener: None
         self._show = show
         self._now = now
-        # What is no UTF-8 becomes U+FFFD, but not before it is known to be none.
+        # Invalid UTF-8 becomes U+FFFD; an incomplete character waits for its remaining bytes.
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._unfinished = ""
         self._began = 0.0
@@ -51,24 +51,24 @@ class ConsoleText:
         self._reminder_set = False
 
     def __call__(self, data: bytes) -> None:
-        """Take a piece of output."""
+        """Process a piece of output."""
         self.show_due()
         self._add(self._decoder.decode(data))
 
     def due_in(self) -> float | None:
-        """Seconds until the beginning of a line is due; ``None`` where there is none."""
+        """Seconds until an unfinished line must be shown; ``None`` without one."""
         if not self._unfinished:
             return None
         due = min(self._last + PATIENCE_S, self._began + LONGEST_WAIT_S)
         return max(0.0, due - self._now())
 
     def show_due(self) -> None:
-        """Show the beginning of a line that has waited long enough."""
+        """Show an unfinished line whose time is over."""
         if self.due_in() == 0:
             self._flush()
 
     def end(self) -> None:
-        """Nothing more comes of this guest: show what is there, half a character included."""
+        """End of a guest's output: show the unfinished line, an incomplete character included."""
         self._add(self._decoder.decode(b"", final=True))
         self._decoder.reset()
         self._flush()
@@ -92,7 +92,7 @@ class ConsoleText:
             self._set_reminder()
 
     def _set_reminder(self) -> None:
-        # One at a time, however many lines begin until it comes.
+        # At most one reminder is pending, however many lines begin.
         due = self.due_in()
         if due is not None and not self._reminder_set:
             self._reminder_set = True

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The line between the command and its simulation: events one way, wishes and commands the other.
+"""The channel between the command and its simulation: events one way, input the other.
 
-A Unix socket that carries a JSON object a line. Either end sees at once when the other has gone,
-for whatever reason: no simulation outlives its command.
+A Unix socket that carries one JSON object per line. Each end notices at once when the other ends,
+for whatever reason, so no simulation outlives its command.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ CONTROL = "SERVE_CONTROL"
 
 
 MOST_FILES = 2
-"""That come with the first object: the listening sockets of clients, and of scripts."""
+"""Files sent with the first object: the listening sockets of clients and of scripts."""
 
 
 class ControlChannel:
-    """One end.
+    """One end of the channel.
 
     Parameters
     ----------
     connection
-        The socket, owned from here on.
+        The socket; the channel closes it.
     """
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
-        # Threads of the command send, too, and an object is whole.
+        # Several threads of the command send; the lock keeps objects whole.
         self._sending = threading.Lock()
         self._rest = b""
 
     @classmethod
     def connect(cls, path: str) -> ControlChannel:
-        """The simulation's end."""
+        """Connect the simulation's end to the socket at ``path``."""
         connection = socket.socket(socket.AF_UNIX)
         connection.connect(path)
         return cls(connection)
@@ -53,43 +53,43 @@ class ControlChannel:
         self._socket.close()
 
     def finish(self) -> None:
-        """Say that nothing more comes from here."""
+        """Signal the other end that this one sends nothing more."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
 
     def tell(self, kind: str, **facts: Any) -> None:
-        """Send an object; one that nobody is there for is dropped."""
+        """Send an event; it is dropped if the other end is closed."""
         self.send({"kind": kind, **facts})
 
     def send(self, item: dict[str, Any], files: tuple[int, ...] = ()) -> None:
-        """Send an object and files; what nobody is there for is dropped."""
+        """Send an object and files; they are dropped if the other end is closed."""
         data = json.dumps(item).encode() + b"\n"
-        # Broken, reset, or closed here.
+        # The connection may be broken, reset, or closed at this end.
         with self._sending, contextlib.suppress(OSError):
             if files:
                 data = data[socket.send_fds(self._socket, [data], files) :]
             self._socket.sendall(data)
 
     def first(self) -> tuple[dict[str, Any], list[int]]:
-        """The first object, and the files that came with it.
+        """Receive the first object, and the files sent with it.
 
         Raises
         ------
         EOFError
-            The other end has gone.
+            The other end is closed.
         """
         files: list[int] = []
         while b"\n" not in self._rest:
             data, more, _, _ = socket.recv_fds(self._socket, 1 << 16, MOST_FILES)
             if not data:
-                raise EOFError("the other end has gone")
+                raise EOFError("the other end is closed")
             files += more
             self._rest += data
         line, self._rest = self._rest.split(b"\n", 1)
         return json.loads(line), files
 
     def take(self) -> list[dict[str, Any]] | None:
-        """The objects that have come, after waiting for something; ``None`` at the end."""
+        """Wait for objects and return those received; ``None`` at the end."""
         try:
             data = self._socket.recv(1 << 16)
         except ConnectionResetError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Devices behind the served endpoint, as people name them: ``rng``, ``1:blk=disk.img,ro``."""
+"""Specifications of served devices, as users write them: ``rng``, ``1:blk=disk.img,ro``."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from models.devices import FileStorage, StorageError
 
 KINDS = ("rng", "blk", "console", "net")
 DEFAULT = KINDS
-"""Where nobody says otherwise: one of each, on FIFO 0."""
+"""Default devices: one of each, on FIFO 0."""
 READ_ONLY = ",ro"
-"""After the name of an image: nothing is written to it."""
+"""Suffix of an image's name: the disk is read-only."""
 
 
 class DeviceError(ValueError):
-    """A device that there cannot be; the text says what is allowed."""
+    """An invalid device; the text states what is allowed."""
 
 
 @dataclass(frozen=True)
 class DeviceSpec:
-    """A device to make.
+    """Specification of a device.
 
     Parameters
     ----------
     kind
         One of :data:`KINDS`.
     fifo
-        The FIFO that it is behind.
+        Number of the device's FIFO.
     image
-        Of a disk, the file that it is kept in; a disk without one is in memory, and empty.
+        File of a disk's sectors; ``None`` for an empty disk in memory.
     read_only
-        Whether the driver may only read the image.
+        The driver may only read the image.
     """
 
     kind: str
@@ -47,19 +47,19 @@ class DeviceSpec:
 
     @classmethod
     def parse(cls, text: str, folder: str = "") -> DeviceSpec:
-        """A device as ``[FIFO:]KIND[=IMAGE[,ro]]``.
+        """Parse ``[FIFO:]KIND[=IMAGE[,ro]]``.
 
         Parameters
         ----------
         text
-            What somebody wrote.
+            The specification.
         folder
-            Where relative names of images are looked up; the process's folder by default.
+            Folder of relative image names; the process's current folder by default.
 
         Raises
         ------
         DeviceError
-            That is none.
+            ``text`` is not a specification.
         """
         what, equals, image = text.partition("=")
         fifo, separator, kind = what.rpartition(":")
@@ -76,12 +76,12 @@ class DeviceSpec:
         return cls(kind, int(fifo or 0), path, name != image)
 
     def check(self, num_fifos: int) -> None:
-        """Require that it can be made on an endpoint of ``num_fifos`` FIFOs.
+        """Require that an endpoint of ``num_fifos`` FIFOs can have this device.
 
         Raises
         ------
         DeviceError
-            There is no such FIFO, or its image is no disk.
+            The FIFO does not exist, or the image cannot be used as a disk.
         """
         if self.fifo >= num_fifos:
             raise DeviceError(
@@ -91,12 +91,12 @@ class DeviceSpec:
             self._check_image()
 
     def open(self) -> FileStorage:
-        """The disk's image.
+        """Open the disk's image.
 
         Raises
         ------
         StorageError
-            It is no disk.
+            The image cannot be used as a disk.
         """
         assert self.image is not None, "only a disk with an image is opened"
         return FileStorage(self.image, read_only=self.read_only)
@@ -114,7 +114,7 @@ class DeviceSpec:
 
 
 def parse_devices(texts: Iterable[str], num_fifos: int) -> list[DeviceSpec]:
-    """The devices that ``texts`` name, each of which can be made.
+    """Parse and check ``texts``.
 
     Raises
     ------

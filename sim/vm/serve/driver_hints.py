@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Drivers of another layout or dialect, told by what they do: a line instead of 100 s of silence.
+"""Recognizes drivers of another layout or dialect: a line of text instead of 100 s of silence.
 
-Such a driver gets no answer that it understands, and waits. What gives it away is a read of the
-shared RAM, the first message, or what it makes of an answer. Each sign is told once for a client.
+Such a driver gets no response that it can decode, and waits. Its signs are a read of the shared
+RAM, its first message, or its reaction to a response. Each sign is reported once per client.
 """
 
 from __future__ import annotations
@@ -18,36 +18,36 @@ from models.messages.layouts import HEADER, HEADER_SIZE, TYPE_BUS, TYPE_RESPONSE
 from models.shell import PciShell
 
 SILENCE_S = 5.0
-"""How long a driver that was told of devices may ask none of them anything."""
+"""Time in which a driver that has received a list of devices must send a request to one."""
 MAGIC_SIZE = 2
-"""Bytes of the self-describing area's magic, which lies where a driver queue has its head."""
+"""Bytes of the self-describing area's magic, at the offset of a driver queue's head."""
 OLD_HEADER = struct.Struct("<BBHH")
-"""Of July 2025: type, msg_id, dev_num, msg_size; no token."""
+"""Message header of July 2025: type, msg_id, dev_num, msg_size; no token."""
 OLD_QUEUE_MESSAGE_SIZE = 44
 """Bytes of SET_VQUEUE in autumn 2025."""
 
 
 class DriverHints:
-    """Looks for signs of other drivers in accesses and messages.
+    """Searches accesses and messages for signs of other drivers.
 
     Parameters
     ----------
     tell
         Called with a line of text for each sign.
     dialect
-        What the bus speaks.
+        Dialect of the bus.
     others
-        What else a driver may speak; the bus's own is left out.
+        Dialects that a driver may use instead; the bus's own is ignored.
     shell, layout, num_fifos
-        Of the endpoint.
+        PCI shell, layout and number of FIFOs of the endpoint.
     now
-        The time in seconds.
+        Returns the time in seconds.
 
     Attributes
     ----------
     remind
-        How to be called later, as :meth:`~sim.vm.bridge.files.Readiness.remind`: a driver that falls
-        silent is told of while nothing happens.
+        Schedules a call, as :meth:`~sim.vm.bridge.files.Readiness.remind`, so that a silent driver
+        is reported although nothing happens.
     """
 
     def __init__(
@@ -70,31 +70,31 @@ class DriverHints:
         self._layout = layout
         self._magic_places = {layout.driver_queue_base(fifo): fifo for fifo in range(num_fifos)}
         self._told: set[str] = set()
-        # For each FIFO whose driver was told of devices and has asked none of them anything, what
-        # other dialects take for the answer's next_offset, and when it was told.
+        # For each FIFO whose driver has received a list of devices and sent no request to any: the
+        # next_offset that other dialects decode from the response, and the time of the response.
         self._misread: dict[int, dict[int, list[str]]] = {}
         self._answered: dict[int, float] = {}
         self._reminders: set[int] = set()
 
     def forget(self) -> None:
-        """Another client comes, with a driver of its own."""
+        """Start over for another client, with another driver."""
         self._told.clear()
         self._misread.clear()
 
     def read(self, bar: int, offset: int, size: int) -> None:
-        """Look at a read of a BAR."""
+        """Examine a read of a BAR."""
         fifo = self._magic_places.get(offset)
         if bar == self._shell.fifo_bar and size == MAGIC_SIZE and fifo is not None:
             self._once(
                 "layout",
                 fifo,
                 f"the driver reads {size} bytes at BAR{bar} + {offset:#x}, the magic of the "
-                f"self-describing area: it does not know the layout {self._layout.name}, and sends "
-                "nothing",
+                f"self-describing area: it does not support the layout {self._layout.name}, and "
+                "sends nothing",
             )
 
     def to_device(self, fifo: int, raw: bytes) -> None:
-        """Look at a message of a driver's, as it came."""
+        """Examine a message from a driver."""
         try:
             message = self._dialect.decode(raw)
         except MessageError:
@@ -106,7 +106,7 @@ class DriverHints:
             self._misread.pop(fifo, None)
 
     def to_driver(self, fifo: int, raw: bytes) -> None:
-        """Look at a message to a driver, as it goes: others may misread an answer."""
+        """Examine a message to a driver: other dialects may decode a response differently."""
         try:
             message = self._dialect.decode(raw)
         except MessageError:
@@ -128,7 +128,7 @@ class DriverHints:
             self._set_reminder(fifo)
 
     def look(self, fifo: int) -> None:
-        """See whether the driver of ``fifo`` has been silent since it was told of devices."""
+        """Report the driver of ``fifo`` if it has been silent since it received the list."""
         if fifo not in self._misread:
             return
         if self._now() < self._answered[fifo] + SILENCE_S:
@@ -139,12 +139,13 @@ class DriverHints:
         self._once(
             "revision",
             fifo,
-            f"the driver has asked which devices there are, and nothing else for {SILENCE_S:g} s: "
-            f"one that speaks {others} finds none in an answer of {self._dialect.revision}",
+            f"the driver has requested the list of devices, and sent no request to a device for "
+            f"{SILENCE_S:g} s: a driver that speaks {others} finds none in a response of "
+            f"{self._dialect.revision}",
         )
 
     def _set_reminder(self, fifo: int) -> None:
-        # One at a time, however often a driver asks.
+        # At most one reminder per FIFO, however often the driver requests the list.
         if fifo not in self._reminders:
             self._reminders.add(fifo)
             left = self._answered[fifo] + SILENCE_S - self._now()
@@ -161,8 +162,8 @@ class DriverHints:
             self._once(
                 "revision",
                 fifo,
-                f"the driver asks for devices from {offset} on, which {other} reads in the answer "
-                f"of {self._dialect.revision}: it speaks {other}, see --revision",
+                f"the driver requests devices from {offset} on, the next_offset that {other} reads "
+                f"in a response of {self._dialect.revision}: it speaks {other}, see --revision",
             )
 
     def _undecodable(self, fifo: int, raw: bytes) -> None:
@@ -175,14 +176,14 @@ class DriverHints:
                 "44 bytes",
                 fifo,
                 f"{layout.name} has {size} bytes, as in the dialect of autumn 2025: the driver "
-                f"waits in vain, {self._dialect.revision} has {layout.min_size}",
+                f"gets no response, {self._dialect.revision} has {layout.min_size}",
             )
         elif layout is not None and self._has_old_header(layout, raw, size):
             self._once(
                 "6 bytes",
                 fifo,
                 f"{layout.name} has a header of {OLD_HEADER.size} bytes, as in the dialect of July "
-                f"2025: the driver waits in vain, {self._dialect.revision} has {HEADER_SIZE}",
+                f"2025: the driver gets no response, {self._dialect.revision} has {HEADER_SIZE}",
             )
         else:
             self._of_another(fifo, raw)
@@ -200,7 +201,7 @@ class DriverHints:
             self._once(
                 "message",
                 fifo,
-                f"{message.name} of {message.msg_size} bytes is a message of {others}, and none of "
+                f"{message.name} of {message.msg_size} bytes is a message of {others}, not of "
                 f"{self._dialect.revision}",
             )
 
@@ -215,7 +216,7 @@ class DriverHints:
         return None
 
     def _has_old_header(self, layout: MessageLayout, raw: bytes, size: int) -> bool:
-        """Whether the size is where a header without a token has it, and none where ours has it."""
+        """Whether the size is valid at its offset in the old header, but not in the current one."""
         *_, old_size = OLD_HEADER.unpack_from(raw)
         least = layout.min_size - HEADER_SIZE + OLD_HEADER.size
         fits = old_size >= least if layout.arrays else old_size == least

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Events on their way to who shows them, which may be slower than what happens."""
+"""A bounded queue of events, whose reader may be slower than the simulation."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 Event = dict[str, Any]
 
 MOST_WAITING = 10_000
-"""Events that wait; what comes beyond is counted and dropped."""
+"""Events in the queue; further ones are counted and dropped."""
 
 
 class EventChannel:
-    """A queue with room for :data:`MOST_WAITING` events, between threads.
+    """A queue of :data:`MOST_WAITING` events, between threads.
 
-    What found no room shows as an event ``untold``, with how many there were.
+    An event ``untold`` replaces dropped events and has their number.
     """
 
     def __init__(self, most: int = MOST_WAITING) -> None:
@@ -27,7 +27,7 @@ class EventChannel:
         self._changed = threading.Condition()
 
     def put(self, event: Event) -> None:
-        """Add an event, if there is room."""
+        """Add an event, or drop it if the queue is full."""
         with self._changed:
             if len(self._events) >= self._most:
                 self._dropped += 1
@@ -37,14 +37,14 @@ class EventChannel:
             self._changed.notify()
 
     def end(self) -> None:
-        """Say that no more come."""
+        """Mark the end of the events."""
         with self._changed:
             self._tell_dropped()
             self._events.append(None)
             self._changed.notify()
 
     def get(self) -> Event | None:
-        """The next event, after waiting for it; ``None`` at the end, again and again."""
+        """Wait for the next event; ``None`` at the end, on every call."""
         with self._changed:
             while not self._events:
                 self._changed.wait()

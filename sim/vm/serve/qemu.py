@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What QEMU must be given to have the served endpoint on a machine's bus."""
+"""QEMU options that attach the served endpoint to a machine's bus."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 OLDEST = (10, 1)
 """The first version with a vfio-user client."""
 DEVICE = "vfio-user-pci"
-"""What it calls the client."""
+"""QEMU's name of the client."""
 MESSAGE_TIMEOUT_MS = 60_000
-"""What it is told to wait for a reply: after one that comes too late it understands no other."""
+"""Time that QEMU waits for a reply. After a late reply it does not accept any other."""
 
 
 def memory_arguments(size_mb: int) -> list[str]:
-    """Guest memory of so many times 2**20 bytes, in a file that the server can have, too."""
+    """Options for ``size_mb`` times 2**20 bytes of guest memory, in a file that the server maps."""
     size = f"{size_mb}M"
     return [
         *("-m", size),
@@ -25,7 +25,7 @@ def memory_arguments(size_mb: int) -> list[str]:
 
 
 def device_argument(path: Path) -> str:
-    """What to give after ``-device`` for a server at ``path``."""
+    """Argument of ``-device`` for a server at ``path``."""
     device = {
         "driver": DEVICE,
         "socket": {"type": "unix", "path": str(path)},

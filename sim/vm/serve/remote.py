@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The control socket: commands of scripts, a line each, and each answered by a line.
+"""The control socket: scripts send commands, one per line, and each gets an answer.
 
-A client of the Unix socket sends what could be typed at the server. The answer begins with ``ok``
-or ``error``; that to ``!help`` has several lines.
+A client of the Unix socket sends lines as they could be typed at the server. Each line of an answer
+begins with ``ok`` or ``error``; only the answer to ``!help`` has several lines.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from ..bridge.files import Readiness
 from .typed import LONGEST_COMMAND
 
 RETRY_S = 0.01
-"""How long a client that takes no answer is left alone, time and again."""
+"""Delay before another attempt to send to a client that does not read its answer."""
 MOST_RETRIES = 500
-"""Before it is given up."""
+"""Attempts before the connection is closed."""
 MOST_CLIENTS = 16
-"""At a time; one more is turned away."""
+"""Clients at a time; further connections are closed."""
 
 Answer = Callable[[bool, str], None]
-"""Called once with whether a line was done, and with what came of it."""
+"""Called once for each line: whether it succeeded, and the text of the answer."""
 
 
 class ControlSocket:
@@ -33,9 +33,9 @@ class ControlSocket:
     listener
         The socket.
     readiness
-        Says when there is something to read.
+        Reports sockets that can be read.
     run
-        Called with each line, and with how to answer it.
+        Called with each line, and with the function that answers it.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class ControlSocket:
         try:
             connection = self._listener.accept()[0]
         except OSError:
-            # It went before it was seen, or there is no room for a file more.
+            # The client has disconnected already, or the process has no free file descriptor.
             return
         if len(self._clients) >= MOST_CLIENTS:
             connection.close()
@@ -68,7 +68,7 @@ class ControlSocket:
 
 
 class _Client:
-    """A connection: one line at a time is done, and no more is read meanwhile."""
+    """A connection. Executes one line at a time and reads nothing meanwhile."""
 
     def __init__(
         self,
@@ -118,13 +118,13 @@ class _Client:
             self.close()
             return
         self._pause()
-        # The client may have sent its last line without an end, and waits for the answer.
+        # The last line may have no line end; the client still waits for its answer.
         self._ended = not data
         self._waiting += data or (b"\n" if self._waiting else b"")
         self._go_on()
 
     def _go_on(self) -> None:
-        """Do the lines that have come, until one is not answered at once."""
+        """Execute the received lines, until one is not answered at once."""
         if self._going_on:
             return
         self._going_on = True
@@ -152,7 +152,7 @@ class _Client:
         self._send()
 
     def _send(self) -> None:
-        """Send what is left of an answer; the next line is done after that."""
+        """Send the rest of an answer; the next line is executed after that."""
         if not self._open:
             return
         try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What runs in the simulator: the gateware, the devices behind it, and the server before it."""
+"""The part of the server in the simulator: gateware, the devices behind it, vfio-user server."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ from .served import Place, ServedDevice, ServedDevices
 from .typed import TypedText
 
 SHOWN_BYTES = 64
-"""Of an access, in the file of accesses."""
+"""Bytes of an access that the access file shows."""
 MOST_REFUSALS = 20
-"""Of a client's memory, that are told of one by one."""
+"""Refused requests of a client's devices that are reported individually."""
 MOST_TYPED = 1 << 16
-"""Bytes that may wait for a guest that does not read its console."""
+"""Bytes queued for a guest that does not read its console."""
 
 
 class ScenarioStopped(Exception):
-    """The command wants the simulation to end, or has ended itself."""
+    """The command has requested the end of the simulation, or has ended itself."""
 
 
 @cocotb.test()
 async def serve(dut: Any) -> None:
-    """Serve until the command's end of the line closes."""
-    # They may go to all of us; the command, at the other end of the line, says what to do.
+    """Serve until the command closes its end of the control channel."""
+    # A terminal sends signals to the whole process group; only the command acts on them.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     line = ControlChannel.connect(os.environ[CONTROL])
@@ -86,32 +86,32 @@ async def serve(dut: Any) -> None:
         line.tell("report", **service.report())
     line.close()
     violations = function.system.monitor.violations
-    assert not violations, f"the gateware broke {len(violations)} rules: {violations[0]}"
+    assert not violations, f"the gateware violated {len(violations)} rules: {violations[0]}"
 
 
 class Service:
-    """The server and those who tell of its doings.
+    """The vfio-user server, with the observers that report to the command.
 
     Parameters
     ----------
     function
-        What is served.
+        The served function.
     devices
-        What is behind it.
+        The devices behind it.
     listener
         The socket that clients connect to.
     line
-        The command's line: it is told what happens, and says what is typed.
+        The control channel to the command: sends events, receives typed text and commands.
     revision
         Wire revision.
     folder
-        Where relative names of images are looked up.
+        Folder of relative image names.
     quiet
-        Whether to leave messages and interrupts untold.
+        Send no events for messages and interrupts.
     trace
-        Where each message goes, as JSON.
+        File of messages, as JSON lines.
     accesses
-        Where each access of a client's goes, as text.
+        File of client accesses, as text.
     """
 
     def __init__(
@@ -147,11 +147,11 @@ class Service:
         )
         self._hints.remind = function.readiness.remind
         function.system.trace.on_entry = self._message
-        # Told of before the guest hears of it.
+        # First in the list: the event is sent before the guest gets the interrupt.
         function.bus_master.on_interrupt.insert(0, self._interrupt)
         function.bus_master.on_refused = self._refused
         function.system.monitor.on_violation = lambda violation: line.tell(
-            "error", text=f"the gateware broke a rule: {violation}"
+            "error", text=f"the gateware violated a rule: {violation}"
         )
         self._texts: dict[ServedDevice, ConsoleText] = {}
         for place, served, _ in devices.consoles():
@@ -172,24 +172,24 @@ class Service:
 
         Raises
         ------
-        StoppedError
-            The command wants it to end.
+        ScenarioStopped
+            The command has requested the end.
         """
         await self._function.start()
         self._line.tell("listening")
         await self._server.run()
 
     def listen(self, listener: socket.socket) -> ControlSocket:
-        """Take lines from the clients of a control socket, too."""
+        """Accept lines from the clients of a control socket as well."""
         return ControlSocket(listener, self._function.readiness, self._remote)
 
     def end(self) -> None:
-        """Show what consoles have left."""
+        """Show the unfinished lines of all consoles."""
         for text in self._texts.values():
             text.end()
 
     def report(self) -> dict[str, Any]:
-        """What was done, all clients together."""
+        """Totals over all clients."""
         system, bus_master = self._function.system, self._function.bus_master
         return {
             "messages_to_device": self._messages[Direction.TO_DEVICE],
@@ -206,14 +206,14 @@ class Service:
         }
 
     def _dropped(self) -> list[dict[str, int]]:
-        """For each FIFO, how many messages were dropped, by reason."""
+        """For each FIFO, the number of dropped messages by reason."""
         transports = self._function.system.device_side.transports
         return [
             {reason.value: count for reason, count in transport.drops.items()}
             for transport in transports
         ]
 
-    # What comes from the operator
+    # Operator input
 
     def _listen(self) -> None:
         wishes = self._line.take()
@@ -229,7 +229,7 @@ class Service:
         return lambda done, text: self._line.tell("answer", done=done, text=text, number=number)
 
     def _remote(self, line: str, answer: Answer) -> None:
-        """Do a line of a script's; the operator sees what comes of commands."""
+        """Execute a script's line; the operator sees the answers to commands, too."""
         tell = self._answerer()
 
         def both(done: bool, text: str) -> None:
@@ -248,7 +248,7 @@ class Service:
             try:
                 done, text = True, await self._commands.run(command)
             except Exception as error:
-                # It cannot be done, or a device fails at it: the server goes on.
+                # The command is refused, or a device fails: the server continues.
                 done, text = False, str(error) or type(error).__name__
             answer(done, text)
 
@@ -274,22 +274,22 @@ class Service:
         if text is not None:
             text.end()
 
-    # What comes from clients and devices
+    # Events of clients and devices
 
     def _client(self, state: str, why: str) -> None:
-        # The next guest begins with a character and a line of its own.
+        # The next guest starts with a new character and a new line.
         for text in self._texts.values():
             text.end()
         self._hints.forget()
         if self._refusals > MOST_REFUSALS:
             more = self._refusals - MOST_REFUSALS
-            self._line.tell("error", text=f"{more:,} more requests of devices met no memory")
+            self._line.tell("error", text=f"{more:,} more requests to unmapped memory are refused")
         self._refusals = 0
         self._line.tell("client", state=state, why=why)
 
     def _message(self, entry: TraceEntry) -> None:
         self._messages[entry.direction] += 1
-        # A server goes on for ever; who wants to keep its messages has them in a file.
+        # Discard the entry: a server runs indefinitely; the trace file keeps messages.
         self._function.system.trace.entries.clear()
         if entry.message is not None:
             self._devices.note(entry.direction, entry.fifo, entry.message)
@@ -319,7 +319,7 @@ class Service:
             where, name = "config", self._names.config(offset, data)
         else:
             where, name = f"BAR{region}", self._names.bar(region, offset, data)
-        # In memory order, as the message trace has its bytes.
+        # In memory order, as in the message trace.
         shown = data[:SHOWN_BYTES].hex() + ("…" if len(data) > SHOWN_BYTES else "")
         self._write(
             self._accesses,
@@ -332,7 +332,7 @@ class Service:
             file.write(line + "\n")
             file.flush()
         except OSError as error:
-            self._line.tell("error", text=f"{file.name}: {error.strerror}; it ends here")
+            self._line.tell("error", text=f"{file.name}: {error.strerror}; the file is closed")
             with contextlib.suppress(OSError):
                 file.close()
             if file is self._trace:
@@ -347,7 +347,7 @@ class Service:
     def _refused(self, request: Tlp) -> None:
         self._refusals += 1
         if self._refusals <= MOST_REFUSALS:
-            whose = "no memory of the guest's" if self._server.has_client else "the guest is gone"
+            whose = "unmapped memory" if self._server.has_client else "the client is disconnected"
             self._line.tell("error", text=f"{whose}: {request} is refused")
 
     def _printer(self, fifo: int, number: int) -> ConsoleText:

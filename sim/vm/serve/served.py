@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The devices behind a served endpoint, and what each of them did: the server's last lines."""
+"""The devices behind a served endpoint, with counters that the server reports at its end."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ from .devices import DeviceSpec
 Place = tuple[int, int]
 """FIFO and device number."""
 MOST_DEPARTED = 64
-"""Devices that were unplugged and are told of at the end, the newest."""
+"""The number of removed devices, the latest, that the report includes."""
 
 
 @dataclass
 class DeviceWork:
-    """What a device did.
+    """Counters of a device.
 
     Attributes
     ----------
     requests
-        Requests that it served: buffers of bytes or of text, block requests, frames.
+        Requests served: buffers of bytes or of text, block requests, frames.
     bytes_from_driver, bytes_to_driver
-        Their data.
+        Bytes of data in each direction.
     errors
         Block requests that failed.
     dropped
-        Frames that were dropped, by reason.
+        Dropped frames, by reason.
     failures
-        How often the device asked for a reset.
+        Number of times that the device set DEVICE_NEEDS_RESET.
     messages
-        Messages to and from it.
+        Messages to and from the device.
     """
 
     requests: int = 0
@@ -76,19 +76,19 @@ class DeviceWork:
             frames = counted(sum(self.dropped.values()), "frame")
             parts.append(f"{frames} dropped ({reasons})")
         if self.failures:
-            parts.append(f"asked for a reset {counted(self.failures, 'time')}")
+            parts.append(f"needed a reset {counted(self.failures, 'time')}")
         return ", ".join(parts)
 
 
 class CountedStorage:
-    """Implements :class:`models.devices.Storage`: a disk whose bytes are counted.
+    """Implements :class:`models.devices.Storage` and counts the bytes transferred.
 
     Parameters
     ----------
     inner
-        Where the bytes are.
+        The storage.
     work
-        Where they are counted.
+        The counters.
     """
 
     def __init__(self, inner: Storage, work: DeviceWork) -> None:
@@ -126,21 +126,21 @@ class CountedStorage:
 
 
 class ServedDevice:
-    """A device, made from what people say.
+    """A device made from its specification, and its counters.
 
     Parameters
     ----------
     spec
-        What to make.
+        The specification.
     seed
-        Of its random bytes; they are the operating system's without one.
+        Seed of an entropy device's bytes; ``None`` uses the operating system's.
 
     Attributes
     ----------
     device
-        It.
+        The device.
     typed
-        Bytes that were typed into it, if it is a console.
+        Bytes typed into a console.
     """
 
     def __init__(self, spec: DeviceSpec, seed: int | None = None) -> None:
@@ -152,26 +152,26 @@ class ServedDevice:
         self.device = self._make()
 
     def close(self) -> None:
-        """Close the file of its image, if it has one."""
+        """Close the file of the image, if there is one."""
         if self.file is not None:
             self.file.close()
 
     @property
     def file(self) -> FileStorage | None:
-        """The file that a disk has its sectors in."""
+        """The file of a disk's image."""
         storage = self.device.storage if isinstance(self.device, BlockDevice) else None
         inner = storage.inner if isinstance(storage, CountedStorage) else storage
         return inner if isinstance(inner, FileStorage) else None
 
     def note(self, direction: Direction, message: Message) -> None:
-        """Count a message of the device's."""
+        """Count a message to or from the device."""
         self._work.messages += 1
         if direction is Direction.TO_DRIVER and message.role == "EVENT_CONFIG":
             self._work.failures += bool(message.number("status") & DeviceStatus.NEEDS_RESET)
 
     @property
     def work(self) -> DeviceWork:
-        """What it did so far."""
+        """The device's counters, up to date."""
         device, work = self.device, self._work
         if isinstance(device, BlockDevice):
             work.requests = sum(device.statuses.values())
@@ -215,16 +215,16 @@ class ServedDevice:
 
 
 class ServedDevices:
-    """All of them, by their places.
+    """All served devices, by place.
 
     Parameters
     ----------
     specs
-        What to begin with; numbered from 0 on each FIFO, in their order.
+        The initial devices; numbered from 0 on each FIFO, in their order.
     num_fifos
-        FIFOs of the endpoint.
+        Number of FIFOs of the endpoint.
     seed
-        As :class:`ServedDevice`.
+        As in :class:`ServedDevice`.
     """
 
     def __init__(self, specs: Iterable[DeviceSpec], num_fifos: int, seed: int | None) -> None:
@@ -240,23 +240,23 @@ class ServedDevices:
 
     @property
     def by_fifo(self) -> list[dict[int, VirtioDevice]]:
-        """For each FIFO the devices to begin with."""
+        """For each FIFO the initial devices."""
         return self._by_fifo
 
     def make(self, spec: DeviceSpec) -> ServedDevice:
-        """A device that is nowhere yet; raises as :class:`FileStorage`."""
+        """Make a device without adding it; raises as :class:`FileStorage`."""
         return ServedDevice(spec, self._seed)
 
     def add(self, place: Place, served: ServedDevice) -> None:
-        """A device has come to ``place``."""
+        """Add a device at ``place``."""
         self._here[place] = served
 
     def remove(self, place: Place, served: ServedDevice) -> None:
-        """``served`` has gone from ``place``, which another device may have taken."""
+        """Remove ``served`` from ``place``, which another device may occupy already."""
         if self._here.get(place) is served:
             del self._here[place]
         served.close()
-        # Not the device: its memory goes with it.
+        # Keep the report, not the device, whose memory is freed.
         self._departed.append(_report(place, served, here=False))
 
     def get(self, place: Place) -> ServedDevice | None:
@@ -268,19 +268,19 @@ class ServedDevices:
         return sorted(number for behind, number in self._here if behind == fifo)
 
     def consoles(self) -> Iterator[tuple[Place, ServedDevice, ConsoleDevice]]:
-        """Every console."""
+        """Yield the place and the device of every console."""
         for place, served in self._here.items():
             if isinstance(served.device, ConsoleDevice):
                 yield place, served, served.device
 
     def note(self, direction: Direction, fifo: int, message: Message) -> None:
-        """Count a message for the device that it is to or from."""
+        """Count a message for the device that sent it or receives it."""
         served = None if message.bus else self._here.get((fifo, message.dev_num))
         if served is not None:
             served.note(direction, message)
 
     def report(self) -> list[dict[str, Any]]:
-        """What each did, those that have gone first."""
+        """The counters of each device, the removed ones first."""
         here = sorted(self._here.items(), key=_place)
         return [*self._departed, *(_report(place, served, here=True) for place, served in here)]
 
@@ -298,12 +298,12 @@ def _report(place: Place, served: ServedDevice, *, here: bool) -> dict[str, Any]
 
 
 def counted(number: int, noun: str) -> str:
-    """``number`` of what ``noun`` names."""
+    """``number`` and ``noun``, in the plural unless ``number`` is 1."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def place_name(place: Place, num_fifos: int) -> str:
-    """What to call the device at ``place``, which is also how a command names it."""
+    """Name of the device at ``place``, with the place as a command writes it."""
     fifo, number = place
     return f"device {number}" if num_fifos == 1 else f"device {fifo}:{number}"
 

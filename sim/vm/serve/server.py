@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A served endpoint as an object: builds, listens, runs the simulation beside, and ends it.
+"""A served endpoint as an object: builds, listens, runs the simulation in a thread, ends it.
 
-:class:`Server` is what ``python -m sim serve``, ``make guest`` and tests have in common.
+``python -m sim serve``, ``make guest`` and tests share :class:`Server`.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from .qemu import device_argument
 
 SCENARIO = "sim.vm.serve.scenario"
 LOOK_S = 0.1
-"""How often to see whether a simulation that says nothing yet is still there."""
+"""Interval of checks that a simulation that has not connected yet is still alive."""
 COMMAND_S = 10.0
-"""How long a command may take by default."""
+"""Default time limit of a command."""
 STOP_S = 10.0
-"""How long a simulation may take to end when it is told to."""
+"""Time in which a simulation must end when requested to."""
 
 
 class ServeError(RuntimeError):
-    """The endpoint cannot be served as asked; the text says why."""
+    """The endpoint cannot be served; the text gives the reason."""
 
 
 class RefusedCommandError(ServeError):
-    """A command that could not be done; the text says why."""
+    """A command was refused; the text gives the reason."""
 
 
 class StoppedError(ServeError):
-    """Somebody wanted the server to end before it had begun."""
+    """The server was stopped before it was listening."""
 
 
 class Server:
@@ -55,39 +55,40 @@ class Server:
     Parameters
     ----------
     configuration
-        What to build: an endpoint.
+        The build: an endpoint.
     path
-        Where clients connect.
+        Path of the socket that clients connect to.
     devices
-        What is behind it, as :func:`parse_devices` takes it; numbered from 0 on each FIFO.
+        The devices behind it, as for :func:`parse_devices`; numbered from 0 on each FIFO.
     folder
-        Where log and waves go.
+        Folder of log and waves.
     seed
-        Of the random bytes that devices give; without one they are the operating system's.
+        Seed of the devices' random bytes; ``None`` uses the operating system's.
     revision
         Wire revision.
     trace
-        A file for every message, a JSON object a line.
+        File of all messages, one JSON object per line.
     accesses
-        A file for every access of a client's, a line of text each.
+        File of all client accesses, one line of text each.
     control
-        Where scripts connect, to send what could be typed; see :mod:`sim.vm.serve.remote`.
+        Path of the socket for scripts, which accepts typed lines; see
+        :mod:`sim.vm.serve.remote`.
     quiet
-        Whether :meth:`events` leaves messages and interrupts out.
+        :meth:`events` omits messages and interrupts.
 
     Raises
     ------
     ServeError, DeviceError, SocketError
-        Something cannot be as asked.
+        A parameter is not valid.
     sim.run.SimulationError
-        The simulation ended before it served anybody.
+        The simulation ended before it was listening.
 
     Attributes
     ----------
     report
-        What was done, once it has stopped.
+        Totals of the simulation, once it has stopped.
     outcome
-        The simulation's, once it has stopped.
+        Outcome of the simulation, once it has stopped.
     """
 
     def __init__(
@@ -132,7 +133,7 @@ class Server:
 
     @property
     def device_argument(self) -> str:
-        """What to give QEMU after ``-device``."""
+        """QEMU's argument of ``-device``."""
         return device_argument(self.path)
 
     @property
@@ -156,7 +157,7 @@ class Server:
             if event is None or event["kind"] != "listening":
                 self._join()
                 if self.stopping:
-                    raise StoppedError("stopped before it served anybody")
+                    raise StoppedError("stopped before it was listening")
                 raise self._failure or SimulationError("the simulation does not listen")
             self._stack = stack.pop_all()
         return self
@@ -165,7 +166,7 @@ class Server:
         self._stack.close()
 
     def events(self) -> Iterator[Event]:
-        """What happens, as it does, until the server has stopped."""
+        """Yield events as they happen, until the server has stopped."""
         return iter(self._events)
 
     def type(self, text: str) -> None:
@@ -175,18 +176,18 @@ class Server:
             line.send({"text": text})
 
     def order(self, command: str) -> None:
-        """Have a command done, see :mod:`sim.vm.serve.commands`; an event ``answer`` says how."""
+        """Send a command, see :mod:`sim.vm.serve.commands`; its answer is an event ``answer``."""
         self._order(command, 0)
 
     def command(self, command: str, timeout_s: float = COMMAND_S) -> str:
-        """As :meth:`order`, and wait for what comes of it.
+        """Send a command and wait for its answer.
 
         Raises
         ------
         RefusedCommandError
-            It could not be done; the text says why.
+            The command was refused; the text gives the reason.
         ServeError
-            The server has ended, or no answer comes within ``timeout_s``.
+            The server has ended, or no answer arrives within ``timeout_s``.
         """
         number = next(self._numbers)
         answers = self._answers[number] = queue.SimpleQueue()
@@ -212,7 +213,7 @@ class Server:
         return line is not None
 
     def stop(self) -> None:
-        """Have the simulation end, and :meth:`events` with it; a signal handler may call this."""
+        """End the simulation, and :meth:`events` with it; a signal handler may call this."""
         again = self.stopping
         self._stopping.set()
         line = self._line
@@ -229,11 +230,11 @@ class Server:
         Raises
         ------
         sim.run.SimulationError
-            It did not end well: the gateware broke a rule.
+            The simulation failed, for example because the gateware violated a rule.
         """
         if self._failure is not None:
             raise self._failure
-        assert self.outcome is not None, "it has not ended"
+        assert self.outcome is not None, "the simulation has not ended"
         return self.outcome
 
     def _check_files(self) -> None:
@@ -245,7 +246,7 @@ class Server:
                     raise ServeError(f"{name} {file}: {error.strerror}") from None
 
     def _start(self, control: Path, listeners: Sequence[socket.socket]) -> None:
-        """Start the simulation, and who talks with it."""
+        """Start the thread of the simulation and the one that communicates with it."""
         meeting = socket.socket(socket.AF_UNIX)
         meeting.bind(str(control))
         meeting.listen(1)
@@ -264,7 +265,7 @@ class Server:
             thread.join()
 
     def _kill(self) -> None:
-        """End a simulation that does not hear."""
+        """Kill a simulation that does not end on request."""
         if self._pid is not None and any(thread.is_alive() for thread in self._threads):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGKILL)
@@ -275,7 +276,7 @@ class Server:
                 self._configuration, SCENARIO, self._folder, environment={CONTROL: control}
             )
         except Exception as error:
-            # To be raised by who asks for the outcome, in a thread of theirs.
+            # check() raises it, in the caller's thread.
             self._failure = error
 
     def _converse(
@@ -299,7 +300,7 @@ class Server:
                 answer.put(None)
 
     def _meet(self, meeting: socket.socket, simulation: threading.Thread) -> ControlChannel | None:
-        """Wait for the simulation to connect, unless it ends before, or is to end."""
+        """Wait for the simulation to connect; ``None`` if it ends first or must stop."""
         with meeting:
             while not select.select([meeting], (), (), LOOK_S)[0]:
                 if self.stopping or not simulation.is_alive():

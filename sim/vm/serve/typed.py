@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What is typed at the server: text for the consoles, and lines that are commands."""
+"""Input typed at the server: text for the consoles, and command lines."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from collections.abc import Callable
 from .commands import MARK
 
 LONGEST_COMMAND = 4096
-"""Characters."""
+"""Characters of a command."""
 
 
 class TypedText:
-    """Tells text from commands; :meth:`feed` it what the terminal gives.
+    """Separates text from commands in terminal input; :meth:`feed` takes the input.
 
-    A line that begins with ``!`` is a command, one that begins with ``!!`` is the text after the
-    first of them. All other text goes on as it comes, whole lines or not.
+    A line that begins with ``!`` is a command. A line that begins with ``!!`` is text, without the
+    first ``!``. All other text is passed on as it arrives, complete lines or not.
 
     Parameters
     ----------
     text
         Called with text for the consoles.
     command
-        Called with each line that is a command, without its end.
+        Called with each command line, without its line end.
     """
 
     def __init__(self, text: Callable[[str], None], command: Callable[[str], None]) -> None:
@@ -34,11 +34,11 @@ class TypedText:
         self._line_begins = True
 
     def feed(self, data: bytes) -> None:
-        """Take what was typed."""
+        """Process typed bytes."""
         self._take(self._decoder.decode(data))
 
     def end(self) -> None:
-        """Nothing more is typed: what is there is a line."""
+        """End of input: an unfinished command line is complete."""
         self._take(self._decoder.decode(b"", final=True))
         if self._held:
             self._command(self._held)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The capabilities of both ends, which the VERSION messages carry as JSON."""
+"""The capabilities of both ends, JSON in the VERSION messages."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ OWN = {
     "max_dma_maps": MOST_MAPPINGS,
     "write_multiple": True,
 }
-"""What a server of ours can do at most."""
+"""Limits of the server."""
 
 
 def agree(data: bytes) -> dict[str, Any]:
-    """What a server answers to a client's version data: of what it proposes, as much as we can.
+    """The server's capabilities for a client's version data: the proposed ones, within limits.
 
     Raises
     ------
     RequestError
-        It is no JSON, or a value is none that there can be.
+        ``data`` is not JSON, or a value is invalid.
     """
     agreed: dict[str, Any] = {}
     proposed = _parse(data)
@@ -53,7 +53,7 @@ def _parse(data: bytes) -> dict[str, Any]:
     try:
         proposal = json.loads(data.split(b"\0")[0])
     except (ValueError, RecursionError) as error:
-        raise RequestError(f"version data is no JSON: {error}") from None
+        raise RequestError(f"version data is not JSON: {error}") from None
     capabilities = proposal.get("capabilities", {}) if isinstance(proposal, dict) else None
     if not isinstance(capabilities, dict):
         raise RequestError("capabilities must be an object in an object")

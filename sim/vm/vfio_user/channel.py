@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Messages over a Unix socket: framing, file descriptors, and what cannot be a message."""
+"""Messages over a Unix socket: framing, file descriptors, framing errors."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from ..bridge.files import Readiness, is_ready
 from .wire import HEADER, MOST_BYTES, MOST_FILES, ClientMessage
 
 MOST_IN_A_ROW = 32
-"""Messages that are taken before others have a turn."""
+"""Messages received before other listeners are served."""
 FILE = struct.Struct("=i")
 ROOM_FOR_FILES = socket.CMSG_SPACE(MOST_FILES * FILE.size)
 
 
 class ChannelClosedError(Exception):
-    """The other end has gone."""
+    """The other end has closed the connection."""
 
 
 class FramingError(Exception):
-    """What comes is no message, so that nobody knows where the next one begins.
+    """The received bytes are not a message, so the start of the next one is unknown.
 
     Attributes
     ----------
     header
-        The message's header, if there is one: id and command.
+        Id and command of the message's header.
     """
 
     def __init__(self, text: str, header: tuple[int, int]) -> None:
@@ -38,50 +38,50 @@ class FramingError(Exception):
 
 
 class Channel:
-    """One end of a connection. The socket does not block; who waits does so elsewhere.
+    """One end of a connection. The socket does not block; ``readiness`` waits for it.
 
-    A Unix socket gives files with the first byte that they were sent with (unix(7)), so each
-    message's header is read by itself: the files that come with it are the message's. Its payload
-    is read without room for files, and the kernel closes those that come with it.
+    A Unix socket delivers files with the first byte that they were sent with (unix(7)), so each
+    message's header is read separately: the files that arrive with it belong to the message. The
+    payload is read without a buffer for files, so the kernel closes files that arrive with it.
 
     Parameters
     ----------
     connection
-        The socket, owned from here on.
+        The socket; the channel closes it.
     readiness
-        How to wait for it.
+        Waits for the socket.
     """
 
     def __init__(self, connection: socket.socket, readiness: Readiness) -> None:
         connection.setblocking(False)
         self._socket = connection
         self._readiness = readiness
-        # Of the message whose header is being read.
+        # Files of the message whose header is being read.
         self._files: list[int] = []
         self._lost_files = False
         self._in_a_row = 0
 
     def close(self) -> None:
-        """Close the socket, and every file that nobody has taken."""
+        """Close the socket, and all files that were not handed out with a message."""
         self._socket.close()
         close_all(self._files)
 
     @property
     def other_has_ended(self) -> bool:
-        """Whether the other end sends nothing more; what it sent may still be here."""
+        """Whether the other end sends nothing more; unread data may remain."""
         return is_ready(self._socket.fileno(), select.POLLRDHUP)
 
     async def receive(self) -> ClientMessage:
-        """The next message.
+        """Receive the next message.
 
         Raises
         ------
         ChannelClosedError
             The other end closed the connection, perhaps within a message.
         FramingError
-            Its header has a size that no message has.
+            The size in the header is invalid.
         """
-        # A client that sends without end must not keep others from their turn.
+        # A client that sends without pause must not starve other listeners.
         self._in_a_row += 1
         if self._in_a_row == MOST_IN_A_ROW:
             await self._wait()
@@ -110,7 +110,7 @@ class Channel:
         Raises
         ------
         ChannelClosedError
-            The other end has gone.
+            The other end has closed the connection.
         """
         data = memoryview(message.pack())
         while data:
@@ -118,13 +118,13 @@ class Channel:
                 data = data[self._socket.send(data) :]
             except BlockingIOError:
                 if self.other_has_ended:
-                    raise ChannelClosedError("the other end takes no replies") from None
+                    raise ChannelClosedError("the other end does not read replies") from None
                 await self._readiness.writable(self._socket.fileno())
             except OSError as error:
                 raise ChannelClosedError(str(error)) from None
 
     async def _read(self, count: int, take: Callable[[int], bytes]) -> bytes:
-        """Exactly ``count`` bytes, from ``take``, which gives up to as many as it is asked for."""
+        """Read exactly ``count`` bytes; ``take(n)`` returns at most n bytes."""
         data = b""
         while len(data) < count:
             try:
@@ -157,7 +157,7 @@ class Channel:
 
 
 def close_all(files: list[int]) -> None:
-    """Close and forget ``files``."""
+    """Close ``files`` and empty the list."""
     while files:
         with contextlib.suppress(OSError):
             os.close(files.pop())

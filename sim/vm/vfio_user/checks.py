@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What makes a request one that can be done, and the errno of one that cannot."""
+"""Checks of requests, and the errno of a refused one."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .wire import ClientMessage, Command
 
 
 class RequestError(Exception):
-    """A request that is not done; the text names the field and its limit.
+    """A refused request; the text names the field and its limit.
 
     Attributes
     ----------
     code
-        The errno that the client is told.
+        The errno of the reply.
     """
 
     def __init__(self, text: str, code: int = errno.EINVAL) -> None:
@@ -28,18 +28,18 @@ class RequestError(Exception):
 
 
 class VersionError(RequestError):
-    """The two do not speak the same protocol: the session is over."""
+    """The two ends do not share a protocol version; the session ends."""
 
 
 def fields(message: ClientMessage, layout: struct.Struct) -> tuple[tuple[Any, ...], bytes]:
-    """The fields of ``layout`` in a message, and what follows them."""
+    """The fields of ``layout`` in a message, and the bytes after them."""
     if len(message.payload) < layout.size:
         raise RequestError(f"payload has {len(message.payload)} bytes: must be {layout.size}")
     return layout.unpack_from(message.payload), message.payload[layout.size :]
 
 
 def exactly(message: ClientMessage, layout: struct.Struct) -> tuple[Any, ...]:
-    """The fields of ``layout``, which is all there is; ``argsz``, if it has one, is no less."""
+    """The fields of ``layout``, which must be the whole payload; checks ``argsz`` if it has one."""
     values, rest = fields(message, layout)
     if rest:
         raise RequestError(f"payload has {len(message.payload)} bytes: must be {layout.size}")
@@ -49,9 +49,9 @@ def exactly(message: ClientMessage, layout: struct.Struct) -> tuple[Any, ...]:
 
 
 def question(message: ClientMessage, layout: struct.Struct) -> tuple[Any, ...]:
-    """The fields of ``layout``, of which ``argsz`` is no less and the second, flags, is 0.
+    """The fields of ``layout``; checks ``argsz``, and that the second field, flags, is 0.
 
-    A client may leave room for the longest answer that it understands.
+    The payload may be longer: a client may reserve space for the longest reply that it supports.
     """
     values, _ = fields(message, layout)
     check_argsz(values[0], layout)
@@ -61,14 +61,14 @@ def question(message: ClientMessage, layout: struct.Struct) -> tuple[Any, ...]:
 
 
 def check_argsz(argsz: int, layout: struct.Struct) -> None:
-    """Require that ``argsz`` is no less than ``layout`` is long."""
+    """Require that ``argsz`` is at least the size of ``layout``."""
     if argsz < layout.size:
         raise RequestError(f"argsz is {argsz}: must be {layout.size} or more")
 
 
 def beyond(flags: int, known: int) -> int:
-    """The bits of ``flags`` that are not ``known``."""
-    # The complement of a flag of Python 3.11's enum has only bits that the enum knows.
+    """The bits of ``flags`` that are not in ``known``."""
+    # In Python 3.11 the complement of an enum's flag only has bits that the enum defines.
     return flags & ~int(known)
 
 
@@ -78,7 +78,7 @@ def one_flag(flags: int) -> bool:
 
 
 def command_name(command: int) -> str:
-    """What to call a command that may not exist."""
+    """Name of a command, or its number if it does not exist."""
     try:
         return Command(command).name
     except ValueError:
@@ -86,7 +86,7 @@ def command_name(command: int) -> str:
 
 
 def error_code(error: Exception) -> int:
-    """The errno of a request that was not done."""
+    """The errno of a refused request."""
     if isinstance(error, RequestError):
         return error.code
     codes = {

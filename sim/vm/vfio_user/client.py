@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A small vfio-user client, for tests and measurements: what QEMU does, and what it never does."""
+"""A small vfio-user client for tests and measurements, which can also violate the protocol."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ CAPABILITIES = {
 
 
 class RefusedError(Exception):
-    """The server answered with an error.
+    """The server replied with an error.
 
     Attributes
     ----------
     code
-        Its errno.
+        The reply's errno.
     """
 
     def __init__(self, command: Command, code: int) -> None:
@@ -46,14 +46,14 @@ class Client:
     timeout_s
         Seconds until a missing reply is an error.
     negotiate
-        Whether to agree on the version at once.
+        Negotiate the version at once.
 
     Attributes
     ----------
     socket
-        The connection, for what no client should send.
+        The connection, for data that violates the protocol.
     capabilities
-        What the server agreed to.
+        The negotiated capabilities.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Go."""
+        """Close the connection."""
         self.socket.close()
 
     def send(
@@ -86,52 +86,52 @@ class Client:
         files: Sequence[int] = (),
         flags: int = 0,
     ) -> int:
-        """Send a request and do not wait; its id."""
+        """Send a request without waiting; returns its id."""
         self._id = self._id + 1 & 0xFFFF
         data = ClientMessage(id=self._id, command=command, flags=flags, payload=payload).pack()
         self.send_raw(data, files)
         return self._id
 
     def send_raw(self, data: bytes, files: Sequence[int] = ()) -> None:
-        """Send bytes, whatever they mean, and files with the first of them."""
+        """Send any bytes, and files with the first of them."""
         packed = b"".join(FILE.pack(file) for file in files)
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, packed)] if files else []
         sent = self.socket.sendmsg([data], ancillary)
-        # Nothing at all cannot be sent either to a server that has answered and gone.
+        # Even an empty send fails if the server has replied and closed the connection.
         if data[sent:]:
             self.socket.sendall(data[sent:])
 
     def receive(self) -> ClientMessage:
-        """The next reply.
+        """Wait for the next reply.
 
         Raises
         ------
         ConnectionError
             The server closed the connection.
         TimeoutError
-            None came.
+            No reply arrived in time.
         """
         number, command, size, flags, error = wire.HEADER.unpack(self._take(wire.HEADER.size))
         payload = self._take(size - wire.HEADER.size)
         return ClientMessage(id=number, command=command, flags=flags, error=error, payload=payload)
 
     def request(self, command: Command, payload: bytes = b"", files: Sequence[int] = ()) -> bytes:
-        """Send a request and wait for its reply: the payload.
+        """Send a request and wait for its reply; returns the payload.
 
         Raises
         ------
         RefusedError
-            The server refused.
+            The server replied with an error.
         """
         number = self.send(command, payload, files=files)
         return self.reply_to(number, command)
 
     def reply_to(self, number: int, command: Command) -> bytes:
-        """The payload of the next reply, which is that to request ``number``; raises as
+        """The payload of the next reply, which must be the one to request ``number``; raises as
         :meth:`request`."""
         reply = self.receive()
         if (reply.id, reply.command) != (number, command) or not reply.flags & Flags.REPLY:
-            raise ConnectionError(f"this is no reply to {command.name} {number}: {reply}")
+            raise ConnectionError(f"not a reply to {command.name} {number}: {reply}")
         if reply.flags & Flags.ERROR:
             raise RefusedError(command, reply.error)
         return reply.payload
@@ -139,7 +139,7 @@ class Client:
     def version(
         self, major: int = wire.MAJOR, minor: int = wire.MINOR, capabilities: Any = None
     ) -> dict[str, Any]:
-        """Propose a version; the capabilities that the server agrees to."""
+        """Propose a version; returns the negotiated capabilities."""
         proposed = CAPABILITIES if capabilities is None else capabilities
         data = json.dumps({"capabilities": proposed}).encode() + b"\0"
         answer = self.request(Command.VERSION, wire.VERSION.pack(major, minor) + data)
@@ -147,7 +147,7 @@ class Client:
         return dict(agreed["capabilities"])
 
     def read(self, region: int, offset: int, count: int) -> bytes:
-        """``count`` bytes at ``offset`` of a region."""
+        """Read ``count`` bytes at ``offset`` of a region."""
         access = wire.REGION_ACCESS.pack(offset, region, count)
         return self.request(Command.REGION_READ, access)[wire.REGION_ACCESS.size :]
 
@@ -160,15 +160,16 @@ class Client:
             self.request(Command.REGION_WRITE, access)
 
     def read32(self, region: int, offset: int) -> int:
-        """The little-endian dword at ``offset`` of a region."""
+        """Read the little-endian dword at ``offset`` of a region."""
         return int.from_bytes(self.read(region, offset, 4), "little")
 
     def write32(self, region: int, offset: int, value: int) -> None:
-        """Write the little-endian dword at ``offset`` of a region."""
+        """Write a little-endian dword at ``offset`` of a region."""
         self.write(region, offset, value.to_bytes(4, "little"))
 
     def write_many(self, writes: Sequence[tuple[int, int, bytes]]) -> int:
-        """Writes of (region, offset, 8 bytes or fewer) as one message; how many were done."""
+        """Send writes of (region, offset, 8 bytes at most) as one message; returns the number of
+        writes done."""
         payload = wire.WRITE_COUNT.pack(len(writes)) + b"".join(
             wire.WRITE_OF_MANY.pack(offset, region, len(data), data)
             for region, offset, data in writes
@@ -185,12 +186,12 @@ class Client:
         offset: int = 0,
         flags: int = MapFlags.READABLE | MapFlags.WRITABLE,
     ) -> None:
-        """Give the device part of a file as memory."""
+        """Map part of a file as memory of the device."""
         payload = wire.DMA_MAP.pack(wire.DMA_MAP.size, flags, offset, address, size)
         self.request(Command.DMA_MAP, payload, [] if file is None else [file])
 
     def unmap(self, address: int, size: int, flags: int = 0) -> None:
-        """Take memory away."""
+        """Unmap memory."""
         payload = wire.DMA_UNMAP.pack(wire.DMA_UNMAP.size, flags, address, size)
         self.request(Command.DMA_UNMAP, payload)
 
@@ -216,13 +217,13 @@ class Client:
         files: Sequence[int] = (),
         data: bytes = b"",
     ) -> None:
-        """An action on interrupts."""
+        """Request an action on interrupts."""
         size = wire.IRQ_SET.size + len(data) + FILE.size * len(files)
         payload = wire.IRQ_SET.pack(size, flags, index, start, count) + data
         self.request(Command.DEVICE_SET_IRQS, payload, files)
 
     def assign(self, start: int, files: Sequence[int]) -> None:
-        """Give MSI-X vectors from ``start`` on their eventfds."""
+        """Assign eventfds to MSI-X vectors from ``start`` on."""
         flags = IrqSetFlags.DATA_EVENTFD | IrqSetFlags.ACTION_TRIGGER
         self.set_irqs(flags, start, len(files), files=files)
 
@@ -231,7 +232,7 @@ class Client:
         self.request(Command.DEVICE_RESET)
 
     def capabilities_of(self) -> Iterator[tuple[int, int]]:
-        """Id and offset of each capability in configuration space."""
+        """Yield id and offset of each capability in configuration space."""
         (offset,) = self.read(wire.CONFIG_REGION, 0x34, 1)
         while offset:
             identity, following = struct.unpack("BB", self.read(wire.CONFIG_REGION, offset, 2))

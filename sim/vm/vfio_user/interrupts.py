@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A client's interrupts: MSI-X writes become signals of its eventfds, or wait for their mask.
+"""A client's interrupts: MSI-X writes signal its eventfds, or stay pending while masked.
 
-A vector is open in the function's own table while it has an eventfd and is not masked. Otherwise
-what it raises waits there, in the pending bits.
+A vector is unmasked in the function's MSI-X table while it has an eventfd and the client has not
+masked it. Otherwise its interrupts stay in the function's pending bits.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from ..bridge.function import PciFunction
 from .wire import Irq, IrqFlags
 
 SIGNAL = (1).to_bytes(8, "little")
-"""What an eventfd takes: add 1."""
+"""The value to write to an eventfd: add 1."""
 
 
 class ClientInterrupts:
-    """Eventfds and masks.
+    """A client's eventfds and masks.
 
     Parameters
     ----------
     function
-        Whose interrupts they are.
+        The function that raises the interrupts.
     """
 
     def __init__(self, function: PciFunction) -> None:
@@ -38,7 +38,7 @@ class ClientInterrupts:
     def info(self, index: int) -> tuple[int, int]:
         """Flags and count of an interrupt type.
 
-        There is one of :attr:`Irq.ERROR`, which nothing ever raises: QEMU complains otherwise.
+        :attr:`Irq.ERROR` has one, which is never raised: QEMU reports an error without it.
         """
         if index == Irq.MSIX:
             return IrqFlags.EVENTFD | IrqFlags.MASKABLE, self._function.vectors
@@ -47,7 +47,7 @@ class ClientInterrupts:
         return 0, 0
 
     async def assign(self, index: int, start: int, files: Sequence[int | None]) -> None:
-        """Give interrupts from ``start`` on these eventfds, owned from here on, or none."""
+        """Assign eventfds, or none, to interrupts from ``start`` on; takes over the files."""
         leaving = []
         for number, file in enumerate(files, start):
             before = self._files.get((index, number))
@@ -58,14 +58,14 @@ class ClientInterrupts:
             elif before is not None:
                 leaving.append((index, number))
         try:
-            # Masked first: what is raised until then goes to the old eventfd, and later waits.
+            # Mask before closing: earlier interrupts go to the old eventfd, later ones are pending.
             await self._open(leaving)
         finally:
             for key in leaving:
                 os.close(self._files.pop(key))
 
     async def disable(self, index: int) -> None:
-        """Take every eventfd of a type away, and every mask with them."""
+        """Close all eventfds of a type, and clear its masks."""
         await self.assign(index, 0, [None] * self.info(index)[1])
         if index == Irq.MSIX:
             self._masked.clear()
@@ -84,7 +84,7 @@ class ClientInterrupts:
             self._signal(index, number)
 
     def close(self) -> None:
-        """Close every eventfd; the function's interrupts are nobody's from here on."""
+        """Close all eventfds and ignore the function's interrupts from here on."""
         self._function.on_interrupt = lambda vector: None
         while self._files:
             os.close(self._files.popitem()[1])
@@ -99,7 +99,7 @@ class ClientInterrupts:
         file = self._files.get((index, number))
         if file is None:
             return
-        # The client's file may be anything, a pipe that nobody reads too: it must not block us.
+        # The client's file may be of any kind, such as a full pipe: a write must not block.
         with contextlib.suppress(OSError):
             if is_ready(file, select.POLLOUT):
                 os.write(file, SIGNAL)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A vfio-user server on a listening socket: one client at a time, each meets a fresh function."""
+"""A vfio-user server on a listening socket: one client at a time, the function reset for each."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from .checks import VersionError
 from .session import ClientSession, OnAccess, SessionStatistics
 
 LONGEST_PATH = 107
-"""Bytes of a Unix socket's path."""
+"""Bytes of the longest path of a Unix socket."""
 
 
 class SocketError(RuntimeError):
-    """The server cannot listen there; the text says why."""
+    """The server cannot listen at a path; the text gives the reason."""
 
 
 @contextmanager
 def listening(path: Path) -> Iterator[socket.socket]:
-    """A socket that listens at ``path``, which is gone afterwards.
+    """Listen on a socket at ``path`` during the context; removes it at the end.
 
-    One that a server left behind is replaced.
+    Replaces the socket of a server that has ended.
 
     Raises
     ------
     SocketError
-        Somebody else listens there, there is something else than a socket, or the path will not do.
+        Another server listens there, the file is not a socket, or the path cannot be used.
     """
     if len(os.fsencode(path)) > LONGEST_PATH:
         raise SocketError(f"{path}: a socket's path has {LONGEST_PATH} bytes at most")
@@ -50,7 +50,7 @@ def listening(path: Path) -> Iterator[socket.socket]:
             listener.listen(1)
             yield listener
         finally:
-            # Unless somebody has put another one there.
+            # Keep a file that has replaced the socket.
             with contextlib.suppress(FileNotFoundError):
                 if path.lstat().st_ino == own:
                     path.unlink()
@@ -66,9 +66,9 @@ def _remove_stale(path: Path) -> None:
     except OSError as error:
         raise SocketError(f"{path}: {error.strerror}") from None
     if not stat.S_ISSOCK(mode):
-        raise SocketError(f"{path} is there, and is no socket")
+        raise SocketError(f"{path} exists and is not a socket")
     with socket.socket(socket.AF_UNIX) as probe:
-        # One that is too busy to take another client is a server, too.
+        # A full backlog (BlockingIOError) also shows that a server listens.
         probe.setblocking(False)
         try:
             probe.connect(str(path))
@@ -83,28 +83,28 @@ def _remove_stale(path: Path) -> None:
 
 
 class VfioUserServer:
-    """Serves a function to whoever connects, one at a time.
+    """Serves a function to clients, one at a time.
 
-    A second client that comes meanwhile is turned away. When one goes, for whatever reason, the
-    function is restarted before the next one meets it.
+    A second client is disconnected. When a session ends, for whatever reason, the function is
+    restarted before the next client is served.
 
     Parameters
     ----------
     listener
         The listening socket.
     function
-        What is served.
+        The served function.
     readiness
-        How to wait.
+        Waits for the sockets.
 
     Attributes
     ----------
     statistics
-        What was done so far, for all clients.
+        Counters over all clients.
     on_client
-        Called with ``connected`` or ``gone``, and in the latter case with why.
+        Called with ``connected``, or with ``disconnected`` and the reason.
     on_access, on_error
-        As those of a :class:`~sim.vm.vfio_user.session.ClientSession`.
+        As those of :class:`~sim.vm.vfio_user.session.ClientSession`.
     """
 
     def __init__(
@@ -122,11 +122,11 @@ class VfioUserServer:
 
     @property
     def has_client(self) -> bool:
-        """Whether a client is there; its memory is gone with it."""
+        """Whether a client is connected; its memory is unmapped when it disconnects."""
         return self._channel is not None
 
     async def run(self) -> None:
-        """Serve, until an exception of a listener of ``readiness`` ends it."""
+        """Serve until a listener of ``readiness`` raises an exception."""
         while True:
             await self._readiness.readable(self._listener.fileno())
             connection = self._accept()
@@ -137,7 +137,7 @@ class VfioUserServer:
         try:
             return self._listener.accept()[0]
         except OSError:
-            # It went before it was seen, or there is no room for a file more.
+            # The client has disconnected already, or the process has no free file descriptor.
             return None
 
     async def _serve(self, connection: socket.socket) -> None:
@@ -156,16 +156,16 @@ class VfioUserServer:
             self._channel = None
             session.close()
         await self._function.restart()
-        self.on_client("gone", why)
+        self.on_client("disconnected", why)
 
     def _turn_away(self) -> None:
-        """Somebody connects while a client is there: unless that has gone, it has to go."""
+        """Disconnect a second client, unless the first has already ended its connection."""
         assert self._channel is not None
         if self._channel.other_has_ended:
-            # The next one's turn comes when what the first left behind is done.
+            # The next client is accepted once the first one's remaining requests are done.
             self._readiness.forget(self._listener.fileno())
             return
         second = self._accept()
         if second is not None:
             second.close()
-            self.on_error("a second client was turned away: there is room for one")
+            self.on_error("a second client was disconnected: only one is served at a time")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""One client's session: every request is checked, done, and answered.
+"""One client's session: checks, executes and answers every request.
 
-A request that cannot be done is answered with an error and has no effect; one that wants no reply
-is told of to :attr:`Session.on_error` alone, as all others are too. Only a message whose length
-makes no sense ends the session, since nobody knows where the next one begins.
+A refused request has no effect and gets an error reply, unless it requests no reply; it is reported
+to :attr:`ClientSession.on_error` in either case. Only a message with an invalid length ends the
+session, since the start of the next message is unknown.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from .interrupts import ClientInterrupts
 from .wire import ClientMessage, Command, Flags
 
 LONGEST_ERROR = 300
-"""Characters: a client's own words may be in it."""
+"""Characters of the longest error text, which may contain a client's data."""
 
 
 class Verb(StrEnum):
-    """What an access does."""
+    """Direction of an access."""
 
     READ = "read"
     WRITE = "write"
@@ -53,16 +53,16 @@ OnAccess = Callable[[Verb, int, int, bytes], None]
 
 @dataclass
 class SessionStatistics:
-    """What sessions did.
+    """Counters of sessions.
 
     Parameters
     ----------
     requests
-        Messages of the client's.
+        Messages of clients.
     reads, writes
-        Accesses to regions that were done.
+        Successful accesses to regions.
     errors
-        Requests that were not done.
+        Refused requests.
     """
 
     requests: int = 0
@@ -79,19 +79,19 @@ class ClientSession:
     channel
         The connection.
     function
-        What is served. The session maps its memory and takes its interrupts.
+        The served function. The session maps its memory and receives its interrupts.
     readiness
-        Who else has a turn between two requests.
+        Serves other listeners between two requests.
     statistics
-        Where to count what is done.
+        Counters to update.
 
     Attributes
     ----------
     on_access
-        Called for each access to a region that was done, in their order: verb, region, offset and
-        the data that was read or written.
+        Called for each successful access to a region, in order: verb, region, offset and the data
+        read or written.
     on_error
-        Called with one line of text for each request that was not done.
+        Called with one line of text for each refused request.
     """
 
     def __init__(
@@ -126,14 +126,14 @@ class ClientSession:
         }
 
     async def run(self) -> None:
-        """Serve until the client goes.
+        """Serve until the session ends.
 
         Raises
         ------
         ChannelClosedError
-            It went.
+            The client closed the connection.
         FramingError, VersionError
-            It was told why it has to.
+            The client sent an invalid message, and has got an error reply.
         """
         while True:
             self._readiness.glance()
@@ -150,7 +150,7 @@ class ClientSession:
                 close_all(message.files)
 
     def close(self) -> None:
-        """Give back the client's memory and its eventfds, and close the connection."""
+        """Release the client's memory and eventfds, and close the connection."""
         self._function.memory.clear()
         self._interrupts.close()
         self._channel.close()
@@ -190,28 +190,28 @@ class ClientSession:
         if not self._negotiated and message.command != Command.VERSION:
             raise VersionError("the first message must be VERSION")
         if message.lost_files:
-            raise RequestError("more files came with it than can be taken", errno.EMFILE)
+            raise RequestError("the message has more files than the limit", errno.EMFILE)
         return await handler(message)
 
     async def _version(self, message: ClientMessage) -> bytes:
         if self._negotiated:
-            raise RequestError("the version is agreed on already")
+            raise RequestError("the version is negotiated already")
         (major, minor), data = fields(message, wire.VERSION)
         if major != wire.MAJOR:
             raise VersionError(f"major is {major}: must be {wire.MAJOR}", errno.ENOTSUP)
         capabilities = agree(data)
         self._negotiated = True
         self._most_data = capabilities.get("max_data_xfer_size", wire.MOST_DATA)
-        # A client that proposes none may have no room for any.
+        # A client that proposes no capabilities may not accept any.
         text = pack_capabilities(capabilities) if data else b""
         return wire.VERSION.pack(wire.MAJOR, min(minor, wire.MINOR)) + text
 
     async def _map(self, message: ClientMessage) -> bytes:
         _, flags, offset, address, size = exactly(message, wire.DMA_MAP)
         if beyond(flags, wire.MapFlags.READABLE | wire.MapFlags.WRITABLE):
-            raise RequestError(f"flags are {flags:#x}: must be of 0x3")
+            raise RequestError(f"flags are {flags:#x}: must be within 0x3")
         if len(message.files) > 1:
-            raise RequestError(f"{len(message.files)} files came with it: must be one at most")
+            raise RequestError(f"the message has {len(message.files)} files: must be one at most")
         file = message.files[0] if message.files else None
         self._function.memory.map(
             Mapping(
@@ -260,7 +260,7 @@ class ClientSession:
 
     async def _set_irqs(self, message: ClientMessage) -> bytes:
         (argsz, flags, index, start, count), data = fields(message, wire.IRQ_SET)
-        # With eventfds it counts what the message brings as files, too.
+        # With eventfds argsz also counts the message's files, so only a minimum is required.
         check_argsz(argsz, wire.IRQ_SET)
         limit = self._interrupts.info(index)[1] if index < len(wire.Irq) else 0
         if index >= len(wire.Irq) or start + count > limit:
@@ -275,7 +275,7 @@ class ClientSession:
         if len(data) != wanted:
             raise RequestError(f"{len(data)} bytes of data: must be {wanted}")
         if data_flag != wire.IrqSetFlags.DATA_EVENTFD and message.files:
-            raise RequestError(f"{len(message.files)} files came with it: must be none")
+            raise RequestError(f"the message has {len(message.files)} files: must be none")
         if data_flag == wire.IrqSetFlags.DATA_EVENTFD:
             await self._set_eventfds(message, index, action, start, count)
             return b""
@@ -297,11 +297,13 @@ class ClientSession:
         self, message: ClientMessage, index: int, action: int, start: int, count: int
     ) -> None:
         if action != wire.IrqSetFlags.ACTION_TRIGGER:
-            raise RequestError("eventfds that tell of masks", errno.ENOTSUP)
+            raise RequestError("eventfds for mask and unmask are not supported", errno.ENOTSUP)
         if not count:
             raise RequestError("count is 0: must be 1 or more")
         if len(message.files) not in (0, count):
-            raise RequestError(f"{len(message.files)} files came with it: must be {count} or none")
+            raise RequestError(
+                f"the message has {len(message.files)} files: must be {count} or none"
+            )
         files: list[int | None] = [*message.files] or [None] * count
         message.files.clear()
         await self._interrupts.assign(index, start, files)
@@ -327,7 +329,7 @@ class ClientSession:
     async def _write_multi(self, message: ClientMessage) -> bytes:
         (count,), data = fields(message, wire.WRITE_COUNT)
         if len(data) != count * wire.WRITE_OF_MANY.size:
-            raise RequestError(f"wr_cnt is {count}: {len(data)} bytes of writes came with it")
+            raise RequestError(f"wr_cnt is {count}: the message has {len(data)} bytes of writes")
         writes = []
         for *access, piece in wire.WRITE_OF_MANY.iter_unpack(data):
             region, offset, size = self._access(access)
@@ -358,7 +360,7 @@ class ClientSession:
         offset, region, count = access
         size = self._sizes.get(region, 0)
         if not size:
-            raise RequestError(f"region is {region}: must be of {sorted(self._sizes)}")
+            raise RequestError(f"region is {region}: must be one of {sorted(self._sizes)}")
         if not 1 <= count <= self._most_data:
             raise RequestError(f"count is {count}: must be {span(1, self._most_data)}")
         if offset + count > size:

@@ -16,7 +16,7 @@ MAJOR, MINOR = 0, 1
 
 
 class Command(IntEnum):
-    """What a message asks for."""
+    """Commands of messages."""
 
     VERSION = 1
     DMA_MAP = 2
@@ -38,7 +38,7 @@ class Command(IntEnum):
 
 
 class Flags(IntFlag):
-    """Of the header; a request has none but NO_REPLY."""
+    """Flags of the header; a request may only have NO_REPLY."""
 
     REPLY = 0x01
     NO_REPLY = 0x10
@@ -46,7 +46,7 @@ class Flags(IntFlag):
 
 
 TYPE_MASK = 0x0F
-"""Bits of the header's flags that say what a message is: 0 a request, 1 a reply."""
+"""Bits of the header's flags with the message type: 0 for a request, 1 for a reply."""
 
 HEADER = struct.Struct("=HHIII")
 """id, command, bytes of the message with its header, flags, errno."""
@@ -73,7 +73,7 @@ WRITE_OF_MANY = struct.Struct("=QII8s")
 
 
 class MapFlags(IntFlag):
-    """Of DMA_MAP."""
+    """Flags of DMA_MAP."""
 
     READABLE = 1
     WRITABLE = 2
@@ -84,28 +84,28 @@ UNMAP_ALL = 2
 
 
 class DeviceFlags(IntFlag):
-    """Of DEVICE_GET_INFO."""
+    """Flags of DEVICE_GET_INFO."""
 
     RESET = 1
     PCI = 2
 
 
 class RegionFlags(IntFlag):
-    """Of DEVICE_GET_REGION_INFO."""
+    """Flags of DEVICE_GET_REGION_INFO."""
 
     READ = 1
     WRITE = 2
 
 
 class IrqFlags(IntFlag):
-    """Of DEVICE_GET_IRQ_INFO."""
+    """Flags of DEVICE_GET_IRQ_INFO."""
 
     EVENTFD = 1
     MASKABLE = 2
 
 
 class IrqSetFlags(IntFlag):
-    """Of DEVICE_SET_IRQS: one of the first three and one of the others."""
+    """Flags of DEVICE_SET_IRQS: one of the first three and one of the others."""
 
     DATA_NONE = 1
     DATA_BOOL = 2
@@ -135,27 +135,27 @@ class Irq(IntEnum):
 
 
 MOST_DATA = 1 << 20
-"""Bytes that one access moves: the protocol's default."""
+"""Bytes of the longest access: the protocol's default."""
 MOST_FILES = 16
-"""Files that one message brings."""
+"""Files sent with one message."""
 MOST_BYTES = HEADER.size + REGION_ACCESS.size + MOST_DATA
 """Bytes of the longest message."""
 
 
 @dataclass(kw_only=True)
 class ClientMessage:
-    """A message as it came.
+    """A message and its files.
 
     Parameters
     ----------
     id, command, flags, error
-        Of the header.
+        Fields of the header.
     payload
-        What follows it.
+        Bytes after the header.
     files
-        File descriptors that came with it, owned by who has the message.
+        File descriptors that arrived with the message; the receiver must close them.
     lost_files
-        Whether there were more of them, which could not be taken.
+        Further files arrived and were dropped.
     """
 
     id: int

@@ -33,7 +33,7 @@ def names():
         (REGISTERS, 0x20, "01" * 8, "doorbell of FIFO 0, doorbell of FIFO 1"),
         (REGISTERS, 0x28, "01000000", "reserved"),
         (FIFO_RAM, DRIVER, "03000000", "FIFO 0 driver queue head = 3"),
-        (FIFO_RAM, DRIVER, "c8000000", "FIFO 0 driver queue head = 200, counts as 14"),
+        (FIFO_RAM, DRIVER, "c8000000", "FIFO 0 driver queue head = 200 (14 modulo 62)"),
         (FIFO_RAM, DRIVER, "0300", "FIFO 0 driver queue head bytes 0 to 1 = 0x3"),
         (FIFO_RAM, DRIVER + 0x40, "3d000000", "FIFO 0 driver queue tail = 61"),
         (FIFO_RAM, DEVICE, "01000000", "FIFO 0 device queue head = 1"),

@@ -153,7 +153,7 @@ def test_a_message_of_the_other_revision_is_named():
     watch = Watch(V1)
     watch.hints.to_device(0, R1.message("GET_SHM", shmid=0).wire())
     watch.hints.to_device(0, R1.message("GET_SHM", shmid=1).wire())
-    assert watch.told == ["FIFO 0: GET_SHM of 12 bytes is a message of r1, and none of v1"]
+    assert watch.told == ["FIFO 0: GET_SHM of 12 bytes is a message of r1, not of v1"]
 
 
 def test_every_revision_that_a_driver_may_speak_is_named():
@@ -162,7 +162,7 @@ def test_every_revision_that_a_driver_may_speak_is_named():
     between = Dialect("between", max_size=V1.max_size, messages=(*V1.messages, *shm))
     watch = Watch(V1, (V1, between, R1))
     watch.hints.to_device(0, R1.message("GET_SHM", shmid=0).wire())
-    assert "is a message of between or r1, and none of v1" in watch.told[0]
+    assert "is a message of between or r1, not of v1" in watch.told[0]
     watch.hints.to_driver(0, found(V1))
     watch.hints.to_device(0, MORE_DEVICES)
     assert "it speaks r1, see --revision" in watch.told[1]
@@ -184,7 +184,7 @@ def test_a_driver_that_asks_where_only_another_revision_has_more_is_named(bus, d
         watch.hints.to_driver(0, found(bus))
         watch.hints.to_device(0, MORE_DEVICES)
     (text,) = watch.told
-    assert text.startswith("FIFO 0: the driver asks for devices from 32 on")
+    assert text.startswith("FIFO 0: the driver requests devices from 32 on")
     assert f"it speaks {driver}, see --revision" in text
     watch.pass_time(2 * SILENCE_S)
     assert len(watch.told) == 1
@@ -200,7 +200,7 @@ def test_a_driver_that_asks_no_device_anything_may_be_of_another_revision(bus, d
     assert watch.told == []
     watch.pass_time(0.2 * SILENCE_S)
     (text,) = watch.told
-    assert f"one that speaks {driver} finds none in an answer of {bus.revision}" in text
+    assert f"a driver that speaks {driver} finds none in a response of {bus.revision}" in text
     watch.pass_time(9 * SILENCE_S)
     assert len(watch.told) == 1
 

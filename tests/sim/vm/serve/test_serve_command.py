@@ -33,13 +33,13 @@ from sim.vm.vfio_user import wire
 from sim.vm.vfio_user.client import Client
 from sim.vm.vfio_user.wire import Command as Request
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 FIFOS, WIDTH = BUILDS["endpoint"]
 BUILD = (
     *("--fifos", str(FIFOS), "--data-width", str(WIDTH)),
     *("--completion-timeout", str(COMPLETION_TIMEOUT)),
 )
-READY = "Ctrl-C ends it"
+READY = "Ctrl-C stops it"
 
 
 @pytest.fixture
@@ -110,9 +110,9 @@ def test_what_it_prints_and_leaves(path, tmp_path):
     with Command(path, *files, "--device", "rng", "--device", "1:console") as command:
         assert f"-device '{device_argument(path)}'" in command.text
         exchange(path)
-        wait_for(lambda: "client gone" in command.text)
+        wait_for(lambda: "client disconnected" in command.text)
         exchange(path, 1)
-        wait_for(lambda: command.text.count("client gone") == 2)
+        wait_for(lambda: command.text.count("client disconnected") == 2)
         assert command.end(signal.SIGINT) == 0
         text = command.text
     assert "Traceback" not in text
@@ -177,9 +177,9 @@ def test_it_ends_whatever_a_client_has_it_do(path):
 def test_a_trace_that_has_no_room(path):
     with Command(path, "--trace", "/dev/full", "--accesses", "/dev/full") as command:
         exchange(path)
-        wait_for(lambda: "client gone" in command.text)
+        wait_for(lambda: "client disconnected" in command.text)
         assert command.end(signal.SIGINT) == 0
-        assert command.text.count("No space left on device; it ends here") == 2
+        assert command.text.count("No space left on device; the file is closed") == 2
 
 
 def test_no_simulation_outlives_it(path):
@@ -214,17 +214,17 @@ def test_a_line_with_a_mark_from_the_terminal_is_a_command(path):
     own, theirs = pty.openpty()
     with Command(path, "--device", "console", "--device", "blk", stdin=theirs) as command:
         for line, text in (
-            (b"!resize 0:1 8\n", "device 0:1 has 8 sectors; no driver runs it"),
-            (b"!resize 0:7 8\n", "device is 7: must be of those behind FIFO 0, which are 0, 1"),
+            (b"!resize 0:1 8\n", "device 0:1 has 8 sectors; no driver has set DRIVER_OK"),
+            (b"!resize 0:7 8\n", "device is 7: must be one of those behind FIFO 0: 0, 1"),
             (b"!\x1b\n", "must be resize or size"),
-            (b"!help\n", "take a device away"),
-            (b"!unplug 1\n", "device 0:1, blk, is gone"),
+            (b"!help\n", "remove a device"),
+            (b"!unplug 1\n", "device 0:1, blk, is removed"),
         ):
             os.write(own, line)
             wait_for(lambda text=text: text in " ".join(command.text.split()))
         assert command.process.poll() is None and "\x1b" not in command.text
         assert command.end(signal.SIGINT) == 0
-        assert "device 0:1, blk, gone: 0 requests" in command.text
+        assert "device 0:1, blk, removed: 0 requests" in command.text
         assert "Traceback" not in command.text
     os.close(own)
     os.close(theirs)
@@ -251,7 +251,7 @@ def test_quiet_leaves_messages_unprinted_and_the_end_tells_what_devices_did(path
             await network.send(bytes(13))
 
         with_host(command, program)
-        wait_for(lambda: "client gone" in command.text)
+        wait_for(lambda: "client disconnected" in command.text)
         assert command.end(signal.SIGINT) == 0
     text = " ".join(command.text.split())
     assert "BUS_" not in text and "MSI-X vector" not in text and "EVENT_" not in text
@@ -328,7 +328,7 @@ def test_an_image_that_can_only_be_read_is_served_read_only(tmp_path):
 def test_a_socket_that_is_taken(path, capsys):
     path.write_text("a file")
     assert main(["serve", "--vfio-user", str(path), *BUILD]) == 1
-    assert "no socket" in capsys.readouterr().err
+    assert "not a socket" in capsys.readouterr().err
     assert path.read_text() == "a file"
 
 

@@ -105,7 +105,7 @@ def test_devices_come_and_go_as_the_driver_is_told(served, run, revision):
         assert await driver.discover() == before
 
     run(program)
-    ending = {"r1": "is rng", "v1": "v1 has no event for that: a driver finds out when it asks"}
+    ending = {"r1": "is rng", "v1": "v1 has no event for this: the driver is not notified"}
     while " is rng" not in (text := served.next("answer")["text"]):
         pass
     assert text.endswith(ending[revision])

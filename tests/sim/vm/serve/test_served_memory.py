@@ -108,7 +108,7 @@ class Bench:
         self.console._print(b"text %d, and on without end " % number)
         self.service._type(f"typed {number}\n")
         if number % 100 == 0:
-            self.service._client("gone", "")
+            self.service._client("disconnected", "")
 
     def close(self):
         for file in self.files:

@@ -61,7 +61,7 @@ def test_a_driver_of_another_dialect_is_named_once(served, client, raw, text):
         send(client, bytes.fromhex(raw), slot)
     assert text in served.next("note")["text"]
     client.close()
-    while served.next("client")["state"] != "gone":
+    while served.next("client")["state"] != "disconnected":
         pass
     assert not [event for event in served.left() if event["kind"] == "note"]
 
@@ -79,8 +79,8 @@ def test_memory_that_nobody_mapped_is_named_a_few_times_and_counted(served):
     while served.next("client")["state"] != "connected":
         pass
     errors = [served.next("error")["text"] for _ in range(MOST_REFUSALS + 1)]
-    assert all(text.startswith("no memory of the guest's: MW") for text in errors[:-1])
-    assert errors[-1].endswith("more requests of devices met no memory")
+    assert all(text.startswith("unmapped memory: MW") for text in errors[:-1])
+    assert errors[-1].endswith("more requests to unmapped memory are refused")
     served.next("client")
 
 
@@ -100,6 +100,6 @@ def test_a_guest_that_goes_under_its_devices_is_said_to_be_gone(served):
     with_host(served, program)
     while served.next("client")["state"] != "connected":
         pass
-    assert served.next("error")["text"].startswith("the guest is gone: M")
-    while served.next("client")["state"] != "gone":
+    assert served.next("error")["text"].startswith("the client is disconnected: M")
+    while served.next("client")["state"] != "disconnected":
         pass

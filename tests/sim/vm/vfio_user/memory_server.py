@@ -68,7 +68,7 @@ class MemoryServer:
 
     def _client(self, state, why):
         self.clients.append((state, why))
-        if state == "gone":
+        if state == "disconnected":
             self.gone.set()
 
     def _end(self):

@@ -75,7 +75,7 @@ def test_a_new_client_meets_a_fresh_function(server):
         server.gone.wait(10)
         server.gone.clear()
         assert server.function.restarts == number + 1
-    assert server.clients == [("connected", ""), ("gone", server.clients[1][1])] * 3
+    assert server.clients == [("connected", ""), ("disconnected", server.clients[1][1])] * 3
 
 
 def test_a_second_client_is_turned_away(server):
@@ -356,7 +356,7 @@ def test_where_it_listens(tmp_path):
         assert replaced.exists()
         occupied = server.path.with_name("file")
         occupied.write_text("a file")
-        with pytest.raises(SocketError, match="no socket"), listening(occupied):
+        with pytest.raises(SocketError, match="not a socket"), listening(occupied):
             pass
         assert occupied.read_text() == "a file"
         nowhere = server.path.with_name("no") / "s"
