@@ -62,7 +62,7 @@ def check(tmp_path):
         "does not apply: there is no port for it",
     ],
 )
-def test_good_rows(check, cell):
+def test_valid_rows_have_no_problem(check, cell):
     assert check(f"# A page\n\n{HEADER}| A1 | a \\| b | {cell} |\n") == []
 
 
@@ -86,35 +86,35 @@ def test_good_rows(check, cell):
         ("`tests/test_x.py::test_plain`, `tests/test_x.py::gone`", "has no gone"),
     ],
 )
-def test_bad_tests(check, cell, problem):
+def test_invalid_test_cell_is_reported(check, cell, problem):
     found = check(f"{HEADER}| A1 | rule | {cell} |\n")
     assert len(found) == 1
     assert problem in found[0]
 
 
-def test_id_that_is_there_twice(check):
+def test_repeated_id_is_reported(check):
     row = "| A1 | rule | `tests/test_x.py::test_plain` |\n"
     text = f"{HEADER}{row}\nMore.\n\n{HEADER}{row}"
     assert check(text) == ["line 9: id A1 repeats that of line 3"]
 
 
-def test_row_without_id(check):
+def test_missing_id_is_reported(check):
     assert check(f"{HEADER}|  | rule | does not apply: no port |\n") == ["line 3: no id"]
 
 
-def test_table_without_the_columns(check):
+def test_missing_column_is_reported(check):
     assert check("| id | rule |\n| --- | --- |\n| A1 | rule |\n") == ["line 3: no column test"]
 
 
-def test_row_of_another_length(check):
+def test_wrong_number_of_cells_is_reported(check):
     assert check(f"{HEADER}| A1 | rule |\n") == ["line 3: 2 cells under 3 columns"]
 
 
-def test_table_without_dashes(check):
+def test_missing_line_of_dashes_is_reported(check):
     assert check("| id | test |\n| A1 | does not apply: x |\n") == [
         "line 2: a table's header without a line of dashes"
     ]
 
 
-def test_page_without_a_table(check):
+def test_page_without_table_is_reported(check):
     assert check("```\n| id | test |\n| --- | --- |\n| A1 | x |\n```\n") == ["there is no table"]

@@ -38,7 +38,7 @@ def test_every_row_names_its_test(name):
     assert problems((ROOT / "docs" / name).read_text()) == []
 
 
-def test_every_promise_behind_a_hard_block_names_its_test():
+def test_every_hard_block_promise_names_its_test():
     page = (ROOT / "docs" / "hard-blocks.md").read_text()
     assert problems(page, every_table=False) == []
     # The page names every test of the module, and no other.
@@ -47,7 +47,7 @@ def test_every_promise_behind_a_hard_block_names_its_test():
     assert promised == set(re.findall(r"@cocotb\.test.*?^async def (\w+)", tested, re.M | re.S))
 
 
-def test_settings_of_a_hard_block_are_those_of_the_endpoint():
+def test_hard_block_settings_match_the_endpoint():
     table = {
         row.cells["setting"]: row.cells["value"]
         for row in rows((ROOT / "docs" / "hard-blocks.md").read_text())
@@ -69,7 +69,7 @@ def test_settings_of_a_hard_block_are_those_of_the_endpoint():
     assert f"{place}{pending_at:03x}" in table["MSI-X"]
 
 
-def test_tops_of_hard_blocks_are_those_that_there_are():
+def test_hard_blocks_page_lists_every_top_and_option():
     page = (ROOT / "docs" / "hard-blocks.md").read_text()
     listed = {row.cells["top"].strip("`") for row in rows(page) if "top" in row.cells}
     assert listed == {*TOPS, *SHIMS}
@@ -85,7 +85,7 @@ def test_conformance_has_every_requirement():
     assert all(row.cells["requirement"] for row in table)
 
 
-def test_readme_example_of_decode():
+def test_readme_decode_example_is_current():
     readme = (ROOT / "README.md").read_text()
     found = re.search(r"^\$ \.venv/bin/python -m models decode (\w+)\n(.+)$", readme, re.MULTILINE)
     assert found is not None
@@ -94,21 +94,21 @@ def test_readme_example_of_decode():
     assert done.stdout.strip() == found[2]
 
 
-def test_readme_driver_is_the_one_that_is_tested():
+def test_readme_driver_is_a_regression():
     readme = (ROOT / "README.md").read_text()
     found = re.search(r"^```python\n(.+?)^```", readme, re.MULTILINE | re.DOTALL)
     assert found is not None
     assert found[1] in (ROOT / "tests" / "regressions" / "own_driver.py").read_text()
 
 
-def test_the_line_for_qemu_is_what_the_server_prints():
+def test_guest_page_has_the_qemu_arguments_of_the_server():
     page = (ROOT / "docs" / "guest.md").read_text()
     assert " ".join(memory_arguments(MEMORY_MB)) + " \\\n" in page
     assert f"-device '{device_argument(Path('/tmp/amp.sock'))}'\n" in page
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/guest.md"])
-def test_pages_name_what_exists(name):
+def test_pages_name_existing_targets_and_paths(name):
     readme = (ROOT / name).read_text()
     makefile = (ROOT / "Makefile").read_text()
     for target in set(re.findall(r"^make (\w+)|`make (\w+)`", readme, re.MULTILINE)):

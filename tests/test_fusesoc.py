@@ -104,7 +104,7 @@ def test_every_top_has_a_target():
 
 
 @pytest.mark.parametrize("top", sorted(MODULE_NAMES))
-def test_target(top, tmp_path, pytestconfig):
+def test_target_generates_its_top(top, tmp_path, pytestconfig):
     if top not in QUICK and not pytestconfig.getoption("--regress"):
         pytest.skip("takes seconds, and differs only in names: make regress runs it")
     module = MODULE_NAMES[top]
@@ -122,7 +122,7 @@ def test_target(top, tmp_path, pytestconfig):
     assert script[-2:] == ["--top-module", module]
 
 
-def test_lint(tmp_path):
+def test_lint_target_passes(tmp_path):
     if "verilator" not in toolchain.available():
         pytest.skip("Verilator is not installed")
     files, log = set_up(tmp_path, "virtio-msg-amp", "lint")
@@ -130,7 +130,7 @@ def test_lint(tmp_path):
     assert files[".v"].name == f"{MODULE_NAMES['endpoint']}.v" and waivers_name(files)
 
 
-def test_another_core_asks_for_parameters(tmp_path):
+def test_another_core_sets_every_parameter(tmp_path):
     """Every parameter takes effect, and the next run does not list the generated core."""
     (tmp_path / "card.core").write_text(CARD)
     stages = [] if "verilator" in toolchain.available() else ["--setup"]
@@ -154,7 +154,7 @@ def test_another_core_asks_for_parameters(tmp_path):
     "parameter, complaint",
     [("fifos: 9", "must be an integer from 1 to 8"), ("fifo-count: 2", "unrecognized arguments")],
 )
-def test_bad_parameter(parameter, complaint, tmp_path):
+def test_invalid_parameter_is_refused(parameter, complaint, tmp_path):
     (tmp_path / "card.core").write_text(CARD.replace("fifos: 3", parameter))
     done = fusesoc(tmp_path, "run", "--setup", "card")
     assert done.returncode and complaint in done.stdout + done.stderr

@@ -56,7 +56,7 @@ def sources(data_width, folder):
 
 
 @pytest.mark.parametrize("data_width", DATA_WIDTHS)
-def test_litepcie(data_width, regression_seed):
+def test_endpoint_with_litepcie_as_host(data_width, regression_seed):
     if SIMULATOR not in toolchain.available():
         pytest.skip("Verilator is not installed, and Icarus cannot run Migen's Verilog")
     folder = BUILD_ROOT / "test" / f"litepcie-w{data_width}"

@@ -9,7 +9,7 @@ from parts import part, split
 
 
 @pytest.mark.parametrize("parts", [1, 3, 4, 11])
-def test_each_item_is_in_one_part(parts):
+def test_every_item_is_in_exactly_one_part(parts):
     items = list(range(10))
     chosen, others = zip(
         *(split(items, *part(f"{number + 1}/{parts}")) for number in range(parts)), strict=True
@@ -20,6 +20,6 @@ def test_each_item_is_in_one_part(parts):
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "1", "x/y", "-1/3"])
-def test_a_part_that_cannot_be_is_refused(text):
+def test_invalid_part_is_refused(text):
     with pytest.raises(argparse.ArgumentTypeError, match="must be N/PARTS, N from 1 to PARTS"):
         part(text)

@@ -214,7 +214,9 @@ def test_regression(simulator, top, num_fifos, data_width, group, regression_see
     assert outcome.tests > 0
 
 
-def test_behind_a_hard_block(simulator, block_top, data_width, regression_seed, pytestconfig):
+def test_regression_behind_a_hard_block(
+    simulator, block_top, data_width, regression_seed, pytestconfig
+):
     if simulator not in toolchain.available():
         pytest.skip(f"{simulator} is not installed")
     is_first = simulator == toolchain.find().name
@@ -234,7 +236,7 @@ def test_behind_a_hard_block(simulator, block_top, data_width, regression_seed, 
     assert outcome.tests > 0
 
 
-def test_core_with_options(num_fifos, data_width, block, regression_seed):
+def test_regression_with_block_options(num_fifos, data_width, block, regression_seed):
     outcome = simulate(
         BuildConfiguration(
             top="core",
@@ -252,7 +254,7 @@ def test_core_with_options(num_fifos, data_width, block, regression_seed):
 
 
 @pytest.mark.parametrize("top", sorted(TOPS))
-def test_other_shell_and_layout(top, regression_seed, pytestconfig):
+def test_scenarios_with_other_shell_and_layout(top, regression_seed, pytestconfig):
     """Other ids, two vectors for three FIFOs, other pages, another capacity."""
     if top == "core" and not pytestconfig.getoption("--regress"):
         pytest.skip("the core has no PCI ids: only make regress runs it")
@@ -276,7 +278,7 @@ def test_other_shell_and_layout(top, regression_seed, pytestconfig):
 
 
 @pytest.mark.parametrize("top", sorted(TOPS))
-def test_without_the_dma_window(top, regression_seed, pytestconfig):
+def test_regression_without_the_dma_window(top, regression_seed, pytestconfig):
     """Messages, interrupts and BARs work without it, and every completion is unexpected."""
     if not pytestconfig.getoption("--regress"):
         pytest.skip("needs a build of its own: only make regress runs it")
@@ -307,7 +309,7 @@ def test_without_the_dma_window(top, regression_seed, pytestconfig):
     assert outcome.tests == 1
 
 
-def test_memory_of_a_long_simulation(regression_seed, pytestconfig):
+def test_long_simulation_does_not_leak_memory(regression_seed, pytestconfig):
     """Run ``flat_memory`` with enough bursts to show the smallest leak per burst."""
     if not pytestconfig.getoption("--regress"):
         pytest.skip("takes minutes: only make regress runs it")
@@ -342,6 +344,6 @@ def test_every_width_and_number_of_fifos_is_run():
         assert {width for each, _, width in among if each == top} == set(DATA_WIDTHS)
 
 
-def test_some_simulator_is_there():
+def test_a_simulator_is_installed():
     assert toolchain.available(), toolchain.INSTALL_HINT
     assert os.environ["SEED"]

@@ -19,7 +19,7 @@ BUILDS = {
 
 @pytest.mark.parametrize("name", SCENARIOS)
 @pytest.mark.parametrize("build", BUILDS)
-def test_scenario(name, build):
+def test_messages_match_the_pure_model(name, build):
     revision, num_fifos, data_width, shell, layout = BUILDS[build]
     choices = {"revision": revision, "shell": shell, "layout": layout}
 

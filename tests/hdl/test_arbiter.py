@@ -76,14 +76,14 @@ def test_packets_stay_whole(seed):
     assert seen == packets
 
 
-def test_inputs_take_turns():
+def test_inputs_alternate():
     left = run(0, [[2] * 20, [2] * 20], 0, stall=0, idle=0)
     order = [port for port, beat, _ in left if beat == 0]
     assert order == [0, 1] * 20
 
 
 @pytest.mark.parametrize("length", [1, 2])
-def test_an_input_that_ran_dry_loses_no_cycle_and_no_turn(length):
+def test_idle_inputs_are_skipped_without_a_lost_cycle(length):
     cycles = []
     packets = [[length], [length] * 6, [], [length] * 6]
     left = run(0, packets, 0, stall=0, idle=0, cycles=cycles)
@@ -92,7 +92,7 @@ def test_an_input_that_ran_dry_loses_no_cycle_and_no_turn(length):
     assert cycles == list(range(cycles[0], cycles[0] + len(left)))
 
 
-def test_urgent_goes_first():
+def test_urgent_input_goes_first():
     left = run(1, [[1] * 10, [1] * 10], 0, stall=0, idle=0)
     order = [port for port, _, _ in left]
     assert order == [0] * 10 + [1] * 10

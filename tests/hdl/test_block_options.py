@@ -19,20 +19,20 @@ ALL = [
 
 
 @pytest.mark.parametrize("block", ALL, ids=lambda block: " ".join(block.chosen()) or "none")
-def test_there_and_back(block):
+def test_options_round_trip(block):
     parser = argparse.ArgumentParser()
     BlockOptions.add_arguments(parser)
     assert BlockOptions.of(parser.parse_args(block.chosen())) == block
     assert BlockOptions.from_options(block.chosen()) == block
 
 
-def test_a_parser_without_them_chooses_none():
+def test_parser_without_options_gives_the_defaults():
     assert BlockOptions.of(argparse.Namespace()) == NO_OPTIONS
 
 
 @pytest.mark.parametrize("block", ALL, ids=lambda block: " ".join(block.chosen()) or "none")
 @pytest.mark.parametrize("dma", [True, False])
-def test_ports(block, dma):
+def test_options_add_their_ports(block, dma):
     if (block.sequence_numbers or block.completion_headers) and not dma:
         with pytest.raises(ValueError, match=r"(sequence_numbers|completion_headers) without dma"):
             AmpPciCore(block=block, dma=dma)
@@ -44,6 +44,6 @@ def test_ports(block, dma):
 
 
 @pytest.mark.parametrize("headers", [7, 257])
-def test_room_for_too_few_or_too_many(headers):
+def test_number_of_completion_headers_is_checked(headers):
     with pytest.raises(ValueError, match=f"completion_headers is {headers}: must be 8 to 256"):
         BlockOptions(completion_headers=headers)

@@ -14,7 +14,7 @@ COUNT = 400
 
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize("idle, stall", [(0, 0), (0.5, 0), (0, 0.5), (0.3, 0.3), (0.9, 0.1)])
-def test_what_goes_in_comes_out(depth, idle, stall):
+def test_words_come_out_in_order(depth, idle, stall):
     dut = StreamFifo(16, depth=depth)
     rng = random.Random(depth)
     came = []
@@ -51,7 +51,7 @@ def test_what_goes_in_comes_out(depth, idle, stall):
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
-def test_room(depth):
+def test_ready_and_half_empty_follow_the_level(depth):
     """The output stalls, so that the memory fills word by word behind it."""
     dut = StreamFifo(16, depth=depth)
 

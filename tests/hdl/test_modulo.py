@@ -14,7 +14,7 @@ CAPACITIES = [2, 3, 7, 31, 32, 61, 62, 63, 64, 100, 4096, 65535]
 
 
 @pytest.mark.parametrize("capacity", CAPACITIES)
-def test_sanitiser_is_mod(capacity):
+def test_remainder_and_range_check(capacity):
     rng = random.Random(capacity)
     edges = [0, capacity - 1, capacity, capacity + 1, 2**31, 2**32 - 2, 2**32 - 1]
     multiples = [capacity * rng.randrange(2**32 // capacity) + d for d in (0, 1) for _ in range(25)]

@@ -41,13 +41,13 @@ OTHER_SHELL = PciShell(
     [(OTHER_PAGES, 1, 64), (TWO_PAGES, 1, 64), (TWO_PAGES, 3, 256)],
     ids=lambda value: getattr(value, "name", str(value)),
 )
-def test_other_shell_and_layout(fifos, width, layout):
+def test_endpoint_elaborates_with_other_shell_and_layout(fifos, width, layout):
     top = AmpPciEndpoint(num_fifos=fifos, data_width=width, shell=OTHER_SHELL, layout=layout)
     assert "module top" in verilog.convert(FlatTop(top), name="top")
 
 
 @pytest.mark.parametrize("top", [AmpPciCore, AmpPciEndpoint])
-def test_without_the_dma_window(top):
+def test_ports_without_the_dma_window(top):
     whole, less = (set(top(dma=dma).signature.members) for dma in (True, False))
     core = top is AmpPciCore
     assert whole - less == {"s_axi_dma"} | ({"tx_rd_req_tlp", "tx_wr_req_tlp"} if core else set())
@@ -68,7 +68,7 @@ def test_parameters_are_checked(top):
             top(completion_timeout=timeout)
 
 
-def test_slots_are_whole_words():
+def test_slot_of_a_fraction_of_a_word_is_refused():
     layout = SharedLayout(name="half", queue=QueueLayout(slot_size=32, slots_offset=128))
     with pytest.raises(LayoutError, match="slot_size is 32"):
         AmpPciCore(data_width=512, layout=layout)

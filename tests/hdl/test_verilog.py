@@ -103,7 +103,7 @@ def ports_by_name(text, module):
     "top, expected, width, fifos",
     [("core", core_ports, 256, 3), ("endpoint", endpoint_ports, 64, 8)],
 )
-def test_ports(top, expected, width, fifos):
+def test_top_has_the_ports_of_the_design(top, expected, width, fifos):
     ports = ports_by_name(generate(top, num_fifos=fifos, data_width=width), f"amp_pci_{top}")
     wanted = expected(width, fifos)
     assert {name: ports.get(name) for name in wanted} == wanted
@@ -136,7 +136,7 @@ def lint(*files):
         ("xilinx-usp", 1, 512),
     ],
 )
-def test_lint(top, fifos, width, tmp_path):
+def test_verilog_passes_lint(top, fifos, width, tmp_path):
     """Lint passes with the waivers beside the file only.
 
     Each combinational block has a trigger at time zero: an input may have its value before the
@@ -155,7 +155,7 @@ def modules_in(text):
     return set(re.findall(r"^module \\?(\S+?) ?\(", text, re.M))
 
 
-def test_two_configurations_in_one_design(tmp_path):
+def test_two_configurations_fit_into_one_design(tmp_path):
     """The instances written beside both, each with a name of its own, fit into one module."""
     body, found = [], []
     for name, options in {
@@ -192,7 +192,7 @@ def test_two_configurations_in_one_design(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["", "2nd", "a-b", "a b", "é"])
-def test_bad_name(name, capsys):
+def test_invalid_module_name_is_refused(name, capsys):
     assert main(["--top", "core", "--name", name]) == 1
     assert "must be a letter or _, then letters, digits and _" in capsys.readouterr().err
 
@@ -200,7 +200,7 @@ def test_bad_name(name, capsys):
 @pytest.mark.parametrize(
     "top, option", [("endpoint", "--separate-msix"), ("xilinx-7", "--sequence-numbers")]
 )
-def test_options_of_the_core_alone(top, option, capsys):
+def test_core_options_are_refused_for_other_tops(top, option, capsys):
     assert main(["--top", top, option]) == 1
     assert f"{option} with top {top}: must be core" in capsys.readouterr().err
 
@@ -221,7 +221,7 @@ def test_options_of_the_core_alone(top, option, capsys):
         ),
     ],
 )
-def test_streams_of_a_hard_block(top, width, keep, users):
+def test_streams_match_the_xilinx_block(top, width, keep, users):
     """Names, directions and widths are those of the block."""
     ports = ports_by_name(generate(top, data_width=width), MODULE_NAMES[top])
     for stream, user in users.items():
@@ -244,7 +244,7 @@ def test_streams_of_a_hard_block(top, width, keep, users):
         ("intel-s10", 512, 2, 6, 2, 0),
     ],
 )
-def test_streams_of_intel_blocks(top, width, segments, empty, functions, beside):
+def test_streams_match_the_intel_block(top, width, segments, empty, functions, beside):
     """Names, directions and widths of Avalon-ST are those of the block."""
     ports = ports_by_name(generate(top, data_width=width), MODULE_NAMES[top])
     both = {"data": width, "sop": segments, "eop": segments, "valid": segments}
@@ -268,12 +268,12 @@ def test_streams_of_intel_blocks(top, width, segments, empty, functions, beside)
         ("intel-s10", 128, "256 or 512 for Stratix 10"),
     ],
 )
-def test_widths_that_intel_blocks_have_not(top, width, allowed):
+def test_unsupported_intel_width_is_refused(top, width, allowed):
     with pytest.raises(ValueError, match=f"data_width is {width}: must be {allowed}"):
         generate(top, data_width=width)
 
 
-def test_no_element_has_the_name_of_a_bit():
+def test_array_elements_are_not_named_like_bits():
     """Yosys merges a wire ``x[7]`` with bit 7 of ``x``: elements of an array are ``x__7``."""
     text = generate("core", num_fifos=8, data_width=64, dma=False)
     assert re.search(r"\\snapshot__7 ", text)
@@ -281,14 +281,14 @@ def test_no_element_has_the_name_of_a_bit():
 
 
 @pytest.mark.parametrize("width", [64, 128])
-def test_the_table_of_interrupts_is_in_lut_ram(width):
+def test_msix_table_is_in_lut_ram(width):
     """For a table of a few words, its width alone would decide the number of block RAMs."""
     text = generate("core", data_width=width, dma=False)
     found = re.search(r'\(\* ram_style = "(\w+)" \*\)\n  reg \[(\d+):0\] \\table  ', text)
     assert found is not None and found.groups() == ("distributed", str(width - 1))
 
 
-def test_same_text_every_time():
+def test_generation_is_reproducible():
     assert generate("core", data_width=64) == generate("core", data_width=64)
 
 
@@ -301,12 +301,12 @@ def test_unchanged_file_keeps_its_time_stamp(tmp_path):
 
 
 @pytest.mark.parametrize("fifos", ["0", "9"])
-def test_bad_number_of_fifos(fifos, capsys):
+def test_number_of_fifos_is_checked(fifos, capsys):
     assert main(["--fifos", fifos]) == 1
     assert "must be an integer from 1 to 8" in capsys.readouterr().err
 
 
-def test_bad_width_and_top():
+def test_width_and_top_are_checked():
     with pytest.raises(ValueError, match="data_width is 96: must be 64, 128, 256 or 512"):
         generate("core", data_width=96)
     with pytest.raises(

@@ -84,7 +84,7 @@ def run(width, lengths, interrupts, *, block=None, idle=0.0, stall=0.0, confirm=
 
 @pytest.mark.parametrize("width", DATA_WIDTHS)
 @pytest.mark.parametrize("idle, stall", [(0, 0), (0.5, 0), (0, 0.5), (0.5, 0.5)])
-def test_each_stays_whole_and_in_order(width, idle, stall):
+def test_writes_stay_whole_and_in_order(width, idle, stall):
     lengths = [1 + number % 4 for number in range(30)]
     left, _, _ = run(width, lengths, 20, idle=idle, stall=stall)
     seen = {False: [], True: []}
@@ -104,7 +104,7 @@ def test_no_cycle_is_lost():
 
 
 @pytest.mark.parametrize("idle, stall", [(0, 0), (0.3, 0.3)])
-def test_confirmations_of_writes_are_told_from_those_of_interrupts(idle, stall):
+def test_interrupt_confirmations_do_not_confirm_writes(idle, stall):
     lengths = [1 + number % 3 for number in range(40)]
     # The bench ends with the last beat: the last writes are confirmed later.
     _, _, confirmed = run(64, lengths, 40, block=NUMBERED, idle=idle, stall=stall, confirm=0.5)
@@ -112,7 +112,7 @@ def test_confirmations_of_writes_are_told_from_those_of_interrupts(idle, stall):
     assert confirmed > 20
 
 
-def test_a_block_that_confirms_nothing_gets_no_more():
+def test_unconfirmed_writes_are_limited():
     silent = 200
     _, cycles, _ = run(64, [1] * 60, 10, block=NUMBERED, confirm=0.5, silent=silent)
     assert sum(cycle <= silent for cycle in cycles) == CONFIRMATIONS

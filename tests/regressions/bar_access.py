@@ -88,7 +88,7 @@ async def zero_length_requests(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def completions_are_split(dut):
+async def completions_are_split_by_max_payload_size(dut):
     """Reads up to 4 KiB at any alignment, for every maximum payload size."""
     rng = random.Random(SEED)
     bench = Mirror(dut)
@@ -111,7 +111,7 @@ async def completions_are_split(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def payload_size_grows_under_reads(dut):
+async def max_payload_size_raised_under_pending_reads(dut):
     """Reads that are pending while the host raises Max_Payload_Size return the same bytes."""
     rng = random.Random(SEED)
     bench = Mirror(dut)
@@ -148,7 +148,7 @@ async def long_writes(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def long_headers(dut):
+async def four_dword_headers_below_4_gib(dut):
     """Four-dword headers with an address below 4 GiB work as three-dword headers do."""
     rng = random.Random(SEED)
     bench = Mirror(dut)
@@ -165,7 +165,7 @@ async def long_headers(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def fields_that_mean_nothing(dut):
+async def unsupported_header_fields_are_ignored(dut):
     """Header fields of unsupported mechanisms have no effect, and completions do not echo them."""
     rng = random.Random(SEED)
     bench = Mirror(dut)
@@ -261,7 +261,7 @@ async def msix_table(dut):
 
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
-async def index_words(dut):
+async def index_words_are_plain_ram_to_the_host(dut):
     """Index words are plain RAM to the host, whatever their values."""
     rng = random.Random(SEED)
     bench = Mirror(dut)
@@ -281,7 +281,7 @@ async def index_words(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def whole_fifo_bar(dut):
+async def whole_fifo_bar_is_ram(dut):
     """Every address of the FIFO BAR has RAM, including reserved pages and the last bytes."""
     rng = random.Random(SEED)
     bench = Mirror(dut)
@@ -298,7 +298,7 @@ async def whole_fifo_bar(dut):
 
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
-async def writes_pass_waiting_reads(dut):
+async def writes_pass_stalled_reads(dut):
     """While completions stall, writes pass the pending reads (PCI Express 2.4.1)."""
     rng = random.Random(SEED)
     bench = Mirror(dut)

@@ -28,7 +28,7 @@ OTHER_FUNCTION = 1
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def completions_for_another_number(dut):
+async def completion_for_another_bus_or_function(dut):
     """``ignore_bus_number`` accepts completions for another bus, and none for another function."""
     bench = fault_bench(dut)
     region = await prepare(bench, random.Random(SEED))
@@ -52,7 +52,7 @@ async def completions_for_another_number(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def reads_ask_for_what_there_is_room_for(dut):
+async def outstanding_reads_stay_within_completion_headers(dut):
     """With ``completion_headers``, outstanding reads of any size need at most that many
     completions, and use nearly all of them. The host delays every answer."""
     rng = random.Random(SEED)
@@ -83,7 +83,7 @@ async def reads_ask_for_what_there_is_room_for(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def a_refused_interrupt_is_sent_again(dut):
+async def refused_interrupt_is_sent_again(dut):
     """A refused interrupt is sent again, once its vector is not masked; a pulse without an
     interrupt has no effect."""
     bench = MsixBench(dut)
@@ -124,7 +124,7 @@ async def a_refused_interrupt_is_sent_again(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def a_confirmation_may_come_before_the_end(dut):
+async def confirmation_before_the_last_beat(dut):
     """A block may confirm a write's order once it has the first beat of it."""
     rng = random.Random(SEED)
     bench = DmaBench(dut, max_payload_size=512)
@@ -159,7 +159,7 @@ async def a_confirmation_may_come_before_the_end(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def reset_is_done_when_nothing_of_before_is_left(dut):
+async def reset_is_done_after_all_former_requests(dut):
     """After ``function_reset_done`` no former request leaves or is in the hard block, and MSI-X
     has its reset state."""
     rng = random.Random(SEED)

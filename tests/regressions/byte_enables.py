@@ -24,7 +24,7 @@ PLACES = (
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def written(dut):
+async def only_enabled_bytes_are_written(dut):
     """A write changes exactly the enabled bytes, and rings the doorbells of enabled dwords."""
     rng = random.Random(SEED)
     bench = Mirror(dut)
@@ -50,7 +50,7 @@ async def written(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def read(dut):
+async def enabled_bytes_are_read(dut):
     """Enabled bytes read right; the monitor checks byte count and lower address."""
     rng = random.Random(SEED)
     bench = Mirror(dut)

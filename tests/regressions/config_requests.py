@@ -44,7 +44,7 @@ async def every_byte_enable_pattern(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def of_other_lengths(dut):
+async def other_lengths_are_unsupported_requests(dut):
     """A configuration request longer than one dword is an Unsupported Request without effect."""
     bench = QueueBench(dut)
     await bench.start()
@@ -62,7 +62,7 @@ async def of_other_lengths(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def base_addresses(dut):
+async def bar_sizing(dut):
     """All ones read back the size; an unimplemented BAR reads zero after any write."""
     bench = QueueBench(dut)
     await bench.reset()

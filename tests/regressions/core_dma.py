@@ -17,7 +17,7 @@ from tests.regressions.queue_host import QUEUE, set_pins, slot_bytes
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def errors_of_a_hard_block(dut):
+async def completion_error_codes_of_a_hard_block(dut):
     """The hard block's error code decides about a completion, whatever the header says."""
     rng = random.Random(SEED)
     bench = fault_bench(dut)
@@ -36,7 +36,7 @@ async def errors_of_a_hard_block(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def a_bundle_that_is_held_up_holds_up_no_other(dut):
+async def stalled_bundle_does_not_stall_others(dut):
     """While one bundle of reads, writes, completions or interrupts stalls, the others continue."""
     rng = random.Random(SEED)
     bench = DmaBench(dut)
@@ -94,7 +94,7 @@ async def a_bundle_that_is_held_up_holds_up_no_other(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def message_given_up_while_it_waits(dut):
+async def message_dropped_while_waiting_for_writes(dut):
     """The host rewrites head while a message waits for writes: the next message waits as well."""
     rng = random.Random(SEED)
     bench = DmaBench(dut)
@@ -129,7 +129,7 @@ async def message_given_up_while_it_waits(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def settings_settle_when_former_tlps_have_left(dut):
+async def settings_settle_after_former_tlps(dut):
     """A lowered setting settles only after the stalled TLPs of each bundle that it concerns."""
     rng = random.Random(SEED)
     bench = DmaBench(dut, max_payload_size=128, max_read_request_size=4096)

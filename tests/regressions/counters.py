@@ -47,7 +47,7 @@ class CounterBench(DmaBench, MsixBench):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def nothing_at_first(dut):
+async def counters_are_zero_after_reset(dut):
     """Counters have their declared width and are zero after ``rst`` and after an enumeration."""
     bench = CounterBench(dut)
     await bench.reset()
@@ -273,7 +273,7 @@ async def dma_errors(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def reset_leaves_them_alone(dut):
+async def function_reset_keeps_counters(dut):
     """Function-level reset clears no counter; ``rst`` clears them all."""
     bench = CounterBench(dut)
     await bench.start()

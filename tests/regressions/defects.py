@@ -79,7 +79,7 @@ async def d24_full_device_queue_loses_nothing(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def d27_wild_indices(dut):
+async def d27_out_of_range_index_counts_modulo_capacity(dut):
     """Every index word of 62 or more counts modulo 62, on either side."""
     bench = QueueBench(dut)
     await bench.start()
@@ -113,7 +113,7 @@ async def d27_wild_indices(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def d31_peer_that_keeps_refilling(dut):
+async def d31_queue_refilled_while_popped(dut):
     """A doorbell delivers the messages queued at that time, although the host keeps refilling."""
     bench = QueueBench(dut)
     await bench.start()
@@ -146,7 +146,7 @@ async def d31_peer_that_keeps_refilling(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def d34_doorbells_with_no_device_side(dut):
+async def d34_doorbells_with_stalled_device_side(dut):
     """The device side stalls: the host gets answers, other traffic continues, nothing is lost."""
     bench = QueueBench(dut)
     await bench.start()
@@ -174,7 +174,7 @@ async def d34_doorbells_with_no_device_side(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def d35_last_fifo_of_any_number(dut):
+async def d35_last_fifo_works_with_any_number(dut):
     """BAR1 is rounded up to a power of two: the last FIFO works, and the rest of it is RAM."""
     bench = QueueBench(dut)
     await bench.start()

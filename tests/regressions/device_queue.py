@@ -40,7 +40,7 @@ async def full_queue_holds_61(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def full_queue_of_one_fifo_delays_no_other(dut):
+async def full_queue_does_not_delay_other_fifos(dut):
     """A device side that obeys ``device_queue_ready`` reaches every FIFO that has space."""
     bench = QueueBench(dut)
     await bench.start()
@@ -87,7 +87,7 @@ async def wraps_around_under_back_pressure(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def short_messages_are_filled_with_zeros(dut):
+async def short_messages_are_padded_with_zeros(dut):
     """A message of 8 to 64 bytes is written whole, and the rest of its slot reads zero."""
     bench = QueueBench(dut)
     await bench.start()
@@ -104,7 +104,7 @@ async def short_messages_are_filled_with_zeros(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def packets_of_other_sizes_are_dropped(dut):
+async def packets_of_invalid_size_are_dropped(dut):
     """Packets too short, too long, or for an absent FIFO are dropped whole and counted."""
     bench = QueueBench(dut)
     await bench.start()
@@ -126,7 +126,7 @@ async def packets_of_other_sizes_are_dropped(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def hole_in_tkeep_is_dropped(dut):
+async def packet_with_hole_in_tkeep_is_dropped(dut):
     """A packet with a hole in ``tkeep`` is dropped whole."""
     bench = QueueBench(dut)
     await bench.start()
@@ -161,7 +161,7 @@ async def drive_beats(bench, keeps, *, apart=0):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def head_is_what_the_host_wrote(dut):
+async def host_write_to_head_takes_effect(dut):
     """After the host rewrites head, the next message goes to the slot that it selects."""
     bench = QueueBench(dut)
     await bench.start()
@@ -181,7 +181,7 @@ async def head_is_what_the_host_wrote(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def host_writes_beside_the_engine(dut):
+async def host_stores_and_messages_share_a_page(dut):
     """Host stores and messages into the device queue's page do not disturb each other."""
     rng = random.Random(SEED)
     bench = QueueBench(dut)
@@ -202,7 +202,7 @@ async def host_writes_beside_the_engine(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def bytes_that_do_not_count_read_zero(dut):
+async def bytes_without_tkeep_read_zero(dut):
     """Bytes of ``tdata`` with ``tkeep`` low do not reach the slot."""
     bench = QueueBench(dut)
     await bench.start()
@@ -213,7 +213,7 @@ async def bytes_that_do_not_count_read_zero(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def packet_under_way_takes_its_room(dut):
+async def packet_in_flight_reserves_its_slot(dut):
     """``device_queue_ready`` is low from the first beat of the packet that fills the queue."""
     bench = QueueBench(dut)
     await bench.start()
@@ -237,7 +237,7 @@ async def packet_under_way_takes_its_room(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def head_rewritten_under_a_packet(dut):
+async def packet_is_dropped_when_head_is_rewritten(dut):
     """A packet is dropped when the host rewrites head under it; the next one uses the new head."""
     bench = QueueBench(dut)
     await bench.start()
@@ -312,7 +312,7 @@ async def function_reset_under_traffic(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def packet_on_offer_at_function_reset(dut):
+async def pending_packet_is_dropped_at_function_reset(dut):
     """A packet that waits during a function-level reset is dropped, and its queue starts empty."""
     bench = QueueBench(dut)
     await bench.start()
@@ -340,7 +340,7 @@ async def packet_on_offer_at_function_reset(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def packets_around_a_function_reset(dut):
+async def function_reset_in_each_cycle_of_a_packet(dut):
     """A reset in any cycle of a short packet and the next one: no packet valid before it enters
     the queue, which is empty afterwards."""
     bench = QueueBench(dut)
@@ -372,7 +372,7 @@ class PortBench(QueueBench):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def messages_that_wait_at_function_reset(dut):
+async def waiting_messages_are_discarded_at_function_reset(dut):
     """Messages that wait for space are for the former driver: the port discards them."""
     bench = PortBench(dut)
     await bench.start()
@@ -394,7 +394,7 @@ async def messages_that_wait_at_function_reset(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def packet_that_stops_in_the_middle(dut):
+async def stalled_packet_delays_only_later_packets(dut):
     """The device side stops between two beats: the host gets answers, messages reach the device
     side, and the function can be reset. Only later packets wait."""
     bench = QueueBench(dut)

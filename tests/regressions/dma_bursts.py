@@ -51,7 +51,7 @@ async def open_window(dut, rng, **options):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def whole_address_space(dut):
+async def every_address_bit_reaches_the_host(dut):
     """Every address bit reaches the host, for writes and reads."""
     rng = random.Random(SEED)
     bench = DmaBench(dut)
@@ -71,7 +71,7 @@ async def whole_address_space(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def any_strobes(dut):
+async def only_strobed_bytes_are_written(dut):
     """A burst writes exactly the strobed bytes of its lanes; strobes of other lanes are ignored."""
     rng = random.Random(SEED)
     bench, channels, region = await open_window(
@@ -95,7 +95,7 @@ async def any_strobes(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def any_reads(dut):
+async def read_beats_have_their_bytes_on_their_lanes(dut):
     """Every beat returns its bytes on their own lanes."""
     rng = random.Random(SEED)
     bench, channels, region = await open_window(
@@ -114,7 +114,7 @@ async def any_reads(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def refused_bursts(dut):
+async def unsupported_bursts_get_slverr(dut):
     """An unsupported burst gets SLVERR, sends no TLP, and the next burst works."""
     rng = random.Random(SEED)
     bench, channels, region = await open_window(dut, rng)
@@ -156,7 +156,7 @@ async def refused_bursts(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def last_in_the_wrong_place(dut):
+async def misplaced_wlast_gets_slverr(dut):
     """``awlen`` decides the length of a burst; a disagreeing ``wlast`` gets SLVERR."""
     rng = random.Random(SEED)
     bench, channels, region = await open_window(dut, rng)
@@ -178,7 +178,7 @@ async def last_in_the_wrong_place(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def responses_that_nobody_takes(dut):
+async def stalled_responses_are_delivered_later(dut):
     """More bursts than the window holds, while responses stall: all are answered later."""
     rng = random.Random(SEED)
     bench, channels, region = await open_window(dut, rng)
@@ -204,7 +204,7 @@ async def responses_that_nobody_takes(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def as_few_requests_as_can_be(dut):
+async def consecutive_beats_merge_into_one_request(dut):
     """Beats of one word, and consecutive words, merge into one request."""
     rng = random.Random(SEED)
     bench, channels, region = await open_window(

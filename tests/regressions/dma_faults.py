@@ -93,7 +93,7 @@ async def use_every_tag(bench, region):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 @cocotb.parametrize(name=list(WRONG_ANSWERS))
-async def wrong_answer(dut, name):
+async def wrong_answer_fails_one_read(dut, name):
     """The host answers one of many reads wrongly."""
     change, times_out, stray = WRONG_ANSWERS[name]
     rng = random.Random(SEED)
@@ -126,7 +126,7 @@ async def wrong_answer(dut, name):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def payload_of_another_length(dut):
+async def payload_length_mismatch(dut):
     """A completion's payload length differs from its Length: the read fails or returns its data."""
     rng = random.Random(SEED)
     bench = fault_bench(dut)
@@ -157,7 +157,7 @@ async def payload_of_another_length(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def only_the_beats_concerned(dut):
+async def failed_read_zeroes_only_its_beats(dut):
     """A burst of several reads returns the data of the good ones, and zeros for the failed one."""
     rng = random.Random(SEED)
     bench = fault_bench(dut)
@@ -174,7 +174,7 @@ async def only_the_beats_concerned(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def stray_completions(dut):
+async def unexpected_completions_are_dropped(dut):
     """Completions without an outstanding read are dropped and counted; reads return their data."""
     rng = random.Random(SEED)
     bench = fault_bench(dut, latency=slow(rng, tail=0))
@@ -199,7 +199,7 @@ async def stray_completions(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def late_answer(dut):
+async def late_completion_is_unexpected(dut):
     """An answer after the timeout is unexpected and reaches no other read."""
     rng = random.Random(SEED)
     bench = fault_bench(dut)
@@ -219,7 +219,7 @@ async def late_answer(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def every_tag_times_out(dut):
+async def all_tags_time_out_concurrently(dut):
     """Reads to a silent host time out concurrently, not one after the other."""
     rng = random.Random(SEED)
     bench = fault_bench(dut)
@@ -240,7 +240,7 @@ async def every_tag_times_out(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def bus_mastering_off(dut):
+async def accesses_fail_without_bus_mastering(dut):
     """Without bus mastering every new access fails and sends nothing; outstanding reads
     complete."""
     rng = random.Random(SEED)
@@ -271,7 +271,7 @@ async def bus_mastering_off(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def bus_mastering_goes_off_under_load(dut):
+async def bus_mastering_disabled_under_load(dut):
     """Bus mastering is disabled at any time: nothing leaves after the completion of the
     configuration write, and every access gets a response."""
     rng = random.Random(SEED)
@@ -305,7 +305,7 @@ async def bus_mastering_goes_off_under_load(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def what_is_not_there(dut):
+async def access_to_absent_host_memory(dut):
     """A read of absent host memory fails; a write to it has no effect."""
     rng = random.Random(SEED)
     bench = fault_bench(dut)

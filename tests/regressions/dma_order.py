@@ -33,7 +33,7 @@ async def open_bench(dut, rng, *, stalls=True):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def interrupt_finds_the_data(dut):
+async def interrupt_follows_earlier_writes(dut):
     """At the interrupt, the data accepted before the message is in host memory."""
     rng = random.Random(SEED)
     bench, region = await open_bench(dut, rng)
@@ -68,7 +68,7 @@ async def interrupt_finds_the_data(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def head_finds_the_data(dut):
+async def head_follows_earlier_writes(dut):
     """A host that polls head finds the data in memory once head has advanced."""
     rng = random.Random(SEED)
     bench, region = await open_bench(dut, rng)
@@ -91,7 +91,7 @@ async def head_finds_the_data(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def later_writes_hold_up_no_message(dut):
+async def later_writes_do_not_delay_messages(dut):
     """Continuous writes of the device side do not stall its messages."""
     rng = random.Random(SEED)
     bench, region = await open_bench(dut, rng, stalls=False)
@@ -118,7 +118,7 @@ async def later_writes_hold_up_no_message(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def unfinished_burst_holds_up_nothing(dut):
+async def unfinished_burst_does_not_delay_messages(dut):
     """A burst whose data stops half-way stalls neither messages nor completions."""
     rng = random.Random(SEED)
     bench, region = await open_bench(dut, rng, stalls=False)

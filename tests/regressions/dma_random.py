@@ -62,7 +62,7 @@ async def compare(bench, rng, *, accesses):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 @cocotb.parametrize(payload=[128, 256, 512], boundary=[64, 128])
-async def sizes(dut, payload, boundary):
+async def payload_sizes_and_boundaries(dut, payload, boundary):
     """Each payload size and boundary; the host answers late, in pieces, and out of order."""
     rng = random.Random(SEED + payload + boundary)
     bench = DmaBench(
@@ -80,7 +80,7 @@ async def sizes(dut, payload, boundary):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def at_once(dut):
+async def immediate_answers(dut):
     """The host answers at once with the fewest completions."""
     rng = random.Random(SEED)
     bench = DmaBench(dut, max_payload_size=1024, max_read_request_size=1024)
@@ -88,7 +88,7 @@ async def at_once(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def paced(dut):
+async def pauses_on_every_channel(dut):
     """Pauses on every channel and stream, narrow beats and short bursts."""
     rng = random.Random(SEED)
     bench = DmaBench(

@@ -129,7 +129,7 @@ async def reset_in_each_cycle_of_an_access(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def reset_while_nothing_can_leave(dut):
+async def function_level_reset_while_requests_stall(dut):
     """TLPs valid before the reset leave; requests that wait behind them do not."""
     rng = random.Random(SEED)
     bench = DmaBench(dut, max_payload_size=128)

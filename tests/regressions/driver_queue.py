@@ -53,7 +53,7 @@ async def head_without_doorbell_is_not_consumed(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def newest_snapshot_counts(dut):
+async def doorbell_while_popping_samples_head_again(dut):
     """A doorbell while the queue is being popped samples head again; no message is lost."""
     bench = QueueBench(dut)
     await bench.start()
@@ -111,7 +111,7 @@ async def stores_split_and_reordered(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def storm_of_doorbells(dut):
+async def doorbell_storm_delivers_each_message_once(dut):
     """A storm of doorbells delivers each message once."""
     bench = QueueBench(dut)
     await bench.start()
@@ -145,7 +145,7 @@ async def head_beyond_capacity_counts_modulo(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def tail_is_what_the_host_wrote(dut):
+async def host_write_to_tail_takes_effect(dut):
     """After the host rewrites tail, the next doorbell delivers from there."""
     bench = QueueBench(dut)
     await bench.start()
@@ -187,7 +187,7 @@ async def reload_with_an_empty_queue(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def reload_with_messages_waiting(dut):
+async def reload_with_pending_messages(dut):
     """The same while the device side stalls: only messages already popped are delivered."""
     bench = QueueBench(dut)
     await bench.start()
@@ -211,7 +211,7 @@ async def reload_with_messages_waiting(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def fifos_take_turns(dut):
+async def fifos_are_served_round_robin(dut):
     """FIFOs with messages deliver one each in turn."""
     bench = QueueBench(dut)
     await bench.start()
@@ -236,7 +236,7 @@ async def fifos_take_turns(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def turns_leave_no_pause(dut):
+async def no_idle_cycle_between_fifos(dut):
     """No cycle is idle between messages of different FIFOs, also when one becomes empty."""
     bench = QueueBench(dut)
     await bench.start()
@@ -258,7 +258,7 @@ async def turns_leave_no_pause(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def request_waits_for_room_of_its_answer(dut):
+async def message_waits_for_space_in_the_device_queue(dut):
     """A message is popped only while the device queue of its FIFO has space; others continue."""
     bench = QueueBench(dut)
     await bench.start()
@@ -280,7 +280,7 @@ async def request_waits_for_room_of_its_answer(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def tail_moves_after_the_slot_was_read(dut):
+async def tail_advances_after_the_slot_is_read(dut):
     """Tail does not advance past a slot before the engine has read it completely."""
     bench = QueueBench(dut)
     await bench.start()

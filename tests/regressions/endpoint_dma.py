@@ -24,7 +24,7 @@ from tests.regressions.queue_host import slot_bytes
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def timeout_disabled(dut):
+async def completion_timeout_disabled(dut):
     """Device Control 2 disables the completion timeout."""
     rng = random.Random(SEED)
     bench = fault_bench(dut)
@@ -41,7 +41,7 @@ async def timeout_disabled(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def nothing_leaves_in_d3hot(dut):
+async def no_request_leaves_in_d3hot(dut):
     """Bus mastering is off in D3hot: accesses fail, and interrupts stay pending until D0."""
     bench = DmaBench(dut)
     await bench.start()
@@ -104,7 +104,7 @@ async def transactions_pending(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def read_request_size_shrinks_under_reads(dut):
+async def max_read_request_size_lowered_under_reads(dut):
     """Reads that wait for a tag are split again: the monitor checks the size of each request."""
     rng = random.Random(SEED)
     # A slow host, so that split reads wait for a tag.
@@ -126,7 +126,7 @@ async def read_request_size_shrinks_under_reads(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def everybody_gets_a_turn(dut):
+async def transmit_stream_is_shared_fairly(dut):
     """Continuous reads, writes and completions share the transmit stream."""
     rng = random.Random(SEED)
     bench = DmaBench(dut, max_payload_size=128, max_read_request_size=128)

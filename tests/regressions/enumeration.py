@@ -32,7 +32,7 @@ def registers(bench):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def by_a_root_complex(dut):
+async def root_complex_enumerates_the_function(dut):
     """cocotbext-pcie's root complex finds the ids, BARs, capabilities and vectors."""
     bench = Bench(dut, root_complex=True, max_payload_size=MAX_PAYLOAD)
     await bench.start()
@@ -78,7 +78,7 @@ async def by_a_root_complex(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def against_the_golden_model(dut):
+async def config_space_matches_the_golden_model(dut):
     """Every dword equals the golden model's after the same random writes and byte enables."""
     rng = random.Random(SEED)
     bench = QueueBench(dut)
@@ -113,7 +113,7 @@ async def against_the_golden_model(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def memory_space_and_power(dut):
+async def bars_answer_only_with_memory_space_and_in_d0(dut):
     """Without memory space enable, or in D3hot, no BAR answers; D1 and D2 do not exist."""
     rng = random.Random(SEED)
     bench = QueueBench(dut)
@@ -156,7 +156,7 @@ async def memory_space_and_power(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def bars_move(dut):
+async def bar_moves_take_effect_in_order(dut):
     """A BAR answers at its last address; each request uses the address written before it."""
     rng = random.Random(SEED)
     bench = QueueBench(dut)
@@ -248,7 +248,7 @@ async def unsupported_requests(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def posted_and_unexpected(dut):
+async def errors_without_completion_are_recorded(dut):
     """Errors of posted requests and completions get no answer, have no effect, and are recorded."""
     bench = QueueBench(dut)
     await bench.start()

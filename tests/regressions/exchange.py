@@ -87,13 +87,13 @@ async def exchange(dut, **options):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def thin_host(dut):
+async def bring_up_at_full_speed(dut):
     """Bring up over the thin host, without pauses."""
     await exchange(dut)
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def paced(dut):
+async def bring_up_with_back_pressure(dut):
     """Bring up with pauses and back-pressure on every stream."""
     rng = random.Random(SEED)
     await exchange(

@@ -10,7 +10,7 @@ from tests.faulty import FAULTS, check, devices
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 @cocotb.parametrize(name=list(FAULTS))
-async def device_that_raises_asks_for_a_reset(dut, name):
+async def raising_device_needs_reset(dut, name):
     """The request is answered, the driver gets NEEDS_RESET, and the other device still works."""
     system = GatewareSystem(dut, [devices(name)])
     await system.start()

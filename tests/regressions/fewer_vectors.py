@@ -46,7 +46,7 @@ class FewVectorsBench(MsixBench):
 
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
-async def vectors_that_are_not_granted_stay_pending(dut):
+async def ungranted_vectors_stay_pending(dut):
     """Messages of every FIFO arrive; the interrupt of an ungranted vector leaves when granted."""
     rng = random.Random(SEED)
     bench = FewVectorsBench(dut, host_stall=pacing.randomly(rng.getrandbits(32), 0.2))
@@ -81,7 +81,7 @@ async def vectors_that_are_not_granted_stay_pending(dut):
 
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
-async def one_message_for_several_vectors(dut):
+async def vectors_with_the_same_address_and_data(dut):
     """Entries with the same address and data: an interrupt follows each FIFO's last message."""
     rng = random.Random(SEED)
     bench = FewVectorsBench(dut, host_stall=pacing.randomly(rng.getrandbits(32), 0.2))
@@ -116,7 +116,7 @@ async def one_message_for_several_vectors(dut):
 
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
-async def masked_vectors_hold_up_no_other(dut):
+async def masked_vectors_do_not_delay_others(dut):
     """The mask moves between FIFOs under load: no message and no interrupt is lost."""
     rng = random.Random(SEED)
     bench = FewVectorsBench(dut)

@@ -19,7 +19,7 @@ SLACK = 60_000
 
 
 @cocotb.test(timeout_time=1000 + 20 * BURSTS, timeout_unit="us")
-async def bursts_leave_nothing_behind(dut):
+async def bursts_do_not_leak_memory(dut):
     """Reads and writes through the window, with every monitor and counter of a served endpoint."""
     system = GatewareSystem(dut, [{}], drivers=False)
     await system.start()

@@ -70,7 +70,7 @@ async def function_level_reset(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def reset_after_its_completion(dut):
+async def reset_follows_its_completion(dut):
     """The function resets after the completion of the write of Initiate FLR has left."""
     bench = QueueBench(dut)
     await bench.start()

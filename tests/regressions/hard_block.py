@@ -84,7 +84,7 @@ async def sizes_and_alignments(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def requests_pile_up(dut):
+async def back_to_back_requests(dut):
     """Back-to-back reads and writes, with completions at full speed and almost stalled."""
     rng = random.Random(SEED)
     bench = QueueBench(dut)
@@ -171,7 +171,7 @@ async def interrupts_reach_their_address(dut):
 
 
 @cocotb.test(timeout_time=50, timeout_unit="ms")
-async def memory(dut):
+async def host_memory_accesses(dut):
     """Accesses to host memory below and above 4 GiB, with pauses and split completions."""
     rng = random.Random(SEED)
     bench = DmaBench(dut, max_payload_size=rng.choice([128, 256, 512]))
@@ -195,7 +195,7 @@ async def memory(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def completions_fit_into_the_block(dut):
+async def outstanding_reads_fit_the_completion_buffer(dut):
     """While completions stall in the block, outstanding reads do not exceed its buffer; the rest
     follows later."""
     rng = random.Random(SEED)
@@ -217,7 +217,7 @@ async def completions_fit_into_the_block(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def reads_without_credits_hold_up_nothing(dut):
+async def reads_without_credits_do_not_stall_others(dut):
     """While the host grants no credits for reads, writes and completions leave; then the reads."""
     rng = random.Random(SEED)
     bench = DmaBench(dut)
@@ -248,7 +248,7 @@ async def reads_without_credits_hold_up_nothing(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def head_and_interrupt_find_the_data(dut):
+async def head_and_interrupt_follow_earlier_writes(dut):
     """Writes accepted before a message are in memory when head advances and when the interrupt
     arrives, also while requests stall."""
     rng = random.Random(SEED)
@@ -281,7 +281,7 @@ async def head_and_interrupt_find_the_data(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def every_error_of_the_block_fails_its_read(dut):
+async def every_completion_error_fails_its_read(dut):
     """Every error code of the block fails its read, and the next read is correct."""
     rng = random.Random(SEED)
     bench = DmaBench(dut)
@@ -329,7 +329,7 @@ async def all_end(bench, tasks):
 
 
 @cocotb.test(timeout_time=50, timeout_unit="ms")
-async def sizes_fall_under_load(dut):
+async def sizes_lowered_under_load(dut):
     """No longer TLP leaves after the design has settled and the block has sent what it holds; data
     stay intact, and the load continues."""
     rng = random.Random(SEED)
@@ -367,7 +367,7 @@ async def sizes_fall_under_load(dut):
 
 
 @cocotb.test(timeout_time=50, timeout_unit="ms")
-async def bus_mastering_falls_under_load(dut):
+async def bus_mastering_disabled_under_load(dut):
     """Every access ends although the block drops the requests it holds; later accesses work."""
     rng = random.Random(SEED)
     bench = DmaBench(dut)

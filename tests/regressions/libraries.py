@@ -54,7 +54,7 @@ async def cross(dut, *, pauses):
 
 @cocotb.test(timeout_time=50, timeout_unit="ms")
 @cocotb.parametrize(payload=[128, 512], boundary=[False, True])
-async def memory(dut, payload, boundary):
+async def root_complex_memory_accesses(dut, payload, boundary):
     """The library's AXI manager reads and writes the root complex's memory."""
     rng = random.Random(SEED)
     bench = Bench(dut, root_complex=True, max_payload_size=payload)
@@ -80,12 +80,12 @@ async def memory(dut, payload, boundary):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def full_speed(dut):
+async def messages_at_full_speed(dut):
     """Messages cross without pauses."""
     await cross(dut, pauses=False)
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def with_pauses(dut):
+async def messages_with_pauses(dut):
     """Messages cross while the library's streams pause at random."""
     await cross(dut, pauses=True)

@@ -210,7 +210,7 @@ class LitePcieHost:
 
 
 @cocotb.test(**LIMIT)
-async def bars(dut):
+async def bar_accesses(dut):
     """Writes and reads of every size that LitePCIe supports, and reads with several completions."""
     host = LitePcieHost(dut)
     await host.start()
@@ -237,7 +237,7 @@ async def bars(dut):
 
 
 @cocotb.test(**LIMIT)
-async def interrupts(dut):
+async def interrupt_matches_the_table(dut):
     """The table, written in one packet, gives address and data of the interrupt."""
     host = LitePcieHost(dut)
     await host.start()
@@ -265,7 +265,7 @@ async def interrupts(dut):
 
 @cocotb.test(**LIMIT)
 @cocotb.parametrize(beat_bytes=[None, 4])
-async def memory_is_read(dut, beat_bytes):
+async def host_memory_reads(dut, beat_bytes):
     """LitePCIe decodes each read request and answers in reverse order."""
     host = LitePcieHost(dut, beat_bytes=beat_bytes)
     await host.start()
@@ -305,7 +305,7 @@ async def memory_is_read(dut, beat_bytes):
 
 
 @cocotb.test(**LIMIT)
-async def memory_is_written(dut):
+async def host_memory_writes(dut):
     """Writes of any bytes, and bursts of several packets: address, byte enables and data."""
     host = LitePcieHost(dut)
     await host.start()

@@ -209,7 +209,7 @@ async def falls(bench, rng, departures, size, high, low, kinds):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def payload_size_falls(dut):
+async def max_payload_size_lowered_under_load(dut):
     """Completions and writes of the former size leave before the completion, or are split again."""
     rng = random.Random(SEED)
     bench, load = await loaded(dut, rng)
@@ -224,7 +224,7 @@ async def payload_size_falls(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def read_request_size_falls(dut):
+async def max_read_request_size_lowered_under_load(dut):
     """A valid read of the former size leaves before the completion; others are split again."""
     rng = random.Random(SEED)
     bench, load = await loaded(dut, rng)
@@ -239,7 +239,7 @@ async def read_request_size_falls(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def bus_mastering_falls(dut):
+async def no_request_leaves_after_bus_mastering_is_disabled(dut):
     """No read, write or interrupt leaves after the completion that disables bus mastering, by
     Bus Master Enable or D3hot."""
     rng = random.Random(SEED)
@@ -271,7 +271,7 @@ async def bus_mastering_falls(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def interrupts_are_switched_off(dut):
+async def no_interrupt_leaves_after_msix_is_disabled(dut):
     """After the write of MSI-X Enable or Function Mask completes, no interrupt leaves."""
     rng = random.Random(SEED)
     bench, load = await loaded(dut, rng)
@@ -299,7 +299,7 @@ async def interrupts_are_switched_off(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def memory_space_falls(dut):
+async def reads_after_memory_space_is_disabled_are_refused(dut):
     """Reads before the write are answered before its completion, later ones are refused."""
     rng = random.Random(SEED)
     bench = DmaBench(dut, max_payload_size=128)
@@ -348,7 +348,7 @@ async def memory_space_falls(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def completion_waits_for_no_answer_and_no_data(dut):
+async def completion_does_not_wait_for_reads_or_write_data(dut):
     """A configuration write completes while every tag waits for an answer and a burst for data."""
     rng = random.Random(SEED)
     latency = 20_000.0

@@ -149,7 +149,7 @@ async def every_message_code(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def wrong_length(dut):
+async def payload_length_mismatch_is_malformed(dut):
     """A write whose payload length differs from Length is discarded where the first beat shows it;
     otherwise the shorter of both lengths is written, and no more."""
     rng = random.Random(SEED)
@@ -202,7 +202,7 @@ async def wrong_length(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def longer_than_max_payload_size(dut):
+async def payload_above_max_payload_size_is_malformed(dut):
     """For every Max_Payload_Size, a payload of that size is accepted, one dword more malformed."""
     rng = random.Random(SEED)
     bench = MalformedBench(dut)
@@ -230,7 +230,7 @@ async def longer_than_max_payload_size(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def digest(dut):
+async def digest_is_ignored(dut):
     """TD and a digest are ignored, whether the link removed the digest or not."""
     rng = random.Random(SEED)
     bench = MalformedBench(dut)
@@ -264,7 +264,7 @@ class Beats:
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def lost_beats(dut):
+async def lost_beats_do_not_affect_the_next_tlp(dut):
     """A TLP that starts before the previous one ends, and beats without a TLP, do not affect the
     next whole TLP. There is no monitor: it requires a stream of whole TLPs."""
     rng = random.Random(SEED)

@@ -76,7 +76,7 @@ class MsixBench(QueueBench):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def masked_after_reset(dut):
+async def vectors_are_masked_after_reset(dut):
     """After reset every vector is masked; interrupts raised then stay pending and leave once."""
     bench = MsixBench(dut)
     await bench.start(msix=False)
@@ -95,7 +95,7 @@ async def masked_after_reset(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def vector_mask(dut):
+async def masked_vector_keeps_its_interrupt_pending(dut):
     """A masked vector keeps its interrupt pending; the others leave."""
     bench = MsixBench(dut)
     await bench.start()
@@ -123,7 +123,7 @@ async def vector_mask(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def function_mask_enable_and_bus_master(dut):
+async def disabled_interrupts_stay_pending(dut):
     """Function Mask, MSI-X Enable and Bus Master Enable hold every interrupt; none is lost."""
     bench = MsixBench(dut)
     await bench.start()
@@ -148,7 +148,7 @@ async def function_mask_enable_and_bus_master(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def address_and_data_of_the_entry(dut):
+async def interrupt_uses_address_and_data_of_its_entry(dut):
     """The write uses the entry's address and data, with a four-dword header above 4 GiB."""
     bench = MsixBench(dut, msi_address=0x1_2345_0000)
     await bench.start()
@@ -165,7 +165,7 @@ async def address_and_data_of_the_entry(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def entry_as_it_is_when_sent(dut):
+async def pending_interrupt_uses_the_current_entry(dut):
     """A pending interrupt uses the entry's value when it leaves, not when it was raised."""
     bench = MsixBench(dut)
     await bench.start()
@@ -201,7 +201,7 @@ async def pending_bits_are_read_only(dut):
 
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
-async def message_is_there_on_the_interrupt(dut):
+async def message_is_in_the_queue_at_its_interrupt(dut):
     """At the interrupt, head has advanced and the slot is complete."""
     rng = random.Random(SEED)
     bench = MsixBench(dut, host_stall=pacing.randomly(rng.getrandbits(32)))
@@ -234,7 +234,7 @@ async def message_is_there_on_the_interrupt(dut):
 
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
-async def masks_flipped_at_random(dut):
+async def random_masks_lose_no_interrupt(dut):
     """With random masks, enables and messages, the last message always gets an interrupt."""
     rng = random.Random(SEED)
     bench = MsixBench(dut, host_stall=pacing.randomly(rng.getrandbits(32)))
@@ -274,7 +274,7 @@ async def masks_flipped_at_random(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def raised_as_another_leaves(dut):
+async def interrupt_raised_while_another_leaves(dut):
     """An interrupt raised in any cycle of another's departure also leaves."""
     bench = MsixBench(dut)
     await bench.start()
@@ -294,7 +294,7 @@ async def raised_as_another_leaves(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def masked_while_nobody_takes_it(dut):
+async def vector_masked_while_interrupts_stall(dut):
     """A vector masked while another interrupt stalls sends none afterwards."""
     bench = MsixBench(dut)
     await bench.start()
@@ -319,7 +319,7 @@ async def masked_while_nobody_takes_it(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def reset_masks_and_forgets(dut):
+async def reset_masks_vectors_and_clears_pending_bits(dut):
     """After ``rst`` the table is zero, every vector masked and nothing pending."""
     bench = MsixBench(dut)
     await bench.start()

@@ -23,7 +23,7 @@ def traces():
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def vectors_there_and_back(dut):
+async def recorded_messages_round_trip(dut):
     """Every recorded message crosses to the device side and back unchanged."""
     bench = QueueBench(dut)
     await bench.start()

@@ -16,7 +16,7 @@ from tests.regressions.queue_host import SEED, PulseCounter
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def refused_requests(dut):
+async def refused_requests_have_no_effect(dut):
     """A refused request gets a completion if it is non-posted, has no effect, and is counted."""
     rng = random.Random(SEED)
     bench = Mirror(dut)
@@ -78,7 +78,7 @@ async def refused_requests(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-async def edges_of_bars(dut):
+async def requests_across_bar_edges_are_refused(dut):
     """A BAR answers up to its last byte; a request that crosses its end is refused, and so are
     requests before and after it."""
     rng = random.Random(SEED)

@@ -15,19 +15,19 @@ NAMES = os.environ.get("SCENARIOS", " ".join(SCENARIOS)).split()
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 @cocotb.parametrize(revision=["v1", "r1"], name=NAMES)
-async def as_on_the_pure_model(dut, revision, name):
+async def messages_match_the_pure_model(dut, revision, name):
     """Every FIFO and direction carries the same bytes in the same order."""
     await compare(dut, revision, name)
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def revision_of_april(dut):
+async def revision_v1_1_messages_match_the_pure_model(dut):
     """Revision v1.1 has other messages than v1 and r1; the gateware interprets none."""
     await compare(dut, "v1.1", "bring_up")
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-async def messages_smaller_than_a_slot(dut):
+async def messages_smaller_than_a_slot_match_the_pure_model(dut):
     """The smallest size that transport revision 1 allows, both ways; the rest of a slot is zero."""
     await compare(dut, R1.on_bus(max_size=52), "bring_up")
 

@@ -129,7 +129,7 @@ async def four_devices(dut, first):
 
 
 @cocotb.test(timeout_time=50, timeout_unit="ms")
-async def slow_and_paced(dut):
+async def slow_host_with_pauses(dut):
     """A host that answers late and in pieces, memory above 4 GiB, pauses on every stream."""
     rng = random.Random(SEED)
     await run(
@@ -146,7 +146,7 @@ async def slow_and_paced(dut):
 
 
 @cocotb.test(timeout_time=50, timeout_unit="ms")
-async def interrupt_means_done(dut):
+async def interrupt_follows_used_ring_and_data(dut):
     """At the interrupt of EVENT_USED, the used ring and the data are in host memory."""
     rng = random.Random(SEED)
     machine = Machine(0, rng.getrandbits(32))
