@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Streams with the ready latency of Avalon-ST, as Intel's hard blocks have them.
 
-Ready does not speak of the cycle that it is in, but of one some cycles later; and no packet that
-has begun may pause while the block is ready (P-Tile user guide, 683059, "Avalon-ST TX Interface";
-L- and H-Tile user guide, 683111, "Avalon-ST 512-Bit TX Interface").
+``ready`` applies to a cycle some cycles later, and a packet in progress must not pause while the
+block is ready (P-Tile user guide, 683059, "Avalon-ST TX Interface"; L- and H-Tile user guide,
+683111, "Avalon-ST 512-Bit TX Interface").
 """
 
 from amaranth.hdl import Cat, Module, ShapeLike, Signal
@@ -15,26 +15,29 @@ from ..fifo import StreamFifo
 __all__ = ["PacketSender", "ReceiveBuffer"]
 
 CYCLES_TO_FALL = 3
-"""From the word that makes the memory half full until the block sees that ready is low."""
+"""Cycles from the word that makes the memory half full until the block sees ``ready`` low."""
 
 
 class ReceiveBuffer(wiring.Component):
-    """Takes what still comes after ready has fallen.
+    """Stores the words that still arrive after ``ready`` has fallen.
 
     Parameters
     ----------
     shape : ShapeLike
-        Of a word.
+        Shape of a word.
     allowance : int
-        Cycles, 1 or more, in which words may come after ready has fallen.
+        Cycles, 1 or more, in which words may arrive after ``ready`` has fallen.
 
     Attributes
     ----------
-    valid : In(1), p : In(shape)
-        A word, which is taken.
+    valid : In(1)
+        A word arrives; it is always accepted.
+    p : In(shape)
+        The word.
     ready : Out(1)
-        To the block.
+        ``ready`` of the block.
     o : Out(stream of shape)
+        Words.
 
     Raises
     ------
@@ -66,24 +69,27 @@ class ReceiveBuffer(wiring.Component):
 
 
 class PacketSender(wiring.Component):
-    """Sends a packet once all of it is there, a word in each cycle for which the block is ready.
+    """Sends a packet once it is stored whole: one word in each cycle for which the block is ready.
 
     Parameters
     ----------
     layout : data.Layout
-        Of a word; it has ``last``, set on the last word of a packet.
+        Layout of a word, with ``last`` on the last word of a packet.
     depth : int
-        Words that it holds, a power of two of 2 or more. A packet may have as many.
+        Words of memory, a power of two of 2 or more. A packet has no more words than that.
     latency : int
-        Cycles, 2 or more, from ready to the cycle of which it speaks.
+        Cycles, 2 or more, from ``ready`` to the cycle that it applies to.
 
     Attributes
     ----------
     i : In(stream of layout)
+        Words.
     ready : In(1)
-        From the block.
-    valid : Out(1), p : Out(layout)
-        A word, which the block takes.
+        ``ready`` of the block.
+    valid : Out(1)
+        A word for the block, which accepts it.
+    p : Out(layout)
+        The word.
 
     Raises
     ------
@@ -111,7 +117,8 @@ class PacketSender(wiring.Component):
         m.submodules.fifo = fifo = self._fifo
         wiring.connect(m, wiring.flipped(self.i), fifo.i)
 
-        # Two cycles after its last word was stored, so that the FIFO has no bubble before it.
+        # A packet is whole two cycles after its last word was accepted, so the FIFO has no bubble
+        # before that word.
         stored = Signal()
         whole = Signal(range(self._depth + 3))
         inside = Signal()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A hard block's function-level reset, which it waits for the function to carry out."""
+"""Function-level reset of a hard block that waits until the function is reset."""
 
 from amaranth.hdl import Module
 from amaranth.lib import wiring
@@ -9,18 +9,18 @@ __all__ = ["FunctionResetHandshake"]
 
 
 class FunctionResetHandshake(wiring.Component):
-    """Resets the function once each time that the block asks, and says when that is done.
+    """Resets the function once per request of the block and acknowledges completion.
 
     Attributes
     ----------
     in_process : In(1)
-        The block waits; high until it is told.
+        Request of the block; high until acknowledged.
     reset : Out(1)
-        One-cycle pulse: reset the function. The cycle after, ``done`` is low.
+        One-cycle pulse: reset the function. ``done`` is low in the next cycle.
     done : In(1)
-        Nothing of before is left.
+        The reset is complete: nothing from before it is inside.
     acknowledge : Out(1)
-        One-cycle pulse: tells the block.
+        One-cycle pulse: the reset is complete.
     """
 
     def __init__(self):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Streams whose packets begin with their header, from and to those that have it beside the data.
+"""Conversion between streams with the header in front of the payload and streams with it beside.
 
-Hard blocks differ in what the header is, and in its length; where it ends, and the payload begins,
-is the same question everywhere.
+Hard blocks differ in the content and length of their headers; where a header ends and the payload
+begins is computed here for all of them.
 """
 
 from typing import Any
@@ -21,16 +21,22 @@ HEADER_LENGTHS = (3, 4)
 
 
 def inline_layout(data_width: int) -> data.StructLayout:
-    """A beat of a stream whose packets begin with their header: ``data``, first dword in lane 0;
-    ``lanes``, how many of them there are, 0 standing for all; and ``last`` of its packet."""
+    """Beat of a stream whose packets begin with their header.
+
+    ``data`` has its first dword in lane 0; ``lanes`` is the number of lanes in use, 0 for all of
+    them; ``last`` marks the end of a packet.
+    """
     check_data_width(data_width)
     return data.StructLayout({"data": data_width, "lanes": range(data_width // 32), "last": 1})
 
 
 def beside_layout(data_width: int) -> data.StructLayout:
-    """A beat of a stream that has headers beside the data: ``header``, first dword in the least
-    significant bits, valid on the ``first`` beat; ``data``, first dword of the payload in lane 0;
-    ``strb``, a bit for each dword; ``first`` and ``last``. A packet without payload is one beat."""
+    """Beat of a stream with the header beside the data.
+
+    ``header`` has its first dword in the least significant bits and is valid on the ``first`` beat;
+    ``data`` has the first dword of the payload in lane 0; ``strb`` has a bit for each dword;
+    ``last`` marks the end of a packet. A packet without payload is one beat.
+    """
     check_data_width(data_width)
     return data.StructLayout(
         {
@@ -44,14 +50,14 @@ def beside_layout(data_width: int) -> data.StructLayout:
 
 
 class _Shape:
-    """Where a header of ``dwords`` ends: after ``beats`` whole beats and ``over`` lanes."""
+    """End of a header of ``dwords``: after ``beats`` whole beats and ``over`` lanes."""
 
     def __init__(self, dwords: int, lanes: int):
         self.dwords = dwords
         self.beats, self.over = divmod(dwords, lanes)
 
     def inside(self, place: Value) -> Value:
-        """Whether beat number ``place`` is all header."""
+        """Whether beat number ``place`` holds nothing but header."""
         return place < self.beats if self.beats else Const(0)
 
 
@@ -62,34 +68,35 @@ def _shapes(header_dwords: tuple[int, ...], lanes: int) -> list[_Shape]:
 
 
 def lane_count(beat: Any) -> Value:
-    """Lanes of a beat of :func:`inline_layout` that have a dword."""
+    """Number of lanes in use of a beat of :func:`inline_layout`."""
     lanes = len(beat.data) // 32
     return Mux(beat.lanes == 0, lanes, beat.lanes)
 
 
 class HeaderSplitter(wiring.Component):
-    """Takes headers out of a stream, and moves payloads to lane 0.
+    """Takes the headers out of a stream and moves the payloads to lane 0.
 
-    A beat a cycle; a packet whose payload ends in more lanes than its header left free in the beat
-    before costs a cycle more.
+    The throughput is one beat per cycle. A packet takes one cycle more if the last lanes of its
+    payload do not fit the beat before them.
 
     Parameters
     ----------
     data_width : int
         Bits of a beat.
     header_dwords : tuple of int
-        Lengths that a header may have, 3 and 4 dwords.
+        Possible lengths of a header: 3, 4 or both.
 
     Attributes
     ----------
     i : In(stream of inline_layout)
-        Whole packets, at least as long as their header.
+        Packets, no shorter than their header.
     is_long : In(1)
-        With headers of both lengths: the packet whose first beat is on offer has the longer one.
+        With headers of both lengths, valid with the first beat: the packet has the longer one.
     broken : In(1)
-        Beside a beat: its data is not to be used. It leaves without strobes, so that the packet is
+        The data of the valid beat is corrupt. It is emitted without strobes, so the packet is
         shorter than its header says.
     o : Out(stream of beside_layout)
+        Packets.
 
     Raises
     ------
@@ -114,12 +121,12 @@ class HeaderSplitter(wiring.Component):
         lanes = self._lanes
         beat, out = self.i.p, self.o.p
 
-        # What is known of the packet since its first beat.
+        # State of the packet since its first beat.
         place = Signal(range(MAX_HEADER))
         was_long = Signal()
         header = Signal(32 * MAX_HEADER)
         begun = Signal()
-        # Lanes of the beat before that have not left, and that they are the last of their packet.
+        # Lanes of the beat before that have not been emitted; with `flush` they end their packet.
         rest = Signal(32 * lanes)
         left_over = Signal(range(lanes + 1))
         flush = Signal()
@@ -133,7 +140,7 @@ class HeaderSplitter(wiring.Component):
         whole = Signal.like(header)
         known = Signal.like(header)
         m.d.comb += known.eq(Mux(begun, header, whole))
-        # The header as it is with this beat.
+        # Header including this beat.
         m.d.comb += whole.eq(header)
         for number in range(-(-MAX_HEADER // lanes)):
             with m.If(place == number):
@@ -187,7 +194,7 @@ class HeaderSplitter(wiring.Component):
         return m
 
     def _shift(self, m, shape, place, count, rest, out, emits, leaves, overflows):
-        """What a beat brings of a packet whose header has this shape."""
+        """Output for a beat of a packet whose header has this shape."""
         beat = self.i.p
         lanes, over = self._lanes, shape.over
         if not over:
@@ -204,7 +211,7 @@ class HeaderSplitter(wiring.Component):
         with m.If(shape.inside(place)):
             m.d.comb += emits.eq(0)
         with m.Elif(place == shape.beats):
-            # The header's end, and the first lanes of the payload.
+            # End of the header, first lanes of the payload.
             m.d.comb += [
                 out.data.eq(beat.data >> 32 * over),
                 leaves.eq(count - over),
@@ -222,21 +229,25 @@ class HeaderSplitter(wiring.Component):
 
 
 class HeaderJoiner(wiring.Component):
-    """Puts headers in front of payloads: the opposite of :class:`HeaderSplitter`.
+    """Puts headers in front of payloads: the inverse of :class:`HeaderSplitter`.
 
     Parameters
     ----------
-    data_width, header_dwords
-        As there.
+    data_width : int
+        Bits of a beat.
+    header_dwords : tuple of int
+        Possible lengths of a header: 3, 4 or both.
 
     Attributes
     ----------
     i : In(stream of beside_layout)
+        Packets.
     is_long : In(1)
-        With headers of both lengths: that of the packet whose first beat is on offer is the longer.
+        With headers of both lengths, valid with the first beat: the packet has the longer one.
     o : Out(stream of inline_layout)
+        Packets.
     first : Out(1)
-        ``o`` offers the first beat of a packet.
+        The beat on ``o`` is the first of its packet.
 
     Raises
     ------
@@ -304,7 +315,7 @@ class HeaderJoiner(wiring.Component):
         return m
 
     def _shift(self, m, shape, place, count, rest, left_over, moved, consumes, leaves, overflows):
-        """What leaves of a packet whose header has this shape."""
+        """Output for a packet whose header has this shape."""
         beat, out = self.i.p, self.o.p
         lanes, over = self._lanes, shape.over
         header = Array(

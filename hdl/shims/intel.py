@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The endpoint behind Intel's hard blocks with Avalon-ST: what all of them share."""
+"""Endpoint behind Intel's hard blocks with Avalon-ST: the common part."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -28,46 +28,58 @@ from .settling import follow
 __all__ = ["IntelShim"]
 
 LONGEST_PAYLOAD = 512
-"""Bytes. Packets are sent whole, and have to fit in here."""
+"""Bytes. A packet is sent only once it is stored whole, so the longest must fit the buffer."""
 BUFFER_BYTES = 2 * LONGEST_PAYLOAD
 SENDER_LATENCY = 3
-"""``tx_st_ready`` speaks of the third cycle after it."""
+"""``tx_st_ready`` applies to the third cycle after it."""
 ON_THEIR_WAY = 8
-"""Packets at most between the core and the buffer, and on leaving it."""
+"""Maximum number of packets between the core and the buffer, and on their way out of it."""
 
 
 class IntelShim(wiring.Component):
-    """What both blocks share.
+    """Common part of the shims for Intel's hard blocks.
 
-    All that is sent leaves through one stream, in order: what has left here is ahead of what leaves
-    later. MSI-X writes go before completions, as in :class:`~hdl.endpoint.AmpPciEndpoint`. Reads of
-    host memory wait here for credits of the host's.
+    Everything is sent through one stream, in order. MSI-X writes go before completions, as in
+    :class:`~hdl.endpoint.AmpPciEndpoint`. Reads of host memory are held back until the host has
+    granted credits.
 
     Parameters
     ----------
     num_fifos, shell, layout, dma, completion_timeout
-        As for :class:`~hdl.core.AmpPciCore`.
+        As in :class:`~hdl.core.AmpPciCore`.
     data_width : int
-        One that the block has. At 512 bits there are two segments, in each of which the block may
-        begin a packet; here one begins in the lower one only.
+        A width that the block has. At 512 bits there are two segments. The block may begin a packet
+        in either; the shim begins packets in the lower one only.
 
     Attributes
     ----------
     coreclkout_hip : In(1)
-        Clock of everything here.
-    rx_st_*, tx_st_*
-        The block's streams. Parity is off. ``rx_st_sop`` is ignored: what follows an end begins.
+        Clock.
+    rx_st_data, rx_st_empty, rx_st_eop, rx_st_valid, rx_st_bar_range, rx_st_func_num : In
+        Received packets, a part of each for every segment. There is no parity.
+    rx_st_sop : In
+        Ignored: a packet begins after the end of the one before.
+    rx_st_ready : Out(1)
+        The block may send.
+    tx_st_data, tx_st_sop, tx_st_eop, tx_st_valid, tx_st_err : Out
+        Packets to send, a part of each for every segment. There is no parity.
+    tx_st_ready : In(1)
+        The block accepts a word three cycles later.
     tl_cfg_func, tl_cfg_add, tl_cfg_ctl : In
-        Settings of the function, one by one. Lower ones hold for what is cut from then on. What has
-        been cut by then leaves first, as :class:`~hdl.core.AmpPciCore` says under
-        ``status_config_settled``: the block completes the configuration write by itself.
-        Max_Payload_Size counts as 512 bytes where it is more.
-    app_err_valid : Out(1), app_err_info, app_err_hdr, app_err_func_num : Out
-        Errors for the block to report, without headers.
+        Settings of the function, one register at a time. A lower setting holds for everything
+        planned from then on; what is already planned is sent before ``status_config_settled``
+        rises, as in :class:`~hdl.core.AmpPciCore`, because the block completes the configuration
+        write by itself. A Max_Payload_Size above 512 bytes counts as 512 bytes.
+    app_err_valid : Out(1)
+        One-cycle pulse: an error for the block to report.
+    app_err_info : Out
+        Cause of the error.
+    app_err_hdr, app_err_func_num : Out
+        Constant 0: errors are reported without headers, for physical function 0.
     status_config_settled : Out(1)
-        As for :class:`~hdl.core.AmpPciCore`; of what is inside here, too.
+        As in :class:`~hdl.core.AmpPciCore`, with the packets inside the shim included.
     m_axis_msg, s_axis_msg, s_axi_dma, device_queue_ready, doorbell, host_reset, count_*
-        The device side, as for :class:`~hdl.core.AmpPciCore`.
+        Device side, as in :class:`~hdl.core.AmpPciCore`.
 
     Raises
     ------
@@ -82,15 +94,15 @@ class IntelShim(wiring.Component):
     configuration: ConfigurationLayout
     receive_allowance: int
     completion_headers: ClassVar[Mapping[int, int]] = {}
-    """Completions that the block's receive buffer has room for, by data width where those may be
-    too few."""
+    """Capacity of the receive buffer in completions, for each data width at which it may be too
+    small for all outstanding reads."""
     error_bits: int
     flr_pins: tuple[str, str, int]
-    """By which function-level resets are told, and answered, and how many functions they have."""
+    """Pins of function-level reset: request, acknowledgement, and the number of functions."""
     side: data.StructLayout
-    """What comes beside the beginning of a packet: ``bar``, ``function`` and more."""
+    """Sideband of the beginning of a packet: ``bar``, ``function``, and what a block adds."""
     sent_beside: ClassVar[Mapping[str, int]] = {}
-    """Fields of a word that leaves, besides those of every block."""
+    """Fields that a block adds to a word to send."""
 
     def __init__(
         self,
@@ -158,7 +170,7 @@ class IntelShim(wiring.Component):
         )
 
     def _more_members(self, segments: int) -> dict[str, wiring.Member]:
-        """Members that other blocks have not."""
+        """Members that a block adds."""
         raise NotImplementedError
 
     def elaborate(self, platform):
@@ -190,7 +202,7 @@ class IntelShim(wiring.Component):
         return m
 
     def _configure(self, m, core):
-        """What configuration space holds."""
+        """Connect the settings of Configuration Space."""
         m.submodules.configuration = listener = ConfigurationListener(self.configuration)
         number = Cat(Const(0, 3), listener.device_number, listener.bus_number)
         longest = size_code(LONGEST_PAYLOAD)
@@ -212,7 +224,7 @@ class IntelShim(wiring.Component):
         ]
 
     def _report(self, m, core):
-        """Errors."""
+        """Connect the error reports."""
         m.submodules.errors = errors = ErrorReporter(self.error_bits)
         m.d.comb += [
             errors.unsupported_posted.eq(core.status_unsupported_posted),
@@ -225,12 +237,12 @@ class IntelShim(wiring.Component):
         ]
 
     def _receive(self, m, core):
-        """Requests and completions to the core; see :meth:`_unsegment` and :meth:`_sort`."""
+        """Connect requests and completions; see :meth:`_unsegment` and :meth:`_sort`."""
         raise NotImplementedError
 
     def _unsegment(self, m, beside: dict[str, Any]) -> Unsegmenter:
-        """Packets as the block sends them, each from lane 0. ``beside`` has pins with more of what
-        comes beside a packet's beginning."""
+        """Align received packets to lane 0. ``beside`` maps fields that a block adds to ``side`` to
+        pins."""
         segments = self._segments
         m.submodules.buffer = buffer = ReceiveBuffer(
             segments_layout(self._data_width, segments, self.side),
@@ -257,8 +269,10 @@ class IntelShim(wiring.Component):
         return unsegmenter
 
     def _sort(self, m, core, offer, side, header):
-        """Give the core what is on ``offer``, a stream of its kind but for ``header`` and ``side``,
-        as a request or as a completion."""
+        """Connect ``offer`` to the request or the completion stream of the core.
+
+        ``header`` and ``side`` replace the header of ``offer``.
+        """
         sort(m, core, offer, first=offer.p.sop, word0=HeaderWord0(header[-32:]))
         requests, answers = core.rx_req_tlp, core.rx_cpl_tlp
         m.d.comb += [requests.p.bar_id.eq(side.bar), requests.p.func_num.eq(side.function)]
@@ -267,8 +281,7 @@ class IntelShim(wiring.Component):
             m.d.comb += sink.p.hdr.eq(header)
 
     def _transmit(self, m, core):
-        """Everything that leaves, merged: what may not be overtaken goes first. Returns what
-        follows it."""
+        """Merge everything that is sent, MSI-X writes first. Returns the tracker of the packets."""
         sources = [core.tx_msix_wr_req_tlp, core.tx_cpl_tlp]
         if self._dma:
             reads = header_signature().create()
@@ -329,12 +342,12 @@ class IntelShim(wiring.Component):
         return settling
 
     def _frame(self, m, source, sink):
-        """Packets of the core's to words that leave: all but ``read``."""
+        """Connect the merged stream to the words to send, all fields but ``read``."""
         raise NotImplementedError
 
     def _show(self, m, sent):
-        """To the pins, fields of a word that leaves that other blocks have not."""
+        """Drive the pins of the fields that a block adds."""
 
     def _credits(self, m):
-        """The component that says whether a read may leave, joined to the block."""
+        """Create and connect the component that holds back reads without credits."""
         raise NotImplementedError

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What Intel's hard blocks tell of configuration space, a register at a time.
+"""Configuration Space of Intel's hard blocks, which output one register at a time.
 
 Sources: user guides, P-Tile (683059) "Configuration Output Interface", L- and H-Tile (683111)
 "Transaction Layer Configuration Space Interface".
@@ -19,14 +19,15 @@ ADDRESS_BITS = 5
 
 @dataclass(frozen=True)
 class ConfigurationLayout:
-    """Where a block has what.
+    """Location of each setting in the registers of a block.
 
     Parameters
     ----------
     control_bits, function_bits
         Bits of ``tl_cfg_ctl`` and of ``tl_cfg_func``.
     fields
-        By output of :class:`ConfigurationListener`: ``tl_cfg_add``, least significant bit, bits.
+        For each output of :class:`ConfigurationListener`: ``tl_cfg_add``, least significant bit,
+        width.
     """
 
     control_bits: int
@@ -61,30 +62,41 @@ STRATIX_10 = ConfigurationLayout(
         **COMMON,
         "bus_number": (0x00, 16, 8),
         "device_number": (0x00, 24, 5),
-        # Of H-Tile; L-Tile has it in bit 16. The core does without it.
+        # H-Tile; L-Tile has it in bit 16. The core ignores it.
         "read_completion_boundary": (0x01, 14, 1),
         "msix_enable": (0x06, 5, 1),
         "msix_mask": (0x06, 6, 1),
     },
 )
-"""The same for H-Tile and L-Tile."""
+"""For both H-Tile and L-Tile."""
 
 
 class ConfigurationListener(wiring.Component):
-    """Keeps what was told last of physical function 0.
+    """Stores the latest settings of physical function 0.
 
     Parameters
     ----------
     layout : ConfigurationLayout
+        Location of each setting.
 
     Attributes
     ----------
-    tl_cfg_func, tl_cfg_add, tl_cfg_ctl : In
-        The block's pins.
-    bus_number : Out(8), device_number : Out(5), max_payload_size, max_read_request_size : Out(3),
-    extended_tag_enable, bus_master_enable, read_completion_boundary, msix_enable, msix_mask :
-    Out(1)
-        What they told.
+    tl_cfg_func : In(function_bits)
+        Function whose register the block outputs.
+    tl_cfg_add : In(5)
+        Address of the register.
+    tl_cfg_ctl : In(control_bits)
+        Content of the register.
+    bus_number : Out(8)
+        Bus number.
+    device_number : Out(5)
+        Device number.
+    max_payload_size, max_read_request_size : Out(3)
+        Encodings of Device Control.
+    extended_tag_enable, bus_master_enable, read_completion_boundary : Out(1)
+        Bits of Device Control, Command and Link Control.
+    msix_enable, msix_mask : Out(1)
+        MSI-X Enable and Function Mask.
     """
 
     def __init__(self, layout: ConfigurationLayout):

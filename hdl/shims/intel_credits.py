@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Credits for non-posted requests behind Intel's hard blocks.
 
-A read for which the host has no credit holds up all that comes after it in the block, even what
-must be able to pass it (PCI Express Base 4.0 section 2.4.1): it has to wait before the block. No
-other packet of ours is non-posted, nor one of the block's own.
+A read without a credit blocks everything behind it in the hard block, even TLPs that must be able
+to pass it (PCI Express Base 4.0 section 2.4.1), so it is held back before the block. The function
+sends no other non-posted requests, and the block none of its own.
 
 Sources: user guides, P-Tile (683059) "TX Flow Control Interface", L- and H-Tile (683111)
 "Interpreting the TX Credit Interface".
@@ -18,24 +18,26 @@ __all__ = ["CreditLimit", "NetCredits"]
 LIMIT_BITS = 12
 NET_BITS = 8
 MOST_READS = 255
-"""Under way from here until the block has counted them; more than buffers and delays can hold."""
+"""Maximum number of reads that have left and that the block has not counted; more than buffers and
+delays can hold."""
 COUNTING_CYCLES = 128
-"""After a read has reached the block, until that has taken its credit off. The user guide does not
-say when: long enough for the read to wait for four long writes."""
+"""Cycles from the arrival of a read at the block until the block has subtracted its credit. The
+user guide does not specify them; this many let the read wait for four long writes."""
 
 
 class CreditLimit(wiring.Component):
-    """Of a block that tells how many credits the host has given so far.
+    """Gate for a block that outputs the credits granted so far.
 
     Attributes
     ----------
-    limit : In(12), limit_valid : In(1)
-        Credits given since the link came up, modulo 4,096. A host that never gives any does not
-        limit.
+    limit : In(12)
+        Credits granted since link up, modulo 4,096. A host that never grants any has no limit.
+    limit_valid : In(1)
+        ``limit`` is valid.
     taken : In(1)
-        A read leaves. Only with ``may_leave``.
+        One-cycle pulse: a read departs. Only with ``may_leave``.
     may_leave : Out(1)
-        There is a credit for another.
+        There is a credit for one more read.
     """
 
     def __init__(self):
@@ -61,23 +63,23 @@ class CreditLimit(wiring.Component):
 
 
 class NetCredits(wiring.Component):
-    """Of a block that tells how many credits are left, some cycles late.
+    """Gate for a block that outputs the remaining credits, some cycles late.
 
     Parameters
     ----------
     counting_cycles : int
-        1 or more, after a read has reached the block, within which that takes its credit off.
+        Cycles, 1 or more, from the arrival of a read at the block until its credit is subtracted.
 
     Attributes
     ----------
     net : In(8)
-        Credits left.
+        Remaining credits.
     taken : In(1)
-        A read leaves for the block. Only with ``may_leave``.
+        One-cycle pulse: a read departs for the block. Only with ``may_leave``.
     departed : In(1)
-        The oldest of them has reached it.
+        One-cycle pulse: the oldest of these reads arrives at the block.
     may_leave : Out(1)
-        There is a credit for another.
+        There is a credit for one more read.
 
     Raises
     ------
@@ -100,7 +102,7 @@ class NetCredits(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        # Departed, but the block may not have counted it yet.
+        # Reads that arrived at the block, which may not have counted them yet.
         uncounted = Signal(self._counting_cycles)
         under_way = Signal(range(MOST_READS + 1))
         m.d.comb += self.may_leave.eq(self.net > under_way)

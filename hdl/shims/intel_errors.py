@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Errors for Intel's hard blocks to report.
+"""Error reports to Intel's hard blocks.
 
 Sources: user guides, P-Tile (683059) "Error Interface", L- and H-Tile (683111) "Transaction Layer
 Configuration Space Interface", ``app_err_*``.
@@ -18,15 +18,14 @@ CAUSES = {
     "unexpected": 1 << 2,
     "timeout": 1 << 4,
 }
-"""By input, what ``app_err_info`` says. Non-posted requests are answered, so their error is
+"""``app_err_info`` for each input. Non-posted requests get a completion, so their error is
 advisory."""
 HEADER_CYCLES = 4
-"""Cycles that a report takes: the header would come with them."""
+"""Cycles of a report: those in which a header would follow."""
 
 
 class ErrorReporter(wiring.Component):
-    """Reports errors one by one. Of a cause that comes again before it was reported there is one
-    report.
+    """Reports errors one at a time; repeated errors of a pending cause are merged into one report.
 
     Parameters
     ----------
@@ -36,9 +35,11 @@ class ErrorReporter(wiring.Component):
     Attributes
     ----------
     unsupported_posted, unsupported_non_posted, poisoned, unexpected, timeout : In(1)
-        One-cycle pulses.
-    app_err_valid : Out(1), app_err_info : Out(info_bits)
-        A report, for a cycle.
+        One-cycle pulses: an error of that cause.
+    app_err_valid : Out(1)
+        One-cycle pulse: a report.
+    app_err_info : Out(info_bits)
+        Cause, with ``app_err_valid``.
 
     Raises
     ------
@@ -68,7 +69,7 @@ class ErrorReporter(wiring.Component):
         m.d.sync += [self.app_err_valid.eq(0), self.app_err_info.eq(0)]
         with m.If(busy != 0):
             m.d.sync += busy.eq(busy - 1)
-        # A pulse in the cycle in which its cause is reported is kept.
+        # A pulse in the cycle in which its cause is reported stays pending.
         for number, (name, waits) in enumerate(waiting.items()):
             with (m.Elif if number else m.If)((busy == 0) & waits):
                 m.d.sync += [

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The endpoint behind the P-Tile Avalon-ST block of Stratix 10 DX and Agilex.
+"""Endpoint behind the P-Tile Avalon-ST block of Stratix 10 DX and Agilex.
 
 Source: user guide 683059. Headers lie beside the data, first byte in the most significant bits;
-payloads begin at lane 0 of their segment, first byte in the least significant bits: the same view
-as the core's.
+payloads begin at lane 0 of their segment, first byte in the least significant bits. The core has
+the same format.
 """
 
 from collections.abc import Mapping
@@ -22,26 +22,39 @@ from .intel_credits import LIMIT_BITS, CreditLimit
 __all__ = ["IntelPTile"]
 
 NON_POSTED_HEADERS = 1
-"""``tx_cdts_limit_tdm_idx`` of their credits."""
+"""``tx_cdts_limit_tdm_idx`` of the credits for non-posted headers."""
 HEADER_BITS = 128
 PREFIX_BITS = 32
 
 
 class IntelPTile(IntelShim):
-    """P-Tile, 128, 256 and 512 bits.
+    """Endpoint for P-Tile, 128, 256 and 512 bits.
 
-    Parameters are those of :class:`~hdl.shims.intel.IntelShim`, and attributes, besides these:
+    The parameters are those of :class:`~hdl.shims.intel.IntelShim`. So are the attributes, except
+    for these:
 
     Attributes
     ----------
     reset_status_n : In(1)
-        Reset of everything here, active low.
-    rx_st_tlp_prfx, rx_st_tlp_abort : In
-        Ignored: no prefix is enabled, and the block passes on no packet with errors.
-    tx_cdts_limit, tx_cdts_limit_tdm_idx : In
-        Credits that the host has given.
-    flr_rcvd_pf : In(8), flr_completed_pf : Out(8)
-        Function-level reset of physical function 0; completed when nothing of before is inside.
+        Reset, active low.
+    rx_st_hdr : In
+        Header of each segment.
+    rx_st_tlp_prfx : In
+        Ignored: no prefix is enabled.
+    rx_st_tlp_abort : In
+        Ignored: the block drops packets with errors.
+    tx_st_hdr : Out
+        Header of each segment.
+    tx_st_tlp_prfx : Out
+        Constant 0: no prefixes.
+    tx_cdts_limit : In(16)
+        Credits granted.
+    tx_cdts_limit_tdm_idx : In(3)
+        Kind of the credits in ``tx_cdts_limit``.
+    flr_rcvd_pf : In(8)
+        Function-level reset, bit 0 for physical function 0.
+    flr_completed_pf : Out(8)
+        One-cycle pulse on bit 0: the reset is complete, nothing from before it is inside.
 
     Raises
     ------
@@ -54,8 +67,8 @@ class IntelPTile(IntelShim):
     reset_pin = ("reset_status_n", True)
     configuration = PTILE
     receive_allowance = 27
-    # A port of four lanes: 1,444 times 8 bytes, of 64 each ("Completion Buffer Size"). Wider ones
-    # have room for all that may be under way.
+    # A port of four lanes: 1,444 times 8 bytes, 64 for each completion ("Completion Buffer Size").
+    # Wider ports have space for the completions of all outstanding reads.
     completion_headers: ClassVar[Mapping[int, int]] = {128: 180}
     error_bits = 13
     flr_pins = ("flr_rcvd_pf", "flr_completed_pf", 8)
@@ -74,12 +87,12 @@ class IntelPTile(IntelShim):
         }
 
     def _receive(self, m, core):
-        """As there."""
+        """Connect requests and completions; headers are a sideband of the segments."""
         straight = self._unsegment(m, {"header": self.rx_st_hdr})
         header, beat = straight.side.header, straight.o.p
         lanes = self._data_width // 32
         offer = raw_signature(self._data_width).create()
-        # A packet without payload takes a segment, too.
+        # A packet without payload takes a segment, too: its lanes do not count.
         has_payload = HeaderWord0(header[-32:]).has_payload
         m.d.comb += [
             offer.valid.eq(straight.o.valid),
@@ -92,7 +105,7 @@ class IntelPTile(IntelShim):
         self._sort(m, core, offer, straight.side, header)
 
     def _frame(self, m, source, sink):
-        """As there."""
+        """Connect the merged stream; headers stay beside the data."""
         m.d.comb += [
             sink.valid.eq(source.valid),
             source.ready.eq(sink.ready),
@@ -104,11 +117,11 @@ class IntelPTile(IntelShim):
         ]
 
     def _show(self, m, sent):
-        """As there."""
+        """Drive the header pins."""
         m.d.comb += self.tx_st_hdr[:HEADER_BITS].eq(sent.header)
 
     def _credits(self, m):
-        """As there."""
+        """Gate reads by the limit of non-posted credits."""
         limit = CreditLimit()
         m.d.comb += [
             limit.limit.eq(self.tx_cdts_limit[:LIMIT_BITS]),

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The endpoint behind the L-Tile and H-Tile Avalon-ST block of Stratix 10.
+"""Endpoint behind the L-Tile and H-Tile Avalon-ST block of Stratix 10.
 
 Source: user guide 683111. Packets begin with their header, whose dwords have their first byte in
-the most significant bits; dwords of a payload have it in the least significant ones, and follow
-without a gap.
+the most significant bits. The dwords of the payload follow without a gap, with their first byte in
+the least significant bits.
 """
 
 from amaranth.lib import data
@@ -22,19 +22,21 @@ HEADERS = (3, 4)
 
 
 class IntelStratix10(IntelShim):
-    """Stratix 10, 256 and 512 bits.
+    """Endpoint for Stratix 10, 256 and 512 bits.
 
-    Parameters are those of :class:`~hdl.shims.intel.IntelShim`, and attributes, besides these:
+    The parameters are those of :class:`~hdl.shims.intel.IntelShim`. So are the attributes, except
+    for these:
 
     Attributes
     ----------
     reset_status : In(1)
-        Reset of everything here.
+        Reset.
     tx_nph_cdts : In(8)
-        Credits that the host has left for non-posted headers.
-    flr_pf_active, flr_pf_done : In(1), Out(1)
-        Function-level reset of physical function 0, of H-Tile; done when nothing of before is
-        inside.
+        Remaining credits for non-posted headers.
+    flr_pf_active : In(1)
+        Function-level reset of physical function 0, on H-Tile.
+    flr_pf_done : Out(1)
+        One-cycle pulse: the reset is complete, nothing from before it is inside.
 
     Raises
     ------
@@ -55,7 +57,7 @@ class IntelStratix10(IntelShim):
         return {"tx_nph_cdts": In(NET_BITS)}
 
     def _receive(self, m, core):
-        """As there."""
+        """Connect requests and completions; headers are in front of the payloads."""
         straight = self._unsegment(m, {})
         m.submodules.splitter = splitter = HeaderSplitter(self._data_width, HEADERS)
         connect(m, straight.o, splitter.i)
@@ -73,7 +75,7 @@ class IntelStratix10(IntelShim):
         self._sort(m, core, offer, straight.side, received_header(beat.header))
 
     def _frame(self, m, source, sink):
-        """As there."""
+        """Connect the merged stream; put headers in front of the payloads."""
         m.submodules.joiner = joiner = HeaderJoiner(self._data_width, HEADERS)
         beat = joiner.o.p
         half = self._data_width // 32 // 2
@@ -89,7 +91,7 @@ class IntelStratix10(IntelShim):
         ]
 
     def _credits(self, m):
-        """As there."""
+        """Gate reads by the remaining non-posted credits."""
         credits = NetCredits()
         m.d.comb += credits.net.eq(self.tx_nph_cdts)
         return credits

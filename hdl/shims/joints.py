@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""How the streams of the core meet those of shims, field by field."""
+"""Connections between the streams of the core and those of the shims."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -26,26 +26,28 @@ __all__ = [
 
 
 def axi_stream(data_width: int, *, keep_bits: int, user_bits: int) -> stream.Signature:
-    """AXI4-Stream of a block, without ``tvalid`` and ``tready``, which it has as a stream."""
+    """AXI4-Stream of a hard block; ``tvalid`` and ``tready`` are the handshake of the stream."""
     return stream.Signature(
         data.StructLayout({"tdata": data_width, "tkeep": keep_bits, "tlast": 1, "tuser": user_bits})
     )
 
 
 def kept_lanes(joiner: HeaderJoiner) -> Value:
-    """A bit for each lane of the beat on offer, set where it has a dword."""
+    """A bit for each lane of the valid beat, set where the lane holds a dword."""
     beat = joiner.o.p
     return payload_lanes(lane_count(beat), len(beat.data) // 32)
 
 
 def in_order(header: Value) -> Value:
-    """The dwords of 128 bits the other way round: a header begins with its most significant one."""
+    """The four dwords of 128 bits in reverse order: headers begin with the top dword."""
     return Cat(*(header.word_select(dword, 32) for dword in reversed(range(4))))
 
 
 def split(splitter: HeaderSplitter, sink: Any, *, data: Value | None = None) -> list[Any]:
-    """Statements that give a stream of the core's what ``splitter`` found: all but the handshake,
-    the header and what is beside it. ``data`` goes in place of its data."""
+    """Statements that drive a stream of the core from ``splitter``, except handshake and header.
+
+    ``data`` replaces the data of the splitter.
+    """
     beat = splitter.o.p
     return [
         sink.p.data.eq(beat.data if data is None else data),
@@ -58,7 +60,10 @@ def split(splitter: HeaderSplitter, sink: Any, *, data: Value | None = None) -> 
 def join(
     source: Any, joiner: HeaderJoiner, *, header: Value, data: Value | None = None
 ) -> list[Any]:
-    """Statements that put ``header`` in front of each TLP of a stream of the core's."""
+    """Statements that feed ``joiner`` from a stream of the core, with ``header`` for each TLP.
+
+    ``data`` replaces the data of the stream.
+    """
     return [
         joiner.i.valid.eq(source.valid),
         source.ready.eq(joiner.i.ready),
@@ -71,22 +76,23 @@ def join(
 
 
 def merge(m: Module, sources: Iterable[Any], arbiter: PacketArbiter) -> None:
-    """Join streams of the core's, some of which are narrower than a whole TLP, to an arbiter."""
+    """Connect streams of the core to an arbiter; a stream may lack fields of its payload."""
     for source, sink in zip(sources, arbiter.i, strict=True):
         m.d.comb += [sink.p[field].eq(source.p[field]) for field in dict(source.p.shape())]
         m.d.comb += [sink.valid.eq(source.valid), source.ready.eq(sink.ready)]
 
 
 def received_header(dwords: Value) -> Value:
-    """A header as the core has it, of what a splitter found: of one of three dwords, what follows
-    is not its fourth."""
+    """Header in the core's form from the dwords of a splitter; clears a missing fourth dword."""
     header = in_order(dwords)
     return Cat(Mux(HeaderWord0(header[-32:]).four_dwords, header[:32], 0), header[32:])
 
 
 def sort(m: Module, core: Any, source: Any, *, first: Value, word0: HeaderWord0) -> None:
-    """Give the core the beats of ``source``, a stream, as a request's or a completion's, which
-    ``word0`` of the ``first`` beat tells: all of the handshake. Completions are always taken."""
+    """Connect ``source`` to the request and completion streams of the core, handshake only.
+
+    ``word0`` of the ``first`` beat decides between the two. Completions never stall.
+    """
     requests, answers = core.rx_req_tlp, core.rx_cpl_tlp
     was_answer = Signal()
     is_answer = Signal()
@@ -103,7 +109,7 @@ def sort(m: Module, core: Any, source: Any, *, first: Value, word0: HeaderWord0)
 def connect_device_side(
     m: Module, core: Any, shim: Any, members: Mapping[str, wiring.Member]
 ) -> None:
-    """Join the device side of the core, whose ``members`` these are, to the shim's."""
+    """Connect the device-side ``members`` of the core to those of the shim."""
     for name, member in members.items():
         inner, outer = getattr(core, name), getattr(shim, name)
         if member.is_port:

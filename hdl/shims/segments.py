@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Packets that begin in any segment of a beat, moved to its beginning.
+"""Moves packets that begin in any segment of a beat to the beginning of one.
 
 Sources: user guides of Intel's blocks, P-Tile (683059) "Avalon-ST RX Interface", L- and H-Tile
 (683111) "Avalon-ST 512-Bit RX Interface".
@@ -15,9 +15,11 @@ __all__ = ["Unsegmenter", "segments_layout"]
 
 
 def segments_layout(data_width: int, segments: int, side: ShapeLike) -> data.StructLayout:
-    """A beat of ``segments`` segments, each of which may begin a packet: ``valid``; ``data``, first
-    dword in lane 0; ``lanes``, how many of them the packet's last segment has; ``last`` of its
-    packet; and ``side``, what comes beside the first."""
+    """Beat of ``segments`` segments, each of which may begin a packet.
+
+    Each segment has ``valid``; ``data``, first dword in lane 0; ``last`` of its packet; ``lanes``,
+    the number of lanes in use of a last segment; and ``side``, the sideband of a first one.
+    """
     width = data_width // segments
     segment = data.StructLayout(
         {
@@ -32,7 +34,10 @@ def segments_layout(data_width: int, segments: int, side: ShapeLike) -> data.Str
 
 
 class Unsegmenter(wiring.Component):
-    """A beat a cycle; one of two segments with the ends of two packets takes a cycle more.
+    """Aligns each packet to the beginning of a beat.
+
+    The throughput is one beat per cycle; a beat of two segments that both end a packet takes one
+    cycle more.
 
     Parameters
     ----------
@@ -41,17 +46,18 @@ class Unsegmenter(wiring.Component):
     segments : int
         1 or 2.
     side : ShapeLike
-        Of what comes beside a packet's beginning.
+        Sideband of the beginning of a packet.
 
     Attributes
     ----------
     i : In(stream of segments_layout)
-        Beats, each with a valid segment.
+        Beats, each with at least one valid segment.
     o : Out(stream of inline_layout)
+        Packets.
     first : Out(1)
-        The beat on offer is its packet's first.
+        The beat on ``o`` is the first of its packet.
     side : Out(side)
-        What came beside the beginning of the packet on offer.
+        Sideband of the packet on ``o``, valid with each of its beats.
 
     Raises
     ------
@@ -94,9 +100,9 @@ class Unsegmenter(wiring.Component):
         return m
 
     def _join(self, m, low, high):
-        """Offer what two segments make, or a former one and another. Returns the first of both."""
+        """Drive ``o`` from two segments, of which the first may be held. Returns the first."""
         segment = self._layout["segments"].shape.elem_shape
-        # A segment of the beat before that has not left.
+        # Segment of an earlier beat that has not been emitted.
         held = Signal()
         kept = Signal(segment)
 
@@ -114,7 +120,7 @@ class Unsegmenter(wiring.Component):
             follower.eq(Mux(held, earlier, high)),
             flush.eq(held & kept.last),
             pair.eq(~lead.last & (held | both)),
-            # A segment in which a packet does not end waits for the next.
+            # A segment that does not end its packet waits for the next one.
             emits.eq(held | both | earlier.last),
             self.o.valid.eq(flush | (self.i.valid & emits)),
             self.i.ready.eq(~flush & (self.o.ready | ~emits)),

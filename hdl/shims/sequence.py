@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Sequence numbers that a hard block gives back when a request has left."""
+"""Sequence numbers that a hard block returns when a request has left it."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
@@ -9,34 +9,36 @@ __all__ = ["DroppedWrites", "SequenceNumbers"]
 
 
 class SequenceNumbers(wiring.Component):
-    """Numbers writes, and tells in order when each has left.
+    """Numbers writes and signals in order when each of them has left.
 
-    A write that the block drops gives no number back: it counts as gone when a later one has left,
-    or with ``flush``.
+    A write that the block drops returns no number: it counts as gone when a later one has left, or
+    with ``flush``.
 
     Parameters
     ----------
     bits : int
-        Of a number; one less than they count may be under way.
+        Bits of a number. At most ``2**bits - 1`` writes are in flight.
     ports : int
-        Numbers that may come back in a cycle.
+        Maximum number of sequence numbers returned per cycle.
 
     Attributes
     ----------
     number : Out(bits)
-        Of the next write.
+        Number of the next write.
     room : Out(1)
-        It may be handed over; once high, it stays so until it is.
+        The next write may be handed over. Once high, it stays high until that happens.
     taken : In(1)
-        The next write is handed over in this cycle. Only with ``room``.
-    returned : In(ports), returned_number : In(bits) array of ports
-        Numbers that come back, the earlier one first. One that is not under way is ignored.
+        One-cycle pulse: the next write is handed over. Only with ``room``.
+    returned : In(ports)
+        A number is returned on the port, the lower port first.
+    returned_number : In(bits).array(ports)
+        The number. One that is not in flight is ignored.
     flush : In(1)
-        All that are under way count as gone.
+        All writes in flight count as gone.
     gone : Out(1)
         One-cycle pulse for each write that has left or was dropped.
     empty : Out(1)
-        No write is under way.
+        No write is in flight.
 
     Raises
     ------
@@ -63,7 +65,7 @@ class SequenceNumbers(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        # Writes with numbers from oldest on are under way, and those before upto are gone.
+        # Writes from `oldest` to `number` are in flight; those before `upto` are gone.
         oldest = Signal(self._bits)
         upto = Signal(self._bits)
         after = Signal(self._bits)
@@ -72,7 +74,7 @@ class SequenceNumbers(wiring.Component):
             number = self.returned_number[port]
             ahead = (number - oldest)[: self._bits]
             under_way = ahead < (self.number - oldest)[: self._bits]
-            # Those before it are gone, too; it may be gone already, if a flush came before it.
+            # All before it are gone, too. It may itself be gone already, after a flush.
             fresh = ahead >= (now_upto - oldest)[: self._bits]
             now_upto = Mux(self.returned[port] & under_way & fresh, number + 1, now_upto)[
                 : self._bits
@@ -86,31 +88,33 @@ class SequenceNumbers(wiring.Component):
             self.number.eq(after),
             oldest.eq(oldest + self.gone),
             upto.eq(Mux(self.flush, self.number, now_upto)),
-            # One number stays free, and one more for a write that is handed over in this cycle.
+            # Registered, so it allows for a write that is handed over in this cycle. One number
+            # stays unused.
             self.room.eq((after + 1 - oldest)[: self._bits] != 0),
         ]
         return m
 
 
 class DroppedWrites(wiring.Component):
-    """Tells when a hard block has dropped what it held, because bus mastering went off.
+    """Signals when a hard block has dropped its writes because bus mastering was disabled.
 
-    Such a write gives no number back, and nobody else says that it is gone: it is some cycles after
-    the fall, also where bus mastering is on again by then. Writes of later wait for that, so that
-    they are not taken for dropped.
+    Such a write returns no number: it counts as gone a number of cycles after the fall, even if bus
+    mastering is enabled again by then. New writes are held back until then, so that they do not
+    count as dropped.
 
     Parameters
     ----------
     cycles : int
-        From the fall until the block has dropped everything, 1 or more.
+        Cycles from the fall until the block has dropped everything, 1 or more.
 
     Attributes
     ----------
     bus_master_enable : In(1)
+        Bus Master Enable of the Command register.
     flush : Out(1)
-        What is under way counts as gone.
+        All writes in flight count as gone.
     hold : Out(1)
-        No write is to begin.
+        No write may begin.
 
     Raises
     ------
@@ -129,7 +133,7 @@ class DroppedWrites(wiring.Component):
         since_fall = Signal(range(self._cycles + 1))
         m.d.comb += [
             self.flush.eq(since_fall == self._cycles),
-            # While it is off, what has begun leaves, to be dropped.
+            # While bus mastering is off, writes that have begun leave, and the block drops them.
             self.hold.eq(self.bus_master_enable & since_fall.any()),
         ]
         with m.If(~self.flush):

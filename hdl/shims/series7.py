@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The endpoint behind the integrated block for PCI Express of the 7 series.
+"""Endpoint behind the integrated block for PCI Express of the 7 series.
 
-Source: PG054. Its streams carry TLPs as they are: dwords in order, the first byte of each in its
-most significant bits. LitePCIe's cores have the same view of that block.
+Source: PG054. The streams carry TLPs as they are on the link: dwords in order, the first byte of
+each in its most significant bits. LitePCIe's cores have the same interface to that block.
 """
 
 from functools import partial
@@ -41,68 +41,77 @@ DATA_WIDTHS = (64, 128)
 HEADERS = (3, 4)
 
 BAR_HIT = 2
-"""First bit in ``m_axis_rx_tuser`` of those that say which BAR matched."""
+"""First of the bits of ``m_axis_rx_tuser`` that say which BAR matched."""
 BARS = 6
 NO_BAR = 7
 BEGINS, ENDS = 10, 17
-"""First bits in ``m_axis_rx_tuser`` of where a packet begins and ends, at 128 bits: the byte, and
-whether there is one."""
+"""First bits in ``m_axis_rx_tuser`` of the positions of a packet's first and last byte, at 128
+bits: the position in the beat, then a valid bit."""
 PLACE_BITS = 4
 RX_USER_BITS = 22
 TX_USER_BITS = 4
 
 ON_THEIR_WAY = 4
-"""Packets at most between the core and the block."""
+"""Maximum number of packets between the core and the block."""
 
 COMPLETION_HEADERS = 36
-"""Credits of the block's receive buffer. Those for data suffice where the Performance Level is
-High, or payloads of 512 bytes are among what it is capable of (PG054, completion space)."""
+"""Header credits of the receive buffer. Its data credits suffice if the Performance Level is High,
+or if the block supports payloads of 512 bytes (PG054, completion space)."""
 
 
 class XilinxSeries7(wiring.Component):
-    """7 series, 64 and 128 bits.
+    """Endpoint for the 7 series, 64 and 128 bits.
 
-    All that is sent leaves through one stream, in order, and the block keeps that order as far as
-    PCI Express asks for it: what has left here is ahead of what leaves later. MSI-X writes go
-    before completions, as in :class:`~hdl.endpoint.AmpPciEndpoint`.
+    Everything is sent through one stream, in order, and the block keeps that order as far as PCI
+    Express requires it. MSI-X writes go before completions, as in
+    :class:`~hdl.endpoint.AmpPciEndpoint`.
 
     Parameters
     ----------
     num_fifos, shell, layout, dma, completion_timeout
-        As for :class:`~hdl.core.AmpPciCore`.
+        As in :class:`~hdl.core.AmpPciCore`.
     data_width : int
         64 or 128 bits.
 
     Attributes
     ----------
-    user_clk_out, user_reset_out : In(1)
-        Clock and reset of everything here.
+    user_clk_out : In(1)
+        Clock.
+    user_reset_out : In(1)
+        Reset.
     m_axis_rx, s_axis_tx
-        The block's streams. At 128 bits a packet may begin in the middle of a beat of the former.
-    rx_np_ok, rx_np_req, tx_cfg_gnt : Out(1)
-        Constant: non-posted requests are always taken, and the block's own packets go first.
+        Streams of the block. At 128 bits a packet may begin in the middle of a beat of
+        ``m_axis_rx``.
+    rx_np_ok, rx_np_req : Out(1)
+        Constant: non-posted requests are always accepted.
+    tx_cfg_gnt : Out(1)
+        Constant: the block may send its own packets first.
     cfg_bus_number, cfg_device_number, cfg_function_number : In
-        The function's number.
+        Requester and completer ID of the function.
     cfg_command, cfg_dcommand, cfg_lcommand : In(16)
-        Command, Device Control and Link Control. Lower settings hold for what is cut from then on;
-        what has been cut by then leaves first, as :class:`~hdl.core.AmpPciCore` says under
-        ``status_config_settled``: the block completes the configuration write by itself.
+        Command, Device Control and Link Control. A lower setting holds for everything planned from
+        then on; what is already planned is sent before ``status_config_settled`` rises, as in
+        :class:`~hdl.core.AmpPciCore`, because the block completes the configuration write by
+        itself.
     cfg_interrupt_msixenable, cfg_interrupt_msixfm : In(1)
-        MSI-X Enable and Function Mask. Table and pending bits are in a BAR of ours.
+        MSI-X Enable and Function Mask. Table and pending bits are in a BAR of the core.
     cfg_received_func_lvl_rst : In(1)
-        Function-level reset. The block does not ask when it is done.
-    cfg_to_turnoff : In(1), cfg_turnoff_ok : Out(1)
-        Answered at once: nothing has to be saved.
+        Function-level reset. The block needs no acknowledgement.
+    cfg_to_turnoff : In(1)
+        Request to turn off.
+    cfg_turnoff_ok : Out(1)
+        Acknowledges it in the next cycle: there is no state to save.
     cfg_trn_pending : Out(1)
-        A read of host memory is not answered yet.
-    cfg_err_ur, cfg_err_posted, cfg_err_cor, cfg_err_poisoned, cfg_err_cpl_unexpect,
-    cfg_err_cpl_timeout : Out(1)
-        Errors for the block to report. Unsupported non-posted requests are answered here, and
-        correctable.
+        A read of host memory is outstanding.
+    cfg_err_ur, cfg_err_posted, cfg_err_cor, cfg_err_poisoned : Out(1)
+        Errors for the block to report. Unsupported non-posted requests get a completion from the
+        core, so they are reported as correctable.
+    cfg_err_cpl_unexpect, cfg_err_cpl_timeout : Out(1)
+        Errors of completions for the block to report.
     status_config_settled : Out(1)
-        As for :class:`~hdl.core.AmpPciCore`.
+        As in :class:`~hdl.core.AmpPciCore`.
     m_axis_msg, s_axis_msg, s_axi_dma, device_queue_ready, doorbell, host_reset, count_*
-        The device side, as for :class:`~hdl.core.AmpPciCore`.
+        Device side, as in :class:`~hdl.core.AmpPciCore`.
 
     Raises
     ------
@@ -159,7 +168,7 @@ class XilinxSeries7(wiring.Component):
             "cfg_err_cpl_timeout",
             "status_config_settled",
         )
-        # A bit of ``tkeep`` for each byte.
+        # `tkeep` has a bit for each byte.
         streams = partial(axi_stream, data_width, keep_bits=data_width // 8)
         super().__init__(
             {
@@ -219,7 +228,7 @@ class XilinxSeries7(wiring.Component):
         return m
 
     def _receive(self, m, core):
-        """Requests and completions, from TLPs whose header comes first."""
+        """Connect requests and completions, whose headers are in front of the payloads."""
         m.submodules.splitter = splitter = HeaderSplitter(self._data_width, HEADERS)
         source = self.m_axis_rx
         user = source.p.tuser
@@ -249,7 +258,7 @@ class XilinxSeries7(wiring.Component):
                 splitter.i.valid.eq(source.valid),
                 source.ready.eq(splitter.i.ready),
                 splitter.i.p.data.eq(source.p.tdata),
-                # One dword, or both, which is 0.
+                # One dword, or both, coded as 0.
                 splitter.i.p.lanes.eq(~source.p.tkeep[4]),
                 splitter.i.p.last.eq(source.p.tlast),
                 hits.eq(Mux(begins, user[BAR_HIT:], first_hits)),
@@ -268,8 +277,7 @@ class XilinxSeries7(wiring.Component):
                 m.d.comb += requests.p.bar_id.eq(bar)
 
     def _transmit(self, m, core):
-        """Everything that leaves, merged: what may not be overtaken goes first. Returns what
-        follows it."""
+        """Merge everything that is sent, MSI-X writes first. Returns the tracker of the packets."""
         requests = [core.tx_wr_req_tlp, core.tx_rd_req_tlp] if self._dma else []
         sources = [core.tx_msix_wr_req_tlp, core.tx_cpl_tlp, *requests]
         m.submodules.arbiter = arbiter = PacketArbiter(
@@ -298,7 +306,7 @@ class XilinxSeries7(wiring.Component):
 
 
 def _swapped(beat):
-    """The bytes of each dword the other way round."""
+    """The bytes of each dword in reverse order."""
     return Cat(
         *(
             beat.word_select(4 * dword + byte, 8)

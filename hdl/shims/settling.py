@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""When what was made to former settings has left a shim, as well as the core in it."""
+"""Tracks when the packets made under former settings have left a shim and its core."""
 
 from typing import Any
 
@@ -15,31 +15,33 @@ from ..departures import DepartureTracker
 __all__ = ["ShimSettling", "follow"]
 
 MORE_CYCLES = 2
-"""The pins of the core are heard a little later than those of the shim."""
+"""Extra cycles for the delay between the pins of the shim and those of the core."""
 
 
 class ShimSettling(wiring.Component):
-    """Follows the packets between the core and the block.
+    """Tracks the packets between the core and the hard block.
 
     Parameters
     ----------
     setting_bits : int
-        Of all settings that packets are made to.
+        Bits of all settings that packets depend on.
     most : int
-        Packets at once between the core and the block.
+        Maximum number of packets between the core and the block.
 
     Attributes
     ----------
     settings : In(setting_bits)
-        As the core hears them.
+        Settings, as the core receives them.
     reset : In(1)
         One-cycle pulse: the function is reset.
     core_settled : In(1)
         ``status_config_settled`` of the core.
-    entered : In(1), departed : In(1)
-        A packet's beginning is taken from the core; a packet's end by the block, the oldest one's.
+    entered : In(1)
+        One-cycle pulse: the first beat of a packet is accepted from the core.
+    departed : In(1)
+        One-cycle pulse: the block accepts the last beat of the oldest packet.
     former : Out(1)
-        A packet that was made to former settings, or before a reset, is in the shim.
+        The shim holds a packet made under former settings or before a reset.
     settled : Out(1)
         ``status_config_settled`` of the shim.
     """
@@ -78,8 +80,10 @@ class ShimSettling(wiring.Component):
 def follow(
     m: Module, core: Any, arbiter: PacketArbiter, *, departed: Value, most: int
 ) -> ShimSettling:
-    """Follow what ``arbiter`` takes from the core until it has ``departed``; ``reset`` is to be
-    joined. Other arguments are as for :class:`ShimSettling`."""
+    """Track the packets that ``arbiter`` accepts from the core until they have ``departed``.
+
+    The caller connects ``reset``. ``most`` is as in :class:`ShimSettling`.
+    """
     settings = Cat(
         core.max_payload_size,
         core.max_read_request_size,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Packets that begin in the middle of a beat, moved to its beginning.
+"""Moves packets that begin in the middle of a beat to the beginning of one.
 
 Source: PG054 (7 Series Integrated Block for PCI Express), 128-bit receive interface.
 """
@@ -18,20 +18,27 @@ HALF = WIDTH // 2
 STRADDLED = data.StructLayout(
     {"data": WIDTH, "begins": 1, "begin_half": 1, "ends": 1, "last_lane": 2, "side": 16}
 )
-"""A beat of 128 bits, in which a packet may end in the lower half and another begin in the upper
-one: ``begins`` a packet, in half ``begin_half``; ``ends`` one, with lane ``last_lane``; ``side`` is
-what comes beside a packet's beginning."""
+"""Beat of 128 bits: one packet may end in its lower half, another begin in its upper half.
+
+``begins``: a packet begins, in half ``begin_half``. ``ends``: a packet ends, in lane ``last_lane``.
+``side``: sideband of the beginning of a packet.
+"""
 
 
 class Unstraddler(wiring.Component):
-    """A beat a cycle; a packet that begins in an upper half and ends in one costs a cycle more.
+    """Aligns each packet to the beginning of a beat.
+
+    The throughput is one beat per cycle; a packet that begins and ends in an upper half takes one
+    cycle more.
 
     Attributes
     ----------
     i : In(stream of STRADDLED)
+        Beats of the block.
     o : Out(stream of inline_layout(128))
+        Packets.
     side : Out(16)
-        What came beside the beginning of the packet on offer.
+        Sideband of the packet on ``o``, valid with each of its beats.
     """
 
     def __init__(self):
@@ -48,21 +55,22 @@ class Unstraddler(wiring.Component):
         beat, out = self.i.p, self.o.p
         low, high = beat.data[:HALF], beat.data[HALF:]
 
-        # The upper half of the beat before has not left; it is the last of its packet, and if so,
-        # how many lanes of it there are.
+        # `held`, `flush`: the upper half of the beat before has not been emitted. With `flush` it
+        # ends its packet, in `rest_lanes` lanes.
         held = Signal()
         rest = Signal(HALF)
         flush = Signal()
         rest_lanes = Signal(range(3))
         side = Signal(16)
 
-        # A packet that is under way, or begins in the lower half, has this beat's lower half.
+        # A packet in progress, or one that begins in the lower half, includes the lower half of
+        # this beat.
         starts_high = beat.begins & beat.begin_half
         ends_low = beat.ends & ~beat.last_lane[1]
         lanes = beat.last_lane + 1
         emits = Signal()
         m.d.comb += [
-            # Of a beat in which a packet only begins in the upper half nothing leaves yet.
+            # A beat in which a packet only begins in the upper half emits nothing yet.
             emits.eq(held | ~starts_high | beat.ends),
             self.o.valid.eq(flush | (self.i.valid & emits)),
             self.i.ready.eq(~flush & (self.o.ready | ~emits)),
@@ -74,7 +82,7 @@ class Unstraddler(wiring.Component):
             m.d.comb += [
                 out.data.eq(Cat(rest, low)),
                 out.last.eq(ends_low),
-                # All four lanes, which is 0, or three.
+                # All four lanes, coded as 0, or three.
                 out.lanes.eq(Mux(ends_low, lanes + 2, 0)),
             ]
         with m.Else():
@@ -90,7 +98,7 @@ class Unstraddler(wiring.Component):
                 rest.eq(high),
                 rest_lanes.eq(beat.last_lane[0] + 1),
                 held.eq(starts_high | (held & ~beat.ends)),
-                # Its end came with the upper half.
+                # The packet ends in the upper half.
                 flush.eq(held & beat.ends & beat.last_lane[1]),
             ]
             with m.If(beat.begins):

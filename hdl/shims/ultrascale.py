@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The endpoint behind the integrated block for PCI Express of UltraScale and UltraScale+.
+"""Endpoint behind the integrated block for PCI Express of UltraScale and UltraScale+.
 
-Sources: PG156 and PG213. Straddling is off, and the block's dword-aligned mode and client tags are
-on.
+Sources: PG156 and PG213. The block must be set to dword-aligned mode and client tags, without
+straddling.
 """
 
 from functools import partial
@@ -48,52 +48,62 @@ BUS_MASTER_ENABLE = 2
 """Bit of ``cfg_function_status``."""
 
 DROPPING_CYCLES = 256
-"""Cycles after bus mastering went off in which the block has dropped what it held."""
+"""Cycles from the fall of bus mastering until the block has dropped all of its writes."""
 
 ON_THEIR_WAY = 4
-"""Requests at most between the core and the block."""
+"""Maximum number of requests between the core and the block."""
 
 DMA_WRITE_TAG = 1
-"""Tag, which a posted request may choose, by which DMA writes are told from MSI-X writes."""
+"""Tag that distinguishes DMA writes from MSI-X writes; posted requests may have any."""
 
 
 class UltraScaleShim(wiring.Component):
-    """What both families share.
+    """Common part of the shims for both families.
 
-    Every request leaves through RQ in one ordered stream: DMA writes, MSI-X writes and DMA reads.
-    The head of a device queue moves, ``BRESP`` comes and an interrupt is sent only when the block
-    has given back the sequence numbers of the DMA writes before: from then on no completion can
-    pass them, nor can a read.
+    All requests leave through RQ in one ordered stream: DMA writes, MSI-X writes and DMA reads. The
+    head of a device queue moves, ``BRESP`` is sent and an interrupt is sent only when the block has
+    returned the sequence numbers of the DMA writes before: from then on neither a completion nor a
+    read can pass them.
 
     Parameters
     ----------
     num_fifos, data_width, shell, layout, dma, completion_timeout
-        As for :class:`~hdl.core.AmpPciCore`.
+        As in :class:`~hdl.core.AmpPciCore`.
 
     Attributes
     ----------
-    user_clk, user_reset : In(1)
-        Clock and reset of everything here.
+    user_clk : In(1)
+        Clock.
+    user_reset : In(1)
+        Reset.
     m_axis_cq, s_axis_cc, s_axis_rq, m_axis_rc
-        The block's streams. RC is always taken.
+        Streams of the block. RC never stalls.
+    pcie_rq_seq_num*, pcie_rq_seq_num_vld* : In
+        Sequence numbers that the block returns: number and valid of each port.
     pcie_cq_np_req : Out
-        Constant: as many non-posted requests as come are taken.
+        Constant: non-posted requests are always accepted.
     cfg_max_payload, cfg_max_read_req, cfg_rcb_status, cfg_function_status : In
-        Settings of the function. Lower ones hold for what is cut from then on. What has been cut
-        by then leaves first, as :class:`~hdl.core.AmpPciCore` says under
-        ``status_config_settled``: the block completes the configuration write by itself.
+        Settings of the function. A lower setting holds for everything planned from then on; what is
+        already planned is sent before ``status_config_settled`` rises, as in
+        :class:`~hdl.core.AmpPciCore`, because the block completes the configuration write by
+        itself.
     cfg_interrupt_msix_enable, cfg_interrupt_msix_mask : In(2), for UltraScale+ In(4)
-        The block is set to "MSI-X External": table and pending bits are in a BAR of ours.
-    cfg_flr_in_process : In(4), cfg_flr_done : Out(4)
-        Function-level reset of physical function 0; done when nothing of before is inside.
-    cfg_power_state_change_interrupt : In(1), cfg_power_state_change_ack : Out(1)
-        Answered at once: nothing has to be saved.
+        MSI-X Enable and Function Mask. The block must be set to "MSI-X External": table and pending
+        bits are in a BAR of the core.
+    cfg_flr_in_process : In(4)
+        Function-level reset, bit 0 for physical function 0.
+    cfg_flr_done : Out(4)
+        One-cycle pulse on bit 0: the reset is complete, nothing from before it is inside.
+    cfg_power_state_change_interrupt : In(1)
+        Power state change.
+    cfg_power_state_change_ack : Out(1)
+        Acknowledges it in the next cycle: there is no state to save.
     cfg_err_cor_in, cfg_err_uncor_in : Out(1)
         Errors for the block to report.
     status_config_settled : Out(1)
-        As for :class:`~hdl.core.AmpPciCore`.
+        As in :class:`~hdl.core.AmpPciCore`.
     m_axis_msg, s_axis_msg, s_axi_dma, device_queue_ready, doorbell, host_reset, count_*
-        The device side, as for :class:`~hdl.core.AmpPciCore`.
+        Device side, as in :class:`~hdl.core.AmpPciCore`.
 
     Raises
     ------
@@ -106,7 +116,7 @@ class UltraScaleShim(wiring.Component):
     sequence_ports: tuple[str, ...]
     payload_bits: int
     completion_headers: int
-    """Credits of the block's receive buffer, which has 64 bytes and more for each (PG156, PG213,
+    """Header credits of the receive buffer, which has at least 64 bytes for each (PG156, PG213,
     completion space)."""
     msix_functions: int
 
@@ -127,7 +137,8 @@ class UltraScaleShim(wiring.Component):
             layout=layout,
             dma=dma,
             completion_timeout=completion_timeout,
-            # Requests are merged here, where it is seen which of them get a number back.
+            # Requests are merged in the shim, which distinguishes those that return a sequence
+            # number.
             block=BlockOptions(
                 force_64_bit_addresses=True,
                 separate_msix=True,
@@ -139,7 +150,7 @@ class UltraScaleShim(wiring.Component):
         self._data_width = data_width
         self._dma = dma
         self._device_members = device_members(data_width, num_fifos, dma=dma)
-        # A bit of ``tkeep`` for each dword.
+        # `tkeep` has a bit for each dword.
         streams = partial(axi_stream, data_width, keep_bits=data_width // 32)
         super().__init__(
             {
@@ -170,7 +181,7 @@ class UltraScaleShim(wiring.Component):
 
     @classmethod
     def _sequence_members(cls):
-        """Pins by which sequence numbers come back: of each port its valid and its number."""
+        """Pins of the returned sequence numbers: number and valid of each port."""
         return {
             name: member
             for port in cls.sequence_ports
@@ -219,14 +230,14 @@ class UltraScaleShim(wiring.Component):
         return m
 
     def _take_requests(self, m, core):
-        """CQ, from descriptors to TLP headers."""
+        """Connect CQ: descriptors to TLP headers."""
         m.submodules.requests = splitter = HeaderSplitter(self._data_width, (4,))
         side = self._side
         user = self.m_axis_cq.p.tuser
         broken = self._split(m, self.m_axis_cq, splitter, side.cq_discontinue, core.rx_req_tlp)
         m.d.sync += self.cfg_err_uncor_in.eq(core.status_error_uncor | broken)
 
-        # Byte enables are beside the first beat, which the header may leave behind.
+        # Keep the byte enables of the first beat: the header may be emitted with a later one.
         begins = Signal(init=1)
         first_be, last_be = Signal(4), Signal(4)
         with m.If(splitter.i.valid & splitter.i.ready):
@@ -242,12 +253,12 @@ class UltraScaleShim(wiring.Component):
         m.d.comb += [
             core.rx_req_tlp.p.hdr.eq(header),
             core.rx_req_tlp.p.bar_id.eq(request.bar),
-            # Where a message has its code.
+            # For a message, `function` is its code.
             core.rx_req_tlp.p.func_num.eq(Mux(is_message(request), 0, request.function)),
         ]
 
     def _send_completions(self, m, core):
-        """CC, from TLP headers to descriptors."""
+        """Connect CC: TLP headers to descriptors."""
         m.submodules.completions = joiner = HeaderJoiner(self._data_width, (3,))
         source, sink = core.tx_cpl_tlp, self.s_axis_cc
         m.d.comb += join(source, joiner, header=completion_of(source.p.hdr))
@@ -258,7 +269,7 @@ class UltraScaleShim(wiring.Component):
         ]
 
     def _take_completions(self, m, core):
-        """RC, from descriptors to TLP headers."""
+        """Connect RC: descriptors to TLP headers."""
         m.submodules.answers = splitter = HeaderSplitter(self._data_width, (3,))
         sink = core.rx_cpl_tlp
         self._split(m, self.m_axis_rc, splitter, self._side.rc_discontinue, sink)
@@ -269,8 +280,10 @@ class UltraScaleShim(wiring.Component):
         ]
 
     def _send_requests(self, m, core):
-        """RQ, from TLP headers to descriptors, with sequence numbers for DMA writes. Returns what
-        they are merged by."""
+        """Connect RQ: TLP headers to descriptors, with sequence numbers for DMA writes.
+
+        Returns the arbiter that merges the requests.
+        """
         side = self._side
         signature = raw_signature(self._data_width)
         m.submodules.requester = arbiter = PacketArbiter(
@@ -314,7 +327,7 @@ class UltraScaleShim(wiring.Component):
             dropped.bus_master_enable.eq(self.cfg_function_status[BUS_MASTER_ENABLE]),
             numbers.flush.eq(dropped.flush),
         ]
-        # Bit 0 tells the numbers of DMA writes from those of all else, whose return does not count.
+        # Bit 0 marks the numbers of DMA writes; the return of all others is ignored.
         numbered = leaving.word0.has_payload & (leaving.tag == DMA_WRITE_TAG)
         number = Cat(numbered, numbers.number)
         m.d.comb += [
@@ -335,9 +348,9 @@ class UltraScaleShim(wiring.Component):
         return arbiter
 
     def _split(self, m, source, splitter, discontinue, sink):
-        """A stream of the block's to one of the core's, all but header and what is beside it.
+        """Connect a stream of the block to one of the core, except for the header and its sideband.
 
-        Returns whether a beat is taken that the block could not read in full.
+        Returns whether a corrupt beat is accepted.
         """
         m.d.comb += [
             splitter.i.valid.eq(source.valid),
@@ -353,7 +366,8 @@ class UltraScaleShim(wiring.Component):
         return source.valid & source.ready & source.p.tuser[discontinue]
 
     def _framed(self, joiner, sink, frame):
-        """What leaves to the block, with marks of beginning and end where it wants them."""
+        """Statements that drive a stream of the block, with marks of the first and last beat if it
+        has them."""
         beat = joiner.o.p
         statements = [
             sink.p.tdata.eq(beat.data),
@@ -371,7 +385,7 @@ class UltraScaleShim(wiring.Component):
 
 
 class XilinxUltraScale(UltraScaleShim):
-    """UltraScale, 64 to 256 bits; all else as for :class:`UltraScaleShim`."""
+    """Endpoint for UltraScale, 64 to 256 bits; otherwise as :class:`UltraScaleShim`."""
 
     plus = False
     completion_headers = 64
@@ -382,7 +396,7 @@ class XilinxUltraScale(UltraScaleShim):
 
 
 class XilinxUltraScalePlus(UltraScaleShim):
-    """UltraScale+, 64 to 512 bits; all else as for :class:`UltraScaleShim`."""
+    """Endpoint for UltraScale+, 64 to 512 bits; otherwise as :class:`UltraScaleShim`."""
 
     plus = True
     completion_headers = 128

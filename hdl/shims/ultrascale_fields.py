@@ -55,11 +55,11 @@ REQUESTS = (
     (RequestType.COMPARE_AND_SWAP, True, TlpType.COMPARE_AND_SWAP),
     (RequestType.LOCKED_READ, False, TlpType.MEMORY_LOCKED),
 )
-"""Of each type but the messages: whether it has a payload, and the TLP's."""
+"""For each type except messages: whether it has a payload, and the type of the TLP."""
 
 
 class CompleterRequest(data.Struct):
-    """What the host asks for; of a message ``function`` has its code, and ``bar`` its routing."""
+    """Request of the host. For a message, ``function`` is its code and ``bar`` its routing."""
 
     at: 2
     address: 62
@@ -77,7 +77,7 @@ class CompleterRequest(data.Struct):
 
 
 class CompleterCompletion(data.Struct):
-    """What it is answered; without ``id_enable`` the block fills in the completer's number."""
+    """Completion for the host. Without ``id_enable`` the block inserts the completer ID."""
 
     lower_address: 7
     reserved: 1
@@ -100,7 +100,7 @@ class CompleterCompletion(data.Struct):
 
 
 class RequesterRequest(data.Struct):
-    """What the function asks of the host; without ``id_enable`` the block fills in its number."""
+    """Request of the function. Without ``id_enable`` the block inserts the requester ID."""
 
     at: 2
     address: 62
@@ -117,7 +117,7 @@ class RequesterRequest(data.Struct):
 
 
 class RequesterCompletion(data.Struct):
-    """What the host answers, or the block in its place, as ``error`` says."""
+    """Completion of the host, or of the block in its place, which ``error`` describes."""
 
     lower_address: 12
     error: 4
@@ -140,22 +140,21 @@ class RequesterCompletion(data.Struct):
 
 @dataclass(frozen=True)
 class Sideband:
-    """Places in ``tuser`` of the four streams.
+    """Positions of fields in ``tuser`` of the four streams.
 
     Parameters
     ----------
     cq, cc, rq, rc
-        Bits of each.
+        Bits of ``tuser``.
     cq_discontinue, rc_discontinue
-        The bit that says that the beat's packet is broken.
+        Bit that marks the packet of a beat as corrupt.
     cq_last_be, rq_last_be
-        Where Last BE begins; First BE begins at bit 0.
+        First bit of Last BE. First BE begins at bit 0.
     rq_sequence
-        Where the pieces of the sequence number are: first bit and bits of each, from the least
-        significant one on.
+        Parts of the sequence number, from the least significant one: first bit and width of each.
     cc_frame, rq_frame
-        Where the marks of a packet's beginning and end lie, where there are such: its ``is_sop``,
-        ``is_eop`` and the number of the last lane; or None.
+        Positions of ``is_sop``, ``is_eop`` and the number of the last lane, or None if the stream
+        has no such marks.
     """
 
     cq: int
@@ -199,12 +198,12 @@ ULTRASCALE_PLUS_512 = Sideband(
 
 
 def sideband(data_width: int, *, plus: bool) -> Sideband:
-    """Those of a family at a width.
+    """Sideband of a family at a width.
 
     Raises
     ------
     ValueError
-        The family has no such width.
+        The family does not have that width.
     """
     if data_width == 512:
         if not plus:
@@ -214,15 +213,15 @@ def sideband(data_width: int, *, plus: bool) -> Sideband:
 
 
 def is_message(request: data.View) -> Value:
-    """Whether a :class:`CompleterRequest` is one."""
+    """Whether a :class:`CompleterRequest` is a message."""
     return Value.cast(request.type)[2:] == 0b11
 
 
 def header_of_request(request: data.View, first_be: Value, last_be: Value) -> Value:
-    """The TLP header of a :class:`CompleterRequest`, 128 bits, in the form of four dwords."""
+    """TLP header of a :class:`CompleterRequest`, 128 bits, in the four-dword form."""
     code = request.function
     has_code = is_message(request)
-    # A message has a payload if it has a length; bits 2:0 of its type are its routing.
+    # A message has a payload if its length is not 0; bits 2:0 of its type are its routing.
     fmt = Mux(request.dwords == 0, TlpFormat.HEADER_4DW, TlpFormat.DATA_4DW)
     kind = Cat(request.bar, Const(0b10, 2))
     for request_type, has_payload, tlp_type in REQUESTS:
@@ -249,7 +248,7 @@ def header_of_request(request: data.View, first_be: Value, last_be: Value) -> Va
 
 
 def completion_of(header: Value) -> Value:
-    """The :class:`CompleterCompletion` of a TLP header, 96 bits. The block fills in our number."""
+    """:class:`CompleterCompletion` of a TLP header, 96 bits. The block inserts the completer ID."""
     source = CompletionHeader(header)
     word0 = source.word0
     byte_count = Cat(source.byte_count, source.byte_count == 0)
@@ -278,8 +277,10 @@ def completion_of(header: Value) -> Value:
 
 
 def request_of(header: Value) -> Value:
-    """The :class:`RequesterRequest` of the TLP header of a memory request in the form of four
-    dwords, 128 bits. The block fills in our number."""
+    """:class:`RequesterRequest` of a memory request header in the four-dword form, 128 bits.
+
+    The block inserts the requester ID.
+    """
     source = RequestHeader(header)
     word0 = source.word0
     return Cat(
@@ -301,8 +302,11 @@ def request_of(header: Value) -> Value:
 
 
 def header_of_completion(completion: data.View) -> Value:
-    """The TLP header of a :class:`RequesterCompletion`, 128 bits. The block has matched it with a
-    request of ours already, and our number is 0 inside."""
+    """TLP header of a :class:`RequesterCompletion`, 128 bits.
+
+    The block has already matched the completion with a request of the function, and the core has
+    requester ID 0.
+    """
     fmt = Mux(completion.dwords == 0, TlpFormat.HEADER_3DW, TlpFormat.DATA_3DW)
     kind = Mux(completion.locked, TlpType.COMPLETION_LOCKED, TlpType.COMPLETION)
     return Cat(
