@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """``python -m models``: ``decode HEX``, ``encode JSON``, ``reference``.
 
-A message that is not one prints a line that names the field and the limit, and exits 1.
+For an invalid message the command prints a line that names the field and the limit, and exits 1.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from .reference import reference
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the result is the exit status."""
+    """Run the command line and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m models", description="virtio-msg messages")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, argument, text in (
         ("decode", "HEX", "print the message as JSON"),
-        ("encode", "JSON", "print the bytes in hex, zeros up to the revision's maximum"),
+        ("encode", "JSON", "print the bytes in hex, padded to the revision's maximum size"),
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("message", metavar=argument, help=f"{argument}, or - for stdin")
         command.add_argument("--revision", default="v1", help=" or ".join(REVISIONS))
         if name == "decode":
             command.add_argument(
-                "--text", action="store_true", help="print one line for people instead"
+                "--text", action="store_true", help="print one line of text instead"
             )
     commands.add_parser("reference", help="print docs/reference.md")
     options = parser.parse_args(arguments)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The contracts between driver, endpoint and device side, and the driver's bus over a FIFO.
+"""Protocols between driver, endpoint and device side, and the driver's bus over a FIFO.
 
-Nothing here knows a simulator. A testbench implements :class:`HostFunction` over its root complex
-and :class:`DevicePort` over the endpoint's streams; ``models.system`` implements both over the
-golden endpoint. Then the same driver and the same transport run on either.
+This module does not depend on a simulator. A testbench implements :class:`HostFunction` over its
+root complex and :class:`DevicePort` over the endpoint's streams; ``models.system`` implements both
+over the golden endpoint. The same driver and the same transport run on either.
 """
 
 from __future__ import annotations
@@ -23,24 +23,26 @@ from .shell import AMP_PCI, PciShell
 from .spsc import AsyncSpscQueue
 
 POLL_FIRST_US = 1.0
+"""Delay before a full driver queue is polled for the first time; it doubles with each poll."""
 POLL_LAST_US = 64.0
-"""How often a full driver queue is looked at again: after 1 µs, doubling up to 64 µs."""
+"""Longest delay between two polls of a full driver queue."""
 SEND_TIMEOUT_US = 1_000_000.0
+"""Default time that :meth:`FifoDriverBus.send` waits for a free slot."""
 
 
 class Direction(StrEnum):
-    """Which way a message crosses."""
+    """Direction of a message."""
 
     TO_DEVICE = "driver→device"
     TO_DRIVER = "device→driver"
 
 
 MessageObserver = Callable[[Direction, int, bytes], None]
-"""Called with direction, FIFO and raw bytes for each message that crosses."""
+"""Callable with direction, FIFO and raw bytes, called for each message on a bus."""
 
 
 class BusError(Exception):
-    """The bus could not do what was asked."""
+    """A bus operation failed."""
 
 
 class BusTimeoutError(BusError):
@@ -48,16 +50,16 @@ class BusTimeoutError(BusError):
 
 
 class MaximumSizeError(BusError):
-    """A maximum message size that no slot holds; the text names revision, sizes and layout."""
+    """Maximum message size above the slot size; the text names revision, sizes and layout."""
 
 
 def dialect_on(layout: SharedLayout, revision: str | Dialect) -> Dialect:
-    """The revision of a bus whose messages cross in the slots of ``layout``.
+    """Dialect of ``revision``, checked against the slot size of ``layout``.
 
     Raises
     ------
     MaximumSizeError
-        Its maximum message size is above a slot's.
+        The maximum message size is above the slot size.
     RevisionError
         There is no revision of this name.
     """
@@ -71,15 +73,15 @@ def dialect_on(layout: SharedLayout, revision: str | Dialect) -> Dialect:
 
 
 class HostFunction(Protocol):
-    """What host software can do to the PCI function once its BARs are assigned."""
+    """PCI function with assigned BARs, as host software accesses it."""
 
     @property
     def num_fifos(self) -> int:
-        """FIFOs of the endpoint."""
+        """Number of FIFOs of the endpoint."""
 
     @property
     def memory(self) -> HostMemory:
-        """Memory of the host, which the function reaches as a bus master."""
+        """Host memory, which the function can access as a bus master."""
 
     async def bar_read(self, bar: int, offset: int, size: int) -> bytes:
         """Read ``size`` bytes at byte ``offset`` of BAR ``bar``."""
@@ -91,42 +93,42 @@ class HostFunction(Protocol):
         """
 
     def interrupt(self, vector: int) -> Event:
-        """A new event that every MSI-X message of ``vector`` sets from now on.
+        """Create an event that every later MSI-X message of ``vector`` sets.
 
-        Each call gives an event of its own, so that two waiters never clear each other's. Keep it:
-        one that is dropped is set no longer.
+        Each call returns a separate event, so that two waiters cannot clear each other's. The
+        caller must keep a reference: an event that is garbage collected is no longer set.
         """
 
 
 class InterruptLog:
-    """What a :class:`HostFunction` keeps of its vectors: counts, and the events of who waits.
+    """Interrupt counts and events of a :class:`HostFunction`, by vector.
 
     Parameters
     ----------
     new_event
-        Makes an event.
+        Creates an event.
 
     Attributes
     ----------
     counts
-        MSI-X messages received, by vector.
+        Number of MSI-X messages received, by vector.
     """
 
     def __init__(self, new_event: Callable[[], Event]) -> None:
         self.counts: dict[int, int] = {}
         self._new_event = new_event
-        # Weakly: a bus that is dropped takes its event with it.
+        # Weak references: the event of a discarded bus is discarded with it.
         self._events: dict[int, list[ref[Event]]] = {}
 
     def event(self, vector: int) -> Event:
-        """As :meth:`HostFunction.interrupt`."""
+        """Implement :meth:`HostFunction.interrupt`."""
         event = self._new_event()
         living = [one for one in self._events.get(vector, ()) if one() is not None]
         self._events[vector] = [*living, ref(event)]
         return event
 
     def raised(self, vector: int) -> None:
-        """A message of ``vector`` came, which is in ``counts``."""
+        """Count a message of ``vector`` and set its events. ``counts`` must have the vector."""
         self.counts[vector] += 1
         for one in self._events.get(vector, ()):
             event = one()
@@ -135,73 +137,78 @@ class InterruptLog:
 
 
 class DevicePort(Protocol):
-    """The device side of the endpoint: its two message streams."""
+    """Device side of the endpoint: its two message streams."""
 
     async def receive(self) -> tuple[int, bytes]:
-        """The next message of any FIFO: the FIFO's number and the whole 64-byte slot."""
+        """Receive the next message of any FIFO: FIFO number and whole 64-byte slot."""
 
     async def send(self, fifo: int, message: bytes) -> None:
-        """Send 8 to 64 bytes to the driver; waits while the FIFO's device queue is full.
+        """Send 8 to 64 bytes to the driver, waiting while the FIFO's device queue is full.
 
-        Several tasks may call it at once; a FIFO's messages leave in the order of the calls, and
-        a full FIFO holds up no other. What still waits when the host resets the function is
-        discarded: it belongs to the driver before.
+        Several tasks may call it at once. The messages of a FIFO leave in the order of the calls,
+        and a full FIFO does not block the others. When the host resets the function, messages that
+        still wait are discarded: they belong to the previous driver.
         """
 
 
 class DriverBus(Protocol):
-    """What a driver needs: messages out, messages in."""
+    """Message transport of a driver."""
 
     async def open(self) -> None:
-        """Get ready, going on with what is there."""
+        """Prepare for use, continuing with the present state of the queues."""
 
     async def send(self, message: bytes) -> None:
-        """Send one message; several tasks may call it at once."""
+        """Send one message. Several tasks may call it at once."""
 
     async def recv(self) -> bytes:
-        """The next message; only one task calls it."""
+        """Receive the next message. Only one task may call it."""
 
 
 class BarMemory:
-    """BAR ``bar`` of ``host`` as an :class:`~models.spsc.AsyncMemory` for the queues."""
+    """:class:`~models.spsc.AsyncMemory` over BAR ``bar`` of ``host``."""
 
     def __init__(self, host: HostFunction, bar: int) -> None:
         self._host = host
         self._bar = bar
 
     async def read(self, offset: int, size: int) -> bytes:
-        """``size`` bytes from byte ``offset``."""
+        """Read ``size`` bytes at byte ``offset``."""
         return await self._host.bar_read(self._bar, offset, size)
 
     async def write(self, offset: int, data: bytes) -> None:
-        """Store ``data`` at byte ``offset``; posted."""
+        """Write ``data`` at byte ``offset``; posted."""
         await self._host.bar_write(self._bar, offset, data)
 
 
 class FifoDriverBus:
-    """The driver's side of one FIFO, with the accesses that the Linux driver makes.
+    """Driver side of one FIFO, with the accesses that the Linux driver makes.
 
-    Sending: read head (and tail when the queue looks full), store the whole 64-byte slot, store
-    head, write the doorbell. Receiving: nothing before an interrupt; then read tail (and head
-    when the queue looks empty), read the slot, store tail, until the queue is empty; no doorbell.
+    To send: read head (and tail if the queue appears full), store the whole 64-byte slot, store
+    head, write the doorbell. To receive: wait for an interrupt; then, until the queue is empty,
+    read tail (and head if the queue appears empty), read the slot and store tail, without a
+    doorbell.
 
     Parameters
     ----------
     host
         The PCI function.
     fifo
-        Which FIFO.
+        Number of the FIFO.
     runtime
         Events and time.
-    shell, layout
-        Where doorbells and queues are.
+    shell
+        PCI shell: offsets of the doorbells, and the vectors.
+    layout
+        Layout of the shared RAM: offsets of the queues.
     send_timeout_us
-        How long :meth:`send` waits for room.
+        Time that :meth:`send` waits for a free slot, in microseconds.
 
     Attributes
     ----------
+    fifo
+        Number of the FIFO.
     observers
-        Called for each message: before its doorbell is rung, or when it was taken.
+        Called for each message: before its doorbell is written, or when it has been received.
     """
 
     def __init__(
@@ -236,12 +243,12 @@ class FifoDriverBus:
         self._draining = False
 
     async def open(self) -> None:
-        """Read the indices of both queues and go on where they stand."""
+        """Read the indices of both queues and continue from them."""
         await self._to_device.open()
         await self._to_driver.open()
 
     async def clear(self) -> None:
-        """Zero both queues, the device's own indices included, and open them.
+        """Zero both queues, including the indices that the device owns, and open them.
 
         The newest Linux driver does so each time its module is loaded.
         """
@@ -261,14 +268,14 @@ class FifoDriverBus:
         Raises
         ------
         SlotSizeError
-            The message does not fit a slot; nothing was sent.
+            The message does not fit in a slot; it was not sent.
         BusTimeoutError
             The queue stayed full for ``send_timeout_us``.
         """
         message = bytes(message)
         async with self._sending:
             await self._send_when_room(message)
-            # Told here, before the doorbell: the answer may come while its write is under way.
+            # Before the doorbell: the response may arrive while the doorbell write is in flight.
             self.observers.notify(Direction.TO_DEVICE, self.fifo, message)
             doorbell = self._shell.notify(self.fifo)
             await self._host.bar_write(self._shell.register_bar, doorbell, b"\1\0\0\0")
@@ -285,12 +292,12 @@ class FifoDriverBus:
             pause = min(2 * pause, POLL_LAST_US)
 
     async def recv(self) -> bytes:
-        """The next message, the whole 64-byte slot."""
+        """Receive the next message: the whole 64-byte slot."""
         while True:
             if not self._draining:
                 await self._interrupt.wait()
-                # Cleared before the queue is looked at: a message that comes after the look
-                # sets it again.
+                # Clear before reading the queue: a message that arrives after the read sets the
+                # event again.
                 self._interrupt.clear()
                 self._draining = True
             slot = await self._to_driver.recv(self._layout.queue.slot_size)

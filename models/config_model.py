@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Configuration space at work: interprets the declaration in ``models.config_space``."""
+"""Configuration space model: interprets the declaration in ``models.config_space``."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from .config_space import (
 
 DWORD_MASK = 0xFFFF_FFFF
 BAR_ADDRESS_MASK = 0xFFFF_FFF0
-"""A base address register without its type bits."""
+"""Address bits of a base address register."""
 
 
 class ConfigAccessError(ValueError):
-    """An offset, a value or byte enables that no configuration request can have."""
+    """Offset, value or byte enables that no configuration request can have."""
 
 
 def byte_lanes(byte_enables: int) -> int:
-    """The bits of a dword that ``byte_enables``, 4 bits, select."""
+    """Mask of the bits of a dword that ``byte_enables`` (4 bits) selects."""
     return sum(0xFF << 8 * lane for lane in range(4) if byte_enables >> lane & 1)
 
 
 class ConfigSpaceModel:
-    """The registers and what they hold.
+    """Configuration registers and their values.
 
     Parameters
     ----------
@@ -49,14 +49,17 @@ class ConfigSpaceModel:
         self.reset(function_level=False)
 
     def reset(self, *, function_level: bool) -> None:
-        """Back to the reset values; a function-level reset leaves what survives it."""
+        """Set all fields to their reset values.
+
+        A function-level reset keeps the fields that survive it.
+        """
         for offset, register in self._registers.items():
             kept = register.survives_flr if function_level else 0
             old = self._values.get(offset, 0)
             self._values[offset] = register.reset & ~kept | old & kept
 
     def read(self, offset: int) -> int:
-        """The dword at byte ``offset``; 0 where there is no register.
+        """Read the dword at byte ``offset``, which is 0 where there is no register.
 
         Raises
         ------
@@ -69,13 +72,16 @@ class ConfigSpaceModel:
     def write(self, offset: int, value: int, byte_enables: int = 0xF) -> bool:
         """Write the bytes of a dword that ``byte_enables`` selects.
 
-        Returns True when the write asks for a function-level reset, which is the caller's to do.
+        Returns
+        -------
+        bool
+            The write initiates a function-level reset, which the caller must perform.
 
         Raises
         ------
         ConfigAccessError
-            The offset is not a multiple of 4 from 0 to 4092, the value has more than 32 bits, or
-            the byte enables more than 4.
+            The offset is not a multiple of 4 from 0 to 4092, the value does not fit in 32 bits, or
+            the byte enables do not fit in 4.
         """
         self._check(offset)
         if not 0 <= value <= DWORD_MASK:
@@ -88,7 +94,7 @@ class ConfigSpaceModel:
         lanes = byte_lanes(byte_enables)
         writable = register.writable & lanes
         if offset == POWER_STATE.offset and POWER_STATE.of(value) not in (POWER_D0, POWER_D3HOT):
-            # D1 and D2 are not supported: such a write completes and changes no state.
+            # D1 and D2 are not supported: the write completes without changing the state.
             writable &= ~POWER_STATE.mask
         old = self._values[offset]
         new = old & ~writable | value & writable
@@ -96,26 +102,26 @@ class ConfigSpaceModel:
         return offset == INITIATE_FLR.offset and bool(INITIATE_FLR.mask & lanes & value)
 
     def raise_status(self, field: ConfigField) -> None:
-        """Set a status bit, as hardware does; software clears it by writing one."""
+        """Set a status bit, as hardware does. Software clears it by writing 1."""
         self._values[field.offset] |= field.mask
 
     def field(self, field: ConfigField) -> int:
-        """What ``field`` holds."""
+        """Value of ``field``."""
         return field.of(self._values[field.offset])
 
     @property
     def memory_enabled(self) -> bool:
-        """Memory requests to the BARs are claimed."""
+        """The function claims memory requests to its BARs."""
         return bool(self.field(MEMORY_SPACE_ENABLE)) and self.field(POWER_STATE) == POWER_D0
 
     @property
     def bus_master_enabled(self) -> bool:
-        """Requests may leave: bus mastering on, and power on (D0)."""
+        """The function may issue requests: Bus Master Enable is set and the state is D0."""
         return bool(self.field(BUS_MASTER_ENABLE)) and self.field(POWER_STATE) == POWER_D0
 
     @property
     def msix_allowed(self) -> bool:
-        """MSI-X messages may leave: enabled, not masked, and requests may leave."""
+        """The function may send MSI-X messages: enabled, not masked, and it may issue requests."""
         return bool(
             self.field(MSIX_ENABLE)
             and not self.field(MSIX_FUNCTION_MASK)
@@ -123,7 +129,7 @@ class ConfigSpaceModel:
         )
 
     def bar_address(self, bar: int) -> int:
-        """The address that software gave to BAR ``bar``."""
+        """Address that software assigned to BAR ``bar``."""
         return self._values.get(bar_offset(bar), 0) & BAR_ADDRESS_MASK
 
     @staticmethod

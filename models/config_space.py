@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The type 0 configuration space, declared as data: one entry for each dword that is not zero.
+"""Type 0 configuration space, declared as data: one entry per dword that is not constant zero.
 
-hdl builds its registers from :func:`config_space`, the golden model interprets it. Sources: PCI
+hdl builds its registers from :func:`config_space`; the golden model interprets it. Sources: PCI
 Local Bus 3.0 section 6.1 (type 0 header), PCI Bus Power Management 1.2 section 3.2, and PCI Express
 Base 4.0 sections 7.5 (PCI Express capability), 7.7.2 (MSI-X) and 7.7.3 (Secondary PCI Express).
 """
@@ -14,13 +14,13 @@ from .layout import SharedLayout
 from .shell import PciShell
 
 CONFIG_DWORDS = 1024
-"""Dwords of a function's configuration space, extended space included."""
+"""Dwords of the configuration space of a function, including extended space."""
 
 PM_CAPABILITY = 0x40
 MSIX_CAPABILITY = 0x50
 PCIE_CAPABILITY = 0x60
 SECONDARY_PCIE_CAPABILITY = 0x100
-"""Extended capabilities begin there (section 7.6.1)."""
+"""Offset at which extended capabilities begin (section 7.6.1)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +32,15 @@ class ConfigRegister:
     offset
         Byte offset, a multiple of 4.
     name
-        What the specification calls it.
+        Name in the specification.
     reset
         Value after reset.
     writable
-        Bits that software may set and clear.
+        Mask of the bits that software may set and clear.
     write_one_clears
-        Status bits that hardware sets and software clears by writing one.
+        Mask of the status bits that hardware sets and software clears by writing 1.
     survives_flr
-        Writable bits that function-level reset leaves alone (PCI Express Base 6.6.2).
+        Mask of the writable bits that a function-level reset keeps (PCI Express Base 6.6.2).
     """
 
     offset: int
@@ -53,7 +53,7 @@ class ConfigRegister:
 
 @dataclass(frozen=True)
 class ConfigField:
-    """``width`` bits at bit ``lsb`` of the dword at byte ``offset``."""
+    """Field of ``width`` bits at bit ``lsb`` of the dword at byte ``offset``."""
 
     offset: int
     lsb: int
@@ -61,11 +61,11 @@ class ConfigField:
 
     @property
     def mask(self) -> int:
-        """The field's bits in its dword."""
+        """Mask of the field in its dword."""
         return ((1 << self.width) - 1) << self.lsb
 
     def of(self, dword: int) -> int:
-        """The field's value in ``dword``."""
+        """Value of the field in ``dword``."""
         return (dword & self.mask) >> self.lsb
 
 
@@ -92,30 +92,30 @@ NON_FATAL_ERROR_DETECTED = ConfigField(DEVICE_CONTROL, 17)
 FATAL_ERROR_DETECTED = ConfigField(DEVICE_CONTROL, 18)
 UNSUPPORTED_REQUEST_DETECTED = ConfigField(DEVICE_CONTROL, 19)
 TRANSACTIONS_PENDING = ConfigField(DEVICE_CONTROL, 21)
-"""No register: whether a read of the device's waits for its answer."""
+"""Not a register: set while a read request of the device is outstanding."""
 READ_COMPLETION_BOUNDARY = ConfigField(PCIE_CAPABILITY + 0x10, 3)
 COMPLETION_TIMEOUT_DISABLE = ConfigField(PCIE_CAPABILITY + 0x28, 4)
 TARGET_LINK_SPEED = ConfigField(PCIE_CAPABILITY + 0x30, 0, 4)
 
 LINK_SPEED = 3
-"""Code of 8 GT/s, in the fields of the link's speeds."""
+"""Code of 8 GT/s in the link speed fields."""
 LINK_WIDTH = 4
 COMPLIANCE_BITS = 0xFF90
 """Link Control 2: Enter Compliance (4), Transmit Margin (7), Enter Modified Compliance (10),
-Compliance SOS (11), Compliance Preset (12). Where the link is faster than 2.5 GT/s, all of them and
-Target Link Speed are writable, and sticky (section 7.5.3.19)."""
+Compliance SOS (11), Compliance Preset (12). On a link faster than 2.5 GT/s, these fields and
+Target Link Speed are writable and sticky (section 7.5.3.19)."""
 UPSTREAM_LANE = 0x7F00
 """Equalization control of a lane of an upstream port: the default preset and hint (7.7.3.4)."""
 
 SETTLING_CYCLES = 2
-"""Cycles from a change of a setting until the core's ``status_config_settled`` reflects it."""
+"""Cycles from the change of a setting until the core's ``status_config_settled`` reflects it."""
 
 LARGEST_SIZE_CODE = 5
-"""Code of 4,096 bytes in Max_Payload_Size and Max_Read_Request_Size; those above are reserved."""
+"""Code of 4,096 bytes in Max_Payload_Size and Max_Read_Request_Size; higher codes are reserved."""
 
 
 def size_code(size: int) -> int:
-    """The code of ``size`` bytes in Max_Payload_Size and Max_Read_Request_Size.
+    """Code of ``size`` bytes in Max_Payload_Size and Max_Read_Request_Size.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def size_code(size: int) -> int:
 
 
 def coded_size(code: int) -> int:
-    """The bytes that ``code`` stands for; a reserved one counts as the largest."""
+    """Size in bytes that ``code`` stands for. A reserved code means the largest size."""
     return 128 << min(code, LARGEST_SIZE_CODE)
 
 
@@ -140,7 +140,7 @@ def bar_offset(bar: int) -> int:
 def config_space(
     shell: PciShell, num_fifos: int, layout: SharedLayout
 ) -> dict[int, ConfigRegister]:
-    """Every dword that does not just read zero, by byte offset.
+    """Declare every dword that is not constant zero, by byte offset.
 
     A dword that is not in the result reads zero and ignores writes.
     """
@@ -148,8 +148,8 @@ def config_space(
         ConfigRegister(
             offset=0x00, name="Device ID, Vendor ID", reset=shell.device_id << 16 | shell.vendor_id
         ),
-        # Capabilities List (20) is the only status bit that reads one; the error bits above it
-        # clear on a one. Interrupt Disable (10) is writable although there is no INTx.
+        # Capabilities List (20) is the only status bit that is constant 1; writing 1 clears the
+        # error bits above it. Interrupt Disable (10) is writable although there is no INTx.
         ConfigRegister(
             offset=COMMAND,
             name="Status, Command",
@@ -170,7 +170,7 @@ def config_space(
         ),
         ConfigRegister(offset=0x34, name="Capabilities Pointer", reset=PM_CAPABILITY),
         ConfigRegister(offset=0x3C, name="Interrupt Line", writable=0xFF),
-        # Version 3, no PME, no D1, no D2; No_Soft_Reset (3): leaving D3hot keeps all state.
+        # Version 3, no PME, D1 or D2. No_Soft_Reset (3): leaving D3hot keeps all state.
         ConfigRegister(
             offset=PM_CAPABILITY,
             name="Power Management Capabilities",
@@ -217,7 +217,7 @@ def config_space(
             write_one_clears=0xF << 16,
             survives_flr=MAX_PAYLOAD_SIZE.mask,
         ),
-        # ASPM optionality compliance (22); the link itself is not ours.
+        # ASPM optionality compliance (22). The link is not part of the endpoint.
         ConfigRegister(
             offset=PCIE_CAPABILITY + 0x0C,
             name="Link Capabilities",
@@ -241,7 +241,7 @@ def config_space(
             name="Link Capabilities 2",
             reset=((1 << LINK_SPEED) - 1) << 1,
         ),
-        # A link at 8 GT/s was equalized: complete (17), and each of its phases (18 to 20).
+        # A link at 8 GT/s has been equalized: complete (17), and each of its phases (18 to 20).
         ConfigRegister(
             offset=TARGET_LINK_SPEED.offset,
             name="Link Status 2, Link Control 2",
@@ -249,8 +249,8 @@ def config_space(
             writable=TARGET_LINK_SPEED.mask | COMPLIANCE_BITS,
             survives_flr=TARGET_LINK_SPEED.mask | COMPLIANCE_BITS,
         ),
-        # A link of 8 GT/s demands it. Version 1, last of the list. Link Control 3 and Lane Error
-        # Status are zero: these are a downstream port's, and the link's.
+        # Required for a link of 8 GT/s. Version 1, last of the list. Link Control 3 and Lane Error
+        # Status are zero: they belong to a downstream port and to the link.
         ConfigRegister(
             offset=SECONDARY_PCIE_CAPABILITY, name="Secondary PCI Express", reset=1 << 16 | 0x0019
         ),

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The event counters of the device side, declared as data: what hdl counts and a reader is told.
+"""Event counters of the device side, declared as data for hdl and the reference page.
 
-Each is a port ``count_<name>`` of both tops. A counter wraps, and only ``rst`` clears it:
-function-level reset is one of the things whose effects it tells.
+Each counter is a port ``count_<name>`` of both tops. A counter wraps, and only ``rst`` clears it,
+so that the effects of a function-level reset remain visible.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 TRAFFIC_BITS = 32
-"""Of what a working system counts up all the time."""
+"""Width of a counter that increments all the time in a working system."""
 
 FAULT_BITS = 16
-"""Of what somebody's mistake counts up: half the area, and a reader who polls sees the steps."""
+"""Width of a fault counter: half the area, and software that polls still sees each increment."""
 
 
 @dataclass(frozen=True)
 class Counter:
-    """One counter.
+    """One event counter.
 
     Parameters
     ----------
     name
-        Without the prefix of its port.
+        Name without the prefix of the port.
     bits
-        Width; it counts modulo two to this power.
+        Width; the counter wraps at two to this power.
     counts
-        What adds one to it.
+        Event that increments the counter.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Counter:
 
     @property
     def port(self) -> str:
-        """Name of its port on either top."""
+        """Name of the port on both tops."""
         return f"count_{self.name}"
 
 
@@ -44,49 +44,49 @@ COUNTERS = (
     Counter(
         "messages_to_device",
         TRAFFIC_BITS,
-        "a message whose last beat the device side took from `m_axis_msg`",
+        "a message whose last beat the device side accepted from `m_axis_msg`",
     ),
     Counter(
         "messages_to_driver",
         TRAFFIC_BITS,
-        "a message that moved the head of a device queue",
+        "a message that advanced the head of a device queue",
     ),
     Counter(
         "malformed_packets",
         FAULT_BITS,
-        "a packet on `s_axis_msg` of a size that no message has, with a hole in `tkeep`, or for a "
+        "a packet on `s_axis_msg` with an invalid message size, with a gap in `tkeep`, or for a "
         "FIFO that does not exist",
     ),
     Counter(
         "dropped_packets",
         FAULT_BITS,
-        "a packet on `s_axis_msg` that was given up: under way as the host rewrote the queue's "
-        "head, or under way or on offer as the host reset the function",
+        "a packet on `s_axis_msg` that was dropped: in flight when the host rewrote the queue's "
+        "head, or in flight or valid when the host reset the function",
     ),
     Counter(
         "sanitised_indices",
         FAULT_BITS,
-        "a host's write that leaves an index word at the queue's capacity or above",
+        "a host write that leaves an index word at the queue's capacity or above",
     ),
-    Counter("doorbells", TRAFFIC_BITS, "a doorbell; a write that rings several counts each"),
-    Counter("interrupts_sent", TRAFFIC_BITS, "an MSI-X write that left"),
+    Counter("doorbells", TRAFFIC_BITS, "a doorbell; a write to several doorbells counts each"),
+    Counter("interrupts_sent", TRAFFIC_BITS, "an MSI-X write that was sent"),
     Counter(
         "interrupts_held",
         TRAFFIC_BITS,
-        "an interrupt that was kept pending as it was raised: its vector or the function was "
-        "masked, MSI-X disabled or bus mastering off. Several of one vector leave as one",
+        "an interrupt that stayed pending: its vector or the function was masked, MSI-X "
+        "disabled or bus mastering off. Several of one vector are sent as one",
     ),
     Counter(
         "unsupported_requests",
         FAULT_BITS,
-        "a memory request that was not served, posted or not, or a request of a kind that the "
-        "endpoint does not have",
+        "a memory request, posted or not, that was not served, or a request of a type that the "
+        "endpoint does not support",
     ),
-    Counter("unexpected_completions", FAULT_BITS, "a completion that no read waited for"),
+    Counter("unexpected_completions", FAULT_BITS, "a completion without an outstanding read"),
     Counter(
         "dma_errors",
         FAULT_BITS,
-        "a read request of the DMA window, or a write burst, that was answered with SLVERR",
+        "a read request of the DMA window, or a write burst, that completed with SLVERR",
     ),
 )
 """All counters, in the order in which the reference lists them."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The device side of an endpoint: a transport behind each FIFO, fed from one port.
+"""Device side of an endpoint: one port feeds a transport per FIFO.
 
-Messages of different FIFOs are handled by tasks of their own, so that a FIFO whose driver does not
-take its answers holds up no other. What waits between the port and a task is bounded by the
-endpoint: it pops a FIFO only while its device queue has room.
+A separate task handles the messages of each FIFO, so that a FIFO whose driver does not read its
+responses does not block the others. The endpoint bounds the messages between the port and a task:
+it pops a FIFO only while the FIFO's device queue has space.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ class DeviceBus:
     Parameters
     ----------
     port
-        The endpoint's message streams.
+        Message streams of the endpoint.
     devices_by_fifo
-        For each FIFO its devices by number.
+        Devices by number, one entry per FIFO.
     runtime
         Tasks and events.
     dma
-        Host memory: gives every device its data path. Without it devices only talk.
+        Host memory. Without it the devices answer messages but have no data path.
     revision
-        The wire revision, by name or as an object.
+        Wire revision, by name or as an object.
 
     Attributes
     ----------
     transports
-        For each FIFO.
+        Transport of each FIFO.
     notifiers
-        Of used buffers, for each FIFO.
+        Sender of used-buffer notifications of each FIFO.
     observers
-        Called for each message: when it came out of the port, or before it goes in.
+        Called for each message: when the port has delivered it, or before the port accepts it.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class DeviceBus:
         self._arrived = [runtime.event() for _ in devices_by_fifo]
 
     def start(self) -> None:
-        """Start taking messages from the port."""
+        """Start receiving messages from the port."""
         if not self._tasks:
             self._tasks = [self._runtime.spawn(self._receive())]
             self._tasks += [notifier.start() for notifier in self.notifiers]
@@ -83,7 +83,7 @@ class DeviceBus:
                 self._tasks.append(self._runtime.spawn(self._serve(fifo)))
 
     def stop(self) -> None:
-        """Stop; messages that were taken and not handled are gone."""
+        """Stop. Messages received but not yet handled are lost."""
         for task in self._tasks:
             task.cancel()
         self._tasks = []
@@ -91,7 +91,7 @@ class DeviceBus:
             inbox.clear()
 
     def reset(self) -> None:
-        """The host reset the function: forget what waits and reset every device."""
+        """Function reset: drop pending messages and notifications, and reset every device."""
         for inbox in self._inboxes:
             inbox.clear()
         for notifier in self.notifiers:
@@ -100,7 +100,7 @@ class DeviceBus:
             transport.reset()
 
     async def plug(self, fifo: int, device: VirtioDevice, number: int | None = None) -> int:
-        """Add a device behind ``fifo``; see :meth:`Transport.plug`, which tells the driver."""
+        """Add a device behind ``fifo`` and announce it, as :meth:`Transport.plug` does."""
         transport = self.transports[fifo]
         number = transport.add(device, number)
         self._attach(fifo, number, device)
@@ -108,7 +108,7 @@ class DeviceBus:
         return number
 
     async def unplug(self, fifo: int, dev_num: int) -> VirtioDevice:
-        """Take a device away from behind ``fifo``; see :meth:`Transport.unplug`."""
+        """Remove a device behind ``fifo``, as :meth:`Transport.unplug` does."""
         self.notifiers[fifo].forget(dev_num)
         return await self.transports[fifo].unplug(dev_num)
 
@@ -124,7 +124,7 @@ class DeviceBus:
         transport = self.transports[fifo]
 
         async def notify(dev_num: int, queue: int) -> None:
-            # The device may have gone since its buffers were used.
+            # The device may have been removed since its buffers were used.
             device = transport.devices.get(dev_num)
             if device is None:
                 return
@@ -157,7 +157,7 @@ class DeviceBus:
 
 
 class _Link:
-    """What a device knows of the side it is on; see :class:`~models.devices.DeviceLink`."""
+    """:class:`~models.devices.DeviceLink` of one device."""
 
     def __init__(
         self,
@@ -178,21 +178,21 @@ class _Link:
         self._dev_num = dev_num
 
     def notify_used(self, queue: int) -> None:
-        """As :meth:`DeviceLink.notify_used`."""
+        """Implement :meth:`DeviceLink.notify_used`."""
         self._notifier.used(self._dev_num, queue)
 
     def forget_used(self, queue: int) -> None:
-        """As :meth:`DeviceLink.forget_used`."""
+        """Implement :meth:`DeviceLink.forget_used`."""
         self._notifier.forget(self._dev_num, queue)
 
     async def notify_config(self) -> None:
-        """As :meth:`DeviceLink.notify_config`; nothing once the device is gone."""
+        """Implement :meth:`DeviceLink.notify_config`. No effect once the device is removed."""
         if self._transport.devices.get(self._dev_num) is self._device:
             await self._transport.notify_config(self._dev_num)
 
 
 class _Sender:
-    """Where the transport of one FIFO sends to."""
+    """Callable that sends the messages of one FIFO's transport."""
 
     def __init__(self, device_side: DeviceBus, fifo: int) -> None:
         self._device_side = device_side

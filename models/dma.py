@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Host memory as both sides reach it: the driver directly, a device as a bus master.
+"""Protocols of host memory: direct access for the driver, bus mastering for a device.
 
-Nothing here knows a simulator. A device reaches host memory through a :class:`Dma` object, whether
-that is the golden endpoint's or the gateware's AXI window; the driver through a
-:class:`HostMemory`, which is the root complex's own.
+This module does not depend on a simulator. A device accesses host memory through a :class:`Dma`
+object, either the golden endpoint's or the gateware's AXI window. The driver uses a
+:class:`HostMemory`, which belongs to the root complex.
 """
 
 from __future__ import annotations
@@ -14,63 +14,63 @@ PAGE = 4096
 
 
 class DmaError(Exception):
-    """The host did not give or take the data; the text names direction, address and size."""
+    """An access to host memory failed; the text names direction, address and size."""
 
 
 class Dma(Protocol):
-    """A device's window onto host memory.
+    """Access of a device to host memory.
 
-    When :meth:`write` has returned, its data reaches the host before any message or interrupt that
-    is sent from then on.
+    The data of a :meth:`write` that has returned reaches the host before any message or interrupt
+    sent afterwards.
     """
 
     async def read(self, address: int, size: int) -> bytes:
-        """``size`` bytes, 1 or more, from the 64-bit bus address ``address``.
+        """Read ``size`` bytes, 1 or more, at the 64-bit bus address ``address``.
 
         Raises
         ------
         DmaError
-            Bus mastering is off, or the host refused, aborted, poisoned or never sent the data.
+            Bus mastering is off, or the host refused, aborted, poisoned or did not send the data.
         """
 
     async def write(self, address: int, data: bytes) -> None:
-        """Write ``data``, a byte or more, at the 64-bit bus address ``address``.
+        """Write ``data``, 1 byte or more, at the 64-bit bus address ``address``.
 
         Raises
         ------
         DmaError
-            Bus mastering is off. A write is posted: that the host refuses it shows nowhere.
+            Bus mastering is off. Writes are posted: a refusal by the host is not reported.
         """
 
 
 class HostMemory(Protocol):
-    """Memory of the host, as host software uses it."""
+    """Host memory, as host software uses it."""
 
     def allocate(self, size: int, align: int = PAGE) -> int:
-        """Bus address of ``size`` bytes of zeroed memory, a multiple of ``align``."""
+        """Allocate ``size`` bytes of zeroed memory at a bus address that ``align`` divides."""
 
     async def read(self, address: int, size: int) -> bytes:
-        """``size`` bytes from ``address``."""
+        """Read ``size`` bytes at ``address``."""
 
     async def write(self, address: int, data: bytes) -> None:
-        """Store ``data`` at ``address``; in order with other accesses."""
+        """Write ``data`` at ``address``, in order with other accesses."""
 
 
 @runtime_checkable
 class ReclaimingMemory(Protocol):
-    """A :class:`HostMemory` that takes memory back; one that serves a short test need not."""
+    """:class:`HostMemory` that can free memory. The memory of a short test need not."""
 
     def free(self, address: int) -> None:
-        """Take back what ``allocate`` returned ``address`` for; the device must not use it.
+        """Free the allocation at ``address``. The device must no longer use it.
 
         Raises
         ------
         ValueError
-            Nothing that is allocated begins there.
+            No allocation begins at ``address``.
         """
 
 
 def free(memory: HostMemory, address: int) -> None:
-    """Give memory back, if ``memory`` takes it; raises as :meth:`ReclaimingMemory.free`."""
+    """Free an allocation if ``memory`` can. Raises as :meth:`ReclaimingMemory.free` does."""
     if isinstance(memory, ReclaimingMemory):
         memory.free(address)

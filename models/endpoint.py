@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The endpoint at transaction level: the golden model that the gateware is compared with.
+"""Golden model of the endpoint at transaction level, with which the gateware is compared.
 
-It takes configuration and BAR accesses on one side and messages on the other, and does at once
-what the gateware does in time. The index words live in the shared RAM; the only state beside them
-is one snapshot of head for each FIFO, taken by its doorbell: messages are popped up to it and
-never further. Source: docs of the design, and the patch series' ``virtio-msg-amp-pci.c`` for the
+The model accepts configuration and BAR accesses on one side and messages on the other, and
+completes each in no time. The index words are in the shared RAM. The only other state of the queues
+is the doorbell head of each FIFO: head as it was at the last doorbell, up to which messages are
+popped. Source: docs of the design, and ``virtio-msg-amp-pci.c`` of the patch series for the
 registers.
 """
 
@@ -21,18 +21,20 @@ from .spsc import INDEX_SIZE
 
 
 class EndpointAccessError(ValueError):
-    """An access outside a BAR; the text names the limit."""
+    """Access outside a BAR or to a FIFO that does not exist; the text names the limit."""
 
 
 class Endpoint:
-    """The PCI function with its FIFOs.
+    """PCI function with its FIFOs.
 
     Parameters
     ----------
     num_fifos
-        1 to 8.
-    shell, layout
-        How the function looks and how its RAM is laid out.
+        Number of FIFOs, 1 to 8.
+    shell
+        PCI shell of the function.
+    layout
+        Layout of the shared RAM.
 
     Raises
     ------
@@ -41,18 +43,22 @@ class Endpoint:
 
     Attributes
     ----------
+    config
+        Configuration space.
+    msix
+        MSI-X table and pending bits.
     ram
-        The bytes of the FIFO BAR.
+        Contents of the FIFO BAR.
     snapshots
-        For each FIFO, the driver queue's head at the newest doorbell.
+        Doorbell head of each FIFO: head of its driver queue at the last doorbell.
     dropped_messages
-        Messages of the device side whose size was not 8 bytes to a slot.
+        Number of messages from the device side with a size other than 8 bytes to a slot.
     doorbell_observers
         Called with the FIFO at each doorbell.
     host_reset_observers
-        Called when the host reset the function.
+        Called when the host resets the function.
     host_write_observers
-        Called after each write of the host to a BAR.
+        Called after each host write to a BAR.
     """
 
     def __init__(
@@ -78,12 +84,12 @@ class Endpoint:
     # Configuration
 
     def config_read(self, offset: int) -> int:
-        """The dword of configuration space at byte ``offset``.
+        """Read the dword of configuration space at byte ``offset``.
 
         Raises
         ------
         ConfigAccessError
-            There can be no such request.
+            No configuration request can have this offset.
         """
         return self.config.read(offset)
 
@@ -93,18 +99,18 @@ class Endpoint:
         Raises
         ------
         ConfigAccessError
-            There can be no such request.
+            No configuration request can have this offset, value or byte enables.
         """
         if self.config.write(offset, value, byte_enables):
             self.function_reset()
         self.msix.flush()
 
     def function_reset(self) -> None:
-        """Function-level reset: queues empty, vectors masked; other RAM stays."""
+        """Function-level reset: empty the queues and mask the vectors. Other RAM is kept."""
         self._reset(function_level=True)
 
     def hot_reset(self) -> None:
-        """Hot reset or ``rst``: as function-level reset, and all of configuration space."""
+        """Hot reset or ``rst``: function-level reset, and reset all of configuration space."""
         self._reset(function_level=False)
 
     def _reset(self, *, function_level: bool) -> None:
@@ -126,18 +132,18 @@ class Endpoint:
     # BARs
 
     def bar_read(self, bar: int, offset: int, size: int) -> bytes:
-        """``size`` bytes at byte ``offset`` of BAR ``bar``, at any alignment.
+        """Read ``size`` bytes at byte ``offset`` of BAR ``bar``, at any alignment.
 
         Raises
         ------
-        AccessError
-            Not all of them lie in a BAR.
+        EndpointAccessError
+            The bytes are not all in a BAR.
         """
         self._check_access(bar, offset, size)
         if bar == self.shell.fifo_bar:
             return bytes(self.ram[offset : offset + size])
         contents = self._msix_bytes() if bar == self.shell.msix_bar else self._register_bytes()
-        # Everything that is not declared reads zero.
+        # Undeclared bytes read zero.
         return bytes(contents.get(at, 0) for at in range(offset, offset + size))
 
     def bar_write(
@@ -147,19 +153,23 @@ class Endpoint:
         data: bytes,
         byte_enables: Sequence[bool] | None = None,
     ) -> None:
-        """Write the enabled bytes of ``data`` at byte ``offset`` of BAR ``bar``, as one request.
+        """Write the enabled bytes of ``data`` as one request.
 
         Parameters
         ----------
-        bar, offset, data
-            Where and what, at any alignment.
+        bar
+            Number of the BAR.
+        offset
+            Byte offset in the BAR, at any alignment.
+        data
+            Bytes to write.
         byte_enables
-            One for each byte; all of them when it is left out.
+            One flag per byte; all bytes are enabled by default.
 
         Raises
         ------
-        AccessError
-            Not all bytes lie in a BAR, or there are more or fewer enables than bytes.
+        EndpointAccessError
+            The bytes are not all in a BAR, or the numbers of enables and bytes differ.
         """
         self._check_access(bar, offset, len(data))
         enables = [True] * len(data) if byte_enables is None else list(byte_enables)
@@ -214,9 +224,10 @@ class Endpoint:
                 observer(fifo)
 
     def _follow_indices(self, offset: int, enables: Sequence[bool]) -> None:
-        # The other three index words are read when they are used, so they need no following. A
-        # tail that the host moved voids the snapshot: it belonged to the queue as it was before,
-        # and what lies between the two is stale. The next doorbell takes a new one.
+        # The other three index words are read from RAM on each use. A host write to the tail of the
+        # driver queue invalidates the doorbell head, which refers to the previous contents of the
+        # queue: slots between the two are stale. Set it to the new tail, so that the queue is empty
+        # until the next doorbell.
         for fifo in range(self.num_fifos):
             tail = self.layout.driver_queue_base(fifo) + self.layout.queue.tail_offset
             if _touches(offset, enables, tail):
@@ -225,10 +236,10 @@ class Endpoint:
     # Device side
 
     def pop(self) -> tuple[int, bytes] | None:
-        """Take one message of the driver, as FIFO and slot; None when none may be taken.
+        """Pop one message from the driver: FIFO and slot, or None if none can be popped.
 
-        The FIFOs are served in turn. One is left out while its device queue has no room for an
-        answer.
+        FIFOs are served round-robin. A FIFO is skipped while its device queue has no space for a
+        response.
         """
         for step in range(1, self.num_fifos + 1):
             fifo = (self._last_served + step) % self.num_fifos
@@ -244,21 +255,25 @@ class Endpoint:
         return None
 
     def device_queue_ready(self, fifo: int) -> bool:
-        """Whether FIFO ``fifo`` has room for one more message to the driver."""
+        """Whether the device queue of FIFO ``fifo`` has space for a message."""
         queue, base = self.layout.queue, self.layout.device_queue_base(fifo)
         head = self._load_index(base + queue.head_offset)
         return queue.next(head) != self._load_index(base + queue.tail_offset)
 
     def push(self, fifo: int, message: bytes) -> bool:
-        """Give one message to the driver and raise the FIFO's vector.
+        """Push one message to the driver and raise the FIFO's vector.
 
-        A message of 8 bytes up to a slot fills its slot, zeros after it. One of another size is
-        taken, dropped and counted. The result is False, and nothing happened, when the queue is
-        full.
+        A message of 8 bytes up to a slot is padded with zeros to the size of a slot. A message of
+        another size is accepted, dropped and counted.
+
+        Returns
+        -------
+        bool
+            The message was accepted; False if the queue is full.
 
         Raises
         ------
-        AccessError
+        EndpointAccessError
             There is no such FIFO.
         """
         if not 0 <= fifo < self.num_fifos:

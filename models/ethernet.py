@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a ping takes of a network: Ethernet II, ARP, IPv4 and ICMP echo, and a peer that answers.
+"""Ethernet II, ARP, IPv4 and ICMP echo as far as a ping needs them, and a peer that answers.
 
-Sources: RFC 826 (ARP), RFC 791 (IPv4), RFC 792 (ICMP), RFC 1071 (checksum). Frames have no checksum
-of their own; those shorter than 60 bytes are padded, as on a wire.
+Sources: RFC 826 (ARP), RFC 791 (IPv4), RFC 792 (ICMP), RFC 1071 (checksum). Frames have no frame
+check sequence; frames shorter than 60 bytes are padded, as on a wire.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TIME_TO_LIVE = 64
 
 
 def checksum(data: bytes) -> int:
-    """The internet checksum of ``data``, 16 bits; 0 over data that carries its own."""
+    """Internet checksum of ``data``, 16 bits; 0 for data that includes its own checksum."""
     padded = data + bytes(len(data) % 2)
     total = sum(word for (word,) in struct.iter_unpack(">H", padded))
     while total >> 16:
@@ -42,12 +42,12 @@ def checksum(data: bytes) -> int:
 
 
 def arp_request(own_mac: bytes, own_ip: bytes, ip: bytes) -> bytes:
-    """A frame that asks everybody who has ``ip``."""
+    """Make a broadcast frame that requests the MAC address of ``ip``."""
     return _arp(BROADCAST, ARP_REQUEST, own_mac, own_ip, bytes(6), ip)
 
 
 def parse_arp_reply(frame: bytes, ip: bytes) -> bytes | None:
-    """The MAC address that ``frame`` says ``ip`` has; None if it says no such thing."""
+    """MAC address of ``ip`` in an ARP reply; None if ``frame`` is not such a reply."""
     arp = _parse_arp(frame)
     if arp is None or arp.operation != ARP_REPLY or arp.sender_ip != ip:
         return None
@@ -63,12 +63,12 @@ def echo_request(
     sequence: int,
     payload: bytes,
 ) -> bytes:
-    """A frame that asks ``ip`` at ``mac`` to send ``payload`` back."""
+    """Make an ICMP echo request with ``payload`` to ``ip`` at ``mac``."""
     return _echo(ECHO_REQUEST, own_mac, own_ip, mac, ip, identifier, sequence, payload)
 
 
 def parse_echo_reply(frame: bytes, own_mac: bytes, own_ip: bytes) -> tuple[int, int, bytes] | None:
-    """Identifier, sequence and payload of an echo reply to us; None if ``frame`` is none."""
+    """Identifier, sequence and payload of an echo reply to the own addresses, or None."""
     echo = _parse_echo(frame)
     if echo is None or (echo.kind, echo.target_mac, echo.target_ip) != (
         ECHO_REPLY,
@@ -80,12 +80,14 @@ def parse_echo_reply(frame: bytes, own_mac: bytes, own_ip: bytes) -> tuple[int, 
 
 
 class NetworkPeer:
-    """A host at the other end of the wire.
+    """Host at the other end of the wire, which answers ARP and echo requests.
 
     Parameters
     ----------
-    mac, ip
-        Its addresses, 6 and 4 bytes.
+    mac
+        MAC address, 6 bytes.
+    ip
+        IP address, 4 bytes.
 
     Raises
     ------
@@ -94,10 +96,12 @@ class NetworkPeer:
 
     Attributes
     ----------
-    arp_replies, echo_replies
-        What it answered.
+    arp_replies
+        Number of ARP replies.
+    echo_replies
+        Number of echo replies.
     ignored
-        Frames that it did not answer.
+        Number of frames without an answer.
     """
 
     def __init__(self, mac: bytes, ip: bytes) -> None:
@@ -110,7 +114,7 @@ class NetworkPeer:
         self.ignored = 0
 
     def answer(self, frame: bytes) -> list[bytes]:
-        """The frames that come back for ``frame``, whatever its bytes are: one or none."""
+        """Frames in answer to ``frame``, one or none. Any bytes are accepted."""
         arp = _parse_arp(frame)
         if arp is not None and arp.operation == ARP_REQUEST and arp.target_ip == self.ip:
             self.arp_replies += 1
@@ -204,7 +208,7 @@ def _echo(
 
 
 def _parse_echo(frame: bytes) -> _Echo | None:
-    """An ICMP echo, either way, of a frame that is whole, unbroken and no fragment."""
+    """Parse an ICMP echo request or reply in a complete, valid, unfragmented frame."""
     if len(frame) < ETHERNET.size + IPV4.size:
         return None
     target_mac, source_mac, kind = ETHERNET.unpack_from(frame)

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What each message of a driver does to a device, and what the answer says.
+"""Handlers of the messages from a driver to a device.
 
 Source: the patch series, ``virtio_msg_bad`` and the handlers after ``virtio_msg_receive_msg``, for
-what is accepted and answered; the draft's transport revision 1. Where the series crashes, leaks or
-leaves the driver waiting, the handlers do what the later revisions of the series and the draft
-settled on; each such place says so.
+the messages accepted and their responses; the draft's transport revision 1. Where the series
+crashes, leaks or leaves the driver waiting, the handlers follow the later revisions of the series
+and the draft, with a comment at each such place.
 
-A revision is never asked for: a handler looks at what its message has.
-:meth:`DeviceHandlers.refusal` is the answer when the device itself fails at a request.
+A handler does not test the revision: it tests which fields its message has.
+:meth:`DeviceHandlers.refusal` builds the response when the device itself fails at a request.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from .messages import (
 )
 
 NIL_UUID = bytes(16)
-"""What a device without a UUID reports."""
+"""UUID that a device without one reports."""
 
 
 class Drop(StrEnum):
-    """Why a message was dropped."""
+    """Reason for which a message is dropped."""
 
     TRUNCATED = "truncated"
     UNKNOWN = "unknown message"
@@ -48,12 +48,12 @@ class Drop(StrEnum):
 
 
 class Refused(Exception):
-    """A well-formed message that gets no answer.
+    """A well-formed message is dropped without a response.
 
     Attributes
     ----------
     reason
-        As counted.
+        Reason under which the drop is counted.
     """
 
     def __init__(self, reason: Drop, text: str) -> None:
@@ -62,12 +62,12 @@ class Refused(Exception):
 
 
 class DeviceHandlers:
-    """The handlers of the messages for one device.
+    """Handlers of the messages to a device.
 
     Parameters
     ----------
     dialect
-        The bus's revision and parameters.
+        Revision and parameters of the bus.
     """
 
     def __init__(self, dialect: Dialect) -> None:
@@ -92,20 +92,21 @@ class DeviceHandlers:
         return message.role in self._handlers
 
     def handle(self, message: Message, device: VirtioDevice) -> Message | None:
-        """Do what ``message`` asks of ``device``; the answer, if there is one.
+        """Execute ``message`` on ``device`` and return the response, if there is one.
 
         Raises
         ------
         Refused
-            The message is dropped, and nothing has changed.
+            The message is dropped without a change to the device.
         """
         return self._handlers[message.role](message, device)
 
     def refusal(self, request: Message, device: VirtioDevice) -> Message | None:
-        """The answer to a request at which the code of ``device`` failed; None for an event.
+        """Response to a request at which the code of ``device`` failed; None for an event.
 
-        It echoes what the request names, has the device's status where there is one, and neither
-        data nor anything else of the device: a driver that waited for silence would wait long.
+        The response echoes the indices, offsets and counts of the request and reports the device
+        status and generation where it has fields for them; data and all other fields are empty or
+        zero. Without a response the driver would wait for its timeout.
         """
         if request.kind is not MessageKind.REQUEST:
             return None
@@ -165,16 +166,16 @@ class DeviceHandlers:
         return request.number("index"), num
 
     def _get_config(self, request: Message, device: VirtioDevice) -> Message:
-        # What cannot be read is answered with no bytes: Linux would wait 100 s for silence. A
-        # size of 0 is how it asks for the generation.
+        # A read that fails returns no bytes: without a response Linux waits 100 s. Linux reads 0
+        # bytes to get the generation.
         offset, size = request.number("offset"), request.number("size")
         room = self._dialect.room(request.role, MessageKind.RESPONSE, "data")
         data = device.read_config(offset, size) if size <= room else None
         return request.respond(generation=device.generation, offset=offset, data=data or b"")
 
     def _set_config(self, request: Message, device: VirtioDevice) -> Message:
-        # All bytes or none; the answer has what is stored now. The request's generation counts
-        # where the bus says so, and only there: Linux does not expect to be refused for it.
+        # Writes all bytes or none; the response has the stored value. The generation is checked
+        # only with STRICT_CONFIG_GENERATION: Linux does not expect a refusal for it.
         offset, data = request.number("offset"), bytes(request.data)
         strict = TransportFeature.STRICT_CONFIG_GENERATION in self._dialect.features
         stale = strict and request.number("generation") != device.generation
@@ -189,7 +190,7 @@ class DeviceHandlers:
     def _set_status(self, request: Message, device: VirtioDevice) -> Message:
         status = request.number("status")
         if status == 0:
-            # What every device has is reset whatever the device's own code raises.
+            # First, so that the common state is reset even if the device's own code raises.
             device.clear()
         device.write_status(status)
         return request.respond(status=device.status)
@@ -210,9 +211,9 @@ class DeviceHandlers:
         return self._respond(request, facts)
 
     def _set_vqueue(self, request: Message, device: VirtioDevice) -> Message:
-        # Applied as a whole or not at all, and answered either way; GET_VQUEUE tells which. A
-        # revision without flags sets everything and enables the queue; the word that the series
-        # calls unused is flags to newer drivers, so it is not looked at.
+        # Applied completely or not at all, and answered in both cases; GET_VQUEUE shows the
+        # result. A revision without flags sets all fields and enables the queue. Its handler
+        # ignores the word that the series calls unused, which newer drivers use for flags.
         has_flags = request.layout.has("flags")
         flags = request.number("flags") if has_flags else QueueOperation.ENABLE
         operation = flags & OPERATION_MASK
@@ -237,7 +238,7 @@ class DeviceHandlers:
         return request.respond()
 
     def _get_shm(self, request: Message, device: VirtioDevice) -> Message:
-        # A region that does not exist, or that the revision's fields cannot name, has no bytes.
+        # A region that does not exist, or does not fit in the fields of the revision, has length 0.
         shmid = request.number("shmid")
         layout = self._dialect.layout(request.role, MessageKind.RESPONSE)
         region = device.shared_memory.get(shmid)
@@ -247,8 +248,8 @@ class DeviceHandlers:
         return request.respond(shmid=shmid, **(facts or {"length": 0, "address": 0}))
 
     def _event_avail(self, message: Message, device: VirtioDevice) -> None:
-        # The whole 32-bit index counts. The series marks a device broken for a stray
-        # notification; it is only dropped here.
+        # All 32 bits of the index count. The series marks a device broken after a stray
+        # notification; here it is only dropped.
         index = message.number("index")
         queue = device.queue(index)
         if not device.running:
@@ -260,6 +261,6 @@ class DeviceHandlers:
         device.queue_notify(index)
 
     def _respond(self, request: Message, facts: dict[str, FieldValue]) -> Message:
-        """The response with those of the facts that it has a field for."""
+        """Build the response from those ``facts`` that its layout has fields for."""
         layout = self._dialect.layout(request.role, MessageKind.RESPONSE)
         return request.respond(**{name: facts[name] for name in facts if layout.has(name)})

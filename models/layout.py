@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Layout of the memory that driver and device share (the RAM behind the FIFO BAR).
 
-One :class:`SharedLayout` says where the two queues of a FIFO lie, one :class:`QueueLayout` what is
-inside a queue. Source: the patch series, functions ``spsc_init``, ``spsc_capacity`` and
-``vmsg_bus_amp_pci_map_fifo``. Neither object knows the message dialect nor the PCI shell.
+A :class:`SharedLayout` places the two queues of each FIFO; a :class:`QueueLayout` places the parts
+of a queue. Source: the patch series, functions ``spsc_init``, ``spsc_capacity`` and
+``vmsg_bus_amp_pci_map_fifo``. Neither depends on the message dialect or the PCI shell.
 """
 
 from __future__ import annotations
@@ -12,28 +12,29 @@ from dataclasses import dataclass, field
 
 PAGE = 4096
 MIN_MESSAGE = 8
-"""Bytes of the shortest message, the header of every dialect; less is no message."""
+"""Bytes of the shortest message, which is the header in every dialect."""
 
 
 class LayoutError(ValueError):
-    """A layout that cannot be built; the text names the field and the limit."""
+    """Invalid layout; the text names the field and the limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueueLayout:
-    """One SPSC queue, all offsets in bytes from the start of the queue.
+    """Layout of one SPSC queue, with offsets in bytes from the start of the queue.
 
     Parameters
     ----------
-    head_offset, tail_offset
-        Where the two 32-bit little-endian index words are. The producer owns head, the consumer
-        owns tail.
+    head_offset
+        Offset of head, a 32-bit little-endian word that the producer owns.
+    tail_offset
+        Offset of tail, a 32-bit little-endian word that the consumer owns.
     slots_offset
-        First slot.
+        Offset of the first slot.
     slot_size
         Bytes in a slot; a power of two.
     capacity
-        Number of slots. One always stays empty, so ``capacity - 1`` messages fit.
+        Number of slots. One slot always stays empty, so ``capacity - 1`` messages fit.
 
     Raises
     ------
@@ -58,7 +59,7 @@ class QueueLayout:
 
     @property
     def size(self) -> int:
-        """Bytes that the queue occupies."""
+        """Size of the queue in bytes."""
         return self.slots_offset + self.capacity * self.slot_size
 
     def slot_offset(self, index: int) -> int:
@@ -68,25 +69,27 @@ class QueueLayout:
         return self.slots_offset + index * self.slot_size
 
     def next(self, index: int) -> int:
-        """The index after ``index``, wrapped."""
+        """Index after ``index``, modulo the capacity."""
         return 0 if index + 1 >= self.capacity else index + 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class SharedLayout:
-    """Where the queues of each FIFO lie in the FIFO BAR, offsets in bytes.
+    """Layout of the queues of all FIFOs in the FIFO BAR, with offsets in bytes.
 
     Parameters
     ----------
     name
-        What to call this layout in messages and reports.
+        Name of the layout in messages and reports.
     fifo_stride
         Distance between the windows of two FIFOs; a power of two.
-    driver_queue, device_queue
-        Offsets within a window of the queue that the driver fills and of the one that the device
-        fills. Page aligned: a queue never shares a page with the other.
+    driver_queue
+        Offset within a window of the queue that the driver fills. Page aligned: the two queues
+        never share a page.
+    device_queue
+        Offset within a window of the queue that the device fills. Page aligned.
     queue
-        What is inside a queue.
+        Layout of each queue.
 
     Raises
     ------
@@ -116,7 +119,7 @@ class SharedLayout:
             raise LayoutError("driver_queue and device_queue are the same page")
 
     def size(self, num_fifos: int) -> int:
-        """Bytes of the shared RAM for ``num_fifos`` FIFOs, rounded up to a power of two."""
+        """Size of the shared RAM for ``num_fifos`` FIFOs, in bytes, rounded to a power of two."""
         return 1 << (num_fifos * self.fifo_stride - 1).bit_length()
 
     def driver_queue_base(self, fifo: int) -> int:
@@ -129,7 +132,7 @@ class SharedLayout:
 
 
 SPSC_PAGES = SharedLayout(name="spsc-pages")
-"""The layout of the patch series: 16 KiB per FIFO, a page for each queue, 62 slots of 64 bytes."""
+"""Layout of the patch series: 16 KiB per FIFO, one page per queue, 62 slots of 64 bytes."""
 
 SMALL_PAGES = SharedLayout(
     name="small-pages",
@@ -138,15 +141,16 @@ SMALL_PAGES = SharedLayout(
     device_queue=PAGE,
     queue=QueueLayout(capacity=5),
 )
-"""Two pages per FIFO, as before the patch series (10ee:9038), and queues of 448 bytes, as they fit
-the 496 bytes of SRAM that one hardware user has."""
+"""Two pages per FIFO, as before the patch series (10ee:9038), and queues of 448 bytes.
+
+Such a queue fits the 496 bytes of SRAM of one hardware user."""
 
 LAYOUTS = {layout.name: layout for layout in (SPSC_PAGES, SMALL_PAGES)}
-"""The declared layouts by name."""
+"""Declared layouts, by name."""
 
 
 def layout_of(name: str) -> SharedLayout:
-    """The layout called ``name``; raises :class:`LayoutError` if there is none."""
+    """Look up a layout by name. Raises :class:`LayoutError` if there is none."""
     if name not in LAYOUTS:
         raise LayoutError(f"layout is {name!r}: must be {' or '.join(LAYOUTS)}")
     return LAYOUTS[name]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The MSI-X table and its pending bits.
+"""MSI-X table and pending bits.
 
-Source: PCI Local Bus 3.0 section 6.8.2. An entry is address, upper address, data and vector
-control, of which only the mask bit exists; it is set after reset. Messages that may not leave stay
-pending, one for each vector.
+Source: PCI Local Bus 3.0 section 6.8.2. An entry has address, upper address, data and vector
+control. Only the mask bit of vector control is implemented; reset sets it. A message that may not
+be sent stays pending, one per vector.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ ENTRY = struct.Struct("<QII")
 _WRITABLE = bytes([0xFF] * MSIX_CONTROL_OFFSET + [MASK_BIT, 0, 0, 0])
 
 InterruptObserver = Callable[[int, int], None]
-"""Called with address and data of each MSI-X message that leaves."""
+"""Callable with address and data, called for each MSI-X message sent."""
 
 
 class MsixVectors:
-    """Table, pending bits and the decision when a message leaves.
+    """Table and pending bits of all vectors.
 
     Parameters
     ----------
     num_vectors
-        Entries of the table.
+        Number of table entries.
     allowed
-        Whether the function lets any message leave (enable, function mask, bus mastering).
+        Whether the function may send messages (enable, function mask, bus mastering).
 
     Attributes
     ----------
     observers
-        Called for each message that leaves.
+        Called for each message sent.
     """
 
     def __init__(self, num_vectors: int, allowed: Callable[[], bool]) -> None:
@@ -47,23 +47,23 @@ class MsixVectors:
         self.reset()
 
     def reset(self) -> None:
-        """Entries zero but masked, nothing pending."""
+        """Mask and zero all entries and clear the pending bits."""
         self._table = bytearray(ENTRY.pack(0, 0, MASK_BIT) * self.num_vectors)
         self._pending = [False] * self.num_vectors
 
     @property
     def table(self) -> bytes:
-        """The table's bytes."""
+        """Contents of the table."""
         return bytes(self._table)
 
     @property
     def pending_bits(self) -> bytes:
-        """The pending-bit array: whole 64-bit words, vector 0 first."""
+        """Pending bit array: whole 64-bit words, vector 0 first."""
         bits = sum(1 << n for n, pending in enumerate(self._pending) if pending)
         return bits.to_bytes((self.num_vectors + 63) // 64 * 8, "little")
 
     def write_table(self, offset: int, data: bytes, byte_enables: Sequence[bool]) -> None:
-        """Write enabled bytes of the table; what lies beyond it is ignored."""
+        """Write the enabled bytes; those beyond the table are ignored."""
         for at, value, enabled in zip(
             range(offset, offset + len(data)), data, byte_enables, strict=True
         ):
@@ -72,16 +72,16 @@ class MsixVectors:
         self.flush()
 
     def masked(self, vector: int) -> bool:
-        """The vector's own mask bit."""
+        """Mask bit of ``vector``."""
         return bool(self._table[vector * MSIX_ENTRY_SIZE + MSIX_CONTROL_OFFSET] & MASK_BIT)
 
     def trigger(self, vector: int) -> None:
-        """The function has something to tell on ``vector``."""
+        """Raise ``vector``: send its message, or make it pending."""
         self._pending[vector] = True
         self.flush()
 
     def flush(self) -> None:
-        """Send what is pending and may leave, lowest vector first."""
+        """Send all pending messages that may be sent, lowest vector first."""
         if not self._allowed():
             return
         for vector in range(self.num_vectors):
@@ -89,5 +89,5 @@ class MsixVectors:
                 self._pending[vector] = False
                 address, data, _ = ENTRY.unpack_from(self._table, vector * MSIX_ENTRY_SIZE)
                 for observer in self.observers:
-                    # The message is a dword write: it has no address bits below.
+                    # The message is a dword write, without address bits 1:0.
                     observer(address & ~3, data)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Used-buffer notifications on their way to the driver, at most one waiting for each queue.
+"""Coalescing sender of used-buffer notifications.
 
-One EVENT_USED makes a driver look at all that is in the used ring, so a second one that would wait
-behind it says nothing new. A queue whose notification waits goes on working meanwhile, and what
-waits is bounded by the number of queues.
+An EVENT_USED makes the driver read the whole used ring, so at most one notification per queue is
+pending: a second one would be redundant. A queue continues to work while its notification is
+pending. The number of queues bounds the number of pending notifications.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ class UsedNotifier:
     Parameters
     ----------
     notify
-        Sends one, with device number and queue; waits while there is no room for it.
+        Sends one EVENT_USED for a device number and a queue. It waits while the bus is full.
     runtime
         Tasks and events.
 
     Attributes
     ----------
     coalesced
-        Notifications that an earlier one stands for.
+        Number of notifications merged into one that was already pending.
     """
 
     def __init__(self, notify: Callable[[int, int], Awaitable[None]], runtime: Runtime) -> None:
@@ -34,11 +34,11 @@ class UsedNotifier:
         self._notify = notify
         self._runtime = runtime
         self._due = runtime.event()
-        # Ordered as they came.
+        # A dict keeps the order of arrival.
         self._waiting: dict[tuple[int, int], None] = {}
 
     def used(self, dev_num: int, queue: int) -> None:
-        """There are used buffers in queue ``queue`` of device ``dev_num``."""
+        """Request a notification for queue ``queue`` of device ``dev_num``."""
         if (dev_num, queue) in self._waiting:
             self.coalesced += 1
             return
@@ -46,16 +46,19 @@ class UsedNotifier:
         self._due.set()
 
     def start(self) -> Task:
-        """Start sending."""
+        """Start the task that sends notifications."""
         return self._runtime.spawn(self._run())
 
     def forget(self, dev_num: int, queue: int | None = None) -> None:
-        """Drop what waits for a queue of device ``dev_num``, or for all of them: it was reset."""
+        """Drop the pending notification of one queue of device ``dev_num``, or of all its queues.
+
+        For a queue or a device that was reset.
+        """
         for key in [key for key in self._waiting if key[0] == dev_num and queue in (None, key[1])]:
             del self._waiting[key]
 
     def clear(self) -> None:
-        """Forget what waits: the driver it was for is gone."""
+        """Drop all pending notifications: their driver is gone."""
         self._waiting.clear()
 
     async def _run(self) -> None:
@@ -63,8 +66,7 @@ class UsedNotifier:
             await self._due.wait()
             self._due.clear()
             while self._waiting:
-                # Out of the waiting before it is sent: buffers that are used from here on may be
-                # too late for the driver's look at the ring.
+                # Dequeue before sending: buffers used after this point need another notification.
                 dev_num, queue = next(iter(self._waiting))
                 del self._waiting[dev_num, queue]
                 await self._notify(dev_num, queue)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Callbacks that watch: one that raises stops nobody else's work."""
+"""Observer callbacks whose exceptions do not reach the caller."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ MAX_ERRORS = 16
 
 
 class Observers(list[Callable[P, object]]):
-    """Callbacks, called in the order in which they were added.
+    """List of callbacks, called in the order in which they were added.
 
-    An exception of one is logged with its traceback the first time, kept, and goes no further.
+    Exceptions of a callback do not propagate. The first one is logged with its traceback and kept.
 
     Parameters
     ----------
     what
-        What they observe, for the log.
+        Subject of the observations, for the log.
 
     Attributes
     ----------
     errors
-        The first exception of each callback that raised, the first 16 of them.
+        First exception of each callback that raised, at most :data:`MAX_ERRORS`.
     """
 
     def __init__(self, what: str) -> None:
@@ -36,7 +36,7 @@ class Observers(list[Callable[P, object]]):
         self._failed: list[Callable[P, object]] = []
 
     def notify(self, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Call each of them."""
+        """Call every callback."""
         for observer in tuple(self):
             try:
                 observer(*args, **kwargs)

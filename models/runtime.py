@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What driver and device need of whatever schedules their coroutines.
+"""Interface of driver and device to the scheduler of their coroutines.
 
-``asyncio.Event`` and ``cocotb.triggers.Event`` both satisfy :class:`Event`; a simulator supplies a
-:class:`Runtime` of its own, :class:`AsyncioRuntime` serves everything else.
+``asyncio.Event`` and ``cocotb.triggers.Event`` both satisfy :class:`Event`. A simulator supplies
+its own :class:`Runtime`; everything else uses :class:`AsyncioRuntime`.
 """
 
 from __future__ import annotations
@@ -14,70 +14,75 @@ from typing import Any, Protocol
 
 
 class Event(Protocol):
-    """A flag that coroutines can wait for. ``set`` wakes all of them."""
+    """Flag that coroutines can wait for. ``set`` wakes all of them."""
 
     def set(self) -> None:
         """Set the flag."""
 
     def clear(self) -> None:
-        """Clear the flag; whoever ``set`` woke stays awake."""
+        """Clear the flag. Coroutines that ``set`` has woken stay awake."""
 
     def is_set(self) -> bool:
         """Whether the flag is set."""
 
     def wait(self) -> Awaitable[object]:
-        """Something to await until the flag is set; at once if it is."""
+        """Awaitable that completes when the flag is set, immediately if it already is."""
 
 
 class Task(Protocol):
-    """A running coroutine."""
+    """Running coroutine."""
 
     def cancel(self) -> object:
-        """Stop it at its next await."""
+        """Stop the coroutine at its next await."""
 
 
 class Runtime(Protocol):
     """Spawning, events and time."""
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> Task:
-        """Run ``coroutine`` beside the caller."""
+        """Run ``coroutine`` concurrently with the caller."""
 
     def event(self) -> Event:
-        """A new event, not set."""
+        """Create an event that is not set."""
 
     async def wait(self, event: Event, timeout_us: float | None = None) -> bool:
-        """Wait until ``event`` is set: True; False when ``timeout_us`` microseconds went first.
+        """Wait until ``event`` is set or ``timeout_us`` microseconds have passed.
 
-        ``None`` waits without end. In a simulation the time is simulated time.
+        ``None`` waits without limit. In a simulation, time is simulated time.
+
+        Returns
+        -------
+        bool
+            The event was set in time.
         """
 
     async def yield_now(self) -> None:
-        """Let every other coroutine that is ready run; no time passes."""
+        """Let all other ready coroutines run. No time passes."""
 
 
 class AsyncioRuntime:
-    """The runtime of asyncio; use it inside a running event loop.
+    """Runtime over asyncio, for use inside a running event loop.
 
-    Time is that of the loop: that of :mod:`models.virtual_time` does not depend on the machine.
+    Time is the time of the loop; in :mod:`models.virtual_time` it does not depend on the machine.
     """
 
     def __init__(self) -> None:
-        # asyncio itself keeps only a weak reference to a task.
+        # asyncio keeps only weak references to tasks.
         self._tasks: set[asyncio.Task[None]] = set()
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> Task:
-        """As :meth:`Runtime.spawn`."""
+        """Implement :meth:`Runtime.spawn`."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     def event(self) -> Event:
-        """As :meth:`Runtime.event`."""
+        """Implement :meth:`Runtime.event`."""
         return asyncio.Event()
 
     async def wait(self, event: Event, timeout_us: float | None = None) -> bool:
-        """As :meth:`Runtime.wait`."""
+        """Implement :meth:`Runtime.wait`."""
         if event.is_set():
             return True
         try:
@@ -88,16 +93,16 @@ class AsyncioRuntime:
         return True
 
     async def yield_now(self) -> None:
-        """As :meth:`Runtime.yield_now`."""
+        """Implement :meth:`Runtime.yield_now`."""
         await asyncio.sleep(0)
 
 
 class Lock:
-    """Mutual exclusion of coroutines, in the order of their calls: ``async with lock: ...``."""
+    """Fair mutual exclusion of coroutines, in the order of their calls: ``async with lock:``."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        # Who is in, then those who wait.
+        # The first event is the holder's; the others are those of the waiters, in order.
         self._turns: list[Event] = []
 
     async def __aenter__(self) -> None:

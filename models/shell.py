@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The PCI shell: ids, BARs, BAR0 registers, MSI-X, as one object.
+"""PCI shell: IDs, BARs, BAR0 registers and MSI-X.
 
 Source: the patch series, ``virtio_msg_amp_pci_class_init``, ``vmsg_bus_amp_pci_realize`` and the
-register definitions above them. Knows neither the message dialect nor the layout of the shared RAM
-(it asks a :class:`~models.layout.SharedLayout` how large that is).
+register definitions above them. A shell does not depend on the message dialect; of the shared RAM
+it uses only the size, from a :class:`~models.layout.SharedLayout`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ MAX_FIFOS = 8
 MSIX_ENTRY_SIZE = 16
 """Bytes in an MSI-X table entry: address, upper address, data, vector control."""
 MSIX_CONTROL_OFFSET = 12
-"""Byte offset of vector control in an entry; bit 0 masks the vector, the rest is reserved."""
+"""Byte offset of vector control in an entry. Bit 0 masks the vector; the others are reserved."""
 
 
 class ShellError(ValueError):
-    """A shell or a number of FIFOs that cannot be built; the text names the limit."""
+    """Invalid shell or number of FIFOs; the text names the limit."""
 
 
 def check_num_fifos(num_fifos: int) -> int:
@@ -32,26 +32,30 @@ def check_num_fifos(num_fifos: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class PciShell:
-    """How the endpoint looks to PCI software.
+    """Endpoint as PCI software sees it.
 
     Parameters
     ----------
+    name
+        Name of the shell in messages and reports.
     vendor_id, device_id, subsystem_vendor_id, subsystem_id, revision
-        Type 0 header identification.
+        Identification in the type 0 header.
     class_code
         24 bits: base class, subclass, programming interface.
     register_bar, fifo_bar, msix_bar
         BAR numbers. All are 32-bit memory; the FIFO BAR is prefetchable.
     register_bar_size, msix_bar_size
-        Bytes, powers of two. The FIFO BAR's size follows from the layout.
+        Sizes in bytes, powers of two. The layout defines the size of the FIFO BAR.
     version, features
-        What the two read-only registers read.
-    version_offset, features_offset, notify_offset, notify_stride
-        Byte offsets in the register BAR; NOTIFYn is at ``notify_offset + n * notify_stride``.
+        Values of the two read-only registers.
+    version_offset, features_offset
+        Byte offsets of the two read-only registers in the register BAR.
+    notify_offset, notify_stride
+        NOTIFYn is at byte ``notify_offset + n * notify_stride`` of the register BAR.
     msix_table_offset, msix_pba_offset
         Byte offsets in the MSI-X BAR.
     vectors
-        Number of MSI-X vectors; ``None`` gives one to each FIFO.
+        Number of MSI-X vectors; ``None`` means one per FIFO.
     """
 
     name: str
@@ -89,7 +93,7 @@ class PciShell:
         return check_num_fifos(num_fifos) if self.vectors is None else self.vectors
 
     def vector_of(self, fifo: int, num_fifos: int) -> int:
-        """The vector that FIFO ``fifo`` sends; FIFOs share vectors where there are fewer."""
+        """Vector of FIFO ``fifo``. FIFOs share vectors if there are fewer vectors than FIFOs."""
         return fifo % self.num_vectors(num_fifos)
 
     def notify(self, fifo: int) -> int:
@@ -105,7 +109,7 @@ class PciShell:
         return self.msix_entry(vector) + MSIX_CONTROL_OFFSET
 
     def bar_sizes(self, num_fifos: int, layout: SharedLayout) -> dict[int, int]:
-        """Bytes of each BAR that is implemented, by BAR number."""
+        """Size in bytes of each implemented BAR, by BAR number."""
         return {
             self.register_bar: self.register_bar_size,
             self.fifo_bar: layout.size(check_num_fifos(num_fifos)),
@@ -114,17 +118,17 @@ class PciShell:
 
 
 AMP_PCI = PciShell(name="amp-pci")
-"""The AMP PCI endpoint of the patch series, 10ee:9039."""
+"""AMP PCI endpoint of the patch series, 10ee:9039."""
 
 AMP_PCI_9038 = PciShell(name="amp-pci-9038", device_id=0x9038, subsystem_id=0x9038, vectors=2)
-"""The id before the patch series; two vectors, which the FIFOs share in turn."""
+"""ID before the patch series. FIFO n uses vector n modulo 2."""
 
 SHELLS = {shell.name: shell for shell in (AMP_PCI, AMP_PCI_9038)}
-"""The declared shells by name."""
+"""Declared shells, by name."""
 
 
 def shell_of(name: str) -> PciShell:
-    """The shell called ``name``; raises :class:`ShellError` if there is none."""
+    """Look up a shell by name. Raises :class:`ShellError` if there is none."""
     if name not in SHELLS:
         raise ShellError(f"shell is {name!r}: must be {' or '.join(SHELLS)}")
     return SHELLS[name]

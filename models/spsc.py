@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The single-producer, single-consumer queue in shared memory, either side of it.
+"""Single-producer, single-consumer queue in shared memory, both sides.
 
-The algorithm is written once, as generators that yield the memory accesses they need and are sent
-what a read returned; :class:`SpscQueue` runs them over a byte buffer, :class:`AsyncSpscQueue` over
-a memory that takes time. Source: the patch series, ``spsc_queue.h``: ``spsc_load_index``,
-``spsc_send``, ``spsc_recv``. As there, a side caches the peer's index, reads its own from shared
-memory each time, and takes any index modulo the capacity.
+The algorithm is written once, as generators that yield memory accesses and are sent the data of
+each read. :class:`SpscQueue` runs them over a byte buffer, :class:`AsyncSpscQueue` over a memory
+with latency. Source: the patch series, ``spsc_queue.h``: ``spsc_load_index``, ``spsc_send``,
+``spsc_recv``. As there, a side caches the index of its peer, reads its own from shared memory each
+time, and reduces every index modulo the capacity.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ INDEX_SIZE = 4
 
 
 class SpscError(ValueError):
-    """A queue that does not fit its memory, or a message that does not fit a slot."""
+    """The queue does not fit in its memory, or a message does not fit in a slot."""
 
 
 class SlotSizeError(SpscError):
-    """A message size outside 1 to the slot size; the text names the limit."""
+    """The message size is not 1 to the slot size; the text names the limit."""
 
 
 @dataclass(frozen=True)
 class SpscRead:
-    """``size`` bytes wanted from byte ``offset`` of the queue, in one access."""
+    """Read of ``size`` bytes at byte ``offset`` of the queue, in one access."""
 
     offset: int
     size: int
@@ -39,14 +39,14 @@ class SpscRead:
 
 @dataclass(frozen=True)
 class SpscWrite:
-    """``data`` to be stored at byte ``offset`` of the queue, after all accesses before it."""
+    """Write of ``data`` at byte ``offset`` of the queue, after all earlier accesses."""
 
     offset: int
     data: bytes
 
 
 Steps = Generator[SpscRead | SpscWrite, bytes, T]
-"""An operation: yields accesses, is sent what each read returned (anything after a write)."""
+"""Operation that yields accesses and is sent the data of each read (anything after a write)."""
 
 
 class SpscAlgorithm:
@@ -55,16 +55,17 @@ class SpscAlgorithm:
     Parameters
     ----------
     layout
-        Where things are.
+        Layout of the queue.
     whole_slots
-        Fill every slot up with zeros when sending. Otherwise the bytes after the message keep
-        what an earlier one left, as in the patch series.
+        Pad every sent message with zeros to the size of a slot. Otherwise the rest of the slot
+        keeps the bytes of an earlier message, as in the patch series.
 
     Attributes
     ----------
-    cached_head, cached_tail
-        The peer's index, as of the last time it mattered: a producer uses only ``cached_tail``, a
-        consumer only ``cached_head``.
+    cached_head
+        Index of the producer when a consumer last read it. A producer does not use it.
+    cached_tail
+        Index of the consumer when a producer last read it. A consumer does not use it.
     """
 
     def __init__(self, layout: QueueLayout, *, whole_slots: bool = False) -> None:
@@ -74,12 +75,12 @@ class SpscAlgorithm:
         self.cached_tail = 0
 
     def open(self) -> Steps[None]:
-        """Read both indices: go on where the queue stands."""
+        """Read both indices, to continue from the present state of the queue."""
         self.cached_tail = yield from self._load(self.layout.tail_offset)
         self.cached_head = yield from self._load(self.layout.head_offset)
 
     def send(self, message: bytes) -> Steps[bool]:
-        """Add a message; the result is False, and nothing changed, when the queue is full."""
+        """Add a message. The result is False, without a change, if the queue is full."""
         self._check_size(len(message))
         head = yield from self._load(self.layout.head_offset)
         following = self.layout.next(head)
@@ -94,7 +95,7 @@ class SpscAlgorithm:
         return True
 
     def recv(self, size: int) -> Steps[bytes | None]:
-        """Take ``size`` bytes of the oldest message; the result is None when there is none."""
+        """Remove the oldest message and return its first ``size`` bytes, or None if empty."""
         self._check_size(size)
         tail = yield from self._load(self.layout.tail_offset)
         if tail == self.cached_head:
@@ -123,20 +124,20 @@ class SpscQueue:
     Parameters
     ----------
     memory
-        The shared memory: a bytearray or a writable view of bytes.
+        Shared memory: a bytearray or a writable view of bytes.
     base
-        Byte offset of the queue in it.
+        Byte offset of the queue in the memory.
     capacity
-        Number of slots; one stays empty.
+        Number of slots; one stays empty. It replaces the capacity of ``layout``.
     layout
-        Everything else about the queue.
+        Layout of the queue.
     whole_slots
-        As in :class:`SpscAlgorithm`.
+        See :class:`SpscAlgorithm`.
 
     Raises
     ------
     SpscError
-        The queue does not fit the memory.
+        The queue does not fit in the memory.
     LayoutError
         The capacity is below 2.
     """
@@ -164,7 +165,7 @@ class SpscQueue:
         self._run(self._algorithm.open())
 
     def send(self, message: bytes) -> bool:
-        """Add ``message``, 1 to slot size bytes; False when the queue is full.
+        """Add ``message``, 1 byte to the slot size. The result is False if the queue is full.
 
         Raises
         ------
@@ -174,12 +175,12 @@ class SpscQueue:
         return self._run(self._algorithm.send(bytes(message)))
 
     def recv(self, size: int) -> bytes | None:
-        """Take ``size`` bytes of the oldest message; None when the queue is empty.
+        """Remove the oldest message and return its first ``size`` bytes, or None if empty.
 
         Raises
         ------
         SlotSizeError
-            ``size`` is outside 1 to slot size.
+            ``size`` is not 1 to the slot size.
         """
         return self._run(self._algorithm.recv(size))
 
@@ -200,19 +201,19 @@ class SpscQueue:
 
 
 class AsyncMemory(Protocol):
-    """A memory whose accesses take time: a BAR, a simulated RAM. Offsets in bytes."""
+    """Memory with latency, such as a BAR or a simulated RAM. Offsets are in bytes."""
 
     async def read(self, offset: int, size: int) -> bytes:
-        """``size`` bytes from ``offset``."""
+        """Read ``size`` bytes at ``offset``."""
 
     async def write(self, offset: int, data: bytes) -> None:
-        """Store ``data`` at ``offset``; later accesses come after it."""
+        """Write ``data`` at ``offset``, before all later accesses."""
 
 
 class AsyncSpscQueue:
     """One side of a queue in an :class:`AsyncMemory`.
 
-    Parameters are those of :class:`SpscQueue`. Call :meth:`open` before anything else.
+    The parameters are those of :class:`SpscQueue`. Call :meth:`open` first.
     """
 
     def __init__(
@@ -230,15 +231,15 @@ class AsyncSpscQueue:
         self._algorithm = SpscAlgorithm(self.layout, whole_slots=whole_slots)
 
     async def open(self) -> None:
-        """Read the indices and go on from there; again after the queue was zeroed."""
+        """Read the indices and continue from them. Call it again after the queue is zeroed."""
         await self._run(self._algorithm.open())
 
     async def send(self, message: bytes) -> bool:
-        """As :meth:`SpscQueue.send`."""
+        """Asynchronous :meth:`SpscQueue.send`."""
         return await self._run(self._algorithm.send(bytes(message)))
 
     async def recv(self, size: int) -> bytes | None:
-        """As :meth:`SpscQueue.recv`."""
+        """Asynchronous :meth:`SpscQueue.recv`."""
         return await self._run(self._algorithm.recv(size))
 
     async def _run(self, steps: Steps[T]) -> T:

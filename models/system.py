@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Driver, golden endpoint and devices in one process, without a simulator.
 
-:class:`EndpointHost` and :class:`EndpointPort` give the golden endpoint the contracts of
-``models.bus``; :class:`ModelSystem` puts a driver and a transport on every FIFO.
+:class:`EndpointHost` and :class:`EndpointPort` implement the protocols of ``models.bus`` over the
+golden endpoint. :class:`ModelSystem` connects a driver and a transport to every FIFO.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ FIRST_BAR_ADDRESS = 0x8000_0000
 
 
 class EndpointHost:
-    """A :class:`~models.bus.HostFunction` over the golden endpoint.
+    """:class:`~models.bus.HostFunction` over the golden endpoint.
 
     Attributes
     ----------
     interrupts
-        MSI-X messages received, by vector.
+        Number of MSI-X messages received, by vector.
     memory
-        The host's memory.
+        Host memory.
     """
 
     def __init__(self, endpoint: Endpoint, runtime: Runtime) -> None:
@@ -56,26 +56,26 @@ class EndpointHost:
 
     @property
     def num_fifos(self) -> int:
-        """As :attr:`HostFunction.num_fifos`."""
+        """Implement :attr:`HostFunction.num_fifos`."""
         return self._endpoint.num_fifos
 
     async def bar_read(self, bar: int, offset: int, size: int) -> bytes:
-        """As :meth:`HostFunction.bar_read`; all ones where memory requests are not claimed."""
+        """Implement :meth:`HostFunction.bar_read`: all ones while requests are not claimed."""
         if not self._endpoint.config.memory_enabled:
             return b"\xff" * size
         return self._endpoint.bar_read(bar, offset, size)
 
     async def bar_write(self, bar: int, offset: int, data: bytes) -> None:
-        """As :meth:`HostFunction.bar_write`; lost where memory requests are not claimed."""
+        """Implement :meth:`HostFunction.bar_write`: dropped while requests are not claimed."""
         if self._endpoint.config.memory_enabled:
             self._endpoint.bar_write(bar, offset, data)
 
     def interrupt(self, vector: int) -> Event:
-        """As :meth:`HostFunction.interrupt`."""
+        """Implement :meth:`HostFunction.interrupt`."""
         return self._interrupts.event(vector)
 
     def enable(self) -> None:
-        """What PCI software does before a driver: assign BARs, enable, unmask all vectors."""
+        """Assign BARs, enable the function and unmask all vectors, as PCI software does."""
         endpoint, shell, address = self._endpoint, self._endpoint.shell, FIRST_BAR_ADDRESS
         for bar, size in sorted(endpoint.bar_sizes.items()):
             address = -(-address // size) * size
@@ -93,7 +93,7 @@ class EndpointHost:
 
 
 class EndpointPort:
-    """A :class:`~models.bus.DevicePort` over the golden endpoint."""
+    """:class:`~models.bus.DevicePort` over the golden endpoint."""
 
     def __init__(self, endpoint: Endpoint, runtime: Runtime) -> None:
         self._endpoint = endpoint
@@ -105,7 +105,7 @@ class EndpointPort:
         endpoint.host_reset_observers.append(self._reset)
 
     async def receive(self) -> tuple[int, bytes]:
-        """As :meth:`DevicePort.receive`."""
+        """Implement :meth:`DevicePort.receive`."""
         while True:
             self._changed.clear()
             message = self._endpoint.pop()
@@ -114,7 +114,7 @@ class EndpointPort:
             await self._changed.wait()
 
     async def send(self, fifo: int, message: bytes) -> None:
-        """As :meth:`DevicePort.send`."""
+        """Implement :meth:`DevicePort.send`."""
         resets = self._resets
         async with self._turns.setdefault(fifo, Lock(self._runtime)):
             while resets == self._resets:
@@ -129,18 +129,18 @@ class EndpointPort:
 
 
 class EndpointDma:
-    """A :class:`~models.dma.Dma` of the golden endpoint: host memory while it is a bus master.
+    """:class:`~models.dma.Dma` of the golden endpoint: host memory while it is a bus master.
 
     Parameters
     ----------
     endpoint
-        Says whether it is.
+        The endpoint, whose Bus Master Enable and power state gate accesses.
     memory
-        The host's memory.
+        Host memory.
     runtime
         Time.
     latency_us
-        How long each access takes, microseconds.
+        Duration of each access, in microseconds.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class EndpointDma:
         self._runtime = runtime
 
     async def read(self, address: int, size: int) -> bytes:
-        """As :meth:`Dma.read`."""
+        """Implement :meth:`Dma.read`."""
         await self._pass_time()
         self._check("read", address, size)
         try:
@@ -161,7 +161,7 @@ class EndpointDma:
             raise DmaError(f"read refused: {error}") from error
 
     async def write(self, address: int, data: bytes) -> None:
-        """As :meth:`Dma.write`; what is not memory is lost."""
+        """Implement :meth:`Dma.write`: a write outside allocated memory is dropped."""
         self._check("write", address, len(data))
         with contextlib.suppress(MemoryAccessError):
             self._memory.store(address, data)
@@ -177,41 +177,49 @@ class EndpointDma:
 
 
 class ModelSystem:
-    """A host with one driver for each FIFO, the golden endpoint, and the devices behind it.
+    """Host with one driver per FIFO, golden endpoint, and the devices behind it.
 
     ``async with ModelSystem([{0: EntropyDevice()}]) as system: ...`` enables the function and
-    starts both sides. In :func:`models.virtual_time.run` no timeout depends on the machine.
+    starts both sides. In :func:`models.virtual_time.run`, timeouts do not depend on the machine.
 
     Parameters
     ----------
     devices_by_fifo
-        For each FIFO its devices by number; as many FIFOs as there are entries.
+        Devices by number, one entry per FIFO. The number of entries is the number of FIFOs.
     runtime
-        Tasks, events and time; asyncio's by default.
-    shell, layout, revision
-        The three choices, independent of each other.
+        Tasks, events and time; asyncio by default.
+    shell
+        PCI shell of the endpoint.
+    layout
+        Layout of the shared RAM.
+    revision
+        Wire revision, by name or as an object.
     timeout_us
-        How long a request waits.
+        Time that a request waits for its response, in microseconds.
     dma_latency_us
-        How long a device's access to host memory takes, microseconds.
+        Duration of a device's access to host memory, in microseconds.
 
     Raises
     ------
     MaximumSizeError
-        The revision's messages may be larger than the layout's slots.
+        Messages of the revision can be larger than a slot of the layout.
 
     Attributes
     ----------
     endpoint
         The golden endpoint.
-    host, port
-        Its two sides.
-    buses, drivers
-        For each FIFO.
+    host
+        Host side of the endpoint.
+    port
+        Device side of the endpoint.
+    buses
+        Driver bus of each FIFO.
+    drivers
+        Driver of each FIFO.
     dma
-        The devices' window onto host memory.
+        Access of the devices to host memory.
     device_side
-        The transports, and the task that feeds them.
+        Transports, and the task that feeds them.
     """
 
     def __init__(
@@ -247,7 +255,7 @@ class ModelSystem:
             driver.rings = RingAllocator(memory=self.host.memory)
 
     def observe(self, observer: MessageObserver) -> None:
-        """Call ``observer`` for each message that the drivers send or receive."""
+        """Call ``observer`` for each message that a driver sends or receives."""
         for bus in self.buses:
             bus.observers.append(observer)
 

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The device side's transport: validates requests, drives up to 32 devices, sends events.
+"""Transport of the device side: validates requests, dispatches to up to 32 devices, sends events.
 
 Source: the patch series, ``virtio_msg_receive_msg``; the bus messages of the draft's transport
-revision 1. What a request does to its device is in :mod:`models.handlers`. Everything that is
-refused is dropped without an answer and counted.
+revision 1. :mod:`models.handlers` executes requests on a device. Refused messages are dropped
+without a response and counted.
 
-A device whose own code raises fails: :meth:`Transport.contain` is the one place that says how. It
-asks for a reset and is told so to its driver; its requests are answered, and the devices beside it
-and the bus go on.
+If the code of a device raises an exception, :meth:`Transport.contain` makes the device fail: it
+requests a reset and its driver is notified. Its requests are still answered, and the bus and the
+other devices continue.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ MAX_DEVICES = 32
 
 
 class TransportError(ValueError):
-    """A device number that is out of range, taken, or nobody's."""
+    """The device number is out of range, taken, or unused."""
 
 
 _ENDS_ACCESS = ("SET_DEVICE_STATUS", "RESET_VQUEUE")
-"""Requests after whose answer a device may use a queue no more."""
+"""Requests whose response means that the device no longer accesses a queue."""
 
 
 class Transport:
-    """The devices behind one FIFO.
+    """Transport of the devices behind one FIFO.
 
     Parameters
     ----------
     devices
-        By device number, 0 to 31; gaps are fine.
+        Devices by device number, 0 to 31, with or without gaps.
     send
-        Takes one message to the driver; waits while there is no room for it.
+        Sends one message to the driver, waiting while the device queue is full.
     revision
-        The wire revision, by name or as an object.
+        Wire revision, by name or as an object.
 
     Raises
     ------
@@ -62,13 +62,13 @@ class Transport:
     Attributes
     ----------
     devices
-        By device number; :meth:`plug` and :meth:`unplug` change them.
+        Devices by device number; :meth:`plug` and :meth:`unplug` change them.
     received
-        Messages handled.
+        Number of messages handled.
     drops
-        Messages dropped, by reason.
+        Number of messages dropped, by reason.
     drop_observers
-        Called for each message dropped with the reason, one line of text and the raw bytes.
+        Called for each dropped message with the reason, one line of text and the raw bytes.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Transport:
         }
 
     async def receive(self, raw: bytes) -> None:
-        """Handle one message, whatever its bytes are, and send the answer if it has one."""
+        """Handle one message of any bytes and send the response, if there is one."""
         try:
             message = self._dialect.decode(raw)
         except MessageError as error:
@@ -111,20 +111,20 @@ class Transport:
             await self._send(response.wire())
 
     async def _may_answer(self, message: Message) -> bool:
-        """Wait until what ``message`` asked for is done; False when who asked is gone meanwhile."""
+        """Wait until ``message`` has taken effect; False if its driver or device is gone."""
         if message.role not in _ENDS_ACCESS:
             return True
-        # The driver takes the answer for leave to use the queues' memory again. An access always
-        # comes back, so the messages behind wait for one at most.
+        # After the response the driver may reuse the memory of the queues. Every access completes,
+        # so later messages wait for one access at most.
         epoch, device = self._epoch, self.devices.get(message.dev_num)
         if device is None:
             return False
         await device.drain()
-        # Another driver, or the driver of another device, may wait for an answer like this one.
+        # Another driver, or the driver of another device, may be waiting for a similar response.
         return epoch == self._epoch and self.devices.get(message.dev_num) is device
 
     async def notify_used(self, dev_num: int, queue: int) -> None:
-        """Tell the driver of used buffers: EVENT_USED, if the device runs.
+        """Notify the driver of used buffers with EVENT_USED, if the device runs.
 
         Raises
         ------
@@ -139,9 +139,9 @@ class Transport:
 
     @contextmanager
     def contain(self, device: VirtioDevice) -> Iterator[None]:
-        """Run code of ``device``: what it raises makes the device fail and goes no further.
+        """Make ``device`` fail if its code raises in this context, without propagating the error.
 
-        :meth:`notify_failure` then tells the driver.
+        The caller then notifies the driver with :meth:`notify_failure`.
         """
         try:
             yield
@@ -151,16 +151,16 @@ class Transport:
             device.fail(error)
 
     async def notify_failure(self, device: VirtioDevice) -> None:
-        """Tell the driver that ``device`` failed, if it is one of this transport's devices."""
+        """Notify the driver that ``device`` failed, if this transport still has the device."""
         for number, other in tuple(self.devices.items()):
             if other is device and device.failure is not None:
                 await self.notify_config(number)
 
     async def notify_config(self, dev_num: int) -> None:
-        """Tell the driver of a change of configuration or status: EVENT_CONFIG without a range.
+        """Notify the driver of changed configuration or status with EVENT_CONFIG without a range.
 
-        Only a driver that set DRIVER_OK is told (virtio 2.1.2). The cause is this call and no
-        sticky flag: the series sends one with every EVENT_USED after the first.
+        The event is sent only after DRIVER_OK (virtio 2.1.2), and once per call: the series keeps a
+        sticky flag and sends the event with every EVENT_USED after the first.
 
         Raises
         ------
@@ -178,34 +178,34 @@ class Transport:
                 size=0,
             )
 
-    # Devices that come and go
+    # Hot plug
 
     async def plug(self, device: VirtioDevice, number: int | None = None) -> int:
-        """Add a device, ready for requests, and tell the driver: :meth:`add`, :meth:`announce`."""
+        """Add a device with :meth:`add` and notify the driver with :meth:`announce`."""
         number = self.add(device, number)
         await self.announce(number)
         return number
 
     def add(self, device: VirtioDevice, number: int | None = None) -> int:
-        """Add a device and tell nobody.
+        """Add a device without notifying the driver.
 
         Parameters
         ----------
         device
-            The device.
+            The device, which can receive requests afterwards.
         number
-            Its number. By default the free one that has been free longest: a driver might take the
-            new device for the one before.
+            Device number. The default is the number that has been free longest, because a driver
+            might mistake the new device for the previous one.
 
         Returns
         -------
         int
-            The number.
+            Device number.
 
         Raises
         ------
         TransportError
-            The number is out of range or taken, or none is free.
+            The number is out of range or taken, or no number is free.
         """
         if number is None:
             free = [n for n in range(MAX_DEVICES) if not self._taken(n)]
@@ -223,7 +223,7 @@ class Transport:
         return number in self.devices or number in self._leaving
 
     async def announce(self, dev_num: int) -> None:
-        """Tell the driver that device ``dev_num`` is there, if the revision has a message for it.
+        """Notify the driver that device ``dev_num`` was added, if the revision has that event.
 
         Raises
         ------
@@ -234,16 +234,16 @@ class Transport:
         await self._device_event(dev_num, DeviceState.ADDED)
 
     async def unplug(self, dev_num: int) -> VirtioDevice:
-        """Take a device away, then tell the driver, if the revision has a message for it.
+        """Remove a device, then notify the driver, if the revision has that event.
 
-        Requests to it are dropped from now on. Its queues are reset, and the accesses to them that
-        are under way awaited. Its number stays taken until the driver is told: the other way round
-        it would take the next device of this number for the one removed.
+        Requests to the device are dropped from now on. Its queues are reset, and accesses in flight
+        to them are awaited. The number stays taken until the driver is notified; otherwise the
+        driver could mistake the next device of this number for the removed one.
 
         Returns
         -------
         VirtioDevice
-            The device.
+            The removed device.
 
         Raises
         ------
@@ -269,14 +269,14 @@ class Transport:
             )
 
     def reset(self) -> None:
-        """The host reset the function: reset every device, and answer nobody of before."""
+        """Reset every device and drop responses to earlier requests: the function was reset."""
         self._epoch += 1
         for device in self.devices.values():
             self._reset(device)
 
     def _reset(self, device: VirtioDevice) -> None:
         with self.contain(device):
-            # What every device has is reset whatever the device's own code raises.
+            # First, so that the common state is reset even if the device's own code raises.
             device.clear()
             device.reset()
 
@@ -294,8 +294,8 @@ class Transport:
         self.drop_observers.notify(reason, text, bytes(raw))
 
     async def _handle(self, message: Message) -> Message | None:
-        # A response answered with a response would run for ever between two such ends; an
-        # answered BUS_PING comes back like that from some drivers.
+        # Answering a response with a response would never end between two such sides. Some drivers
+        # return the response to a BUS_PING like that.
         if message.kind is MessageKind.RESPONSE:
             raise Refused(Drop.NOT_FOR_DEVICE, f"{message.layout}: responses end at the driver")
         handler = self._bus_handlers.get(message.role)
@@ -317,8 +317,8 @@ class Transport:
     # Bus messages
 
     def _get_devices(self, request: Message) -> Message:
-        # A window of the 32 slots: bit k is slot offset + k. Linux asks for (0, 32) and takes no
-        # other answer than all 32 of them.
+        # A window of the 32 device numbers: bit k is number offset + k. Linux requests (0, 32) and
+        # accepts only a response for all 32.
         offset, asked = request.number("offset"), request.number("num")
         array = self._dialect.layout(request.role, MessageKind.RESPONSE).array("bitmap")
         room = array.capacity(self._dialect.max_size)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Numbers of the virtio specification that this project uses: status, features, device ids.
+"""Constants of the virtio specification: status bits, feature bits and device IDs.
 
 Source: Virtual I/O Device (VIRTIO) version 1.4, sections 2.1 (status), 2.2 and 6 (feature bits)
-and 5 (device types). Versions 1.3 and 1.4 agree on all of these that 1.3 has.
+and 5 (device types). Versions 1.3 and 1.4 agree on every constant that 1.3 defines.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ class DeviceStatus(IntFlag):
 
 
 class Feature(IntEnum):
-    """Bit numbers of features: those of every device type (virtio 6), and from bit 64 on those of
-    the network device (virtio 5.1.3), which no other device type uses."""
+    """Feature bit numbers.
+
+    Bits below 64 are common to all device types (virtio 6). Bits from 64 on belong to the network
+    device alone (virtio 5.1.3).
+    """
 
     INDIRECT_DESC = 28
     EVENT_IDX = 29
@@ -50,17 +53,18 @@ class Feature(IntEnum):
 
     @property
     def mask(self) -> int:
-        """The feature as a bit of the feature word that spans all blocks."""
+        """Mask of the feature in the feature word that spans all blocks."""
         return 1 << self.value
 
 
 RING_FEATURES = Feature.INDIRECT_DESC.mask | Feature.EVENT_IDX.mask
-"""What devices with a data path offer, and drivers take, whatever the device type."""
+"""Features that devices with a data path offer and drivers accept, for every device type."""
 
 BASE_FEATURES = Feature.VERSION_1.mask | Feature.ACCESS_PLATFORM.mask | Feature.ORDER_PLATFORM.mask
-"""What every device offers and every driver takes (virtio 6.1, 6.2). Without ACCESS_PLATFORM a
-driver hands out addresses that no bus master may use. ORDER_PLATFORM tells a driver to order its
-accesses for a device that is not a processor core: a card is one."""
+"""Features that every device offers and every driver accepts (virtio 6.1, 6.2).
+
+Without ACCESS_PLATFORM a driver passes addresses that no bus master may use. With ORDER_PLATFORM a
+driver orders its accesses for a device that is not a processor core, such as a card."""
 
 UNSUPPORTED_FEATURES = (
     Feature.RING_PACKED.mask
@@ -69,8 +73,10 @@ UNSUPPORTED_FEATURES = (
     | Feature.ADMIN_VQ.mask
     | Feature.SUSPEND.mask
 )
-"""What no device here offers and no driver takes: packed rings, administration and suspension are
-not implemented, the bus keeps no data of notifications, and the draft forbids NOTIF_CONFIG_DATA."""
+"""Features that no device here offers and no driver accepts.
+
+Packed rings, administration virtqueues and suspension are not implemented, the bus does not keep
+notification data, and the draft forbids NOTIF_CONFIG_DATA."""
 
 
 class DeviceId(IntEnum):
@@ -83,14 +89,15 @@ class DeviceId(IntEnum):
 
 
 FEATURE_BITS = 128
-"""Feature bits that a device here can offer: four blocks of 32."""
+"""Feature bits that a device of this project can offer: four blocks of 32."""
 MIN_FEATURE_BITS = 64
-"""Feature bits that every device announces: the Linux driver of the patch series refuses a device
-that announces another number."""
+"""Feature bits that every device announces by default.
+
+The Linux driver of the patch series refuses a device that announces another number."""
 
 
 def status_names(status: int) -> str:
-    """The names of the bits set in ``status``, lowest first, and any nameless rest in hex."""
+    """Names of the bits set in ``status``, lowest first, then the undefined bits in hex."""
     named = DeviceStatus(status & _ALL_STATUS)
     names = [bit.name or "" for bit in named]
     rest = status & ~_ALL_STATUS
@@ -98,7 +105,7 @@ def status_names(status: int) -> str:
 
 
 def feature_names(features: int) -> str:
-    """The names of the features set in ``features``, lowest first; nameless bits by number."""
+    """Names of the bits set in ``features``, lowest first; undefined bits by number."""
     names = []
     for bit in range(features.bit_length()):
         if features >> bit & 1:
@@ -107,7 +114,7 @@ def feature_names(features: int) -> str:
 
 
 def device_name(device_id: int) -> str:
-    """The device type in lower case, or "" when this project knows no name for it."""
+    """Device type in lower case, or "" for a type without a name in :class:`DeviceId`."""
     return DeviceId(device_id).name.lower() if device_id in _DEVICE_NUMBERS else ""
 
 

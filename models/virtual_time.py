@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""asyncio with a clock that does not depend on the machine: it moves when nothing else can.
+"""asyncio on virtual time.
 
-On the wall clock a timeout of the pure model says how fast the machine is, and strikes when that is
-busy with something else. In :func:`run` time stands still while any coroutine can run, and jumps to
-the next deadline when none can: timeouts come in their order, only when what they wait for cannot
-come any more, and cost no time.
+On the wall clock, a timeout in the pure model depends on the speed and load of the machine. In
+:func:`run`, time stands still while any coroutine can run and jumps to the next deadline when none
+can. Timeouts therefore expire in order, only when the awaited event can no longer occur, and take
+no wall-clock time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Never waits for a deadline: counts the time that it would have waited."""
+    """Selector that adds up the time until each deadline instead of waiting for it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,18 +34,18 @@ class _JumpingSelector(selectors.DefaultSelector):
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """An event loop whose :meth:`time` is that of the coroutines alone, in seconds from 0."""
+    """Event loop whose :meth:`time` is virtual, in seconds from 0."""
 
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
         super().__init__(self._jumping)
 
     def time(self) -> float:
-        """Seconds that the coroutines have waited for since the loop was made."""
+        """Virtual seconds since the loop was created: the sum of all jumps."""
         return self._jumping.skipped_s
 
 
 def run(main: Coroutine[Any, Any, Result]) -> Result:
-    """As ``asyncio.run``, in a :class:`VirtualTimeLoop`."""
+    """Run ``main`` as ``asyncio.run`` does, in a :class:`VirtualTimeLoop`."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         return runner.run(main)

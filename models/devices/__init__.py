@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Virtio devices: the base class and the device types to bring up."""
+"""Virtio devices: the base class and the device types."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The virtio device: status, features, configuration space and queues, without a transport.
+"""Virtio device: status, features, configuration space and queues, without a transport.
 
-Sources: virtio 1.4 sections 2.1 (status), 2.2 (features), 2.5 (configuration space); the
-transport's demands on a device come from the patch series, ``virtio-msg.c``.
+Sources: virtio 1.4 sections 2.1 (status), 2.2 (features), 2.5 (configuration space); the patch
+series, ``virtio-msg.c``, for the requirements of the transport.
 """
 
 from __future__ import annotations
@@ -29,13 +29,16 @@ from .queue import QueueState
 from .service import DeviceLink, QueueService
 
 VENDOR_ID = 0x1AF4
-"""The PCI vendor id of virtio itself: these devices are nobody's product."""
+"""PCI vendor ID of virtio: these devices are not products of a vendor."""
 FEATURE_WORDS = FEATURE_BITS // 32
 MAX_REFUSED_BLOCKS = 1024
-"""Feature blocks beyond those that a device has in which a driver may select bits and take them
-back; with more, only a reset mends the selection."""
+"""Nonzero feature blocks beyond those of the device that are tracked individually.
+
+A driver can clear a tracked block again. With more such blocks, only a reset makes the selection
+acceptable."""
 PIECE = 64 << 10
-"""Bytes of a chain, which may have 4 GiB, that a device holds at once; a multiple of any sector."""
+"""Bytes of a chain that a device buffers at once, as a chain may have 4 GiB. A multiple of all
+sector sizes."""
 _LOG = logging.getLogger(__name__)
 _DRIVER_BITS = (
     DeviceStatus.ACKNOWLEDGE
@@ -48,56 +51,55 @@ _DRIVER_BITS = (
 
 @dataclass(frozen=True, kw_only=True)
 class SharedMemory:
-    """A shared memory region of a device (virtio 2.10): bus address and length in bytes."""
+    """Shared memory region of a device (virtio 2.10): bus address and length in bytes."""
 
     address: int
     length: int
 
 
 class VirtioDevice:
-    """A virtio device; subclasses set ``device_id`` and what they offer.
+    """Virtio device. Subclasses set ``device_id`` and the features they offer.
 
     Parameters
     ----------
     features
-        Feature bits offered, by mask, besides :data:`~models.virtio.BASE_FEATURES`, which every
-        device offers.
+        Mask of the features to offer besides :data:`~models.virtio.BASE_FEATURES`.
     config
         Initial contents of configuration space.
     writable
         Byte offsets of configuration space that the driver may write.
     queue_sizes
-        The maximum size of each queue; powers of two.
+        Maximum size of each queue; powers of two.
 
     Raises
     ------
     ValueError
-        A queue's size is not a power of two from 1 to 32768; a feature is above bit 127, or one
-        that is not implemented.
+        A queue size is not a power of two from 1 to 32768; a feature is above bit 127 or not
+        implemented.
 
     Attributes
     ----------
     device_id, vendor_id
-        32 bits each.
+        Device type and vendor, 32 bits each.
     offered
-        Feature bits, by mask.
+        Mask of the features offered.
     selected
-        What the driver wrote; binding once ``FEATURES_OK`` is set.
+        Mask that the driver wrote; fixed once ``FEATURES_OK`` is set.
     queues
-        The queues, by index.
+        State of each queue, by index.
     generation
-        Counts changes of configuration space, 32 bits, wrapping.
+        Number of changes of configuration space, 32 bits, wrapping.
     uuid
-        What tells this device from others of its kind, if anything does; version 4 is usual.
+        Identifies this device among others of its type; None if it has no UUID. Usually version 4.
     shared_memory
-        Its shared memory regions, by id.
+        Shared memory regions, by ID.
     failure
-        What made the device ask for a reset, if anything did since the last one.
+        First error since the last reset that made the device request a reset, or None.
 
     Notes
     -----
-    Whatever code behind the device raises, in any method that a subclass overrides, ends in
-    :meth:`fail`: see :mod:`models.transport` for requests and :class:`QueueService` for queues.
+    An exception in any method that a subclass overrides ends in :meth:`fail`:
+    :mod:`models.transport` catches it for requests, :class:`QueueService` for queues.
     """
 
     device_id = 0
@@ -135,7 +137,7 @@ class VirtioDevice:
         self._ended: list[QueueService] = []
 
     def attach(self, link: DeviceLink) -> None:
-        """Give the device its data path: from now on its queues move data."""
+        """Connect the data path: the queues move data from now on."""
         self._link = link
         self.offered |= RING_FEATURES
 
@@ -143,23 +145,23 @@ class VirtioDevice:
 
     @property
     def status(self) -> int:
-        """The status byte."""
+        """Status byte."""
         return int(self._status)
 
     @property
     def running(self) -> bool:
-        """DRIVER_OK is set and nothing asks for a reset: queues may be processed."""
+        """Queues may be processed: DRIVER_OK is set and NEEDS_RESET is not."""
         return (
             bool(self._status & DeviceStatus.DRIVER_OK)
             and not self._status & DeviceStatus.NEEDS_RESET
         )
 
     def write_status(self, value: int) -> None:
-        """What the driver's write of ``value``, any number, does; 0 resets the device.
+        """Handle a driver write of ``value``, which may be any number; 0 resets the device.
 
-        A bit stays set until reset. NEEDS_RESET and bits without a meaning are not the driver's
-        to set. FEATURES_OK is refused for a selection that the device cannot work with, and
-        DRIVER_OK without FEATURES_OK; the driver learns of it by reading the status back.
+        A bit stays set until reset. The driver cannot set NEEDS_RESET and undefined bits.
+        FEATURES_OK is refused for an unacceptable selection, and DRIVER_OK without FEATURES_OK. The
+        driver reads the status back to check.
         """
         if value == 0:
             self.reset()
@@ -175,14 +177,14 @@ class VirtioDevice:
                 self._look(index)
 
     def needs_reset(self) -> None:
-        """Ask the driver for a reset: the device cannot go on (virtio 2.1.2)."""
+        """Set NEEDS_RESET: the device cannot continue (virtio 2.1.2)."""
         self._status |= DeviceStatus.NEEDS_RESET
 
     def fail(self, error: Exception) -> None:
-        """Stop all queues and ask for a reset, because of ``error`` (virtio 2.1.2).
+        """Stop all queues and request a reset because of ``error`` (virtio 2.1.2).
 
-        The first error since the last reset is kept in :attr:`failure` and logged, with its
-        traceback unless a driver or its host brought it about. The caller tells the driver.
+        The first error since the last reset is kept in :attr:`failure` and logged, with a traceback
+        unless a driver or its host caused it. The caller notifies the driver.
         """
         self._end(range(len(self.queues)))
         self.needs_reset()
@@ -196,14 +198,14 @@ class VirtioDevice:
             _LOG.error("%s needs a reset: %r", name, error, exc_info=error)
 
     def reset(self) -> None:
-        """Back to the state before the driver came; configuration space keeps its contents.
+        """Reset the device. Configuration space keeps its contents.
 
-        No access to the queues' memory begins after that; :meth:`drain` waits for the last one.
+        No access to queue memory starts afterwards; :meth:`drain` waits for those in flight.
         """
         self.clear()
 
     def clear(self) -> None:
-        """The part of :meth:`reset` that every device has; not to be overridden."""
+        """Reset the state common to all devices. Subclasses must not override it."""
         self._end(range(len(self.queues)))
         self.failure = None
         self._status = DeviceStatus(0)
@@ -216,15 +218,15 @@ class VirtioDevice:
 
     @property
     def num_feature_bits(self) -> int:
-        """Feature bits that the device announces: whole blocks of 32 with all that it offers."""
+        """Number of feature bits announced: whole blocks of 32 with all offered features."""
         return max(MIN_FEATURE_BITS, -(-self.offered.bit_length() // 32) * 32)
 
     def offered_word(self, index: int) -> int:
-        """Block ``index`` of the offered features, 32 bits; 0 beyond the last."""
+        """Block ``index`` of the offered features, 32 bits; 0 beyond the last block."""
         return self.offered >> 32 * index & 0xFFFF_FFFF if index < FEATURE_WORDS else 0
 
     def select_word(self, index: int, word: int) -> None:
-        """The driver's selection for block ``index``; ignored once FEATURES_OK is set."""
+        """Select features in block ``index``. Ignored once FEATURES_OK is set."""
         if self._status & DeviceStatus.FEATURES_OK:
             return
         if index < FEATURE_WORDS:
@@ -233,12 +235,12 @@ class VirtioDevice:
         elif not word:
             self._refused_blocks.discard(index)
         else:
-            # -1 stands for the blocks that are not counted one by one.
+            # -1 stands for all blocks that are not tracked individually.
             full = len(self._refused_blocks) >= MAX_REFUSED_BLOCKS
             self._refused_blocks.add(-1 if full else index)
 
     def features_acceptable(self) -> bool:
-        """Whether the device works with the selection: all of it offered, VERSION_1 among it."""
+        """Whether all selected features are offered, and VERSION_1 is selected."""
         return (
             not self._refused_blocks
             and not self.selected & ~self.offered
@@ -253,19 +255,24 @@ class VirtioDevice:
 
     @property
     def config_size(self) -> int:
-        """Bytes of configuration space."""
+        """Size of configuration space in bytes."""
         return len(self._config)
 
     def read_config(self, offset: int, size: int) -> bytes | None:
-        """``size`` bytes at ``offset``; None when any of them lies outside."""
+        """Read ``size`` bytes at ``offset``, or return None if any byte is outside."""
         if offset + size > len(self._config):
             return None
         return bytes(self._config[offset : offset + size])
 
     def write_config(self, offset: int, data: bytes) -> bool:
-        """The driver's write: all of it, or False and nothing.
+        """Handle a driver write, completely or not at all.
 
-        Refused when a byte lies outside or is not writable.
+        The write is refused if any byte is outside or not writable.
+
+        Returns
+        -------
+        bool
+            The data was written.
         """
         if not data:
             return offset <= len(self._config)
@@ -278,12 +285,12 @@ class VirtioDevice:
         return True
 
     def update_config(self, offset: int, data: bytes) -> None:
-        """The device's own change; ``Transport.notify_config`` tells the driver.
+        """Change configuration space. ``Transport.notify_config`` notifies the driver.
 
         Raises
         ------
         ValueError
-            The bytes lie outside configuration space.
+            The bytes are outside configuration space.
         """
         end = offset + len(data)
         if not 0 <= offset <= end <= self.config_size:
@@ -292,17 +299,17 @@ class VirtioDevice:
         self.config_changed()
 
     def config_changed(self) -> None:
-        """Count a change, so that a driver that reads in pieces notices."""
+        """Advance the generation, so that a driver that reads in pieces detects the change."""
         self.generation = self.generation + 1 & 0xFFFF_FFFF
 
     # Queues
 
     def queue(self, index: int) -> QueueState | None:
-        """Queue ``index``, any number; None when there is none."""
+        """State of queue ``index``, which may be any number; None if there is no such queue."""
         return self.queues[index] if 0 <= index < len(self.queues) else None
 
     def configure_queue(self, index: int, operation: QueueOperation, **given: int | None) -> bool:
-        """SET_VQUEUE; as :meth:`QueueState.update`, and False when there is no such queue."""
+        """Handle SET_VQUEUE with :meth:`QueueState.update`; False if there is no such queue."""
         queue = self.queue(index)
         if queue is None or not queue.update(operation, **given):
             return False
@@ -310,16 +317,16 @@ class VirtioDevice:
         return True
 
     def reset_queue(self, index: int) -> None:
-        """RESET_VQUEUE: nothing unless the queue exists and RING_RESET was negotiated."""
+        """Handle RESET_VQUEUE. No effect unless the queue exists and RING_RESET was negotiated."""
         queue = self.queue(index)
         if queue is not None and self.negotiated(Feature.RING_RESET):
             self._end([index])
             queue.reset()
 
     def queue_notify(self, index: int) -> None:
-        """The driver made buffers available in queue ``index``, which is enabled.
+        """Handle an available-buffer notification of queue ``index``.
 
-        Called while the device runs.
+        Called only while the device runs and the queue is enabled.
         """
         self.queues[index].notifications += 1
         self.wake(index)
@@ -327,19 +334,19 @@ class VirtioDevice:
     # Data path
 
     def wake(self, index: int) -> None:
-        """There may be work in queue ``index``; served if the device runs and has a data path."""
+        """Serve queue ``index`` if the device runs and has a data path: it may have work."""
         service = self._service(index)
         if service is not None:
             service.wake()
 
     def _look(self, index: int) -> None:
-        """Serve the buffers that a queue holds when its service begins (virtio 3.1.1)."""
+        """Serve buffers that were made available before the service started (virtio 3.1.1)."""
         service = self._service(index)
         if service is not None:
             service.look()
 
     def _service(self, index: int) -> QueueService | None:
-        """What serves queue ``index``; None unless the device runs and has a data path."""
+        """Service of queue ``index``; None unless the device runs and has a data path."""
         state = self.queues[index]
         if self._link is None or not self.running or not state.enabled:
             return None
@@ -362,21 +369,20 @@ class VirtioDevice:
         return self._services[index]
 
     async def serve(self, index: int, queue: DeviceVirtqueue) -> None:
-        """Do what there is to do in queue ``index``; by default, give back what :meth:`handle`
-        makes of each chain."""
+        """Serve all available chains of queue ``index``, by default with :meth:`handle`."""
         while (chain := await queue.next_chain()) is not None:
             await queue.complete(chain, await self.handle(index, queue, chain))
 
     async def handle(self, index: int, queue: DeviceVirtqueue, chain: Chain) -> int:
-        """Serve one chain; returns the bytes written to it."""
+        """Serve one chain and return the number of bytes written to it."""
         return 0
 
     async def drain(self) -> None:
-        """Wait until no access to memory of queues that were reset is under way."""
+        """Wait until no access to the memory of reset queues is in flight."""
         while self._ended:
             service = self._ended[0]
             await service.drain()
-            # Not the whole list: more may have ended meanwhile.
+            # Remove only this one: other services may have ended during the wait.
             self._ended = [other for other in self._ended if other is not service]
 
     async def _failed(self, error: Exception) -> None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The block device, virtio 5.2: one request queue and the configuration that sizes it.
+"""Block device, virtio 5.2, with one request queue.
 
-A request may have any number of sectors: it is moved in pieces, so that a large one needs no more
-memory than a small one.
+A request may have any number of sectors. It is transferred in pieces, so that the memory needed
+does not depend on its size.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ F_RO = 1 << 5
 F_BLK_SIZE = 1 << 6
 F_FLUSH = 1 << 9
 CONFIG_SIZE = 60
-"""Bytes of ``struct virtio_blk_config`` up to and with the write-zeroes fields: more than one
-GET_CONFIG message of v1 carries."""
+"""Bytes of ``struct virtio_blk_config`` up to and including the write-zeroes fields.
+
+This is more than one GET_CONFIG message of v1 can hold."""
 REQUEST = struct.Struct("<IIQ")
-"""type, reserved, sector: the first bytes of a request, readable. Its last, writable, is the
-status."""
+"""type, reserved, sector: readable header of a request. Its last byte, writable, is the status."""
 ID_SIZE = 20
-"""Bytes of the answer to GET_ID."""
+"""Bytes of the data of GET_ID."""
 FRAMING = 2
-"""Descriptors of a request that hold no data: those of its header and its status."""
+"""Descriptors of a request without data: those of its header and its status."""
 
 
 class BlockRequestType(IntEnum):
-    """What a request is for (5.2.6)."""
+    """Type of a request (5.2.6)."""
 
     IN = 0
     OUT = 1
@@ -41,7 +41,7 @@ class BlockRequestType(IntEnum):
 
 
 class RequestStatus(IntEnum):
-    """How it went (5.2.6)."""
+    """Status of a request (5.2.6)."""
 
     OK = 0
     IOERR = 1
@@ -49,19 +49,19 @@ class RequestStatus(IntEnum):
 
 
 class BlockDevice(VirtioDevice):
-    """A disk.
+    """Disk.
 
     Parameters
     ----------
     sectors
-        Size in units of 512 bytes, 64 bits, of a disk in memory that is all zeros.
+        Size of a zeroed disk in memory, in units of 512 bytes, 64 bits. Ignored with ``storage``.
     storage
-        What to keep the sectors in, instead of that.
+        Storage of the sectors; memory by default.
     serial
-        What GET_ID answers, 20 bytes at most.
+        Serial number that GET_ID returns, 20 bytes at most.
     seg_max
-        Most segments in a request, 32 bits. What is offered is no more than ``queue_size`` leaves
-        beside header and status, and nothing where that is 0.
+        Most data segments in a request, 32 bits. It is limited to ``queue_size`` less the
+        descriptors of header and status; at 0 the feature is not offered.
     queue_size
         Maximum size of the request queue; a power of two.
 
@@ -73,9 +73,9 @@ class BlockDevice(VirtioDevice):
     Attributes
     ----------
     storage
-        The sectors.
+        Storage of the sectors.
     statuses
-        How many requests ended with each status.
+        Number of requests by status.
     """
 
     device_id = DeviceId.BLOCK.value
@@ -114,15 +114,15 @@ class BlockDevice(VirtioDevice):
         )
 
     def resize(self, sectors: int) -> None:
-        """Change the size; ``Transport.notify_config`` tells the driver.
+        """Change the size of the disk. ``Transport.notify_config`` notifies the driver.
 
-        A larger disk grows its storage by zeros. A smaller one leaves the storage as it is, and the
-        driver cannot reach what is beyond.
+        A larger disk extends its storage with zeros. A smaller one keeps its storage, whose end the
+        driver can no longer access.
 
         Raises
         ------
         ValueError
-            ``sectors`` is negative or does not fit 64 bits, or the storage cannot grow.
+            ``sectors`` is negative or does not fit in 64 bits, or the storage cannot grow.
         """
         if not 0 <= sectors < 1 << 64:
             raise ValueError(f"sectors is {sectors}: must be 0 to 2**64 - 1")
@@ -137,7 +137,7 @@ class BlockDevice(VirtioDevice):
         Raises
         ------
         DescriptorError
-            There is no room for header or status.
+            There is no space for header or status.
         """
         if chain.readable_size < REQUEST.size:
             raise DescriptorError(
@@ -160,22 +160,22 @@ class BlockDevice(VirtioDevice):
                 await queue.write(chain, self._serial)
                 status, written = RequestStatus.OK, ID_SIZE
             elif kind in list(BlockRequestType):
-                # Data lies in the wrong direction, or there is no room for it.
+                # The data has the wrong direction, or there is no space for it.
                 status = RequestStatus.IOERR
             else:
                 status = RequestStatus.UNSUPP
         except OSError:
-            # The medium behind the storage failed: that is what the status is for.
+            # The medium of the storage failed, which the status reports.
             status = RequestStatus.IOERR
         await queue.write(chain, bytes([status]), room)
         self.statuses[status] += 1
-        # Bytes written from the first one on; the status lies behind all the room.
+        # Count the bytes written contiguously from the first; the status is after all data space.
         return room + 1 if written == room else written
 
     async def _read(
         self, queue: DeviceVirtqueue, chain: Chain, sector: int, size: int
     ) -> tuple[RequestStatus, int]:
-        """Serve a read; returns its status and the bytes that it wrote."""
+        """Serve a read and return its status and the number of bytes written."""
         if not self._inside(sector, size):
             return RequestStatus.IOERR, 0
         for done in range(0, size, PIECE):
@@ -192,7 +192,7 @@ class BlockDevice(VirtioDevice):
             data = await queue.read(chain, REQUEST.size + done, min(PIECE, size - done))
             self.storage.write(SECTOR * sector + done, data)
         if not self.selected & F_FLUSH:
-            # This driver has no other way to make it permanent (5.2.6.2).
+            # Without F_FLUSH the driver cannot make the write permanent (5.2.6.2).
             self.storage.flush()
         return RequestStatus.OK
 

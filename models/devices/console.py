@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The console device, virtio 5.3, with one port: queue 0 receives, queue 1 transmits."""
+"""Console device, virtio 5.3, with one port: queue 0 receives, queue 1 transmits."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from .base import PIECE, VirtioDevice
 F_SIZE = 1 << 0
 """Feature: ``cols`` and ``rows`` are valid."""
 F_EMERG_WRITE = 1 << 2
-"""Feature: a character written to ``emerg_wr`` is output, before there are queues."""
+"""Feature: a character written to ``emerg_wr`` is output, even before the queues are set up."""
 CONFIG = struct.Struct("<HHII")
 """cols, rows, max_nr_ports, emerg_wr."""
 EMERG_WR = range(8, 12)
 RECEIVE, TRANSMIT = 0, 1
-"""Queues, as the driver sees them."""
+"""Queue numbers, named from the driver's side."""
 OUTPUT_LIMIT = 1 << 20
-"""Bytes of output kept, the newest."""
+"""Most bytes of output kept; older ones are dropped."""
 
 
 class ConsoleDevice(VirtioDevice):
-    """A console of one port.
+    """Console with one port.
 
     Parameters
     ----------
     cols, rows
         Size in characters, 16 bits each.
     queue_size
-        Maximum size of either queue; a power of two.
+        Maximum size of each queue; a power of two.
 
     Attributes
     ----------
     output
-        What the driver printed.
+        Output of the driver.
     output_observers
-        Called with each piece of it.
+        Called with each piece of output.
     """
 
     device_id = DeviceId.CONSOLE.value
@@ -55,28 +55,28 @@ class ConsoleDevice(VirtioDevice):
         self._input = bytearray()
 
     def resize(self, cols: int, rows: int) -> None:
-        """Change the size; ``Transport.notify_config`` tells the driver."""
+        """Change the size. ``Transport.notify_config`` notifies the driver."""
         self.update_config(0, struct.pack("<HH", cols, rows))
 
     def type(self, data: bytes) -> None:
-        """Give ``data`` to the driver as soon as it has room."""
+        """Send ``data`` to the driver as soon as it has buffers."""
         self._input += data
         self.wake(RECEIVE)
 
     @property
     def waiting(self) -> int:
-        """Bytes that were typed and that the driver has not got."""
+        """Number of typed bytes that the driver has not received."""
         return len(self._input)
 
     def write_config(self, offset: int, data: bytes) -> bool:
-        """As :meth:`VirtioDevice.write_config`; a character in ``emerg_wr`` is output."""
+        """Handle a driver write; a character in ``emerg_wr`` is output."""
         written = super().write_config(offset, data)
         if written and data and offset == EMERG_WR.start and not self._status & DeviceStatus.FAILED:
             self._print(data[:1])
         return written
 
     async def serve(self, index: int, queue: DeviceVirtqueue) -> None:
-        """Print what is transmitted; fill what may be received into, as far as there is input."""
+        """Print transmitted data; fill receive buffers while there is input."""
         if index == TRANSMIT:
             await super().serve(index, queue)
             return
@@ -84,12 +84,12 @@ class ConsoleDevice(VirtioDevice):
             data = bytes(self._input[: min(PIECE, chain.writable_size)])
             if data:
                 await queue.write(chain, data)
-            # What did not reach the driver stays.
+            # Remove the input only now: it is kept if the write fails.
             del self._input[: len(data)]
             await queue.complete(chain, len(data))
 
     async def handle(self, index: int, queue: DeviceVirtqueue, chain: Chain) -> int:
-        """Print what the driver transmits, in pieces where it is long."""
+        """Print the data of a chain, in pieces if it is long."""
         size = chain.readable_size
         for done in range(0, size, PIECE):
             self._print(await queue.read(chain, done, min(PIECE, size - done)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The entropy device, virtio 5.4: one queue, no configuration space, no features."""
+"""Entropy device, virtio 5.4: one queue, no configuration space, no features."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from .base import PIECE, VirtioDevice
 
 
 class EntropyDevice(VirtioDevice):
-    """A source of random bytes.
+    """Source of random bytes.
 
     Parameters
     ----------
     queue_size
         Maximum size of the request queue; a power of two.
     features
-        More features to offer, by mask.
+        Mask of further features to offer.
     source
-        Gives so many random bytes, or fewer, but one at least; the operating system's by default.
+        Called with a number of bytes; returns at most so many random bytes, at least one. The
+        source of the operating system by default.
 
     Attributes
     ----------
     given
-        Bytes given so far.
+        Number of bytes written to the driver.
     """
 
     device_id = DeviceId.ENTROPY.value
@@ -44,19 +45,19 @@ class EntropyDevice(VirtioDevice):
         self._source = source
 
     async def handle(self, index: int, queue: DeviceVirtqueue, chain: Chain) -> int:
-        """Fill the chain, or as much of it as the device gives at once (5.4.6).
+        """Fill the chain, up to the size of a piece (5.4.6).
 
         Raises
         ------
         ValueError
-            The source gave too many bytes or none.
+            The source returned too many bytes or none.
         """
         size = min(PIECE, chain.writable_size)
         if not size:
             return 0
         data = self._source(size)
         if not 1 <= len(data) <= size:
-            raise ValueError(f"source gave {len(data)} bytes: must be {span(1, size)}")
+            raise ValueError(f"source returned {len(data)} bytes: must be {span(1, size)}")
         await queue.write(chain, data)
         self.given += len(data)
         return len(data)

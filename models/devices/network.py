@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The network device, virtio 5.1: queue 0 receives, queue 1 transmits, no offloads.
+"""Network device, virtio 5.1: queue 0 receives, queue 1 transmits, no offloads.
 
-Neither mergeable buffers nor a control queue: a frame takes one buffer.
+There are no mergeable buffers and no control queue. A frame takes one buffer.
 """
 
 from __future__ import annotations
@@ -24,26 +24,28 @@ CONFIG = struct.Struct("<6sHHH")
 STATUS_OFFSET = 6
 HEADER = struct.Struct("<BBHHHHH")
 """``struct virtio_net_hdr``: flags, gso_type, hdr_len, gso_size, csum_start, csum_offset,
-num_buffers; the last is there because VERSION_1 is (5.1.6)."""
+num_buffers. VERSION_1 adds the last (5.1.6)."""
 ONE_BUFFER = HEADER.pack(0, 0, 0, 0, 0, 0, 1)
 SHORTEST_FRAME = 14
 MTU = 1500
 """Bytes of the longest payload (5.1.4)."""
 VLAN_TAG = 4
 VLAN_TYPES = (b"\x81\x00", b"\x88\xa8")
-"""Types that begin a VLAN tag: customer and service (IEEE 802.1Q)."""
+"""EtherTypes of a VLAN tag: customer and service (IEEE 802.1Q)."""
 MAX_VLAN_TAGS = 2
 LONGEST_FRAME = SHORTEST_FRAME + MTU + MAX_VLAN_TAGS * VLAN_TAG
-"""Bytes from destination address to payload, without checksum, of a frame with all its tags."""
+"""Most bytes of a frame with all tags, from destination address to payload."""
 RECEIVE, TRANSMIT = 0, 1
-"""Queues, as the driver sees them."""
+"""Queue numbers, named from the driver's side."""
 WAITING_FRAMES = 64
-"""Frames kept for a driver that has no buffers; what comes after is dropped."""
+"""Most frames kept while the driver has no buffers; further ones are dropped."""
 
 
 def frame_fits(frame: bytes) -> bool:
-    """Whether an Ethernet frame, without checksum, has a header and no more payload than
-    :data:`MTU`. A VLAN tag belongs to the header (IEEE 802.1Q)."""
+    """Whether an Ethernet frame has a header and at most :data:`MTU` bytes of payload.
+
+    The frame has no frame check sequence. VLAN tags belong to the header (IEEE 802.1Q).
+    """
     header = SHORTEST_FRAME
     for _ in range(MAX_VLAN_TAGS):
         if frame[header - 2 : header] in VLAN_TYPES:
@@ -52,27 +54,27 @@ def frame_fits(frame: bytes) -> bool:
 
 
 class FrameDrop(StrEnum):
-    """Why a frame was dropped."""
+    """Reason for which a frame is dropped."""
 
     SIZE = "too short or too long"
     LINK_DOWN = "link down"
-    NO_BUFFER = "no buffer of the driver"
+    NO_BUFFER = "no driver buffer"
     SMALL_BUFFER = "buffer too small"
     OFFLOAD = "offload not negotiated"
 
 
 class NetworkDevice(VirtioDevice):
-    """A network card.
+    """Network card.
 
     Parameters
     ----------
     mac
-        Its address, 6 bytes.
+        MAC address, 6 bytes.
     wire
-        Called with each frame that the driver sends; what it returns comes back.
-        :meth:`models.ethernet.NetworkPeer.answer` for one. None is a wire with nobody on it.
+        Called with each frame that the driver sends; the frames it returns are delivered to the
+        driver, for instance :meth:`models.ethernet.NetworkPeer.answer`. None means no peer.
     queue_size
-        Maximum size of either queue; a power of two.
+        Maximum size of each queue; a power of two.
 
     Raises
     ------
@@ -81,10 +83,12 @@ class NetworkDevice(VirtioDevice):
 
     Attributes
     ----------
-    sent, received
-        Frames that the driver sent and got.
+    sent
+        Number of frames that the driver sent.
+    received
+        Number of frames that the driver received.
     drops
-        Frames that were dropped, by reason.
+        Number of dropped frames, by reason.
     """
 
     device_id = DeviceId.NET.value
@@ -111,7 +115,7 @@ class NetworkDevice(VirtioDevice):
 
     @property
     def dropped(self) -> int:
-        """Frames that were dropped, for whatever reason."""
+        """Number of dropped frames, for all reasons."""
         return self.drops.total()
 
     @property
@@ -120,11 +124,11 @@ class NetworkDevice(VirtioDevice):
         return bool(self._config[STATUS_OFFSET] & LINK_UP)
 
     def set_link(self, up: bool) -> None:
-        """Plug or unplug; ``Transport.notify_config`` tells the driver."""
+        """Set the link up or down. ``Transport.notify_config`` notifies the driver."""
         self.update_config(STATUS_OFFSET, struct.pack("<H", up * LINK_UP))
 
     def deliver(self, frame: bytes) -> None:
-        """A frame comes in from the wire."""
+        """Receive a frame from the wire."""
         reason = self._refusal(frame)
         if reason is None and len(self._frames) == WAITING_FRAMES:
             reason = FrameDrop.NO_BUFFER
@@ -135,12 +139,12 @@ class NetworkDevice(VirtioDevice):
         self.wake(RECEIVE)
 
     def reset(self) -> None:
-        """As :meth:`VirtioDevice.reset`; frames that wait are gone."""
+        """Reset the device and drop pending frames."""
         super().reset()
         self._frames.clear()
 
     async def serve(self, index: int, queue: DeviceVirtqueue) -> None:
-        """Send what is transmitted; fill what may be received into, a frame to a buffer."""
+        """Send transmitted frames; fill receive buffers, one frame per buffer."""
         if index == TRANSMIT:
             await super().serve(index, queue)
             return
@@ -155,7 +159,7 @@ class NetworkDevice(VirtioDevice):
             self.received += 1
 
     async def handle(self, index: int, queue: DeviceVirtqueue, chain: Chain) -> int:
-        """Take a frame off the driver."""
+        """Send the frame of a chain."""
         size = chain.readable_size - HEADER.size
         packet = await queue.read(chain) if 0 < size <= LONGEST_FRAME else b""
         frame = packet[HEADER.size :]
@@ -165,7 +169,7 @@ class NetworkDevice(VirtioDevice):
             return 0
         flags, offload, *_ = HEADER.unpack_from(packet)
         if flags or offload:
-            # Neither was negotiated, so neither has a meaning.
+            # Both are undefined without the negotiated features.
             self.drops[FrameDrop.OFFLOAD] += 1
             return 0
         self.sent += 1
@@ -174,7 +178,7 @@ class NetworkDevice(VirtioDevice):
         return 0
 
     def _refusal(self, frame: bytes) -> FrameDrop | None:
-        """Why ``frame`` does not pass, either way."""
+        """Reason to drop ``frame``, in either direction, or None."""
         if not frame_fits(frame):
             return FrameDrop.SIZE
         return None if self.link_up else FrameDrop.LINK_DOWN

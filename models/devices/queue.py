@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a device knows of one virtqueue before any data moves."""
+"""Set-up state of one virtqueue of a device."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ _SET_BY_DRIVER = ("size", "descriptor_addr", "driver_addr", "device_addr")
 
 @dataclass(kw_only=True)
 class QueueState:
-    """One virtqueue of a device.
+    """Set-up state of one virtqueue of a device.
 
     Attributes
     ----------
     max_size
-        Most descriptors that the device takes; a power of two.
+        Most descriptors that the device supports; a power of two.
     size
-        Descriptors that the driver set; 0 until it did.
+        Number of descriptors that the driver set; 0 before that.
     descriptor_addr, driver_addr, device_addr
         Bus addresses of the three areas (split ring: descriptors, available, used).
     given
-        Which of these the driver set: 0 is an address like any other.
+        Names of the values above that the driver has set, because 0 is a valid address.
     enabled
         The queue may be used.
     notifications
-        Available-buffer notifications since the device was reset.
+        Number of available-buffer notifications since the device was reset.
     """
 
     max_size: int
@@ -42,7 +42,7 @@ class QueueState:
     def configure(
         self, *, size: int, descriptor_addr: int, driver_addr: int, device_addr: int
     ) -> bool:
-        """Take size and addresses and enable the queue; as :meth:`update` otherwise."""
+        """Set size and addresses and enable the queue with :meth:`update`."""
         return self.update(
             QueueOperation.ENABLE,
             size=size,
@@ -60,11 +60,16 @@ class QueueState:
         driver_addr: int | None = None,
         device_addr: int | None = None,
     ) -> bool:
-        """Take what is given, then do the operation: all of it, or False and nothing.
+        """Set the given values, then execute the operation: completely or not at all.
 
-        Refused: a size that is 0, above the maximum or not a power of two (split rings, virtio
-        2.7); to give an enabled queue anything, or to keep it disabled; to enable a queue that the
-        driver has not set up in full.
+        These are refused: a size that is 0, above the maximum or not a power of two (split rings,
+        virtio 2.7); a value for an enabled queue, or to keep it disabled; to enable a queue with a
+        value that the driver has not set.
+
+        Returns
+        -------
+        bool
+            The operation was executed.
         """
         given = {
             name: value
@@ -90,7 +95,7 @@ class QueueState:
         return True
 
     def reset(self) -> None:
-        """Forget what the driver set."""
+        """Clear all values that the driver set, and disable the queue."""
         for name in _SET_BY_DRIVER:
             setattr(self, name, 0)
         self.given = frozenset()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A queue being served: a task while there is work, and an end that leaves nothing behind.
+"""Service of a queue: a task while there is work, without accesses after its end.
 
-A driver that has reset a device, or a queue of it, takes the memory of the queue for its own again
-(virtio 1.4 sections 2.4, 2.6.1). So what serves a queue asks before each access whether the queue
-still lives, and who ends it can wait for the access that is under way.
+A driver that has reset a device or a queue may reuse the memory of the queue (virtio 1.4 sections
+2.4, 2.6.1). A service therefore checks before each access that the queue has not ended, and its
+owner can wait for the access in flight.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ T = TypeVar("T")
 
 
 class DeviceLink(Protocol):
-    """What a device with a data path needs of the side it is on."""
+    """Interface of a device with a data path to its device side."""
 
     @property
     def name(self) -> str:
-        """The device, for people: its number and where it is."""
+        """Name of the device in logs: its number and FIFO."""
 
     @property
     def dma(self) -> Dma:
@@ -35,34 +35,35 @@ class DeviceLink(Protocol):
         """Tasks and events."""
 
     def notify_used(self, queue: int) -> None:
-        """Tell the driver of used buffers in ``queue``, as soon as there is room for that."""
+        """Notify the driver of used buffers in ``queue``, as soon as the bus has space."""
 
     def forget_used(self, queue: int) -> None:
-        """Drop a notification of ``queue`` that still waits for room: the queue was reset."""
+        """Drop a pending notification of ``queue``, which was reset."""
 
     async def notify_config(self) -> None:
-        """Tell the driver of a change of configuration or status."""
+        """Notify the driver of a change of configuration or status."""
 
 
 class QueueEndedError(Exception):
-    """The queue was reset while it was served; ends the service and goes no further."""
+    """The queue was reset while it was served. It ends the service without an error."""
 
 
 class RevocableDma:
-    """Host memory for as long as a queue lives.
+    """Access to host memory until the queue is reset.
 
-    Each access lets other coroutines run, whatever the memory below does: a driver that refills a
-    queue faster than it is served, or a chain of 4 GiB, keeps only its own queue busy.
+    Each access lets other coroutines run, whatever the underlying memory does. A driver that
+    refills a queue faster than it is served, or a chain of 4 GiB, therefore occupies one queue
+    only.
 
     Parameters
     ----------
     link
-        Has the memory, and the runtime.
+        Provides memory and runtime.
 
     Attributes
     ----------
     alive
-        Accesses may begin.
+        Accesses may start.
     """
 
     def __init__(self, link: DeviceLink) -> None:
@@ -73,36 +74,36 @@ class RevocableDma:
         self._drained.set()
 
     async def read(self, address: int, size: int) -> bytes:
-        """As :meth:`models.dma.Dma.read`.
+        """Implement :meth:`models.dma.Dma.read`.
 
         Raises
         ------
         QueueEndedError
-            The queue lives no more.
+            The queue was reset.
         DmaError
-            As there.
+            See :meth:`models.dma.Dma.read`.
         """
         return await self._access(lambda: self._link.dma.read(address, size))
 
     async def write(self, address: int, data: bytes) -> None:
-        """As :meth:`models.dma.Dma.write`.
+        """Implement :meth:`models.dma.Dma.write`.
 
         Raises
         ------
         QueueEndedError
-            The queue lives no more.
+            The queue was reset.
         DmaError
-            As there.
+            See :meth:`models.dma.Dma.write`.
         """
         await self._access(lambda: self._link.dma.write(address, data))
 
     @property
     def busy(self) -> bool:
-        """An access is under way."""
+        """An access is in flight."""
         return self._under_way > 0
 
     async def drain(self) -> None:
-        """Wait until no access is under way."""
+        """Wait until no access is in flight."""
         await self._drained.wait()
 
     async def _access(self, start: Callable[[], Awaitable[T]]) -> T:
@@ -125,18 +126,18 @@ class RevocableDma:
 
 
 class QueueService:
-    """One life of a queue, from its set-up to its reset.
+    """Service of a queue from its set-up to its reset.
 
     Parameters
     ----------
     link
-        The device's side.
+        Device side.
     index
-        The queue's number.
+        Number of the queue.
     make_queue
-        Makes the queue's device end over its memory.
+        Makes the device side of the virtqueue over the given memory.
     serve
-        Called with index and queue each time that there may be work, until it returns.
+        Called with index and queue when there may be work. It returns when all work is done.
     failed
         Called with the error that ended the service.
     """
@@ -160,16 +161,16 @@ class QueueService:
         self._again = False
 
     def wake(self) -> None:
-        """There may be work."""
+        """Serve the queue: it may have work."""
         self._again = True
         if not self._running and self._memory.alive:
             self._running = True
             self._link.runtime.spawn(self._run())
 
     def look(self) -> None:
-        """Nobody said that there is work, but there may be: look, and wake if there is.
+        """Check for available buffers without a notification, and serve the queue if there are any.
 
-        A driver that has put nothing there need not have memory there.
+        Failed accesses are ignored: an unused queue need not have memory.
         """
         if self._memory.alive:
             self._link.runtime.spawn(self._look())
@@ -180,17 +181,17 @@ class QueueService:
                 self.wake()
 
     def end(self) -> None:
-        """Begin no access to memory any more, and tell the driver nothing."""
+        """Start no further access to memory, and drop a pending notification."""
         self._memory.alive = False
         self._link.forget_used(self._index)
 
     @property
     def busy(self) -> bool:
-        """An access is under way."""
+        """An access is in flight."""
         return self._memory.busy
 
     async def drain(self) -> None:
-        """Wait until no access is under way: it comes back, or is given up by the hardware."""
+        """Wait until no access is in flight. The hardware completes or aborts each access."""
         await self._memory.drain()
 
     async def _run(self) -> None:
@@ -203,8 +204,8 @@ class QueueService:
         except QueueEndedError:
             pass
         except Exception as error:
-            # A broken ring or a host that refuses; or what is behind the device failed, such as a
-            # source of bytes or a wire. A driver must learn of either.
+            # An invalid ring, a refused access, or a failure behind the device, such as in a source
+            # of bytes or a wire. The driver is notified of each.
             if self._memory.alive:
                 await self._failed(error)
         finally:

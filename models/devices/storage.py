@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a block device keeps its sectors in: bytes, or a file."""
+"""Storage of a block device: memory or a file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 SECTOR = 512
-"""Bytes in the unit of ``capacity``, virtio 5.2.4: a disk has whole sectors."""
+"""Bytes of the unit of ``capacity``, virtio 5.2.4. A disk has whole sectors."""
 
 _KINDS = (
     (stat.S_ISREG, "a regular file"),
@@ -24,28 +24,28 @@ _USES = {False: "reading and writing", True: "reading"}
 
 
 class StorageError(ValueError):
-    """A file that cannot be a disk, or a size that it cannot have; the text names the limit."""
+    """The file cannot be a disk, or the size is invalid; the text names the limit."""
 
 
 class Storage(Protocol):
-    """A number of bytes. Offsets and sizes that are asked for lie within."""
+    """Sectors of a disk. The caller keeps accesses within the size."""
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Size in bytes."""
 
     @property
     def read_only(self) -> bool:
-        """Nothing can be written."""
+        """The storage cannot be written."""
 
     def read(self, offset: int, size: int) -> bytes:
-        """``size`` bytes from byte ``offset``."""
+        """Read ``size`` bytes at byte ``offset``."""
 
     def write(self, offset: int, data: bytes) -> None:
-        """Store ``data`` at byte ``offset``."""
+        """Write ``data`` at byte ``offset``."""
 
     def flush(self) -> None:
-        """Make what was written permanent."""
+        """Make all writes permanent."""
 
     def resize(self, size: int) -> None:
         """Change the size to ``size`` bytes; new bytes are zero.
@@ -53,7 +53,7 @@ class Storage(Protocol):
         Raises
         ------
         StorageError
-            It is no whole number of sectors, or the medium cannot have it.
+            ``size`` is not a whole number of sectors, or the medium does not support it.
         """
 
 
@@ -63,7 +63,7 @@ class MemoryStorage:
     Parameters
     ----------
     contents
-        The bytes themselves; a ``bytearray`` is not copied.
+        Contents; the ``bytearray`` is not copied.
     read_only
         Whether to refuse writes.
     """
@@ -74,58 +74,57 @@ class MemoryStorage:
 
     @property
     def size(self) -> int:
-        """As :attr:`Storage.size`."""
+        """Implement :attr:`Storage.size`."""
         return len(self.contents)
 
     def read(self, offset: int, size: int) -> bytes:
-        """As :meth:`Storage.read`."""
+        """Implement :meth:`Storage.read`."""
         return bytes(self.contents[offset : offset + size])
 
     def write(self, offset: int, data: bytes) -> None:
-        """As :meth:`Storage.write`.
+        """Implement :meth:`Storage.write`.
 
         Raises
         ------
         OSError
-            It has become smaller since the request was looked at.
+            The storage became smaller after the request was checked.
         """
         _check_end(offset + len(data), self.size)
         self.contents[offset : offset + len(data)] = data
 
     def flush(self) -> None:
-        """As :meth:`Storage.flush`."""
+        """Implement :meth:`Storage.flush`."""
 
     def resize(self, size: int) -> None:
-        """As :meth:`Storage.resize`; bytes beyond a smaller size are lost."""
+        """Implement :meth:`Storage.resize`. Bytes beyond a smaller size are lost."""
         _check_size("storage", size)
         del self.contents[size:]
         self.contents += bytes(size - len(self.contents))
 
 
 class FileStorage:
-    """Storage in a file, which is opened now.
+    """Storage in a file, which the constructor opens.
 
-    Any file whose bytes can be reached by their offset will do: a regular file or a block device,
-    by whatever name. It has the size that the file has when it is opened. A regular file that is
-    cut short later gives an error where it is read beyond its end, and grows where it is written.
+    The file is a regular file or a block device. The size is that of the file when it is opened. If
+    a regular file is truncated later, reads beyond its end fail and writes extend it.
 
     Parameters
     ----------
     path
-        The file.
+        Path of the file.
     read_only
-        Whether to refuse writes, and to open a file that cannot be written.
+        Whether to refuse writes. It allows a file without write permission.
 
     Raises
     ------
     StorageError
-        The file cannot be a disk: it is of another kind, cannot be opened, is empty, or is no
+        The file cannot be a disk: it is of another kind, cannot be opened, is empty, or is not a
         whole number of sectors.
 
     Attributes
     ----------
     size
-        Bytes.
+        Size in bytes.
     """
 
     def __init__(self, path: Path | str, *, read_only: bool = False) -> None:
@@ -140,12 +139,12 @@ class FileStorage:
             raise
 
     def read(self, offset: int, size: int) -> bytes:
-        """As :meth:`Storage.read`.
+        """Implement :meth:`Storage.read`.
 
         Raises
         ------
         OSError
-            The file ends before, or the medium refused.
+            The file is shorter, or the medium failed.
         """
         data = b""
         while len(data) < size:
@@ -156,12 +155,12 @@ class FileStorage:
         return data
 
     def write(self, offset: int, data: bytes) -> None:
-        """As :meth:`Storage.write`.
+        """Implement :meth:`Storage.write`.
 
         Raises
         ------
         OSError
-            The medium refused, or the disk has become smaller since the request was looked at.
+            The medium failed, or the disk became smaller after the request was checked.
         """
         _check_end(offset + len(data), self.size)
         while data:
@@ -169,11 +168,11 @@ class FileStorage:
             offset, data = offset + done, data[done:]
 
     def flush(self) -> None:
-        """As :meth:`Storage.flush`."""
+        """Implement :meth:`Storage.flush`."""
         os.fsync(self._file)
 
     def resize(self, size: int) -> None:
-        """As :meth:`Storage.resize`. A file grows, but is never cut: its last bytes stay in it."""
+        """Implement :meth:`Storage.resize`. A file grows, but is never truncated."""
         _check_size(self._name, size)
         length = self.length
         if size > length:
@@ -195,17 +194,18 @@ class FileStorage:
 
     @property
     def length(self) -> int:
-        """Bytes that the file has now."""
-        # A block device's status has no size: the end of any file is found by going there.
+        """Present size of the file in bytes."""
+        # Seek to the end, because stat has no size for a block device.
         return os.lseek(self._file, 0, os.SEEK_END)
 
 
 def _open(path: Path | str, name: str, read_only: bool) -> int:
     how = os.O_RDONLY if read_only else os.O_RDWR
     try:
-        # Before it is opened: a FIFO waits for its other end, and a device may act.
+        # Check before opening: opening a FIFO waits for its other end, and opening a device may
+        # have side effects.
         _check_kind(name, os.stat(path).st_mode)
-        # Another file may have its name meanwhile: that must not block either.
+        # O_NONBLOCK and the check below: another file may have replaced this one.
         file = os.open(path, how | os.O_CLOEXEC | os.O_NONBLOCK)
     except StorageError:
         raise
@@ -221,7 +221,7 @@ def _open(path: Path | str, name: str, read_only: bool) -> int:
 
 
 def _check_kind(name: str, mode: int) -> None:
-    kind = next((kind for has, kind in _KINDS if has(mode)), "a file of an unknown kind")
+    kind = next((kind for has, kind in _KINDS if has(mode)), "a file of unknown kind")
     if kind not in _DISKS:
         raise StorageError(f"{name} is {kind}: must be {' or '.join(_DISKS)}")
 
@@ -233,4 +233,4 @@ def _check_size(name: str, size: int) -> None:
 
 def _check_end(end: int, size: int) -> None:
     if end > size:
-        raise OSError(f"the disk has {size} bytes: nothing can be written up to byte {end}")
+        raise OSError(f"write ends at byte {end}: must be {size} at most, the size of the disk")

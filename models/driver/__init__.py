@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The driver side of a bus: requests and responses, discovery, devices, events, queue memory."""
+"""Driver side of a bus: requests and responses, discovery, devices, events, queue memory."""
 
 from .core import DEVICE_NUMBERS, DISCOVERY_WINDOW, TIMEOUT_US, Driver, Unclaimed
 from .device import DeviceInfo, QueueInfo, RemoteDevice

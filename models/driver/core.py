@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The driver side of one bus: requests and their responses, discovery, events.
+"""Driver side of one bus: requests and responses, discovery, events.
 
-Source: the behaviour of the Linux driver that goes with the patch series; the driver's rules of the
-draft's transport revision 1. A response belongs to a request by device number, bus or transport, id
-and token. One request is under way for each device, unless the driver is told to pipeline, and
-different devices go on side by side.
+Source: the behaviour of the Linux driver that belongs to the patch series; the driver rules of the
+draft's transport revision 1. A response matches a request with the same device number, bus bit, ID
+and token. Each device has at most one outstanding request, unless the driver is pipelined;
+requests to different devices overlap.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from .inbox import EventInbox
 from .rings import RingAllocator
 
 DISCOVERY_WINDOW = 32
-"""Devices asked for at once; a device of the patch series always answers 32."""
+"""Device numbers per BUS_GET_DEVICES. A device of the patch series always answers for 32."""
 DEVICE_NUMBERS = 0x1_0000
-"""How many there can be: dev_num has 16 bits."""
+"""Number of possible devices: dev_num has 16 bits."""
 TIMEOUT_US = 1_000_000.0
-"""How long a request waits. (Linux waits 100 s.)"""
+"""Default timeout of a request. (Linux waits 100 s.)"""
 PONG_DEPTH = 16
-"""PING requests that wait for room in the driver queue; after that the oldest is lost."""
+"""Most BUS_PING requests that wait for space in the driver queue; then the oldest is dropped."""
 _LOG = logging.getLogger(__name__)
 _BUS = -1
-"""Where a device number stands for the bus itself."""
+"""Stands for the bus in place of a device number."""
 
 
 class Unclaimed(StrEnum):
-    """Messages that the driver could do nothing with."""
+    """Reason for which the driver drops a message."""
 
     MALFORMED = "malformed"
     UNMATCHED = "response without a request"
@@ -49,7 +49,7 @@ class Unclaimed(StrEnum):
 
 
 class _Pending:
-    """A request that waits for its response."""
+    """Outstanding request."""
 
     def __init__(self, answered: Event) -> None:
         self.answered = answered
@@ -58,40 +58,41 @@ class _Pending:
 
 
 class Driver:
-    """A driver over a bus; ``async with Driver(bus, runtime) as driver: ...`` starts and stops it.
+    """Driver of a bus; ``async with Driver(bus, runtime) as driver: ...`` starts and stops it.
 
     Parameters
     ----------
     bus
-        Carries the messages.
+        Message transport.
     runtime
         Tasks, events and time.
     revision
-        The wire revision, by name or as an object.
+        Wire revision, by name or as an object.
     timeout_us
-        How long a request waits for its response, in microseconds.
+        Time that a request waits for its response, in microseconds.
     pipelined
-        Whether a device may have several requests at once. They reach it in order, and every
-        revision here answers in order; the Linux driver waits for each.
+        Whether a device may have several outstanding requests. They are sent in order, and every
+        revision here responds in order. The Linux driver waits for each response.
 
     Attributes
     ----------
     unclaimed
-        Messages that nothing was done with, by reason.
+        Number of messages dropped, by reason.
     device_events
-        EVENT_DEVICE messages: devices that came and went.
+        EVENT_DEVICE messages, for added and removed devices.
     event_callbacks
-        Called with every event, in the receive pump: they must not block. What one raises is
-        logged and kept in ``event_callbacks.errors``, and the pump goes on.
+        Called with every event in the receive task, so they must not block. An exception is logged
+        and kept in ``event_callbacks.errors``; the receive task continues.
     failure
-        What the bus raised when the driver wanted to receive, which ended it; None while it works.
+        Exception of the bus that ended the receive task; None while the bus works.
     rings
-        Where the rings of queues go unless :meth:`probe` is told otherwise.
-    pings_answered, pings_lost
-        How many PING requests of the device were answered, and how many not: too many came while
-        the bus had no room, or it had none in time.
+        Default allocator of rings in :meth:`probe`.
+    pings_answered
+        Number of BUS_PING requests from the device that were answered.
+    pings_lost
+        Number of BUS_PING requests dropped because the bus had no space in time or too many waited.
     generations
-        By device number the newest generation of its configuration that an answer or an event had.
+        Newest configuration generation in a response or an event, by device number.
     """
 
     def __init__(
@@ -137,15 +138,15 @@ class Driver:
         if not self._tasks:
             self.failure = None
             await self._bus.open()
-            # Answers leave from a task of their own: the pump must go on draining while the
-            # driver queue is full, or neither side would move.
+            # A separate task answers pings: the receive task must continue while the driver queue
+            # is full, or both sides would deadlock.
             self._tasks = [
                 self.runtime.spawn(self._pump()),
                 self.runtime.spawn(self._answer_pings()),
             ]
 
     def stop(self) -> None:
-        """Stop receiving; requests under way fail with :class:`DriverStoppedError`."""
+        """Stop receiving. Outstanding requests fail with :class:`DriverStoppedError`."""
         for task in self._tasks:
             task.cancel()
         self._tasks = []
@@ -158,24 +159,24 @@ class Driver:
         Parameters
         ----------
         name
-            The request.
+            Name or alias of the request.
         dev_num
-            The device; 0 for bus messages.
+            Device number; 0 for bus messages.
         **fields
-            The request's fields.
+            Fields of the request.
 
         Raises
         ------
         MessageError
             ``fields`` do not fit the request.
         RequestTimeoutError
-            No response came in time.
+            No response arrived in time.
         NoDeviceError
-            The bus said that the device was removed.
+            The device was removed.
         DriverStoppedError
             The driver is not running.
         BusError
-            The bus had no room for the request in time.
+            The bus had no space for the request in time.
         """
         if self._pipelined:
             return await self._exchange(name, dev_num, fields)
@@ -212,7 +213,7 @@ class Driver:
         return f"the driver {state}" if self.failure is None else f"the bus failed: {self.failure}"
 
     def _next_token(self) -> int:
-        # 0 stands for "no token" in events and in what old devices answer, so it is left out.
+        # Skip 0, which means "no token" in events and in responses of old devices.
         used = {token for _, _, token in self._pending}
         while True:
             self._token = self._token % 0xFFFF + 1
@@ -226,7 +227,7 @@ class Driver:
             try:
                 raw = await self._bus.recv()
             except Exception as error:
-                # Nothing more can come: whoever waits for an answer hears why.
+                # No further message can arrive: fail all outstanding requests.
                 self._bus_failed(error)
                 return
             try:
@@ -245,7 +246,7 @@ class Driver:
                 return
             self._note_generation(message)
             if message.role == "BUS_GET_DEVICES":
-                # Here and not where they are asked for: a removal may come next.
+                # Here, not in the requesting task: a removal may be the next message.
                 self._removed.difference_update(_numbers(message))
             pending.response = message
             pending.answered.set()
@@ -268,7 +269,7 @@ class Driver:
     def _bus_failed(self, error: Exception) -> None:
         _LOG.error("the driver's bus failed: %r", error, exc_info=error)
         self.failure = error
-        # The pump, first of the tasks, is the one that runs here.
+        # This runs in the receive task, the first one, which must not cancel itself.
         del self._tasks[:1]
         self.stop()
 
@@ -298,7 +299,7 @@ class Driver:
                 try:
                     await self._bus.send(ping.respond(data=ping.number("data")).wire())
                 except Exception as error:
-                    # Later ones may have more luck.
+                    # Continue: later answers may succeed.
                     self.pings_lost += 1
                     if not isinstance(error, BusError):
                         _LOG.warning("an answer to BUS_PING was lost: %r", error)
@@ -306,17 +307,17 @@ class Driver:
                     self.pings_answered += 1
 
     def subscribe(self, dev_num: int | None = None) -> EventInbox:
-        """A queue that gets every event of device ``dev_num``, or of all, from now on."""
+        """Create an inbox for all later events of device ``dev_num``, or of all devices."""
         queue = EventInbox(self.runtime)
         self._subscribers.append((dev_num, queue))
         return queue
 
     def unsubscribe(self, queue: EventInbox) -> None:
-        """Stop filling ``queue``."""
+        """Stop delivering events to ``queue``."""
         self._subscribers = [entry for entry in self._subscribers if entry[1] is not queue]
 
     async def wait_device(self, state: DeviceState, timeout_us: float | None = None) -> int | None:
-        """The number of the next device that came or went; None when none did in time."""
+        """Wait for a device to reach ``state`` and return its number; None on timeout."""
         message = await self.device_events.get(
             "BUS_EVENT_DEVICE", device_bus_state=state, timeout_us=timeout_us
         )
@@ -325,14 +326,14 @@ class Driver:
     # The bus
 
     async def notify(self, name: str, *, dev_num: int, **fields: object) -> None:
-        """Send an event of the driver.
+        """Send an event to a device.
 
         Raises
         ------
         NoDeviceError
-            The bus said that the device was removed.
+            The device was removed.
         BusError
-            The bus had no room for the event in time.
+            The bus had no space for the event in time.
         """
         if dev_num in self._removed:
             raise NoDeviceError(f"{name} to device {dev_num}: the device was removed")
@@ -340,27 +341,26 @@ class Driver:
         await self._bus.send(message.wire())
 
     async def ping(self, data: int = 0) -> None:
-        """Send BUS_PING and check what comes back.
+        """Send BUS_PING and check the data of the response.
 
         Raises
         ------
         ProtocolError
-            The device answered other data.
+            The response has other data.
         """
         response = await self.request("BUS_PING", data=data)
         if response.number("data") != data:
             raise ProtocolError(f"BUS_PING: data is {response.number('data')}: must be {data}")
 
     async def discover(self) -> list[int]:
-        """The numbers of all devices, ascending; there may be gaps.
+        """Return the numbers of all devices, ascending, possibly with gaps.
 
-        One that was removed and is found again takes requests, though its ADDED may have been lost.
+        A removed device that is found again accepts requests, even if its ADDED event was lost.
 
         Raises
         ------
         ProtocolError
-            The device answered about other devices than those asked for, or would have the driver
-            ask for ever.
+            A response is for other device numbers than requested, or the scan would never end.
         """
         found: list[int] = []
         offset = 0
@@ -386,12 +386,12 @@ class Driver:
     # Devices
 
     async def device_info(self, dev_num: int) -> DeviceInfo:
-        """What device ``dev_num`` says it is.
+        """Read the information of device ``dev_num``.
 
         Raises
         ------
         NoDeviceError
-            It says it is none: its device id is 0.
+            The device ID is 0: there is no device.
         """
         response = await self.request("DEVICE_INFO", dev_num=dev_num)
         info = DeviceInfo.from_message(response)
@@ -400,7 +400,7 @@ class Driver:
         return info
 
     async def device(self, dev_num: int) -> RemoteDevice:
-        """Ask what device ``dev_num`` is, and change nothing."""
+        """Make a :class:`RemoteDevice` of device ``dev_num`` without changing the device."""
         return RemoteDevice(self, dev_num, await self.device_info(dev_num))
 
     async def probe(
@@ -413,25 +413,25 @@ class Driver:
     ) -> RemoteDevice:
         """Bring device ``dev_num`` up to DRIVER_OK.
 
-        The messages and their order are the Linux driver's: device info; reset, ACKNOWLEDGE,
+        The messages and their order are those of the Linux driver: device info; reset, ACKNOWLEDGE,
         DRIVER; features, FEATURES_OK; each queue; DRIVER_OK.
 
         Parameters
         ----------
         dev_num
-            The device.
+            Device number.
         features
-            Feature bits, by mask, that this driver knows of the device type; what the device
-            offers of them is selected.
+            Mask of the device type's features that the driver supports. Those that the device
+            offers are selected.
         num_queues
-            Queues to set up; all that there are, by default.
+            Number of queues to set up; all queues by default.
         rings
-            Says where the rings of the queues lie; :attr:`rings` by default.
+            Allocator of the rings; :attr:`rings` by default.
 
         Raises
         ------
         DriverError
-            A step failed. The device then has FAILED set, if it still answers.
+            A step failed. FAILED is then set if the device still responds.
         """
         device = await self.device(dev_num)
         try:
@@ -445,12 +445,12 @@ class Driver:
 
 
 def _numbers(response: Message) -> list[int]:
-    """The devices in an answer to BUS_GET_DEVICES, ascending."""
+    """Device numbers in a BUS_GET_DEVICES response, ascending."""
     offset, bitmap = response.number("offset"), bytes(response.bitmap)
     slots = range(response.number("num"))
     return [offset + k for k in slots if bitmap[k // 8] >> k % 8 & 1]
 
 
 def _address(message: Message) -> int:
-    """Whom a message is from or to: a device's number, or the bus itself."""
+    """Device number of a message, or ``_BUS`` for a bus message."""
     return _BUS if message.bus else message.dev_num

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""One device as a driver sees it: status, features, configuration, queues.
+"""Device as seen by a driver: status, features, configuration, queues.
 
-The order of messages in each step is the Linux driver's: a status bit is added by reading the
-status and writing it back with the bit.
+The order of messages in each step is that of the Linux driver: to set a status bit, it reads the
+status and writes it back with the bit.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ if TYPE_CHECKING:
     from .core import Driver
 
 CONFIG_ATTEMPTS = 8
-"""How often a read of configuration space starts again because it changed meanwhile."""
+"""Most attempts to read configuration space that changes during the read."""
 MAX_FEATURE_BITS = 1 << 16
-"""Feature bits that a device may announce: a lying one must not keep the driver reading."""
+"""Most feature bits that a device may announce, to bound the number of reads."""
 MAX_QUEUES = 1 << 16
-"""Queues that a device may announce: an index of a virtqueue has 16 bits (virtio 2.6)."""
+"""Most queues that a device may announce: a virtqueue index has 16 bits (virtio 2.6)."""
 ECHOED = ("index", "offset", "shmid")
-"""Fields of a response that say what was asked about."""
+"""Fields of a response that must equal those of the request."""
 _SILENT = (RequestTimeoutError, NoDeviceError, DriverStoppedError)
 RESET_POLLS = 100
 RESET_POLL_US = 10.0
@@ -54,10 +54,10 @@ RESET_POLL_US = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceInfo:
-    """What DEVICE_INFO says; numbers as on the wire.
+    """Contents of DEVICE_INFO.
 
-    ``num_feature_bits`` is a multiple of 32 where the revision counts blocks. ``uuid`` is None for
-    a device without one, and in revisions without that field.
+    ``num_feature_bits`` is a multiple of 32 if the revision counts blocks. ``uuid`` is None for a
+    device without one and in revisions without the field.
     """
 
     device_id: int
@@ -71,7 +71,7 @@ class DeviceInfo:
 
     @classmethod
     def from_message(cls, response: Message) -> DeviceInfo:
-        """Take the response apart."""
+        """Decode a DEVICE_INFO response."""
         numbers = {
             name: response.number(name)
             for name in cls.__dataclass_fields__
@@ -85,9 +85,9 @@ class DeviceInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class QueueInfo:
-    """What GET_VQUEUE says; a queue that does not exist has ``max_size`` 0.
+    """Contents of GET_VQUEUE. A queue that does not exist has ``max_size`` 0.
 
-    ``enabled`` is None where the revision does not say.
+    ``enabled`` is None if the revision does not report it.
     """
 
     max_size: int
@@ -96,20 +96,20 @@ class QueueInfo:
 
 
 class RemoteDevice:
-    """A device behind a :class:`~models.driver.Driver`, which makes these.
+    """Device on the bus of a :class:`~models.driver.Driver`, made by :meth:`Driver.device`.
 
     Attributes
     ----------
     dev_num
-        Its number on the bus.
+        Device number.
     info
-        What it said it is.
+        Contents of DEVICE_INFO.
     features
-        What was negotiated, by mask.
+        Mask of the negotiated features.
     rings
-        The queues that were set up, by index.
+        Rings of the queues that are set up, by index.
     events
-        Its events, in order of arrival.
+        Events of the device, in order of arrival.
     """
 
     def __init__(self, driver: Driver, dev_num: int, info: DeviceInfo) -> None:
@@ -121,20 +121,20 @@ class RemoteDevice:
         self._driver = driver
         self._status = 0
         self._arenas: dict[int, RingAllocator] = {}
-        # For those who ask what a device is and never close it.
+        # Unsubscribe objects that are discarded without close().
         weakref.finalize(self, driver.unsubscribe, self.events).atexit = False
 
     def close(self) -> None:
-        """Receive events no longer."""
+        """Stop receiving events."""
         self._driver.unsubscribe(self.events)
 
     async def _request(self, name: str, **fields: object) -> Message:
-        """A request to the device and its answer.
+        """Send a request to the device and check the echoed fields of its response.
 
         Raises
         ------
         ProtocolError
-            The answer is about something else than was asked for.
+            An echoed field differs from the request.
         """
         response = await self._driver.request(name, dev_num=self.dev_num, **fields)
         for field in ECHOED:
@@ -143,7 +143,7 @@ class RemoteDevice:
                 if found != fields[field]:
                     raise ProtocolError(
                         f"device {self.dev_num}: {name}: {field} is {found}: must be "
-                        f"{fields[field]}, which was asked for"
+                        f"{fields[field]}, as in the request"
                     )
         return response
 
@@ -154,7 +154,7 @@ class RemoteDevice:
         num_queues: int | None = None,
         rings: RingAllocator,
     ) -> None:
-        """All steps from reset to DRIVER_OK; see :meth:`Driver.probe`."""
+        """Execute all steps from reset to DRIVER_OK; see :meth:`Driver.probe`."""
         try:
             await self.reset()
             await self.add_status(DeviceStatus.ACKNOWLEDGE)
@@ -164,13 +164,13 @@ class RemoteDevice:
             await self.add_status(DeviceStatus.DRIVER_OK)
             self._check_ready()
         except DriverError as error:
-            # A device that answers can be told that we gave up (virtio 3.1.1).
+            # Set FAILED on a device that still responds (virtio 3.1.1).
             if not isinstance(error, _SILENT):
                 await self.add_status(DeviceStatus.FAILED)
             raise
 
     async def _set_up_queues(self, num_queues: int | None, rings: RingAllocator) -> None:
-        """The first ``num_queues``, or all that there are: an index may have no queue."""
+        """Set up the first ``num_queues`` queues, or all queues, whose indices may have gaps."""
         if num_queues is not None:
             for index in range(num_queues):
                 await self.set_up_queue(index, rings)
@@ -186,11 +186,11 @@ class RemoteDevice:
                 await self._set_up(index, info, rings)
 
     async def shutdown(self) -> None:
-        """Reset the device, reset each queue, and acknowledge it again."""
+        """Reset the device, reset each queue, and set ACKNOWLEDGE again."""
         indices = sorted(self.rings)
         await self.reset()
         for index in indices:
-            # The Linux driver of the series does so, though the device has been reset; later
+            # The Linux driver of the series does so although the device has been reset. Later
             # revisions forbid it without RING_RESET.
             if not self._says_enabled:
                 await self.reset_queue(index)
@@ -201,25 +201,24 @@ class RemoteDevice:
     # Status
 
     async def status(self) -> int:
-        """The device's status byte."""
+        """Read the status byte."""
         self._status = (await self._request("GET_DEVICE_STATUS")).number("status")
         return self._status
 
     async def write_status(self, status: int) -> int:
-        """Write the status; the result is what the device made of it."""
+        """Write the status and return the resulting status of the device."""
         response = await self._request("SET_DEVICE_STATUS", status=status)
         self._status = response.number("status")
         return self._status
 
     async def add_status(self, bits: int) -> int:
-        """Set ``bits`` besides those that are set; the result is what the device made of it."""
+        """Set further status bits and return the resulting status of the device."""
         return await self.write_status(await self.status() | bits)
 
     async def reset(self) -> None:
-        """Reset the device and wait until it says so.
+        """Reset the device and wait until its status is 0.
 
-        Its queues are given up, the memory of their rings with them, and events of before are
-        dropped.
+        The rings are freed, and earlier events are dropped.
 
         Raises
         ------
@@ -238,12 +237,12 @@ class RemoteDevice:
         raise DriverError(f"device {self.dev_num}: status is {status:#04x} after reset: must be 0")
 
     def release_queues(self) -> None:
-        """Forget the queues and give back the memory of their rings: the device was reset."""
+        """Free the rings of all queues. The device must have been reset."""
         for index in list(self.rings):
             self._release(index)
 
     def _release(self, index: int) -> None:
-        """Queue ``index`` was reset: the device uses its ring no longer."""
+        """Free the ring of queue ``index``, which was reset."""
         ring, arena = self.rings.pop(index, None), self._arenas.pop(index, None)
         if ring is not None and arena is not None:
             arena.release(ring)
@@ -257,12 +256,12 @@ class RemoteDevice:
     # Features
 
     async def offered_features(self) -> int:
-        """The features that the device offers, by mask, however many blocks it announces.
+        """Read the mask of the offered features, in all blocks that the device announces.
 
         Raises
         ------
         ProtocolError
-            It announces too many, or answers about other blocks than those asked for.
+            The device announces too many bits, or a response is for other blocks than requested.
         """
         bits = self.info.num_feature_bits
         if bits > MAX_FEATURE_BITS:
@@ -275,12 +274,12 @@ class RemoteDevice:
         while len(words) < self._feature_blocks:
             asked = min(room, self._feature_blocks - len(words))
             response = await self._request("GET_FEATURES", index=len(words), num=asked)
-            # What did not come is zero, and what is too much is nothing.
+            # Missing words are zero, and excess words are ignored.
             words += [*response.features, *[0] * asked][:asked]
         return sum(word << 32 * k for k, word in enumerate(words))
 
     async def select_features(self, features: int) -> None:
-        """Write the selection, unchecked, in each block that the device announces."""
+        """Write the selection, unchecked, to each block that the device announces."""
         room = self._driver.dialect.room("SET_FEATURES", MessageKind.REQUEST, "features")
         count = max(self._feature_blocks, -(-features.bit_length() // 32))
         words = [features >> 32 * k & 0xFFFF_FFFF for k in range(count)]
@@ -293,7 +292,7 @@ class RemoteDevice:
         return -(-self.info.num_feature_bits // 32)
 
     async def negotiate(self, features: int = 0) -> int:
-        """Select what both sides know of ``features``, and of those that every device offers.
+        """Select the offered features out of ``features`` and the base features.
 
         Raises
         ------
@@ -316,18 +315,17 @@ class RemoteDevice:
     # Configuration space
 
     async def config_generation(self) -> int:
-        """The generation, from a read of no bytes."""
+        """Read the configuration generation, with a read of 0 bytes."""
         response = await self._request("GET_CONFIG", offset=0, size=0)
         return response.number("generation")
 
     async def read_config(self, offset: int, size: int) -> bytes:
-        """Read configuration space, in as many messages as it takes, as of one moment.
+        """Read configuration space consistently, in as many messages as necessary.
 
         Raises
         ------
         ConfigError
-            There are not as many bytes, the device refused, or its configuration changed at each
-            attempt.
+            The bytes are outside, the device refused, or the configuration changed at each attempt.
         """
         self._check_config(offset, size)
         for _ in range(CONFIG_ATTEMPTS):
@@ -349,15 +347,15 @@ class RemoteDevice:
         return bytes(response.data)
 
     async def write_config(self, offset: int, data: bytes) -> None:
-        """Write configuration space, in as many messages as it takes.
+        """Write configuration space, in as many messages as necessary.
 
-        Where the bus demands it, each message has the newest generation that was seen, and one
-        that is refused for it is sent again.
+        With STRICT_CONFIG_GENERATION, each message has the newest known generation, and a message
+        refused for it is sent again with the current one.
 
         Raises
         ------
         ConfigError
-            There are not as many bytes, or the device refused.
+            The bytes are outside, or the device refused.
         """
         self._check_config(offset, len(data))
         room = self._driver.dialect.room("SET_CONFIG", MessageKind.REQUEST, "data")
@@ -384,7 +382,7 @@ class RemoteDevice:
                 return True
             if size or response.number("generation") == generation:
                 return False
-            # The generation may have changed because of what this driver should see first.
+            # The generation was stale: read the current one before the next attempt.
             generations.pop(self.dev_num, None)
         return False
 
@@ -398,7 +396,7 @@ class RemoteDevice:
     # Queues
 
     async def queue(self, index: int) -> QueueInfo:
-        """What the device says of queue ``index``."""
+        """Read the state of queue ``index``."""
         response = await self._request("GET_VQUEUE", index=index)
         names = ("size", "descriptor_addr", "driver_addr", "device_addr")
         ring = Ring(**{name: response.number(name) for name in names})
@@ -408,16 +406,16 @@ class RemoteDevice:
         return QueueInfo(max_size=response.number("max_size"), ring=ring, enabled=enabled)
 
     async def set_up_queue(self, index: int, rings: RingAllocator) -> Ring:
-        """Ask for the queue's maximum size, and set it up with a ring from ``rings``.
+        """Read the maximum size of a queue, and set it up with a ring from ``rings``.
 
-        Read back where the revision says whether the queue is enabled; the Linux driver of the
-        series does not.
+        The queue is read back if the revision reports whether it is enabled. The Linux driver of
+        the series does not read it back.
 
         Raises
         ------
         QueueError
-            There is no such queue, its maximum size makes no sense, it is enabled, its ring is too
-            large, or it did not take its ring.
+            There is no such queue, its maximum size is invalid, it is enabled, the ring is too
+            large, or the queue did not accept its ring.
         """
         return await self._set_up(index, await self._available_queue(index), rings)
 
@@ -449,12 +447,11 @@ class RemoteDevice:
 
     @property
     def _says_enabled(self) -> bool:
-        """The revision has flags for a queue's state, and the driver's rules that go with them."""
+        """The revision has flags for the state of a queue, with the driver rules for them."""
         return self._driver.dialect.layout("SET_VQUEUE", MessageKind.REQUEST).has("flags")
 
     async def set_queue(self, index: int, ring: Ring) -> None:
-        """Write the queue's size and addresses and enable it; :meth:`queue` tells what became of
-        it."""
+        """Set size and addresses of a queue and enable it; :meth:`queue` reads the result."""
         flags = {"flags": QueueOperation.ENABLE} if self._says_enabled else {}
         await self._request(
             "SET_VQUEUE",
@@ -467,27 +464,27 @@ class RemoteDevice:
         )
 
     async def confirm_queue(self, index: int) -> None:
-        """Read queue ``index`` back.
+        """Read queue ``index`` back and check it.
 
         Raises
         ------
         QueueError
-            It is not as :meth:`set_up_queue` left it.
+            The state differs from that set by :meth:`set_up_queue`.
         """
         found = await self.queue(index)
         if found.ring != self.rings.get(index) or found.enabled is False:
-            raise QueueError(f"device {self.dev_num}: queue {index} did not take its ring")
+            raise QueueError(f"device {self.dev_num}: queue {index} did not accept its ring")
 
     async def reset_queue(self, index: int) -> None:
-        """RESET_VQUEUE: the queue may be set up anew, where RING_RESET was negotiated.
+        """Send RESET_VQUEUE. With RING_RESET, the queue can then be set up again.
 
-        The Linux driver of the series sends it without that too, and nothing happens.
+        The Linux driver of the series also sends it without RING_RESET, to no effect.
 
         Raises
         ------
         QueueError
-            In a revision with flags for a queue's state: RING_RESET was not negotiated, or there is
-            no such queue.
+            In a revision with flags for the state of a queue: RING_RESET was not negotiated, or
+            there is no such queue.
         """
         negotiated = bool(self.features & Feature.RING_RESET.mask)
         if self._says_enabled:
@@ -501,7 +498,7 @@ class RemoteDevice:
     # Shared memory
 
     async def shared_memory(self, shmid: int) -> SharedMemory | None:
-        """The device's shared memory region ``shmid``; None when it has none of this id.
+        """Look up the shared memory region ``shmid``; None if the device does not have it.
 
         Raises
         ------
@@ -517,14 +514,14 @@ class RemoteDevice:
     # Notifications
 
     async def notify(self, index: int, *, next_offset: int = 0, next_wrap: int = 0) -> None:
-        """Tell the device that queue ``index`` has buffers: EVENT_AVAIL.
+        """Notify the device with EVENT_AVAIL that queue ``index`` has buffers.
 
         Raises
         ------
         QueueError
             The queue is not set up.
         StatusError
-            No status with DRIVER_OK was reported yet.
+            The last status read or written lacks DRIVER_OK.
         """
         if index not in self.rings:
             raise QueueError(f"device {self.dev_num}: queue {index} is not set up")
@@ -538,9 +535,9 @@ class RemoteDevice:
         )
 
     async def wait_used(self, index: int, timeout_us: float | None = None) -> Message | None:
-        """Wait for an EVENT_USED of queue ``index``; None when none came in time."""
+        """Wait for an EVENT_USED of queue ``index``; None on timeout."""
         return await self.events.get("EVENT_USED", index=index, timeout_us=timeout_us)
 
     async def wait_config(self, timeout_us: float | None = None) -> Message | None:
-        """Wait for an EVENT_CONFIG; None when none came in time."""
+        """Wait for an EVENT_CONFIG; None on timeout."""
         return await self.events.get("EVENT_CONFIG", timeout_us=timeout_us)

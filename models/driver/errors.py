@@ -1,27 +1,27 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""How a driver's request can fail."""
+"""Errors of a driver."""
 
 from __future__ import annotations
 
 
 class DriverError(Exception):
-    """Something that the driver asked for did not happen."""
+    """An operation of the driver failed."""
 
 
 class RequestTimeoutError(DriverError):
-    """No answer in time; the text names message, device and time."""
+    """There was no response in time; the text names message, device and time."""
 
 
 class DriverStoppedError(DriverError):
-    """The driver is not running, or stopped while the request was under way."""
+    """The driver is not running, or stopped while the request was pending."""
 
 
 class ProtocolError(DriverError):
-    """The device answered something that the protocol does not allow."""
+    """The device sent a response that the protocol does not allow."""
 
 
 class NoDeviceError(DriverError):
-    """There is no device of this number."""
+    """There is no device with this number."""
 
 
 class FeaturesRefusedError(DriverError):
@@ -33,8 +33,8 @@ class StatusError(DriverError):
 
 
 class ConfigError(DriverError):
-    """A configuration access that cannot be, was refused, or never found the bytes at rest."""
+    """A configuration access is invalid, was refused, or found changing contents each time."""
 
 
 class QueueError(DriverError):
-    """A queue does not exist, is not in the state that a step needs, or did not take its ring."""
+    """A queue does not exist, is in the wrong state for a step, or did not accept its ring."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Events on their way from the driver's receive pump to whoever waits for them."""
+"""Queue of events between the driver's receive task and the tasks that wait for them."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from ..messages import Message
 from ..runtime import Runtime
 
 DEPTH = 256
-"""Events that wait in an :class:`EventInbox` before the oldest is lost."""
+"""Default number of events that an :class:`EventInbox` holds before it drops the oldest."""
 
 
 class EventInbox:
-    """Events of one device or of all, in order of arrival; each goes to one of those who wait.
+    """Events of one device or of all, in order of arrival. Each event is delivered once.
 
     Parameters
     ----------
     runtime
         Events and time.
     depth
-        How many wait; after that the oldest is lost.
+        Number of events held. When the inbox is full, the oldest is dropped.
 
     Attributes
     ----------
     lost
-        Events that were lost.
+        Number of events dropped.
     """
 
     def __init__(self, runtime: Runtime, depth: int = DEPTH) -> None:
@@ -40,7 +40,7 @@ class EventInbox:
         return len(self._messages)
 
     def clear(self) -> None:
-        """Drop the events that wait."""
+        """Drop all pending events."""
         self._messages.clear()
 
     def put(self, message: Message) -> None:
@@ -54,9 +54,10 @@ class EventInbox:
     async def get(
         self, name: str | None = None, *, timeout_us: float | None = None, **fields: int
     ) -> Message | None:
-        """Take the oldest event called ``name`` with these field values, by alias too; others stay.
+        """Remove and return the oldest event with this name or alias and these field values.
 
-        Returns None when none came for ``timeout_us`` microseconds after the last other one.
+        Other events stay. The result is None if no event arrives for ``timeout_us`` microseconds;
+        each event that does not match restarts the timeout.
         """
         while True:
             self._arrived.clear()

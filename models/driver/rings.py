@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Where a driver puts the rings of its queues."""
+"""Allocation of the rings of a driver's queues."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..virtqueue import SplitLayout
 
 @dataclass(frozen=True, kw_only=True)
 class Ring:
-    """Where a queue lies in memory that the device can reach: size and bus addresses."""
+    """Size and bus addresses of a queue in memory that the device can access."""
 
     size: int
     descriptor_addr: int
@@ -20,16 +20,16 @@ class Ring:
 
 
 class RingAllocator:
-    """Hands out room for split rings, one page-aligned area after the other.
+    """Allocates split rings, whose three areas are each page aligned.
 
     Parameters
     ----------
     base
-        Bus address of the arena, page aligned, of which nobody makes sure that it is memory.
+        Bus address of the first area, page aligned. There need not be memory at the address.
     max_size
-        Most descriptors of a ring, whatever the device allows; a power of two.
+        Most descriptors of a ring, even if the device allows more; a power of two.
     memory
-        Host memory to take the rings from, zeroed, instead of ``base``.
+        Host memory from which to allocate zeroed rings. ``base`` is then ignored.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class RingAllocator:
         self._memory = memory
 
     def allocate(self, max_size: int) -> Ring:
-        """A ring of at most ``max_size`` descriptors."""
+        """Allocate a ring of at most ``max_size`` descriptors."""
         layout = SplitLayout(min(max_size, self._max_size))
         return Ring(
             size=layout.size,
@@ -53,7 +53,7 @@ class RingAllocator:
         )
 
     def release(self, ring: Ring) -> None:
-        """Give the memory of ``ring`` back; its device has been reset."""
+        """Free the memory of ``ring``. Its queue or device must have been reset."""
         if self._memory is not None:
             for address in (ring.descriptor_addr, ring.driver_addr, ring.device_addr):
                 free(self._memory, address)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Drivers of device types, on top of :class:`~models.driver.Driver`: what an application calls."""
+"""Drivers for device types, on top of :class:`~models.driver.Driver`: the application interface."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the drivers of all device types share: queues in host memory, and waiting for them.
+"""Base of the drivers for all device types: queues in host memory, and waiting for used buffers.
 
-Source: virtio 1.4 section 2.7.13, 2.7.14. EVENT_USED wakes a task for the device, which looks into
-the queue's used ring; what is there wakes whoever waits for it.
+Source: virtio 1.4 section 2.7.13, 2.7.14. EVENT_USED wakes a task per device, which reads the used
+ring of the queue and wakes the waiter of each used chain.
 """
 
 from __future__ import annotations
@@ -19,37 +19,39 @@ from ..virtio import RING_FEATURES, DeviceStatus, Feature
 from ..virtqueue import Buffer, DriverVirtqueue
 
 TIMEOUT_US = 10_000.0
-"""How long a transfer waits, in microseconds."""
+"""Default timeout of a transfer, in microseconds."""
 QUEUE_SIZE = 64
-"""Descriptors of a queue, if the device allows as many."""
+"""Default number of descriptors of a queue, if the device allows as many."""
 
 
 class DataPathError(DriverError):
-    """A queue does not work any more: the device broke a rule of the virtqueue."""
+    """A queue no longer works: the device broke a virtqueue rule."""
 
 
 class DeviceFailedError(DataPathError):
-    """The device asks for a reset, or is gone; :meth:`VirtioDriver.restart` starts over."""
+    """The device needs a reset, or was removed; :meth:`VirtioDriver.restart` resets it."""
 
 
 class ChainTooLongError(DriverError):
-    """A chain has more buffers than its queue has descriptors: there will never be room."""
+    """A chain has more buffers than its queue has descriptors."""
 
 
 class TransferTimeoutError(DriverError):
-    """A buffer did not come back in time; the text names device, queue and time."""
+    """The device did not return a buffer in time; the text names device, queue and time."""
 
 
 @dataclass
 class DriverStatistics:
-    """What a driver has moved.
+    """Traffic counts of a driver.
 
     Parameters
     ----------
     requests
-        Chains that came back.
-    bytes_out, bytes_in
-        Payload to the device and from it, as the device type counts it.
+        Number of used chains.
+    bytes_out
+        Payload bytes to the device, as the driver of the device type counts them.
+    bytes_in
+        Payload bytes from the device.
     """
 
     requests: int = 0
@@ -58,12 +60,14 @@ class DriverStatistics:
 
 
 class Transfer:
-    """A chain on its way.
+    """Chain in flight.
 
     Attributes
     ----------
     written
-        Bytes that the device wrote, once it came back.
+        Bytes that the device wrote; None until the device returns the chain.
+    done
+        Set when the device has returned the chain or the queue has failed.
     """
 
     def __init__(self, done: Event) -> None:
@@ -80,30 +84,30 @@ class _QueuePath:
 
 
 class VirtioDriver:
-    """Queues of a device that was brought up; :meth:`probe` brings it up.
+    """Data path of a device: its queues, over a device that :meth:`probe` brings up.
 
     Parameters
     ----------
     driver
-        The driver that the device is behind.
+        Driver of the bus.
     device
-        The device, up to DRIVER_OK.
+        Device with DRIVER_OK.
     memory
-        Host memory, where its rings are too.
+        Host memory, which also has the rings.
     timeout_us
-        How long a transfer waits.
+        Timeout of a transfer, in microseconds.
 
     Attributes
     ----------
     FEATURES
-        What subclasses take of the device type's features, by mask.
+        Mask of the device type's features that a subclass supports.
     NUM_QUEUES
-        Queues that subclasses use: more are not set up, and a device with fewer is refused. None
-        for all that there are.
+        Number of queues that a subclass uses. Further queues are not set up, and a device with
+        fewer is refused. None uses all queues.
     device, memory
-        As given.
+        As passed to the constructor.
     statistics
-        What was moved so far.
+        Traffic counts.
     """
 
     FEATURES: ClassVar[int] = 0
@@ -153,12 +157,14 @@ class VirtioDriver:
 
         Parameters
         ----------
-        driver, dev_num, memory, timeout_us
-            As above.
+        driver, memory, timeout_us
+            See the constructor.
+        dev_num
+            Device number.
         queue_size
             Most descriptors of a queue; a power of two.
         ring_features
-            Which of INDIRECT_DESC and EVENT_IDX to take, by mask.
+            Mask of the features to accept out of INDIRECT_DESC and EVENT_IDX.
 
         Raises
         ------
@@ -179,50 +185,55 @@ class VirtioDriver:
         return path
 
     async def start(self) -> None:
-        """Called when the queues are there: give the device buffers to fill, for one."""
+        """Prepare the queues once they are set up, for instance with receive buffers."""
 
     def stop(self) -> None:
-        """Listen no longer. The device goes on: :meth:`close` resets it too."""
+        """Stop handling events. The device keeps running; :meth:`close` also resets it."""
         self._pump.cancel()
         self.device.close()
         if self._noticed in self._driver.event_callbacks:
             self._driver.event_callbacks.remove(self._noticed)
 
     async def close(self) -> None:
-        """Reset the device, and give back the memory that it used.
+        """Reset the device and free the memory that it used.
 
         Raises
         ------
         DriverError
-            The device was not reset: the memory stays its own.
+            The device was not reset, so its memory is not freed.
         """
         self.stop()
-        self._give_up(DeviceFailedError("it was closed"))
+        self._give_up(DeviceFailedError("was closed"))
         await self.device.reset()
         self._release()
 
     def allocate(self, size: int) -> int:
-        """Bus address of ``size`` bytes for a buffer; :meth:`free` or :meth:`close` ends it."""
+        """Allocate ``size`` bytes for a buffer, until :meth:`free` or :meth:`close`."""
         address = self.memory.allocate(size)
         self._allocated.add(address)
         return address
 
     def free(self, address: int) -> None:
-        """Give back a buffer that the device has given back."""
+        """Free a buffer that the device has returned."""
         self._allocated.remove(address)
         free(self.memory, address)
 
     def _release(self) -> None:
-        """Give back the memory of every buffer and queue: the device was reset."""
+        """Free the memory of all buffers and queues. The device must have been reset."""
         for address in tuple(self._allocated):
             self.free(address)
         for path in self._paths.values():
             path.queue.release()
 
     async def restart(self) -> Self:
-        """Reset the device and bring it up anew, as after :class:`DeviceFailedError`.
+        """Reset the device and bring it up again, as after :class:`DeviceFailedError`.
 
-        What was under way in this object's queues is given up.
+        Transfers in flight in the queues of this object fail.
+
+        Returns
+        -------
+        Self
+            Driver that replaces this one.
 
         Raises
         ------
@@ -230,7 +241,7 @@ class VirtioDriver:
             A step failed.
         """
         self.stop()
-        self._give_up(DeviceFailedError("the device was brought up anew"))
+        self._give_up(DeviceFailedError("was restarted"))
         sizes = [path.queue.layout.size for path in self._paths.values()]
         successor = await self.probe(
             self._driver,
@@ -240,7 +251,7 @@ class VirtioDriver:
             ring_features=self.device.features & RING_FEATURES,
             timeout_us=self._timeout_us,
         )
-        # Bringing it up reset it first.
+        # Safe: the probe has reset the device.
         self.device.release_queues()
         self._release()
         return successor
@@ -249,13 +260,13 @@ class VirtioDriver:
         number = self.device.dev_num
         if event.role == "EVENT_CONFIG" and event.dev_num == number:
             if event.number("status") & DeviceStatus.NEEDS_RESET:
-                self._give_up(DeviceFailedError("it asks for a reset"))
+                self._give_up(DeviceFailedError("needs a reset"))
         elif (
             event.role == "BUS_EVENT_DEVICE"
             and event.number("device_number") == number
             and event.number("device_bus_state") == DeviceState.REMOVED
         ):
-            self._give_up(DeviceFailedError("it was removed"))
+            self._give_up(DeviceFailedError("was removed"))
 
     def _give_up(self, failure: Exception) -> None:
         self._failure = self._failure or failure
@@ -267,16 +278,16 @@ class VirtioDriver:
     async def submit(
         self, index: int, readable: Sequence[Buffer], writable: Sequence[Buffer]
     ) -> Transfer:
-        """Give the device a chain in queue ``index``; waits while the queue has no room.
+        """Make a chain available in queue ``index``, waiting while the queue is full.
 
         Raises
         ------
         ChainTooLongError
-            There will never be room.
+            The chain has more buffers than the queue has descriptors.
         DataPathError
-            The queue does not work any more.
+            The queue no longer works.
         TransferTimeoutError
-            There was no room in time.
+            The queue stayed full.
         """
         path = self._paths[index]
         needed, size = len(readable) + len(writable), path.queue.layout.size
@@ -297,27 +308,27 @@ class VirtioDriver:
                 path.room.clear()
             if not await self._runtime.wait(path.room, self._timeout_us):
                 raise self._late(index)
-        # What failed while the chain was written did not give this transfer up.
+        # Check again: a failure while the chain was written has not ended this transfer.
         self._check()
         if kick:
             await self.device.notify(index)
         return transfer
 
     async def finish(self, index: int, transfer: Transfer) -> int:
-        """Wait until the device has given the chain back; the result is what it wrote, bytes.
+        """Wait until the device returns the chain, and return the number of bytes it wrote.
 
         Raises
         ------
         DataPathError
-            The queue does not work any more.
+            The queue no longer works.
         TransferTimeoutError
-            It did not in time.
+            The device did not return the chain in time.
         """
         if not await self._runtime.wait(transfer.done, self._timeout_us):
             raise self._late(index)
         if transfer.written is None:
             self._check()
-            raise DataPathError(f"device {self.device.dev_num}: queue {index} was given up")
+            raise DataPathError(f"device {self.device.dev_num}: queue {index} has failed")
         return transfer.written
 
     async def transfer(
@@ -328,7 +339,7 @@ class VirtioDriver:
 
     def _late(self, index: int) -> TransferTimeoutError:
         return TransferTimeoutError(
-            f"device {self.device.dev_num}, queue {index}: no buffer came back for "
+            f"device {self.device.dev_num}, queue {index}: no buffer was returned for "
             f"{self._timeout_us:g} us"
         )
 
@@ -350,7 +361,7 @@ class VirtioDriver:
             try:
                 await self._collect(path)
             except Exception as error:
-                # The device broke a rule, or the host's own memory failed: who waits must hear.
+                # The device broke a rule, or host memory failed: fail all pending transfers.
                 self._give_up(error)
                 return
 
@@ -362,7 +373,7 @@ class VirtioDriver:
                 return
             for head, written in used:
                 self.statistics.requests += 1
-                # Whoever submitted it may have been cancelled before it was noted.
+                # The submitting task may have been cancelled before it stored the transfer.
                 transfer = path.transfers.pop(head, None)
                 if transfer is not None:
                     transfer.written = written

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A driver for the block device, virtio 5.2."""
+"""Driver for the block device, virtio 5.2."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from .base import VirtioDriver
 
 QUEUE = 0
 UNANSWERED = 0xFF
-"""What the status byte holds until the device has written it."""
+"""Value of the status byte until the device has written it."""
 
 
 class BlockError(DriverError):
-    """The device answered a request with an error.
+    """The device completed a request with an error.
 
     Attributes
     ----------
     status
-        The status byte.
+        Status byte.
     """
 
     def __init__(self, what: str, status: int) -> None:
@@ -30,7 +30,7 @@ class BlockError(DriverError):
 
 
 class BlockDriver(VirtioDriver):
-    """A disk. Several requests may be under way at once."""
+    """Disk. Several requests may be in flight at once."""
 
     FEATURES = F_SEG_MAX | F_RO | F_BLK_SIZE | F_FLUSH
     NUM_QUEUES = 1
@@ -40,40 +40,40 @@ class BlockDriver(VirtioDriver):
         return int.from_bytes(await self.device.read_config(0, 8), "little")
 
     async def read(self, sector: int, count: int) -> bytes:
-        """``count`` sectors from ``sector`` on.
+        """Read ``count`` sectors from ``sector`` on.
 
         Raises
         ------
         BlockError
-            The device refused.
+            The device completed the request with an error.
         DriverError
-            It did not answer, or its queue does not work any more.
+            The device did not complete the request in time, or its queue no longer works.
         """
         data = await self.request(Type.IN, sector, room=SECTOR * count)
         self.statistics.bytes_in += len(data)
         return data
 
     async def write(self, sector: int, data: bytes) -> None:
-        """Write ``data`` from ``sector`` on; raises as :meth:`read`."""
+        """Write ``data`` from ``sector`` on. Raises as :meth:`read` does."""
         await self.request(Type.OUT, sector, data=data)
         self.statistics.bytes_out += len(data)
 
     async def flush(self) -> None:
-        """Make what was written permanent; raises as :meth:`read`."""
+        """Make all writes permanent. Raises as :meth:`read` does."""
         await self.request(Type.FLUSH)
 
     async def serial(self) -> bytes:
-        """The disk's serial number, without the zeros after it; raises as :meth:`read`."""
+        """Read the serial number, without trailing zeros. Raises as :meth:`read` does."""
         return (await self.request(Type.GET_ID, room=ID_SIZE)).rstrip(b"\0")
 
     async def request(
         self, kind: int, sector: int = 0, *, data: bytes = b"", room: int = 0
     ) -> bytes:
-        """One request, whatever it is; returns the ``room`` bytes that the device filled.
+        """Execute one request of any type and return ``room`` bytes of data from the device.
 
-        Raises as :meth:`read`.
+        Raises as :meth:`read` does.
         """
-        # Header, data and status, each in a buffer of its own, in one piece of memory.
+        # Header, data and status are separate buffers in one allocation.
         base = self.allocate(REQUEST.size + max(len(data), room) + 1)
         payload = base + REQUEST.size
         status = payload + max(len(data), room)

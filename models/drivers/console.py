@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A driver for the console device, virtio 5.3, with one port."""
+"""Driver for the console device, virtio 5.3, with one port."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from .receiving import ReceiveQueue
 BUFFERS = 4
 BUFFER_SIZE = 256
 LONGEST_LINE = 4096
-"""Bytes of a line, as of a terminal's on Linux: the device may type without end."""
+"""Most bytes of a line, as on a Linux terminal: the device may send bytes without a newline."""
 
 
 class LineTooLongError(DriverError):
-    """Input had no newline for too long; the text has the limit."""
+    """The input has no newline within the limit; the text has the limit."""
 
 
 class ConsoleDriver(VirtioDriver):
-    """A terminal: bytes both ways."""
+    """Terminal: bytes in both directions."""
 
     FEATURES = F_SIZE
     NUM_QUEUES = 2
 
     async def start(self) -> None:
-        """Give the device buffers for input."""
+        """Post buffers for input."""
         self._input = bytearray()
         self._receiver = ReceiveQueue(self, RECEIVE, buffers=BUFFERS, size=BUFFER_SIZE)
         await self._receiver.start()
 
     async def size(self) -> tuple[int, int]:
-        """Columns and rows."""
+        """Read the number of columns and rows."""
         cols, rows, _, _ = CONFIG.unpack(await self.device.read_config(0, CONFIG.size))
         return cols, rows
 
     async def write(self, data: bytes) -> None:
-        """Print ``data``, a byte or more.
+        """Print ``data``, 1 byte or more.
 
         Raises
         ------
         DriverError
-            The device did not take it in time, or its queue does not work any more.
+            The device did not accept the data in time, or its queue no longer works.
         """
         address = self.allocate(len(data))
         await self.memory.write(address, data)
@@ -51,26 +51,28 @@ class ConsoleDriver(VirtioDriver):
         self.statistics.bytes_out += len(data)
 
     async def read(self) -> bytes:
-        """Input that nobody has read yet, a byte or more unless the device sends nothing.
+        """Return all unread input, waiting for some if there is none.
+
+        The result is empty only if the device returns an empty buffer.
 
         Raises
         ------
         DriverError
-            There was none in time, or the queue does not work any more.
+            No input arrived in time, or the queue no longer works.
         """
         if not self._input:
             await self._receive()
         return self._take(len(self._input))
 
     async def read_line(self) -> bytes:
-        """The next line of input with its newline.
+        """Return the next line of input with its newline.
 
         Raises
         ------
         LineTooLongError
-            There is no newline in :data:`LONGEST_LINE` bytes; they are left to :meth:`read`.
+            There is no newline in :data:`LONGEST_LINE` bytes, which :meth:`read` still returns.
         DriverError
-            There was none in time, or the queue does not work any more.
+            No complete line arrived in time, or the queue no longer works.
         """
         for _ in range(LONGEST_LINE):
             end = self._input.find(b"\n") + 1

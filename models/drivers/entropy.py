@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A driver for the entropy device, virtio 5.4."""
+"""Driver for the entropy device, virtio 5.4."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ LARGEST_REQUEST = 4096
 
 
 class EntropyDriver(VirtioDriver):
-    """Random bytes from an entropy device."""
+    """Source of random bytes."""
 
     NUM_QUEUES = 1
 
     async def read(self, size: int, *, request_size: int = LARGEST_REQUEST) -> bytes:
-        """``size`` random bytes, in requests of ``request_size`` at most.
+        """Read ``size`` random bytes, in requests of at most ``request_size``.
 
         Raises
         ------
         ProtocolError
-            The device gave a buffer back empty, which it may not (5.4.6.2).
+            The device returned an empty buffer, which is not allowed (5.4.6.2).
         DriverError
-            The device did not give them in time, or its queue does not work any more.
+            The device did not return a buffer in time, or its queue no longer works.
         """
         data = b""
         address = self.allocate(min(size, request_size))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A driver for the network device, virtio 5.1, and a ping over it."""
+"""Driver for the network device, virtio 5.1, with ARP and ping."""
 
 from __future__ import annotations
 
@@ -25,43 +25,43 @@ from .receiving import ReceiveQueue
 BUFFERS = 8
 NO_OFFLOAD = bytes(HEADER.size)
 FRAMES_LOOKED_AT = 256
-"""Frames among which an answer must be: a wire that is never silent makes nobody wait for ever."""
+"""Most frames that are searched for a reply, so that the wait ends on a busy network too."""
 T = TypeVar("T")
 
 
 class NoReplyError(DriverError):
-    """Frames came, and none of them was the answer; the text names what was waited for."""
+    """None of the received frames was the reply; the text names the expected reply."""
 
 
 class NetworkDriver(VirtioDriver):
-    """A network interface."""
+    """Network interface."""
 
     FEATURES = F_MAC | F_STATUS
     NUM_QUEUES = 2
 
     async def start(self) -> None:
-        """Give the device buffers for frames."""
+        """Post buffers for frames."""
         self._receiver = ReceiveQueue(
             self, RECEIVE, buffers=BUFFERS, size=HEADER.size + LONGEST_FRAME
         )
         await self._receiver.start()
 
     async def mac(self) -> bytes:
-        """The interface's address, 6 bytes."""
+        """Read the MAC address, 6 bytes."""
         return CONFIG.unpack(await self.device.read_config(0, CONFIG.size))[0]
 
     async def link_up(self) -> bool:
-        """Whether the link is up."""
+        """Read whether the link is up."""
         status = CONFIG.unpack(await self.device.read_config(0, CONFIG.size))[1]
         return bool(status & LINK_UP)
 
     async def send(self, frame: bytes) -> None:
-        """Send a frame, without checksum.
+        """Send a frame, without frame check sequence.
 
         Raises
         ------
         DriverError
-            The device did not take it in time, or its queue does not work any more.
+            The device did not accept the frame in time, or its queue no longer works.
         """
         packet = NO_OFFLOAD + frame
         address = self.allocate(len(packet))
@@ -71,26 +71,26 @@ class NetworkDriver(VirtioDriver):
         self.statistics.bytes_out += len(frame)
 
     async def receive(self) -> bytes:
-        """The next frame, without checksum.
+        """Receive the next frame, without frame check sequence.
 
         Raises
         ------
         DriverError
-            There was none in time, or the queue does not work any more.
+            No frame arrived in time, or the queue no longer works.
         """
         frame = (await self._receiver.receive())[HEADER.size :]
         self.statistics.bytes_in += len(frame)
         return frame
 
     async def resolve(self, own_ip: bytes, ip: bytes) -> bytes:
-        """Ask by ARP who has ``ip``; the result is their MAC address.
+        """Resolve ``ip`` to a MAC address with ARP.
 
         Raises
         ------
         NoReplyError
-            Nobody said so in the next frames.
+            The next frames had no reply.
         DriverError
-            As :meth:`receive`.
+            As :meth:`receive` does.
         """
         await self.send(arp_request(await self.mac(), own_ip, ip))
         return await self._await_reply("ARP reply", lambda frame: parse_arp_reply(frame, ip))
@@ -98,9 +98,9 @@ class NetworkDriver(VirtioDriver):
     async def ping(
         self, own_ip: bytes, mac: bytes, ip: bytes, *, sequence: int = 1, payload: bytes = b""
     ) -> bytes:
-        """Send an ICMP echo request and wait for its reply; the result is the reply's payload.
+        """Send an ICMP echo request, wait for its reply and return the payload of the reply.
 
-        Raises as :meth:`resolve`.
+        Raises as :meth:`resolve` does.
         """
         own_mac = await self.mac()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Buffers that a device fills when it has something: the receive queue of a driver."""
+"""Receive queue of a driver: buffers that the device fills when it has data."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ from .base import Transfer, VirtioDriver
 
 
 class ReceiveQueue:
-    """Keeps buffers in a receive queue and returns what came, in order. One task uses it.
+    """Keeps buffers in a receive queue and returns received data in order.
+
+    Only one task may use it at a time.
 
     Parameters
     ----------
     path
-        The device.
+        Driver of the device.
     index
-        The receive queue.
-    buffers, size
-        How many buffers, and bytes of each.
+        Number of the receive queue.
+    buffers
+        Number of buffers.
+    size
+        Bytes of each buffer.
     """
 
     def __init__(self, path: VirtioDriver, index: int, *, buffers: int, size: int) -> None:
@@ -30,17 +34,17 @@ class ReceiveQueue:
         self._posted: deque[tuple[Buffer, Transfer]] = deque()
 
     async def start(self) -> None:
-        """Give the device all buffers."""
+        """Post all buffers."""
         for _ in range(self._buffers):
             await self._post(Buffer(self._path.allocate(self._size), self._size))
 
     async def receive(self) -> bytes:
-        """What the device put into the next buffer.
+        """Wait for the next filled buffer and return its data.
 
         Raises
         ------
         DriverError
-            It did not in time, or its queue does not work any more.
+            The device did not return the buffer in time, or its queue no longer works.
         """
         buffer, transfer = self._posted[0]
         written = await self._path.finish(self._index, transfer)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Every virtio-msg message, declared once as data for each wire revision.
+"""virtio-msg messages, declared once as data for each wire revision.
 
 >>> message = decode(bytes.fromhex("0008030012000c000b000000"))
 >>> describe(message)
@@ -36,16 +36,16 @@ from .values import (
 )
 
 REVISIONS: dict[str, Dialect] = {dialect.revision: dialect for dialect in (V1, V1_1, R1)}
-"""The declared revisions by name."""
+"""Declared revisions, by name."""
 
 
 def dialect_of(revision: str | Dialect) -> Dialect:
-    """The revision called ``revision``, or the object itself.
+    """Look up a revision by name; a :class:`Dialect` is returned unchanged.
 
     Raises
     ------
     RevisionError
-        There is none of this name.
+        There is no revision of this name.
     """
     if isinstance(revision, Dialect):
         return revision
@@ -56,12 +56,12 @@ def dialect_of(revision: str | Dialect) -> Dialect:
 
 
 def decode(raw: bytes, revision: str | Dialect = "v1") -> Message:
-    """Decode one message; see :meth:`Dialect.decode`. Raises :class:`MessageError` only."""
+    """Decode one message with :meth:`Dialect.decode`. Raises :class:`MessageError` only."""
     return dialect_of(revision).decode(raw)
 
 
 def encode(message: Message, revision: str | Dialect | None = None) -> bytes:
-    """The message's msg_size bytes, in its own revision or another one.
+    """Encode the msg_size bytes of a message, in its own revision or another one.
 
     Raises
     ------
@@ -72,19 +72,22 @@ def encode(message: Message, revision: str | Dialect | None = None) -> bytes:
 
 
 def wire(message: Message, revision: str | Dialect | None = None) -> bytes:
-    """As :func:`encode`, filled up with zeros to the maximum size (48 bytes in v1, 64 in r1)."""
+    """Encode a message, padded with zeros to the maximum size (48 bytes in v1, 64 in r1).
+
+    Raises as :func:`encode` does.
+    """
     return _in_revision(message, revision).wire()
 
 
 def from_json(values: object, revision: str | Dialect = "v1") -> Message:
-    """The message that :meth:`Message.to_json` wrote down. Raises :class:`MessageError`."""
+    """Make a message from the output of :meth:`Message.to_json`. Raises :class:`MessageError`."""
     return dialect_of(revision).from_json(values)
 
 
 def request(
     name: str, *, dev_num: int = 0, token: int = 0, revision: str | Dialect = "v1", **fields: object
 ) -> Message:
-    """A request. Raises :class:`MessageError` when ``fields`` do not fit it."""
+    """Make a request. Raises :class:`MessageError` if ``fields`` do not fit it."""
     return dialect_of(revision).message(
         name, MessageKind.REQUEST, dev_num=dev_num, token=token, **fields
     )
@@ -93,7 +96,7 @@ def request(
 def event(
     name: str, *, dev_num: int = 0, revision: str | Dialect = "v1", **fields: object
 ) -> Message:
-    """An event. Raises :class:`MessageError` when ``fields`` do not fit it."""
+    """Make an event. Raises :class:`MessageError` if ``fields`` do not fit it."""
     return dialect_of(revision).message(name, MessageKind.EVENT, dev_num=dev_num, **fields)
 
 
@@ -122,9 +125,9 @@ __all__ = [
     "FieldRangeError",
     "FieldValue",
     "FormError",
-    "Kind",
     "Message",
     "MessageError",
+    "MessageKind",
     "MessageLayout",
     "QueueFlag",
     "QueueOperation",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""How the revisions write their messages down: a line for each field, a call for each message."""
+"""Helpers to declare messages: one line per field, one call per message."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from .layouts import Array, Field, MessageKind, MessageLayout, Show
 
 
 def u16(name: str, offset: int, *, alias: str = "") -> Field:
-    """A 16-bit field."""
+    """Declare a 16-bit field."""
     return Field(name=name, offset=offset, bits=16, alias=alias)
 
 
@@ -19,12 +19,12 @@ def u32(
     show: Show = Show.DECIMAL,
     alias: str = "",
 ) -> Field:
-    """A 32-bit field."""
+    """Declare a 32-bit field."""
     return Field(name=name, offset=offset, bits=32, reserved=reserved, show=show, alias=alias)
 
 
 def address(name: str, offset: int, *, alias: str = "") -> Field:
-    """A 64-bit bus address."""
+    """Declare a 64-bit bus address."""
     return Field(name=name, offset=offset, bits=64, show=Show.HEX, alias=alias)
 
 
@@ -39,7 +39,7 @@ def exchange(
     bus: bool = False,
     alias: str = "",
 ) -> tuple[MessageLayout, MessageLayout]:
-    """A request and its response."""
+    """Declare a request and its response."""
     return (
         MessageLayout(
             name=name,
@@ -65,7 +65,7 @@ def exchange(
 def event(
     name: str, msg_id: int, *fields: Field, array: Array | None = None, bus: bool = False
 ) -> MessageLayout:
-    """A message that nobody answers."""
+    """Declare an event: a message without a response."""
     return MessageLayout(
         name=name,
         msg_id=msg_id,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A message as one line for people."""
+"""One-line text of a message."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from .values import DeviceState
 
 
 def describe(message: Message, *, brief: bool = False) -> str:
-    """The message in one line.
+    """Describe the message in one line.
 
     For instance ``SET_DEVICE_STATUS request dev 3 token 0x0012 status 0x0b (ACKNOWLEDGE DRIVER
-    FEATURES_OK)``: name, kind, device unless it is a bus message, token unless an event has none,
-    then the fields in the order of the declaration. A ``brief`` line is for those who see which
-    way the message goes: it has neither kind nor token.
+    FEATURES_OK)``: name, kind, device except for a bus message, token except for an event without
+    one, then the fields in the order of the declaration. A ``brief`` line has neither kind nor
+    token, for output that shows the direction of the message.
     """
     parts = [message.name]
-    # The name of an event says what it is.
+    # The name of an event already says that it is one.
     if message.kind is not MessageKind.EVENT and not brief:
         parts.append(message.kind.value)
     if not message.bus:
@@ -39,7 +39,7 @@ def describe(message: Message, *, brief: bool = False) -> str:
 
 
 def describe_bytes(raw: bytes, dialect: Dialect) -> str:
-    """As :func:`describe`, for bytes that may not be a message: then the error and the bytes."""
+    """Describe raw bytes. If they are no message, the result has the error and the bytes."""
     try:
         return describe(dialect.decode(raw))
     except MessageError as error:
@@ -64,7 +64,7 @@ def _number(field: Field, value: int) -> str:
 def _elements(array: Array, value: bytes | tuple[int, ...], message: Message) -> str:
     if isinstance(value, tuple):
         words = " ".join(f"0x{word:08x}" for word in value)
-        # Blocks beyond the standard's features have no names, and a block number may be huge.
+        # Features in blocks beyond the standard have no names, and a block number may be huge.
         first = message.number("index")
         if first >= FEATURE_BITS // 32:
             return words

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A wire revision: its messages and its maximum size, and the codec that they define.
+"""Wire revision: messages, maximum size, and the codec that they define.
 
-A revision is one :class:`Dialect` object, declared in a module of its own (``v1``); the code here
-and above it never asks which one it is.
+A revision is one :class:`Dialect` object, declared in a separate module such as ``v1``. The code
+here and in the layers above does not depend on the revision.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .message import Message
 from .values import TransportFeature
 
 MAX_MESSAGE = 0xFFFF
-"""What msg_size can say, bytes."""
+"""Largest msg_size, in bytes."""
 
 _DERIVED_KEYS = frozenset({"message", "kind", "dev_num", "token", "msg_size", "wire"})
 
@@ -41,28 +41,25 @@ _DERIVED_KEYS = frozenset({"message", "kind", "dev_num", "token", "msg_size", "w
 class Dialect:
     """One revision of the messages.
 
+    ``max_size`` and ``features`` are read-only, because both ends of a bus rely on them.
+
     Parameters
     ----------
     revision
         Name, for instance ``"v1"``.
     max_size
-        Largest message in bytes, header included; also what :meth:`Message.wire` fills up to.
+        Size of the largest message in bytes, including the header. :meth:`Message.wire` pads to it.
     messages
         Every message, each once.
     features
-        Transport features of the bus, which both sides know before the first message.
+        Transport features of the bus, agreed before the first message.
 
     Raises
     ------
     ValueError
-        Two messages share bus bit, id and kind, or name and kind; an id contradicts the kind; a
-        message does not fit ``max_size``, or the header cannot say that size; a feature is none of
-        :class:`TransportFeature`.
-
-    Attributes
-    ----------
-    max_size, features
-        As given. They stay: both ends of a bus rely on them.
+        Two messages share bus bit, ID and kind, or name and kind; an ID contradicts the kind; a
+        message does not fit in ``max_size``; ``max_size`` does not fit in msg_size; a feature is
+        not in :class:`TransportFeature`.
     """
 
     def __init__(
@@ -77,7 +74,7 @@ class Dialect:
             raise ValueError(f"max_size is {max_size}: must be at most {MAX_MESSAGE}")
         unknown = int(features) & ~sum(TransportFeature)
         if unknown:
-            raise ValueError(f"features is {int(features):#x}: nobody knows {unknown:#x}")
+            raise ValueError(f"features is {int(features):#x}: there is no feature {unknown:#x}")
         self.revision = revision
         self.messages = messages
         self._max_size = max_size
@@ -102,18 +99,21 @@ class Dialect:
 
     @property
     def max_size(self) -> int:
-        """Largest message, in bytes."""
+        """Size of the largest message, in bytes."""
         return self._max_size
 
     @property
     def features(self) -> TransportFeature:
-        """Transport features."""
+        """Transport features of the bus."""
         return self._features
 
     def on_bus(
         self, *, max_size: int | None = None, features: TransportFeature | None = None
     ) -> Dialect:
-        """The same messages with other parameters of the bus; see the constructor, which raises."""
+        """Make a dialect with the same messages and other parameters of the bus.
+
+        Raises as the constructor does.
+        """
         return Dialect(
             self.revision,
             max_size=self.max_size if max_size is None else max_size,
@@ -122,11 +122,11 @@ class Dialect:
         )
 
     def has(self, name: str, kind: MessageKind) -> bool:
-        """Whether the revision has a message called ``name``, by alias too."""
+        """Whether the revision has a message with this name or alias."""
         return (name, kind) in self._by_name
 
     def layout(self, name: str, kind: MessageKind | str) -> MessageLayout:
-        """The declaration of a message, by name or alias.
+        """Look up the declaration of a message by name or alias.
 
         Raises
         ------
@@ -142,7 +142,7 @@ class Dialect:
             raise UnknownMessageError("message", name, limit) from None
 
     def room(self, name: str, kind: MessageKind | str, array: str) -> int:
-        """Most elements that ``array`` of a message can have.
+        """Most elements that ``array`` of a message can hold.
 
         Raises
         ------
@@ -167,20 +167,22 @@ class Dialect:
 
         Parameters
         ----------
-        name, kind
-            Which one.
+        name
+            Name or alias of the message.
+        kind
+            Request, response or event.
         dev_num, token
             Header fields, 16 bits each.
         msg_size
-            Bytes with the header; the exact size when it is left out.
+            Size in bytes with the header; the exact size by default.
         **fields
-            Every field of the message. Counts may be left out where the array says them, reserved
-            fields are zero unless given.
+            Fields of the message. A count may be omitted if an array implies it; reserved fields
+            are zero by default.
 
         Raises
         ------
         MessageError
-            Something is missing, unknown or outside its limit.
+            A value is missing, unknown or outside its limit.
         """
         layout = self.layout(name, kind)
         return self._build(layout, dev_num, token, msg_size, fields)
@@ -207,15 +209,15 @@ class Dialect:
         )
 
     def decode(self, raw: bytes) -> Message:
-        """Decode one message; what follows its msg_size in ``raw`` is stale and not looked at.
+        """Decode one message. Bytes of ``raw`` after msg_size are stale and ignored.
 
-        The reserved type bits 2 to 7 are ignored. A msg_size above what the fields need is room
-        for extensions and accepted up to the maximum.
+        The reserved type bits 2 to 7 are ignored. A msg_size larger than the fields leaves space
+        for extensions and is accepted up to the maximum.
 
         Raises
         ------
         MessageError
-            And nothing else, whatever the bytes are.
+            The bytes are not a message. No other exception is raised, whatever the bytes are.
         """
         if len(raw) < HEADER_SIZE:
             raise TruncatedError("length", len(raw), f"at least {HEADER_SIZE} bytes")
@@ -237,7 +239,7 @@ class Dialect:
         return self._make(layout, dev_num, token, msg_size, values)
 
     def from_json(self, values: object) -> Message:
-        """Make the message that :meth:`Message.to_json` wrote down; ``wire`` is not looked at.
+        """Make a message from the output of :meth:`Message.to_json`. ``wire`` is ignored.
 
         Raises
         ------

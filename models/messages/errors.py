@@ -1,29 +1,29 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What can be wrong with a message: one class for each kind of fault."""
+"""Errors of messages, one class for each kind of fault."""
 
 from __future__ import annotations
 
 
 class MessageError(ValueError):
-    """A message that cannot be decoded or encoded.
+    """A message cannot be decoded or encoded.
 
     The text is one line that names the field and the limit.
 
     Parameters
     ----------
     field
-        Name of the field at fault, as in the JSON form or the header.
+        Name of the invalid field, as in the JSON form or the header.
     value
-        What it was.
+        Value of the field.
     limit
-        What it may be, as text.
+        Text of the valid values.
     context
-        The message, if it is known: "GET_FEATURES response".
+        Message, if it is known, for instance ``"GET_FEATURES response"``.
 
     Attributes
     ----------
     field, value, limit
-        As given.
+        As passed to the constructor.
     """
 
     def __init__(self, field: str, value: object, limit: str, *, context: str = "") -> None:
@@ -37,28 +37,28 @@ class MessageError(ValueError):
 
 
 class TruncatedError(MessageError):
-    """Fewer bytes than the header, or than the header's msg_size."""
+    """There are fewer bytes than the header, or than its msg_size."""
 
 
 class SizeError(MessageError):
-    """msg_size is too small for the message's fields or above the revision's maximum."""
+    """msg_size is too small for the fields or above the maximum of the revision."""
 
 
 class UnknownMessageError(MessageError):
-    """No message of the revision has this bus bit, id and kind, or this name."""
+    """No message of the revision has this bus bit, ID and kind, or this name."""
 
 
 class FieldRangeError(MessageError):
-    """A number that its field cannot hold."""
+    """A number does not fit in its field."""
 
 
 class CountError(MessageError):
-    """A count that the maximum message cannot hold, or that its array contradicts."""
+    """A count exceeds the largest message or does not match its array."""
 
 
 class FormError(MessageError):
-    """A field that is missing, that the message does not have, or of the wrong type."""
+    """A field is missing, unknown or of the wrong type."""
 
 
 class RevisionError(MessageError):
-    """A revision that is not declared."""
+    """There is no such revision."""

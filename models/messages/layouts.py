@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""How one message is laid out, as data: fields, arrays, and the sizes that follow from them.
+"""Message layouts as data: fields, arrays, and the sizes that follow from them.
 
-All integers are little-endian; offsets are bytes from the first byte of the message, whose
-8-byte header is type, msg_id, dev_num, token, msg_size. Source: the patch series' message
-structures; the seed's packers give the sizes.
+All integers are little-endian. Offsets are in bytes from the start of the message, whose 8-byte
+header is type, msg_id, dev_num, token, msg_size. Sources: the message structures of the patch
+series; the seed's packers for the sizes.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from functools import cached_property
 from .errors import CountError, FieldRangeError, FormError, SizeError
 
 FieldValue = int | bytes | tuple[int, ...]
-"""A field, a byte array or bitmap, an array of words."""
+"""Value of a field, of a byte array or bitmap, or of an array of words."""
 
 HEADER = struct.Struct("<BBHHH")
 HEADER_SIZE = HEADER.size
 TYPE_RESPONSE = 0x01
 TYPE_BUS = 0x02
 EVENT_ID = 0x40
-"""First id of the events; ids below are requests and their responses."""
+"""First ID of the events. Lower IDs belong to requests and their responses."""
 
 
 def check_integer(name: str, value: object, maximum: int, context: str) -> int:
@@ -33,9 +33,9 @@ def check_integer(name: str, value: object, maximum: int, context: str) -> int:
     Raises
     ------
     FormError
-        It is no integer. A bool is one to Python, but not to someone who writes a message down.
+        The value is not an integer. A bool is refused although it is an integer in Python.
     FieldRangeError
-        It is out of range.
+        The value is out of range.
     """
     if isinstance(value, bool) or not isinstance(value, int):
         raise FormError(name, value, "an integer", context=context)
@@ -45,7 +45,7 @@ def check_integer(name: str, value: object, maximum: int, context: str) -> int:
 
 
 class MessageKind(StrEnum):
-    """What a message is to the exchange."""
+    """Role of a message in an exchange."""
 
     REQUEST = "request"
     RESPONSE = "response"
@@ -53,7 +53,7 @@ class MessageKind(StrEnum):
 
 
 class Show(Enum):
-    """How people read a number."""
+    """Format of a number in :func:`~models.messages.describe`."""
 
     DECIMAL = "decimal"
     HEX = "hex"
@@ -64,26 +64,26 @@ class Show(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """A number of ``bits`` bits, at bit ``lsb`` of the little-endian word at byte ``offset``.
+    """Number of ``bits`` bits at bit ``lsb`` of the little-endian word at byte ``offset``.
 
     Parameters
     ----------
     name
-        The field's key in the JSON form.
+        Key in the JSON form.
     offset
         Byte offset of the word.
     bits
         Width of the field.
     word
-        Width in bits of the word; 0 when the field fills it.
+        Width of the word in bits; 0 if the field fills it.
     lsb
         Lowest bit of the field in the word.
     reserved
-        Sent as zero unless given; left out of the JSON form while zero.
+        Sent as zero by default, and omitted from the JSON form while zero.
     show
-        How :func:`~models.messages.describe` prints it.
+        Format in :func:`~models.messages.describe`.
     alias
-        What another revision calls it: whoever serves several revisions may use that name too.
+        Name of the field in another revision. Code that serves several revisions may use it.
     """
 
     name: str
@@ -97,7 +97,7 @@ class Field:
 
     @property
     def size(self) -> int:
-        """Bytes of the word."""
+        """Size of the word in bytes."""
         return (self.word or self.bits) // 8
 
     @property
@@ -108,23 +108,23 @@ class Field:
 
 @dataclass(frozen=True, kw_only=True)
 class Array:
-    """Elements that follow each other from byte ``offset`` on.
+    """Consecutive elements from byte ``offset`` on.
 
     Parameters
     ----------
     name
-        The array's key in the JSON form.
+        Key in the JSON form.
     offset
         Byte offset of the first element.
     element_bits
-        32: words, a tuple of integers. 8: bytes. 1: a bitmap, bytes, lowest bit first, its last
-        byte filled up.
+        Width of an element. 32: words, as a tuple of integers. 8: bytes. 1: a bitmap, as bytes,
+        lowest bit first, with the last byte padded.
     count
-        Name of the field that says how many elements there are, or the number itself.
+        Name of the field with the number of elements, or the number itself.
     optional
-        The array may be left out whatever the count says (EVENT_CONFIG's data).
+        The array may be absent for any count (data of EVENT_CONFIG).
     alias
-        As in :class:`Field`.
+        See :class:`Field`.
     """
 
     name: str
@@ -135,15 +135,15 @@ class Array:
     alias: str = ""
 
     def length(self, count: int) -> int:
-        """Bytes that ``count`` elements take."""
+        """Size of ``count`` elements in bytes."""
         return (count * self.element_bits + 7) // 8
 
     def capacity(self, max_size: int) -> int:
-        """Elements that fit in a message of ``max_size`` bytes."""
+        """Number of elements that fit in a message of ``max_size`` bytes."""
         return (max_size - self.offset) * 8 // self.element_bits
 
     def elements(self, raw: bytes) -> FieldValue:
-        """``raw``, cut to the array's bytes, as a value."""
+        """Convert ``raw``, the bytes of the array, to a field value."""
         if self.element_bits != 32:
             return raw
         return struct.unpack(f"<{len(raw) // 4}I", raw)
@@ -151,7 +151,7 @@ class Array:
 
 @dataclass(frozen=True, kw_only=True)
 class MessageLayout:
-    """One message: the request, the response or the event of an id.
+    """Layout of one message: the request, the response or the event of an ID.
 
     Parameters
     ----------
@@ -163,10 +163,12 @@ class MessageLayout:
         Request, response or event.
     bus
         Bus message (type bit 1) or transport message.
-    fields, arrays
-        What follows the header.
+    fields
+        Fields after the header.
+    arrays
+        Arrays after the header.
     alias
-        As in :class:`Field`.
+        See :class:`Field`.
     """
 
     name: str
@@ -189,7 +191,7 @@ class MessageLayout:
 
     @property
     def min_size(self) -> int:
-        """Bytes of the message when its variable arrays are empty."""
+        """Size of the message in bytes with empty variable arrays."""
         ends = [HEADER_SIZE, *(field.offset + field.size for field in self.fields)]
         for array in self.arrays:
             fixed = array.length(array.count) if isinstance(array.count, int) else 0
@@ -198,29 +200,29 @@ class MessageLayout:
 
     @property
     def role(self) -> str:
-        """What the message is in every revision: its alias, or its name where it has none."""
+        """Name that is the same in every revision: the alias if there is one, or the name."""
         return self.alias or self.name
 
     def field(self, name: str) -> Field:
-        """The field called ``name``, by alias too; KeyError if there is none."""
+        """Look up a field by name or alias. Raises KeyError if there is none."""
         for field in self.fields:
             if name in (field.name, field.alias):
                 return field
         raise KeyError(name)
 
     def array(self, name: str) -> Array:
-        """The array called ``name``, by alias too; KeyError if there is none."""
+        """Look up an array by name or alias. Raises KeyError if there is none."""
         for array in self.arrays:
             if name in (array.name, array.alias):
                 return array
         raise KeyError(name)
 
     def own_name(self, name: str) -> str:
-        """The revision's own name of the field or array that ``name`` is an alias of."""
+        """Name in this revision of the field or array with the name or alias ``name``."""
         return self._own_names.get(name, name)
 
     def has(self, name: str) -> bool:
-        """Whether there is a field or array called ``name``, by alias too."""
+        """Whether there is a field or array with this name or alias."""
         return any(self.own_name(name) == item.name for item in self._parts)
 
     @property
@@ -232,7 +234,7 @@ class MessageLayout:
         return {item.alias: item.name for item in self._parts if item.alias}
 
     def exact_size(self, values: Mapping[str, FieldValue]) -> int:
-        """Bytes that ``values`` take, header included."""
+        """Size of the message with ``values`` in bytes, including the header."""
         size = self.min_size
         for array in self.arrays:
             value = values[array.name]
@@ -242,18 +244,18 @@ class MessageLayout:
         return size
 
     def check(self, values: Mapping[str, object], max_size: int) -> dict[str, FieldValue]:
-        """Return ``values`` complete and in the layout's order.
+        """Check ``values`` and return them complete and in the order of the layout.
 
-        A count that is missing follows from its array; a reserved field that is missing is zero.
+        A missing count is derived from its array; a missing reserved field is zero.
 
         Raises
         ------
         FormError
             A value is missing, unknown or of the wrong type.
         FieldRangeError
-            A number does not fit its field.
+            A number does not fit in its field.
         CountError
-            A count contradicts its array, or the array does not fit ``max_size`` bytes.
+            A count does not match its array, or the array does not fit in ``max_size`` bytes.
         """
         values = {self.own_name(name): value for name, value in values.items()}
         known = {field.name for field in self.fields} | {array.name for array in self.arrays}
@@ -316,14 +318,14 @@ class MessageLayout:
             )
 
     def check_capacity(self, array: Array, count: int, max_size: int) -> None:
-        """Raise :class:`CountError` unless ``count`` elements fit a message of ``max_size``."""
+        """Raise :class:`CountError` unless ``count`` elements fit in ``max_size`` bytes."""
         if count > array.capacity(max_size):
             name = array.count if isinstance(array.count, str) else array.name
             limit = f"at most {array.capacity(max_size)}"
             raise CountError(name, count, limit, context=str(self))
 
     def pack(self, values: Mapping[str, FieldValue], size: int) -> bytearray:
-        """``size`` bytes with everything but the header, from values that were checked."""
+        """Encode checked ``values`` in ``size`` bytes, with a header of zeros."""
         raw = bytearray(size)
         for field in self.fields:
             value = values[field.name]
@@ -340,14 +342,14 @@ class MessageLayout:
         return raw
 
     def unpack(self, raw: bytes, max_size: int) -> dict[str, FieldValue]:
-        """The values in ``raw``, which is cut to msg_size and at least ``min_size`` long.
+        """Decode the values in ``raw``, which has msg_size bytes, at least ``min_size``.
 
         Raises
         ------
         CountError
-            A count is above what a message of ``max_size`` bytes can hold.
+            A count exceeds a message of ``max_size`` bytes.
         SizeError
-            msg_size does not cover the array that the count announces.
+            msg_size does not cover the elements of an array.
         """
         values: dict[str, FieldValue] = {}
         for field in self.fields:

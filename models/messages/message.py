@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""One message, decoded: immutable, checked when it was made."""
+"""Decoded message: immutable, and checked when it is made."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Message:
-    """A message of one revision; :meth:`Dialect.message` and ``decode`` make them.
+    """Message of one revision, made by :meth:`Dialect.message` or :meth:`Dialect.decode`.
 
-    The fields also read as attributes: ``message.index`` is ``message.fields["index"]``. Names that
-    another revision has for a field do as well.
+    Fields are also attributes: ``message.index`` is ``message.fields["index"]``. Aliases of fields
+    work as well.
 
     Attributes
     ----------
     layout
-        The declaration it follows.
+        Layout of the message.
     dev_num
         Device number, 16 bits; 0 in bus messages.
     token
-        16 bits, echoed in the response; 0 in events.
+        Token, 16 bits, echoed in the response; 0 in events.
     msg_size
-        Bytes with the header; more than the fields need leaves room for extensions.
+        Size in bytes with the header. Bytes after the fields are space for extensions.
     fields
-        Read-only: numbers, bytes and tuples of words by name.
+        Numbers, bytes and tuples of words by name; read-only.
     dialect
-        The revision that the message belongs to.
+        Revision of the message.
     """
 
     layout: MessageLayout
@@ -45,12 +45,12 @@ class Message:
 
     @property
     def name(self) -> str:
-        """Name as in the JSON form."""
+        """Name in the JSON form."""
         return self.layout.name
 
     @property
     def role(self) -> str:
-        """What the message is in every revision; see :attr:`MessageLayout.role`."""
+        """Name that is the same in every revision; see :attr:`MessageLayout.role`."""
         return self.layout.role
 
     @property
@@ -60,7 +60,7 @@ class Message:
 
     @property
     def bus(self) -> bool:
-        """True for a bus message, False for a transport message."""
+        """Bus message; False for a transport message."""
         return self.layout.bus
 
     def __repr__(self) -> str:
@@ -69,8 +69,8 @@ class Message:
         return f"<Message {self.layout} {shown}>"
 
     def __getattr__(self, name: str) -> Any:
-        # Only reached for names that are no attribute. "fields" itself is one of them while the
-        # object is being copied, before it has any.
+        # Python calls this only for names that are not attributes. "fields" itself is not one while
+        # the object is being copied.
         fields = self.__dict__.get("fields", {})
         own = self.layout.own_name(name) if fields else name
         if own in fields:
@@ -78,14 +78,14 @@ class Message:
         raise AttributeError(f"{type(self).__name__} has no field {name}")
 
     def number(self, name: str) -> int:
-        """The field called ``name``, by alias too, which holds a number.
+        """Value of the numeric field with this name or alias.
 
         Raises
         ------
         KeyError
             The message has no such field.
         TypeError
-            It is an array.
+            The field is an array.
         """
         value = self.fields[self.layout.own_name(name)]
         if isinstance(value, int):
@@ -93,7 +93,7 @@ class Message:
         raise TypeError(f"{self.layout}: {name} is an array")
 
     def encode(self) -> bytes:
-        """The message's ``msg_size`` bytes."""
+        """Encode the message in ``msg_size`` bytes."""
         raw = self.layout.pack(self.fields, self.msg_size)
         HEADER.pack_into(
             raw,
@@ -107,11 +107,11 @@ class Message:
         return bytes(raw)
 
     def wire(self) -> bytes:
-        """The message filled up with zeros to the revision's maximum size."""
+        """Encode the message, padded with zeros to the maximum size of the revision."""
         return self.encode().ljust(self.dialect.max_size, b"\0")
 
     def respond(self, **fields: object) -> Message:
-        """The response to this request: same name, device number and token.
+        """Make the response to this request, with the same name, device number and token.
 
         Raises
         ------
@@ -123,10 +123,10 @@ class Message:
         )
 
     def to_json(self) -> dict[str, object]:
-        """The message as JSON values, with the keys of the vectors.
+        """Convert the message to JSON values, with the keys of the vectors.
 
-        Byte arrays are hex strings. A bus message has no device number and no token, an event no
-        token, unless they are not zero; reserved fields appear when they are not zero.
+        Byte arrays are hex strings. These are omitted while zero: device number and token of a bus
+        message, token of an event, reserved fields.
         """
         result: dict[str, object] = {"message": self.name, "kind": self.kind.value}
         if not self.bus or self.dev_num:

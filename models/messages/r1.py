@@ -2,8 +2,8 @@
 """Revision ``r1``: the draft specification's transport revision 1.
 
 Source: the virtio-msg draft of 2026 (``transport-msg``, transport revision 1), its message layouts
-and bus-instance parameters. The aliases are what revision ``v1`` calls the same thing. Bus messages
-start with ``BUS_`` here, as two of their ids are also ids of transport messages.
+and bus-instance parameters. The aliases are the names of revision ``v1``. The names of bus messages
+start with ``BUS_`` here, because two of their IDs are also IDs of transport messages.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .dialect import Dialect
 from .layouts import Array, Field, Show
 
 SLOT_SIZE = 64
-"""The maximum message size that the AMP PCI endpoint's slots allow, bytes."""
+"""Slot size of the AMP PCI endpoint in bytes, which is the maximum message size."""
 
 STATUS = u32("status", 8, show=Show.STATUS)
 INDEX = u32("index", 8)
@@ -38,7 +38,7 @@ EVENT_DEVICE = event(
     Field(name="device_bus_state", offset=10, bits=16, show=Show.BUS_STATE),
     bus=True,
 )
-"""The same since the proof of concept of April 2026."""
+"""Unchanged since the proof of concept of April 2026."""
 
 R1 = Dialect(
     "r1",
@@ -155,5 +155,6 @@ R1 = Dialect(
         EVENT_DEVICE,
     ),
 )
-"""Transport revision 1 with the AMP PCI endpoint's parameters: 64 bytes, no transport features.
-:meth:`Dialect.on_bus` gives it those of another bus."""
+"""Transport revision 1 for the AMP PCI endpoint: 64 bytes, no transport features.
+
+:meth:`Dialect.on_bus` changes the parameters for another bus."""

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Revision ``v1``: the messages of the patch series, at most 48 bytes.
 
-Source: the patch series' ``VirtIOMSG`` structure and its packers, and the golden vectors in
-``tests/data/messages_v1.json``. Two things are not the patch series': the GET_DEVICES response
-says 14 + ceil(num / 8) bytes (the series counts bits as bytes), and BUS_PING, which belongs to the
-2026 draft, is declared because newer drivers send it to every device.
+Source: the ``VirtIOMSG`` structure of the patch series and its packers, and the golden vectors in
+``tests/data/messages_v1.json``. Two things differ from the patch series: the msg_size of the
+GET_DEVICES response is 14 + ceil(num / 8) bytes (the series counts bits as bytes), and BUS_PING of
+the 2026 draft is declared because newer drivers send it to every device.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ V1 = Dialect(
             u32("generation", 12),
             u32("offset", 16),
             u32("size", 20),
-            # The series names a range without counting its data in msg_size: then there is none.
+            # Optional: the series sends a range without data and without counting it in msg_size.
             array=Array(name="data", offset=24, element_bits=8, count="size", optional=True),
         ),
         event(
@@ -128,4 +128,4 @@ V1 = Dialect(
         ),
     ),
 )
-"""The patch series' revision."""
+"""Revision of the patch series."""

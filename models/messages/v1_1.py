@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Revision ``v1.1``: the combined proof of concept of April 2026, by what differs from ``v1``.
+"""Revision ``v1.1``: the combined proof of concept of April 2026, as additions to ``v1``.
 
-Source: the proof of concept's ``virtio_msg_protocol.h``. It lies between the patch series and
-transport revision 1: the layouts are those of ``v1``, and it adds EVENT_DEVICE and a GET_SHM with
+Source: ``virtio_msg_protocol.h`` of the proof of concept. The revision is between the patch series
+and transport revision 1: it has the layouts of ``v1`` and adds EVENT_DEVICE and a GET_SHM with
 32-bit fields.
 """
 
@@ -34,4 +34,4 @@ V1_1 = Dialect(
         EVENT_DEVICE,
     ),
 )
-"""The revision of April 2026."""
+"""Revision of April 2026."""

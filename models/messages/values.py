@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Numbers in the messages of transport revision 1, and what they mean.
+"""Values of message fields in transport revision 1.
 
 Source: the virtio-msg draft of 2026, sections on bus parameters, SET_VQUEUE and EVENT_DEVICE.
 """
@@ -10,7 +10,7 @@ from enum import IntEnum, IntFlag
 
 
 class TransportFeature(IntFlag):
-    """Features of the transport, not of a device, by mask."""
+    """Feature mask of the transport, as opposed to a device."""
 
     NONE = 0
     STRICT_CONFIG_GENERATION = 1
@@ -24,7 +24,7 @@ class DeviceState(IntEnum):
 
 
 class QueueOperation(IntEnum):
-    """What SET_VQUEUE does to the state of the queue: bits 1:0 of its flags."""
+    """Change of the queue state by SET_VQUEUE: bits 1:0 of its flags."""
 
     KEEP_DISABLED = 0
     ENABLE = 1
@@ -35,7 +35,7 @@ OPERATION_MASK = 0x3
 
 
 class QueueFlag(IntFlag):
-    """The other bits of SET_VQUEUE's flags: fields that keep their value."""
+    """Fields that SET_VQUEUE keeps: the other bits of its flags."""
 
     KEEP_SIZE = 0x04
     KEEP_DESCRIPTOR = 0x08
@@ -44,8 +44,9 @@ class QueueFlag(IntFlag):
 
 
 QUEUE_FLAGS: int = OPERATION_MASK | sum(QueueFlag)
-"""All bits of SET_VQUEUE's flags that have a meaning; a plain number, as ``~`` of an ``IntFlag``
-has its own bits only."""
+"""All defined bits of the flags of SET_VQUEUE.
+
+A plain integer, because ``~`` of an ``IntFlag`` has only the bits of the flag."""
 
 QUEUE_ENABLED = 0x1
-"""Bit 0 of GET_VQUEUE's flags."""
+"""Bit 0 of the flags of GET_VQUEUE."""

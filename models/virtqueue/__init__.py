@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Split virtqueues over asynchronous memory: the device's end and the driver's.
+"""Split virtqueues over asynchronous memory: device side and driver side.
 
-Source: virtio 1.4 section 2.7. Both ends take the other for hostile: what does not make sense in
-shared memory raises a :class:`VirtqueueError`.
+Source: virtio 1.4 section 2.7. Each side treats the other as hostile: invalid contents of shared
+memory raise a :class:`VirtqueueError`.
 """
 
 from __future__ import annotations

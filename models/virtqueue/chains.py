@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Reads chains of descriptors out of host memory, whatever the driver wrote there.
+"""Descriptor chain reader.
 
 Source: virtio 1.4 sections 2.7.4 (message framing), 2.7.5 (descriptor table), 2.7.5.3 (indirect
-descriptors). The work for a chain is bounded by the queue's size, whatever it says.
+descriptors). Any descriptor contents are handled; the work for a chain is bounded by the queue
+size.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ from .errors import ChainTooLargeError, DescriptorError
 from .layout import DESCRIPTOR, Buffer, Descriptor, DescriptorFlag
 
 MAX_CHAIN_BYTES = 1 << 32
-"""Bytes of the largest chain (virtio 2.7.5): a driver knows of no smaller limit."""
+"""Most bytes of a chain (virtio 2.7.5). Drivers are not informed of any smaller limit."""
 READ_AHEAD = 4
-"""Descriptors read at once: drivers mostly hand them out one after the other."""
+"""Descriptors per read: drivers mostly allocate consecutive descriptors."""
 ADDRESS_END = 1 << 64
+"""First address past the 64-bit address space."""
 
 
 class _Table:
-    """A descriptor table, read a few entries at a time."""
+    """Descriptor table that fetches a few entries per read."""
 
     def __init__(self, dma: Dma, address: int, count: int, ahead: int) -> None:
         self.count = count
@@ -40,18 +42,20 @@ class _Table:
 
 
 class ChainReader:
-    """Reads the chains of one queue.
+    """Reads the descriptor chains of one queue.
 
     Parameters
     ----------
     dma
         Host memory.
-    address, size
-        Bus address and number of descriptors of the queue's table.
+    address
+        Bus address of the descriptor table.
+    size
+        Number of descriptors in the table.
     indirect
         INDIRECT_DESC was negotiated.
     max_chain_bytes
-        Bytes of the largest chain.
+        Most bytes of a chain.
     """
 
     def __init__(
@@ -64,12 +68,12 @@ class ChainReader:
         self._max_bytes = max_chain_bytes
 
     async def read(self, head: int) -> tuple[list[Buffer], list[Buffer]]:
-        """The readable and the writable buffers of the chain that begins with ``head``.
+        """Read the chain from descriptor ``head``: its readable and its writable buffers.
 
         Raises
         ------
         VirtqueueError
-            The chain breaks a rule; the text says which.
+            The chain breaks a rule, which the text names.
         DmaError
             Host memory could not be read.
         """
@@ -79,7 +83,7 @@ class ChainReader:
         readable: list[Buffer] = []
         writable: list[Buffer] = []
         while True:
-            # A descriptor that refers to an indirect table is no buffer, and there is one at most.
+            # Count buffers only: a chain has at most one descriptor for an indirect table.
             if len(readable) + len(writable) == self._size:
                 raise DescriptorError(
                     f"chain from {head}: must end within {self._size} descriptors, the queue's size"

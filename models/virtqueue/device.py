@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The device's end of a split virtqueue.
+"""Device side of a split virtqueue.
 
-Source: virtio 1.4 section 2.7. Each access is a DMA operation and takes its time, so they are few:
-ring entries and the descriptors that follow each other come in one read. What must be seen in order
-is read and written in that order: an index before the entries that it covers, data before the used
-entry, that before its index, and the index before the driver is notified. Whether it is notified is
-decided while chains come as well (2.7.7.2): a queue that never runs empty notifies like any other.
+Source: virtio 1.4 section 2.7. Each access is a DMA operation with its latency, so one read fetches
+all consecutive ring entries or descriptors. Accesses follow the order that virtio requires: the
+index before the entries it covers, data before the used entry, the used entry before its index, and
+the index before the notification. Whether to notify is also decided while chains keep arriving
+(2.7.7.2), so a queue that never runs empty still notifies.
 """
 
 from __future__ import annotations
@@ -30,21 +30,23 @@ from .layout import (
 )
 
 NOTIFY_BATCH = 4
-"""Chains given back, while others wait, between two looks at whether the driver wants to hear."""
+"""Chains completed between two notification checks while more chains are available."""
 MAX_USED_LEN = 0xFFFF_FFFF
-"""What the len of a used element can say."""
+"""Largest len of a used element."""
 
 
 @dataclass(frozen=True)
 class Chain:
-    """What the driver made available as one.
+    """Descriptor chain that the driver made available.
 
     Parameters
     ----------
     head
-        Number of its first descriptor, by which it is returned.
-    readable, writable
-        Buffers that the device may read, and those it may write.
+        Number of its first descriptor, which identifies the chain in the used ring.
+    readable
+        Buffers that the device may read.
+    writable
+        Buffers that the device may write.
     """
 
     head: int
@@ -63,7 +65,9 @@ class Chain:
 
 
 class DeviceVirtqueue:
-    """Takes chains out of a virtqueue and gives them back. One task uses it at a time.
+    """Takes available chains from a virtqueue and returns them as used.
+
+    Only one task may use it at a time.
 
     Parameters
     ----------
@@ -71,22 +75,28 @@ class DeviceVirtqueue:
         Host memory.
     size
         Descriptors, a power of two.
-    descriptor_addr, driver_addr, device_addr
-        Bus addresses of descriptor table, available ring and used ring.
+    descriptor_addr
+        Bus address of the descriptor table.
+    driver_addr
+        Bus address of the available ring.
+    device_addr
+        Bus address of the used ring.
     indirect
         INDIRECT_DESC was negotiated.
     event_index
         EVENT_IDX was negotiated.
     max_chain_bytes
-        A chain of more bytes is refused, in either direction.
+        A chain with more bytes is refused. Readable and writable bytes count together.
 
     Attributes
     ----------
+    layout
+        Layout of the rings.
     notify
-        Called when the driver wants to hear of chains that were given back. It is asked before
-        the queue takes chains that came meanwhile, and after every :data:`NOTIFY_BATCH`. The
-        user of the queue asks :meth:`wants_notification` for the last ones before a pause: by
-        then ``avail_event`` says that the queue is empty, and the driver's next chain is kicked.
+        Called when completed chains need a notification. The queue checks before it takes newly
+        available chains and after every :data:`NOTIFY_BATCH` completed chains. Before a pause, the
+        user of the queue calls :meth:`wants_notification` for the last chains: ``avail_event`` then
+        already requests a notification for the next available chain.
     """
 
     def __init__(
@@ -110,8 +120,9 @@ class DeviceVirtqueue:
             dma, descriptor_addr, size, indirect=indirect, max_chain_bytes=max_chain_bytes
         )
         self.notify: Callable[[], None] | None = None
-        # Counts, which unlike the 16-bit indices of the rings never wrap: entries that were read
-        # and filled, and where each stood when an event index was last written or looked at.
+        # Counts that never wrap, unlike the 16-bit ring indices: available entries read, used
+        # entries written, used entries at the last notification check, and available entries when
+        # avail_event was last written.
         self._available = 0
         self._used = 0
         self._told = 0
@@ -120,9 +131,9 @@ class DeviceVirtqueue:
         self._out: set[int] = set()
 
     async def next_chain(self) -> Chain | None:
-        """The next chain, or None if the driver has made none available.
+        """Take the next available chain, or None if there is none.
 
-        With an event index None means too that the driver will notify of the next one.
+        With an event index, None also means that the driver will notify of the next chain.
 
         Raises
         ------
@@ -137,7 +148,7 @@ class DeviceVirtqueue:
                 self._armed = self._available
                 event = EVENT.pack(self._available & INDEX_MASK)
                 await self._dma.write(self._device_addr + self.layout.avail_event, event)
-                # The driver may have looked at the old one before it changed.
+                # The driver may have read the previous avail_event, so check the ring again.
                 await self._look()
             if not self._heads:
                 return None
@@ -154,9 +165,9 @@ class DeviceVirtqueue:
         return Chain(head, readable, writable)
 
     async def pending(self) -> bool:
-        """Whether the available index shows entries that :meth:`next_chain` has not read.
+        """Whether the available index covers entries that :meth:`next_chain` has not read.
 
-        Changes nothing, so another task may use the queue meanwhile.
+        The queue's state does not change, so another task may use the queue at the same time.
 
         Raises
         ------
@@ -167,12 +178,14 @@ class DeviceVirtqueue:
         return bool(index - self._available & INDEX_MASK)
 
     async def read(self, chain: Chain, offset: int = 0, size: int | None = None) -> bytes:
-        """Bytes of the readable buffers, joined: ``size`` from ``offset``, or all that follow.
+        """Read ``size`` bytes from byte ``offset`` of the joined readable buffers.
+
+        Without ``size``, read all bytes from ``offset`` on.
 
         Raises
         ------
         DescriptorError
-            There are fewer.
+            The buffers have fewer bytes.
         DmaError
             Host memory could not be read.
         """
@@ -181,12 +194,12 @@ class DeviceVirtqueue:
         return b"".join([await self._dma.read(at, length) for at, length in pieces])
 
     async def write(self, chain: Chain, data: bytes, offset: int = 0) -> None:
-        """Put ``data`` into the writable buffers, joined, from byte ``offset`` on.
+        """Write ``data`` at byte ``offset`` of the joined writable buffers.
 
         Raises
         ------
         DescriptorError
-            There is less room.
+            The buffers have less space.
         DmaError
             Host memory could not be written.
         """
@@ -196,7 +209,9 @@ class DeviceVirtqueue:
             start += length
 
     async def complete(self, chain: Chain, written: int) -> None:
-        """Give ``chain`` back, with ``written`` bytes in its writable buffers, and notify.
+        """Return ``chain`` as used, with ``written`` bytes written.
+
+        Every :data:`NOTIFY_BATCH` chains, notify if the driver needs it.
 
         Raises
         ------
@@ -204,19 +219,19 @@ class DeviceVirtqueue:
             Host memory could not be written or read.
         """
         place = self._used % self.layout.size
-        # A chain of 2**32 bytes fits no len: the field saturates.
+        # len saturates: it cannot represent a chain of 2**32 bytes.
         entry = USED_ENTRY.pack(chain.head, min(written, MAX_USED_LEN))
         await self._dma.write(self._device_addr + self.layout.used_entry(place), entry)
         self._out.discard(chain.head)
         self._used += 1
-        # The flags stay zero: the driver always notifies, or as avail_event says.
+        # flags stays 0, so the driver always notifies, or follows avail_event.
         header = RING_HEADER.pack(0, self._used & INDEX_MASK)
         await self._dma.write(self._device_addr, header)
         if self._used - self._told >= NOTIFY_BATCH:
             await self._tell()
 
     async def wants_notification(self) -> bool:
-        """Whether the driver wants to be told of what was given back since it was last asked.
+        """Whether the chains completed since the last call need a notification.
 
         Raises
         ------
@@ -234,12 +249,12 @@ class DeviceVirtqueue:
         return not flags & NO_INTERRUPT
 
     async def _tell(self) -> None:
-        """Notify, if there is something to tell and the driver wants to hear it."""
+        """Call :attr:`notify` if completed chains need a notification."""
         if self.notify is not None and await self.wants_notification():
             self.notify()
 
     async def _look(self) -> None:
-        """Read the available index, then the entries that it covers."""
+        """Read the available index, then the entries it covers."""
         header = await self._dma.read(self._driver_addr, RING_HEADER.size)
         _, index = RING_HEADER.unpack(header)
         size = self.layout.size
@@ -260,12 +275,12 @@ class DeviceVirtqueue:
 
 
 def pieces_of(buffers: Sequence[Buffer], offset: int, count: int, kind: str) -> Sequence[Buffer]:
-    """The pieces of ``buffers``, joined, that make ``count`` bytes from ``offset`` on.
+    """Pieces that hold ``count`` bytes from byte ``offset`` of the joined ``buffers``.
 
     Raises
     ------
     DescriptorError
-        They have fewer bytes.
+        The buffers have fewer bytes.
     """
     pieces = []
     for address, size in buffers:

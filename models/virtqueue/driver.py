@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The driver's end of a split virtqueue.
+"""Driver side of a split virtqueue.
 
 Source: virtio 1.4 section 2.7.13 (supplying buffers), 2.7.14 (receiving used buffers).
 """
@@ -29,27 +29,27 @@ from .layout import (
 
 
 class RingAddresses(Protocol):
-    """Where a queue is: size and bus addresses."""
+    """Size and bus addresses of a queue."""
 
     @property
     def size(self) -> int:
-        """Descriptors."""
+        """Number of descriptors."""
 
     @property
     def descriptor_addr(self) -> int:
-        """Of the descriptor table."""
+        """Bus address of the descriptor table."""
 
     @property
     def driver_addr(self) -> int:
-        """Of the available ring."""
+        """Bus address of the available ring."""
 
     @property
     def device_addr(self) -> int:
-        """Of the used ring."""
+        """Bus address of the used ring."""
 
 
 class Used(NamedTuple):
-    """A chain that came back: the number that :meth:`DriverQueue.add` gave, and bytes written."""
+    """Used chain: the head that :meth:`DriverVirtqueue.add` returned, and the bytes written."""
 
     head: int
     written: int
@@ -62,14 +62,14 @@ class _Outstanding:
 
 
 class DriverVirtqueue:
-    """Makes chains available and takes them back. One task uses it at a time.
+    """Makes chains available and collects used ones. Only one task may use it at a time.
 
     Parameters
     ----------
     memory
         Host memory.
     ring
-        Where the queue is. Its memory is zero.
+        Size and addresses of the queue, whose memory is zeroed.
     indirect
         INDIRECT_DESC was negotiated: chains of more than one buffer take one descriptor.
     event_index
@@ -92,30 +92,30 @@ class DriverVirtqueue:
         self._free = list(reversed(range(ring.size)))
         self._tables: dict[int, Buffer] = {}
         self._outstanding: dict[int, _Outstanding] = {}
-        # Counts, which unlike the 16-bit indices of the rings never wrap.
+        # Counts that never wrap, unlike the 16-bit ring indices.
         self._available = 0
         self._kicked = 0
         self._used = 0
 
     @property
     def outstanding(self) -> int:
-        """Chains that the device has."""
+        """Number of chains that the device has not returned."""
         return len(self._outstanding)
 
     @property
     def free(self) -> int:
-        """Descriptors that are left."""
+        """Number of free descriptors."""
         return len(self._free)
 
     async def add(self, readable: Sequence[Buffer], writable: Sequence[Buffer]) -> int:
-        """Make a chain of these buffers available; the result is its number.
+        """Make a chain of these buffers available and return its head.
 
         Raises
         ------
         QueueFullError
             There are too few free descriptors.
         ValueError
-            There is no buffer.
+            The chain has no buffer.
         """
         buffers = [(buffer, 0) for buffer in readable]
         buffers += [(buffer, int(DescriptorFlag.WRITE)) for buffer in writable]
@@ -136,13 +136,13 @@ class DriverVirtqueue:
         return head
 
     def release(self) -> None:
-        """Give the memory of the indirect tables back; the queue or its device has been reset."""
+        """Free the memory of the indirect tables. The queue or its device must have been reset."""
         for table in self._tables.values():
             free(self._memory, table.address)
         self._tables.clear()
 
     async def wants_kick(self) -> bool:
-        """Whether the device wants to be told of what was added since it was last asked."""
+        """Whether the chains added since the last call need a notification to the device."""
         before, self._kicked = self._kicked, self._available
         if before == self._available:
             return False
@@ -155,19 +155,21 @@ class DriverVirtqueue:
         return not flags & NO_NOTIFY
 
     async def collect(self) -> list[Used]:
-        """What the device gave back. An empty list means too that it will notify of the next.
+        """Collect the used chains.
+
+        An empty list also means that the device will notify of the next one.
 
         Raises
         ------
         UsedRingError
-            The device broke a rule; the text says which.
+            The device broke a rule, which the text names.
         """
         found = await self._collect()
         if found or not self._event_index:
             return found
         at = self._ring.driver_addr + self.layout.used_event
         await self._memory.write(at, EVENT.pack(self._used & INDEX_MASK))
-        # The device may have looked at the old one before it changed.
+        # The device may have read the previous used_event, so check the ring again.
         return await self._collect()
 
     async def _collect(self) -> list[Used]:

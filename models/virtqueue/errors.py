@@ -1,23 +1,23 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What can be wrong with a virtqueue."""
+"""Errors of a virtqueue."""
 
 from __future__ import annotations
 
 
 class VirtqueueError(Exception):
-    """The other side broke a rule of the virtqueue; the text names the field and the limit."""
+    """The other side broke a virtqueue rule; the text names the field and the limit."""
 
 
 class AvailableRingError(VirtqueueError):
-    """The available ring says something that cannot be."""
+    """The available ring has an impossible index or entry."""
 
 
 class UsedRingError(VirtqueueError):
-    """The used ring says something that cannot be."""
+    """The used ring has an impossible index or entry."""
 
 
 class DescriptorError(VirtqueueError):
-    """A chain of descriptors loops, points outside, or mixes what may not be mixed."""
+    """A descriptor chain loops, leaves its table, or combines flags or buffers illegally."""
 
 
 class ChainTooLargeError(VirtqueueError):
@@ -25,4 +25,4 @@ class ChainTooLargeError(VirtqueueError):
 
 
 class QueueFullError(VirtqueueError):
-    """There are not enough free descriptors for a chain: collect what was used first."""
+    """There are too few free descriptors for a chain; collect used chains first."""

@@ -15,12 +15,12 @@ from typing import NamedTuple
 DESCRIPTOR = struct.Struct("<QIHH")
 """addr, len, flags, next."""
 RING_HEADER = struct.Struct("<HH")
-"""flags and idx, with which both rings begin."""
+"""flags and idx, at the start of both rings."""
 AVAILABLE_ENTRY = struct.Struct("<H")
 USED_ENTRY = struct.Struct("<II")
 """id and len."""
 EVENT = struct.Struct("<H")
-"""used_event behind the available ring, avail_event behind the used ring."""
+"""used_event after the available ring, avail_event after the used ring."""
 INDEX_MASK = 0xFFFF
 """Ring indices have 16 bits and wrap."""
 MAX_QUEUE_SIZE = 32768
@@ -35,13 +35,13 @@ class DescriptorFlag(IntFlag):
 
 
 NO_INTERRUPT = 1
-"""Flag of the available ring: the driver wants no used-buffer notifications."""
+"""Flag of the available ring that disables used-buffer notifications."""
 NO_NOTIFY = 1
-"""Flag of the used ring: the device wants no available-buffer notifications."""
+"""Flag of the used ring that disables available-buffer notifications."""
 
 
 class Buffer(NamedTuple):
-    """A piece of memory: bus address and bytes."""
+    """Bus address and size in bytes of a piece of memory."""
 
     address: int
     size: int
@@ -56,13 +56,13 @@ class Descriptor(NamedTuple):
     next: int
 
     def pack(self) -> bytes:
-        """The 16 bytes."""
+        """Encode the descriptor in 16 bytes."""
         return DESCRIPTOR.pack(*self)
 
 
 @dataclass(frozen=True)
 class SplitLayout:
-    """Where things are in a queue of ``size`` descriptors, a power of two.
+    """Offsets and sizes of a queue with ``size`` descriptors, a power of two.
 
     Raises
     ------
@@ -80,7 +80,7 @@ class SplitLayout:
 
     @property
     def descriptor_bytes(self) -> int:
-        """Bytes of the descriptor table."""
+        """Size of the descriptor table in bytes."""
         return DESCRIPTOR.size * self.size
 
     @property
@@ -90,7 +90,7 @@ class SplitLayout:
 
     @property
     def available_bytes(self) -> int:
-        """Bytes of the available ring with used_event."""
+        """Size of the available ring in bytes, with used_event."""
         return self.used_event + EVENT.size
 
     @property
@@ -100,7 +100,7 @@ class SplitLayout:
 
     @property
     def used_bytes(self) -> int:
-        """Bytes of the used ring with avail_event."""
+        """Size of the used ring in bytes, with avail_event."""
         return self.avail_event + EVENT.size
 
     def available_entry(self, place: int) -> int:
@@ -113,10 +113,10 @@ class SplitLayout:
 
 
 def event_passed(event: int, before: int, now: int) -> bool:
-    """Whether a ring index that went from ``before`` to ``now`` stepped over ``event`` (2.7.10).
+    """Whether a ring index passed ``event`` on its way from ``before`` to ``now`` (2.7.10).
 
     ``event`` has 16 bits. ``before`` and ``now`` are either counts, which never wrap and may be any
-    number of laps apart, or 16-bit indices that are less than a lap apart.
+    number of laps apart, or 16-bit indices less than one lap apart.
     """
     steps = now - before if now >= before else now - before & INDEX_MASK
     return (now - event - 1) & INDEX_MASK < steps

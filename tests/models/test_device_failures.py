@@ -325,8 +325,8 @@ async def test_a_failure_ends_what_other_queues_have_under_way():
 @pytest.mark.parametrize(
     ("source", "failure"),
     [
-        (lambda size: bytes(size + 1), "source gave 17 bytes: must be 1 to 16"),
-        (lambda size: b"", "source gave 0 bytes: must be 1 to 16"),
+        (lambda size: bytes(size + 1), "source returned 17 bytes: must be 1 to 16"),
+        (lambda size: b"", "source returned 0 bytes: must be 1 to 16"),
         (lambda size: 1 // 0, "division"),
     ],
 )

@@ -104,7 +104,7 @@ async def test_configuration_and_queues():
         await entropy.set_queue(0, Ring(size=8, descriptor_addr=0, driver_addr=0, device_addr=0))
         await entropy.confirm_queue(0)
         entropy.rings[0] = Ring(size=8, descriptor_addr=0, driver_addr=0, device_addr=0)
-        with pytest.raises(QueueError, match="queue 0 did not take its ring"):
+        with pytest.raises(QueueError, match="queue 0 did not accept its ring"):
             await entropy.confirm_queue(0)
 
 

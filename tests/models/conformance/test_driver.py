@@ -159,7 +159,7 @@ async def test_a_queue_that_did_not_take_its_ring(change):
 
     bus.answers["GET_VQUEUE"] = get_vqueue
     async with driver_of(bus) as driver:
-        with pytest.raises(QueueError, match="device 0: queue 0 did not take its ring"):
+        with pytest.raises(QueueError, match="device 0: queue 0 did not accept its ring"):
             await driver.probe(0)
     assert [message.status for message in bus.of("SET_DEVICE_STATUS")][-1] == 0x8B
     assert not bus.transport.devices[0].running

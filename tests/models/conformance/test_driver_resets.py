@@ -191,7 +191,7 @@ async def test_needs_reset_is_followed_by_a_reset():
         await settle(100)
         device.needs_reset()
         await system.device_side.transports[0].notify_config(0)
-        with pytest.raises(DeviceFailedError, match="device 0: it asks for a reset"):
+        with pytest.raises(DeviceFailedError, match="device 0: needs a reset"):
             await reading
         with pytest.raises(DeviceFailedError):
             await path.read(4)
@@ -240,7 +240,7 @@ async def test_a_lost_notification_is_a_failure_that_a_reset_recovers():
                 side.send = lambda fifo, raw, give=give: (
                     _drop(raw) if raw[1] == 0x42 else give(fifo, raw)
                 )
-            with pytest.raises(TransferTimeoutError, match="device 0, queue 0: no buffer came"):
+            with pytest.raises(TransferTimeoutError, match="device 0, queue 0: no buffer was"):
                 await path.read(4)
             bus.send, side.send = send, give
             path = await path.restart()

@@ -101,7 +101,7 @@ async def test_answer_about_something_else_is_not_taken(revision, name, field):
             "SET_CONFIG": lambda: device.write_config(4, b"\1\2\3\4"),
             "GET_SHM": lambda: device.shared_memory(2),
         }
-        with pytest.raises(ProtocolError, match=r"is \d+: must be \d+, which was asked for"):
+        with pytest.raises(ProtocolError, match=r"is \d+: must be \d+, as in the request"):
             await calls[name]()
 
 
