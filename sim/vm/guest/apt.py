@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""An apt of our own: the machine's mirrors, proxies and keys, and nothing of its state.
+"""A private apt: uses the machine's mirrors, proxies and keys, but none of its state.
 
-apt reads its machine's configuration as always; what would touch the system or need root is
-overridden on top, with a status file that knows of no package: what apt then calls the packages to
-install is all that a program needs, libc included.
+apt reads the machine's configuration as usual. Options override everything that would modify the
+system or need root. The status file lists no installed package, so the packages to install are all
+that a program needs, libc included.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .errors import DownloadError
 
 ARCHITECTURE = "amd64"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-# Hooks of the machine run after an update, and some of them change its state.
+# The machine's hooks run after an update, and some of them change its state.
 HOOKS = (
     "APT::Update::Pre-Invoke",
     "APT::Update::Post-Invoke",
@@ -29,7 +29,7 @@ HOOKS = (
 )
 SHOWN_LINES = 6
 TIMEOUT_S = 1200.0
-"""How long one command of apt may take; what its servers leave unanswered it gives up before."""
+"""Time limit of an apt command; apt gives up on servers that do not respond before."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class PackageSource:
     uri
         Address of the mirror.
     suites
-        Names of the suites, of which the component ``main`` is taken.
+        Names of the suites; only their component ``main`` is used.
     """
 
     uri: str
@@ -50,7 +50,7 @@ class PackageSource:
 
 @dataclass(frozen=True)
 class Archive:
-    """A package that apt would download.
+    """A package archive to download.
 
     Attributes
     ----------
@@ -65,15 +65,15 @@ class Archive:
 
 
 def mirrors(codename: str) -> list[PackageSource]:
-    """What the machine's apt takes the release ``codename`` from: release, updates, security.
+    """The machine's apt sources of release ``codename``: release, updates, security.
 
     Raises
     ------
     DownloadError
-        There is no such source.
+        The machine has no such source.
     """
     form = "$(REPO_URI) $(RELEASE) $(COMPONENT)"
-    # Release info is there only after an update of the machine's own lists.
+    # Release info exists only after an update of the machine's own lists.
     options = ["--no-release-info", "--format", form]
     command = ["apt-get", "indextargets", *options, "Created-By: Packages"]
     wanted = {codename, f"{codename}-updates", f"{codename}-security"}
@@ -94,11 +94,11 @@ class PrivateApt:
     Parameters
     ----------
     folder
-        An empty folder, which may go afterwards.
+        An empty folder, which may be removed afterwards.
     sources
-        Where packages come from.
+        Sources of packages.
     release
-        The suite whose packages are preferred.
+        The preferred suite.
     """
 
     def __init__(
@@ -127,9 +127,9 @@ class PrivateApt:
             "APT::Default-Release": release or "",
             "APT::Install-Recommends": "false",
             "APT::Get::Download-Only": "true",
-            # By default a source that cannot be reached is no more than a warning.
+            # By default an unreachable source is only a warning.
             "APT::Update::Error-Mode": "any",
-            # Root's apt fetches as another user, who may not read our folder.
+            # Root's apt downloads as another user, which cannot read the folder.
             "APT::Sandbox::User": "root",
             "Acquire::Check-Valid-Until": "false",
             "Acquire::Languages": "none",
@@ -155,12 +155,12 @@ class PrivateApt:
         self._apt("apt-get", "-qq", "update")
 
     def show(self, package: str) -> dict[str, str]:
-        """The fields of the version of ``package`` that would be taken.
+        """The fields of the version of ``package`` that apt would install.
 
         Raises
         ------
         DownloadError
-            There is no such package.
+            No source has the package.
         """
         text = self._apt("apt-cache", "show", "--no-all-versions", package)
         fields = [line.split(": ", 1) for line in text.splitlines() if not line.startswith(" ")]
@@ -170,20 +170,20 @@ class PrivateApt:
         return found
 
     def closure(self, packages: Sequence[str]) -> list[Archive]:
-        """All that these packages need, themselves included."""
+        """These packages and all their dependencies."""
         return _archives(self._apt("apt-get", "-qq", "--yes", "--print-uris", "install", *packages))
 
     def download_closure(self, packages: Sequence[str]) -> list[Path]:
-        """Download :meth:`closure`; the files, verified."""
+        """Download :meth:`closure`; returns the files, verified."""
         self._apt("apt-get", "-qq", "--yes", "install", *packages)
         return sorted(self._archives.glob("*.deb"))
 
     def only(self, packages: Sequence[str]) -> list[Archive]:
-        """These packages without what they need."""
+        """These packages without their dependencies."""
         return _archives(self._apt("apt-get", "-qq", "--print-uris", "download", *packages))
 
     def download_only(self, packages: Sequence[str]) -> list[Path]:
-        """Download :meth:`only`; the files, verified."""
+        """Download :meth:`only`; returns the files, verified."""
         self._apt("apt-get", "-qq", "download", *packages, folder=self._archives)
         return sorted(self._archives.glob("*.deb"))
 
@@ -197,7 +197,7 @@ def unpack(archive: Path, root: Path) -> None:
     Raises
     ------
     DownloadError
-        The archive is broken, or there is no room.
+        The archive is broken, or the disk is full.
     """
     outcome = subprocess.run(
         ["dpkg-deb", "--extract", str(archive), str(root)], capture_output=True, text=True
@@ -240,7 +240,7 @@ def _archives(text: str) -> list[Archive]:
 
 
 def _parse_archives(text: str) -> Iterator[Archive]:
-    """apt prints a line for each archive: 'URI' name size hash."""
+    """Parse apt's output, one line per archive: 'URI' name size hash."""
     for line in text.splitlines():
         fields = line.split()
         if len(fields) >= 3 and line.startswith("'"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""``python -m sim guest``: fetch what is missing, boot a guest, judge what it found, report."""
+"""``python -m sim guest``: fetch QEMU and kernel, boot a guest, check its results, report."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from .session import TIMEOUT_S, GuestSession
 from .store import Store
 from .story import GuestTeller
 
-STORE = Path(__file__).resolve().parents[2] / ".cache" / "guest"
-"""Where what was fetched is kept."""
+STORE = Path(__file__).resolve().parents[3] / ".cache" / "guest"
+"""Folder of downloads."""
 
 
 def run_guest(
@@ -49,34 +49,34 @@ def run_guest(
     seed: int | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> int:
-    """Boot our guest and leave ``guest/report.json`` below the build root; or boot the user's own.
+    """Boot the built-in guest and write ``guest/report.json`` below the build root, or boot the
+    user's own guest.
 
     Parameters
     ----------
     configuration
-        The endpoint.
+        The build of the endpoint.
     kernel, initrd
-        The user's own; either makes it their guest, attached to the terminal. The distribution's
-        kernel stands in for one that is not given.
+        Files of the user's own guest, which is attached to the terminal. Either selects it; the
+        default kernel is the distribution's.
     append
-        The kernel's command line, instead of the usual one.
+        The kernel's command line, instead of the default one.
     devices
-        What is behind the endpoint, for the user's own guest.
+        Devices behind the endpoint, for the user's own guest.
     gdb, wait
-        Have QEMU listen for gdb; begin only when that says so. For the user's own guest.
+        QEMU listens for gdb; it does not start until gdb continues. For the user's own guest.
     seed
-        Of all that is random; one is drawn, and reported, if it is not given.
+        Seed of all random numbers; the default is :func:`sim.run.new_seed`.
     timeout_s
-        How long our own guest may take.
+        Time limit of the built-in guest.
 
     Returns
     -------
     int
-        Exit status: 0 when everything went as it should, :data:`errors.DOWNLOAD_FAILED` when
-        something could not be fetched.
+        Exit status: 0 on success, :data:`errors.DOWNLOAD_FAILED` after a failed download.
     """
     terminal = console.console()
-    # Before anything is fetched or built for a guest that cannot be.
+    # Checked before anything is fetched or built.
     parse_devices(devices or (), configuration.num_fifos)
     folder = BUILD_ROOT / "guest"
     shutil.rmtree(folder, ignore_errors=True)
@@ -110,7 +110,7 @@ def run_guest(
         failed = isinstance(error, DownloadError)
         problems = [str(error)]
         _write(folder, {"ok": False, "download_failed": failed, "problems": problems, "seed": seed})
-        console.print_plain(terminal, ("No guest:", "bold red"), f" {error}")
+        console.print_plain(terminal, ("The guest was not run:", "bold red"), f" {error}")
         return error.exit_status
     except KeyboardInterrupt:
         return console.INTERRUPTED
@@ -134,7 +134,7 @@ def _run_ours(
     simulator = toolchain.find(configuration.simulator).name
     program = compile_program(facts.header(configuration), kernel, folder)
     told, witness = GuestReport(), HostRecord(configuration, seed)
-    # Not the source's seed: what is written is not what is read elsewhere.
+    # Another seed than the entropy source's, so that the image differs from the random bytes.
     witness.image = random.Random(seed + 1).randbytes(SECTOR * SECTORS)
     initrd = folder / "initramfs"
     initrd.write_bytes(
@@ -151,7 +151,7 @@ def _run_ours(
     disk = folder / "disk.img"
     disk.write_bytes(bytes(len(witness.image)))
     teller.opening(configuration, simulator)
-    # The path of a socket is short, that of a build folder may not be.
+    # A socket's path has a short limit, which a build folder's path may exceed.
     with tempfile.TemporaryDirectory(prefix="amp-guest-") as meeting:
         server = Server(
             configuration,

@@ -1,27 +1,26 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What can go wrong with the guest, apart by what the caller can do about it."""
+"""Errors of the guest, by what the caller can do about them."""
 
 from __future__ import annotations
 
 DOWNLOAD_FAILED = 75
-"""Exit status when something could not be fetched (``EX_TEMPFAIL``): nothing is known to be broken,
-and the same command may do later."""
+"""Exit status when a download failed (``EX_TEMPFAIL``): the same command may succeed later."""
 
 
 class GuestError(RuntimeError):
-    """The guest could not be run; the text says why."""
+    """The guest could not be run; the text gives the reason."""
 
     exit_status = 1
 
 
 class DownloadError(GuestError):
-    """Something could not be fetched; the text has what apt said of it."""
+    """A download failed; the text has apt's messages."""
 
     exit_status = DOWNLOAD_FAILED
 
 
 class UnavailableError(GuestError):
-    """Something is not on this machine, nor can it be fetched here; the text says what to do."""
+    """Something is missing and cannot be downloaded on this machine; the text says what to do."""
 
 
 class ProgramError(GuestError):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The distribution's kernel for clouds, and what a module for it is built with."""
+"""Fetches the distribution's cloud kernel, and the headers to build a module for it."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from .store import Store
 NAME = "kernel"
 RECIPE = 1
 METAPACKAGE = "linux-image-cloud-amd64"
-BRING_YOUR_OWN = "bring a kernel of your own, KERNEL=… INITRD=…"
-# Of what headers depend on: not the compiler, which is the machine's own.
+BRING_YOUR_OWN = "use your own kernel, KERNEL=… INITRD=…"
+# Dependencies of the headers that are fetched; the compiler is the machine's.
 PARTS = ("linux-headers-", "linux-kbuild-")
 LIBRARY = "lib"
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel, and the tree to build modules in.
+    """A kernel, and the headers to build modules with.
 
     Attributes
     ----------
     release
-        What ``uname -r`` says in it.
+        Release, as ``uname -r`` prints it.
     image
         The bzImage.
     headers
-        The tree.
+        Folder of the headers.
     libraries
-        Folder with libraries that the tree's programs need and the machine lacks.
+        Folder of libraries that the headers' programs need and the machine lacks.
     """
 
     release: str
@@ -48,14 +48,14 @@ class Kernel:
 
 
 def find(store: Store, tell: Callable[[str], None]) -> Kernel:
-    """The kernel in ``store``, which is fetched if it is not there yet.
+    """The kernel in ``store``, downloaded if missing.
 
     Raises
     ------
     UnavailableError
-        The machine is no Debian.
+        The machine is not Debian.
     DownloadError
-        It cannot be fetched.
+        The download failed.
     """
     with store.locked():
         facts = store.facts(NAME, RECIPE)
@@ -63,7 +63,7 @@ def find(store: Store, tell: Callable[[str], None]) -> Kernel:
             fetch(store, require_debian(BRING_YOUR_OWN), tell)
             facts = store.facts(NAME, RECIPE)
     if facts is None:
-        raise DownloadError(f"{store.root / NAME} is not what was put there")
+        raise DownloadError(f"{store.root / NAME} is not readable after the download")
     return _kernel(store.root / NAME, str(facts["release"]))
 
 
@@ -77,7 +77,7 @@ def _kernel(folder: Path, release: str) -> Kernel:
 
 
 def fetch(store: Store, debian: Debian, tell: Callable[[str], None]) -> None:
-    """Fetch the newest into ``store``, which is locked; raises as :func:`find`."""
+    """Download the newest kernel into the locked ``store``; raises as :func:`find`."""
     with store.scratch() as scratch:
         apt_folder, root = scratch / "apt", scratch / NAME
         apt_folder.mkdir()
@@ -104,12 +104,12 @@ def fetch(store: Store, debian: Debian, tell: Callable[[str], None]) -> None:
 
 
 def release_of(metapackage: dict[str, str]) -> str:
-    """The kernel's release, of the fields of the metapackage.
+    """The kernel's release, from the fields of the metapackage.
 
     Raises
     ------
     DownloadError
-        It depends on no kernel.
+        The metapackage does not depend on a kernel.
     """
     found = re.search(r"\blinux-image-(\S+)", metapackage.get("Depends", ""))
     if found is None:
@@ -118,7 +118,7 @@ def release_of(metapackage: dict[str, str]) -> str:
 
 
 def needed(apt: PrivateApt, package: str) -> list[str]:
-    """``package`` and what building a module takes of what it depends on."""
+    """``package`` and those of its dependencies that building a module needs."""
     found: list[str] = []
     waiting = [package]
     while waiting:
@@ -135,7 +135,7 @@ def needed(apt: PrivateApt, package: str) -> list[str]:
 
 
 def dependencies(field: str) -> Iterator[str]:
-    """The package names in a ``Depends`` field, of alternatives the first."""
+    """Yield the package names in a ``Depends`` field; of alternatives only the first."""
     for part in field.split(","):
         name = part.split("|")[0].split("(")[0].strip().split(":")[0]
         if name:
@@ -143,13 +143,13 @@ def dependencies(field: str) -> Iterator[str]:
 
 
 def relocate(headers: Path) -> None:
-    """Have the tree's makefile include its other half from beside it, wherever both are."""
+    """Make the include path of the common headers relative in the makefile."""
     makefile = headers / "Makefile"
     makefile.write_text(makefile.read_text().replace(" /usr/src/", " ../"))
 
 
 def _extract_boot(archive: Path, root: Path) -> None:
-    """The kernel alone: the modules beside it are several times as large."""
+    """Extract only the kernel: the package's modules are several times as large."""
     command = ["dpkg-deb", "--fsys-tarfile", str(archive)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None

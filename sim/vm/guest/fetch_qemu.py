@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A QEMU with a vfio-user client: the machine's, or a newer Debian's with a libc of its own.
+"""Finds a QEMU with a vfio-user client: the machine's, or a newer Debian's with its own libc.
 
-What is kept of the packages is the program, the libraries that its loader names, and the firmware
-of a PC, in a folder that may be moved.
+Of the packages, the store keeps the program, the libraries that its loader lists, and the firmware
+of a PC, in a relocatable folder.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ PROGRAM = "qemu-system-x86_64"
 INSTALL_HINT = f"install QEMU {OLDEST[0]}.{OLDEST[1]} or newer, {PROGRAM} with {DEVICE}"
 NAME = "qemu"
 RECIPE = 1
-"""Counts changes of what :func:`fetch` leaves behind."""
+"""Version of the folder that :func:`fetch` makes; increment it when the contents change."""
 PACKAGES = ("qemu-system-x86", "libc6")
 LOADER = "ld-linux-x86-64.so.2"
 LIBRARY_FOLDERS = ("usr/lib/x86_64-linux-gnu", "usr/lib")
 FIRMWARE = ("usr/share/seabios/*.bin", "usr/share/qemu/*.bin", "usr/share/qemu/*.rom")
 BACKPORTED = ("trixie", "trixie-backports")
-"""The first suites that have it. Releases after them have it themselves."""
+"""The first suites with such a QEMU; later releases include it."""
 FIRST_RELEASE_WITH_IT = 14
 
 
@@ -42,9 +42,9 @@ class Qemu:
     Attributes
     ----------
     command
-        Program and the arguments that it needs to find what belongs to it.
+        Program and arguments that locate its libraries and firmware.
     version
-        What it says of itself.
+        Version that it prints.
     """
 
     command: tuple[str, ...]
@@ -52,13 +52,13 @@ class Qemu:
 
 
 def parse_version(text: str) -> tuple[int, int] | None:
-    """Major and minor version of what ``--version`` prints; None if that is no QEMU's."""
+    """Major and minor version in the output of ``--version``; ``None`` if it is not QEMU's."""
     found = re.match(r"QEMU emulator version (\d+)\.(\d+)", text)
     return None if found is None else (int(found[1]), int(found[2]))
 
 
 def examine(command: Sequence[str]) -> Qemu | None:
-    """The QEMU that ``command`` starts; None if it does not run, is too old or lacks the device."""
+    """The QEMU of ``command``; ``None`` if it does not run, is too old or lacks the device."""
     try:
         version = _output([*command, "--version"])
         if (parse_version(version) or (0, 0)) < OLDEST:
@@ -75,21 +75,21 @@ def _output(command: Sequence[str]) -> str:
 
 
 def find(store: Store, tell: Callable[[str], None]) -> Qemu:
-    """The machine's QEMU, or the one in ``store``, which is fetched if it is not there yet.
+    """The machine's QEMU, or the one in ``store``, downloaded if missing.
 
     Parameters
     ----------
     store
-        Keeps what is fetched.
+        Keeps the download.
     tell
-        Called with what a person should know before and after a download.
+        Called with a line of text about each download.
 
     Raises
     ------
     UnavailableError
-        The machine has none, and is no Debian.
+        The machine has no such QEMU and is not Debian.
     DownloadError
-        It cannot be fetched, or what was fetched does not run.
+        The download failed, or its QEMU does not run.
     """
     on_path = shutil.which(PROGRAM)
     found = examine([on_path]) if on_path else None
@@ -108,7 +108,7 @@ def find(store: Store, tell: Callable[[str], None]) -> Qemu:
 
 
 def command_of(folder: Path) -> list[str]:
-    """Starts the QEMU in ``folder`` with its own loader and libraries."""
+    """Command of the QEMU in ``folder``, with its own loader and libraries."""
     return [
         *(str(folder / "lib" / LOADER), "--library-path", str(folder / "lib")),
         *(str(folder / "bin" / PROGRAM), "-L", str(folder / "firmware")),
@@ -118,7 +118,7 @@ def command_of(folder: Path) -> list[str]:
 def sources_for(
     release: Debian, machine: Sequence[PackageSource]
 ) -> tuple[list[PackageSource], str | None]:
-    """Where a machine's QEMU comes from: sources, and the suite to prefer."""
+    """Package sources of a QEMU for a release, and the preferred suite."""
     if release.version is None or release.version >= FIRST_RELEASE_WITH_IT:
         return list(machine), None
     mirror = next(source.uri for source in machine if release.codename in source.suites)
@@ -126,7 +126,7 @@ def sources_for(
 
 
 def fetch(store: Store, release: Debian, tell: Callable[[str], None]) -> None:
-    """Fetch the newest into ``store``, which is locked; raises as :func:`find`."""
+    """Download the newest QEMU into the locked ``store``; raises as :func:`find`."""
     sources, preferred = sources_for(release, mirrors(release.codename))
     with store.scratch() as scratch:
         apt = PrivateApt(_made(scratch / "apt"), sources, release=preferred)
@@ -145,13 +145,13 @@ def fetch(store: Store, release: Debian, tell: Callable[[str], None]) -> None:
         runtime = _made(scratch / NAME)
         prune(root, runtime)
         if examine(command_of(runtime)) is None:
-            raise DownloadError(f"the QEMU {version} that was fetched does not run here")
+            raise DownloadError(f"the fetched QEMU {version} does not run on this machine")
         facts: dict[str, Any] = {"version": version, "downloaded_bytes": size}
         store.keep(runtime, NAME, RECIPE, facts)
 
 
 def prune(root: Path, runtime: Path) -> None:
-    """Copy what QEMU needs at run time from the packages' files to ``runtime``."""
+    """Copy QEMU's run-time files from the unpacked packages to ``runtime``."""
     folders = [root / name for name in LIBRARY_FOLDERS]
     loader = folders[0] / LOADER
     program = root / "usr/bin" / PROGRAM
@@ -159,7 +159,7 @@ def prune(root: Path, runtime: Path) -> None:
     listed = _output([str(loader), "--library-path", path, "--list", str(program)])
     libraries = re.findall(r"=> (/\S+) ", listed)
     if "not found" in listed or not libraries:
-        raise DownloadError(f"the loader of the QEMU that was fetched says:\n{listed}")
+        raise DownloadError(f"the loader of the fetched QEMU reports:\n{listed}")
     for folder, files in (
         ("bin", [program]),
         ("lib", [loader, *map(Path, libraries)]),

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A file system for the guest's memory, in the format that Linux unpacks at boot.
+"""The guest's initramfs, in the cpio format that Linux unpacks at boot.
 
 Source: the kernel's Documentation/driver-api/early-userspace/buffer-format.rst, "newc": a header of
-hexadecimal numbers, the name, the contents, each filled up to four bytes; a last entry ends it.
+hexadecimal numbers, the name, the contents, each padded to four bytes; a last entry ends it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CONSOLE_DEVICE = (5, 1)
 
 
 class InitramfsError(ValueError):
-    """An entry that the format cannot hold; the text names it."""
+    """An entry that the format cannot represent; the text names it."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ class Entry:
     Attributes
     ----------
     name
-        Path without a slash before it.
+        Path without a leading slash.
     mode
-        Kind and permissions, as in ``st_mode``.
+        Type and permissions, as in ``st_mode``.
     contents
-        Of a file.
+        Contents of a file.
     device
-        Major and minor number, of a device.
+        Major and minor number of a device.
     """
 
     name: str
@@ -46,12 +46,12 @@ class Entry:
 
 
 def folder(name: str) -> Entry:
-    """A folder that all may look into."""
+    """A folder with mode 755."""
     return Entry(name, stat.S_IFDIR | 0o755)
 
 
 def file(name: str, contents: bytes, *, executable: bool = False) -> Entry:
-    """A file that all may read."""
+    """A file with mode 755 or 644."""
     return Entry(name, stat.S_IFREG | (0o755 if executable else 0o644), contents)
 
 
@@ -61,13 +61,13 @@ def console() -> Entry:
 
 
 def archive(entries: Iterable[Entry]) -> bytes:
-    """The bytes to boot with. Folders come before what is in them.
+    """The bytes of an archive. A folder must precede its contents.
 
     Raises
     ------
     InitramfsError
-        A name is empty, is absolute, is there twice or ends an archive; a folder is missing; a file
-        is too large.
+        A name is empty, absolute, a duplicate or the end marker; a folder is missing; a file is too
+        large.
     """
     parts: list[bytes] = []
     folders, names = {""}, set()
@@ -76,11 +76,12 @@ def archive(entries: Iterable[Entry]) -> bytes:
         if not entry.name or entry.name.startswith("/") or entry.name == END:
             raise InitramfsError(f"name is {entry.name!r}: must be a relative path")
         if entry.name in names:
-            raise InitramfsError(f"{entry.name} is there twice")
+            raise InitramfsError(f"{entry.name} is a duplicate")
         if parent not in folders:
             raise InitramfsError(f"{entry.name}: there is no folder {parent}")
         if len(entry.contents) > MOST:
-            raise InitramfsError(f"{entry.name} has {len(entry.contents)} bytes: must be {MOST}")
+            size = len(entry.contents)
+            raise InitramfsError(f"{entry.name} has {size} bytes: must be {MOST} at most")
         names.add(entry.name)
         if stat.S_ISDIR(entry.mode):
             folders.add(entry.name)
@@ -92,7 +93,7 @@ def _packed(entry: Entry, number: int) -> bytes:
     name = entry.name.encode() + b"\0"
     links = 2 if stat.S_ISDIR(entry.mode) else 1
     # inode, mode, uid, gid, links, mtime, size, device (two), device of the node (two), name size,
-    # checksum, which this format does not have. No time: the same entries make the same bytes.
+    # checksum, unused in this format. mtime is 0: the same entries give the same bytes.
     numbers = (
         *(number, entry.mode, 0, 0, links, 0, len(entry.contents), 0, 0),
         *(*entry.device, len(name), 0),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What this machine is, as far as it decides where QEMU and a kernel can come from."""
+"""This machine's Debian release, which selects the sources of QEMU and kernel."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Debian:
     codename
         Such as ``bookworm``.
     version
-        Such as 12; None for one that is not released.
+        Such as 12; ``None`` for an unreleased one.
     """
 
     codename: str
@@ -30,7 +30,7 @@ class Debian:
 
 
 def debian(os_release: Path = OS_RELEASE, machine: str | None = None) -> Debian | None:
-    """The Debian that this machine runs on amd64; None if it does not."""
+    """This machine's Debian release; ``None`` if it is not Debian on amd64."""
     try:
         text = os_release.read_text()
     except OSError:
@@ -47,12 +47,12 @@ def debian(os_release: Path = OS_RELEASE, machine: str | None = None) -> Debian 
 
 
 def require_debian(what: str) -> Debian:
-    """The Debian that this machine runs.
+    """This machine's Debian release.
 
     Raises
     ------
     UnavailableError
-        It does not; ``what`` says what to do instead.
+        The machine is not Debian on amd64; ``what`` says what to do instead.
     """
     found = debian()
     if found is None:
@@ -61,7 +61,7 @@ def require_debian(what: str) -> Debian:
 
 
 def installed(package: str) -> bool:
-    """Whether Debian's package is installed on this machine."""
+    """Whether a Debian package is installed on this machine."""
     outcome = subprocess.run(
         ["dpkg-query", "--show", "--showformat", "${db:Status-Status}", package],
         capture_output=True,

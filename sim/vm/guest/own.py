@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A guest of the user's own, with the endpoint on its bus: how a driver is developed."""
+"""The user's own guest, with the endpoint on its bus, for driver development."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def boot_own(
     folder: Path,
     terminal: Console,
 ) -> int:
-    """Boot it, its console on the terminal, until it ends; see :func:`command.run_guest`.
+    """Boot the user's guest, its console on the terminal; see :func:`command.run_guest`.
 
     Returns
     -------
@@ -101,8 +101,8 @@ def _say(
     terminal: Console, trace: Path, accesses: Path, control: Path, gdb: bool, wait: bool
 ) -> None:
     terminal.print(
-        "Ctrl-A X ends the machine, Ctrl-A H tells of more. Here the guest's serial port writes "
-        "to the terminal as it is.",
+        "Ctrl-A X ends the machine, Ctrl-A H lists more keys. The guest's serial output reaches "
+        "the terminal unfiltered.",
         style="italic",
     )
     for name, file in (("message", trace), ("access", accesses)):
@@ -110,17 +110,17 @@ def _say(
     print_plain(terminal, f"Change devices: echo '{MARK}help' | nc -N -U {control}")
     if gdb:
         terminal.print(f"gdb VMLINUX -ex 'target remote :{GDB_PORT}'", markup=False)
-        terminal.print("(kernel parameter nokaslr, so that its symbols are where gdb thinks)")
+        terminal.print("(boot with kernel parameter nokaslr, so that addresses match the symbols)")
     if wait:
         terminal.print("The machine waits for gdb's “continue”.")
 
 
 def _write_events(server: Server, path: Path) -> None:
-    """What the server says besides messages, which have their trace."""
+    """Write the server's events to a file, except messages, which the trace has."""
     with path.open("w", encoding="utf-8") as file:
         for event in server.events():
             if event["kind"] != "message":
-                # A guest's words, too, are a line of this file and of nothing else.
+                # Escape guest text: each event is one line of this file.
                 facts = (f"{name}={str(value).rstrip()}" for name, value in event.items())
                 file.write(shown(" ".join(facts)) + "\n")
                 file.flush()

@@ -15,7 +15,7 @@ from .fetch_kernel import Kernel
 
 SOURCES = Path(__file__).parent / "program"
 FACTS = "facts.h"
-# Static, since nothing but it is in the guest.
+# Static: the guest has no libraries.
 CFLAGS = ("-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-static")
 MODULE = "amp_irq"
 SHOWN_LINES = 20
@@ -23,12 +23,14 @@ SHOWN_LINES = 20
 
 @dataclass(frozen=True)
 class Program:
-    """What was compiled.
+    """The compiled files.
 
     Attributes
     ----------
-    init, module
-        The program that is the guest's process 1, and the kernel module.
+    init
+        The program, which runs as the guest's process 1.
+    module
+        The kernel module.
     """
 
     init: Path
@@ -36,7 +38,7 @@ class Program:
 
 
 def compile_program(facts: str, kernel: Kernel, folder: Path) -> Program:
-    """Compile both into ``folder``, with ``facts`` as their header.
+    """Compile program and module in ``folder``, with ``facts`` as their header.
 
     Raises
     ------
@@ -49,7 +51,7 @@ def compile_program(facts: str, kernel: Kernel, folder: Path) -> Program:
 
 
 def compile_init(folder: Path) -> Path:
-    """The program, with ``facts.h`` of ``folder``; raises as :func:`compile_program`."""
+    """Compile the program, with ``facts.h`` of ``folder``; raises as :func:`compile_program`."""
     target = folder / "init"
     sources = sorted(map(str, SOURCES.glob("*.c")))
     _run(["gcc", *CFLAGS, "-I", str(folder), "-o", str(target), *sources])
@@ -67,7 +69,7 @@ def _compile_module(kernel: Kernel, folder: Path) -> Path:
     )
     _run(
         ["make", "-C", str(kernel.headers), f"M={tree.absolute()}", "CC=gcc", "modules"],
-        # What an outer make hands on is not for this one.
+        # The flags of an outer make must not reach this one.
         {"LD_LIBRARY_PATH": path, "MAKEFLAGS": "", "MFLAGS": ""},
     )
     module = tree / f"{MODULE}.ko"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""QEMU's command line for a guest with our function on its bus."""
+"""QEMU's command line for a guest with the endpoint on its bus."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from .fetch_qemu import Qemu
 MEMORY_MB = 256
 QUIET = "console=ttyS0 panic=-1 quiet"
 GDB_PORT = 1234
-"""Where QEMU's ``-s`` listens for gdb."""
+"""Port of QEMU's gdb server, option ``-s``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Guest:
-    """What to boot, and how.
+    """A guest to boot.
 
     Attributes
     ----------
     kernel, initrd
-        Files; the second may be missing.
+        Files; the initial RAM disk is optional.
     append
         The kernel's command line.
     device
-        What ``-device`` is given for our function.
+        Argument of ``-device`` for the endpoint.
     memory_mb
-        Guest memory, 2**20 bytes each.
+        Guest memory, in units of 2**20 bytes.
     console
-        QEMU's name of what the first serial port is connected to.
+        QEMU's name of the first serial port's backend.
     results
-        File descriptor that the second serial port is written to, if there is a second one.
+        File descriptor for the output of the second serial port; ``None`` for no second port.
     gdb
         Listen for gdb.
     wait
-        Do not begin before gdb says so.
+        Do not start until gdb continues.
     """
 
     kernel: Path
@@ -53,7 +53,7 @@ class Guest:
 def command_line(qemu: Qemu, guest: Guest) -> list[str]:
     """The program and its arguments.
 
-    The processor is emulated, so that a machine in a machine will do.
+    The processor is emulated, so that QEMU also runs inside a virtual machine.
     """
     command: list[str] = [
         *qemu.command,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the guest told, and whether it is as it must be: each fact against another's word."""
+"""The guest's report, checked against independent sources: models, host and server."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from ...peer import PEER_MAC
 from .facts import CONSOLE_LINE
 
 ACCESSES = sum(8 // width for width in (1, 2, 4, 8))
-"""Ways to reach a quadword: each width at each place."""
+"""Number of ways to access a quadword: each width at each offset."""
 CAPABILITY_NAMES = {0x01: "power management", 0x10: "PCI Express", 0x11: "MSI-X"}
 CAPABILITIES_POINTER = 0x34
 FAILED = "failed"
 
 
 class GuestReport:
-    """What the guest told, event by event.
+    """The events that the guest sent.
 
     Attributes
     ----------
     events
-        All of them, by kind.
+        All events, by kind.
     """
 
     def __init__(self) -> None:
         self.events: dict[str, list[dict[str, Any]]] = {}
 
     def add(self, event: Mapping[str, Any]) -> None:
-        """Note an event."""
+        """Add an event."""
         facts = {name: value for name, value in event.items() if name != "event"}
         self.events.setdefault(str(event.get("event")), []).append(facts)
 
@@ -52,18 +52,18 @@ class GuestReport:
 
     @property
     def failure(self) -> str | None:
-        """What the guest says of its failure, with the step; None if there was none."""
+        """Step and text of the guest's failure; ``None`` without a failure."""
         for event in self.all(FAILED):
             return f"{event.get('step')}: {event.get('text')}"
         return None
 
     @property
     def random_bytes(self) -> bytes:
-        """What the entropy device gave."""
+        """The bytes that the guest read from the entropy device."""
         return b"".join(bytes.fromhex(event["hex"]) for event in self.all("random"))
 
     def enumerated(self) -> dict[str, Any]:
-        """The PCI function as Linux saw it."""
+        """The PCI function as Linux enumerated it."""
         found = {name: value for name, value in self._function().items() if name != "step"}
         keys = ("bar", "size", "address", "prefetchable")
         found["bars"] = [{key: bar[key] for key in keys} for bar in self.all("bar")]
@@ -80,20 +80,22 @@ class GuestReport:
 
 @dataclass
 class HostRecord:
-    """What the host knows of the run.
+    """The host's record of the run.
 
     Attributes
     ----------
-    configuration, seed
-        Of the endpoint; of the random bytes.
+    configuration
+        The build of the endpoint.
+    seed
+        Seed of the random bytes.
     image, disk
-        What the guest was to write, and what the disk holds.
+        Data that the guest must write, and the disk's contents afterwards.
     printed
-        What arrived at the console device.
+        Text received by the console device.
     server
         The server's report.
     problems
-        What went wrong on the host's side.
+        Failures on the host.
     """
 
     configuration: BuildConfiguration
@@ -105,18 +107,18 @@ class HostRecord:
     problems: list[str] = field(default_factory=list)
 
     def random_bytes(self) -> bytes:
-        """What the entropy device's source gives, asked in the guest's pieces."""
+        """The bytes of the entropy device's source, read in the guest's request sizes."""
         source = random.Random(self.seed)
         return b"".join(source.randbytes(RNG_REQUEST) for _ in range(RNG_BYTES // RNG_REQUEST))
 
     @property
     def disk_ok(self) -> bool:
-        """The disk holds what the guest was to write."""
+        """Whether the disk starts with the image."""
         return bool(self.image) and self.disk[: len(self.image)] == self.image
 
 
 def make_report(told: GuestReport, witness: HostRecord) -> dict[str, Any]:
-    """The figures under their stable names, and ``problems``: ``ok`` if there is none."""
+    """The figures under their stable names, and ``problems``; ``ok`` if there are none."""
     problems = list(problems_of(told, witness))
     return {
         "ok": not problems,
@@ -141,7 +143,7 @@ def make_report(told: GuestReport, witness: HostRecord) -> dict[str, Any]:
 
 
 def problems_of(told: GuestReport, witness: HostRecord) -> Iterator[str]:
-    """What is not as it must be, a line each; of a guest that did not come to its end only why."""
+    """Yield a line for each failed check; of a guest that did not finish, only the reason."""
     yield from witness.problems
     if told.failure is not None:
         yield told.failure
@@ -154,13 +156,13 @@ def problems_of(told: GuestReport, witness: HostRecord) -> Iterator[str]:
     if told.fact("accesses", "accesses") != ACCESSES:
         yield f"accesses tried are {told.fact('accesses', 'accesses')}: must be {ACCESSES}"
     if told.random_bytes != witness.random_bytes():
-        yield "the random bytes are not the source's"
+        yield "the random bytes differ from the source's"
     if not told.all("block") or not witness.disk_ok:
-        yield "the disk does not hold what the guest was to write"
+        yield "the disk does not contain the image"
     if not _console_ok(told, witness):
-        yield "a line of the console got lost"
+        yield "a console line was lost or changed"
     if not _ping_ok(told):
-        yield "a ping got lost"
+        yield "a ping failed"
     yield from _count_problems(told, witness)
 
 
@@ -220,19 +222,19 @@ def _count_problems(told: GuestReport, witness: HostRecord) -> Iterator[str]:
         if guest is None or guest != server:
             yield f"{name}: the guest counted {guest}, the server {server}"
     if told.fact("messages", "unclaimed") != 0:
-        yield f"{told.fact('messages', 'unclaimed')} messages were not for the driver"
+        yield f"{told.fact('messages', 'unclaimed')} messages were not expected"
     if not told.fact("messages", "used_events"):
-        yield "no EVENT_USED came"
+        yield "no EVENT_USED arrived"
     pinged = {pings["fifo"]: pings for pings in told.all("pings")}
     if sorted(pinged) != [*range(witness.configuration.num_fifos)]:
         yield f"FIFOs tried are {sorted(pinged)}: must be all {witness.configuration.num_fifos}"
     for fifo, pings in pinged.items():
         if pings["pings"] != pings["interrupts"]:
             yield (
-                f"FIFO {fifo}: {pings['pings']} answers one by one made {pings['interrupts']} "
+                f"FIFO {fifo}: {pings['pings']} single responses raised {pings['interrupts']} "
                 f"interrupts of vector {pings['vector']}"
             )
-    # Two that come while the first is not taken yet are one to the processor.
+    # An interrupt that arrives before the previous one is taken merges with it.
     counted = told.fact("messages", "interrupts", 0)
     sent = witness.server.get("interrupts", 0)
     if not 0 < counted <= sent:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""One run of our own guest: QEMU and server beside each other, followed until both have ended."""
+"""One run of the built-in guest: QEMU and server in parallel, until both have ended."""
 
 from __future__ import annotations
 
@@ -23,38 +23,38 @@ from .report import FAILED, GuestReport, HostRecord
 from .story import GuestTeller
 
 TIMEOUT_S = 170.0
-"""How long the guest may take, from power on to its end."""
+"""Time limit of the guest, from power on to its end."""
 END_S = 10.0
-"""How long a process may take to end when it is told to."""
+"""Time in which a process must end when requested to."""
 SHOWN_LINES = 30
 KEPT_CHARACTERS = 1 << 16
-"""Of what the guest prints on its console device, the newest."""
+"""The number of characters kept of the console device's output, the latest."""
 MOST_WAITING = 1000
-"""Events that wait for their turn."""
+"""Capacity of the queue of events."""
 
 Event = dict[str, Any]
 
 
 class GuestSession:
-    """Runs the guest and collects what it tells.
+    """Runs the guest and collects its events.
 
     Parameters
     ----------
     server
         Serves the endpoint.
     teller
-        Is told everything.
+        Prints all events.
     told, witness
-        Where what guest and host say is put.
+        Collect the guest's events and the host's record.
     folder
-        Where logs go.
+        Folder of logs.
     timeout_s
-        How long it may take.
+        Time limit.
 
     Attributes
     ----------
     boot_s
-        How long it took until the program began; None if it did not.
+        Seconds until the guest's program started; ``None`` if it did not.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class GuestSession:
         self._console_log = folder / "console.log"
         self._results = folder / "results.jsonl"
         self._timeout_s = timeout_s
-        # Readers wait where it is full; what the server has to say is then counted and dropped.
+        # Readers block while it is full; the server's channel then counts and drops events.
         self._events: queue.Queue[tuple[str, Event | None]] = queue.Queue(MOST_WAITING)
         self._typed = False
         self._reading = {"guest", "server"}
@@ -105,7 +105,7 @@ class GuestSession:
                     pass_fds=[writing],
                 )
         finally:
-            # What is left is QEMU's: when that ends, so does what is read.
+            # QEMU has the only other copy: reading ends when QEMU does.
             os.close(writing)
             for reader in readers:
                 reader.start()
@@ -122,7 +122,7 @@ class GuestSession:
         self._teller.end_chapter()
 
     def _follow_guest(self, started: float) -> bool:
-        """Until the guest's end, or for as long as it may take; whether it ended by itself."""
+        """Process events until the guest or its time ends; returns whether the guest ended."""
         while True:
             left = started + self._timeout_s - time.monotonic()
             try:
@@ -141,7 +141,7 @@ class GuestSession:
         try:
             status = process.wait(END_S)
         except subprocess.TimeoutExpired:
-            self._problem("QEMU does not end")
+            self._problem(f"QEMU did not end within {END_S:g} s")
             return
         if status:
             self._problem("\n".join([f"QEMU ended with status {status}", *self._last_lines()]))
@@ -152,14 +152,14 @@ class GuestSession:
         return self._console_log.read_text(errors="replace").splitlines()[-SHOWN_LINES:]
 
     def _rest(self) -> Iterator[tuple[str, Event]]:
-        """What comes until both readers have ended."""
+        """Yield the remaining events, until both readers have ended."""
         while self._reading:
             source, event = self._take()
             if event is not None:
                 yield source, event
 
     def _take(self, timeout_s: float | None = None) -> tuple[str, Event | None]:
-        """The next event and its source; ``None`` when that has ended. Raises ``queue.Empty``."""
+        """The next event and its source; ``None`` at a source's end. Raises ``queue.Empty``."""
         source, event = self._events.get(timeout=timeout_s)
         if event is None:
             self._reading.discard(source)
@@ -176,7 +176,7 @@ class GuestSession:
         if event.get("event") == "booted":
             self.boot_s = round(time.monotonic() - started, 3)
         if event.get("event") == FAILED:
-            # The console says what the kernel thinks of it.
+            # Print the chapter's omitted messages before the failure ends the output.
             self._teller.end_chapter()
         self._teller.guest(event)
 
@@ -194,7 +194,7 @@ class GuestSession:
         self._witness.problems.append(text)
 
     def _read_guest(self, reading: int) -> None:
-        """Each line of the second serial port is an event; what is none is a problem."""
+        """Read the second serial port, one event per line; any other line is a failure."""
         try:
             with (
                 open(reading, encoding="ascii", errors="replace") as lines,
@@ -215,19 +215,19 @@ class GuestSession:
 
 
 def parse_event(line: str) -> Event:
-    """What the guest wrote, or the failure that it wrote no event."""
+    """The event in ``line``, or a failure event if ``line`` is not an event."""
     try:
         event = json.loads(line)
     except ValueError:
         event = None
     if isinstance(event, dict):
         return event
-    return {"event": FAILED, "step": "results", "text": f"no event: {line!r}"}
+    return {"event": FAILED, "step": "results", "text": f"not an event: {line!r}"}
 
 
 @contextmanager
 def ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Leave no process behind, whatever happens."""
+    """End ``process`` at the end of the context, also after an exception."""
     try:
         yield
     finally:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What was fetched, kept between runs: a folder is there whole or not at all."""
+"""Store of downloads between runs; a folder in it is always complete."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ PARTIAL = "partial-"
 
 
 class Store:
-    """Folders by name, each with the facts that its maker noted.
+    """Folders by name, each with a file of facts.
 
     Parameters
     ----------
     root
-        Where they lie.
+        Folder of the store.
     """
 
     def __init__(self, root: Path) -> None:
@@ -32,18 +32,18 @@ class Store:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes out; what one that died left half done goes.
+        """Lock out other processes; removes incomplete folders of a process that died.
 
         Raises
         ------
         GuestError
-            Nothing can be kept there.
+            The store cannot be written.
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             lock_file = open(self.root / "lock", "w")  # noqa: SIM115
         except OSError as error:
-            raise GuestError(f"nothing can be kept in {self.root}: {error.strerror}") from error
+            raise GuestError(f"cannot write to {self.root}: {error.strerror}") from error
         with lock_file as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             for left in self.root.glob(f"{PARTIAL}*"):
@@ -51,7 +51,7 @@ class Store:
             yield
 
     def facts(self, name: str, recipe: int) -> dict[str, Any] | None:
-        """What is known of folder ``name``; None if it is not there or made by another recipe."""
+        """Facts of folder ``name``; ``None`` if it is missing or made by another recipe."""
         try:
             facts = json.loads((self.root / name / MARKER).read_text())
         except (OSError, ValueError):
@@ -60,12 +60,12 @@ class Store:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """An empty folder beside the others, gone afterwards.
+        """An empty folder on the store's file system, removed at the end of the context.
 
         Raises
         ------
         DownloadError
-            There is no room, or what is to be put there is not as it should be.
+            A file operation in the context failed, for example because the disk is full.
         """
         folder = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=self.root))
         try:
@@ -76,7 +76,7 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
 
     def keep(self, folder: Path, name: str, recipe: int, facts: dict[str, Any]) -> None:
-        """Make ``folder``, which lies in the store's scratch, the one called ``name``."""
+        """Move ``folder`` from the scratch folder into the store as ``name``."""
         (folder / MARKER).write_text(json.dumps({**facts, "recipe": recipe}, indent=2) + "\n")
         shutil.rmtree(self.root / name, ignore_errors=True)
         folder.rename(self.root / name)

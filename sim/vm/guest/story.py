@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Tells in the terminal what guest and server say, while they say it."""
+"""Prints the events of guest and server in the terminal as they arrive."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from .report import CAPABILITY_NAMES
 CHAPTERS = {
     "enumeration": ("Enumeration", "Linux finds the function, sizes its BARs, enables MSI-X."),
     "registers": ("Registers", "VERSION and FEATURES in BAR0."),
-    "accesses": ("Accesses", "Bytes, words, dwords and quadwords of BAR1, at every place."),
-    "rates": ("Rates", "Reads, and posted writes with a read behind them."),
-    "interrupts": ("Interrupts", "PINGs one by one: each answer makes one interrupt."),
-    "discovery": ("Discovery", "The program asks the bus which devices there are."),
+    "accesses": ("Accesses", "Bytes, words, dwords and quadwords of BAR1, at every offset."),
+    "rates": ("Rates", "Reads, and posted writes followed by a read."),
+    "interrupts": ("Interrupts", "One PING at a time: each response raises one interrupt."),
+    "discovery": ("Discovery", "The program requests the list of devices from the bus."),
     "entropy": ("Entropy", "Random bytes, into a pinned page of the guest."),
-    "block": ("Disk", "Written, several requests at once, and read back."),
-    "console": ("Console", "A line to the host, and one back."),
+    "block": ("Disk", "Written with several requests at once, and read back."),
+    "console": ("Console", "A line to the host, and one from the host."),
     "network": ("Network", "ARP finds the peer, which answers pings."),
-    "shutdown": ("Shutdown", "Each device is reset; a last PING finds nothing left behind it."),
+    "shutdown": ("Shutdown", "Each device is reset; a last PING flushes remaining messages."),
 }
 """Title and text of each step of the guest's program."""
 SHOWN_MESSAGES = 4
-"""Messages of a chapter that are shown; the trace has them all."""
+"""Messages of a chapter that are printed; the trace has all of them."""
 NOT_SHOWN = ("random", "step", "messages", "done", "failed")
 
 
 class GuestTeller:
-    """Prints each event.
+    """Prints the events of guest and server.
 
     Parameters
     ----------
     console
-        Where to.
+        The terminal.
     """
 
     def __init__(self, console: Console) -> None:
@@ -53,11 +53,11 @@ class GuestTeller:
         self._untold = 0
 
     def opening(self, configuration: BuildConfiguration, simulator: str) -> None:
-        """What is about to happen."""
+        """Print the introduction."""
         self.console.print(
             Panel(
                 "QEMU's machine has the gateware on its PCI bus: each access of the guest\n"
-                "becomes TLPs, each MSI-X write an interrupt, and devices reach virtqueues\n"
+                "becomes TLPs, each MSI-X write an interrupt, and devices access virtqueues\n"
                 "in guest memory as a bus master. Linux enumerates the function, then a\n"
                 "program in guest user space drives it.",
                 title="A Linux guest drives the gateware",
@@ -68,11 +68,11 @@ class GuestTeller:
         )
 
     def note(self, text: str) -> None:
-        """A line of our own."""
+        """Print a line of text."""
         print_plain(self.console, text)
 
     def server(self, event: Mapping[str, Any]) -> None:
-        """An event of the server's."""
+        """Print an event of the server."""
         kind = event.get("kind")
         if kind in ("message", "interrupt"):
             if self._shown < SHOWN_MESSAGES:
@@ -81,12 +81,12 @@ class GuestTeller:
                 self._untold += kind == "message"
             self._shown += kind == "message"
         elif kind == "console":
-            self._note(f"the console device got “{str(event['text']).strip()}”")
+            self._note(f"the console device received “{str(event['text']).strip()}”")
         elif kind == "error":
             self._note(f"server: {event.get('text')}")
 
     def guest(self, event: Mapping[str, Any]) -> None:
-        """An event of the guest's program."""
+        """Print an event of the guest's program."""
         kind = str(event.get("event"))
         if kind == "step":
             self.end_chapter()
@@ -98,7 +98,7 @@ class GuestTeller:
             self._note(f"{kind}: {brief(kind, facts)}")
 
     def end_chapter(self) -> None:
-        """Say how many messages were not shown."""
+        """Print the number of messages that were not shown."""
         if self._untold:
             self._printer.tell({"kind": "untold", "messages": self._untold})
         self._shown = self._untold = 0
@@ -107,9 +107,9 @@ class GuestTeller:
         self._printer.tell({"kind": "note", "text": text})
 
     def figures(self, report: Mapping[str, Any]) -> None:
-        """The table of what was measured."""
+        """Print the table of figures."""
         self.console.print()
-        table = Table(title="What happened", title_justify="left", show_header=False)
+        table = Table(title="Totals", title_justify="left", show_header=False)
         table.add_column(style="bold")
         table.add_column(justify="right")
         for name, value in (
@@ -117,7 +117,7 @@ class GuestTeller:
             ("QEMU", report["qemu"]),
             ("messages, driver to device", report["messages_to_device"]),
             ("messages, device to driver", report["messages_to_driver"]),
-            ("interrupts that Linux counted", report["interrupts"]),
+            ("interrupts counted by Linux", report["interrupts"]),
             ("MSI-X writes", report["msix_writes"]),
             ("random bytes", f"{report['rng_bytes']:,}"),
             ("reads of BAR1", f"{_counted(report['mmio_reads_per_s'])}/s"),
@@ -130,7 +130,7 @@ class GuestTeller:
 
 
 def brief(kind: str, facts: Mapping[str, Any]) -> str:
-    """The facts of a guest's event in a line, whatever the guest put into them."""
+    """The facts of a guest's event in one line; accepts facts of any type and value."""
     try:
         return _sentence(kind, facts)
     except (KeyError, TypeError, ValueError):

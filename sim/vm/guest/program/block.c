@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* A file that the host gave goes onto the disk, a page to a request, and is read back. */
+/* Writes a file from the initramfs to the disk, one page per request, and reads it back. */
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -51,11 +51,11 @@ static void await(struct virtqueue *queue, unsigned count)
 	for (unsigned i = 0; i < count; i++) {
 		unsigned head, at = 0;
 
-		virtqueue_await(queue, &head, "the end of a block request");
+		virtqueue_await(queue, &head, "completion of a block request");
 		while (at < count && requests[at].head != head)
 			at++;
 		if (at == count)
-			fail("a block request came back that nobody sent");
+			fail("the device used an unknown block request");
 		if (*requests[at].status != VIRTIO_BLK_S_OK)
 			fail("a block request ended with status %u", *requests[at].status);
 	}
@@ -80,7 +80,7 @@ static void move(struct virtqueue *queue, int file, unsigned pages, unsigned typ
 			if (pread(file, wanted, PAGE, (first + i) * PAGE) != PAGE)
 				fail_errno(IMAGE);
 			if (memcmp(wanted, requests[i].data.bytes, PAGE))
-				fail("sectors from %u on came back changed",
+				fail("sectors from %u on differ from the image",
 				     (first + i) * (PAGE / SECTOR));
 		}
 	}
@@ -101,7 +101,7 @@ void block_copy(void)
 	device_read_config(device, offsetof(struct virtio_blk_config, capacity), &capacity,
 			   sizeof(capacity));
 	if (capacity * SECTOR < (uint64_t)status.st_size)
-		fail("the disk has %llu sectors: must have room for %lld bytes",
+		fail("the disk has %llu sectors: must hold %lld bytes",
 		     (unsigned long long)capacity, (long long)status.st_size);
 	move(queue, file, status.st_size / PAGE, VIRTIO_BLK_T_OUT);
 	submit(queue, &requests[0], VIRTIO_BLK_T_FLUSH, 0, 0);

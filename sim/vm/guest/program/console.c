@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* A line to the console; the host answers it with another. */
+/* A line to the console; the host answers with another. */
 #include <string.h>
 #include <linux/virtio_ids.h>
 
@@ -21,16 +21,16 @@ void console_talk(void)
 	memcpy(printed.bytes, CONSOLE_LINE, sizeof(CONSOLE_LINE) - 1);
 	virtqueue_add(transmit, &line, 1);
 	virtqueue_kick(transmit);
-	virtqueue_await(transmit, &head, "the end of a console line");
-	/* A line may come in several pieces. */
+	virtqueue_await(transmit, &head, "completion of a console line");
+	/* A line may arrive in several pieces. */
 	while (!size || typed.bytes[size - 1] != '\n') {
 		if (size)
 			virtqueue_add(receive, &room, 1);
 		if (size)
 			virtqueue_kick(receive);
-		size += virtqueue_await(receive, &head, "a line that the host typed");
+		size += virtqueue_await(receive, &head, "line typed by the host");
 		if (size >= PAGE)
-			fail("a line of the console does not end");
+			fail("the typed line exceeds %d bytes", PAGE);
 		room = (struct piece){typed.bus + size, PAGE - size, true};
 	}
 	report_text("console", typed.bytes, size);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* Discovery, and the way of a device from reset to DRIVER_OK, in the Linux driver's order. */
+/* Discovery, and initialization of a device, in the Linux driver's order. */
 #include <string.h>
 #include <unistd.h>
 #include <linux/virtio_config.h>
@@ -32,7 +32,7 @@ static void look_at(unsigned number)
 	device->config_size = message_get(&info, VMSG_DEVICE_INFO_RESPONSE_CONFIG_SIZE);
 	queues = message_get(&info, VMSG_DEVICE_INFO_RESPONSE_MAX_VQS);
 	if (message_get(&info, VMSG_DEVICE_INFO_RESPONSE_NUM_FEATURE_BITS) < 2 * WORD)
-		fail("device %u: has no feature bits above 31, where VERSION_1 is", number);
+		fail("device %u has no feature bits above 31, but VERSION_1 is required", number);
 	report("device", "\"number\": %u, \"virtio_id\": %u, \"queues\": %u, \"config_size\": %u",
 	       number, device->virtio_id, queues, device->config_size);
 }
@@ -46,7 +46,7 @@ void devices_discover(void)
 	answer = messages_request(&ask, VMSG_BUS_GET_DEVICES_RESPONSE);
 	if (message_get(&answer, VMSG_BUS_GET_DEVICES_RESPONSE_OFFSET) != 0 ||
 	    message_get(&answer, VMSG_BUS_GET_DEVICES_RESPONSE_NUM) != AMP_MAX_DEVICES)
-		fail("BUS_GET_DEVICES was answered for other devices");
+		fail("the response to BUS_GET_DEVICES is for other devices");
 	for (unsigned number = 0; number < AMP_MAX_DEVICES; number++) {
 		uint8_t bits = answer.bytes[VMSG_BUS_GET_DEVICES_RESPONSE_BITMAP_AT + number / BYTE];
 
@@ -78,7 +78,7 @@ static void add_status(const struct device *device, unsigned bit, const char *na
 	set_status(device, get_status(device) | bit);
 	status = get_status(device);
 	if (!(status & bit))
-		fail("device %u: its status is %#x: must have %s", device->number, status, name);
+		fail("device %u: status is %#x: must have %s", device->number, status, name);
 }
 
 static void reset(const struct device *device)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* Random bytes, in several requests; the host knows the source and compares. */
+/* Random bytes, in several requests; the host compares them with the source's. */
 #include <linux/virtio_ids.h>
 
 #include "guest.h"
@@ -19,7 +19,7 @@ void entropy_read(void)
 		virtqueue_kick(queue);
 		written = virtqueue_await(queue, &head, "random bytes");
 		if (written != ENTROPY_REQUEST_SIZE)
-			fail("%u random bytes came: must be %u", written, ENTROPY_REQUEST_SIZE);
+			fail("received %u random bytes: must be %u", written, ENTROPY_REQUEST_SIZE);
 		report_bytes("random", page.bytes, written);
 	}
 }

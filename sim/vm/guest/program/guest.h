@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * What the parts of the guest's program have in common. facts.h is generated: all that driver and
- * endpoint agree upon; what belongs to virtio or PCI comes from Linux's own headers.
+ * Common declarations of the guest's program. facts.h is generated and has the constants shared by
+ * driver and endpoint; constants of virtio and PCI come from Linux's headers.
  */
 #ifndef GUEST_H
 #define GUEST_H
@@ -18,7 +18,7 @@
 #define QUEUE_SIZE 16
 #define NUM_QUEUES 2
 
-/* report.c: lines of JSON for the host, and the end of it all */
+/* report.c: lines of JSON for the host, and the end of the guest */
 void report_open(void);
 void report(const char *event, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void report_bytes(const char *event, const uint8_t *bytes, size_t size);
@@ -29,7 +29,7 @@ void fail_errno(const char *what) __attribute__((noreturn));
 void finish(void) __attribute__((noreturn));
 int64_t now_us(void);
 
-/* A wait that does not go on for ever: `deadline()` fails, naming what was waited for. */
+/* A time limit. patience_left_us() fails once it has passed, with `what` in the text. */
 #define PATIENCE_US 20000000
 struct patience {
 	int64_t end_us;
@@ -48,7 +48,7 @@ void mmio_check_registers(volatile uint8_t *registers);
 void mmio_check_accesses(volatile uint8_t *area);
 void mmio_measure(volatile uint8_t *area);
 
-/* interrupts.c: the test module counts them */
+/* interrupts.c: interrupts, counted by the module */
 void interrupts_load_module(void);
 void interrupts_unload_module(void);
 void interrupts_open(void);
@@ -56,14 +56,14 @@ void interrupts_wait(const struct patience *patience);
 uint64_t interrupts_counted(unsigned vector);
 uint64_t interrupts_counted_in_all(void);
 
-/* memory.c: pinned pages, and where a bus master finds them */
+/* memory.c: pinned pages and their bus addresses */
 struct page {
 	uint8_t *bytes;
 	uint64_t bus;
 };
 struct page page_allocate(void);
 
-/* messages.c: the queues of a FIFO in BAR1, and the exchange over them */
+/* messages.c: the queues of a FIFO in BAR1, and messages over them */
 struct message {
 	uint8_t bytes[VMSG_SLOT_SIZE];
 };
@@ -83,7 +83,7 @@ void messages_await_used(unsigned dev_num, unsigned queue, const struct patience
 void messages_ping(uint32_t data);
 void messages_report(void);
 
-/* virtqueue.c: split rings, one to a page */
+/* virtqueue.c: split virtqueues, each in one page */
 struct virtqueue {
 	unsigned dev_num, index, size;
 	struct page page;
@@ -103,7 +103,7 @@ unsigned virtqueue_add(struct virtqueue *queue, const struct piece *pieces, unsi
 void virtqueue_kick(struct virtqueue *queue);
 uint32_t virtqueue_await(struct virtqueue *queue, unsigned *head, const char *what);
 
-/* device.c: discovery, and a device from reset to DRIVER_OK */
+/* device.c: discovery, and initialization of a device */
 struct device {
 	unsigned number, virtio_id, config_size;
 	struct virtqueue queues[NUM_QUEUES];
@@ -113,7 +113,7 @@ struct device *device_bring_up(unsigned virtio_id, uint64_t features);
 void device_read_config(const struct device *device, unsigned offset, void *to, unsigned size);
 void devices_shut_down(void);
 
-/* What each device is put to. */
+/* Data transfers with each device. */
 void entropy_read(void);
 void block_copy(void);
 void console_talk(void);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* Waits for interrupts, which the test module counts. */
+/* Waits for interrupts, which the module counts. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -24,7 +24,7 @@ void interrupts_load_module(void)
 	close(fd);
 }
 
-/* Its device goes, and with it vectors and bus mastering: nothing may be under way. */
+/* Removes the device file, frees the vectors, disables bus mastering: no DMA may be in flight. */
 void interrupts_unload_module(void)
 {
 	close(counts_fd);
@@ -42,12 +42,12 @@ void interrupts_open(void)
 
 static void take_counts(void)
 {
-	/* Without news there is nothing to read, and the counts are what they were. */
+	/* EAGAIN: the counts have not changed since the last read. */
 	if (read(counts_fd, counts, sizeof(counts)) < 0 && errno != EAGAIN)
 		fail_errno(COUNTS);
 }
 
-/* Returns after an interrupt that was not waited for before. */
+/* Returns after an interrupt that no previous call returned for, or at the deadline. */
 void interrupts_wait(const struct patience *patience)
 {
 	struct pollfd poll_for = {.fd = counts_fd, .events = POLLIN};

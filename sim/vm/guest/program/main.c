@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Process 1 of the guest: a driver in user space for the virtio-msg AMP PCI endpoint, which brings
- * the devices behind it up and puts each to work. The host judges what is told of it.
+ * Process 1 of the guest: a user space driver for the virtio-msg AMP PCI endpoint, which brings up
+ * the devices behind it and transfers data with each. The host checks the results.
  */
 #include <sys/mount.h>
 #include <sys/utsname.h>
@@ -22,7 +22,7 @@ static void mount_all(void)
 	report_open();
 }
 
-/* One message each way at a time: each answer makes one interrupt, which none other can cover. */
+/* One message each way at a time: each response raises one interrupt, which cannot merge. */
 static void count_interrupts(unsigned fifo)
 {
 	uint64_t before = interrupts_counted(vectors[fifo]);
@@ -59,7 +59,7 @@ int main(void)
 
 	step("interrupts");
 	interrupts_open();
-	/* The first is last: there it goes on. */
+	/* FIFO 0 is last, since the rest of the program uses it. */
 	for (unsigned fifo = AMP_NUM_FIFOS; fifo--;) {
 		messages_open(registers, fifos, fifo);
 		count_interrupts(fifo);
@@ -78,7 +78,7 @@ int main(void)
 
 	step("shutdown");
 	devices_shut_down();
-	/* Messages keep their order: what a device had to say is here when this is answered. */
+	/* Messages stay in order: all messages of the devices precede the response to this PING. */
 	messages_ping(~0u);
 	messages_report();
 	interrupts_unload_module();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Pages that stay where they are. A virtual machine without an IOMMU: the address on the bus is
- * the physical one, which Linux tells its root.
+ * Pinned pages. The virtual machine has no IOMMU: bus addresses are physical addresses, which
+ * Linux shows to root in pagemap.
  */
 #include <fcntl.h>
 #include <string.h>
@@ -21,7 +21,7 @@ static void forbid_moving(void)
 	if (done)
 		return;
 	done = true;
-	/* A locked page is never swapped, but compaction may move it; not every kernel has that. */
+	/* mlock prevents swapping, but compaction may move the page, in kernels that support it. */
 	fd = open("/proc/sys/vm/compact_unevictable_allowed", O_WRONLY);
 	if (fd >= 0) {
 		if (write(fd, "0", 1) != 1)
@@ -39,7 +39,7 @@ struct page page_allocate(void)
 	forbid_moving();
 	page.bytes = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (page.bytes == MAP_FAILED || mlock(page.bytes, PAGE))
-		fail_errno("a locked page");
+		fail_errno("allocating a locked page");
 	memset(page.bytes, 0, PAGE);
 	fd = open("/proc/self/pagemap", O_RDONLY);
 	if (fd < 0 || pread(fd, &entry, sizeof(entry), (uintptr_t)page.bytes / PAGE * sizeof(entry)) !=
@@ -47,7 +47,7 @@ struct page page_allocate(void)
 		fail_errno("/proc/self/pagemap");
 	close(fd);
 	if (!(entry & PRESENT) || !(entry & FRAME))
-		fail("a locked page has no physical address: pagemap says %#llx",
+		fail("a locked page has no physical address: pagemap has %#llx",
 		     (unsigned long long)entry);
 	page.bus = (entry & FRAME) * PAGE;
 	return page;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* The two queues of a FIFO in BAR1, and requests and answers over them. */
+/* The two queues of a FIFO in BAR1, and requests and responses over them. */
 #include <string.h>
 #include <unistd.h>
 
@@ -64,7 +64,7 @@ static void open_queue(struct spsc *queue, volatile uint8_t *base)
 	queue->head = *word(queue, SPSC_HEAD_OFFSET);
 	queue->tail = *word(queue, SPSC_TAIL_OFFSET);
 	if (queue->head >= SPSC_CAPACITY || queue->tail >= SPSC_CAPACITY)
-		fail("a queue's indices are %u and %u: must be below %u", queue->head, queue->tail,
+		fail("indices of a queue are %u and %u: must be below %u", queue->head, queue->tail,
 		     SPSC_CAPACITY);
 }
 
@@ -79,7 +79,7 @@ void messages_open(volatile uint8_t *registers, volatile uint8_t *fifos, unsigne
 
 void messages_send(const struct message *message)
 {
-	struct patience room = patience("room in the driver queue");
+	struct patience room = patience("space in the driver queue");
 	uint32_t after = next(to_device.head);
 	uint64_t words[VMSG_SLOT_SIZE / 8];
 
@@ -91,7 +91,7 @@ void messages_send(const struct message *message)
 	memcpy(words, message->bytes, sizeof(words));
 	for (unsigned i = 0; i < VMSG_SLOT_SIZE / 8; i++)
 		slot(&to_device, to_device.head)[i] = words[i];
-	/* What the device reads in memory is there before it hears of it; x86 keeps stores ordered. */
+	/* Memory that the device reads is written before the doorbell; x86 keeps stores in order. */
 	barrier();
 	*word(&to_device, SPSC_HEAD_OFFSET) = after;
 	to_device.head = after;
@@ -108,9 +108,9 @@ static struct message take(void)
 	memcpy(message.bytes, words, 8);
 	size = message_get(&message, VMSG_HEADER_MSG_SIZE);
 	if (size < VMSG_HEADER_SIZE || size > VMSG_MAX_SIZE)
-		fail("a message's msg_size is %u: must be %u to %u", size, VMSG_HEADER_SIZE,
+		fail("msg_size of a message is %u: must be %u to %u", size, VMSG_HEADER_SIZE,
 		     VMSG_MAX_SIZE);
-	/* A read costs a round trip: no more of them than the message has words. */
+	/* Each read is a round trip: read only the words of the message. */
 	for (unsigned i = 1; 8 * i < size; i++)
 		words[i] = slot(&to_driver, to_driver.tail)[i];
 	memcpy(message.bytes, words, size);
@@ -140,7 +140,10 @@ static void note_event(const struct message *message)
 	}
 }
 
-/* Waits for an interrupt and takes every message that is there; the one that answers, if any. */
+/*
+ * Waits for an interrupt and drains the device queue; returns whether one of the messages answers
+ * `request`, copied to `answer`.
+ */
 static bool collect(const struct patience *patience, const struct message *request,
 		    struct kind response, struct message *answer)
 {
@@ -149,7 +152,7 @@ static bool collect(const struct patience *patience, const struct message *reque
 	interrupts_wait(patience);
 	to_driver.head = *word(&to_driver, SPSC_HEAD_OFFSET);
 	if (to_driver.head >= SPSC_CAPACITY)
-		fail("the device queue's head is %u: must be below %u", to_driver.head,
+		fail("head of the device queue is %u: must be below %u", to_driver.head,
 		     SPSC_CAPACITY);
 	while (to_driver.tail != to_driver.head) {
 		struct message message = take();
@@ -171,7 +174,7 @@ static bool collect(const struct patience *patience, const struct message *reque
 struct message messages_request(const struct message *request, struct kind response)
 {
 	struct message asked = *request, answer;
-	char what[64] = "the answer to ";
+	char what[64] = "response to ";
 	struct patience reply = patience(strncat(what, response.name, 40));
 
 	message_put(&asked, VMSG_HEADER_TOKEN, ++last_token);
@@ -202,7 +205,7 @@ void messages_ping(uint32_t data)
 	message_put(&request, VMSG_BUS_PING_REQUEST_DATA, data);
 	answer = messages_request(&request, VMSG_BUS_PING_RESPONSE);
 	if (message_get(&answer, VMSG_BUS_PING_RESPONSE_DATA) != data)
-		fail("PING %#x was answered with %#llx", data,
+		fail("the response to PING %#x has data %#llx", data,
 		     (unsigned long long)message_get(&answer, VMSG_BUS_PING_RESPONSE_DATA));
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* Reads and writes of the BARs: what each width reaches, and how many there are in a second. */
+/* Reads and writes of the BARs: checks each width, and measures the rates. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -120,7 +120,7 @@ void mmio_measure(volatile uint8_t *area)
 	begin = now_us();
 	for (int i = 0; i < WRITES; i++)
 		write_width(area + 8 * (i % 8), 8, i);
-	/* Writes are posted: the answer to a read behind them says that they are done. */
+	/* Writes are posted: the completion of a later read shows that they are done. */
 	read_width(area, 4);
 	write_us = now_us() - begin;
 	for (int i = 0; i < 8; i++)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* Asks for the peer by ARP and pings it, in frames of our own: Linux has no network here. */
+/* Resolves the peer's address by ARP and pings it. Builds its own frames: Linux has no network. */
 #include <arpa/inet.h>
 #include <net/ethernet.h>
 #include <net/if_arp.h>
@@ -52,19 +52,19 @@ static void send_frame(const void *frame, size_t size)
 	memcpy(out.bytes + HEADER, frame, size);
 	virtqueue_add(transmit, &packet, 1);
 	virtqueue_kick(transmit);
-	virtqueue_await(transmit, &head, "the end of a sent frame");
+	virtqueue_await(transmit, &head, "completion of a sent frame");
 }
 
-/* The next frame, copied; its buffer is offered again. */
+/* Copies the next received frame and makes its buffer available again. */
 static void receive_frame(void *frame, size_t size)
 {
 	uint32_t written;
 	unsigned head, at;
 
-	written = virtqueue_await(receive, &head, "a frame");
+	written = virtqueue_await(receive, &head, "received frame");
 	at = frame_of[head];
 	if (written < HEADER + ETH_HLEN || written > PAGE)
-		fail("a frame of %u bytes came, with its header", written);
+		fail("a received frame has %u bytes with its header", written);
 	memset(frame, 0, size);
 	memcpy(frame, frames[at].bytes + HEADER,
 	       written - HEADER < size ? written - HEADER : size);
@@ -163,7 +163,7 @@ static void ping(unsigned sequence)
 		if (!answers(&reply, &ask))
 			continue;
 		if (memcmp(reply.payload, ask.payload, PING_SIZE))
-			fail("ping %u came back changed", sequence);
+			fail("ping %u: the reply has another payload", sequence);
 		report("ping", "\"sequence\": %u, \"round_trip_us\": %lld", sequence,
 		       (long long)(now_us() - begin));
 		return;

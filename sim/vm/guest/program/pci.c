@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* The PCI function as Linux sees it: what sysfs says, and the capabilities in `config`. */
+/* The PCI function as Linux sees it: its attributes in sysfs, and the capabilities in `config`. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -37,7 +37,7 @@ static unsigned attribute(const char *function, const char *name)
 	unsigned value;
 
 	if (fscanf(file, "%x", &value) != 1)
-		fail("%s of %s is no number", name, function);
+		fail("%s of %s is not a number", name, function);
 	fclose(file);
 	return value;
 }
@@ -113,7 +113,7 @@ static void report_capabilities(void)
 	at = config[PCI_CAPABILITY_LIST];
 	for (int count = 0; at; at = config[at + PCI_CAP_LIST_NEXT]) {
 		if (at < PCI_STD_HEADER_SIZEOF || at % 4 || ++count > MOST_CAPABILITIES)
-			fail("the list of capabilities goes astray at %#x", at);
+			fail("the list of capabilities is invalid at %#x", at);
 		report_capability(config, at);
 	}
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* Tells the host, in lines of JSON over the second serial port, and ends the guest. */
+/* Reports to the host, as lines of JSON over the second serial port, and ends the guest. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -34,7 +34,7 @@ int64_t patience_left_us(const struct patience *patience)
 	int64_t left = patience->end_us - now_us();
 
 	if (left <= 0)
-		fail("%s did not come within %d s", patience->what, PATIENCE_US / 1000000);
+		fail("%s: time limit of %d s exceeded", patience->what, PATIENCE_US / 1000000);
 	return left;
 }
 
@@ -43,7 +43,7 @@ static void end_guest(void)
 	fflush(NULL);
 	if (host)
 		tcdrain(fileno(host));
-	/* QEMU was told to end where a machine would start anew. */
+	/* QEMU runs with -no-reboot: a reboot ends it. */
 	reboot(RB_AUTOBOOT);
 	for (;;)
 		pause();

@@ -20,15 +20,15 @@ void virtqueue_make(struct virtqueue *queue, unsigned dev_num, unsigned index, u
 		queue->descriptors[i].next = i + 1;
 }
 
-/* Makes a chain available; its number is the result. */
+/* Makes a chain available; returns its first descriptor's index. */
 unsigned virtqueue_add(struct virtqueue *queue, const struct piece *pieces, unsigned count)
 {
 	volatile struct vring_avail *available = queue->available;
 	unsigned head = queue->next_free, at = head;
 
 	if (queue->free < count)
-		fail("device %u, queue %u: a chain of %u finds %u descriptors free", queue->dev_num,
-		     queue->index, count, queue->free);
+		fail("device %u, queue %u: a chain needs %u descriptors, %u are free",
+		     queue->dev_num, queue->index, count, queue->free);
 	for (unsigned i = 0; i < count; i++) {
 		struct vring_desc *descriptor = &queue->descriptors[at];
 
@@ -71,8 +71,8 @@ static void release(struct virtqueue *queue, unsigned head)
 }
 
 /*
- * The next chain that comes back; what the device wrote to it is the result, bytes. One
- * EVENT_USED may stand for several chains, so the ring is looked at first.
+ * Waits for the next used chain; returns the number of bytes that the device wrote. One
+ * EVENT_USED may announce several chains, so the ring is checked first.
  */
 uint32_t virtqueue_await(struct virtqueue *queue, unsigned *head, const char *what)
 {

@@ -41,7 +41,7 @@ def test_failures_before_the_guest(error, status, folders, monkeypatch, capsys):
         "problems": [str(error)],
         "seed": 3,
     }
-    assert f"No guest: {error}" in capsys.readouterr().out
+    assert f"The guest was not run: {error}" in capsys.readouterr().out
 
 
 def test_ctrl_c(monkeypatch):

@@ -217,5 +217,5 @@ def test_of_qemu_is_kept_what_it_runs_with(tmp_path):
         "lib/libz.so.1",
     ]
     program(libraries, "ld-linux-x86-64.so.2", "#!/bin/sh\necho 'libz.so.1 => not found'\n")
-    with pytest.raises(DownloadError, match=r"loader of the QEMU that was fetched says:\nlibz"):
+    with pytest.raises(DownloadError, match=r"loader of the fetched QEMU reports:\nlibz"):
         fetch_qemu.prune(root, tmp_path / "kept")

@@ -75,7 +75,7 @@ def test_the_same_entries_make_the_same_bytes():
         ([file("", b"")], "name is '': must be a relative path"),
         ([file("/init", b"")], "name is '/init': must be a relative path"),
         ([file("TRAILER!!!", b"")], "must be a relative path"),
-        ([file("a", b""), file("a", b"")], "a is there twice"),
+        ([file("a", b""), file("a", b"")], "a is a duplicate"),
         ([console()], "dev/console: there is no folder dev"),
         ([file("dev", b""), console()], "there is no folder dev"),
     ],

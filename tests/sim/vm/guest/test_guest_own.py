@@ -75,7 +75,7 @@ def test_it_is_attached_to_the_terminal(boot, tmp_path):
     assert options["devices"] == own.DEFAULT and options["trace"] == tmp_path / "trace.jsonl"
     assert "gdb" not in text and f"tail -f {tmp_path}/trace.jsonl" in text
     assert f"'!help' | nc -N -U {options['control']}" in text
-    assert "serial port writes to the terminal as it is" in " ".join(text.split())
+    assert "serial output reaches the terminal unfiltered" in " ".join(text.split())
     assert "waves.vcd" in text
     assert (tmp_path / "events.log").read_text().splitlines() == [
         "kind=client state=connected",

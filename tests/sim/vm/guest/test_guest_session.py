@@ -145,5 +145,5 @@ def test_a_guest_that_ends_early_shows_its_console(run):
 
 def test_what_is_no_event_is_a_failure(run):
     _, told, _, _ = run([], raw='{"event": "booted"}\nnonsense\n[1]\n')
-    assert told.failure is not None and "no event: 'nonsense" in told.failure
+    assert told.failure is not None and "not an event: 'nonsense" in told.failure
     assert len(told.all("failed")) == 2

@@ -71,7 +71,7 @@ def test_no_room_is_a_failed_download(store):
 
 def test_where_nothing_can_be_kept(tmp_path):
     (tmp_path / "file").touch()
-    refused = pytest.raises(GuestError, match=r"nothing can be kept in .*: Not a directory")
+    refused = pytest.raises(GuestError, match=r"cannot write to .*: Not a directory")
     with refused, Store(tmp_path / "file" / "store").locked():
         pass
 

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Counts the endpoint's MSI-X interrupts, so that a driver in user space can wait for them:
- * reading /dev/amp_irq gives the count of each vector, and blocks until one differs from what
- * this file was told last. The BARs are not claimed: the kernel refuses user space an mmap of
- * claimed ones.
+ * Counts the endpoint's MSI-X interrupts, so that a user space driver can wait for them. A read of
+ * /dev/amp_irq returns the count of each vector, and blocks until one differs from the file's last
+ * read. The BARs are not claimed: user space cannot mmap claimed BARs.
  */
 #include <linux/fs.h>
 #include <linux/interrupt.h>
