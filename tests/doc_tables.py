@@ -89,7 +89,7 @@ def problems(
     every_table
         Whether every table must name tests, or only those with a ``test`` column.
     """
-    found: list[str] = []
+    messages: list[str] = []
     seen: dict[str, int] = {}
     try:
         table_rows = [row for row in rows(text) if every_table or "test" in row.cells]
@@ -100,17 +100,17 @@ def problems(
     for row in table_rows:
         missing = {"id", "test"} - set(row.cells)
         if missing:
-            found.append(f"line {row.line}: no column {' and '.join(sorted(missing))}")
+            messages.append(f"line {row.line}: no column {' and '.join(sorted(missing))}")
             continue
         name = row.cells["id"].strip("`")
         if not name:
-            found.append(f"line {row.line}: no id")
+            messages.append(f"line {row.line}: no id")
         elif name in seen:
-            found.append(f"line {row.line}: id {name} repeats that of line {seen[name]}")
+            messages.append(f"line {row.line}: id {name} repeats that of line {seen[name]}")
         seen.setdefault(name, row.line)
         for problem in _test_problems(row.cells["test"], root, run_regressions):
-            found.append(f"line {row.line}, {name}: {problem}")
-    return found
+            messages.append(f"line {row.line}, {name}: {problem}")
+    return messages
 
 
 def _test_problems(cell: str, root: Path, run_regressions: Collection[str]) -> Iterator[str]:
@@ -119,12 +119,12 @@ def _test_problems(cell: str, root: Path, run_regressions: Collection[str]) -> I
     # Parameters may hold commas.
     for test in re.split(r",(?![^\[]*\])|<br>", cell):
         test = test.strip().strip("`")
-        found = _TEST.fullmatch(test)
-        if found is None:
+        match = _TEST.fullmatch(test)
+        if match is None:
             yield f"neither a test nor a reason: {test!r}"
             continue
         problem = _test_problem(
-            root, Path(found["path"]), found["names"].split("::")[1:], run_regressions
+            root, Path(match["path"]), match["names"].split("::")[1:], run_regressions
         )
         if problem:
             yield problem

@@ -173,15 +173,15 @@ async def check(system, name, settle):
     assert (
         await driver.request("GET_DEVICE_STATUS", dev_num=FAULTY)
     ).status & DeviceStatus.NEEDS_RESET
-    told = await events.get("EVENT_CONFIG", timeout_us=1)
-    assert (told is not None) == (fault.running and name != "reset while running")
-    assert told is None or told.number("status") & DeviceStatus.NEEDS_RESET
+    event = await events.get("EVENT_CONFIG", timeout_us=1)
+    assert (event is not None) == (fault.running and name != "reset while running")
+    assert event is None or event.number("status") & DeviceStatus.NEEDS_RESET
 
     # The bus and the other device still work, and a reset restores the faulty device.
     await driver.ping(7)
     assert await sound.read(16) == bytes(16)
     device.armed = False
-    again = await ConsoleDriver.probe(driver, FAULTY, memory)
-    await again.write(b"mended")
+    console = await ConsoleDriver.probe(driver, FAULTY, memory)
+    await console.write(b"mended")
     assert device.output.endswith(b"mended") and device.failure is None
     driver.unsubscribe(events)

@@ -33,35 +33,37 @@ class Peer(Module):
         self.clock_domains.cd_sys = ClockDomain()
         self.cd_sys.clk = self._port("user_clk_out", 1)
         self.cd_sys.rst = self._port("user_reset_out", 1)
-        self.submodules.depacketizer = taken = LitePCIeTLPDepacketizer(data_width, ENDIANNESS)
-        self.submodules.packetizer = made = LitePCIeTLPPacketizer(data_width, ENDIANNESS)
-        self._transmit(taken.sink, data_width)
-        self._receive(made.source, data_width)
+        self.submodules.depacketizer = depacketizer = LitePCIeTLPDepacketizer(
+            data_width, ENDIANNESS
+        )
+        self.submodules.packetizer = packetizer = LitePCIeTLPPacketizer(data_width, ENDIANNESS)
+        self._transmit(depacketizer.sink, data_width)
+        self._receive(packetizer.source, data_width)
         fields = [name for name, *_ in request_layout(data_width).payload_layout]
-        self._show("requests", taken.req_source, fields)
+        self._expose_source("requests", depacketizer.req_source, fields)
         for name in ("first_be", "last_be"):
             enables = self._port(f"requests_{name}", 4)
-            self.comb += enables.eq(getattr(taken.tlp_req, name))
-        self._take("ask", made.req_sink, fields)
+            self.comb += enables.eq(getattr(depacketizer.tlp_req, name))
+        self._expose_sink("ask", packetizer.req_sink, fields)
         fields = [name for name, *_ in completion_layout(data_width).payload_layout]
-        self._show("answers", taken.cmp_source, fields)
-        self._take("complete", made.cmp_sink, fields)
+        self._expose_source("answers", depacketizer.cmp_source, fields)
+        self._expose_sink("complete", packetizer.cmp_sink, fields)
 
     def _port(self, name, bits):
         port = Signal(bits, name_override=name)
         self.ios.add(port)
         return port
 
-    def _show(self, name, source, fields):
+    def _expose_source(self, name, source, fields):
         for field in (*HANDSHAKE, *fields):
-            inner = getattr(source, field)
-            self.comb += self._port(f"{name}_{field}", len(inner)).eq(inner)
+            member = getattr(source, field)
+            self.comb += self._port(f"{name}_{field}", len(member)).eq(member)
         self.comb += source.ready.eq(self._port(f"{name}_ready", 1))
 
-    def _take(self, name, sink, fields):
+    def _expose_sink(self, name, sink, fields):
         for field in (*HANDSHAKE, *fields):
-            inner = getattr(sink, field)
-            self.comb += inner.eq(self._port(f"{name}_{field}", len(inner)))
+            member = getattr(sink, field)
+            self.comb += member.eq(self._port(f"{name}_{field}", len(member)))
         self.comb += self._port(f"{name}_ready", 1).eq(sink.ready)
 
     def _transmit(self, sink, data_width):
@@ -106,17 +108,17 @@ def peer(data_width):
     return text, [Port(name, way, int(high or 0) + 1) for way, high, name in found]
 
 
-def joined(name, *modules):
+def join_modules(name, *modules):
     """Verilog of a module that instantiates ``modules``, pairs of a name and its ports.
 
     A signal that one module drives and another reads is a wire, every other is a port.
     """
-    ports, driven, taken = {}, set(), set()
-    for _, its_ports in modules:
-        for port in its_ports:
+    ports, driven, read = {}, set(), set()
+    for _, module_ports in modules:
+        for port in module_ports:
             ports[port.name] = port
-            (driven if port.direction == "output" else taken).add(port.name)
-    wires = driven & taken
+            (driven if port.direction == "output" else read).add(port.name)
+    wires = driven & read
 
     def declare(port):
         kind = "wire" if port.name in wires else port.direction
@@ -124,9 +126,17 @@ def joined(name, *modules):
         bits = f" [{port.bits - 1}:0]" if port.bits > 1 else ""
         return f"{kind}{bits} {port.name}"
 
-    outside = [declare(port) for port in ports.values() if port.name not in wires]
-    inside = [f"{declare(ports[wire])};" for wire in sorted(wires)]
-    instances = [instance(module, its_ports) for module, its_ports in modules]
+    ports_of_top = [declare(port) for port in ports.values() if port.name not in wires]
+    wire_declarations = [f"{declare(ports[wire])};" for wire in sorted(wires)]
+    instances = [instance(module, module_ports) for module, module_ports in modules]
     return "\n".join(
-        [f"module {name} (", ",\n".join(outside), ");", *inside, *instances, "endmodule", ""]
+        [
+            f"module {name} (",
+            ",\n".join(ports_of_top),
+            ");",
+            *wire_declarations,
+            *instances,
+            "endmodule",
+            "",
+        ]
     )

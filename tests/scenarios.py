@@ -89,9 +89,9 @@ async def bring_up(system, fifo, memory):
         else:
             assert region is None
         assert await device.shared_memory(4) is None
-    for shut in (device, console):
-        await shut.shutdown()
-        assert await shut.status() == DeviceStatus.ACKNOWLEDGE
+    for shut_device in (device, console):
+        await shut_device.shutdown()
+        assert await shut_device.status() == DeviceStatus.ACKNOWLEDGE
 
 
 async def refuse(system, fifo, memory):
@@ -147,9 +147,9 @@ async def move_data(system, fifo, memory):
     await console.write(b"to the device")
     model = system.device_side.transports[fifo].devices[CONSOLE]
     assert bytes(model.output) == b"to the device"
-    for path in (entropy, disk, console):
-        path.stop()
-        await path.device.reset()
+    for virtio_driver in (entropy, disk, console):
+        virtio_driver.stop()
+        await virtio_driver.device.reset()
 
 
 def entropy_after(fifo):
@@ -179,15 +179,15 @@ async def overfill(system, fifo, memory):
 async def come_and_go(system, fifo, memory):
     """Plug and unplug devices; the driver gets an event if the revision has one."""
     driver = system.drivers[fifo]
-    tells = driver.dialect.has("BUS_EVENT_DEVICE", MessageKind.EVENT)
+    has_events = driver.dialect.has("BUS_EVENT_DEVICE", MessageKind.EVENT)
     number = await system.device_side.plug(fifo, EntropyDevice(queue_size=8))
     assert number == 1
-    if tells:
+    if has_events:
         assert await driver.wait_device(DeviceState.ADDED, 500) == number
     assert await driver.discover() == [ENTROPY, number, CONSOLE, DISK]
     device = await driver.probe(number)
     await system.device_side.unplug(fifo, number)
-    if tells:
+    if has_events:
         assert await driver.wait_device(DeviceState.REMOVED, 500) == number
         try:
             await device.status()
@@ -196,7 +196,7 @@ async def come_and_go(system, fifo, memory):
             pass
     # A number just freed is not reused.
     assert await system.device_side.plug(fifo, EntropyDevice()) == 2
-    if tells:
+    if has_events:
         assert await driver.wait_device(DeviceState.ADDED, 500) == 2
     assert await driver.discover() == [ENTROPY, 2, CONSOLE, DISK]
 

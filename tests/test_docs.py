@@ -61,8 +61,8 @@ def test_hard_block_settings_match_the_endpoint():
     assert table["extended tags"].startswith(f"on or off: reads have tags 0 to {TAGS - 1}.")
     for bar, size in AMP_PCI.bar_sizes(1, SPSC_PAGES).items():
         kind = "" if bar == AMP_PCI.fifo_bar else "not "
-        wanted = f"memory, 32 bits, {kind}prefetchable, {size // 1024} KiB"
-        assert table[f"BAR{bar}"].startswith(wanted)
+        expected = f"memory, 32 bits, {kind}prefetchable, {size // 1024} KiB"
+        assert table[f"BAR{bar}"].startswith(expected)
     place = f"BAR{AMP_PCI.msix_bar} at 0x"
     table_at, pending_at = AMP_PCI.msix_table_offset, AMP_PCI.msix_pba_offset
     assert f"{place}{table_at:03x}" in table["MSI-X"]
@@ -80,8 +80,10 @@ def test_hard_blocks_page_lists_every_top_and_option():
 def test_conformance_has_every_requirement():
     page = (ROOT / "docs" / "conformance.md").read_text()
     table = [row for row in rows(page) if "requirement" in row.cells]
-    wanted = [f"{who}-{n:02}" for who, count in REQUIREMENTS.items() for n in range(1, count + 1)]
-    assert [row.cells["id"] for row in table] == wanted and len(wanted) == 212
+    expected = [
+        f"{party}-{n:02}" for party, count in REQUIREMENTS.items() for n in range(1, count + 1)
+    ]
+    assert [row.cells["id"] for row in table] == expected and len(expected) == 212
     assert all(row.cells["requirement"] for row in table)
 
 

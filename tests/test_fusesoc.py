@@ -77,15 +77,15 @@ def fusesoc(folder, *arguments):
 def set_up(folder, core, target, *stages):
     """Run FuseSoC on a target; return the files of its work folder by suffix, and the log."""
     work = folder / "work"
-    done = fusesoc(folder, "run", *stages, "--target", target, "--work-root", str(work), core)
-    assert done.returncode == 0, done.stdout + done.stderr
+    completed = fusesoc(folder, "run", *stages, "--target", target, "--work-root", str(work), core)
+    assert completed.returncode == 0, completed.stdout + completed.stderr
     files = list(work.glob("src/*/*"))
-    found = {path.suffix: path for path in files}
-    assert len(found) == len(files) == 2
-    return found, done.stdout + done.stderr
+    files_by_suffix = {path.suffix: path for path in files}
+    assert len(files_by_suffix) == len(files) == 2
+    return files_by_suffix, completed.stdout + completed.stderr
 
 
-def waivers_name(files):
+def waivers_match(files):
     """Whether each waiver applies to the Verilog beside it, and to nothing else."""
     lines = files[".vlt"].read_text().splitlines()
     waivers = [line for line in lines if line.startswith("lint_off")]
@@ -109,7 +109,7 @@ def test_target_generates_its_top(top, tmp_path, pytestconfig):
         pytest.skip("takes seconds, and differs only in names: make regress runs it")
     module = MODULE_NAMES[top]
     files, _ = set_up(tmp_path, "virtio-msg-amp", top, "--setup")
-    assert files[".v"].name == f"{module}.v" and waivers_name(files)
+    assert files[".v"].name == f"{module}.v" and waivers_match(files)
     text = files[".v"].read_text()
     width = default_data_width(top)
     assert f" python -m hdl --top {top} --fifos 1 --data-width {width} " in text.splitlines()[1]
@@ -127,7 +127,7 @@ def test_lint_target_passes(tmp_path):
         pytest.skip("Verilator is not installed")
     files, log = set_up(tmp_path, "virtio-msg-amp", "lint")
     assert "verilator -f" in log and "%Warning" not in log
-    assert files[".v"].name == f"{MODULE_NAMES['endpoint']}.v" and waivers_name(files)
+    assert files[".v"].name == f"{MODULE_NAMES['endpoint']}.v" and waivers_match(files)
 
 
 def test_another_core_sets_every_parameter(tmp_path):
@@ -135,7 +135,7 @@ def test_another_core_sets_every_parameter(tmp_path):
     (tmp_path / "card.core").write_text(CARD)
     stages = [] if "verilator" in toolchain.available() else ["--setup"]
     files, _ = set_up(tmp_path, "card", "default", *stages)
-    assert files[".v"].name == "card_endpoint.v" and waivers_name(files)
+    assert files[".v"].name == "card_endpoint.v" and waivers_match(files)
     text = files[".v"].read_text()
     assert text.splitlines()[1].endswith(
         ": python -m hdl --top core --fifos 3 --data-width 64 --completion-timeout 5000 "
@@ -156,6 +156,6 @@ def test_another_core_sets_every_parameter(tmp_path):
 )
 def test_invalid_parameter_is_refused(parameter, complaint, tmp_path):
     (tmp_path / "card.core").write_text(CARD.replace("fifos: 3", parameter))
-    done = fusesoc(tmp_path, "run", "--setup", "card")
-    assert done.returncode and complaint in done.stdout + done.stderr
+    completed = fusesoc(tmp_path, "run", "--setup", "card")
+    assert completed.returncode and complaint in completed.stdout + completed.stderr
     assert not list(tmp_path.glob("**/*.v"))

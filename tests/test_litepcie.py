@@ -34,21 +34,21 @@ TESTS = 5
 
 def sources(data_width, folder):
     """Write the Verilog of LitePCIe and the top to ``folder``; return all source files."""
-    from litepcie_verilog import joined, peer
+    from litepcie_verilog import join_modules, peer
 
     configuration = BuildConfiguration(top="xilinx-7", data_width=data_width)
     endpoint = verilog_file(configuration)
     text, ports = peer(data_width)
     module = configuration.module
-    made = {
+    generated = {
         "litepcie_peer.v": text,
-        f"{TOP}.v": joined(
+        f"{TOP}.v": join_modules(
             TOP, (module, ports_of(endpoint.read_text(), module)), ("litepcie_peer", ports)
         ),
     }
-    files = [folder / name for name in made]
+    files = [folder / name for name in generated]
     folder.mkdir(parents=True, exist_ok=True)
-    for file, content in zip(files, made.values(), strict=True):
+    for file, content in zip(files, generated.values(), strict=True):
         # Do not touch an unchanged file: a new time stamp makes the simulator build again.
         if not file.exists() or file.read_text() != content:
             file.write_text(content)

@@ -203,13 +203,13 @@ def test_regression(simulator, top, num_fifos, data_width, group, regression_see
     )
     name = f"{simulator}-{top}-f{num_fifos}-w{data_width}-{group}"
     everything = pytestconfig.getoption("--regress")
-    few = {} if is_first(simulator) else FEW_SCENARIOS
+    fewer = {} if is_first(simulator) else FEW_SCENARIOS
     outcome = simulate(
         configuration,
         modules(group, top, simulator, everything=everything),
         BUILD_ROOT / "test" / name,
         seed=regression_seed,
-        environment=MORE_ROUNDS if everything else few,
+        environment=MORE_ROUNDS if everything else fewer,
     )
     assert outcome.tests > 0
 
@@ -338,10 +338,10 @@ def test_every_regression_is_run():
 
 
 def test_every_width_and_number_of_fifos_is_run():
-    among = builds_of(next(iter(toolchain.available())), everything=True)
-    assert {fifos for _, fifos, _ in among} == set(range(1, MAX_FIFOS + 1))
+    builds = builds_of(next(iter(toolchain.available())), everything=True)
+    assert {fifos for _, fifos, _ in builds} == set(range(1, MAX_FIFOS + 1))
     for top in TOPS:
-        assert {width for each, _, width in among if each == top} == set(DATA_WIDTHS)
+        assert {width for each, _, width in builds if each == top} == set(DATA_WIDTHS)
 
 
 def test_a_simulator_is_installed():

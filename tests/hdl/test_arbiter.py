@@ -17,7 +17,7 @@ def run(urgent, packets, seed, stall=0.4, idle=0.3, cycles=None):
     """
     dut = PacketArbiter(raw_signature(64), count=len(packets), urgent=urgent)
     rng = random.Random(seed)
-    left = []
+    sent = []
     total = sum(map(sum, packets))
 
     def source(port, lengths):
@@ -36,18 +36,18 @@ def run(urgent, packets, seed, stall=0.4, idle=0.3, cycles=None):
         return bench
 
     async def sink(ctx):
-        offered = None
+        pending = None
         cycle = 0
-        while len(left) < total:
+        while len(sent) < total:
             ready = rng.random() >= stall
             ctx.set(dut.o.ready, ready)
             _, _, valid, data = await ctx.tick().sample(dut.o.valid, dut.o.p.data)
             cycle += 1
-            if offered is not None:
-                assert valid and data == offered, "a valid beat changed before it was accepted"
-            offered = data if valid and not ready else None
+            if pending is not None:
+                assert valid and data == pending, "a valid beat changed before it was accepted"
+            pending = data if valid and not ready else None
             if valid and ready:
-                left.append((data >> 32, data >> 16 & 0xFFFF, data & 0xFFFF))
+                sent.append((data >> 32, data >> 16 & 0xFFFF, data & 0xFFFF))
                 if cycles is not None:
                     cycles.append(cycle)
 
@@ -57,28 +57,28 @@ def run(urgent, packets, seed, stall=0.4, idle=0.3, cycles=None):
         simulator.add_testbench(source(port, lengths), background=True)
     simulator.add_testbench(sink)
     simulator.run()
-    return left
+    return sent
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_packets_stay_whole(seed):
     rng = random.Random(seed)
     packets = [[rng.randint(1, 5) for _ in range(30)] for _ in range(3)]
-    left = run(1, packets, seed)
+    sent = run(1, packets, seed)
     position = 0
     seen = [[], [], []]
-    while position < len(left):
-        port, beat, length = left[position]
+    while position < len(sent):
+        port, beat, length = sent[position]
         assert beat == 0
-        assert left[position : position + length] == [(port, b, length) for b in range(length)]
+        assert sent[position : position + length] == [(port, b, length) for b in range(length)]
         seen[port].append(length)
         position += length
     assert seen == packets
 
 
 def test_inputs_alternate():
-    left = run(0, [[2] * 20, [2] * 20], 0, stall=0, idle=0)
-    order = [port for port, beat, _ in left if beat == 0]
+    sent = run(0, [[2] * 20, [2] * 20], 0, stall=0, idle=0)
+    order = [port for port, beat, _ in sent if beat == 0]
     assert order == [0, 1] * 20
 
 
@@ -86,15 +86,15 @@ def test_inputs_alternate():
 def test_idle_inputs_are_skipped_without_a_lost_cycle(length):
     cycles = []
     packets = [[length], [length] * 6, [], [length] * 6]
-    left = run(0, packets, 0, stall=0, idle=0, cycles=cycles)
-    order = [port for port, beat, _ in left if beat == 0]
+    sent = run(0, packets, 0, stall=0, idle=0, cycles=cycles)
+    order = [port for port, beat, _ in sent if beat == 0]
     assert order == [0] + [1, 3] * 6
-    assert cycles == list(range(cycles[0], cycles[0] + len(left)))
+    assert cycles == list(range(cycles[0], cycles[0] + len(sent)))
 
 
 def test_urgent_input_goes_first():
-    left = run(1, [[1] * 10, [1] * 10], 0, stall=0, idle=0)
-    order = [port for port, _, _ in left]
+    sent = run(1, [[1] * 10, [1] * 10], 0, stall=0, idle=0)
+    order = [port for port, _, _ in sent]
     assert order == [0] * 10 + [1] * 10
 
 

@@ -17,7 +17,7 @@ COUNT = 400
 def test_words_come_out_in_order(depth, idle, stall):
     dut = StreamFifo(16, depth=depth)
     rng = random.Random(depth)
-    came = []
+    received = []
     cycles = 0
 
     async def source(ctx):
@@ -31,21 +31,21 @@ def test_words_come_out_in_order(depth, idle, stall):
 
     async def sink(ctx):
         nonlocal cycles
-        offered = None
-        while len(came) < COUNT:
+        pending = None
+        while len(received) < COUNT:
             ready = rng.random() >= stall
             ctx.set(dut.o.ready, ready)
             _, _, valid, value = await ctx.tick().sample(dut.o.valid, dut.o.payload)
             cycles += 1
             assert cycles < 100 * COUNT, "words are lost"
-            if offered is not None:
-                assert valid and value == offered, "a valid word changed before it was accepted"
-            offered = value if valid and not ready else None
+            if pending is not None:
+                assert valid and value == pending, "a valid word changed before it was accepted"
+            pending = value if valid and not ready else None
             if valid and ready:
-                came.append(value)
+                received.append(value)
 
     simulate(dut, source, sink)
-    assert came == list(range(COUNT))
+    assert received == list(range(COUNT))
     if not idle and not stall and depth > 2:
         assert cycles <= COUNT + 4
 

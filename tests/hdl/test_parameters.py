@@ -48,11 +48,13 @@ def test_endpoint_elaborates_with_other_shell_and_layout(fifos, width, layout):
 
 @pytest.mark.parametrize("top", [AmpPciCore, AmpPciEndpoint])
 def test_ports_without_the_dma_window(top):
-    whole, less = (set(top(dma=dma).signature.members) for dma in (True, False))
+    with_dma, without_dma = (set(top(dma=dma).signature.members) for dma in (True, False))
     core = top is AmpPciCore
-    assert whole - less == {"s_axi_dma"} | ({"tx_rd_req_tlp", "tx_wr_req_tlp"} if core else set())
+    assert with_dma - without_dma == {"s_axi_dma"} | (
+        {"tx_rd_req_tlp", "tx_wr_req_tlp"} if core else set()
+    )
     # With DMA, interrupts leave in the bundle of the writes.
-    assert less - whole == ({"tx_msix_wr_req_tlp", "msix_refused"} if core else set())
+    assert without_dma - with_dma == ({"tx_msix_wr_req_tlp", "msix_refused"} if core else set())
 
 
 @pytest.mark.parametrize("top", [AmpPciCore, AmpPciEndpoint])

@@ -14,42 +14,42 @@ from sim import toolchain
 TLP = {"data": 0, "strb": 0, "hdr": 128, "valid": 1, "sop": 1, "eop": 1, "ready": 1}
 
 
-def bundle(name, width, flow, *, without=(), **more):
+def bundle(name, width, direction, *, without=(), **more):
     """Ports of a TLP bundle: name -> (direction, width)."""
     widths = {**TLP, "data": width, "strb": width // 32, **more}
-    other = {"input": "output", "output": "input"}[flow]
+    opposite = {"input": "output", "output": "input"}[direction]
     return {
-        f"{name}_{signal}": (other if signal == "ready" else flow, bits)
+        f"{name}_{signal}": (opposite if signal == "ready" else direction, bits)
         for signal, bits in widths.items()
         if signal not in without
     }
 
 
-def axis(name, width, flow):
+def axis(name, width, direction):
     widths = {"tdata": width, "tkeep": width // 8, "tvalid": 1, "tlast": 1, "tdest": 3, "tready": 1}
-    other = {"input": "output", "output": "input"}[flow]
+    opposite = {"input": "output", "output": "input"}[direction]
     return {
-        f"{name}_{signal}": (other if signal == "tready" else flow, bits)
+        f"{name}_{signal}": (opposite if signal == "tready" else direction, bits)
         for signal, bits in widths.items()
     }
 
 
-def axi(name, width, flow):
-    other = {"input": "output", "output": "input"}[flow]
+def axi(name, width, direction):
+    opposite = {"input": "output", "output": "input"}[direction]
     address = {"id": 8, "addr": 64, "len": 8, "size": 3, "burst": 2}
     channels = {
-        "aw": (flow, address),
-        "w": (flow, {"data": width, "strb": width // 8, "last": 1}),
-        "b": (other, {"id": 8, "resp": 2}),
-        "ar": (flow, address),
-        "r": (other, {"id": 8, "data": width, "resp": 2, "last": 1}),
+        "aw": (direction, address),
+        "w": (direction, {"data": width, "strb": width // 8, "last": 1}),
+        "b": (opposite, {"id": 8, "resp": 2}),
+        "ar": (direction, address),
+        "r": (opposite, {"id": 8, "data": width, "resp": 2, "last": 1}),
     }
-    back = {flow: other, other: flow}
+    back = {direction: opposite, opposite: direction}
     ports = {}
-    for channel, (way, fields) in channels.items():
+    for channel, (source, fields) in channels.items():
         for field, bits in {**fields, "valid": 1}.items():
-            ports[f"{name}_{channel}{field}"] = (way, bits)
-        ports[f"{name}_{channel}ready"] = (back[way], 1)
+            ports[f"{name}_{channel}{field}"] = (source, bits)
+        ports[f"{name}_{channel}ready"] = (back[source], 1)
     return ports
 
 
@@ -100,18 +100,18 @@ def ports_by_name(text, module):
 
 
 @pytest.mark.parametrize(
-    "top, expected, width, fifos",
+    "top, ports_of_top, width, fifos",
     [("core", core_ports, 256, 3), ("endpoint", endpoint_ports, 64, 8)],
 )
-def test_top_has_the_ports_of_the_design(top, expected, width, fifos):
+def test_top_has_the_ports_of_the_design(top, ports_of_top, width, fifos):
     ports = ports_by_name(generate(top, num_fifos=fifos, data_width=width), f"amp_pci_{top}")
-    wanted = expected(width, fifos)
-    assert {name: ports.get(name) for name in wanted} == wanted
+    expected = ports_of_top(width, fifos)
+    assert {name: ports.get(name) for name in expected} == expected
     # Every other port is a counter or status output, and can be left unconnected.
     assert all(
-        flow == "output" and name.startswith(("count_", "status_"))
-        for name, (flow, _) in ports.items()
-        if name not in wanted
+        direction == "output" and name.startswith(("count_", "status_"))
+        for name, (direction, _) in ports.items()
+        if name not in expected
     )
 
 
@@ -157,7 +157,7 @@ def modules_in(text):
 
 def test_two_configurations_fit_into_one_design(tmp_path):
     """The instances written beside both, each with a name of its own, fit into one module."""
-    body, found = [], []
+    body, module_names = [], []
     for name, options in {
         "card_a": ["--data-width", "64"],
         "card_b": ["--fifos", "2", "--sequence-numbers", "--ignore-bus-number"],
@@ -165,8 +165,8 @@ def test_two_configurations_fit_into_one_design(tmp_path):
         file = tmp_path / f"{name}.v"
         assert main(["--top", "core", "--name", name, *options, "-o", str(file)]) == 0
         text = file.read_text()
-        found.append(modules_in(text))
-        assert all(each.startswith(name) for each in found[-1])
+        module_names.append(modules_in(text))
+        assert all(each.startswith(name) for each in module_names[-1])
         ports = ports_of(text, name)
         instance = file.with_suffix(".inst.v").read_text()
         assert instance.count("wire ") == len(ports)
@@ -179,7 +179,7 @@ def test_two_configurations_fit_into_one_design(tmp_path):
             # Both instances declare a wire of this name.
             instance = re.sub(rf"(?<!\.)\b{port.name}\b", f"{name}_{port.name}", instance)
         body.append(instance)
-    assert not found[0] & found[1]
+    assert not module_names[0] & module_names[1]
     design = tmp_path / "both.v"
     waivers = tmp_path / "both.vlt"
     waivers.write_text(
@@ -226,11 +226,13 @@ def test_streams_match_the_xilinx_block(top, width, keep, users):
     ports = ports_by_name(generate(top, data_width=width), MODULE_NAMES[top])
     for stream, user in users.items():
         # m_ and s_ are the block's roles.
-        way, back = ("input", "output") if stream.startswith("m_") else ("output", "input")
+        direction, opposite = (
+            ("input", "output") if stream.startswith("m_") else ("output", "input")
+        )
         widths = {"tdata": width, "tkeep": keep, "tlast": 1, "tuser": user, "tvalid": 1}
         for field, bits in widths.items():
-            assert ports[f"{stream}_{field}"] == (way, bits)
-        assert ports[f"{stream}_tready"] == (back, 1)
+            assert ports[f"{stream}_{field}"] == (direction, bits)
+        assert ports[f"{stream}_tready"] == (opposite, 1)
 
 
 @pytest.mark.parametrize(
@@ -284,8 +286,8 @@ def test_array_elements_are_not_named_like_bits():
 def test_msix_table_is_in_lut_ram(width):
     """For a table of a few words, its width alone would decide the number of block RAMs."""
     text = generate("core", data_width=width, dma=False)
-    found = re.search(r'\(\* ram_style = "(\w+)" \*\)\n  reg \[(\d+):0\] \\table  ', text)
-    assert found is not None and found.groups() == ("distributed", str(width - 1))
+    match = re.search(r'\(\* ram_style = "(\w+)" \*\)\n  reg \[(\d+):0\] \\table  ', text)
+    assert match is not None and match.groups() == ("distributed", str(width - 1))
 
 
 def test_generation_is_reproducible():

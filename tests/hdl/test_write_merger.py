@@ -15,7 +15,9 @@ INTERRUPT = 1 << 20
 NUMBERED = BlockOptions(sequence_numbers=True)
 
 
-def run(width, lengths, interrupts, *, block=None, idle=0.0, stall=0.0, confirm=0.0, silent=0):
+def run(
+    width, lengths, interrupts, *, block=None, idle=0.0, stall=0.0, confirm=0.0, confirm_from=0
+):
     """Send writes of ``lengths`` beats and ``interrupts`` MSI-X writes; confirm none in the first
     ``silent`` cycles.
 
@@ -25,24 +27,24 @@ def run(width, lengths, interrupts, *, block=None, idle=0.0, stall=0.0, confirm=
     dut = WriteMerger(width, block or BlockOptions())
     rng = random.Random(width)
     total = sum(lengths) + interrupts
-    left, cycles, confirmed = [], [], []
+    sent, cycles, confirmed = [], [], []
 
-    async def write(ctx):
+    async def dma_writes(ctx):
         beat = dut.writes.p
         for number, length in enumerate(lengths):
-            for place in range(length):
+            for position in range(length):
                 while rng.random() < idle:
                     await ctx.tick()
                 ctx.set(dut.writes.valid, 1)
                 ctx.set(beat.hdr, number)
-                ctx.set(beat.data, place << 8 | length)
+                ctx.set(beat.data, position << 8 | length)
                 ctx.set(beat.strb, (1 << width // 32) - 1)
-                ctx.set(beat.sop, place == 0)
-                ctx.set(beat.eop, place == length - 1)
+                ctx.set(beat.sop, position == 0)
+                ctx.set(beat.eop, position == length - 1)
                 await ctx.tick().until(dut.writes.ready)
                 ctx.set(dut.writes.valid, 0)
 
-    async def interrupt(ctx):
+    async def msix_writes(ctx):
         beat = dut.interrupts.p
         for number in range(interrupts):
             while rng.random() < idle:
@@ -55,52 +57,52 @@ def run(width, lengths, interrupts, *, block=None, idle=0.0, stall=0.0, confirm=
             await ctx.tick().until(dut.interrupts.ready)
             ctx.set(dut.interrupts.valid, 0)
 
-    async def take(ctx):
-        offered = None
+    async def sink(ctx):
+        pending = None
         cycle = 0
         p = dut.o.p
-        while len(left) < total:
+        while len(sent) < total:
             ready = rng.random() >= stall
             ctx.set(dut.o.ready, ready)
-            confirms = cycle >= silent and rng.random() < confirm
+            confirms = cycle >= confirm_from and rng.random() < confirm
             ctx.set(dut.confirmed, confirms)
             values = (dut.o.valid, p.hdr, p.data, p.strb, p.sop, p.eop, dut.write_confirmed)
             _, _, valid, header, data, strb, sop, eop, done = await ctx.tick().sample(*values)
             cycle += 1
             if done:
                 confirmed.append(cycle)
-            if offered is not None:
-                assert valid and (header, data, sop, eop) == offered, "a valid beat changed"
-            offered = (header, data, sop, eop) if valid and not ready else None
+            if pending is not None:
+                assert valid and (header, data, sop, eop) == pending, "a valid beat changed"
+            pending = (header, data, sop, eop) if valid and not ready else None
             if valid and ready:
                 assert sop == (data >> 8 == 0) and eop == (data >> 8 == (data & 0xFF) - 1)
                 assert strb == (1 if header >= INTERRUPT else (1 << width // 32) - 1)
-                left.append((header, data >> 8, data & 0xFF))
+                sent.append((header, data >> 8, data & 0xFF))
                 cycles.append(cycle)
 
-    simulate(dut, take, background=[write, interrupt])
-    return left, cycles, len(confirmed)
+    simulate(dut, sink, background=[dma_writes, msix_writes])
+    return sent, cycles, len(confirmed)
 
 
 @pytest.mark.parametrize("width", DATA_WIDTHS)
 @pytest.mark.parametrize("idle, stall", [(0, 0), (0.5, 0), (0, 0.5), (0.5, 0.5)])
 def test_writes_stay_whole_and_in_order(width, idle, stall):
     lengths = [1 + number % 4 for number in range(30)]
-    left, _, _ = run(width, lengths, 20, idle=idle, stall=stall)
+    sent, _, _ = run(width, lengths, 20, idle=idle, stall=stall)
     seen = {False: [], True: []}
-    while left:
-        header, _, length = left[0]
-        assert left[:length] == [(header, beat, length) for beat in range(length)]
+    while sent:
+        header, _, length = sent[0]
+        assert sent[:length] == [(header, beat, length) for beat in range(length)]
         seen[header >= INTERRUPT].append(header)
-        del left[:length]
+        del sent[:length]
     assert seen == {False: list(range(30)), True: [INTERRUPT + number for number in range(20)]}
 
 
 def test_no_cycle_is_lost():
     lengths = [1, 3, 2, 1, 1]
-    left, cycles, _ = run(128, lengths, 4)
-    assert cycles == list(range(cycles[0], cycles[0] + len(left)))
-    assert [header >= INTERRUPT for header, *_ in left[:4]] == [True] * 4
+    sent, cycles, _ = run(128, lengths, 4)
+    assert cycles == list(range(cycles[0], cycles[0] + len(sent)))
+    assert [header >= INTERRUPT for header, *_ in sent[:4]] == [True] * 4
 
 
 @pytest.mark.parametrize("idle, stall", [(0, 0), (0.3, 0.3)])
@@ -113,6 +115,6 @@ def test_interrupt_confirmations_do_not_confirm_writes(idle, stall):
 
 
 def test_unconfirmed_writes_are_limited():
-    silent = 200
-    _, cycles, _ = run(64, [1] * 60, 10, block=NUMBERED, confirm=0.5, silent=silent)
-    assert sum(cycle <= silent for cycle in cycles) == CONFIRMATIONS
+    confirm_from = 200
+    _, cycles, _ = run(64, [1] * 60, 10, block=NUMBERED, confirm=0.5, confirm_from=confirm_from)
+    assert sum(cycle <= confirm_from for cycle in cycles) == CONFIRMATIONS
