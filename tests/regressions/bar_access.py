@@ -80,8 +80,8 @@ async def zero_length_requests(dut):
     for bar in (AMP_PCI.register_bar, AMP_PCI.fifo_bar, AMP_PCI.msix_bar):
         for offset in (0, 4, 0x20, 0x7FC):
             await bench.write(bar, offset, b"\xff" * 4, first_be=0)
-            (answer,) = await bench.read(bar, offset, 0)
-            assert (answer.length, answer.byte_count) == (1, 1)
+            (completion,) = await bench.read(bar, offset, 0)
+            assert (completion.length, completion.byte_count) == (1, 1)
             await bench.read(bar, offset, 4)
     await bench.expect_nothing()
     await bench.finish()
@@ -103,10 +103,10 @@ async def completions_are_split_by_max_payload_size(dut):
         for _ in range(10):
             offset = rng.randrange(PAGE)
             size = rng.randint(1, PAGE - offset)
-            answers = await bench.read(AMP_PCI.fifo_bar, 0x3000 + offset, size)
-            assert all(4 * answer.length <= payload for answer in answers)
+            completions = await bench.read(AMP_PCI.fifo_bar, 0x3000 + offset, size)
+            assert all(4 * completion.length <= payload for completion in completions)
             end = offset + size
-            assert len(answers) == (end - 1) // payload - offset // payload + 1
+            assert len(completions) == (end - 1) // payload - offset // payload + 1
     await bench.finish()
 
 
@@ -120,15 +120,15 @@ async def max_payload_size_raised_under_pending_reads(dut):
         await bench.write(AMP_PCI.fifo_bar, 0x3000 + offset, rng.randbytes(256))
     for code in range(1, 6):
         await bench.set_max_payload(0)
-        asked = []
+        pending_reads = []
         for _ in range(8):
             offset = rng.randrange(PAGE // 2)
             size = rng.randint(300, PAGE // 2)
-            asked.append(await bench.ask(AMP_PCI.fifo_bar, 0x3000 + offset, size))
+            pending_reads.append(await bench.begin_read(AMP_PCI.fifo_bar, 0x3000 + offset, size))
         await bench.settle(rng.randrange(50))
         await bench.set_max_payload(code)
-        for one in asked:
-            await bench.compare(one)
+        for pending_read in pending_reads:
+            await bench.finish_read(pending_read)
     await bench.finish()
 
 
@@ -173,14 +173,14 @@ async def unsupported_header_fields_are_ignored(dut):
     fields = [{"th": 1}, {"ln": 1}, *({"at": at} for at in (1, 2, 3))]
     fields += [{"processing_hint": hint} for hint in (1, 2, 3)]
     fields.append({"th": 1, "ln": 1, "at": 3, "processing_hint": 3})
-    for number, meaningless in enumerate(fields):
+    for number, ignored_fields in enumerate(fields):
         for long in (False, True):
             offset, size = 0x3000 + 64 * number + 4 * rng.randrange(8), 4 * rng.randint(2, 8)
             write, read = (TlpKind.MWR64, TlpKind.MRD64) if long else (TlpKind.MWR32, TlpKind.MRD32)
             data = rng.randbytes(size)
-            await bench.write(AMP_PCI.fifo_bar, offset, data, kind=write, **meaningless)
+            await bench.write(AMP_PCI.fifo_bar, offset, data, kind=write, **ignored_fields)
             # A read request has no data to poison: its EP bit is ignored.
-            poisoned = {"ep": rng.randrange(2), **meaningless}
+            poisoned = {"ep": rng.randrange(2), **ignored_fields}
             await bench.read(AMP_PCI.fifo_bar, offset, size, kind=read, **poisoned)
             await bench.read(AMP_PCI.fifo_bar, 0x3000, 1024)
     await bench.finish()
@@ -192,11 +192,11 @@ async def registers_and_doorbells(dut):
     bench = Mirror(dut)
     await bench.start()
     fifos = bench.parameters.num_fifos
-    rings = PulseCounter(dut.doorbell)
+    doorbells = PulseCounter(dut.doorbell)
     await bench.read(AMP_PCI.register_bar, 0, 256)
     await bench.read(AMP_PCI.register_bar, 0, 4)
 
-    want = [0] * fifos
+    expected = [0] * fifos
     writes = [(offset, size) for offset in range(0, 0x50, 3) for size in (1, 2, 4, 8, 64)]
     writes += [(AMP_PCI.notify(fifo), 4) for fifo in range(8)]
     writes += [(AMP_PCI.notify(0), 8), (AMP_PCI.notify(0), 32), (0x3FF8, 8)]
@@ -204,12 +204,12 @@ async def registers_and_doorbells(dut):
         await bench.write(AMP_PCI.register_bar, offset, bytes(range(size)))
         for fifo in range(fifos):
             first = AMP_PCI.notify(fifo)
-            want[fifo] += offset < first + 4 and offset + size > first
+            expected[fifo] += offset < first + 4 and offset + size > first
     for kind in (TlpKind.MWR32, TlpKind.MWR64):
         for pattern in PATTERNS:
             fields = {"kind": kind, "first_be": pattern}
             await bench.write(AMP_PCI.register_bar, AMP_PCI.notify(0), bytes(4), **fields)
-            want[0] += pattern != 0
+            expected[0] += pattern != 0
     # Only the last dword has enabled bytes: the write rings its FIFO, not that of a dword before.
     await bench.write(
         AMP_PCI.register_bar, AMP_PCI.features_offset, bytes(8), first_be=0xF, last_be=0x4
@@ -217,7 +217,7 @@ async def registers_and_doorbells(dut):
     await bench.write(
         AMP_PCI.register_bar, AMP_PCI.notify(0) - 4, bytes(8), first_be=0x2, last_be=0x4
     )
-    want[0] += 1
+    expected[0] += 1
     # Addresses one bit away from NOTIFY0.
     for bit in range(6, 14):
         await bench.write(AMP_PCI.register_bar, AMP_PCI.notify(0) | 1 << bit, bytes(4))
@@ -225,7 +225,7 @@ async def registers_and_doorbells(dut):
     # Reads ring no doorbell.
     await bench.read(AMP_PCI.register_bar, 0, 256)
     await bench.settle()
-    assert rings.counts(fifos) == want
+    assert doorbells.counts(fifos) == expected
     await bench.expect_nothing()
     await bench.finish()
 
@@ -307,17 +307,19 @@ async def writes_pass_stalled_reads(dut):
     await bench.write(AMP_PCI.fifo_bar, area, rng.randbytes(512))
     for _ in range(4):
         bench.completions_out.pause()
-        asked = []
+        pending_reads = []
         for _ in range(8):
             offset = area + rng.randrange(256)
-            asked.append(await bench.ask(AMP_PCI.fifo_bar, offset, rng.randint(1, 256)))
+            pending_reads.append(
+                await bench.begin_read(AMP_PCI.fifo_bar, offset, rng.randint(1, 256))
+            )
             # Outside the areas read: a pending read may return old or new data.
             await bench.write(AMP_PCI.fifo_bar, area + 512, rng.randbytes(100))
             await bench.write(AMP_PCI.msix_bar, 0, rng.randbytes(12))
-        assert not any(pending.completions for pending, *_ in asked)
+        assert not any(pending.completions for pending, *_ in pending_reads)
         bench.completions_out.resume()
-        for one in asked:
-            await bench.compare(one)
+        for pending_read in pending_reads:
+            await bench.finish_read(pending_read)
         await bench.read(AMP_PCI.fifo_bar, area, 1024)
         await bench.read(AMP_PCI.msix_bar, 0, 16)
     await bench.finish()
@@ -336,45 +338,49 @@ async def random_accesses(dut):
     await bench.start()
     code = rng.randrange(4)
     await bench.set_max_payload(code)
-    asked = []
+    pending_reads = []
     for _ in range(500):
-        bar, offset, size, fields = somewhere(rng, bench)
+        bar, offset, size, fields = random_access(rng, bench)
         fields |= {"tc": rng.randrange(8), "attr": rng.randrange(8)}
         fields["requester_id"] = rng.getrandbits(16)
         long = rng.random() < 0.3
         if rng.random() < 0.6:
             kind = TlpKind.MRD64 if long else TlpKind.MRD32
-            asked.append(await bench.ask(bar, offset, size, kind=kind, **fields))
+            pending_reads.append(await bench.begin_read(bar, offset, size, kind=kind, **fields))
             continue
         # A read in flight may return the data of a later write.
-        for one in [one for one in asked if overlap(one, bar, offset, size)]:
-            asked.remove(one)
-            await bench.compare(one)
+        for pending_read in [
+            pending_read
+            for pending_read in pending_reads
+            if overlap(pending_read, bar, offset, size)
+        ]:
+            pending_reads.remove(pending_read)
+            await bench.finish_read(pending_read)
         # No doorbells: nothing runs the golden endpoint's device side here.
         if bar != AMP_PCI.register_bar or offset + size <= AMP_PCI.notify_offset:
             kind = TlpKind.MWR64 if long else TlpKind.MWR32
             size = min(size, coded_size(code) - offset % 4)
             data = rng.randbytes(4 * fields["length"] if "length" in fields else size)
-            place = offset & ~3 if "length" in fields else offset
-            await bench.write(bar, place, data, kind=kind, **fields)
-    for one in asked:
-        await bench.compare(one)
+            start = offset & ~3 if "length" in fields else offset
+            await bench.write(bar, start, data, kind=kind, **fields)
+    for pending_read in pending_reads:
+        await bench.finish_read(pending_read)
     for offset in range(0, bench.golden.bar_sizes[AMP_PCI.fifo_bar], PAGE):
         await bench.read(AMP_PCI.fifo_bar, offset, 512)
     await bench.expect_nothing()
     await bench.finish()
 
 
-def somewhere(rng, bench):
+def random_access(rng, bench):
     """Choose BAR, offset and size of an access, and header fields for byte enables with holes."""
     bar = rng.choice([0, 1, 1, 1, 1, 1, 2])
     limit = bench.golden.bar_sizes[bar]
     # Offsets with a function: the first words of a queue, of the table, of the pending bits.
-    interesting = [0, 0x800, limit - 256]
-    interesting += [PAGE * rng.randrange(limit // PAGE)] * 3
-    offset = min(rng.choice(interesting) + rng.randrange(256), limit - 1)
-    rest = PAGE - offset % PAGE
-    if rng.random() < 0.3 and rest >= 8:
+    candidates = [0, 0x800, limit - 256]
+    candidates += [PAGE * rng.randrange(limit // PAGE)] * 3
+    offset = min(rng.choice(candidates) + rng.randrange(256), limit - 1)
+    remaining = PAGE - offset % PAGE
+    if rng.random() < 0.3 and remaining >= 8:
         dwords, first, last = rng.randint(1, 2), rng.randrange(1, 16), rng.randrange(1, 16)
         if dwords == 1:
             last = 0
@@ -385,11 +391,11 @@ def somewhere(rng, bench):
     size = rng.choice([0, 1, 2, 3, 4, 5, 8, 16, 33, 64, 100, 200, 700])
     if rng.random() < 0.02:
         size = PAGE
-    return bar, offset, min(size, rest), {}
+    return bar, offset, min(size, remaining), {}
 
 
-def overlap(asked, bar, offset, size):
+def overlap(pending_read, bar, offset, size):
     """Whether an access shares a dword with a pending read."""
-    _, other_bar, other, other_size, _ = asked
+    _, other_bar, other, other_size, _ = pending_read
     ends = [max(at + count, at + 1) for at, count in ((offset, size), (other, other_size))]
     return bar == other_bar and offset & ~3 < ends[1] and other & ~3 < ends[0]

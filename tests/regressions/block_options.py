@@ -15,7 +15,14 @@ from testbench.host.faults import Fault
 from testbench.system import CLOCK_PERIOD_NS
 from testbench.tlp import MEMORY_WRITES
 from testbench.tlp.monitor import interrupt_bundle
-from tests.regressions.dma_faults import VICTIM, fails, fault_bench, prepare, read, the_victim
+from tests.regressions.dma_faults import (
+    VICTIM,
+    expect_slverr,
+    fault_bench,
+    prepare,
+    read,
+    victim_read,
+)
 from tests.regressions.dma_host import SEED, DmaBench, Region
 from tests.regressions.msix import MsixBench
 from tests.regressions.queue_host import QUEUE, slot_bytes
@@ -32,22 +39,22 @@ async def completion_for_another_bus_or_function(dut):
     """``ignore_bus_number`` accepts completions for another bus, and none for another function."""
     bench = fault_bench(dut)
     region = await prepare(bench, random.Random(SEED))
-    for change, ours in (
+    for change, accepted in (
         (OTHER_BUS, bench.parameters.block.ignore_bus_number),
         (OTHER_FUNCTION, False),
     ):
         other = faults.altered(
             requester_id=lambda answer, change=change: answer.requester_id ^ change
         )
-        bench.host.memory.faults.append(Fault(other, the_victim(region)))
+        bench.host.memory.faults.append(Fault(other, victim_read(region)))
         unexpected = bench.unexpected_completions()
-        if ours:
+        if accepted:
             await read(bench, region, VICTIM, 64)
             # The monitor compares the whole ID, so that to it the read is still outstanding.
             bench.monitor.forget_outstanding()
         else:
-            await fails(bench.dma.read(region.address + VICTIM, 64))
-        assert bench.unexpected_completions() == unexpected + (not ours)
+            await expect_slverr(bench.dma.read(region.address + VICTIM, 64))
+        assert bench.unexpected_completions() == unexpected + (not accepted)
     await bench.finish()
 
 
@@ -58,25 +65,27 @@ async def outstanding_reads_stay_within_completion_headers(dut):
     rng = random.Random(SEED)
     bench = DmaBench(dut, max_read_request_size=rng.choice([128, 512, 4096]))
     memory = bench.host.memory
-    room = bench.parameters.block.completion_headers or MOST_COMPLETIONS * TAGS
-    asked = []
-    take = memory.take
+    limit = bench.parameters.block.completion_headers or MOST_COMPLETIONS * TAGS
+    completion_counts = []
+    accept = memory.take
 
-    def watched(request, *more):
+    def record(request, *more):
         if request.kind not in MEMORY_WRITES:
             first, end = request.address, request.address + 4 * request.length
-            asked.append((end - 1) // COMPLETION_BYTES - first // COMPLETION_BYTES + 1)
-        take(request, *more)
+            completion_counts.append((end - 1) // COMPLETION_BYTES - first // COMPLETION_BYTES + 1)
+        accept(request, *more)
 
     await bench.start()
     region = Region(memory, 16 * PAGE, rng)
     await region.fill()
-    memory.take = watched
+    memory.take = record
     memory.set_latency(repeat(LONG_NS))
     start = rng.randrange(PAGE)
     read = cocotb.start_soon(bench.dma.read(region.address + start, 12 * PAGE))
     await bench.settle(LONG_NS // CLOCK_PERIOD_NS // 2)
-    assert len(asked) == TAGS or room - MOST_COMPLETIONS < sum(asked) <= room, f"seed {SEED}"
+    assert (
+        len(completion_counts) == TAGS or limit - MOST_COMPLETIONS < sum(completion_counts) <= limit
+    ), f"seed {SEED}"
     memory.set_latency(None)
     assert await read == region.bytes[start : start + 12 * PAGE]
     await bench.finish()
@@ -102,15 +111,15 @@ async def refused_interrupt_is_sent_again(dut):
     await refuse()
     assert bench.counts == [0] * fifos
     for vector in range(fifos):
-        for again in range(2):
+        for masked in range(2):
             before = bench.counts
             await bench.send(vector)
             assert bench.counts[vector] == before[vector] + 1
-            if again:
+            if masked:
                 await bench.mask(vector, True)
                 await bench.pending()
             await refuse()
-            if again:
+            if masked:
                 assert await bench.pending() == 1 << vector
                 await bench.mask(vector, False)
                 await bench.settle()
@@ -171,21 +180,21 @@ async def reset_is_done_after_all_former_requests(dut):
     sinks.append(bench.host.sink_of(interrupt_bundle(dut)))
     done = dut.function_reset_done
 
-    async def access(one):
+    async def ignore_error(access):
         with suppress(DmaError):
-            await one
+            await access
 
-    for number in range(6):
+    for round_number in range(6):
         assert done.value == "1"
         for sink in sinks:
             sink.pause()
         tasks = [
-            cocotb.start_soon(access(bench.dma.write(region.address, bytes(1024))))
+            cocotb.start_soon(ignore_error(bench.dma.write(region.address, bytes(1024))))
             for _ in range(2)
         ]
-        tasks.append(cocotb.start_soon(access(bench.dma.read(region.address, 512))))
-        if number % 2:
-            await bench.source.send_message(0, slot_bytes(number))
+        tasks.append(cocotb.start_soon(ignore_error(bench.dma.read(region.address, 512))))
+        if round_number % 2:
+            await bench.source.send_message(0, slot_bytes(round_number))
         await bench.settle(rng.randrange(30, 60))
         # A reset also clears the function's settings.
         bench.host.set_pins(bus_master_enable=0, msix_enable=0)

@@ -30,8 +30,8 @@ async def only_enabled_bytes_are_written(dut):
     bench = Mirror(dut)
     await bench.start()
     fifos = bench.parameters.num_fifos
-    rings = PulseCounter(dut.doorbell)
-    want = [0] * fifos
+    doorbells = PulseCounter(dut.doorbell)
+    expected = [0] * fifos
     for (bar, offset), dwords, first in product(PLACES, (1, 2), PATTERNS):
         for last in PATTERNS:
             data = rng.randbytes(4 * dwords)
@@ -40,11 +40,11 @@ async def only_enabled_bytes_are_written(dut):
             if rng.random() < 0.25 or last == PATTERNS[-1]:
                 await bench.read(bar, offset - 4, 16)
             if bar == AMP_PCI.register_bar:
-                want[0] += first != 0
+                expected[0] += first != 0
                 if fifos > 1:
-                    want[1] += dwords > 1 and last != 0
+                    expected[1] += dwords > 1 and last != 0
     await bench.settle()
-    assert rings.counts(fifos) == want
+    assert doorbells.counts(fifos) == expected
     await bench.expect_nothing()
     await bench.finish()
 
@@ -55,15 +55,15 @@ async def enabled_bytes_are_read(dut):
     rng = random.Random(SEED)
     bench = Mirror(dut)
     await bench.start()
-    rings = PulseCounter(dut.doorbell)
+    doorbells = PulseCounter(dut.doorbell)
     for bar, offset in PLACES[:2]:
         await bench.write(bar, offset, rng.randbytes(8))
-    asked = []
+    pending_reads = []
     for (bar, offset), dwords, first, last in product(PLACES, (1, 2), PATTERNS, PATTERNS):
-        final = last if dwords > 1 else first
-        low, high = byte_span(first or 1, final or 1, dwords)
-        asked.append(
-            await bench.ask(
+        effective_last = last if dwords > 1 else first
+        low, high = byte_span(first or 1, effective_last or 1, dwords)
+        pending_reads.append(
+            await bench.begin_read(
                 bar,
                 offset + low,
                 high - low,
@@ -73,10 +73,10 @@ async def enabled_bytes_are_read(dut):
                 requester_id=rng.getrandbits(16),
             )
         )
-        if len(asked) == 16:
-            for one in asked:
-                (answer,) = await bench.compare(one)
-                assert answer.length == one[0].request.length
-            asked.clear()
-    assert rings.total == 0
+        if len(pending_reads) == 16:
+            for pending_read in pending_reads:
+                (completion,) = await bench.finish_read(pending_read)
+                assert completion.length == pending_read[0].request.length
+            pending_reads.clear()
+    assert doorbells.total == 0
     await bench.finish()

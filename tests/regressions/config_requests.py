@@ -11,7 +11,7 @@ from testbench.tlp import CplStatus
 from testbench.tlp.packets import config_read, config_write
 from tests.regressions.bar_access import PATTERNS
 from tests.regressions.enumeration import registers
-from tests.regressions.queue_host import SEED, QueueBench, refused
+from tests.regressions.queue_host import SEED, QueueBench, expect_unsupported
 
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
@@ -31,14 +31,15 @@ async def every_byte_enable_pattern(dut):
                 value &= ~space.INITIATE_FLR.mask
             # A request of one dword ignores Last DW BE.
             write = config_write(host.device_id, offset, value, pattern)
-            (answer,) = await host.request(write.replace(last_be=rng.randrange(16)))
-            assert answer.status == CplStatus.SC
+            (completion,) = await host.request(write.replace(last_be=rng.randrange(16)))
+            assert completion.status == CplStatus.SC
             golden.config_write(offset, value, pattern)
             read = config_read(host.device_id, offset, first_be=rng.randrange(16))
-            (answer,) = await host.request(read)
-            got, want = int.from_bytes(answer.payload, "little"), golden.config_read(offset)
-            assert got == want, (
-                f"{offset:#05x} after {value:#010x}, {pattern:#x}: {got:#010x}, not {want:#010x}"
+            (completion,) = await host.request(read)
+            got, expected = int.from_bytes(completion.payload, "little"), golden.config_read(offset)
+            assert got == expected, (
+                f"{offset:#05x} after {value:#010x}, {pattern:#x}: {got:#010x}, "
+                f"expected {expected:#010x}"
             )
     await bench.finish()
 
@@ -51,9 +52,11 @@ async def other_lengths_are_unsupported_requests(dut):
     target = bench.host.device_id
     line = 0x3C
     for length in (2, 3, 4):
-        await refused(bench, config_read(target, line, length=length))
+        await expect_unsupported(bench, config_read(target, line, length=length))
         payload = b"\xff" * 4 * length
-        await refused(bench, config_write(target, line, 0, length=length, payload=payload))
+        await expect_unsupported(
+            bench, config_write(target, line, 0, length=length, payload=payload)
+        )
         assert await bench.host.config_read(line, 1) == 0
     # The next request is served.
     await bench.host.config_write(line, 0xA5, 1)
@@ -74,9 +77,9 @@ async def bar_sizing(dut):
         flags = before & 0xF
         assert before == flags, "a base address before the first write"
         await host.config_write(offset, 0xFFFF_FFFF)
-        probe = await host.config_read(offset)
+        size_mask = await host.config_read(offset)
         size = sizes.get(bar, 0)
-        assert probe == ((-size & 0xFFFF_FFFF) | flags if size else 0)
+        assert size_mask == ((-size & 0xFFFF_FFFF) | flags if size else 0)
         await host.config_write(offset, 0)
         assert await host.config_read(offset) == flags
     # There is no expansion ROM.

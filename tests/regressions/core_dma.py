@@ -11,7 +11,14 @@ from models.dma import DmaError
 from models.shell import AMP_PCI
 from testbench.tlp import CompletionErrorCode
 from testbench.tlp.monitor import interrupt_bundle
-from tests.regressions.dma_faults import VICTIM, fails, fault_bench, prepare, read, use_every_tag
+from tests.regressions.dma_faults import (
+    VICTIM,
+    expect_slverr,
+    fault_bench,
+    prepare,
+    read,
+    use_every_tag,
+)
 from tests.regressions.dma_host import SEED, DmaBench, Region, Writer
 from tests.regressions.queue_host import QUEUE, set_pins, slot_bytes
 
@@ -22,15 +29,15 @@ async def completion_error_codes_of_a_hard_block(dut):
     rng = random.Random(SEED)
     bench = fault_bench(dut)
     region = await prepare(bench, rng)
-    right = bench.host.completion_error
+    normal_error = bench.host.completion_error
     for code in CompletionErrorCode:
         bench.host.completion_error = lambda answer, code=code: code
         if code == CompletionErrorCode.NONE:
             await read(bench, region, VICTIM, 256)
         else:
-            await fails(bench.dma.read(region.address + VICTIM, 256))
+            await expect_slverr(bench.dma.read(region.address + VICTIM, 256))
         await bench.settle(100)
-        bench.host.completion_error = right
+        bench.host.completion_error = normal_error
         await use_every_tag(bench, region)
     await bench.finish()
 
@@ -47,47 +54,47 @@ async def stalled_bundle_does_not_stall_others(dut):
     sinks = bench.host.sinks
     tail, head = bench.device(0, QUEUE.tail_offset), bench.device(0, QUEUE.head_offset)
 
-    async def do_reads():
+    async def read_memory():
         await read(bench, region, 100, 600)
 
-    async def do_writes():
+    async def write_memory():
         data = rng.randbytes(700)
         await bench.dma.write(region.address + 2000, data)
         region.bytes[2000:2700] = data
 
-    async def do_answers():
+    async def access_bar():
         await bench.store(0x3000, 0x1234)
         assert await bench.load(0x3000) == 0x1234
 
-    async def do_messages():
+    async def send_message():
         before = bench.host.interrupts[0]
         await bench.source.send_message(0, slot_bytes(1))
         while bench.host.interrupts[0] == before:
             await bench.settle(5)
 
-    work = {
-        "tx_rd_req_tlp": do_reads,
-        "tx_wr_req_tlp": do_writes,
-        "tx_cpl_tlp": do_answers,
+    accesses = {
+        "tx_rd_req_tlp": read_memory,
+        "tx_wr_req_tlp": write_memory,
+        "tx_cpl_tlp": access_bar,
     }
-    if interrupt_bundle(dut) not in work:
-        work[interrupt_bundle(dut)] = do_messages
-    for stuck in work:
-        sinks[stuck].pause()
+    if interrupt_bundle(dut) not in accesses:
+        accesses[interrupt_bundle(dut)] = send_message
+    for stalled in accesses:
+        sinks[stalled].pause()
         # A message waits for the writes before it, so a stalled write starts after the others.
-        held = None
-        if stuck != "tx_wr_req_tlp":
-            held = cocotb.start_soon(work[stuck]())
+        stalled_access = None
+        if stalled != "tx_wr_req_tlp":
+            stalled_access = cocotb.start_soon(accesses[stalled]())
             await bench.settle(20)
-        for name, access in work.items():
-            if name != stuck:
+        for name, access in accesses.items():
+            if name != stalled:
                 await access()
-        if held is None:
-            held = cocotb.start_soon(work[stuck]())
+        if stalled_access is None:
+            stalled_access = cocotb.start_soon(accesses[stalled]())
         await bench.settle(200)
-        assert not held.done(), f"{stuck} does not stall"
-        sinks[stuck].resume()
-        await held
+        assert not stalled_access.done(), f"{stalled} does not stall"
+        sinks[stalled].resume()
+        await stalled_access
         await bench.store(tail, await bench.load(head))
     await region.check()
     await bench.finish()
@@ -107,7 +114,7 @@ async def message_dropped_while_waiting_for_writes(dut):
     for number in range(4):
         stream.pause()
         data = rng.randbytes(512)
-        await writer.burst(region.address, data)
+        await writer.write_burst(region.address, data)
         region.bytes[:512] = data
         first = cocotb.start_soon(bench.source.send_message(0, slot_bytes(0)))
         await bench.settle(30)
@@ -119,7 +126,7 @@ async def message_dropped_while_waiting_for_writes(dut):
         stream.resume()
         await first
         await second
-        await writer.answered()
+        await writer.wait_response()
         await bench.settle()
         assert bench.host.interrupts[0] > before
         await region.check()
@@ -150,9 +157,9 @@ async def settings_settle_after_former_tlps(dut):
     async def interrupt():
         await bench.source.send_message(0, slot_bytes(1))
 
-    async def access(one):
+    async def ignore_error(access):
         with contextlib.suppress(DmaError):
-            await one
+            await access
 
     cases = (
         (
@@ -162,12 +169,12 @@ async def settings_settle_after_former_tlps(dut):
         ),
         (
             "tx_rd_req_tlp",
-            lambda: access(bench.dma.read(region.address, 1024)),
+            lambda: ignore_error(bench.dma.read(region.address, 1024)),
             {"max_read_request_size", "bus_master_enable", "function_reset"},
         ),
         (
             "tx_wr_req_tlp",
-            lambda: access(bench.dma.write(region.address, bytes(1024))),
+            lambda: ignore_error(bench.dma.write(region.address, bytes(1024))),
             {"max_payload_size", "bus_master_enable", "function_reset"},
         ),
         (
@@ -177,16 +184,16 @@ async def settings_settle_after_former_tlps(dut):
         ),
     )
     settled = dut.status_config_settled
-    for bundle, work, concerned in cases:
-        for pin, low in lowered.items():
+    for bundle, start_access, concerned in cases:
+        for pin, lowered_value in lowered.items():
             sink = bench.host.sink_of(bundle)
             sink.pause()
             await set_pins(bench, **full)
-            task = cocotb.start_soon(work())
+            task = cocotb.start_soon(start_access())
             while getattr(dut, f"{bundle}_valid").value != "1":
                 await bench.settle(1)
             await bench.settle(rng.randrange(50))
-            bench.host.set_pins(**{pin: low})
+            bench.host.set_pins(**{pin: lowered_value})
             if pin == "function_reset":
                 await bench.settle(1)
                 bench.host.set_pins(function_reset=0)

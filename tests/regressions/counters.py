@@ -14,10 +14,16 @@ from testbench.stream.axis import AxisMessage
 from testbench.tlp import CplStatus, Tlp, TlpKind
 from testbench.tlp.packets import completion, config_read, config_write, memory_read, memory_write
 from tests.regressions.device_queue import drive_beats
-from tests.regressions.dma_faults import fails
+from tests.regressions.dma_faults import expect_slverr
 from tests.regressions.dma_host import DmaBench, Region
 from tests.regressions.msix import MsixBench
-from tests.regressions.queue_host import QUEUE, SEED, refused, set_bus_mastering, slot_bytes
+from tests.regressions.queue_host import (
+    QUEUE,
+    SEED,
+    expect_unsupported,
+    set_bus_mastering,
+    slot_bytes,
+)
 
 OUTSIDE = 0x1000
 """An address outside every BAR; the core gets ``bar_id`` 7, no match."""
@@ -34,12 +40,12 @@ class CounterBench(DmaBench, MsixBench):
         await self.settle()
         self.counters = CounterReader(self.dut)
 
-    async def counted(self, **want):
+    async def expect_counts(self, **expected):
         """Check that exactly these counters advanced since the last call."""
         await self.settle()
         got = self.counters.steps()
-        want = {name: count for name, count in want.items() if count}
-        assert got == want, f"counted {got} instead of {want}, seed {SEED}"
+        expected = {name: count for name, count in expected.items() if count}
+        assert got == expected, f"counted {got} instead of {expected}, seed {SEED}"
 
     async def refuse(self, tlp):
         (answer,) = await self.host.request(tlp, bar=NO_BAR)
@@ -69,21 +75,21 @@ async def doorbells_and_messages_to_device(dut):
     fifos = bench.parameters.num_fifos
     bench.sink.pause()
     await bench.fill(0, range(3))
-    await bench.counted()
+    await bench.expect_counts()
     await bench.ring(0)
-    await bench.counted(doorbells=1)
+    await bench.expect_counts(doorbells=1)
     bench.sink.resume()
-    await bench.counted(messages_to_device=3)
+    await bench.expect_counts(messages_to_device=3)
     # One write across all NOTIFY registers, including those of absent FIFOs.
     await bench.host.bar_write(AMP_PCI.register_bar, AMP_PCI.notify(0), bytes(4 * MAX_FIFOS))
-    await bench.counted(doorbells=fifos)
+    await bench.expect_counts(doorbells=fifos)
     base = bench.host.bars[AMP_PCI.register_bar]
-    nothing = memory_write(base + AMP_PCI.notify(0), DWORD, first_be=0)
-    await bench.host.send(nothing, bar=AMP_PCI.register_bar)
+    disabled_write = memory_write(base + AMP_PCI.notify(0), DWORD, first_be=0)
+    await bench.host.send(disabled_write, bar=AMP_PCI.register_bar)
     await bench.host.bar_write(AMP_PCI.register_bar, AMP_PCI.version_offset, DWORD)
     if fifos < MAX_FIFOS:
         await bench.ring(fifos)
-    await bench.counted()
+    await bench.expect_counts()
     await bench.finish()
 
 
@@ -95,32 +101,32 @@ async def messages_to_driver_and_interrupts(dut):
     last = bench.parameters.num_fifos - 1
     for number in range(3):
         await bench.send(last, number)
-    await bench.counted(messages_to_driver=3, interrupts_sent=3)
+    await bench.expect_counts(messages_to_driver=3, interrupts_sent=3)
     switches = (
         (bench.mask(last, True), bench.mask(last, False)),
         (bench.control(enable=True, function_mask=True), bench.control(enable=True)),
         (bench.control(enable=False), bench.control(enable=True)),
         (bench.bus_master(False), bench.bus_master(True)),
     )
-    for hold, release in switches:
-        await hold
+    for disable, enable in switches:
+        await disable
         await bench.pending()
         for number in range(2):
             await bench.send(last, number)
-        await bench.counted(messages_to_driver=2, interrupts_held=2)
-        await release
-        await bench.counted(interrupts_sent=1)
+        await bench.expect_counts(messages_to_driver=2, interrupts_held=2)
+        await enable
+        await bench.expect_counts(interrupts_sent=1)
     if last:
         await bench.mask(last, True)
         await bench.pending()
         await bench.send(0)
-        await bench.counted(messages_to_driver=1, interrupts_sent=1)
+        await bench.expect_counts(messages_to_driver=1, interrupts_sent=1)
     # An interrupt that function-level reset discards counts as held and is never sent.
     await bench.mask(0, True)
     await bench.pending()
     await bench.send(0)
     await bench.function_reset()
-    await bench.counted(messages_to_driver=1, interrupts_held=1)
+    await bench.expect_counts(messages_to_driver=1, interrupts_held=1)
     await bench.finish()
 
 
@@ -136,9 +142,9 @@ async def malformed_packets(dut):
     ]
     for packet in packets:
         await bench.source.send(packet)
-        await bench.counted(malformed_packets=1)
+        await bench.expect_counts(malformed_packets=1)
     await drive_beats(bench, [0b1011_1111])
-    await bench.counted(malformed_packets=1)
+    await bench.expect_counts(malformed_packets=1)
     await bench.finish()
 
 
@@ -151,29 +157,29 @@ async def dropped_packets(dut):
     # The beats are far enough apart for a whole reset, a read and a write, between two of them.
     # A packet of a single beat is not dropped: it waits.
     beats = QUEUE.slot_size * 8 // bench.parameters.data_width
-    lost = int(beats > 1)
+    dropped = int(beats > 1)
 
-    async def take_head():
+    async def rewrite_head():
         await bench.store(bench.device(0, QUEUE.head_offset), 20)
         await bench.set_device_tail(0, 20)
 
     async def reset():
         await bench.function_reset()
 
-    for take_away in (take_head, reset):
+    for rewrite in (rewrite_head, reset):
         for size in (QUEUE.slot_size, QUEUE.slot_size + 1):
             bench.source.set_idle(pacing.every([90]))
             bench.source.send_nowait(AxisMessage(0, slot_bytes(1).ljust(size, b"\0")))
             await bench.settle(100)
-            await take_away()
+            await rewrite()
             await bench.source.drained()
             bench.source.set_idle(None)
-            good = size == QUEUE.slot_size
-            await bench.counted(
-                dropped_packets=good and lost,
-                malformed_packets=not good,
-                messages_to_driver=good and not lost,
-                interrupts_sent=good and not lost,
+            valid = size == QUEUE.slot_size
+            await bench.expect_counts(
+                dropped_packets=valid and dropped,
+                malformed_packets=not valid,
+                messages_to_driver=valid and not dropped,
+                interrupts_sent=valid and not dropped,
             )
         # The hole is in the beat that fills the slot.
         full = (1 << bench.parameters.data_width // 8) - 1
@@ -181,9 +187,9 @@ async def dropped_packets(dut):
             drive_beats(bench, [full] * (beats - 1) + [full & ~2], apart=120)
         )
         await bench.settle(30)
-        await take_away()
+        await rewrite()
         await packet
-        await bench.counted(malformed_packets=1)
+        await bench.expect_counts(malformed_packets=1)
     await bench.finish()
 
 
@@ -199,15 +205,15 @@ async def sanitised_indices(dut):
     ]
     for word in words:
         await bench.store(word, QUEUE.capacity - 1)
-        await bench.counted()
+        await bench.expect_counts()
         await bench.store(word, QUEUE.capacity)
-        await bench.counted(sanitised_indices=1)
+        await bench.expect_counts(sanitised_indices=1)
         await bench.store_bytes(word + 3, b"\1")
-        await bench.counted(sanitised_indices=1)
+        await bench.expect_counts(sanitised_indices=1)
         await bench.store(word, 0)
         # The dword beside an index word is not an index.
         await bench.store(word + 4, 0xFFFF_FFFF)
-        await bench.counted()
+        await bench.expect_counts()
     await bench.finish()
 
 
@@ -218,22 +224,22 @@ async def unsupported_requests(dut):
     await bench.start()
     host = bench.host
     base = host.bars[AMP_PCI.fifo_bar] + 0x3000
-    here = {"address": base, "length": 1, "first_be": 0xF}
+    request = {"address": base, "length": 1, "first_be": 0xF}
     await bench.refuse(memory_read(OUTSIDE, 4))
-    await bench.counted(unsupported_requests=1)
+    await bench.expect_counts(unsupported_requests=1)
     await host.send(memory_write(OUTSIDE, DWORD), bar=NO_BAR)
-    await bench.counted(unsupported_requests=1)
+    await bench.expect_counts(unsupported_requests=1)
     for kind in (TlpKind.MRDLK32, TlpKind.IORD):
-        await bench.refuse(Tlp(kind, **here))
-        await bench.counted(unsupported_requests=1)
+        await bench.refuse(Tlp(kind, **request))
+        await bench.expect_counts(unsupported_requests=1)
     await host.send(memory_write(base, DWORD, ep=1), bar=AMP_PCI.fifo_bar)
-    await bench.counted()
+    await bench.expect_counts()
     if bench.parameters.top == "endpoint":
-        await refused(bench, config_read(host.device_id | 1, 0))
-        await bench.counted(unsupported_requests=1)
+        await expect_unsupported(bench, config_read(host.device_id | 1, 0))
+        await bench.expect_counts(unsupported_requests=1)
         # A poisoned configuration write is recorded in configuration space only.
-        await refused(bench, config_write(host.device_id, 0x3C, 0, ep=True))
-        await bench.counted()
+        await expect_unsupported(bench, config_write(host.device_id, 0x3C, 0, ep=True))
+        await bench.expect_counts()
     await bench.finish()
 
 
@@ -247,7 +253,7 @@ async def unexpected_completions(dut):
         request = memory_read(OUTSIDE, 64, requester_id=host.device_id, tag=tag)
         for _ in range(count):
             host.complete_nowait(completion(request, host.requester_id, bytes(64)))
-        await bench.counted(unexpected_completions=count)
+        await bench.expect_counts(unexpected_completions=count)
     await bench.finish()
 
 
@@ -261,14 +267,14 @@ async def dma_errors(dut):
     nowhere = 0x8000_0000
     await bench.dma.read(region.address, 256)
     await bench.dma.write(region.address, bytes(256))
-    await bench.counted()
+    await bench.expect_counts()
     for size, requests in ((64, 1), (256, 2)):
-        await fails(bench.dma.read(nowhere, size))
-        await bench.counted(dma_errors=requests)
+        await expect_slverr(bench.dma.read(nowhere, size))
+        await bench.expect_counts(dma_errors=requests)
     await set_bus_mastering(bench, False)
-    await fails(bench.dma.read(region.address, 64))
-    await fails(bench.dma.write(region.address, bytes(64)))
-    await bench.counted(dma_errors=2)
+    await expect_slverr(bench.dma.read(region.address, 64))
+    await expect_slverr(bench.dma.write(region.address, bytes(64)))
+    await bench.expect_counts(dma_errors=2)
     await bench.finish()
 
 
@@ -298,18 +304,18 @@ class Workload:
         self.bench = bench
         self.rng = rng
         self.fifos = bench.parameters.num_fifos
-        self.want = Counter()
+        self.expected = Counter()
         self.packets = 0
-        self.new_life()
+        self.reset_indices()
 
-    def new_life(self):
+    def reset_indices(self):
         self.driver_heads = [0] * self.fifos
         self.device_heads = [0] * self.fifos
         self.may_send = [True] * self.fifos
 
     async def driver_side(self):
         """Messages and doorbells, out-of-range heads, unsupported requests, stray completions."""
-        bench, rng, want = self.bench, self.rng, self.want
+        bench, rng, expected = self.bench, self.rng, self.expected
         for _ in range(rng.randrange(6)):
             fifo = rng.randrange(self.fifos)
             count = rng.randrange(5)
@@ -317,19 +323,19 @@ class Workload:
             self.driver_heads[fifo] = index
             if rng.random() < 0.3:
                 await bench.set_driver_head(fifo, index + QUEUE.capacity * rng.randint(1, 9))
-                want["sanitised_indices"] += 1
+                expected["sanitised_indices"] += 1
             for _ in range(rng.randint(1, 3)):
                 await bench.ring(fifo)
-                want["doorbells"] += 1
-            want["messages_to_device"] += count
+                expected["doorbells"] += 1
+            expected["messages_to_device"] += count
         for _ in range(rng.randrange(3)):
-            want["unsupported_requests"] += 1
+            expected["unsupported_requests"] += 1
             if rng.random() < 0.5:
                 await bench.host.send(memory_write(OUTSIDE, DWORD), bar=NO_BAR)
             else:
                 await bench.refuse(memory_read(OUTSIDE, 64))
         for _ in range(rng.randrange(3)):
-            want["unexpected_completions"] += 1
+            expected["unexpected_completions"] += 1
             request = memory_read(OUTSIDE, 4, requester_id=bench.host.device_id, tag=0x40)
             bench.host.complete_nowait(completion(request, bench.host.requester_id, DWORD))
 
@@ -340,11 +346,11 @@ class Workload:
             fifo = self.rng.randrange(self.fifos if self.rng.random() < 0.8 else MAX_FIFOS)
             self.packets += 1
             if fifo < self.fifos and 8 <= size <= QUEUE.slot_size:
-                self.want["messages_to_driver"] += 1
-                self.want["interrupts_held"] += not self.may_send[fifo]
+                self.expected["messages_to_driver"] += 1
+                self.expected["interrupts_held"] += not self.may_send[fifo]
                 self.device_heads[fifo] = QUEUE.next(self.device_heads[fifo])
             else:
-                self.want["malformed_packets"] += 1
+                self.expected["malformed_packets"] += 1
             await self.bench.source.send(AxisMessage(fifo, bytes(size)))
 
     async def bus_master(self, region):
@@ -352,8 +358,8 @@ class Workload:
         for _ in range(self.rng.randrange(4)):
             offset, size = 128 * self.rng.randrange(16), self.rng.randint(1, 128)
             if self.rng.random() < 0.3:
-                self.want["dma_errors"] += 1
-                await fails(self.bench.dma.read(0x8000_0000 + offset, size))
+                self.expected["dma_errors"] += 1
+                await expect_slverr(self.bench.dma.read(0x8000_0000 + offset, size))
             elif self.rng.random() < 0.5:
                 await self.bench.dma.read(region.address + offset, size)
             else:
@@ -367,7 +373,7 @@ class Workload:
                 await self.bench.mask(fifo, not self.may_send[fifo])
         await self.bench.pending()
 
-    async def take_all(self):
+    async def empty_device_queues(self):
         """Empty the device queues."""
         for fifo, head in enumerate(self.device_heads):
             assert await self.bench.device_head(fifo) == head
@@ -397,13 +403,13 @@ async def mixed_workload(dut):
             for task in tasks:
                 await task
             await bench.settle(400)
-            await work.take_all()
+            await work.empty_device_queues()
         await bench.settle(400)
-        work.want["interrupts_sent"] = sum(bench.host.interrupts.values())
+        work.expected["interrupts_sent"] = sum(bench.host.interrupts.values())
         got = Counter({counter.name: int(getattr(dut, counter.port).value) for counter in COUNTERS})
-        assert got == work.want, f"counted {got} instead of {work.want}, seed {SEED}"
+        assert got == work.expected, f"counted {got} instead of {work.expected}, seed {SEED}"
         taken = bench.sink.pending
-        assert taken == work.want["messages_to_device"]
+        assert taken == work.expected["messages_to_device"]
 
         # A reset among packets: the design decides which are delivered; the total is fixed.
         burst = rng.randint(1, 6)
@@ -413,20 +419,21 @@ async def mixed_workload(dut):
         await bench.function_reset()
         await bench.source.drained()
         await bench.settle()
-        steps = {
-            name: int(getattr(dut, f"count_{name}").value) - work.want[name]
+        increments = {
+            name: int(getattr(dut, f"count_{name}").value) - work.expected[name]
             for name in ("messages_to_driver", "dropped_packets")
         }
-        assert sum(steps.values()) == burst, f"{steps}, seed {SEED}"
+        assert sum(increments.values()) == burst, f"{increments}, seed {SEED}"
         work.packets += burst
-        work.want.update(steps)
-        work.want["interrupts_held"] = int(dut.count_interrupts_held.value)
+        work.expected.update(increments)
+        work.expected["interrupts_held"] = int(dut.count_interrupts_held.value)
         for fifo in range(work.fifos):
             await bench.store(bench.device(fifo, QUEUE.head_offset), 0)
             await bench.set_device_tail(fifo, 0)
-        work.new_life()
+        work.reset_indices()
     total = sum(
-        work.want[name] for name in ("messages_to_driver", "malformed_packets", "dropped_packets")
+        work.expected[name]
+        for name in ("messages_to_driver", "malformed_packets", "dropped_packets")
     )
     assert total == work.packets
     await bench.finish()

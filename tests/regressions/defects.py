@@ -56,24 +56,24 @@ async def d24_full_device_queue_loses_nothing(dut):
     and one interrupt."""
     bench = QueueBench(dut)
     await bench.start()
-    waiting = 5
+    waiting_count = 5
     for number in range(FULL):
         await bench.source.send_message(0, slot_bytes(number))
         # Interrupts raised faster than they leave merge into one.
         await bench.settle(20)
-    for number in range(FULL, FULL + waiting):
+    for number in range(FULL, FULL + waiting_count):
         bench.source.send_nowait(AxisMessage(0, slot_bytes(number)))
-    await bench.settle(20 * waiting)
-    assert bench.source.pending == waiting
+    await bench.settle(20 * waiting_count)
+    assert bench.source.pending == waiting_count
     assert bench.host.interrupts[0] == FULL
     assert await bench.device_head(0) == FULL
-    for taken in range(1, waiting + 1):
+    for taken in range(1, waiting_count + 1):
         assert await bench.device_slot(0, taken - 1) == slot_bytes(taken - 1)
         await bench.set_device_tail(0, taken)
         await bench.settle()
         assert bench.host.interrupts[0] == FULL + taken
-        assert bench.source.pending == waiting - taken
-    for number in range(waiting, FULL + waiting):
+        assert bench.source.pending == waiting_count - taken
+    for number in range(waiting_count, FULL + waiting_count):
         assert await bench.device_slot(0, number % QUEUE.capacity) == slot_bytes(number)
     await bench.finish()
 
@@ -118,8 +118,8 @@ async def d31_queue_refilled_while_popped(dut):
     bench = QueueBench(dut)
     await bench.start()
     last = bench.parameters.num_fifos - 1
-    held = 20
-    index = await bench.fill(0, range(held))
+    count = 20
+    index = await bench.fill(0, range(count))
     if last:
         await bench.fill(last, [1000])
     bench.sink.pause()
@@ -128,20 +128,20 @@ async def d31_queue_refilled_while_popped(dut):
         await bench.ring(last)
     await bench.settle()
     bench.sink.resume()
-    got = {0: [], last: []}
-    for number in range(held, 4 * held):
+    received = {0: [], last: []}
+    for number in range(count, 4 * count):
         while bench.sink.pending:
             message = bench.sink.recv_nowait()
-            got[message.fifo].append(message.data)
+            received[message.fifo].append(message.data)
         index = await bench.fill(0, [number], first=index)
     await bench.settle(500)
     while bench.sink.pending:
         message = bench.sink.recv_nowait()
-        got[message.fifo].append(message.data)
+        received[message.fifo].append(message.data)
     if last:
-        assert got[last] == [slot_bytes(1000)]
-    assert got[0] == [slot_bytes(number) for number in range(held)]
-    assert await bench.driver_tail(0) == held
+        assert received[last] == [slot_bytes(1000)]
+    assert received[0] == [slot_bytes(number) for number in range(count)]
+    assert await bench.driver_tail(0) == count
     await bench.finish()
 
 
@@ -167,8 +167,8 @@ async def d34_doorbells_with_stalled_device_side(dut):
         assert await bench.device_slot(fifo, 0) == slot_bytes(100 + fifo)
         assert bench.host.interrupts[fifo] == 1
     bench.sink.resume()
-    got = sorted([await bench.sink.recv() for _ in fifos])
-    assert got == [(fifo, slot_bytes(fifo)) for fifo in fifos]
+    received = sorted([await bench.sink.recv() for _ in fifos])
+    assert received == [(fifo, slot_bytes(fifo)) for fifo in fifos]
     await bench.expect_nothing()
     await bench.finish()
 

@@ -91,9 +91,9 @@ async def short_messages_are_padded_with_zeros(dut):
     """A message of 8 to 64 bytes is written whole, and the rest of its slot reads zero."""
     bench = QueueBench(dut)
     await bench.start()
-    dirt = b"\xa5" * QUEUE.slot_size
+    old_contents = b"\xa5" * QUEUE.slot_size
     for index, size in enumerate(range(8, QUEUE.slot_size + 1)):
-        await bench.store_bytes(bench.device(0, QUEUE.slot_offset(index)), dirt)
+        await bench.store_bytes(bench.device(0, QUEUE.slot_offset(index)), old_contents)
         message = slot_bytes(size)[:size]
         await bench.source.send_message(0, message)
         await bench.settle(20)
@@ -109,10 +109,10 @@ async def packets_of_invalid_size_are_dropped(dut):
     bench = QueueBench(dut)
     await bench.start()
     fifos = bench.parameters.num_fifos
-    wrong = [AxisMessage(0, bytes(range(size))) for size in (*range(1, 8), 65, 72, 100, 128, 200)]
-    wrong += [AxisMessage(fifo, bytes(64)) for fifo in range(fifos, 8)]
-    wrong += [AxisMessage(fifo, bytes(100)) for fifo in range(fifos, 8)]
-    for count, packet in enumerate(wrong):
+    invalid = [AxisMessage(0, bytes(range(size))) for size in (*range(1, 8), 65, 72, 100, 128, 200)]
+    invalid += [AxisMessage(fifo, bytes(64)) for fifo in range(fifos, 8)]
+    invalid += [AxisMessage(fifo, bytes(100)) for fifo in range(fifos, 8)]
+    for count, packet in enumerate(invalid):
         await bench.source.send(packet)
         await bench.settle(20)
         assert int(dut.count_malformed_packets.value) == count + 1, packet
@@ -121,7 +121,7 @@ async def packets_of_invalid_size_are_dropped(dut):
         assert await bench.device_head(0) == (count + 1) % QUEUE.capacity
         assert await bench.device_slot(0, count % QUEUE.capacity) == slot_bytes(count)
         await bench.set_device_tail(0, (count + 1) % QUEUE.capacity)
-    assert bench.host.interrupts[0] == len(wrong)
+    assert bench.host.interrupts[0] == len(invalid)
     await bench.finish()
 
 
@@ -168,15 +168,15 @@ async def host_write_to_head_takes_effect(dut):
     for number in range(3):
         await bench.source.send_message(0, slot_bytes(number))
     await bench.settle()
-    for wild in (40, 62 + 7, 2**32 - 1):
-        index = wild % QUEUE.capacity
-        await bench.store(bench.device(0, QUEUE.head_offset), wild)
+    for value in (40, 62 + 7, 2**32 - 1):
+        index = value % QUEUE.capacity
+        await bench.store(bench.device(0, QUEUE.head_offset), value)
         await bench.set_device_tail(0, index)
-        assert await bench.device_head(0) == wild
-        await bench.source.send_message(0, slot_bytes(wild))
+        assert await bench.device_head(0) == value
+        await bench.source.send_message(0, slot_bytes(value))
         await bench.settle()
         assert await bench.device_head(0) == QUEUE.next(index)
-        assert await bench.device_slot(0, index) == slot_bytes(wild)
+        assert await bench.device_slot(0, index) == slot_bytes(value)
     await bench.finish()
 
 
@@ -186,17 +186,17 @@ async def host_stores_and_messages_share_a_page(dut):
     rng = random.Random(SEED)
     bench = QueueBench(dut)
     await bench.start()
-    free = dict.fromkeys(range(FULL // 2 + 1, FULL), b"")
+    free_slots = dict.fromkeys(range(FULL // 2 + 1, FULL), b"")
     for number in range(FULL // 2):
         bench.source.send_nowait(AxisMessage(0, slot_bytes(number)))
-    for index in free:
-        free[index] = rng.randbytes(QUEUE.slot_size)
-        await bench.store_bytes(bench.device(0, QUEUE.slot_offset(index)), free[index])
+    for index in free_slots:
+        free_slots[index] = rng.randbytes(QUEUE.slot_size)
+        await bench.store_bytes(bench.device(0, QUEUE.slot_offset(index)), free_slots[index])
     await bench.source.drained()
     await bench.settle()
     for number in range(FULL // 2):
         assert await bench.device_slot(0, number) == slot_bytes(number)
-    for index, data in free.items():
+    for index, data in free_slots.items():
         assert await bench.device_slot(0, index) == data
     await bench.finish()
 
@@ -400,12 +400,12 @@ async def stalled_packet_delays_only_later_packets(dut):
     bench = QueueBench(dut)
     await bench.start()
     last = bench.parameters.num_fifos - 1
-    pause = 2000
+    idle_cycles = 2000
     for size in (QUEUE.slot_size, QUEUE.slot_size + 1):
-        well_formed = size <= QUEUE.slot_size
+        valid = size <= QUEUE.slot_size
         one_beat = size * 8 <= bench.parameters.data_width
         head = await bench.device_head(last)
-        bench.source.set_idle(iter([0, pause]))
+        bench.source.set_idle(iter([0, idle_cycles]))
         bench.source.send_nowait(AxisMessage(last, bytes(size)))
         bench.source.send_nowait(AxisMessage(0, slot_bytes(1)))
         await bench.settle(20)
@@ -418,17 +418,17 @@ async def stalled_packet_delays_only_later_packets(dut):
         await bench.expect([(0, slot_bytes(number)) for number in range(3)])
         if not one_beat:
             assert bench.source.pending == 2
-        await bench.settle(pause)
+        await bench.settle(idle_cycles)
         await bench.source.drained()
         await bench.settle()
-        moved = well_formed + (last == 0)
-        assert await bench.device_head(last) == head + moved
-    bench.source.set_idle(iter([0, pause]))
+        delivered = valid + (last == 0)
+        assert await bench.device_head(last) == head + delivered
+    bench.source.set_idle(iter([0, idle_cycles]))
     bench.source.send_nowait(AxisMessage(last, bytes(QUEUE.slot_size + 1)))
     await bench.settle(20)
     await bench.function_reset()
     assert bench.source.pending == 1
-    await bench.settle(pause)
+    await bench.settle(idle_cycles)
     assert bench.source.pending == 0
     await bench.source.send_message(last, slot_bytes(7))
     await bench.settle()

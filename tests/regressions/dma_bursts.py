@@ -8,12 +8,12 @@ from cocotbext.axi import AxiBurstType, AxiResp
 
 from testbench.axi.channels import AxiChannels
 from testbench.host.read_completions import Split
-from tests.regressions.dma_host import ABOVE_4G, SEED, DmaBench, Region, slow
+from tests.regressions.dma_host import ABOVE_4G, SEED, DmaBench, Region, slow_latencies
 
 PAGE = 4096
 
 
-def lanes_of(address, beat, size, lanes):
+def beat_span(address, beat, size, lanes):
     """First and last address of the bytes that a beat covers (AXI4 A3.4.1)."""
     aligned = address & -(1 << size)
     first = address if beat == 0 else aligned + (beat << size)
@@ -27,21 +27,25 @@ def some_strobes(rng, lanes):
     )
 
 
-def shape(rng, region, lanes):
+def random_burst(rng, region, lanes):
     """Address, size and number of beats of a random supported burst."""
     size = rng.randrange(lanes.bit_length())
     address = region.address + rng.randrange(region.size)
     if rng.random() < 0.5:
         address &= -lanes
-    left = PAGE - (address & (PAGE - 1) & -(1 << size))
-    beats = rng.randint(1, min(rng.choice([1, 4, 20, 256]), left >> size))
+    remaining = PAGE - (address & (PAGE - 1) & -(1 << size))
+    beats = rng.randint(1, min(rng.choice([1, 4, 20, 256]), remaining >> size))
     return address, size, beats
 
 
 async def open_window(dut, rng, **options):
     bench = DmaBench(
         dut,
-        memory_options={"latency": slow(rng, tail=0), "split": Split.RANDOM, "seed": SEED},
+        memory_options={
+            "latency": slow_latencies(rng, tail=0),
+            "split": Split.RANDOM,
+            "seed": SEED,
+        },
         **options,
     )
     await bench.start()
@@ -79,12 +83,12 @@ async def only_strobed_bytes_are_written(dut):
     )
     lanes = channels.lanes
     for _ in range(60):
-        address, size, count = shape(rng, region, lanes)
+        address, size, count = random_burst(rng, region, lanes)
         beats = [(rng.getrandbits(8 * lanes), some_strobes(rng, lanes)) for _ in range(count)]
         answer = await channels.write(address, beats, size=size, transfer_id=rng.randrange(256))
         assert answer.responses == [AxiResp.OKAY]
         for number, (data, strobes) in enumerate(beats):
-            first, last = lanes_of(address, number, size, lanes)
+            first, last = beat_span(address, number, size, lanes)
             for at in range(first, last + 1):
                 lane = at % lanes
                 if strobes >> lane & 1:
@@ -103,11 +107,11 @@ async def read_beats_have_their_bytes_on_their_lanes(dut):
     )
     lanes = channels.lanes
     for _ in range(60):
-        address, size, count = shape(rng, region, lanes)
+        address, size, count = random_burst(rng, region, lanes)
         answer = await channels.read(address, count, size=size, transfer_id=rng.randrange(256))
         assert answer.responses == [AxiResp.OKAY] * count and len(answer.beats) == count
         for number, data in enumerate(answer.beats):
-            first, last = lanes_of(address, number, size, lanes)
+            first, last = beat_span(address, number, size, lanes)
             for at in range(first, last + 1):
                 assert data >> 8 * (at % lanes) & 0xFF == region.bytes[at - region.address]
     await bench.finish()
@@ -120,7 +124,7 @@ async def unsupported_bursts_get_slverr(dut):
     bench, channels, region = await open_window(dut, rng)
     lanes, page = channels.lanes, region.address
     width = lanes.bit_length() - 1
-    bad = [
+    unsupported = [
         {"address": page, "count": 4, "burst": AxiBurstType.WRAP},
         {"address": page, "count": 2, "burst": AxiBurstType.FIXED},
         {"address": page, "count": 2, "burst": 3},
@@ -129,7 +133,9 @@ async def unsupported_bursts_get_slverr(dut):
         *({"address": page, "count": 1, "size": size} for size in range(width + 1, 8)),
     ]
     refused = 0
-    for case in rng.sample([case for case in bad if case], len([case for case in bad if case])):
+    for case in rng.sample(
+        [case for case in unsupported if case], len([case for case in unsupported if case])
+    ):
         count = case.pop("count")
         address = case.pop("address")
         sent = bench.monitor.traffic.writes + bench.monitor.traffic.reads
@@ -139,9 +145,9 @@ async def unsupported_bursts_get_slverr(dut):
         assert read.responses == [AxiResp.SLVERR] * count and not any(read.beats), case
         refused += 2
         assert bench.monitor.traffic.writes + bench.monitor.traffic.reads == sent, case
-        good = await channels.read(region.address, 1)
-        assert good.responses == [AxiResp.OKAY]
-        assert good.beats[0] == int.from_bytes(region.bytes[:lanes], "little")
+        next_read = await channels.read(region.address, 1)
+        assert next_read.responses == [AxiResp.OKAY]
+        assert next_read.beats[0] == int.from_bytes(region.bytes[:lanes], "little")
     assert bench.dma_errors() == refused
     await region.check()
 
@@ -171,8 +177,8 @@ async def misplaced_wlast_gets_slverr(dut):
             await channels.w.send(channels.w._transaction_obj(wdata=0, wstrb=0, wlast=last))
         answer = await channels.b.recv()
         assert (int(answer.bid), int(answer.bresp)) == (5, AxiResp.SLVERR), lasts
-        good = await channels.write(region.address, [(0, 0)] * 4)
-        assert good.responses == [AxiResp.OKAY]
+        next_write = await channels.write(region.address, [(0, 0)] * 4)
+        assert next_write.responses == [AxiResp.OKAY]
     await region.check()
     await bench.finish()
 

@@ -15,7 +15,7 @@ from testbench.host import faults
 from testbench.host.faults import Fault
 from testbench.host.read_completions import Split
 from testbench.tlp import CplStatus
-from tests.regressions.dma_host import SEED, DmaBench, Region, slow
+from tests.regressions.dma_host import SEED, DmaBench, Region, slow_latencies
 from tests.regressions.queue_host import PulseCounter, set_bus_mastering
 
 SIZE = 4096
@@ -59,7 +59,7 @@ def fault_bench(dut, **options):
     )
 
 
-def the_victim(region):
+def victim_read(region):
     return lambda request: request.address == region.address + VICTIM
 
 
@@ -75,7 +75,7 @@ async def read(bench, region, offset, size):
     assert got == region.bytes[offset : offset + size], f"{size} bytes at {offset:#x}"
 
 
-async def fails(access):
+async def expect_slverr(access):
     try:
         await access
     except DmaError as error:
@@ -95,27 +95,27 @@ async def use_every_tag(bench, region):
 @cocotb.parametrize(name=list(WRONG_ANSWERS))
 async def wrong_answer_fails_one_read(dut, name):
     """The host answers one of many reads wrongly."""
-    change, times_out, stray = WRONG_ANSWERS[name]
+    change, times_out, unexpected = WRONG_ANSWERS[name]
     rng = random.Random(SEED)
-    bench = fault_bench(dut, latency=slow(rng, tail=0))
+    bench = fault_bench(dut, latency=slow_latencies(rng, tail=0))
     region = await prepare(bench, rng)
     await read(bench, region, 0, 64)
-    bench.host.memory.faults.append(fault := Fault(change, the_victim(region)))
+    bench.host.memory.faults.append(fault := Fault(change, victim_read(region)))
 
     others = [
         cocotb.start_soon(read(bench, region, offset, 300))
         for offset in (0, 512, VICTIM + 256, 2048, 3000)
     ]
     before = bench.cycles
-    await fails(bench.dma.read(region.address + VICTIM, 256))
-    took = bench.cycles - before
+    await expect_slverr(bench.dma.read(region.address + VICTIM, 256))
+    elapsed = bench.cycles - before
     for task in others:
         await task
     timeout = bench.parameters.completion_timeout
-    assert (took >= timeout) == times_out and took < timeout + 500, f"{took} cycles"
+    assert (elapsed >= timeout) == times_out and elapsed < timeout + 500, f"{elapsed} cycles"
     assert fault.hits == bench.dma_errors() == 1
     await bench.settle(200)
-    assert bench.unexpected_completions() == stray
+    assert bench.unexpected_completions() == unexpected
 
     await use_every_tag(bench, region)
     await bench.dma.write(region.address + VICTIM, bytes(256))
@@ -139,7 +139,7 @@ async def payload_length_mismatch(dut):
     ]
     for at in (0, -1):
         for change in shorter + longer:
-            fault = Fault(faults.altered(at, payload=change), the_victim(region))
+            fault = Fault(faults.altered(at, payload=change), victim_read(region))
             bench.host.memory.faults.append(fault)
             try:
                 await read(bench, region, VICTIM, 256)
@@ -163,7 +163,7 @@ async def failed_read_zeroes_only_its_beats(dut):
     bench = fault_bench(dut)
     region = await prepare(bench, rng)
     await read(bench, region, 0, 64)
-    bench.host.memory.faults.append(Fault(faults.poisoned(), the_victim(region)))
+    bench.host.memory.faults.append(Fault(faults.poisoned(), victim_read(region)))
     answer = await bench.dma._master.read(region.address + VICTIM - 512, 1024)
     data = bytes(answer.data)
     assert data[:512] == region.bytes[VICTIM - 512 : VICTIM]
@@ -177,9 +177,9 @@ async def failed_read_zeroes_only_its_beats(dut):
 async def unexpected_completions_are_dropped(dut):
     """Completions without an outstanding read are dropped and counted; reads return their data."""
     rng = random.Random(SEED)
-    bench = fault_bench(dut, latency=slow(rng, tail=0))
+    bench = fault_bench(dut, latency=slow_latencies(rng, tail=0))
     region = await prepare(bench, rng)
-    strays = [
+    changes = [
         faults.preceded(tag=lambda answer: answer.tag ^ 16),
         faults.preceded(tag=lambda answer: answer.tag + 32),
         faults.preceded(tag=lambda answer: answer.tag + 256),
@@ -188,8 +188,8 @@ async def unexpected_completions_are_dropped(dut):
         faults.repeated(),
         faults.repeated(0),
     ]
-    for number, change in enumerate(strays, start=1):
-        bench.host.memory.faults.append(Fault(change, the_victim(region)))
+    for number, change in enumerate(changes, start=1):
+        bench.host.memory.faults.append(Fault(change, victim_read(region)))
         await read(bench, region, VICTIM, 256)
         await bench.settle(200)
         assert bench.unexpected_completions() == number, f"stray {number}"
@@ -205,9 +205,9 @@ async def late_completion_is_unexpected(dut):
     bench = fault_bench(dut)
     region = await prepare(bench, rng)
     timeout = bench.parameters.completion_timeout
-    late = Fault(faults.right, the_victim(region), after_ns=4 * (timeout + 1000))
+    late = Fault(faults.right, victim_read(region), after_ns=4 * (timeout + 1000))
     bench.host.memory.faults.append(late)
-    await fails(bench.dma.read(region.address + VICTIM, 256))
+    await expect_slverr(bench.dma.read(region.address + VICTIM, 256))
     # Fewer reads than tags, so that the late read's tag is not in use when its answer arrives.
     for _ in range(8):
         await read(bench, region, 0, 200)
@@ -227,7 +227,8 @@ async def all_tags_time_out_concurrently(dut):
     bench.host.memory.faults.append(Fault(faults.silent(), times=TAGS))
     before = bench.cycles
     tasks = [
-        cocotb.start_soon(fails(bench.dma.read(region.address + 64 * n, 64))) for n in range(TAGS)
+        cocotb.start_soon(expect_slverr(bench.dma.read(region.address + 64 * n, 64)))
+        for n in range(TAGS)
     ]
     for task in tasks:
         await task
@@ -244,20 +245,20 @@ async def accesses_fail_without_bus_mastering(dut):
     """Without bus mastering every new access fails and sends nothing; outstanding reads
     complete."""
     rng = random.Random(SEED)
-    bench = fault_bench(dut, latency=slow(rng, shortest_ns=2000, longest_ns=3000, tail=0))
+    bench = fault_bench(dut, latency=slow_latencies(rng, shortest_ns=2000, longest_ns=3000, tail=0))
     region = await prepare(bench, rng)
     await read(bench, region, 0, 64)
-    under_way = cocotb.start_soon(read(bench, region, 512, 1000))
+    outstanding = cocotb.start_soon(read(bench, region, 512, 1000))
     await bench.settle(30)
 
     await set_bus_mastering(bench, False)
     traffic = bench.monitor.traffic
     sent = traffic.reads, traffic.writes
-    assert not under_way.done()
-    await under_way
+    assert not outstanding.done()
+    await outstanding
     for offset, size in ((0, 4), (3, 2), (100, 3000)):
-        await fails(bench.dma.read(region.address + offset, size))
-        await fails(bench.dma.write(region.address + offset, bytes(size)))
+        await expect_slverr(bench.dma.read(region.address + offset, size))
+        await expect_slverr(bench.dma.write(region.address + offset, bytes(size)))
     assert (traffic.reads, traffic.writes) == sent
     assert bench.dma_errors() > 0
     await region.check()
@@ -275,7 +276,7 @@ async def bus_mastering_disabled_under_load(dut):
     """Bus mastering is disabled at any time: nothing leaves after the completion of the
     configuration write, and every access gets a response."""
     rng = random.Random(SEED)
-    bench = fault_bench(dut, latency=slow(rng, tail=0))
+    bench = fault_bench(dut, latency=slow_latencies(rng, tail=0))
     region = await prepare(bench, rng)
     outcomes = {True: 0, False: 0}
 
@@ -311,7 +312,7 @@ async def access_to_absent_host_memory(dut):
     bench = fault_bench(dut)
     region = await prepare(bench, rng)
     for address in (0x8000_0000, 0xFFFF_FFFF_FFFF_F000, region.address + (1 << 40)):
-        await fails(bench.dma.read(address, 64))
+        await expect_slverr(bench.dma.read(address, 64))
         await bench.dma.write(address, bytes(64))
     assert len(bench.host.memory.refused_reads) == len(bench.host.memory.refused_writes) == 3
     await read(bench, region, 0, 64)
@@ -347,11 +348,11 @@ async def errors_are_recorded(dut):
         (faults.silent(), "timeout", 0, non_fatal),
         (faults.repeated(), "unexpected", 0, space.CORRECTABLE_ERROR_DETECTED.mask),
     ):
-        bench.host.memory.faults.append(Fault(change, the_victim(region)))
+        bench.host.memory.faults.append(Fault(change, victim_read(region)))
         if pulse == "unexpected":
             await read(bench, region, VICTIM, 256)
         else:
-            await fails(bench.dma.read(region.address + VICTIM, 256))
+            await expect_slverr(bench.dma.read(region.address + VICTIM, 256))
         await bench.settle()
         if core:
             assert {name: counter.total for name, counter in pulses.items()} == {

@@ -31,8 +31,10 @@ class Region:
 
     async def check(self):
         got = await self.memory.read(self.address, self.size)
-        wrong = [at for at in range(self.size) if got[at] != self.bytes[at]]
-        assert not wrong, f"{len(wrong)} bytes differ, from {self.address + wrong[0]:#x} on"
+        differing = [at for at in range(self.size) if got[at] != self.bytes[at]]
+        assert not differing, (
+            f"{len(differing)} bytes differ, from {self.address + differing[0]:#x} on"
+        )
 
     def span(self, rng, longest):
         """Offset and size of a random piece, often small or at the end of a page."""
@@ -70,17 +72,17 @@ class DmaBench(QueueBench):
         return int(self.dut.count_unexpected_completions.value)
 
 
-def slow(rng, **options):
+def slow_latencies(rng, **options):
     """Latencies of a host that answers out of order."""
     return latencies(rng.getrandbits(32), **options)
 
 
-def pauses(rng, probability=0.3):
+def channel_pauses(rng, probability=0.3):
     """Pauses on every channel of the window."""
     return random_pauses(rng.getrandbits(32), probability)
 
 
-def at_once(coroutine):
+def run_immediately(coroutine):
     """Return the result of a coroutine that takes no simulation time."""
     try:
         coroutine.send(None)
@@ -96,17 +98,17 @@ class Writer:
         self._dut = dut
         self._channels = AxiChannels(dut)
         self.lanes = self._channels.lanes
-        self._taken = Event()
+        self._accepted = Event()
         cocotb.start_soon(self._watch())
 
-    async def burst(self, address, data):
+    async def write_burst(self, address, data):
         """Write whole beats; return when the window has accepted them, answered or not."""
-        self._taken.clear()
-        await self.begin(address, len(data) // self.lanes)
-        await self.beats(data)
-        await self._taken.wait()
+        self._accepted.clear()
+        await self.begin_write(address, len(data) // self.lanes)
+        await self.send_beats(data)
+        await self._accepted.wait()
 
-    async def begin(self, address, beats):
+    async def begin_write(self, address, beats):
         """Send the address of a write burst of whole beats."""
         size = self.lanes.bit_length() - 1
         aw = self._channels.aw
@@ -122,7 +124,7 @@ class Writer:
             last = int(ends and at + lanes == len(data))
             await w.send(w._transaction_obj(wdata=beat, wstrb=(1 << lanes) - 1, wlast=last))
 
-    async def ask(self, address, size):
+    async def begin_read(self, address, size):
         """Send the address of a read burst of whole beats."""
         beats, ar = size // self.lanes, self._channels.ar
         await ar.send(
@@ -135,7 +137,7 @@ class Writer:
             )
         )
 
-    async def answered(self):
+    async def wait_response(self):
         """Wait for the response of the oldest burst."""
         assert int((await self._channels.b.recv()).bresp) == AxiResp.OKAY
 
@@ -146,4 +148,4 @@ class Writer:
             if dut.s_axi_dma_wvalid.value != "1":
                 await dut.s_axi_dma_wvalid.rising_edge
             elif dut.s_axi_dma_wready.value == "1" and dut.s_axi_dma_wlast.value == "1":
-                self._taken.set()
+                self._accepted.set()

@@ -11,7 +11,7 @@ import cocotb
 
 from models.shell import AMP_PCI
 from testbench.stream import pacing
-from tests.regressions.dma_host import ABOVE_4G, SEED, DmaBench, Region, Writer, at_once
+from tests.regressions.dma_host import ABOVE_4G, SEED, DmaBench, Region, Writer, run_immediately
 from tests.regressions.queue_host import QUEUE, slot_bytes
 
 ROUNDS = 25
@@ -43,7 +43,7 @@ async def interrupt_follows_earlier_writes(dut):
 
     def interrupted(vector):
         # Read memory in the callback: no simulation time may pass after the interrupt.
-        got = at_once(region.memory.read(region.address, region.size))
+        got = run_immediately(region.memory.read(region.address, region.size))
         seen.append((vector, bytes(got) == bytes(region.bytes)))
 
     bench.host.on_interrupt.append(interrupted)
@@ -52,11 +52,11 @@ async def interrupt_follows_earlier_writes(dut):
         size = writer.lanes * rng.randint(1, 512 // writer.lanes)
         offset = rng.randrange(0, region.size - size + 1, writer.lanes)
         data = rng.randbytes(size)
-        await writer.burst(region.address + offset, data)
+        await writer.write_burst(region.address + offset, data)
         region.bytes[offset : offset + size] = data
         message = slot_bytes(number)[: rng.choice([8, 33, 64])]
         await bench.source.send_message(fifo, message)
-        await writer.answered()
+        await writer.wait_response()
         while len(seen) <= number:
             await bench.settle(10)
         assert seen[number] == (AMP_PCI.vector_of(fifo, fifos), True), f"message {number}"
@@ -77,15 +77,15 @@ async def head_follows_earlier_writes(dut):
     for number in range(ROUNDS):
         size = writer.lanes * rng.randint(1, 512 // writer.lanes)
         data = rng.randbytes(size)
-        await writer.burst(region.address, data)
+        await writer.write_burst(region.address, data)
         region.bytes[:size] = data
         sent = cocotb.start_soon(bench.source.send_message(0, slot_bytes(number)))
         while await bench.load(head) != (number + 1) % QUEUE.capacity:
             pass
-        got = at_once(region.memory.read(region.address, region.size))
+        got = run_immediately(region.memory.read(region.address, region.size))
         assert bytes(got) == bytes(region.bytes), f"message {number}"
         await sent
-        await writer.answered()
+        await writer.wait_response()
         await bench.store(bench.device(0, QUEUE.tail_offset), (number + 1) % QUEUE.capacity)
     await bench.finish()
 
@@ -125,16 +125,16 @@ async def unfinished_burst_does_not_delay_messages(dut):
     writer = Writer(dut)
     lanes = writer.lanes
     count = 1024 // lanes
-    await writer.begin(region.address, count)
-    await writer.beats(b"\xa5" * lanes * (count // 2), ends=False)
+    await writer.begin_write(region.address, count)
+    await writer.send_beats(b"\xa5" * lanes * (count // 2), ends=False)
     await bench.settle(200)
     for number in range(3):
         await bench.source.send_message(0, slot_bytes(number))
     await bench.settle(100)
     # Interrupts raised faster than they leave merge into one.
     assert 1 <= bench.host.interrupts[0] <= 3 and await bench.device_head(0) == 3
-    await writer.beats(b"\xa5" * (1024 - lanes * (count // 2)))
-    await writer.answered()
+    await writer.send_beats(b"\xa5" * (1024 - lanes * (count // 2)))
+    await writer.wait_response()
     region.bytes[:1024] = b"\xa5" * 1024
     await region.check()
     await bench.finish()

@@ -11,7 +11,14 @@ import cocotb
 
 from testbench.host.read_completions import Split
 from testbench.stream import pacing
-from tests.regressions.dma_host import ABOVE_4G, SEED, DmaBench, Region, pauses, slow
+from tests.regressions.dma_host import (
+    ABOVE_4G,
+    SEED,
+    DmaBench,
+    Region,
+    channel_pauses,
+    slow_latencies,
+)
 
 TASKS = 4
 PAGES = 3
@@ -32,7 +39,7 @@ async def use_memory(bench, region, rng, accesses):
             assert got == region.bytes[offset : offset + size], f"read of {size} at {address:#x}"
 
 
-async def compare(bench, rng, *, accesses):
+async def run_tasks(bench, rng, *, accesses):
     """Run concurrent tasks, then check all memory and the byte counts."""
     await bench.start()
     regions = [
@@ -70,13 +77,13 @@ async def payload_sizes_and_boundaries(dut, payload, boundary):
         max_payload_size=payload,
         max_read_request_size=rng.choice([128, 256, 512, 4096]),
         memory_options={
-            "latency": slow(rng),
+            "latency": slow_latencies(rng),
             "split": Split.RANDOM,
             "read_completion_boundary": boundary,
             "seed": rng.getrandbits(32),
         },
     )
-    await compare(bench, rng, accesses=12)
+    await run_tasks(bench, rng, accesses=12)
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
@@ -84,7 +91,7 @@ async def immediate_answers(dut):
     """The host answers at once with the fewest completions."""
     rng = random.Random(SEED)
     bench = DmaBench(dut, max_payload_size=1024, max_read_request_size=1024)
-    await compare(bench, rng, accesses=20)
+    await run_tasks(bench, rng, accesses=20)
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
@@ -95,9 +102,9 @@ async def pauses_on_every_channel(dut):
         dut,
         host_idle=pacing.randomly(rng.getrandbits(32), 0.2),
         host_stall=pacing.randomly(rng.getrandbits(32), 0.4),
-        memory_options={"latency": slow(rng, tail=0.3), "split": Split.SMALLEST},
+        memory_options={"latency": slow_latencies(rng, tail=0.3), "split": Split.SMALLEST},
         dma_options={
-            "pauses": pauses(rng),
+            "pauses": channel_pauses(rng),
             "beat_bytes": rng.choice([4, 8]),
             "burst_beats": rng.choice([3, 16, 256]),
         },
@@ -106,4 +113,4 @@ async def pauses_on_every_channel(dut):
         sinks = bench.host.sinks
         sinks["tx_wr_req_tlp"].set_stall(pacing.randomly(rng.getrandbits(32), 0.5))
         sinks["tx_rd_req_tlp"].set_stall(pacing.randomly(rng.getrandbits(32), 0.5))
-    await compare(bench, rng, accesses=12)
+    await run_tasks(bench, rng, accesses=12)

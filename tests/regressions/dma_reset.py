@@ -11,7 +11,7 @@ from models.dma import DmaError
 from testbench.host.read_completions import Split
 from testbench.stream import pacing
 from tests.regressions.dma_faults import use_every_tag
-from tests.regressions.dma_host import SEED, DmaBench, Region, pauses, slow
+from tests.regressions.dma_host import SEED, DmaBench, Region, channel_pauses, slow_latencies
 
 ROUNDS = 10
 TASKS = 6
@@ -24,10 +24,10 @@ async def accesses(bench, region, rng, outcomes):
     while outcomes["going"]:
         offset, size = region.span(rng, 2000)
         if rng.random() < 0.5:
-            one = bench.dma.read(region.address + offset, size)
+            access = bench.dma.read(region.address + offset, size)
         else:
-            one = bench.dma.write(region.address + offset, rng.randbytes(size))
-        if await succeeds(one):
+            access = bench.dma.write(region.address + offset, rng.randbytes(size))
+        if await succeeds(access):
             outcomes["well"] += 1
         else:
             outcomes["failed"] += 1
@@ -44,7 +44,7 @@ async def succeeds(access):
     return True
 
 
-async def clean_life(bench, region):
+async def check_clean_state(bench, region):
     """Check that memory and window work as after power-up."""
     region.bytes[:] = bytes(range(256)) * (region.size // 256)
     await region.fill()
@@ -62,8 +62,8 @@ async def function_level_reset(dut):
     bench = DmaBench(
         dut,
         max_payload_size=128,
-        memory_options={"latency": slow(rng, **LONG_LATENCY), "split": Split.RANDOM},
-        dma_options={"pauses": pauses(rng, 0.2)},
+        memory_options={"latency": slow_latencies(rng, **LONG_LATENCY), "split": Split.RANDOM},
+        dma_options={"pauses": channel_pauses(rng, 0.2)},
         host_stall=pacing.randomly(rng.getrandbits(32), 0.2),
     )
     await bench.start()
@@ -85,7 +85,7 @@ async def function_level_reset(dut):
         # The host sends the answers that are still outstanding.
         while bench.host.memory.outstanding:
             await bench.settle(50)
-        await clean_life(bench, region)
+        await check_clean_state(bench, region)
     assert min(total.values()) > 0, total
     assert bench.unexpected_completions() > 0
     await bench.finish()
@@ -108,15 +108,15 @@ async def reset_in_each_cycle_of_an_access(dut):
     for cycles in CYCLES_AROUND_AN_ACCESS:
         # One burst each, whatever the width: a second one would start after the reset.
         read, write = bench.dma.read(region.address, 512), bench.dma.write(region.address, data)
-        late = 1 + max(-cycles, 0)
-        tasks = [cocotb.start_soon(attempt(access, late)) for access in (read, write)]
+        delay = 1 + max(-cycles, 0)
+        tasks = [cocotb.start_soon(attempt(access, delay)) for access in (read, write)]
         await bench.settle(1 + max(cycles, 0))
         await bench.function_reset()
         for outcomes, task in zip((reads, writes), tasks, strict=True):
             outcomes.append(await task)
         while bench.host.memory.outstanding:
             await bench.settle(50)
-        await clean_life(bench, region)
+        await check_clean_state(bench, region)
     for outcomes in (reads, writes):
         # Accesses answered before the reset or accepted after it succeed; every one in between
         # fails.
@@ -165,9 +165,16 @@ async def function_level_reset_while_requests_stall(dut):
     # One read is valid at its output, one write at its own with another behind it; the endpoint
     # has one more register, shared by all.
     reads, writes = (now - then for now, then in zip(after, before, strict=True))
-    more = 0 if core else 1
-    assert reads <= 1 + more and writes <= 2 + more and reads + writes <= 3 + more, (reads, writes)
-    await clean_life(bench, region)
+    extra_registers = 0 if core else 1
+    assert (
+        reads <= 1 + extra_registers
+        and writes <= 2 + extra_registers
+        and reads + writes <= 3 + extra_registers
+    ), (
+        reads,
+        writes,
+    )
+    await check_clean_state(bench, region)
     await bench.finish()
 
 
@@ -178,7 +185,7 @@ async def hot_reset(dut):
     bench = DmaBench(
         dut,
         max_payload_size=128,
-        memory_options={"latency": slow(rng, **LONG_LATENCY), "split": Split.RANDOM},
+        memory_options={"latency": slow_latencies(rng, **LONG_LATENCY), "split": Split.RANDOM},
     )
     await bench.start()
     region = Region(bench.host.memory, 4 * 4096, rng)
@@ -196,5 +203,5 @@ async def hot_reset(dut):
             await task
         assert bench.unexpected_completions() == bench.dma_errors() == 0
         await bench.host.start()
-        await clean_life(bench, region)
+        await check_clean_state(bench, region)
     await bench.finish()

@@ -129,15 +129,15 @@ async def head_beyond_capacity_counts_modulo(dut):
     bench = QueueBench(dut)
     await bench.start()
     index = 0
-    for wild in (62 + 3, 2**32 - 1, 0x8000_0007, 62 * 1000 + 1):
-        target = wild % QUEUE.capacity
+    for value in (62 + 3, 2**32 - 1, 0x8000_0007, 62 * 1000 + 1):
+        target = value % QUEUE.capacity
         count = (target - index) % QUEUE.capacity
         await bench.fill(0, range(count), first=index)
-        await bench.set_driver_head(0, wild)
+        await bench.set_driver_head(0, value)
         await bench.ring(0)
         await bench.expect([(0, slot_bytes(number)) for number in range(count)])
         await bench.expect_nothing()
-        assert await bench.driver_head(0) == wild
+        assert await bench.driver_head(0) == value
         assert await bench.driver_tail(0) == target
         index = target
     assert int(dut.count_sanitised_indices.value) == 4
@@ -199,9 +199,9 @@ async def reload_with_pending_messages(dut):
     bench.sink.resume()
     await bench.settle()
     # The engine may have popped up to two messages before the queue was zeroed.
-    begun = bench.sink.pending
-    assert begun <= 2
-    for _ in range(begun):
+    popped = bench.sink.pending
+    assert popped <= 2
+    for _ in range(popped):
         await bench.sink.recv()
     await bench.ring(0)
     await bench.expect([(0, slot_bytes(100))])
@@ -247,12 +247,12 @@ async def no_idle_cycle_between_fifos(dut):
         await bench.ring(fifo)
     await bench.settle()
     bench.sink.resume()
-    taken = []
+    receive_cycles = []
     for _ in range(sum(1 + fifo % 3 for fifo in range(fifos))):
         await bench.sink.recv()
-        taken.append(bench.cycles)
+        receive_cycles.append(bench.cycles)
     beats = QUEUE.slot_size * 8 // bench.parameters.data_width
-    steps = {after - before for before, after in pairwise(taken)}
+    steps = {after - before for before, after in pairwise(receive_cycles)}
     assert steps <= {beats}, f"messages of {beats} beats are {steps} cycles apart"
     await bench.finish()
 
@@ -289,8 +289,8 @@ async def tail_advances_after_the_slot_is_read(dut):
     await bench.ring(0)
     await bench.settle()
     # One beat is valid: a whole slot only where a beat is as wide as a slot.
-    read = int(bench.parameters.data_width // 8 == QUEUE.slot_size)
-    assert await bench.driver_tail(0) == read
+    slots_read = int(bench.parameters.data_width // 8 == QUEUE.slot_size)
+    assert await bench.driver_tail(0) == slots_read
     await bench.write_slot(0, 1, slot_bytes(3))
     await bench.settle()
     bench.sink.resume()

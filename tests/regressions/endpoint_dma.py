@@ -13,11 +13,11 @@ from testbench.stream import pacing
 from testbench.tlp.packets import memory_read
 from tests.regressions.dma_faults import (
     VICTIM,
-    fails,
+    expect_slverr,
     fault_bench,
     prepare,
     read,
-    the_victim,
+    victim_read,
 )
 from tests.regressions.dma_host import SEED, DmaBench, Region
 from tests.regressions.queue_host import slot_bytes
@@ -32,11 +32,11 @@ async def completion_timeout_disabled(dut):
     field = space.COMPLETION_TIMEOUT_DISABLE
     late = 4 * 3 * bench.parameters.completion_timeout
     await bench.host.config_write(field.offset, field.mask, 2)
-    bench.host.memory.faults.append(Fault(faults.right, the_victim(region), after_ns=late))
+    bench.host.memory.faults.append(Fault(faults.right, victim_read(region), after_ns=late))
     await read(bench, region, VICTIM, 256)
     await bench.host.config_write(field.offset, 0, 2)
-    bench.host.memory.faults.append(Fault(faults.silent(), the_victim(region)))
-    await fails(bench.dma.read(region.address + VICTIM, 256))
+    bench.host.memory.faults.append(Fault(faults.silent(), victim_read(region)))
+    await expect_slverr(bench.dma.read(region.address + VICTIM, 256))
     await bench.finish()
 
 
@@ -49,8 +49,8 @@ async def no_request_leaves_in_d3hot(dut):
     await region.fill()
     power, requests = space.POWER_STATE.offset, bench.monitor.requests
     await bench.host.config_write(power, space.POWER_D3HOT)
-    await fails(bench.dma.read(region.address, 64))
-    await fails(bench.dma.write(region.address, bytes(64)))
+    await expect_slverr(bench.dma.read(region.address, 64))
+    await expect_slverr(bench.dma.write(region.address, bytes(64)))
     await bench.source.send_message(0, slot_bytes(1))
     await bench.settle()
     assert bench.monitor.requests == requests
@@ -79,9 +79,9 @@ async def transactions_pending(dut):
     region.bytes[:64] = bytes(64)
     assert not await pending()
     # A late answer, and one whose end is missing.
-    late = read(bench, region, VICTIM, 256), Fault(faults.right, the_victim(region), after_ns=4000)
-    endless = fails(bench.dma.read(region.address + VICTIM, 256))
-    for access, fault in (late, (endless, Fault(faults.silent(after=3), the_victim(region)))):
+    late = read(bench, region, VICTIM, 256), Fault(faults.right, victim_read(region), after_ns=4000)
+    unfinished = expect_slverr(bench.dma.read(region.address + VICTIM, 256))
+    for access, fault in (late, (unfinished, Fault(faults.silent(after=3), victim_read(region)))):
         memory.faults.append(fault)
         task = cocotb.start_soon(access)
         await bench.settle(500)
@@ -93,8 +93,8 @@ async def transactions_pending(dut):
         await task
         assert not await pending()
     # Function-level reset does not wait for an answer.
-    memory.faults.append(Fault(faults.silent(), the_victim(region)))
-    task = cocotb.start_soon(fails(bench.dma.read(region.address + VICTIM, 256)))
+    memory.faults.append(Fault(faults.silent(), victim_read(region)))
+    task = cocotb.start_soon(expect_slverr(bench.dma.read(region.address + VICTIM, 256)))
     await bench.settle(50)
     assert await pending()
     await bench.function_reset()
@@ -113,14 +113,14 @@ async def max_read_request_size_lowered_under_reads(dut):
     region = Region(bench.host.memory, 24576, rng)
     await region.fill()
     field = space.MAX_READ_REQUEST_SIZE
-    for turn in range(4):
+    for round_number in range(4):
         task = cocotb.start_soon(read(bench, region, 0, 24576))
-        await bench.settle(200 + turn)
+        await bench.settle(200 + round_number)
         control = await bench.host.config_read(field.offset, 2)
         for code in (0, 2):
             value = control & ~field.mask | code << field.lsb
             await bench.host.config_write(field.offset, value, 2)
-            await bench.settle(300 * turn)
+            await bench.settle(300 * round_number)
         await task
     await bench.finish()
 
@@ -136,27 +136,27 @@ async def transmit_stream_is_shared_fairly(dut):
     await bench.dma.read(region.address, 4)
     stop = []
 
-    async def keep_on(access):
+    async def repeat_access(access):
         while not stop:
             await access()
 
-    async def answers():
+    async def bar_reads():
         host = bench.host
         pending = []
         for _ in range(24):
             pending.append(await host.requester.open(memory_read(host.bars[1] + 0x3000, 64)))
             host.send_nowait(pending[-1].request)
-        for one in pending:
-            await one.answers()
+        for pending_read in pending:
+            await pending_read.answers()
 
     # The link is slower than any of them alone.
     bench.host.sink.set_stall(pacing.every([2]))
     accesses = [
         lambda: bench.dma.read(region.address, 4096),
         lambda: bench.dma.write(region.address + 4096, bytes(4096)),
-        answers,
+        bar_reads,
     ]
-    tasks = [cocotb.start_soon(keep_on(access)) for access in accesses for _ in range(3)]
+    tasks = [cocotb.start_soon(repeat_access(access)) for access in accesses for _ in range(3)]
     await bench.settle(500)
     monitor = bench.monitor
     before = monitor.traffic.reads, monitor.traffic.writes, monitor.completions

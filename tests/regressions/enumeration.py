@@ -14,7 +14,13 @@ from testbench.host.requester import read_data
 from testbench.system import Bench
 from testbench.tlp import CplStatus, Tlp, TlpKind
 from testbench.tlp.packets import config_read, config_write, memory_read, memory_write
-from tests.regressions.queue_host import SEED, PulseCounter, QueueBench, refused, slot_bytes
+from tests.regressions.queue_host import (
+    SEED,
+    PulseCounter,
+    QueueBench,
+    expect_unsupported,
+    slot_bytes,
+)
 
 PM_ID, PCIE_ID, MSIX_ID = 0x01, 0x10, 0x11
 MAX_PAYLOAD = 256
@@ -40,7 +46,9 @@ async def root_complex_enumerates_the_function(dut):
     fifos = bench.parameters.num_fifos
     assert (function.vendor_id, function.device_id) == (0x10EE, 0x9039)
     assert (function.revision_id, function.class_code) == (1, 0x088000)
-    sizes = {bar: w.size for bar, w in enumerate(function.bar_window) if w is not None}
+    sizes = {
+        bar: window.size for bar, window in enumerate(function.bar_window) if window is not None
+    }
     assert sizes == {0: 0x4000, 1: 1 << (fifos * 0x4000 - 1).bit_length(), 2: 0x1000}
     flags = [await function.config_read_dword(space.bar_offset(bar)) & 0xF for bar in range(3)]
     assert flags == [0, 8, 0]
@@ -88,8 +96,10 @@ async def config_space_matches_the_golden_model(dut):
 
     async def compare(offsets):
         for offset in offsets:
-            got, want = await bench.host.config_read(offset), golden.config_read(offset)
-            assert got == want, f"{offset:#05x}: {got:#010x} instead of {want:#010x}, seed {SEED}"
+            value, expected = await bench.host.config_read(offset), golden.config_read(offset)
+            assert value == expected, (
+                f"{offset:#05x}: {value:#010x} instead of {expected:#010x}, seed {SEED}"
+            )
 
     await compare(range(0, 0x1000, 4))
     for bar in range(6):
@@ -130,7 +140,7 @@ async def bars_answer_only_with_memory_space_and_in_d0(dut):
         await bench.host.config_write(*off)
         for bar, base in bench.host.bars.items():
             for size in (0, 1, 4, 7, 128):
-                await refused(bench, memory_read(base + rng.randrange(256), size))
+                await expect_unsupported(bench, memory_read(base + rng.randrange(256), size))
             await bench.host.bar_write(bar, 0, b"\xff" * 64)
         await bench.store(0x3000, 0x5678)
         await bench.ring(0)
@@ -147,7 +157,7 @@ async def bars_answer_only_with_memory_space_and_in_d0(dut):
         await bench.host.config_write(power, space.POWER_D3HOT)
         await bench.host.config_write(power, state)
         assert await bench.host.config_read(power) & 3 == space.POWER_D3HOT
-        await refused(bench, memory_read(bench.host.bars[1], 4))
+        await expect_unsupported(bench, memory_read(bench.host.bars[1], 4))
         await bench.host.config_write(power, space.POWER_D0)
     await bench.settle()
     assert rings.total == 0
@@ -177,9 +187,9 @@ async def bar_moves_take_effect_in_order(dut):
             memory_read(old + 0x3000, 4),
         ]
         pending = [await host.requester.open(tlp) for tlp in requests]
-        for one in pending:
-            host.send_nowait(one.request)
-        answers = [(await one.answers())[0].status for one in pending]
+        for pending_request in pending:
+            host.send_nowait(pending_request.request)
+        answers = [(await pending_request.answers())[0].status for pending_request in pending]
         assert answers == [CplStatus.SC, CplStatus.SC, CplStatus.SC, CplStatus.UR], (
             f"{old:#x} to {new:#x}"
         )
@@ -196,7 +206,7 @@ async def unsupported_requests(dut):
     target, bar1 = bench.host.device_id, bench.host.bars[1]
     size = bench.host.function.bar_sizes[1]
     await bench.store(0x3000, 0x1234)
-    here = {"address": bar1 + 0x3000, "length": 1, "first_be": 0xF}
+    request_fields = {"address": bar1 + 0x3000, "length": 1, "first_be": 0xF}
     dword = b"\xff" * 4
     requests = [
         memory_read(bar1 + 16 * size, 4),
@@ -204,16 +214,18 @@ async def unsupported_requests(dut):
         memory_read(0x1_0000_0000 + bar1, 4),
         memory_read(bar1 + 0x3FFC, 8),
         memory_read(bar1 + 0x3100, 4 * 1000),
-        Tlp(TlpKind.MRDLK32, **here),
-        Tlp(TlpKind.IORD, **here),
-        Tlp(TlpKind.IOWR, payload=dword, **here),
-        Tlp(TlpKind.FETCHADD32, payload=dword, **here),
-        Tlp(TlpKind.SWAP32, payload=dword, **here),
-        Tlp(TlpKind.CAS32, payload=dword * 2, **{**here, "length": 2}),
-        Tlp(TlpKind.FETCHADD64, payload=dword * 2, **{**here, "length": 2, "last_be": 0xF}),
-        Tlp(TlpKind.SWAP64, payload=dword, **here),
-        Tlp(TlpKind.CAS64, payload=dword * 4, **{**here, "length": 4, "last_be": 0xF}),
-        Tlp(TlpKind.MRDLK64, **here),
+        Tlp(TlpKind.MRDLK32, **request_fields),
+        Tlp(TlpKind.IORD, **request_fields),
+        Tlp(TlpKind.IOWR, payload=dword, **request_fields),
+        Tlp(TlpKind.FETCHADD32, payload=dword, **request_fields),
+        Tlp(TlpKind.SWAP32, payload=dword, **request_fields),
+        Tlp(TlpKind.CAS32, payload=dword * 2, **{**request_fields, "length": 2}),
+        Tlp(
+            TlpKind.FETCHADD64, payload=dword * 2, **{**request_fields, "length": 2, "last_be": 0xF}
+        ),
+        Tlp(TlpKind.SWAP64, payload=dword, **request_fields),
+        Tlp(TlpKind.CAS64, payload=dword * 4, **{**request_fields, "length": 4, "last_be": 0xF}),
+        Tlp(TlpKind.MRDLK64, **request_fields),
         *(config_read(target | function, 0) for function in range(1, 8)),
         config_write(target | 3, 4, 0),
         Tlp(TlpKind.CFGRD1, completer_id=target, length=1, first_be=0xF),
@@ -224,7 +236,7 @@ async def unsupported_requests(dut):
     rng = random.Random(SEED)
     for tlp in requests:
         # The monitor checks that the completion echoes traffic class and attributes.
-        await refused(bench, tlp.replace(tc=rng.randrange(8), attr=rng.randrange(8)))
+        await expect_unsupported(bench, tlp.replace(tc=rng.randrange(8), attr=rng.randrange(8)))
     # All reach the core except the poisoned configuration write.
     assert int(dut.count_unsupported_requests.value) - before == len(requests) - 1
     assert await bench.load(0x3000) == 0x1234
@@ -234,16 +246,18 @@ async def unsupported_requests(dut):
     served = memory_read(bar1 + 0x3000, 4)
     pending = []
     for tlp in rng.sample(requests, len(requests)):
-        for one in (tlp, served):
-            opened = await bench.host.requester.open(one.replace(requester_id=rng.getrandbits(16)))
+        for request in (tlp, served):
+            opened = await bench.host.requester.open(
+                request.replace(requester_id=rng.getrandbits(16))
+            )
             bench.host.send_nowait(opened.request)
-            pending.append((one is served, opened))
-    for is_served, one in pending:
-        answers = await one.answers()
+            pending.append((request is served, opened))
+    for is_served, opened in pending:
+        answers = await opened.answers()
         if is_served:
-            assert read_data(one.request, 4, answers) == (0x1234).to_bytes(4, "little")
+            assert read_data(opened.request, 4, answers) == (0x1234).to_bytes(4, "little")
         else:
-            assert [answer.status for answer in answers] == [CplStatus.UR], one.request
+            assert [answer.status for answer in answers] == [CplStatus.UR], opened.request
     await bench.finish()
 
 
@@ -284,16 +298,16 @@ async def errors_without_completion_are_recorded(dut):
     assert await status() == [0, 0, 1]
     assert await parity()
     # An error with a completion is advisory, thus correctable (section 6.2.3.2.4.1).
-    await refused(bench, config_write(host.device_id, space.COMMAND, 0, ep=True))
+    await expect_unsupported(bench, config_write(host.device_id, space.COMMAND, 0, ep=True))
     assert await status() == [0, 1, 0]
     assert await parity()
     await host.send(memory_write(bar1 + (1 << 20), dword))
     assert await status() == [1, 0, 1]
     await host.send(memory_write(bar1 + 0x3FFC, dword * 2))
     assert await status() == [1, 0, 1]
-    await refused(bench, memory_read(bar1 + (1 << 20), 4))
+    await expect_unsupported(bench, memory_read(bar1 + (1 << 20), 4))
     assert await status() == [1, 1, 0]
-    await refused(bench, config_read(host.device_id | 1, 0))
+    await expect_unsupported(bench, config_read(host.device_id | 1, 0))
     assert await status() == [1, 1, 0]
     assert not await parity()
 

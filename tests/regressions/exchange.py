@@ -24,7 +24,7 @@ def devices(num_fifos):
     ]
 
 
-async def bring_up(system, fifo, done):
+async def bring_up(system, fifo, finished):
     """Discover, bring up, use and shut down the devices of one FIFO."""
     driver = system.drivers[fifo]
     assert await driver.discover() == [fifo, fifo + 7, 31]
@@ -48,7 +48,7 @@ async def bring_up(system, fifo, done):
     await system.device_side.transports[fifo].notify_used(31, 0)
     assert await device.wait_used(0, timeout_us=100) is not None
     await device.shutdown()
-    done.append(fifo)
+    finished.append(fifo)
 
 
 async def exchange(dut, **options):
@@ -63,14 +63,14 @@ async def exchange(dut, **options):
             )
         )
     await system.start()
-    done = []
+    finished = []
     tasks: list[Task] = [
-        cocotb.start_soon(bring_up(system, fifo, done)) for fifo in range(num_fifos)
+        cocotb.start_soon(bring_up(system, fifo, finished)) for fifo in range(num_fifos)
     ]
     for task in tasks:
         await task
     await system.finish()
-    assert sorted(done) == list(range(num_fifos))
+    assert sorted(finished) == list(range(num_fifos))
 
     for fifo in range(num_fifos):
         for direction in Direction:

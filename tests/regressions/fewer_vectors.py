@@ -15,7 +15,7 @@ from testbench.stream.axis import AxisMessage
 from tests.regressions.msix import MsixBench
 from tests.regressions.queue_host import QUEUE, SEED, slot_bytes
 
-EACH = 12
+MESSAGES_PER_FIFO = 12
 """Messages of each FIFO."""
 
 
@@ -31,18 +31,18 @@ class FewVectorsBench(MsixBench):
     async def send_all(self, rng):
         """Send messages to all FIFOs, the FIFOs in random order."""
         fifos = self.parameters.num_fifos
-        for number in range(EACH):
+        for number in range(MESSAGES_PER_FIFO):
             for fifo in rng.sample(range(fifos), fifos):
                 self.source.send_nowait(AxisMessage(fifo, slot_bytes(100 * fifo + number)))
         await self.source.drained()
         await self.settle(200)
 
-    async def take_all(self, fifo):
+    async def take_messages(self, fifo):
         """Take all messages of a FIFO; check that none is missing."""
-        assert await self.device_head(fifo) == EACH, f"FIFO {fifo} lost messages"
-        for index in range(EACH):
+        assert await self.device_head(fifo) == MESSAGES_PER_FIFO, f"FIFO {fifo} lost messages"
+        for index in range(MESSAGES_PER_FIFO):
             assert await self.device_slot(fifo, index) == slot_bytes(100 * fifo + index)
-        await self.set_device_tail(fifo, EACH)
+        await self.set_device_tail(fifo, MESSAGES_PER_FIFO)
 
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
@@ -61,7 +61,7 @@ async def ungranted_vectors_stay_pending(dut):
         assert await bench.pending() == ungranted
         assert all(interrupts[vector] for vector in range(granted))
         for fifo in range(fifos):
-            await bench.take_all(fifo)
+            await bench.take_messages(fifo)
         # The messages are already taken; their pending interrupts still leave.
         before = dict(interrupts)
         for vector in rng.sample(range(granted, fifos), fifos - granted):
@@ -96,7 +96,7 @@ async def vectors_with_the_same_address_and_data(dut):
 
     async def serve():
         # On each interrupt the host takes all messages, and none between interrupts.
-        while sum(taken) < EACH * fifos:
+        while sum(taken) < MESSAGES_PER_FIFO * fifos:
             await interrupt.wait()
             interrupt.clear()
             for fifo in range(fifos):
@@ -109,8 +109,8 @@ async def vectors_with_the_same_address_and_data(dut):
     server = cocotb.start_soon(serve())
     await bench.send_all(rng)
     await server
-    assert taken == [EACH] * fifos
-    assert bench.host.interrupts[0] <= EACH * fifos
+    assert taken == [MESSAGES_PER_FIFO] * fifos
+    assert bench.host.interrupts[0] <= MESSAGES_PER_FIFO * fifos
     assert await bench.pending() == 0
     await bench.finish()
 
@@ -123,7 +123,7 @@ async def masked_vectors_do_not_delay_others(dut):
     fifos = bench.parameters.num_fifos
     await bench.start()
     masked = 0
-    for number in range(2 * EACH):
+    for number in range(2 * MESSAGES_PER_FIFO):
         await bench.mask(masked, True)
         assert await bench.pending() in range(1 << fifos)
         before = bench.counts
@@ -131,13 +131,13 @@ async def masked_vectors_do_not_delay_others(dut):
             bench.source.send_nowait(AxisMessage(fifo, slot_bytes(number)))
         await bench.source.drained()
         await bench.settle()
-        want = [count + (fifo != masked) for fifo, count in enumerate(before)]
-        assert bench.counts == want
+        expected = [count + (fifo != masked) for fifo, count in enumerate(before)]
+        assert bench.counts == expected
         assert await bench.pending() == 1 << masked
         await bench.mask(masked, False)
         await bench.settle()
-        want[masked] += 1
-        assert bench.counts == want
+        expected[masked] += 1
+        assert bench.counts == expected
         for fifo in range(fifos):
             assert await bench.device_head(fifo) == (number + 1) % QUEUE.capacity
             await bench.set_device_tail(fifo, (number + 1) % QUEUE.capacity)

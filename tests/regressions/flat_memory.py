@@ -13,7 +13,7 @@ from testbench.system import GatewareSystem
 BURSTS = int(os.environ.get("BURSTS", "600"))
 """``make regress`` serves 10,000, enough to show a leak of six bytes per burst."""
 WARM_UP = 200
-AT_ONCE = 8
+CONCURRENT = 8
 SLACK = 60_000
 """Bytes of memory that may vary: caches, the table of a dictionary that grew."""
 
@@ -26,7 +26,7 @@ async def bursts_do_not_leak_memory(dut):
     memory, dma = system.host.memory, system.dma
     address = memory.allocate(4096)
 
-    async def some(count):
+    async def access_memory(count):
         for number in range(count):
             if number % 2:
                 await dma.write(address, bytes(64))
@@ -34,7 +34,9 @@ async def bursts_do_not_leak_memory(dut):
                 await dma.read(address, 64)
 
     async def serve(count):
-        await Combine(*(cocotb.start_soon(some(count // AT_ONCE)) for _ in range(AT_ONCE)))
+        await Combine(
+            *(cocotb.start_soon(access_memory(count // CONCURRENT)) for _ in range(CONCURRENT))
+        )
 
     await serve(WARM_UP)
     gc.collect()
@@ -47,6 +49,6 @@ async def bursts_do_not_leak_memory(dut):
     after = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     done = dma.statistics.read_bursts + dma.statistics.write_bursts
-    assert done == 2 * (WARM_UP // AT_ONCE * AT_ONCE) + BURSTS // AT_ONCE * AT_ONCE
+    assert done == 2 * (WARM_UP // CONCURRENT * CONCURRENT) + BURSTS // CONCURRENT * CONCURRENT
     assert after - before < SLACK, f"{after - before} bytes more after {BURSTS} bursts"
     await system.finish()

@@ -9,7 +9,7 @@ from models.shell import AMP_PCI
 from testbench.host.requester import CompletionError
 from testbench.tlp import CplStatus
 from testbench.tlp.packets import config_write, memory_read
-from tests.regressions.queue_host import PulseCounter, QueueBench, refused, slot_bytes
+from tests.regressions.queue_host import PulseCounter, QueueBench, expect_unsupported, slot_bytes
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
@@ -43,11 +43,11 @@ async def function_level_reset(dut):
         assert error.status == CplStatus.UR
     registers = space.config_space(AMP_PCI, bench.parameters.num_fifos, SPSC_PAGES)
     for offset, register in registers.items():
-        got = await host.config_read(offset)
+        value = await host.config_read(offset)
         if offset == payload.offset:
-            assert payload.of(got) == 2
-            got &= ~payload.mask & 0xFFFF
-        assert got == register.reset, f"{register.name}: {got:#010x}"
+            assert payload.of(value) == 2
+            value &= ~payload.mask & 0xFFFF
+        assert value == register.reset, f"{register.name}: {value:#010x}"
 
     await host.start(msix=False)
     for fifo in range(bench.parameters.num_fifos):
@@ -80,8 +80,8 @@ async def reset_follows_its_completion(dut):
     control = await host.config_read(flr.offset) & 0xFFFF | flr.mask
 
     # A poisoned write, one to another function, and one of other bytes have no effect.
-    await refused(bench, config_write(host.device_id, flr.offset, control, ep=True))
-    await refused(bench, config_write(host.device_id | 2, flr.offset, control))
+    await expect_unsupported(bench, config_write(host.device_id, flr.offset, control, ep=True))
+    await expect_unsupported(bench, config_write(host.device_id | 2, flr.offset, control))
     await host.request(config_write(host.device_id, flr.offset, control, 0x1))
     await bench.settle()
     assert resets.total == 0 and await bench.load(0x3000) == 0x1234
@@ -99,7 +99,7 @@ async def reset_follows_its_completion(dut):
         await bench.settle(100)
         assert resets.total == number, "reset before its completion left"
         host.sink.resume()
-        statuses = [(await one.answers())[0].status for one in pending]
+        statuses = [(await pending_request.answers())[0].status for pending_request in pending]
         assert set(statuses) == {CplStatus.SC}
         await bench.settle(4)
         assert resets.total == number + 1

@@ -16,7 +16,7 @@ from models.shell import AMP_PCI, MSIX_ENTRY_SIZE
 from testbench.stream import pacing
 from testbench.system import GatewareSystem
 from tests.regressions.dma_host import SEED, DmaBench, Region, Writer, use_memory
-from tests.regressions.lowered_settings import Departures, Load
+from tests.regressions.lowered_settings import Load, SentTlps
 from tests.regressions.queue_host import QUEUE, QueueBench, slot_bytes
 from tests.scenarios import SCENARIOS, devices, programs
 
@@ -27,8 +27,8 @@ NOWHERE = 0x7000_0000
 """An address without host memory."""
 DEVICE_CONTROL = 8
 """Offset in the PCI Express capability."""
-NAMES = os.environ.get("SCENARIOS", " ".join(SCENARIOS)).split()
-LATER = 400
+SCENARIO_NAMES = os.environ.get("SCENARIOS", " ".join(SCENARIOS)).split()
+CROSSING_CYCLES = 400
 """Cycles in which everything in flight crosses the link."""
 
 
@@ -108,14 +108,14 @@ async def back_to_back_requests(dut):
         content = rng.randbytes(PAGE // 2) + content[PAGE // 2 :]
         await bench.store_bytes(STATIC, content[: PAGE // 2])
         reads.append(cocotb.start_soon(read(0, PAGE)))
-        for each in reads:
-            await each
-    await bench.settle(LATER)
+        for read_task in reads:
+            await read_task
+    await bench.settle(CROSSING_CYCLES)
     await bench.finish()
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-@cocotb.parametrize(revision=["v1", "r1"], name=NAMES)
+@cocotb.parametrize(revision=["v1", "r1"], name=SCENARIO_NAMES)
 async def exchange(dut, revision, name):
     """The scenarios run with the project's own driver."""
     rng = random.Random(SEED)
@@ -125,7 +125,7 @@ async def exchange(dut, revision, name):
     for task in [cocotb.start_soon(program) for program in programs(name, system)]:
         await task
     # Wait for the completion of each driver's last flush.
-    await system.settle(LATER)
+    await system.settle(CROSSING_CYCLES)
     await system.finish()
     assert not any(driver.unclaimed for driver in system.drivers)
 
@@ -142,7 +142,7 @@ async def interrupts_reach_their_address(dut):
         target = host.memory.allocate(PAGE, base=base)
         data = rng.getrandbits(32)
         entry = target.to_bytes(8, "little") + data.to_bytes(4, "little")
-        place = AMP_PCI.msix_table_offset
+        entry_offset = AMP_PCI.msix_table_offset
 
         async def arrived(target=target, data=data):
             return await host.memory.read(target, 4) == data.to_bytes(4, "little")
@@ -152,20 +152,20 @@ async def interrupts_reach_their_address(dut):
             await host.memory.write(target, bytes(4))
             await bench.source.send_message(0, slot_bytes(sent))
             sent += 1
-            await bench.settle(LATER)
+            await bench.settle(CROSSING_CYCLES)
             await bench.store(tail, sent % QUEUE.capacity)
 
-        await host.bar_write(AMP_PCI.msix_bar, place, entry + bytes(4))
+        await host.bar_write(AMP_PCI.msix_bar, entry_offset, entry + bytes(4))
         # The read does not pass the write: it flushes it.
-        assert await host.bar_read(AMP_PCI.msix_bar, place, 16) == entry + bytes(4)
+        assert await host.bar_read(AMP_PCI.msix_bar, entry_offset, 16) == entry + bytes(4)
         await send()
         assert await arrived(), f"nothing at {target:#x}"
-        await host.bar_write(AMP_PCI.msix_bar, place + MSIX_ENTRY_SIZE - 4, b"\1\0\0\0")
-        await host.bar_read(AMP_PCI.msix_bar, place, 16)
+        await host.bar_write(AMP_PCI.msix_bar, entry_offset + MSIX_ENTRY_SIZE - 4, b"\1\0\0\0")
+        await host.bar_read(AMP_PCI.msix_bar, entry_offset, 16)
         await send()
         assert not await arrived(), "a masked vector was sent"
-        await host.bar_write(AMP_PCI.msix_bar, place + MSIX_ENTRY_SIZE - 4, bytes(4))
-        await bench.settle(LATER)
+        await host.bar_write(AMP_PCI.msix_bar, entry_offset + MSIX_ENTRY_SIZE - 4, bytes(4))
+        await bench.settle(CROSSING_CYCLES)
         assert await arrived(), "an unmasked vector was not sent"
     await bench.finish()
 
@@ -204,14 +204,14 @@ async def outstanding_reads_fit_the_completion_buffer(dut):
     await bench.host.function.set_readrq(2)
     region = Region(bench.host.memory, 16 * PAGE, rng)
     await region.fill()
-    stands = True
+    stalled = True
     for name, end in bench.block.streams.items():
         if name.startswith("to"):
-            end.set_pause_generator(stands for _ in count())
+            end.set_pause_generator(stalled for _ in count())
     read = cocotb.start_soon(bench.dma.read(region.address, len(region.bytes)))
-    await bench.settle(5 * LATER)
+    await bench.settle(5 * CROSSING_CYCLES)
     assert not read.done()
-    stands = False
+    stalled = False
     assert await read == region.bytes
     await bench.finish()
 
@@ -228,22 +228,22 @@ async def reads_without_credits_do_not_stall_others(dut):
     region = Region(bench.host.memory, 8 * PAGE, rng)
     await region.fill()
     credits = bench.block.device.upstream_port.other.fc_state[0].nph
-    give, kept = credits.rx_release_fc, []
-    credits.rx_release_fc = kept.append
+    release, withheld = credits.rx_release_fc, []
+    credits.rx_release_fc = withheld.append
     read = cocotb.start_soon(bench.dma.read(region.address, len(region.bytes)))
     while credits.rx_credits_received != credits.rx_credits_allocated:
         await bench.settle(10)
-    await bench.settle(LATER)
+    await bench.settle(CROSSING_CYCLES)
     data = rng.randbytes(PAGE)
     await bench.dma.write(region.address + PAGE, data)
     assert await bench.load(bench.device(0, QUEUE.head_offset)) == 0
     assert await bench.host.memory.read(region.address + PAGE, PAGE) == data
     assert not read.done() and credits.rx_credits_received == credits.rx_credits_allocated
     del credits.rx_release_fc
-    give(sum(kept))
+    release(sum(withheld))
     got = await read
     assert got[:PAGE] + got[2 * PAGE :] == region.bytes[:PAGE] + region.bytes[2 * PAGE :]
-    await bench.settle(LATER)
+    await bench.settle(CROSSING_CYCLES)
     await bench.finish()
 
 
@@ -263,7 +263,7 @@ async def head_and_interrupt_follow_earlier_writes(dut):
     for number in range(20):
         size = writer.lanes * rng.randint(1, 512 // writer.lanes)
         data = rng.randbytes(size)
-        await writer.burst(region.address, data)
+        await writer.write_burst(region.address, data)
         region.bytes[:size] = data
         sent = cocotb.start_soon(bench.source.send_message(0, slot_bytes(number)))
         if number % 2:
@@ -273,8 +273,8 @@ async def head_and_interrupt_follow_earlier_writes(dut):
                 pass
         await region.check()
         await sent
-        await writer.answered()
-        await bench.settle(LATER)
+        await writer.wait_response()
+        await bench.settle(CROSSING_CYCLES)
         interrupt.clear()
         await bench.store(tail, (number + 1) % QUEUE.capacity)
     await bench.finish()
@@ -321,11 +321,11 @@ async def every_completion_error_fails_its_read(dut):
     await bench.finish()
 
 
-async def all_end(bench, tasks):
+async def check_all_end(bench, tasks):
     """Check that every access ends, at the latest with the completion timeout."""
-    late = Timer(4 * 4 * bench.parameters.completion_timeout, "ns")
+    timeout = Timer(4 * 4 * bench.parameters.completion_timeout, "ns")
     for task in tasks:
-        assert await First(task, late) is not late, f"an access does not end, seed {SEED}"
+        assert await First(task, timeout) is not timeout, f"an access does not end, seed {SEED}"
 
 
 @cocotb.test(timeout_time=50, timeout_unit="ms")
@@ -338,7 +338,7 @@ async def sizes_lowered_under_load(dut):
     slow_down(bench, rng, "from", probability=0.2)
     load = Load(bench, rng)
     await load.prepare()
-    departures = Departures(bench)
+    sent_tlps = SentTlps(bench)
     function, monitor = bench.host.function, bench.monitor
     offset = function.get_capability_offset(PciCapId.EXP) + DEVICE_CONTROL
     load.start()
@@ -353,15 +353,15 @@ async def sizes_lowered_under_load(dut):
             else:
                 raise AssertionError(f"{sizes} are not in effect under load, seed {SEED}")
             longest = min(sizes[0], 512), min(sizes[1], 512)
-            await departures.until(
+            await sent_tlps.until(
                 lambda sent, longest=longest: (
                     max(sent.writes, default=0) == longest[0]
                     and max(sent.reads, default=0) >= longest[1]
                 )
             )
             # The monitor checks each TLP against the size in effect; check the seen ones here too.
-            assert max(departures.writes + departures.completions) <= sizes[0]
-            assert max(departures.reads) <= sizes[1]
+            assert max(sent_tlps.writes + sent_tlps.completions) <= sizes[0]
+            assert max(sent_tlps.reads) <= sizes[1]
     await load.stop()
     await bench.finish()
 
@@ -399,14 +399,14 @@ async def bus_mastering_disabled_under_load(dut):
             bench.block.set_bus_mastering(True)
         else:
             await bench.host.function.config_write_word(space.COMMAND, command)
-        await all_end(bench, tasks)
+        await check_all_end(bench, tasks)
         await bench.host.function.config_write_word(
             space.COMMAND, command | space.BUS_MASTER_ENABLE.mask
         )
-        await bench.settle(LATER)
-        works = [cocotb.start_soon(access(regions[0], write)) for write in (True, False)]
-        await all_end(bench, works)
-        assert all(work.result() for work in works), f"seed {SEED}"
+        await bench.settle(CROSSING_CYCLES)
+        accesses = [cocotb.start_soon(access(regions[0], write)) for write in (True, False)]
+        await check_all_end(bench, accesses)
+        assert all(task.result() for task in accesses), f"seed {SEED}"
     # Requests that the block dropped have no answer.
     bench.monitor.forget_outstanding()
     await bench.settle(200)
@@ -438,7 +438,7 @@ async def function_level_reset(dut):
         await bench.block.function_reset()
         for task in tasks:
             await task
-        await bench.settle(LATER)
+        await bench.settle(CROSSING_CYCLES)
         assert await bench.load(bench.driver(0, QUEUE.head_offset)) == 0
         entry = await bench.host.bar_read(AMP_PCI.msix_bar, AMP_PCI.msix_table_offset, 16)
         assert entry == bytes(12) + b"\1\0\0\0"

@@ -21,12 +21,12 @@ async def random_histories(dut):
     """After random actions of two hostile ends nothing is lost or overwritten, and all works."""
     hostile = Hostile(dut)
     await hostile.open()
-    course = Budget()
+    budget = Budget()
     run = cocotb.task.bridge(run_histories)
     try:
-        await run(hostile, course, seed=HISTORY_SEED, histories=HISTORIES)
+        await run(hostile, budget, seed=HISTORY_SEED, histories=HISTORIES)
     except BaseException:
-        cocotb.log.error("shrunk to:\n%s", "\n".join(course.program))
+        cocotb.log.error("shrunk to:\n%s", "\n".join(budget.program))
         raise
     await hostile.sweep()
     assert hostile.histories >= HISTORIES and hostile.faults.total() > HISTORIES

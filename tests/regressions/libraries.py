@@ -20,7 +20,7 @@ SEED = int(os.environ["COCOTB_RANDOM_SEED"])
 COUNT = 20
 
 
-async def cross(dut, *, pauses):
+async def exchange_messages(dut, *, pauses):
     """Exchange messages between the root complex and the library's streams."""
     rng = random.Random(SEED)
     bench = Bench(dut, root_complex=True)
@@ -29,9 +29,9 @@ async def cross(dut, *, pauses):
     sink = AxiStreamSink(AxiStreamBus.from_prefix(dut, "m_axis_msg"), dut.clk, dut.rst)
     source = AxiStreamSource(AxiStreamBus.from_prefix(dut, "s_axis_msg"), dut.clk, dut.rst)
     if pauses:
-        for end in (sink, source):
+        for stream in (sink, source):
             seed = rng.getrandbits(32)
-            end.set_pause_generator(bool(pause) for pause in pacing.randomly(seed))
+            stream.set_pause_generator(bool(pause) for pause in pacing.randomly(seed))
     fifos = bench.parameters.num_fifos
     buses = [FifoDriverBus(bench.host, fifo, bench.runtime) for fifo in range(fifos)]
     for bus in buses:
@@ -82,10 +82,10 @@ async def root_complex_memory_accesses(dut, payload, boundary):
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def messages_at_full_speed(dut):
     """Messages cross without pauses."""
-    await cross(dut, pauses=False)
+    await exchange_messages(dut, pauses=False)
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def messages_with_pauses(dut):
     """Messages cross while the library's streams pause at random."""
-    await cross(dut, pauses=True)
+    await exchange_messages(dut, pauses=True)

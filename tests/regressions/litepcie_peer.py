@@ -25,17 +25,17 @@ from testbench.tlp.packets import byte_enables, enabled_bytes
 SEED = int(os.environ["COCOTB_RANDOM_SEED"])
 HOST, CARD = pcie_id(0, 0), pcie_id(0x2A, 0)
 MAX_PAYLOAD_SIZE = 128
-AT_ONCE = 1024
+OUTSTANDING_BYTES = 1024
 """Bytes of reads outstanding at a time; less than the block's completion buffer holds."""
 STATIC = 0x3000
 """A page of the FIFO BAR that no queue uses."""
 MEMORY = 0x1234_0000
 """Address of the host's memory."""
-LIMIT = {"timeout_time": 200, "timeout_unit": "us"}
+TIME_LIMIT = {"timeout_time": 200, "timeout_unit": "us"}
 NO_BAR = None
 
 
-def in_beats(data, lanes):
+def split_into_beats(data, lanes):
     """Split data into beats of ``lanes`` dwords."""
     step = 4 * lanes
     return [int.from_bytes(data[at : at + step], "little") for at in range(0, len(data), step)]
@@ -53,7 +53,7 @@ class Bundle:
         return getattr(self._dut, f"{self._name}_{signal}")
 
 
-class Maker(Bundle):
+class PacketSource(Bundle):
     """Drives a stream of the packetizer."""
 
     def __init__(self, dut, name):
@@ -64,11 +64,11 @@ class Maker(Bundle):
         """Send one packet; return when its last beat is accepted."""
         for field, value in fields.items():
             self[field].value = value
-        beats = in_beats(data, self.lanes) or [0]
-        for place, beat in enumerate(beats):
+        beats = split_into_beats(data, self.lanes) or [0]
+        for position, beat in enumerate(beats):
             self["dat"].value = beat
-            self["first"].value = place == 0
-            self["last"].value = place == len(beats) - 1
+            self["first"].value = position == 0
+            self["last"].value = position == len(beats) - 1
             self["valid"].value = 1
             await self.clk.rising_edge
             while self["ready"].value != "1":
@@ -76,7 +76,7 @@ class Maker(Bundle):
         self["valid"].value = 0
 
 
-class Taker(Bundle):
+class PacketSink(Bundle):
     """Collects the depacketizer's packets, with random stalls."""
 
     def __init__(self, dut, name, fields, rng):
@@ -97,10 +97,10 @@ class Taker(Bundle):
             await self.clk.rising_edge
             if self["valid"].value != "1" or self["ready"].value != "1":
                 continue
-            found = {field: int(self[field].value) for field in self._fields}
+            fields_of_packet = {field: int(self[field].value) for field in self._fields}
             assert bool(self["first"].value) == (packet is None)
-            assert packet in (None, found)
-            packet = found
+            assert packet in (None, fields_of_packet)
+            packet = fields_of_packet
             beat = int(self["dat"].value)
             dwords += [beat >> 32 * lane & 0xFFFF_FFFF for lane in range(self.lanes)]
             if self["last"].value == "1":
@@ -127,10 +127,10 @@ class LitePcieHost:
         self.dut = BlockSide(dut, Series7Block.aliases)
         Clock(self.dut.clk, CLOCK_PERIOD_NS, "ns", impl="gpi").start()
         self.dut.rst.value = 1
-        self.requests = Taker(self.dut, "requests", REQUEST, self.rng)
-        self.answers = Taker(self.dut, "answers", ANSWER, self.rng)
-        self.ask = Maker(self.dut, "ask")
-        self.complete = Maker(self.dut, "complete")
+        self.requests = PacketSink(self.dut, "requests", REQUEST, self.rng)
+        self.answers = PacketSink(self.dut, "answers", ANSWER, self.rng)
+        self.ask = PacketSource(self.dut, "ask")
+        self.complete = PacketSource(self.dut, "complete")
         self.lanes = self.ask.lanes
         self.messages = AxisMessageSource(self.dut)
         pauses = random_pauses(self.rng.getrandbits(32))
@@ -163,15 +163,15 @@ class LitePcieHost:
         """Check that no unexpected packet is left."""
         assert self.requests.packets.empty() and self.answers.packets.empty()
 
-    def whole(self, dwords):
+    def can_write(self, dwords):
         """Whether the packetizer supports a write of so many dwords."""
         return dwords == 1 or dwords % self.lanes == 0
 
-    def answerable(self, dwords):
+    def can_complete(self, dwords):
         """Whether the packetizer supports a completion of so many dwords."""
-        return self.whole(dwords) and dwords != self.lanes
+        return self.can_write(dwords) and dwords != self.lanes
 
-    def legible(self, dwords):
+    def can_decode(self, dwords):
         """Whether the depacketizer keeps all of so many dwords."""
         return dwords == 1 or (dwords - 1) % self.lanes != 0
 
@@ -188,11 +188,11 @@ class LitePcieHost:
     async def read(self, bar, offset, size):
         """Read whole dwords of a BAR; return the answers, all checked except for ``err``."""
         self._tag = self._tag + 1 & 0xFF
-        tag, at, found = self._tag, offset, []
+        tag, at, answers = self._tag, offset, []
         await self._send(bar, we=0, adr=offset, len=size // 4, tag=tag)
-        while not found or at < offset + size:
+        while not answers or at < offset + size:
             answer = await self.answers.get()
-            found.append(answer)
+            answers.append(answer)
             assert (answer["req_id"], answer["tag"]) == (HOST, tag)
             assert answer["cmp_id"] == CARD
             if answer["err"]:
@@ -200,7 +200,7 @@ class LitePcieHost:
             assert answer["adr"] == at & 0x7F
             at += 4 * answer["len"]
             assert answer["end"] == (at == offset + size)
-        return found
+        return answers
 
     async def read_bytes(self, bar, offset, size):
         """Read bytes of a BAR."""
@@ -209,7 +209,7 @@ class LitePcieHost:
         return b"".join(map(data_of, answers))
 
 
-@cocotb.test(**LIMIT)
+@cocotb.test(**TIME_LIMIT)
 async def bar_accesses(dut):
     """Writes and reads of every size that LitePCIe supports, and reads with several completions."""
     host = LitePcieHost(dut)
@@ -218,11 +218,11 @@ async def bar_accesses(dut):
     content = bytearray(rng.randbytes(512))
     for at in range(0, len(content), MAX_PAYLOAD_SIZE):
         await host.write(bar, STATIC + at, content[at : at + MAX_PAYLOAD_SIZE])
-    for dwords in filter(host.whole, range(1, MAX_PAYLOAD_SIZE // 4 + 1)):
+    for dwords in filter(host.can_write, range(1, MAX_PAYLOAD_SIZE // 4 + 1)):
         data, offset = rng.randbytes(4 * dwords), 4 * rng.randrange(97)
         await host.write(bar, STATIC + offset, data)
         content[offset : offset + len(data)] = data
-    for dwords in filter(host.legible, range(1, MAX_PAYLOAD_SIZE // 4 + 1)):
+    for dwords in filter(host.can_decode, range(1, MAX_PAYLOAD_SIZE // 4 + 1)):
         # Across a Max_Payload_Size boundary there would be two answers, perhaps unsupported ones.
         block = MAX_PAYLOAD_SIZE * rng.randrange(len(content) // MAX_PAYLOAD_SIZE)
         offset = block + 4 * rng.randrange(MAX_PAYLOAD_SIZE // 4 - dwords + 1)
@@ -236,7 +236,7 @@ async def bar_accesses(dut):
     host.finish()
 
 
-@cocotb.test(**LIMIT)
+@cocotb.test(**TIME_LIMIT)
 async def interrupt_matches_the_table(dut):
     """The table, written in one packet, gives address and data of the interrupt."""
     host = LitePcieHost(dut)
@@ -263,7 +263,7 @@ async def interrupt_matches_the_table(dut):
     host.finish()
 
 
-@cocotb.test(**LIMIT)
+@cocotb.test(**TIME_LIMIT)
 @cocotb.parametrize(beat_bytes=[None, 4])
 async def host_memory_reads(dut, beat_bytes):
     """LitePCIe decodes each read request and answers in reverse order."""
@@ -273,21 +273,21 @@ async def host_memory_reads(dut, beat_bytes):
     content = rng.randbytes(8192)
     # Two beats of the widest stream, or one dword.
     for size in (beat_bytes or 32, 64, 128, 512, 1024, 4096):
-        spans = [size * place for place in rng.sample(range(len(content) // size), 2)]
+        spans = [size * position for position in rng.sample(range(len(content) // size), 2)]
         reads = [cocotb.start_soon(host.dma.read(MEMORY + at, size)) for at in spans]
         # Answer the requests in groups that the endpoint sends without an answer.
-        left = 2 * size
-        while left:
+        remaining = 2 * size
+        while remaining:
             requests = []
-            while left and 4 * sum(request["len"] for request in requests) < AT_ONCE:
+            while remaining and 4 * sum(request["len"] for request in requests) < OUTSTANDING_BYTES:
                 requests.append(await host.requests.get())
-                left -= 4 * requests[-1]["len"]
+                remaining -= 4 * requests[-1]["len"]
             assert len({request["tag"] for request in requests}) == len(requests)
             for request in reversed(requests):
                 length = request["len"]
                 assert (request["we"], request["req_id"], request["first_be"]) == (0, CARD, 0xF)
                 assert request["last_be"] == (0xF if length > 1 else 0)
-                assert host.answerable(length), f"LitePCIe cannot complete {length} dwords"
+                assert host.can_complete(length), f"LitePCIe cannot complete {length} dwords"
                 at = request["adr"] - MEMORY
                 await host.complete.send(
                     data=content[at : at + 4 * length],
@@ -304,7 +304,7 @@ async def host_memory_reads(dut, beat_bytes):
     host.finish()
 
 
-@cocotb.test(**LIMIT)
+@cocotb.test(**TIME_LIMIT)
 async def host_memory_writes(dut):
     """Writes of any bytes, and bursts of several packets: address, byte enables and data."""
     host = LitePcieHost(dut)
@@ -318,17 +318,17 @@ async def host_memory_writes(dut):
         block = rng.randrange(0, len(memory), MAX_PAYLOAD_SIZE)
         spans.append((block + rng.randrange(MAX_PAYLOAD_SIZE - size + 1), size))
     for at, size in spans:
-        if not host.legible(byte_enables(at, min(size, MAX_PAYLOAD_SIZE))[1]):
+        if not host.can_decode(byte_enables(at, min(size, MAX_PAYLOAD_SIZE))[1]):
             continue
         data = rng.randbytes(size)
         expected[at : at + size] = data
         await host.dma.write(MEMORY + at, data)
         while size:
             # Packets of a burst end at a Max_Payload_Size boundary; longer spans start at one.
-            part = min(size, MAX_PAYLOAD_SIZE)
+            length = min(size, MAX_PAYLOAD_SIZE)
             request = await host.requests.get()
             fields = tuple(request[name] for name in ("adr", "len", "first_be", "last_be"))
-            assert fields == byte_enables(MEMORY + at, part), f"{part} bytes, seed {SEED}"
+            assert fields == byte_enables(MEMORY + at, length), f"{length} bytes, seed {SEED}"
             assert (request["we"], request["req_id"]) == (1, CARD)
             tlp = Tlp(
                 TlpKind.MWR32,
@@ -338,9 +338,9 @@ async def host_memory_writes(dut):
             )
             start = request["adr"] - MEMORY
             bytes_found = zip(enabled_bytes(tlp), data_of(request), strict=True)
-            for place, (enabled, byte) in enumerate(bytes_found, start):
+            for position, (enabled, byte) in enumerate(bytes_found, start):
                 if enabled:
-                    memory[place] = byte
-            at, size = at + part, size - part
+                    memory[position] = byte
+            at, size = at + length, size - length
         assert memory == expected, f"seed {SEED}"
     host.finish()

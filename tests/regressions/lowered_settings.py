@@ -19,7 +19,14 @@ from testbench.host.requester import CompletionError
 from testbench.stream import pacing
 from testbench.tlp import MEMORY_READS, MEMORY_WRITES, CplStatus
 from testbench.tlp.packets import config_write, memory_read
-from tests.regressions.dma_host import SEED, DmaBench, Region, Writer, pauses, slow
+from tests.regressions.dma_host import (
+    SEED,
+    DmaBench,
+    Region,
+    Writer,
+    channel_pauses,
+    slow_latencies,
+)
 from tests.regressions.queue_host import QUEUE, set_bus_mastering, set_pins, set_sizes, slot_bytes
 
 ROUNDS = int(os.environ.get("ROUNDS", "2"))
@@ -31,12 +38,12 @@ LARGEST_REQUEST = 2
 """Code of the longest request of the window: 512 bytes."""
 
 
-class Departures:
+class SentTlps:
     """Records the TLPs that the design sends, in order, and passes them on to the monitor."""
 
     def __init__(self, bench):
         self._bench = bench
-        self._judge = bench.monitor.design_sent
+        self._monitor_sent = bench.monitor.design_sent
         bench.monitor.design_sent = self._sent
         self.sent = []
 
@@ -69,7 +76,7 @@ class Departures:
 
     def _sent(self, tlp):
         self.sent.append(tlp)
-        self._judge(tlp)
+        self._monitor_sent(tlp)
 
 
 class Load:
@@ -82,7 +89,7 @@ class Load:
         self.bench = bench
         self.rng = rng
         self.refused = self.failed = 0
-        self.going = True
+        self.running = True
         self._source = Region(bench.host.memory, AREA, rng)
         self._sinks = [Region(bench.host.memory, PAGE, rng) for _ in range(3)]
         self._static = rng.randbytes(PAGE)
@@ -94,13 +101,13 @@ class Load:
         await self.bench.store_bytes(STATIC, self._static)
 
     def start(self):
-        self.going = True
-        workers = [self._read, self._read, self._answers, self._messages]
+        self.running = True
+        workers = [self._read, self._read, self._bar_reads, self._messages]
         workers += [lambda sink=sink: self._write(sink) for sink in self._sinks]
         self._tasks = [cocotb.start_soon(worker()) for worker in workers]
 
     async def stop(self):
-        self.going = False
+        self.running = False
         for task in self._tasks:
             await task
         # A write is answered when it leaves; the host may take longer to store it.
@@ -110,7 +117,7 @@ class Load:
 
     async def _read(self):
         region = self._source
-        while self.going:
+        while self.running:
             offset, size = region.span(self.rng, 3000)
             try:
                 got = await self.bench.dma.read(region.address + offset, size)
@@ -120,7 +127,7 @@ class Load:
             assert got == region.bytes[offset : offset + size], f"{size} bytes at {offset:#x}"
 
     async def _write(self, region):
-        while self.going:
+        while self.running:
             offset, size = region.span(self.rng, 1500)
             data = self.rng.randbytes(size)
             # A failed write may have reached the host in part: repeat it.
@@ -140,21 +147,21 @@ class Load:
         self.failed += 1
         await self.bench.settle(20)
 
-    async def _answers(self):
+    async def _bar_reads(self):
         bench = self.bench
-        while self.going:
-            asked = []
+        while self.running:
+            reads = []
             for _ in range(8):
                 size = self.rng.choice((4, 64, 700, PAGE))
                 offset = self.rng.randrange(PAGE - size + 1)
                 access = bench.host.bar_read(AMP_PCI.fifo_bar, STATIC + offset, size)
-                asked.append((offset, size, cocotb.start_soon(self._or_refused(access))))
-            for offset, size, task in asked:
+                reads.append((offset, size, cocotb.start_soon(self._unless_refused(access))))
+            for offset, size, task in reads:
                 got = await task
                 assert got is None or got == self._static[offset : offset + size]
             await bench.settle(self.rng.randrange(40))
 
-    async def _or_refused(self, access):
+    async def _unless_refused(self, access):
         try:
             return await access
         except CompletionError as error:
@@ -165,7 +172,7 @@ class Load:
         bench = self.bench
         tail = bench.device(0, QUEUE.tail_offset)
         head = 0
-        while self.going:
+        while self.running:
             await bench.source.send_message(0, slot_bytes(head))
             head = QUEUE.next(head)
             # The host takes all messages, with or without an interrupt.
@@ -176,15 +183,15 @@ class Load:
             await bench.settle(5)
 
 
-async def loaded(dut, rng):
+async def open_loaded_bench(dut, rng):
     """A bench with load whose host sends payloads of at most 128 bytes."""
     bench = DmaBench(
         dut,
         max_payload_size=128,
         max_read_request_size=PAGE,
         timeout_us=1000,
-        memory_options={"latency": slow(rng, shortest_ns=100, longest_ns=1500, tail=0)},
-        dma_options={"pauses": pauses(rng, 0.2)},
+        memory_options={"latency": slow_latencies(rng, shortest_ns=100, longest_ns=1500, tail=0)},
+        dma_options={"pauses": channel_pauses(rng, 0.2)},
     )
     await bench.start()
     for sink in bench.host.sinks.values():
@@ -194,17 +201,17 @@ async def loaded(dut, rng):
     return bench, load
 
 
-async def falls(bench, rng, departures, size, high, low, kinds):
+async def check_lowered_size(bench, rng, sent_tlps, size, high, low, kinds):
     """Lower a size while TLPs of ``kinds`` are longer; none leaves after the completion."""
     limit = space.coded_size(low)
     await set_sizes(bench, **{size: high})
     for kind in kinds:
-        await departures.until(lambda sent, kind=kind: max(getattr(sent, kind), default=0) > limit)
+        await sent_tlps.until(lambda sent, kind=kind: max(getattr(sent, kind), default=0) > limit)
     await set_sizes(bench, **{size: low})
-    departures.clear()
+    sent_tlps.clear()
     await bench.settle(rng.randrange(rng.choice((5, 400))))
     for kind in kinds:
-        sent = getattr(departures, kind)
+        sent = getattr(sent_tlps, kind)
         assert all(length <= limit for length in sent), f"{sent} above {limit}, seed {SEED}"
 
 
@@ -212,13 +219,15 @@ async def falls(bench, rng, departures, size, high, low, kinds):
 async def max_payload_size_lowered_under_load(dut):
     """Completions and writes of the former size leave before the completion, or are split again."""
     rng = random.Random(SEED)
-    bench, load = await loaded(dut, rng)
-    departures = Departures(bench)
+    bench, load = await open_loaded_bench(dut, rng)
+    sent_tlps = SentTlps(bench)
     load.start()
     for _ in range(2 * ROUNDS):
         high = rng.randint(1, 5)
         low = rng.randrange(min(high, LARGEST_REQUEST))
-        await falls(bench, rng, departures, "payload", high, low, ("completions", "writes"))
+        await check_lowered_size(
+            bench, rng, sent_tlps, "payload", high, low, ("completions", "writes")
+        )
     await load.stop()
     await bench.finish()
 
@@ -227,13 +236,13 @@ async def max_payload_size_lowered_under_load(dut):
 async def max_read_request_size_lowered_under_load(dut):
     """A valid read of the former size leaves before the completion; others are split again."""
     rng = random.Random(SEED)
-    bench, load = await loaded(dut, rng)
-    departures = Departures(bench)
+    bench, load = await open_loaded_bench(dut, rng)
+    sent_tlps = SentTlps(bench)
     load.start()
     for _ in range(3 * ROUNDS):
         low = rng.randrange(LARGEST_REQUEST)
         high = rng.choice((LARGEST_REQUEST, 5))
-        await falls(bench, rng, departures, "read_request", high, low, ("reads",))
+        await check_lowered_size(bench, rng, sent_tlps, "read_request", high, low, ("reads",))
     await load.stop()
     await bench.finish()
 
@@ -243,7 +252,7 @@ async def no_request_leaves_after_bus_mastering_is_disabled(dut):
     """No read, write or interrupt leaves after the completion that disables bus mastering, by
     Bus Master Enable or D3hot."""
     rng = random.Random(SEED)
-    bench, load = await loaded(dut, rng)
+    bench, load = await open_loaded_bench(dut, rng)
     core = bench.parameters.top == "core"
 
     async def set_power(on):
@@ -274,7 +283,7 @@ async def no_request_leaves_after_bus_mastering_is_disabled(dut):
 async def no_interrupt_leaves_after_msix_is_disabled(dut):
     """After the write of MSI-X Enable or Function Mask completes, no interrupt leaves."""
     rng = random.Random(SEED)
-    bench, load = await loaded(dut, rng)
+    bench, load = await open_loaded_bench(dut, rng)
     core = bench.parameters.top == "core"
 
     async def control(enable, mask):
@@ -308,7 +317,7 @@ async def reads_after_memory_space_is_disabled_are_refused(dut):
     if bench.parameters.top == "core":
         # A hard block matches the BARs itself and forwards no such request.
         return
-    departures = Departures(bench)
+    sent_tlps = SentTlps(bench)
     control = await host.config_read(space.INITIATE_FLR.offset, 2) | space.INITIATE_FLR.mask
     writes = (
         config_write(host.device_id, space.COMMAND, space.BUS_MASTER_ENABLE.mask, 0x3),
@@ -318,7 +327,7 @@ async def reads_after_memory_space_is_disabled_are_refused(dut):
     for number in range(6 * ROUNDS):
         if rng.random() < 0.5:
             host.sink.pause()
-        departures.clear()
+        sent_tlps.clear()
         pending = []
         for count, write in ((rng.randint(1, 7), True), (rng.randint(1, 4), False)):
             requests = [
@@ -330,17 +339,23 @@ async def reads_after_memory_space_is_disabled_are_refused(dut):
                 pending.append(await host.requester.open(request))
                 host.send_nowait(pending[-1].request)
             if write:
-                written = len(pending) - 1
+                config_write_index = len(pending) - 1
         await bench.settle(rng.randrange(100))
         host.sink.resume()
-        answers = [await one.answers() for one in pending]
+        answers = [await pending_request.answers() for pending_request in pending]
         statuses = [{answer.status for answer in pieces} for pieces in answers]
-        assert statuses[: written + 1] == [{CplStatus.SC}] * (written + 1), statuses
-        assert statuses[written + 1 :] == [{CplStatus.UR}] * (len(pending) - written - 1), statuses
-        order = [tlp.tag for tlp in departures.sent]
-        completed = order.index(pending[written].request.tag)
-        served = {one.request.tag for one in pending[:written]}
-        assert not served & set(order[completed:]), f"read answered too late, seed {SEED}"
+        assert statuses[: config_write_index + 1] == [{CplStatus.SC}] * (config_write_index + 1), (
+            statuses
+        )
+        assert statuses[config_write_index + 1 :] == [{CplStatus.UR}] * (
+            len(pending) - config_write_index - 1
+        ), statuses
+        order = [tlp.tag for tlp in sent_tlps.sent]
+        completed = order.index(pending[config_write_index].request.tag)
+        served_tags = {
+            pending_request.request.tag for pending_request in pending[:config_write_index]
+        }
+        assert not served_tags & set(order[completed:]), f"read answered too late, seed {SEED}"
         await bench.settle(20)
         await host.config_write(space.POWER_STATE.offset, space.POWER_D0)
         await host.restore()
@@ -357,21 +372,21 @@ async def completion_does_not_wait_for_reads_or_write_data(dut):
     region = Region(bench.host.memory, AREA, rng)
     await region.fill()
     await set_sizes(bench, payload=5, read_request=5)
-    began = bench.time_ns
+    start_time = bench.time_ns
     writer = Writer(dut)
     data = rng.randbytes(1024)
-    await writer.begin(region.address, len(data) // writer.lanes)
-    await writer.beats(data[:384], ends=False)
+    await writer.begin_write(region.address, len(data) // writer.lanes)
+    await writer.send_beats(data[:384], ends=False)
     for number in range(12):
-        await writer.ask(region.address + 2048 * (number % 8), 2048)
+        await writer.begin_read(region.address + 2048 * (number % 8), 2048)
     await bench.settle(400)
     assert bench.monitor.traffic.reads == 32
     for codes in ({"payload": 0}, {"read_request": 0}):
         await set_sizes(bench, **codes)
     await set_bus_mastering(bench, False)
-    assert bench.time_ns < began + latency, "the writes waited for the reads"
+    assert bench.time_ns < start_time + latency, "the writes waited for the reads"
     await set_bus_mastering(bench, True)
-    await writer.beats(data[384:])
+    await writer.send_beats(data[384:])
     await bench.settle(20_000)
     assert bench.monitor.traffic.reads > 32
     await bench.finish()

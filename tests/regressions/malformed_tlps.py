@@ -21,7 +21,7 @@ from testbench.host.bfm import EndpointBfm
 from testbench.system import CLOCK_PERIOD_NS, RESET_CYCLES
 from testbench.tlp import COMPLETIONS, MEMORY_WRITES, NON_POSTED, Tlp, TlpKind
 from testbench.tlp.packets import completion, config_read, config_write, memory_read, memory_write
-from tests.regressions.queue_host import SEED, QueueBench, refused
+from tests.regressions.queue_host import SEED, QueueBench, expect_unsupported
 
 AREA = 0x3000
 """A page of the FIFO BAR that no queue uses."""
@@ -59,9 +59,9 @@ class MalformedBench(QueueBench):
         await self.host.config_write(space.DEVICE_CONTROL, value)
         return {name for name, field in DETECTED.items() if field.of(value)}
 
-    async def expect(self, want, what):
+    async def expect(self, expected, description):
         got = await self.detected()
-        assert got == want, f"{what}: {got} instead of {want}"
+        assert got == expected, f"{description}: {got} instead of {expected}"
 
     async def check(self):
         """Check the RAM; this also shows that requests are served."""
@@ -89,32 +89,32 @@ async def every_format_and_type(dut):
             fields |= {"address": 0, "first_be": 0, "tag": 9, "byte_count": 4}
             fields["length"] = len(fields.get("payload", b"")) // 4
         tlp = Tlp(first_byte, **fields)
-        what = f"first byte {first_byte:#04x}, seed {SEED}"
+        description = f"first byte {first_byte:#04x}, seed {SEED}"
         if first_byte in (TlpKind.CFGRD0, TlpKind.CFGWR0):
             request = tlp.replace(completer_id=bench.target, address=0)
-            assert (await bench.host.request(request))[0].status == 0, what
-            await bench.expect(set(), what)
+            assert (await bench.host.request(request))[0].status == 0, description
+            await bench.expect(set(), description)
         elif first_byte in (TlpKind.MRD32, TlpKind.MRD64):
             answers = await bench.host.request(tlp)
-            assert answers[0].payload == bench.content[:4], what
-            await bench.expect(set(), what)
+            assert answers[0].payload == bench.content[:4], description
+            await bench.expect(set(), description)
         elif first_byte in MEMORY_WRITES:
             bench.content[:4] = rng.randbytes(4)
             await bench.send(tlp.replace(payload=bytes(bench.content[:4])))
-            await bench.expect(set(), what)
+            await bench.expect(set(), description)
         elif first_byte in NON_POSTED:
-            await refused(bench, tlp)
-            await bench.expect(ANSWERED, what)
+            await expect_unsupported(bench, tlp)
+            await bench.expect(ANSWERED, description)
         elif first_byte in COMPLETIONS:
             await bench.send(tlp)
-            await bench.expect({"correctable"}, what)
+            await bench.expect({"correctable"}, description)
         elif first_byte in MESSAGES:
             # Message code 0x0F is not defined.
             await bench.send(tlp)
-            await bench.expect(DROPPED, what)
+            await bench.expect(DROPPED, description)
         else:
             await bench.send(tlp)
-            await bench.expect(MALFORMED, what)
+            await bench.expect(MALFORMED, description)
         await bench.check()
     await bench.finish()
 
@@ -175,20 +175,20 @@ async def payload_length_mismatch_is_malformed(dut):
                 )
             )
             if min(length, actual) > lanes:
-                agreed = 4 * min(length, actual)
-                bench.content[offset : offset + agreed] = payload[:agreed]
+                common_bytes = 4 * min(length, actual)
+                bench.content[offset : offset + common_bytes] = payload[:common_bytes]
             await bench.expect(MALFORMED, f"Length {length}, {actual} dwords of payload")
             await bench.check()
-    here = {"address": bench.area, "first_be": 0xF}
+    request_fields = {"address": bench.area, "first_be": 0xF}
     long = bytes(4 * (lanes + 1))
     for tlp in (
         config_write(bench.target, 0x3C, 0xFF, payload=b""),
         config_write(bench.target, 0x3C, 0xFF, payload=DWORD * 2),
         config_write(bench.target, 0x3C, 0xFF, payload=long),
         config_read(bench.target, 0, payload=long),
-        Tlp(TlpKind.MRD32, length=1, payload=long, **here),
-        Tlp(TlpKind.IOWR, length=1, payload=long, **here),
-        Tlp(TlpKind.FETCHADD32, length=1, payload=b"", **here),
+        Tlp(TlpKind.MRD32, length=1, payload=long, **request_fields),
+        Tlp(TlpKind.IOWR, length=1, payload=long, **request_fields),
+        Tlp(TlpKind.FETCHADD32, length=1, payload=b"", **request_fields),
         Tlp(0x74, length=1, payload=long),
         Tlp(0x34, payload=long),
     ):
@@ -214,8 +214,8 @@ async def payload_above_max_payload_size_is_malformed(dut):
         size = space.coded_size(code)
         await bench.host.config_write(field.offset, control | code << field.lsb, 2)
         await bench.detected()
-        taken = rng.randbytes(size)
-        await bench.send(memory_write(base + AREA, taken))
+        payload_sent = rng.randbytes(size)
+        await bench.send(memory_write(base + AREA, payload_sent))
         await bench.expect(set(), f"{size} bytes")
         if size < 0x1000:
             await bench.send(memory_write(base + AREA, bytes(size + 4)))
@@ -224,7 +224,7 @@ async def payload_above_max_payload_size_is_malformed(dut):
             stray = completion(memory_read(0, size + 4), 0, bytes(size + 4))
             await bench.send(stray)
             await bench.expect(MALFORMED, f"completion of {size} bytes and 4 more")
-        assert await bench.host.bar_read(AMP_PCI.fifo_bar, AREA, size) == taken
+        assert await bench.host.bar_read(AMP_PCI.fifo_bar, AREA, size) == payload_sent
     assert bench.counters.steps() == {}
     await bench.finish()
 
@@ -257,10 +257,10 @@ async def digest_is_ignored(dut):
 class Beats:
     """Beats to send in place of a TLP's own."""
 
-    given: list
+    sequence: list
 
     def beats(self, data_width):
-        return iter(self.given)
+        return iter(self.sequence)
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
@@ -290,12 +290,12 @@ async def lost_beats_do_not_affect_the_next_tlp(dut):
         Tlp(0x74, length=64, payload=bytes(256)),
         Tlp(TlpKind.IOWR, address=base, length=1, first_be=0xF, payload=DWORD, tag=3),
     ]
-    heard = []
-    host.requester.receive = heard.append
+    received = []
+    host.requester.receive = received.append
     for victim in rng.choices(victims, k=60):
         beats = list(victim.beats(width))
-        endless = rng.random() < 0.5
-        if not endless:
+        truncated = rng.random() < 0.5
+        if not truncated:
             # Remove its start.
             for beat in beats:
                 beat["sop"] = 0
@@ -309,18 +309,18 @@ async def lost_beats_do_not_affect_the_next_tlp(dut):
         marker = memory_read(base + 4 * rng.randrange(64), 4, requester_id=0x1234, tag=7)
         await host.send(marker)
         await ClockCycles(dut.clk, 40)
-        want = [(marker.requester_id, content[marker.address - base :][:4])]
-        got = [(answer.requester_id, answer.payload) for answer in heard]
-        assert got == want, f"{victim}, seed {SEED}"
-        heard.clear()
+        expected = [(marker.requester_id, content[marker.address - base :][:4])]
+        got = [(answer.requester_id, answer.payload) for answer in received]
+        assert got == expected, f"{victim}, seed {SEED}"
+        received.clear()
         # Beats without a start are not a malformed TLP.
         read = config_read(target, space.DEVICE_CONTROL, tag=8)
         await host.send(read)
         await host.send(config_write(target, read.address, space.FATAL_ERROR_DETECTED.mask, 0xC))
         await ClockCycles(dut.clk, 40)
-        value = int.from_bytes(heard[0].payload, "little")
-        assert space.FATAL_ERROR_DETECTED.of(value) == endless, f"{victim}, seed {SEED}"
-        heard.clear()
+        value = int.from_bytes(received[0].payload, "little")
+        assert space.FATAL_ERROR_DETECTED.of(value) == truncated, f"{victim}, seed {SEED}"
+        received.clear()
     del host.requester.receive
     assert await host.bar_read(AMP_PCI.fifo_bar, AREA, 256) == content
     assert await host.config_read(0x3C, 1) == 0

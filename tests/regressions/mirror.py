@@ -13,7 +13,7 @@ from tests.regressions.queue_host import SEED, QueueBench, set_sizes
 class Mirror(QueueBench):
     """A bench that repeats writes on the golden endpoint and compares reads with it."""
 
-    left_in_ram = None
+    ram_contents = None
     """Contents of the RAM after the last test that passed: no reset clears the RAM."""
 
     async def start(self, **options):
@@ -21,18 +21,18 @@ class Mirror(QueueBench):
         # Allow writes of any size.
         await self.set_max_payload(LARGEST_SIZE_CODE)
         self.golden = Endpoint(self.parameters.num_fifos)
-        left, Mirror.left_in_ram = Mirror.left_in_ram, None
-        if left is None:
+        former, Mirror.ram_contents = Mirror.ram_contents, None
+        if former is None:
             for offset in range(0, len(self.golden.ram), PAGE):
                 tlp = memory_write(self.host.bars[AMP_PCI.fifo_bar] + offset, bytes(PAGE))
                 await self.host.send(tlp, bar=AMP_PCI.fifo_bar)
         else:
-            self.golden.ram[:] = left
+            self.golden.ram[:] = former
             self.golden.hot_reset()
 
     async def finish(self):
         await super().finish()
-        Mirror.left_in_ram = bytes(self.golden.ram)
+        Mirror.ram_contents = bytes(self.golden.ram)
 
     async def write(self, bar, offset, data, **fields):
         """Send a write request with these ``fields``; write its enabled bytes to the golden one."""
@@ -40,7 +40,7 @@ class Mirror(QueueBench):
         self.golden.bar_write(bar, offset & ~3, tlp.payload, enabled_bytes(tlp))
         await self.host.send(tlp, bar=bar)
 
-    async def ask(self, bar, offset, size, **fields):
+    async def begin_read(self, bar, offset, size, **fields):
         """Send a read request; return what :meth:`compare` needs."""
         fields = {"requester_id": self.host.requester_id, **fields}
         tlp = memory_read(self.host.bars[bar] + offset, size, **fields)
@@ -48,19 +48,19 @@ class Mirror(QueueBench):
         self.host.send_nowait(pending.request, bar=bar)
         return pending, bar, offset, size, self.golden.bar_read(bar, offset & ~3, 4 * tlp.length)
 
-    async def compare(self, asked):
+    async def finish_read(self, pending_read):
         """Wait for the answer and compare the requested bytes; return the completions."""
-        pending, bar, offset, size, want = asked
-        answers = await pending.answers()
-        got = read_data(pending.request, size, answers)
-        want = want[offset & 3 :][:size]
-        assert got == want, (
-            f"BAR{bar}+{offset:#x}, {size}, seed {SEED}: {got.hex()} instead of {want.hex()}"
+        pending, bar, offset, size, expected = pending_read
+        completions = await pending.answers()
+        got = read_data(pending.request, size, completions)
+        expected = expected[offset & 3 :][:size]
+        assert got == expected, (
+            f"BAR{bar}+{offset:#x}, {size}, seed {SEED}: {got.hex()} instead of {expected.hex()}"
         )
-        return answers
+        return completions
 
     async def read(self, bar, offset, size, **fields):
-        return await self.compare(await self.ask(bar, offset, size, **fields))
+        return await self.finish_read(await self.begin_read(bar, offset, size, **fields))
 
     @property
     def completions_out(self):

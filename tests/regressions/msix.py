@@ -58,17 +58,17 @@ class MsixBench(QueueBench):
         """The host's sink of the stream with the interrupts."""
         return self.host.sink_of("tx_msix_wr_req_tlp")
 
-    async def hold_up(self):
+    async def fill_interrupt_path(self):
         """Stall the interrupts and fill the path to the host; return how many are in flight.
 
         These leave later in any case; one more waits in the table.
         """
         self.interrupts_out.pause()
         # The endpoint has one more register in the transmit path.
-        offered = 2 if self.parameters.top == "endpoint" else 1
-        for _ in range(offered + 1):
+        in_flight = 2 if self.parameters.top == "endpoint" else 1
+        for _ in range(in_flight + 1):
             await self.send(0)
-        return offered
+        return in_flight
 
     @property
     def counts(self):
@@ -106,19 +106,19 @@ async def masked_vector_keeps_its_interrupt_pending(dut):
         for fifo in range(fifos):
             await bench.send(fifo)
         assert await bench.pending() == 1 << vector
-        want = [count + (fifo != vector) for fifo, count in enumerate(before)]
-        assert bench.counts == want
+        expected = [count + (fifo != vector) for fifo, count in enumerate(before)]
+        assert bench.counts == expected
         await bench.mask(vector, False)
         assert await bench.pending() in (0, 1 << vector)
         await bench.settle()
-        want[vector] += 1
-        assert bench.counts == want
+        expected[vector] += 1
+        assert bench.counts == expected
         assert await bench.pending() == 0
         # Masking and unmasking with nothing pending sends nothing.
         await bench.mask(vector, True)
         await bench.mask(vector, False)
         await bench.settle()
-        assert bench.counts == want
+        assert bench.counts == expected
     await bench.finish()
 
 
@@ -133,14 +133,14 @@ async def disabled_interrupts_stay_pending(dut):
         (bench.control(enable=False), bench.control(enable=True)),
         (bench.bus_master(False), bench.bus_master(True)),
     )
-    for hold, release in switches:
+    for disable, enable in switches:
         before = bench.counts
-        await hold
+        await disable
         for fifo in range(fifos):
             await bench.send(fifo)
         assert await bench.pending() == (1 << fifos) - 1
         assert bench.counts == before
-        await release
+        await enable
         await bench.settle()
         assert bench.counts == [count + 1 for count in before]
         assert await bench.pending() == 0
@@ -281,7 +281,7 @@ async def interrupt_raised_while_another_leaves(dut):
     last = bench.parameters.num_fifos - 1
     for delay in range(SLOT_CYCLES + 20):
         before = bench.counts
-        await bench.hold_up()
+        await bench.fill_interrupt_path()
         bench.source.send_nowait(AxisMessage(last, slot_bytes(delay)))
         await bench.settle(delay)
         bench.interrupts_out.resume()
@@ -300,21 +300,21 @@ async def vector_masked_while_interrupts_stall(dut):
     await bench.start()
     last = bench.parameters.num_fifos - 1
     before = bench.counts
-    offered = await bench.hold_up()
+    in_flight = await bench.fill_interrupt_path()
     await bench.mask(0, True)
     await bench.send(last)
     await bench.mask(last, True)
     await bench.settle()
     bench.interrupts_out.resume()
     await bench.settle()
-    want = [count + offered * (vector == 0) for vector, count in enumerate(before)]
-    assert bench.counts == want
+    expected = [count + in_flight * (vector == 0) for vector, count in enumerate(before)]
+    assert bench.counts == expected
     assert await bench.pending() == 1 | 1 << last
     for vector in {0, last}:
         await bench.mask(vector, False)
         await bench.settle()
-        want[vector] += 1
-        assert bench.counts == want
+        expected[vector] += 1
+        assert bench.counts == expected
     await bench.finish()
 
 

@@ -16,7 +16,7 @@ __all__ = [
     "SEED",
     "PulseCounter",
     "QueueBench",
-    "refused",
+    "expect_unsupported",
     "set_bus_mastering",
     "set_pins",
     "set_sizes",
@@ -56,10 +56,10 @@ class PulseCounter:
                 bit += 1
 
 
-async def refused(bench, tlp):
+async def expect_unsupported(bench, tlp):
     """Expect one Unsupported Request completion; the monitor checks its other fields."""
-    (answer,) = await bench.host.request(tlp)
-    assert answer.status == CplStatus.UR and not answer.payload, f"{tlp} got {answer}"
+    (completion,) = await bench.host.request(tlp)
+    assert completion.status == CplStatus.UR and not completion.payload, f"{tlp} got {completion}"
 
 
 async def set_pins(bench, **pins):

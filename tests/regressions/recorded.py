@@ -73,9 +73,9 @@ async def traces_through_the_push_engine(dut):
         await queue.open()
         for name, *arguments in trace["ops"]:
             if name == "recv":
-                (want,) = arguments
-                got = await queue.recv(MESSAGE_SIZE)
-                assert (got.hex() if got else None) == want
+                (expected,) = arguments
+                received = await queue.recv(MESSAGE_SIZE)
+                assert (received.hex() if received else None) == expected
                 continue
             message, sent = arguments
             await bench.settle(8)
@@ -102,17 +102,17 @@ async def traces_through_the_pop_engine(dut):
                 message, sent = arguments
                 assert await queue.send(bytes.fromhex(message)) == sent
                 continue
-            (want,) = arguments
+            (expected,) = arguments
             head, tail = await bench.driver_head(0), await bench.driver_tail(0)
-            assert (head == tail) == (want is None)
-            if want is None:
+            assert (head == tail) == (expected is None)
+            if expected is None:
                 continue
             # The doorbell samples a head that releases exactly one message.
             await bench.set_driver_head(0, QUEUE.next(tail))
             await bench.ring(0)
             await bench.set_driver_head(0, head)
             message = await bench.sink.recv()
-            assert message.data[:MESSAGE_SIZE].hex() == want
+            assert message.data[:MESSAGE_SIZE].hex() == expected
             await bench.settle(5)
         await check_end(bench, base, trace)
     await bench.finish()

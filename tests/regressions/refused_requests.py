@@ -22,26 +22,27 @@ async def refused_requests_have_no_effect(dut):
     bench = Mirror(dut)
     await bench.start()
     host, base = bench.host, bench.host.bars[AMP_PCI.fifo_bar]
-    rings = PulseCounter(dut.doorbell)
+    doorbells = PulseCounter(dut.doorbell)
     core = bench.parameters.top == "core"
     pins = [dut.status_error_cor, dut.status_error_uncor] if core else []
     errors = [PulseCounter(pin) for pin in pins]
     await bench.write(AMP_PCI.fifo_bar, 0x3000, rng.randbytes(PAGE))
     dword = b"\xff" * 4
-    here = {"address": base + 0x3000, "length": 1, "first_be": 0xF}
-    long = {**here, "length": 2, "last_be": 0xF}
+    request_fields = {"address": base + 0x3000, "length": 1, "first_be": 0xF}
+    two_dwords = {**request_fields, "length": 2, "last_be": 0xF}
 
     reads = [(memory_read(base + 0x3FFC, 8), {}), (memory_read(base + 0x3804, PAGE), {})]
-    reads += [(Tlp(kind, **here), {}) for kind in (TlpKind.MRDLK32, TlpKind.IORD)]
-    reads += [(Tlp(TlpKind.IOWR, payload=dword, **here), {})]
+    reads += [(Tlp(kind, **request_fields), {}) for kind in (TlpKind.MRDLK32, TlpKind.IORD)]
+    reads += [(Tlp(TlpKind.IOWR, payload=dword, **request_fields), {})]
     reads += [
-        (Tlp(kind, payload=dword, **here), {}) for kind in (TlpKind.FETCHADD32, TlpKind.SWAP32)
+        (Tlp(kind, payload=dword, **request_fields), {})
+        for kind in (TlpKind.FETCHADD32, TlpKind.SWAP32)
     ]
     reads += [
-        (Tlp(kind, payload=dword * 2, **long), {}) for kind in (TlpKind.SWAP64, TlpKind.CAS32)
+        (Tlp(kind, payload=dword * 2, **two_dwords), {}) for kind in (TlpKind.SWAP64, TlpKind.CAS32)
     ]
     # Two operands of 128 bits, the longest non-posted payload.
-    reads += [(Tlp(TlpKind.CAS32, payload=dword * 8, **{**long, "length": 8}), {})]
+    reads += [(Tlp(TlpKind.CAS32, payload=dword * 8, **{**two_dwords, "length": 8}), {})]
     writes = [
         (memory_write(base + 0x3000, dword * 40, ep=1), {}),
         (memory_write(host.bars[AMP_PCI.register_bar] + AMP_PCI.notify(0), dword, ep=1), {}),
@@ -50,19 +51,19 @@ async def refused_requests_have_no_effect(dut):
     ]
     if core:
         # A hard block reports the BAR that matched and the function addressed.
-        for place in [{"bar_id": bar} for bar in range(3, 8)] + [{"func_num": 1}]:
-            reads.append((memory_read(base + 0x3000, 64), place))
-            writes.append((memory_write(base + 0x3000, dword * 16), place))
+        for sideband in [{"bar_id": bar} for bar in range(3, 8)] + [{"func_num": 1}]:
+            reads.append((memory_read(base + 0x3000, 64), sideband))
+            writes.append((memory_write(base + 0x3000, dword * 16), sideband))
 
     before = int(dut.count_unsupported_requests.value)
-    for tlp, place in rng.sample(reads, len(reads)) + rng.sample(writes, len(writes)):
-        place = {"bar_id": bar_of(host, tlp.address), **place}
+    for tlp, sideband in rng.sample(reads, len(reads)) + rng.sample(writes, len(writes)):
+        sideband = {"bar_id": bar_of(host, tlp.address), **sideband}
         if not tlp.is_non_posted:
-            await host.source.send(TlpPacket(tlp, **place))
+            await host.source.send(TlpPacket(tlp, **sideband))
             continue
         request = tlp.replace(tc=rng.randrange(8), attr=rng.randrange(8))
         pending = await host.requester.open(request.replace(requester_id=rng.getrandbits(16)))
-        host.source.send_nowait(TlpPacket(pending.request, **place))
+        host.source.send_nowait(TlpPacket(pending.request, **sideband))
         (answer,) = await pending.answers()
         assert answer.status == CplStatus.UR and not answer.payload, f"{tlp} got {answer}"
     await bench.settle()
@@ -70,7 +71,7 @@ async def refused_requests_have_no_effect(dut):
     counted = int(dut.count_unsupported_requests.value) - before
     assert counted == len(reads) + len(writes) - poisoned
     assert [error.total for error in errors] == [len(reads), len(writes)] * core
-    assert rings.total == 0
+    assert doorbells.total == 0
     await bench.read(AMP_PCI.fifo_bar, 0x3000, PAGE)
     await bench.read(AMP_PCI.msix_bar, 0, 64)
     await bench.expect_nothing()
@@ -85,7 +86,7 @@ async def requests_across_bar_edges_are_refused(dut):
     bench = Mirror(dut)
     await bench.start()
     host = bench.host
-    rings = PulseCounter(dut.doorbell)
+    doorbells = PulseCounter(dut.doorbell)
     endpoint = bench.parameters.top == "endpoint"
     if endpoint:
         for bar in host.bars:
@@ -118,7 +119,7 @@ async def requests_across_bar_edges_are_refused(dut):
         await bench.read(bar, tail, 64)
         await bench.read(bar, 0, 64)
     assert int(dut.count_unsupported_requests.value) - before == refused
-    assert rings.total == 0
+    assert doorbells.total == 0
     await bench.expect_nothing()
     await bench.finish()
 

@@ -10,11 +10,11 @@ from models.messages import R1
 from testbench.system import GatewareSystem
 from tests.scenarios import SCENARIOS, Traces, devices, programs, pure_traces
 
-NAMES = os.environ.get("SCENARIOS", " ".join(SCENARIOS)).split()
+SCENARIO_NAMES = os.environ.get("SCENARIOS", " ".join(SCENARIOS)).split()
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-@cocotb.parametrize(revision=["v1", "r1"], name=NAMES)
+@cocotb.parametrize(revision=["v1", "r1"], name=SCENARIO_NAMES)
 async def messages_match_the_pure_model(dut, revision, name):
     """Every FIFO and direction carries the same bytes in the same order."""
     await compare(dut, revision, name)
@@ -43,8 +43,8 @@ async def compare(dut, revision, name):
     await system.finish()
     assert not any(driver.unclaimed for driver in system.drivers)
     parameters = system.parameters
-    want = virtual_time.run(
+    expected = virtual_time.run(
         pure_traces(name, num_fifos, revision, shell=parameters.shell, layout=parameters.layout)
     )
-    for key in want | traces.messages:
-        assert traces.messages[key] == want.get(key), key
+    for key in expected | traces.messages:
+        assert traces.messages[key] == expected.get(key), key

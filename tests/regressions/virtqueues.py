@@ -21,7 +21,13 @@ from models.virtio import RING_FEATURES, DeviceStatus, Feature
 from testbench.host.read_completions import Split
 from testbench.stream import pacing
 from testbench.system import GatewareSystem
-from tests.regressions.dma_host import ABOVE_4G, SEED, at_once, pauses, slow
+from tests.regressions.dma_host import (
+    ABOVE_4G,
+    SEED,
+    channel_pauses,
+    run_immediately,
+    slow_latencies,
+)
 
 RINGS = [RING_FEATURES, 0, Feature.EVENT_IDX.mask, Feature.INDIRECT_DESC.mask]
 SECTORS = 24
@@ -108,9 +114,9 @@ async def run(dut, *, rings=(RING_FEATURES,), accesses=3, **options):
         for place, (fifo, machine) in enumerate(machines.items())
     ]
     for task in tasks:
-        for path in await task:
-            assert await path.device.status() & DeviceStatus.DRIVER_OK
-            path.stop()
+        for virtio_driver in await task:
+            assert await virtio_driver.device.status() & DeviceStatus.DRIVER_OK
+            virtio_driver.stop()
     for machine in machines.values():
         assert not any(device.failure for device in machine.devices.values())
     await system.finish()
@@ -140,8 +146,12 @@ async def slow_host_with_pauses(dut):
         host_stall=pacing.randomly(rng.getrandbits(32), 0.3),
         device_idle=pacing.randomly(rng.getrandbits(32), 0.2),
         device_stall=pacing.randomly(rng.getrandbits(32), 0.3),
-        dma_pauses=pauses(rng, 0.2),
-        memory_options={"latency": slow(rng, tail=0.05), "split": Split.RANDOM, "base": ABOVE_4G},
+        dma_pauses=channel_pauses(rng, 0.2),
+        memory_options={
+            "latency": slow_latencies(rng, tail=0.05),
+            "split": Split.RANDOM,
+            "base": ABOVE_4G,
+        },
     )
 
 
@@ -153,7 +163,7 @@ async def interrupt_follows_used_ring_and_data(dut):
     machines = [machine] + [Machine(fifo, 0) for fifo in range(1, fifos())]
     system = GatewareSystem(
         dut,
-        [one.devices for one in machines],
+        [machine.devices for machine in machines],
         host_stall=pacing.randomly(rng.getrandbits(32), 0.6, 8),
     )
     await system.start()
@@ -163,7 +173,7 @@ async def interrupt_follows_used_ring_and_data(dut):
     seen = []
 
     def interrupted(vector):
-        header = at_once(memory.read(ring.device_addr, 4))
+        header = run_immediately(memory.read(ring.device_addr, 4))
         seen.append(int.from_bytes(header[2:], "little"))
 
     system.host.on_interrupt.append(interrupted)
