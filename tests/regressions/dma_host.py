@@ -116,7 +116,7 @@ class Writer:
             aw._transaction_obj(awid=0, awaddr=address, awlen=beats - 1, awsize=size, awburst=1)
         )
 
-    async def beats(self, data, *, ends=True):
+    async def send_beats(self, data, *, ends=True):
         """Send whole beats of the burst; the last one has ``wlast`` if ``ends``."""
         lanes, w = self.lanes, self._channels.w
         for at in range(0, len(data), lanes):
