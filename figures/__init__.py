@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the proofs, the bench and the synthesis said: docs/figures.md, made and compared."""
+"""The recorded figures of proofs, bench and synthesis: their document and their comparison."""

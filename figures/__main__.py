@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""``python -m figures``: docs/figures.md from the latest reports, or these against it.
+"""``python -m figures``: record the figures of the latest reports, or compare with the record.
 
-The figures in the README are made of it along with it.
+``docs/figures.md`` and the figures in the README are rendered from the recorded figures.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 from sim.build import BUILD_ROOT
 
+from .baseline import BASELINE, dump, from_reports, load
 from .compare import losses
 from .document import DOCUMENT, render
 from .readme import README, with_summary
@@ -21,33 +21,55 @@ from .readme import README, with_summary
 COMMANDS = ("formal", "bench", "synth")
 
 
+class ReportError(RuntimeError):
+    """A report is missing; the message names the command that writes it."""
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Parse the command line and do it. Returns the exit status."""
+    """Parse the command line and run the action; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m figures", description=__doc__)
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument(
-        "--write", action="store_true", help=f"make {DOCUMENT} and the figures in {README}"
+        "--write", action="store_true", help=f"record the latest reports in {BASELINE} and render"
     )
-    action.add_argument("--check", action="store_true", help=f"fail on losses against {DOCUMENT}")
+    action.add_argument(
+        "--render", action="store_true", help=f"render {DOCUMENT} and the figures in {README}"
+    )
+    action.add_argument("--check", action="store_true", help=f"fail on losses against {BASELINE}")
     options = parser.parse_args(arguments)
+    try:
+        if options.check:
+            return _check()
+        if options.write:
+            BASELINE.write_text(dump(from_reports(_reports())))
+    except ReportError as error:
+        print(error, file=sys.stderr)
+        return 1
+    baseline = load(BASELINE)
+    readme = with_summary(README.read_text(), baseline)
+    DOCUMENT.write_text(render(baseline))
+    README.write_text(readme)
+    print(DOCUMENT, README)
+    return 0
+
+
+def _check() -> int:
+    found = losses(_reports(), load(BASELINE))
+    for loss in found:
+        print(f"lost: {loss}")
+    if not found:
+        print(f"nothing lost against {BASELINE}")
+    return 1 if found else 0
+
+
+def _reports() -> dict[str, Any]:
     reports: dict[str, Any] = {}
     for name in COMMANDS:
         path = BUILD_ROOT / name / "report.json"
         if not path.exists():
-            print(f"{path} is not there: run make {name} first", file=sys.stderr)
-            return 1
+            raise ReportError(f"{path} does not exist: run make {name} first")
         reports[name] = json.loads(path.read_text())
-    if options.write:
-        DOCUMENT.write_text(render(reports))
-        README.write_text(with_summary(README.read_text(), DOCUMENT.read_text()))
-        print(DOCUMENT, README)
-        return 0
-    found = losses(reports, Path(DOCUMENT).read_text())
-    for loss in found:
-        print(f"lost: {loss}")
-    if not found:
-        print(f"nothing lost against {DOCUMENT}")
-    return 1 if found else 0
+    return reports
 
 
 if __name__ == "__main__":

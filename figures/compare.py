@@ -1,39 +1,29 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the latest reports have lost against docs/figures.md."""
+"""Comparison of the latest reports with the baseline."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from hdl.verilog import TOPS
 from sim.lab.bench.bounds import FIGURES
 from synth.designs import HEADLINES
 
-from . import document
-from .document import Reports
+from .baseline import Baseline, Report, Reports, cycles_of, proofs_of, synthesis, synthesis_of
 
 __all__ = ["AREA", "CYCLES", "losses"]
 
 CYCLES = 0.05
-"""Part of its cycles, or of its bytes a cycle, that a figure may lose."""
+"""Largest accepted loss in cycles or bytes per cycle, as a fraction."""
 
 AREA = 0.10
-"""Part of its area, or of its frequency, that a configuration may lose."""
+"""Largest accepted loss in area or frequency, as a fraction."""
 
 
-def losses(reports: Reports, baseline: str) -> list[str]:
-    """A line for each loss that is too large.
+def losses(reports: Reports, baseline: Baseline) -> list[str]:
+    """One line for each loss beyond the accepted one.
 
-    Configurations that have not been synthesised are not compared, but for the headline designs,
-    which must have been.
-
-    Parameters
-    ----------
-    reports
-        As for :func:`~figures.document.render`.
-    baseline
-        The document's text.
+    The headline designs must have been synthesised. Other designs are compared if the report has
+    them.
     """
     return [
         *_lost_proofs(reports["formal"], baseline),
@@ -42,53 +32,39 @@ def losses(reports: Reports, baseline: str) -> list[str]:
     ]
 
 
-def _lost_proofs(report: Mapping[str, Any], baseline: str) -> Iterator[str]:
-    proven = {
-        entry["property"]
-        for entry in report["proofs"]
-        if entry["result"] == "proven" and entry["mutant_rejected"]
-    }
-    for name in sorted(document.proofs(baseline) - proven):
-        yield f"{name} was proven, and is not"
+def _lost_proofs(report: Report, baseline: Baseline) -> Iterator[str]:
+    proven = proofs_of(report)
+    for name in sorted(set(baseline["proofs"]) - set(proven)):
+        yield f"{name} is no longer proven"
 
 
-def _lost_cycles(report: Mapping[str, Any], baseline: str) -> Iterator[str]:
-    for top in TOPS:
-        measured = {
-            **(report if top == "endpoint" else report[top])["widths"],
-            "every": report["every_fifo"][top],
-        }
-        for column, before in document.cycles(baseline, top).items():
+def _lost_cycles(report: Report, baseline: Baseline) -> Iterator[str]:
+    measured = cycles_of(report)
+    for top, columns in baseline["cycles"].items():
+        for column, recorded in columns.items():
             for figure in FIGURES:
-                if figure.key not in before:
+                if figure.key not in recorded:
                     continue
-                was, now = before[figure.key], measured[column][figure.key]["value"]
-                loss = (was - now if figure.more_is_better else now - was) / was
+                before, after = recorded[figure.key], measured[top][column][figure.key]
+                loss = (before - after if figure.more_is_better else after - before) / before
                 if loss > CYCLES:
-                    yield f"{top}, {column}: {figure.key} was {was:g}, is {now:g}"
+                    yield f"{top}, {column}: {figure.key} was {before:g}, is {after:g}"
 
 
-def _lost_area(report: Mapping[str, Any], baseline: str) -> Iterator[str]:
-    before = document.areas(baseline)
-    measured = {
-        document.configuration_of(entry): document.area_of(entry)
-        for entry in report["configurations"]
-    }
+def _lost_area(report: Report, baseline: Baseline) -> Iterator[str]:
+    recorded = synthesis(baseline)
+    measured = synthesis_of(report)
+    synthesised = {(p.top, p.data_width, p.num_fifos, p.dma) for p in measured}
     for design in HEADLINES:
-        if not any(
-            (each.top, each.data_width, each.num_fifos, each.dma)
-            == (design.top, design.data_width, design.num_fifos, design.dma)
-            for each in measured
-        ):
+        if (design.top, design.data_width, design.num_fifos, design.dma) not in synthesised:
             yield f"{design.name} has not been synthesised"
-    for configuration, now in measured.items():
-        was = before.get(configuration)
-        if was is None:
-            yield f"{configuration} is not in the baseline: make figures"
+    for point, after in measured.items():
+        before = recorded.get(point)
+        if before is None:
+            yield f"{point} is not in the baseline: make figures"
             continue
         for name in ("lut4", "ff", "bram"):
-            larger, smaller = getattr(now, name), getattr(was, name)
-            if larger > smaller * (1 + AREA):
-                yield f"{configuration}: {name} was {smaller}, is {larger}"
-        if now.fmax_mhz < was.fmax_mhz * (1 - AREA):
-            yield f"{configuration}: fmax_mhz was {was.fmax_mhz:g}, is {now.fmax_mhz:g}"
+            if getattr(after, name) > getattr(before, name) * (1 + AREA):
+                yield f"{point}: {name} was {getattr(before, name)}, is {getattr(after, name)}"
+        if (after.fmax_mhz or 0) < (before.fmax_mhz or 0) * (1 - AREA):
+            yield f"{point}: fmax_mhz was {before.fmax_mhz:g}, is {after.fmax_mhz or 0:g}"

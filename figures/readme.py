@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The README's figures, made of docs/figures.md."""
+"""The figures in the README, rendered from the baseline."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from hdl.verilog import TOPS
 from sim.lab.bench.bounds import FIGURES
 from synth.designs import DESIGNS, SPEED_GRADES, Design, limits_of
 
-from . import document, tables
-from .document import SynthesisPoint
+from .baseline import Baseline, SynthesisPoint, synthesis
+from .tables import table
 
 __all__ = ["README", "ReadmeError", "summary", "with_summary"]
 
@@ -22,19 +22,13 @@ WIDTH = 128
 
 
 class ReadmeError(ValueError):
-    """The README has no place for the figures."""
+    """The README lacks the markers around the figures."""
 
 
-def summary(text: str) -> str:
-    """Two tables: cycles at 128 bits, and the designs that have to reach something.
-
-    Parameters
-    ----------
-    text
-        That of :data:`~figures.document.DOCUMENT`.
-    """
-    columns = {top: document.cycles(text, top)[str(WIDTH)] for top in TOPS}
-    cycles = tables.write(
+def summary(baseline: Baseline) -> str:
+    """Two tables: cycles at 128 bits, and area and frequency of the designs that have limits."""
+    columns = {top: baseline["cycles"][top][str(WIDTH)] for top in TOPS}
+    cycles = table(
         (f"{WIDTH} bits, one FIFO", *TOPS, "bound", "must reach"),
         (
             (
@@ -46,7 +40,7 @@ def summary(text: str) -> str:
             for figure in FIGURES
         ),
     )
-    areas = document.areas(text)
+    areas = synthesis(baseline)
     rows = []
     for design in DESIGNS:
         limits = limits_of(design, SPEED_GRADES[0])
@@ -68,25 +62,30 @@ def summary(text: str) -> str:
         )
     names = ("LFE5U-85F, one FIFO", "bits", "DMA", "LUT4", "FF", "block RAM")
     grades = (f"MHz, speed {grade}" for grade in SPEED_GRADES)
-    return cycles + "\n" + tables.write((*names, *grades, "must reach"), rows)
+    return cycles + "\n" + table((*names, *grades, "must reach"), rows)
 
 
 def _on_ecp5(design: Design, speed_grade: int) -> SynthesisPoint:
-    return document.configuration_of(
-        {**design.__dict__, "target": "ecp5", "speed_grade": speed_grade}
+    return SynthesisPoint(
+        top=design.top,
+        data_width=design.data_width,
+        num_fifos=design.num_fifos,
+        dma=design.dma,
+        target="ecp5",
+        speed_grade=speed_grade,
     )
 
 
-def with_summary(readme: str, text: str) -> str:
-    """``readme`` with the figures of ``text`` in their place.
+def with_summary(readme: str, baseline: Baseline) -> str:
+    """``readme`` with the figures between its markers replaced.
 
     Raises
     ------
     ReadmeError
-        It has no such place.
+        The markers are missing.
     """
     before, begin, rest = readme.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise ReadmeError(f"there is no {BEGIN.strip()} … {END.strip()} in the README")
-    return f"{before}{begin}{summary(text)}{end}{after}"
+    return f"{before}{begin}{summary(baseline)}{end}{after}"
