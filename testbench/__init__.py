@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Testbench for endpoints that speak the generic TLP interface, on cocotb.
+"""Testbench for endpoints on the generic TLP interface, built on cocotb.
 
-Nothing here looks inside the design: every module knows ports, packets and specifications only.
+No module looks inside the design: all use its ports and the specifications only.
 """

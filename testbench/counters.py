@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The device side's event counters as numbers: what each counted since one last looked."""
+"""Increments of the device side's event counters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class CounterReader:
     Parameters
     ----------
     dut
-        The design's top. It is out of reset, so that the counters are defined.
+        The design's top, out of reset: the counters must be defined.
     """
 
     def __init__(self, dut: Any) -> None:
@@ -22,9 +22,9 @@ class CounterReader:
         self._before = self._values()
 
     def steps(self) -> dict[str, int]:
-        """How often each event came since the last call, by name; modulo the counter's width.
+        """Increments since the last call by counter name, modulo the counter's width.
 
-        Events that did not come are left out.
+        Counters that did not change are left out.
         """
         before, self._before = self._before, self._values()
         steps = {

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The device side's two message streams as one port: receive any message, send to a FIFO.
+"""The device side's two message streams as one port.
 
-A device queue that is full keeps back its own FIFO's messages only: those for other FIFOs pass,
-because a message enters the stream only when ``device_queue_ready`` says that it has room.
+A message enters the stream only while ``device_queue_ready`` is set for its FIFO, so a full device
+queue does not block messages to other FIFOs.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class StreamDevicePort:
     clk, reset
         Handles; the default is ``dut.clk`` and, if it exists, ``dut.rst``.
     idle, stall
-        Pauses on the way in and back-pressure on the way out (:mod:`testbench.stream.pacing`).
+        Idle cycles on the way in and back-pressure on the way out (:mod:`testbench.stream.pacing`).
 
     Attributes
     ----------
     source, sink
-        The streams, to pause them or to change their pacing.
+        The streams; pause them or change their pacing here.
     """
 
     def __init__(
@@ -56,19 +56,19 @@ class StreamDevicePort:
         self._counter = cocotb.start_soon(self._count_resets())
 
     async def receive(self) -> tuple[int, bytes]:
-        """The next message of any FIFO: the FIFO's number and the whole slot."""
+        """Wait for the next message of any FIFO; return the FIFO's number and the whole slot."""
         message = await self.sink.recv()
         return message.fifo, message.data
 
     async def send(self, fifo: int, message: bytes) -> None:
-        """Send 8 to 64 bytes to the driver; return when the design took them.
+        """Send 8 to 64 bytes to the driver; return when the design has accepted them.
 
-        Waits while the FIFO's device queue is full. A FIFO's messages leave in the order of the
-        calls. What waits when the host resets the function is discarded.
+        Waits while the FIFO's device queue is full. Messages of one FIFO are sent in the order of
+        the calls. A reset of the function discards the messages that are still waiting.
         """
         resets = self._resets
         async with self._turns.setdefault(fifo, Lock(self._runtime)):
-            # What was accepted at the last edge shows in the flags from the next one on.
+            # The flags include a message accepted at the last edge only from the next edge on.
             await self._edge
             while not int(self._room.value) >> fifo & 1:
                 await self._room.value_change

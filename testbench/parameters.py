@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the design under test was built with, as the runner says in the environment."""
+"""Parameters of the design under test, passed by the runner in environment variables."""
 
 from __future__ import annotations
 
@@ -13,25 +13,24 @@ from models.shell import PciShell, shell_of
 
 @dataclass(frozen=True, kw_only=True)
 class Parameters:
-    """The build.
+    """Parameters of a build.
 
     Parameters
     ----------
     top
-        ``core`` or ``endpoint``; from ``TOP``.
+        ``core``, ``endpoint`` or the name of a hard block; from ``TOP``.
     num_fifos
-        FIFOs of the design; from ``NUM_FIFOS``.
+        Number of FIFOs; from ``NUM_FIFOS``.
     data_width
         Bits of a beat; from ``DATA_WIDTH``.
     completion_timeout
-        Cycles until a read of the design fails; from ``COMPLETION_TIMEOUT``.
+        Clock cycles after which a read of the design fails; from ``COMPLETION_TIMEOUT``.
     dma
-        Whether there is a DMA window; from ``DMA_WINDOW``.
+        Whether the design has a DMA window; from ``DMA_WINDOW``.
     block
-        What the design's hard block needs or offers; its options from ``BLOCK_OPTIONS``.
+        Options of the hard block interface; from ``BLOCK_OPTIONS``.
     shell, layout
-        Its PCI shell and the layout of its shared area; by name from ``PCI_SHELL`` and
-        ``SHARED_LAYOUT``.
+        PCI shell and layout of the shared area; by name from ``PCI_SHELL`` and ``SHARED_LAYOUT``.
     """
 
     top: str
@@ -45,12 +44,12 @@ class Parameters:
 
 
 def parameters() -> Parameters:
-    """The parameters of the design under test.
+    """Read the parameters of the design under test.
 
     Raises
     ------
     KeyError
-        A variable is missing: the test was not started by ``sim``.
+        A variable is missing: ``sim`` did not start this test.
     """
     return Parameters(
         top=os.environ["TOP"],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A host that works the queues with plain stores, step by step, and sees every byte."""
+"""A host that operates the queues with single stores and loads."""
 
 from __future__ import annotations
 
@@ -19,28 +19,29 @@ QUEUE = SPSC_PAGES.queue
 
 
 def slot_bytes(number: int) -> bytes:
-    """A slot's worth of bytes that tells its number and is random otherwise."""
+    """Contents of one slot: ``number`` in the first dword, then bytes seeded with it."""
     return number.to_bytes(4, "little") + random.Random(number).randbytes(QUEUE.slot_size - 4)
 
 
 class QueueBench(Bench):
-    """A bench with bare message streams on the device side and a queue's steps on the host's.
+    """A bench with raw message streams on the device side and single queue accesses on the host's.
 
-    Offsets are bytes; those of :meth:`load` and :meth:`store` count from the start of the FIFO BAR.
+    Offsets are in bytes; :meth:`load` and :meth:`store` take them from the start of the FIFO BAR.
 
     Parameters
     ----------
     dut
         The design's top.
     device_idle, device_stall
-        Pauses between the beats of messages to the driver, and back-pressure on those from it.
+        Idle cycles before the beats of messages to the driver, and back-pressure on messages from
+        it.
     **options
         As :class:`~testbench.system.Bench`.
 
     Attributes
     ----------
     sink, source
-        Messages from the driver, and to it.
+        Message streams from and to the driver.
     """
 
     def __init__(
@@ -61,11 +62,11 @@ class QueueBench(Bench):
         return BarMemory(self.host, AMP_PCI.fifo_bar)
 
     def driver(self, fifo: int, offset: int) -> int:
-        """Where byte ``offset`` of a FIFO's driver queue is in the BAR."""
+        """BAR offset of byte ``offset`` of a FIFO's driver queue."""
         return SPSC_PAGES.driver_queue_base(fifo) + offset
 
     def device(self, fifo: int, offset: int) -> int:
-        """Where byte ``offset`` of a FIFO's device queue is in the BAR."""
+        """BAR offset of byte ``offset`` of a FIFO's device queue."""
         return SPSC_PAGES.device_queue_base(fifo) + offset
 
     async def load(self, offset: int) -> int:
@@ -85,23 +86,23 @@ class QueueBench(Bench):
         await self.store_bytes(self.driver(fifo, QUEUE.slot_offset(index)), data)
 
     async def set_driver_head(self, fifo: int, index: int) -> None:
-        """Publish what is below ``index``; no doorbell."""
+        """Write head, which publishes the slots below ``index``; no doorbell."""
         await self.store(self.driver(fifo, QUEUE.head_offset), index)
 
     async def driver_head(self, fifo: int) -> int:
-        """Head of the driver queue, as it reads."""
+        """Read the head of the driver queue."""
         return await self.load(self.driver(fifo, QUEUE.head_offset))
 
     async def driver_tail(self, fifo: int) -> int:
-        """Tail of the driver queue, as it reads."""
+        """Read the tail of the driver queue."""
         return await self.load(self.driver(fifo, QUEUE.tail_offset))
 
     async def device_head(self, fifo: int) -> int:
-        """Head of the device queue, as it reads."""
+        """Read the head of the device queue."""
         return await self.load(self.device(fifo, QUEUE.head_offset))
 
     async def set_device_tail(self, fifo: int, index: int) -> None:
-        """Free the device queue's slots below ``index``."""
+        """Write tail, which frees the device queue's slots below ``index``."""
         await self.store(self.device(fifo, QUEUE.tail_offset), index)
 
     async def device_slot(self, fifo: int, index: int) -> bytes:
@@ -116,7 +117,7 @@ class QueueBench(Bench):
         await self.host.bar_write(AMP_PCI.register_bar, AMP_PCI.notify(fifo), b"\1\0\0\0")
 
     async def fill(self, fifo: int, numbers: Iterable[int], *, first: int = 0) -> int:
-        """Put messages into slots from ``first`` on and move head; no doorbell.
+        """Write messages to the slots from ``first`` on and advance head; no doorbell.
 
         Returns
         -------
@@ -131,7 +132,7 @@ class QueueBench(Bench):
         return index
 
     async def function_reset(self) -> None:
-        """Function-level reset the way of either top, then whatever makes BARs work again."""
+        """Reset the function (FLR) in the way its top offers, and enable it again."""
         if self.parameters.top == "core":
             self.host.set_pins(function_reset=1)
             await self.settle(1)
@@ -146,12 +147,12 @@ class QueueBench(Bench):
         await self.host.start()
 
     async def expect(self, messages: Iterable[tuple[int, bytes]]) -> None:
-        """The next messages out, as ``(fifo, bytes)``, are exactly these."""
+        """Require that the next messages to the device are exactly these ``(fifo, bytes)``."""
         for fifo, data in messages:
             got = await self.sink.recv()
-            assert (got.fifo, got.data) == (fifo, data), f"got {got}, want {fifo}: {data.hex()}"
+            assert (got.fifo, got.data) == (fifo, data), f"got {got}, must be {fifo}: {data.hex()}"
 
     async def expect_nothing(self, cycles: int = 100) -> None:
-        """No message comes out for so many clock cycles."""
+        """Require that no message arrives within ``cycles`` clock cycles."""
         await self.settle(cycles)
-        assert not self.sink.pending, f"a message came that was not due: {self.sink.recv_nowait()}"
+        assert not self.sink.pending, f"unexpected message: {self.sink.recv_nowait()}"

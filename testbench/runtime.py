@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Tasks, events and time on cocotb, for code that must not know its simulator."""
+"""Tasks, events and time on cocotb, for simulator-independent code."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from models import runtime as contract
 
 
 class CocotbRuntime:
-    """The :class:`models.runtime.Runtime` of drivers and transports in a simulation."""
+    """Implements :class:`models.runtime.Runtime` for drivers and transports in a simulation."""
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Task[Any]:
-        """Run ``coroutine`` beside the caller; the task has ``cancel()``."""
+        """Run ``coroutine`` concurrently; the task has ``cancel()``."""
         return cocotb.start_soon(coroutine)
 
     def event(self) -> Event:
@@ -26,13 +26,13 @@ class CocotbRuntime:
         return Event()
 
     async def wait(self, event: contract.Event, timeout_us: float | None = None) -> bool:
-        """Wait until ``event`` is set or ``timeout_us`` microseconds of simulated time passed.
+        """Wait until ``event`` is set or ``timeout_us`` microseconds of simulated time have passed.
 
         Returns
         -------
         bool
-            Whether the event came, even if another whom it woke has cleared it since. It is not
-            cleared here.
+            Whether the event was set, even if another waiter has cleared it since. This method does
+            not clear it.
         """
         if event.is_set():
             return True
@@ -43,10 +43,10 @@ class CocotbRuntime:
         if steps <= 0:
             return False
         late = Timer(steps, "step")
-        # The event is one of ours, and waiting for those is a trigger.
+        # `event` is from `self.event`, so `event.wait()` is a cocotb trigger.
         came = await First(cast(Trigger, event.wait()), late) is not late
         return came or event.is_set()
 
     async def yield_now(self) -> None:
-        """Let every other coroutine that is ready run; no time passes."""
+        """Let all other ready coroutines run; simulated time does not advance."""
         await NullTrigger()

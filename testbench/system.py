@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The gateware with a host before it and devices behind it, ready for a test or a demo.
+"""The gateware with a host in front of it and devices behind it, for tests and demos.
 
-:class:`Bench` is clock, reset, host and monitors; :class:`GatewareSystem` adds the device side and
-a driver for each FIFO: the counterpart, over the gateware, of :class:`models.system.ModelSystem`.
+:class:`Bench` has clock, reset, host and monitors. :class:`GatewareSystem` adds the device side and
+one driver for each FIFO; it is the counterpart of :class:`models.system.ModelSystem` on the
+gateware.
 """
 
 from __future__ import annotations
@@ -37,24 +38,24 @@ from .trace import MessageTrace
 CLOCK_PERIOD_NS = 4
 RESET_CYCLES = 5
 REQUEST_TIMEOUT_US = 1000.0
-"""How long a driver waits for a response, simulated: far longer than any takes."""
+"""Simulated time after which a driver's request fails; far longer than any response takes."""
 
 Pacing = Iterable[int] | None
-"""See :mod:`testbench.stream.pacing`; ``None`` is full speed."""
+"""See :mod:`testbench.stream.pacing`; ``None`` is full throughput."""
 
 
 class Bench:
-    """Clock, reset, host and TLP monitor of a design under test, either top.
+    """Clock, reset, host and TLP monitor of a design under test, for every top.
 
     Parameters
     ----------
     dut
         The design's top.
     root_complex
-        Put cocotbext-pcie's root complex before the endpoint, in place of the thin host. It is
-        always there before a hard block.
+        Use cocotbext-pcie's root complex in place of the thin host. A hard block always has the
+        root complex.
     host_idle, host_stall
-        Pauses between the beats of TLPs in, and back-pressure on those out.
+        Idle cycles before the beats of TLPs to the design, and back-pressure on TLPs from it.
     **options
         Arguments of the host.
 
@@ -63,9 +64,9 @@ class Bench:
     host
         Implements the ``HostFunction`` contract.
     monitor
-        Judges every TLP; a broken rule fails the test at once.
+        Checks every TLP; a violation fails the test at once.
     parameters
-        What the design was built with.
+        The parameters of the build.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class Bench:
         if self.block is None:
             self._clock = Clock(dut.clk, CLOCK_PERIOD_NS, "ns", impl="gpi").start()
             dut.rst.value = 1
-        # An input that nobody drives is undefined, and so is soon all that depends on it.
+        # Drive every input from time zero: undefined values spread through the design.
         for name in ("s_axis_msg_tvalid", "m_axis_msg_tready"):
             getattr(dut, name).value = 0
         if self.parameters.dma:
@@ -136,7 +137,7 @@ class Bench:
             return
         self.dut.rst.value = 1
         self._abandon()
-        # What the design handed over in the cycle before the reset arrives only now.
+        # The sinks deliver packets of the last cycle before the reset only now.
         await self.dut.clk.rising_edge
         self._abandon()
         await ClockCycles(self.dut.clk, RESET_CYCLES - 1)
@@ -148,7 +149,7 @@ class Bench:
             self.host.memory.abandon()
 
     async def start(self, **options: Any) -> None:
-        """Reset the design and have the host enumerate and enable it.
+        """Reset the design, then let the host enumerate and enable it.
 
         Parameters
         ----------
@@ -159,21 +160,21 @@ class Bench:
         await self.host.start(**options)
 
     async def settle(self, cycles: int = 50) -> None:
-        """Let ``cycles`` clock cycles pass: longer than anything takes that was asked for."""
+        """Let ``cycles`` clock cycles pass; the default is longer than any access takes."""
         await ClockCycles(self.dut.clk, cycles)
 
     async def finish(self, *, refused_writes: int = 0) -> None:
-        """Check that every request was answered, and that nothing is owed.
+        """Require that every request has its completions.
 
         Parameters
         ----------
         refused_writes
-            Memory writes of the design that the thin host could not take, as a test expects them.
+            Expected number of memory writes of the design that the thin host refused.
 
         Raises
         ------
         HostError
-            There were more of these, or fewer.
+            The host refused another number of writes.
         """
         await self.settle()
         self.monitor.finish()
@@ -193,13 +194,14 @@ class GatewareSystem(Bench):
     dut
         The design's top.
     devices_by_fifo
-        For each FIFO its devices by number.
+        The devices of each FIFO, by device number.
     revision
-        The wire revision of every FIFO's bus, by name or as an object.
+        Wire revision of every FIFO's bus, by name or as an object.
     drivers
-        Whether to make a driver for each FIFO; a test that brings its own does without.
+        Whether to create a driver for each FIFO; ``False`` for a test with drivers of its own.
     device_idle, device_stall
-        Pauses between the beats of messages to the driver, and back-pressure on those from it.
+        Idle cycles before the beats of messages to the driver, and back-pressure on messages from
+        it.
     dma_pauses
         Pauses of the channels of the DMA window, as :class:`~testbench.axi.dma.AxiDma`.
     **options
@@ -208,20 +210,20 @@ class GatewareSystem(Bench):
     Raises
     ------
     MaximumSizeError
-        The revision's messages may be larger than the slots of the design's layout.
+        Messages of the revision can exceed the slot size of the design's layout.
 
     Attributes
     ----------
     port
         The device side's message streams.
     dma
-        The devices' window onto host memory.
+        DMA of the devices, through the AXI window.
     device_side
-        A transport for each FIFO.
+        The device side's transports, one for each FIFO.
     buses, drivers
-        For each FIFO.
+        One of each for each FIFO.
     trace
-        Every message that crossed the device-side streams.
+        Records every message on the device-side streams.
     """
 
     def __init__(
@@ -265,12 +267,12 @@ class GatewareSystem(Bench):
         self._resets = cocotb.start_soon(self._follow_resets())
 
     def observe(self, observer: MessageObserver) -> None:
-        """Call ``observer`` for each message that the drivers send or receive."""
+        """Call ``observer`` with each message that the drivers send or receive."""
         for bus in self.buses:
             bus.observers.append(observer)
 
     async def start(self, **options: Any) -> None:
-        """As :meth:`Bench.start`, and start device side and drivers."""
+        """As :meth:`Bench.start`; also start the device side and the drivers."""
         await super().start(**options)
         self.device_side.start()
         for driver in self.drivers:

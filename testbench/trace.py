@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The message trace: every message that crosses, when, which way, on which FIFO, decoded.
+"""Message trace: time, direction, FIFO, bytes and decoded fields of every message.
 
-Attached to the device-side streams it sees what the design passed on, not what someone meant to
-send. It writes JSON lines for programs and aligned text for people.
+Attached to the device-side streams, it records the messages that the design transferred rather
+than those that software sent. It writes JSON lines and aligned text.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class TraceEntry:
     Parameters
     ----------
     time_ns
-        Simulation time when its last beat crossed.
+        Simulation time at which the last beat was accepted.
     direction
         :class:`~models.bus.Direction`.
     fifo
@@ -35,11 +35,11 @@ class TraceEntry:
     raw
         The bytes.
     message
-        What the decoder made of them, ``None`` if it refused.
+        The decoded message, ``None`` if decoding failed.
     description
         One line of text.
     error
-        Why the decoder refused.
+        Why decoding failed.
     """
 
     time_ns: float
@@ -74,21 +74,21 @@ class MessageTrace:
     Parameters
     ----------
     revision
-        Wire revision that the decoder is told.
+        Wire revision to decode with.
     decode
-        ``decode(raw, revision)`` gives an object with ``to_json()``, or raises. The default is
-        that of :mod:`models.messages`.
+        ``decode(raw, revision)`` returns an object with ``to_json()``, or raises. The default is
+        the decoder of :mod:`models.messages`.
     describe
-        ``describe(message)`` gives one line of text.
+        ``describe(message)`` returns one line of text.
     now
-        Simulation time in ns; the default asks cocotb.
+        Returns the simulation time in ns; the default is cocotb's.
     on_entry
-        Called with each entry as it comes.
+        Called with each new entry.
 
     Attributes
     ----------
     entries
-        Everything so far.
+        All entries, oldest first.
     """
 
     def __init__(
@@ -113,14 +113,14 @@ class MessageTrace:
         self.entries: list[TraceEntry] = []
 
     def record(self, direction: Direction, fifo: int, raw: bytes) -> TraceEntry:
-        """Add the message ``raw``; one that cannot be decoded is kept as hex with the reason."""
+        """Record the message ``raw``; if it cannot be decoded, as hex with the reason."""
         message, error = None, None
         try:
             assert self._decode is not None and self._describe is not None
             message = self._decode(raw, self.revision)
             description = self._describe(message)
         except Exception as reason:
-            # Whatever a decoder trips over, the trace must show the bytes that made it.
+            # Keep the bytes of every message, whatever exception the decoder raises.
             message, error = None, str(reason) or type(reason).__name__
             description = f"{raw.hex()}  ({error})"
         entry = TraceEntry(self._time(), direction, fifo, raw, message, description, error)
@@ -138,11 +138,11 @@ class MessageTrace:
         clk: Any = None,
         reset: Any = None,
     ) -> None:
-        """Record what crosses the streams of ``dut`` with these prefixes; ``None`` leaves one out.
+        """Record the packets on the streams of ``dut`` with these prefixes.
 
-        Watching also checks that the streams keep their protocol.
+        ``None`` omits a stream. The watchers also check the protocol of the streams.
         """
-        # Imported here: recording by hand needs no cocotb.
+        # Imported here: :meth:`record` works without cocotb.
         from .stream.axis import AxisMessageWatcher
 
         for prefix, direction in (
@@ -160,16 +160,16 @@ class MessageTrace:
         return listen
 
     def count(self, direction: Direction) -> int:
-        """Messages in ``direction`` so far."""
+        """Number of messages recorded in ``direction``."""
         return sum(entry.direction == direction for entry in self.entries)
 
     def write_json_lines(self, path: Path | str) -> None:
-        """Write one JSON object for each message."""
+        """Write the trace as JSON lines, one object for each message."""
         lines = (json.dumps(entry.to_json(), ensure_ascii=False) for entry in self.entries)
         _write(path, lines)
 
     def write_text(self, path: Path | str) -> None:
-        """Write one line of text for each message."""
+        """Write the trace as text, one line for each message."""
         _write(path, (str(entry) for entry in self.entries))
 
     def _time(self) -> float:

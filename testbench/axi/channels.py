@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The five channels of the design's AXI4 window, for tests that say what is in each transfer.
+"""The five channels of the design's AXI4 window, for tests that define each transfer.
 
 Source: AMBA AXI4 (ARM IHI 0022). The sources and sinks are cocotbext-axi's.
 """
@@ -20,28 +20,28 @@ INPUTS = (
     *("arid", "araddr", "arlen", "arsize", "arburst", "arvalid"),
     "rready",
 )
-"""What a master drives, without the prefix."""
+"""Signals that the manager drives, without the prefix."""
 
 
 def drive_idle(dut: Any, prefix: str = PREFIX) -> None:
-    """Hold the inputs of the AXI window at zero: undefined ones spread through the design."""
+    """Drive the inputs of the AXI window to zero: undefined values spread through the design."""
     for name in INPUTS:
         getattr(dut, f"{prefix}_{name}").value = 0
 
 
 class BurstAnswer(NamedTuple):
-    """What came back for a burst: the responses of a write, 1, or of each beat of a read."""
+    """Response of a burst: one response for a write, one for each beat of a read with its data."""
 
     responses: list[AxiResp]
     beats: list[int]
 
 
 class AxiChannels:
-    """The five channels of the design's AXI4 slave, for transfers that no well-bred master makes.
+    """The five channels of the design's AXI4 subordinate, for transfers of any content.
 
-    Strobes with holes, FIXED and WRAP bursts, narrow beats, bursts across 4 KiB: whatever a
-    transfer says is sent. To be made after reset; the library's sources leave payloads undefined
-    until the first transfer.
+    Strobes with holes, FIXED and WRAP bursts, narrow beats and bursts across 4 KiB are sent as
+    given. Create it after reset; the library's sources leave payloads undefined until the first
+    transfer.
 
     Parameters
     ----------
@@ -51,7 +51,9 @@ class AxiChannels:
     Attributes
     ----------
     aw, w, b, ar, r
-        cocotbext-axi's sources and sinks, for what :meth:`write` and :meth:`read` cannot say.
+        cocotbext-axi's sources and sinks, for transfers beyond :meth:`write` and :meth:`read`.
+    lanes
+        Bytes of a beat.
     """
 
     def __init__(
@@ -79,14 +81,14 @@ class AxiChannels:
         transfer_id: int = 0,
         length: int | None = None,
     ) -> BurstAnswer:
-        """Send one write burst and wait for its response. One task at a time.
+        """Send one write burst and wait for its response. Not for concurrent calls.
 
         Parameters
         ----------
         address
             As ``awaddr``.
         beats
-            ``wdata`` and ``wstrb`` of each beat; the last has ``wlast``.
+            ``wdata`` and ``wstrb`` of each beat; ``wlast`` is set on the last.
         burst
             FIXED, INCR or WRAP.
         size
@@ -94,7 +96,7 @@ class AxiChannels:
         transfer_id
             As ``awid``.
         length
-            As ``awlen``, beats less one, if it is not to agree with ``beats``.
+            As ``awlen``, beats less one; ``None`` for the number of ``beats``.
         """
         sent = list(beats)
         await self.aw.send(
@@ -122,7 +124,7 @@ class AxiChannels:
         size: int | None = None,
         transfer_id: int = 0,
     ) -> BurstAnswer:
-        """Send one read burst and wait for its beats, until ``rlast``. One task at a time.
+        """Send one read burst and wait for its beats, until ``rlast``. Not for concurrent calls.
 
         Parameters
         ----------

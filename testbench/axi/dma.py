@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Devices' access to host memory through the design's AXI4 window, with cocotbext-axi's master.
+"""Devices' access to host memory through the design's AXI4 window, with cocotbext-axi's manager.
 
-Source: AMBA AXI4 (ARM IHI 0022). The library reads its signals from the first cycle on, when Icarus
-has them undefined, so the master is made at the first access; until then the design's inputs are
-held at zero. After that nothing here wakes on clock edges while no access is under way.
+Source: AMBA AXI4 (ARM IHI 0022). The library samples its signals from the first cycle on, when they
+are undefined in Icarus, so :class:`AxiDma` creates the manager at the first access and drives the
+design's inputs to zero until then. Without an access in flight, no task wakes on clock edges.
 
-Transfers that no well-bred master makes: :mod:`testbench.axi.channels`. Both drive the same ports,
-so a test has one or the other.
+:mod:`testbench.axi.channels` sends transfers of any content. Both drive the same ports, so a test
+uses one or the other.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ LOW, HIGH = Logic("0"), Logic("1")
 
 @dataclass
 class DmaStatistics:
-    """What an :class:`AxiDma` has done.
+    """Statistics of an :class:`AxiDma`.
 
     Parameters
     ----------
     reads, writes
-        Accesses that came back well.
+        Successful accesses.
     bytes_read, bytes_written
-        Their bytes.
+        Bytes of successful accesses.
     read_bursts, write_bursts
-        Bursts that the design accepted, for accesses that failed too.
+        Bursts that the design accepted, including those of failed accesses.
     read_ns, write_ns
-        Simulated ns from call to answer, summed over accesses: those at the same time count twice.
+        Simulated ns from call to response, summed over accesses, including overlapping ones.
     """
 
     reads: int = 0
@@ -60,7 +60,7 @@ class DmaStatistics:
 def random_pauses(
     seed: int, probability: float = 0.3, longest: int = 5
 ) -> dict[str, Iterator[int]]:
-    """Pauses of all five channels that a seed decides, as :func:`testbench.stream.pacing.randomly`."""
+    """Pseudo-random pauses of all five channels, as :func:`testbench.stream.pacing.randomly`."""
     return {
         channel: pacing.randomly(seed + number, probability, longest)
         for number, channel in enumerate(CHANNELS)
@@ -68,33 +68,33 @@ def random_pauses(
 
 
 class AxiDma:
-    """Implements :class:`models.dma.Dma` over the design's AXI4 slave.
+    """Implements :class:`models.dma.Dma` over the design's AXI4 subordinate.
 
-    Several tasks may call it at once. A task that is cancelled leaves its access to finish by
-    itself: a write may still take effect.
+    Calls may be concurrent. Cancelling a task does not cancel its access: a write may still take
+    effect.
 
     Parameters
     ----------
     dut
         The design's top.
     prefix
-        Of the AXI4 signals.
+        Prefix of the AXI4 signals.
     clk, reset
-        Handles; the default is ``dut.clk`` and, if it exists, ``dut.rst``. A reset fails what is
-        under way.
+        Handles; the default is ``dut.clk`` and, if it exists, ``dut.rst``. A reset fails the
+        accesses in flight.
     burst_beats
         Beats of the longest burst, 1 to 256.
     beat_bytes
         Bytes of a beat, a power of two up to the data width; ``None`` for the data width.
     pauses
-        For each channel (``aw``, ``w``, ``b``, ``ar``, ``r``) how many cycles to pause after each
-        cycle without a pause, :func:`random_pauses` for one. Channels pause only while an access is
-        under way.
+        For a channel (``aw``, ``w``, ``b``, ``ar``, ``r``), numbers of cycles to pause after each
+        cycle without a pause, such as :func:`random_pauses`. Channels pause only while an access is
+        in flight.
 
     Attributes
     ----------
     statistics
-        What was done so far.
+        Statistics of all accesses so far.
     """
 
     def __init__(
@@ -132,16 +132,16 @@ class AxiDma:
 
     @property
     def under_way(self) -> int:
-        """Accesses that are not answered yet."""
+        """Number of accesses in flight."""
         return self._under_way
 
     async def read(self, address: int, size: int) -> bytes:
-        """``size`` bytes, 1 or more, from the 64-bit bus address ``address``.
+        """Read ``size`` bytes, 1 or more, from the 64-bit bus address ``address``.
 
         Raises
         ------
         DmaError
-            The design did not answer OKAY; the text has address, size and response.
+            The response was not OKAY; the text has address, size and response.
         """
         _check("read", address, size)
         began = get_sim_time("ns")
@@ -154,12 +154,12 @@ class AxiDma:
         return bytes(answer.data)
 
     async def write(self, address: int, data: bytes) -> None:
-        """Write ``data``, a byte or more, at the 64-bit bus address ``address``.
+        """Write ``data``, 1 byte or more, at the 64-bit bus address ``address``.
 
         Raises
         ------
         DmaError
-            The design did not answer OKAY; the text has address, size and response.
+            The response was not OKAY; the text has address, size and response.
         """
         _check("write", address, len(data))
         began = get_sim_time("ns")
@@ -182,11 +182,11 @@ class AxiDma:
                 self._pause(False)
 
     async def _open(self) -> Any:
-        # In a reset the library would start at once, and not stop before the next one.
+        # An access started during reset would run at once: the library stops only on a reset edge.
         while self._reset is not None and self._reset.value != LOW:
             await self._reset.value_change
         if self._master is None:
-            # It logs each access with its data, which costs more than the access.
+            # The library logs every access with its data, which costs more than the access.
             logger = logging.getLogger(f"cocotb.{self._dut._name}.{self._prefix}")
             logger.setLevel(logging.WARNING)
             bus = AxiBus.from_prefix(self._dut, self._prefix)
@@ -204,7 +204,7 @@ class AxiDma:
         return self._master
 
     async def _count(self, channel: str, statistic: str) -> None:
-        """Count the transfers of an address channel as they happen: nothing of them is kept."""
+        """Count the transfers of an address channel."""
         valid = getattr(self._dut, f"{self._prefix}_{channel}valid")
         ready = getattr(self._dut, f"{self._prefix}_{channel}ready")
         edge = self._clk.rising_edge
@@ -218,7 +218,7 @@ class AxiDma:
                 setattr(self.statistics, statistic, bursts)
 
     def _pause(self, on: bool) -> None:
-        # The library looks at a pause on every clock edge.
+        # The library evaluates a pause generator on every clock edge: remove it when idle.
         for name, cycles in self._pauses.items():
             self._streams[name].set_pause_generator(cycles if on else None)
             if not on:
@@ -239,8 +239,8 @@ def _check(verb: str, address: int, size: int) -> None:
 
 
 def _require_okay(answer: Any, verb: str, address: int, size: int) -> None:
-    # The library answers nothing at all where a reset came between.
+    # The library returns None for an access that a reset interrupted.
     if answer is not None and answer.resp == AxiResp.OKAY:
         return
-    response = "cut off by a reset" if answer is None else f"answered with {answer.resp.name}"
+    response = "aborted by reset" if answer is None else f"answered with {answer.resp.name}"
     raise DmaError(f"{verb} of {size} bytes at {address:#x}: {response}")

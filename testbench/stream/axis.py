@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The device side's messages: AXI4-Stream packets that name their FIFO in tdest.
+"""The device side's messages: AXI4-Stream packets with the FIFO's number in tdest.
 
 Signals: ``<prefix>_tdata[W]``, ``_tkeep[W/8]``, ``_tvalid``, ``_tready``, ``_tlast``,
 ``_tdest[3]``. Rules follow AMBA AXI4-Stream (ARM IHI 0051A) sections 2.2 and 2.4: byte 0 in bits
-7:0, tkeep without holes but on the last transfer full, tdest the same within a packet.
+7:0; tkeep contiguous from lane 0, and full except on the last transfer; tdest constant within a
+packet.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from .valid_ready import StreamSink, StreamSource, StreamWatcher
 
 
 class AxisMessage(NamedTuple):
-    """One packet: the FIFO's number and the bytes."""
+    """One packet: FIFO number and bytes."""
 
     fifo: int
     data: bytes
@@ -27,11 +28,11 @@ class AxisMessage(NamedTuple):
         Raises
         ------
         ValueError
-            There is no byte to transfer.
+            The message is empty.
         """
         step = data_width // 8
         if not self.data:
-            raise ValueError("a message of 0 bytes cannot travel: must be 1 or more")
+            raise ValueError("message has 0 bytes: must be 1 or more")
         for start in range(0, len(self.data), step):
             chunk = self.data[start : start + step]
             yield {
@@ -43,7 +44,7 @@ class AxisMessage(NamedTuple):
 
 
 class AxisAssembler:
-    """Collects transfers into messages and checks tkeep and tdest."""
+    """Assembles transfers into messages; checks tkeep and tdest."""
 
     def __init__(self, name: str, data_width: int) -> None:
         self.name = name
@@ -53,33 +54,33 @@ class AxisAssembler:
 
     @property
     def partial(self) -> bool:
-        """Whether a packet has begun and not ended."""
+        """Whether a packet is incomplete."""
         return self._fifo is not None
 
     def reset(self) -> None:
-        """Forget a packet that has begun."""
+        """Drop an incomplete packet."""
         self._fifo = None
 
     def feed(self, beat: Beat) -> AxisMessage | None:
-        """Take one transfer; return the message that it completes.
+        """Add one transfer; return the message that it completes.
 
         Raises
         ------
         StreamError
-            tkeep has a hole, or is not full before tlast; tdest changes within the packet.
+            tkeep has a hole, or is not full before tlast; tdest changed within the packet.
         """
         if self._fifo is None:
             self._fifo = beat["tdest"]
             self._data.clear()
         elif self._fifo != beat["tdest"]:
             raise StreamError(
-                f"{self.name}: tdest goes from {self._fifo} to {beat['tdest']} within a packet"
+                f"{self.name}: tdest changed from {self._fifo} to {beat['tdest']} within a packet"
             )
         keep = beat["tkeep"]
         if not keep or keep & keep + 1:
-            raise StreamError(f"{self.name}: tkeep {keep:#x} is not bytes from lane 0 up")
+            raise StreamError(f"{self.name}: tkeep {keep:#x} is not contiguous from lane 0")
         if not beat["tlast"] and keep != self._full:
-            raise StreamError(f"{self.name}: tkeep {keep:#x} leaves lanes empty before tlast")
+            raise StreamError(f"{self.name}: tkeep {keep:#x} is not full before tlast")
         count = keep.bit_length()
         self._data += (beat["tdata"] & (1 << 8 * count) - 1).to_bytes(count, "little")
         if not beat["tlast"]:
@@ -89,7 +90,7 @@ class AxisAssembler:
 
 
 class AxisFraming(Framing):
-    """Framing of an AXI4-Stream of messages; finds the data width from the design."""
+    """Framing of an AXI4-Stream of messages; takes the data width from the design."""
 
     def __init__(self, dut: Any, prefix: str) -> None:
         super().__init__(
@@ -101,18 +102,18 @@ class AxisFraming(Framing):
         self.data_width = len(getattr(dut, f"{prefix}_tdata"))
 
     def beats(self, packet: AxisMessage) -> Iterator[Beat]:
-        """The transfers of ``packet``."""
+        """Yield the transfers of ``packet``."""
         return packet.beats(self.data_width)
 
     def assembler(self, name: str) -> AxisAssembler:
-        """A new assembler, which calls the stream ``name`` in its errors."""
+        """Create an assembler; its errors name the stream ``name``."""
         return AxisAssembler(name, self.data_width)
 
 
 class AxisMessageSource(StreamSource[AxisMessage]):
-    """Device to driver: drives messages into the design; parameters as :class:`~.streams.Source`.
+    """Drives messages to the driver into the design, by default on ``s_axis_msg``.
 
-    The stream is ``s_axis_msg`` unless ``prefix`` says otherwise.
+    Parameters are those of :class:`~testbench.stream.valid_ready.StreamSource`.
     """
 
     framing_type = AxisFraming
@@ -121,14 +122,14 @@ class AxisMessageSource(StreamSource[AxisMessage]):
         super().__init__(dut, prefix, **options)
 
     async def send_message(self, fifo: int, data: bytes) -> None:
-        """Send ``data`` to FIFO ``fifo``; return when the design took the last byte."""
+        """Send ``data`` to FIFO ``fifo``; return when the design has accepted the last byte."""
         await self.send(AxisMessage(fifo, data))
 
 
 class AxisMessageSink(StreamSink[AxisMessage]):
-    """Driver to device: takes messages from the design; parameters as :class:`~.streams.Sink`.
+    """Receives messages from the driver out of the design, by default on ``m_axis_msg``.
 
-    The stream is ``m_axis_msg`` unless ``prefix`` says otherwise.
+    Parameters are those of :class:`~testbench.stream.valid_ready.StreamSink`.
     """
 
     framing_type = AxisFraming
@@ -138,6 +139,9 @@ class AxisMessageSink(StreamSink[AxisMessage]):
 
 
 class AxisMessageWatcher(StreamWatcher[AxisMessage]):
-    """Watches a stream of messages, either direction; parameters as :class:`~.streams.Watcher`."""
+    """Watches a stream of messages, in either direction.
+
+    Parameters are those of :class:`~testbench.stream.valid_ready.StreamWatcher`.
+    """
 
     framing_type = AxisFraming

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What valid/ready streams have in common: how packets become beats, and how signals are sampled.
+"""Common parts of valid/ready streams: framing of packets into beats, and sampling of signals.
 
-:mod:`testbench.stream.valid_ready` moves the beats; :mod:`testbench.stream.tlp` and :mod:`testbench.stream.axis` say
-what they look like.
+:mod:`testbench.stream.valid_ready` transfers the beats; :mod:`testbench.stream.tlp` and
+:mod:`testbench.stream.axis` define their framing.
 """
 
 from __future__ import annotations
@@ -23,41 +23,42 @@ Beat = dict[str, int]
 
 
 class StreamError(AssertionError):
-    """A stream broke its protocol; the text names the stream, the rule and the time in ns."""
+    """A stream violated its protocol; the text has the stream, the rule and the time in ns."""
 
 
 class Assembler(Protocol):
-    """Turns the beats of one stream into packets."""
+    """Assembles the beats of one stream into packets."""
 
     @property
     def partial(self) -> bool:
-        """Whether a packet has begun and not ended."""
+        """Whether a packet is incomplete."""
 
     def feed(self, beat: Beat) -> Any | None:
-        """Take one beat; return the packet that it completes.
+        """Add one beat; return the packet that it completes.
 
         Raises
         ------
         StreamError
-            The beat cannot follow the ones before it.
+            The beat violates the framing.
         """
 
     def reset(self) -> None:
-        """Forget a packet that has begun."""
+        """Drop an incomplete packet."""
 
 
 class Framing(ABC):
-    """What the beats of a stream look like.
+    """Format of the beats of a stream.
 
     Parameters
     ----------
     valid, ready
         Names of the handshake signals, without the prefix.
     signals, optional
-        Names of the payload signals that must exist, and of those that may.
+        Names of the required and of the optional payload signals.
     enables
-        The signal whose bits say which equal parts of a payload signal count. A part that does not
-        count may be undefined; if no part counts, it may change while the beat waits.
+        For a payload signal, the signal whose bits enable its parts; the parts are of equal width.
+        A disabled part may be undefined; a signal without enabled parts may change while the beat
+        waits.
     """
 
     def __init__(
@@ -77,30 +78,30 @@ class Framing(ABC):
 
     @abstractmethod
     def beats(self, packet: Any) -> Iterator[Beat]:
-        """The beats of ``packet``."""
+        """Yield the beats of ``packet``."""
 
     @abstractmethod
     def assembler(self, name: str) -> Assembler:
-        """A new assembler, which calls the stream ``name`` in its errors."""
+        """Create an assembler; its errors name the stream ``name``."""
 
 
 class FramingType(Protocol):
-    """A :class:`Framing` that finds its widths from the design."""
+    """A :class:`Framing` class that takes its widths from the design."""
 
     def __call__(self, dut: Any, prefix: str, /) -> Framing:
-        """The framing of bundle ``prefix`` of ``dut``."""
+        """Create the framing of bundle ``prefix`` of ``dut``."""
 
 
 PacketT = TypeVar("PacketT")
 
 
 class Stream(Generic[PacketT]):
-    """What source, sink and watcher have in common: a bundle of signals, a clock and a reset.
+    """Base of source, sink and watcher: a bundle of signals with clock and reset.
 
     Attributes
     ----------
     framing_type
-        How packets become beats; subclasses set it.
+        Framing of packets into beats; set by subclasses.
     """
 
     framing_type: ClassVar[FramingType]
@@ -124,7 +125,7 @@ class Stream(Generic[PacketT]):
             for name in (*framing.signals, *framing.optional)
             if hasattr(self.bus, name)
         }
-        # A one-bit enable is a scalar, which has no length.
+        # A one-bit enable is a scalar handle, which has no length.
         self._parts: dict[str, int] = {}
         for name, enable in framing.enables.items():
             if name in self.fields:
@@ -139,7 +140,7 @@ class Stream(Generic[PacketT]):
 
     @property
     def in_reset(self) -> bool:
-        """Whether the reset is up."""
+        """Whether reset is asserted."""
         return self.reset is not None and self._high(self.reset)
 
     async def _reset_over(self) -> None:
@@ -147,7 +148,7 @@ class Stream(Generic[PacketT]):
             await self.reset.falling_edge
 
     def _capture(self) -> Beat:
-        """The payload that is on the wires; what does not count reads zero."""
+        """Sample the payload; disabled parts read zero."""
         beat: Beat = {}
         undefined: dict[str, str] = {}
         for name, signal in self.fields.items():
@@ -166,7 +167,7 @@ class Stream(Generic[PacketT]):
     def _defined_parts(self, name: str, bits: str, beat: Beat) -> int:
         enable = self.framing.enables.get(name)
         if enable not in beat:
-            raise self._error(f"{name} is undefined while valid is high")
+            raise self._error(f"{name} is undefined while valid is asserted")
         parts = self._parts[name]
         width = len(bits) // parts
         result = 0
@@ -174,6 +175,6 @@ class Stream(Generic[PacketT]):
             if beat[enable] >> part & 1:
                 chunk = bits[len(bits) - (part + 1) * width : len(bits) - part * width]
                 if set(chunk) - {"0", "1"}:
-                    raise self._error(f"part {part} of {name} counts and is undefined")
+                    raise self._error(f"part {part} of {name} is enabled and undefined")
                 result |= int(chunk, 2) << part * width
         return result

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Idle and back-pressure generators for streams.
 
-A generator yields, for each beat, a number of clock cycles: those that a source stays idle before
-it offers the beat, or those that a sink lets the beat wait. Counting per beat instead of per clock
-lets the streams sleep while nothing moves.
+A generator yields one number of clock cycles for each beat: how long a source stays idle before it
+asserts valid, or how long a sink stalls the beat. Pacing counts beats rather than cycles, so that
+an idle stream needs no clock edges.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from itertools import cycle, repeat
 
 
 def never() -> Iterator[int]:
-    """No pause at all: full throughput."""
+    """No pauses: full throughput."""
     return repeat(0)
 
 
 def every(pattern: Iterable[int]) -> Iterator[int]:
-    """The pauses of ``pattern``, in cycles, over and over."""
+    """The pauses of ``pattern``, in cycles, repeated endlessly."""
     return cycle(pattern)
 
 
 def randomly(seed: int, probability: float = 0.5, longest: int = 5) -> Iterator[int]:
-    """Pauses that a seed decides.
+    """Pseudo-random pauses.
 
     Parameters
     ----------
     seed
-        The same seed gives the same pauses.
+        Seed of the generator.
     probability
-        Chance of a pause before a beat, 0 to 1.
+        Probability of a pause before a beat, 0 to 1.
     longest
-        Cycles of the longest pause; lengths are uniform from 1.
+        Longest pause in cycles; lengths are uniform from 1.
     """
     if not 0 <= probability <= 1:
         raise ValueError(f"probability is {probability}: must be 0 to 1")

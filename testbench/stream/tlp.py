@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """TLP bundles of the generic TLP interface as streams of :class:`~testbench.tlp.Tlp`.
 
-Signals: ``<prefix>_data[W]``, ``_strb[W/32]`` (a bit for each dword), ``_hdr[128]``, ``_valid``,
-``_sop``, ``_eop``, ``_ready``, and where the bundle has them ``_bar_id[3]``, ``_func_num[8]`` and
-``_error[4]``. A bundle of requests without payload has no data and no strb.
+Signals: ``<prefix>_data[W]``, ``_strb[W/32]`` (one bit for each dword), ``_hdr[128]``, ``_valid``,
+``_sop``, ``_eop``, ``_ready``; optional ``_bar_id[3]``, ``_func_num[8]`` and ``_error[4]``. A
+bundle of requests without payload has no data and no strb.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from .valid_ready import StreamSink, StreamSource, StreamWatcher
 
 @dataclass(slots=True)
 class TlpPacket:
-    """A packet and what a bundle carries beside it.
+    """A TLP and the sideband signals of its bundle.
 
     Parameters
     ----------
     tlp
         The packet.
     bar_id, func_num
-        Of a request received: the BAR that matched and the function.
+        For a request to the design: the BAR that matched and the function.
     error
-        Of a completion received: a :class:`~testbench.tlp.CompletionErrorCode`.
+        For a completion to the design: a :class:`~testbench.tlp.CompletionErrorCode`.
     """
 
     tlp: Tlp
@@ -38,7 +38,7 @@ class TlpPacket:
 
 
 class TlpAssembler:
-    """Collects beats into :class:`TlpPacket` objects and checks sop, eop, strb and hdr."""
+    """Assembles beats into :class:`TlpPacket` objects; checks sop, eop, strb and hdr."""
 
     def __init__(self, name: str, data_width: int) -> None:
         self.name = name
@@ -49,39 +49,39 @@ class TlpAssembler:
 
     @property
     def partial(self) -> bool:
-        """Whether a packet has begun and not ended."""
+        """Whether a packet is incomplete."""
         return self._first is not None
 
     def reset(self) -> None:
-        """Forget a packet that has begun."""
+        """Drop an incomplete packet."""
         self._first = None
 
     def feed(self, beat: Beat) -> TlpPacket | None:
-        """Take one beat; return the packet that it completes.
+        """Add one beat; return the packet that it completes.
 
         Raises
         ------
         StreamError
-            sop is missing or repeated, strb has a hole or stops before eop, hdr has bits set below
-            a 3-dword header.
+            sop is missing or repeated, strb has a hole or is not full before eop, or hdr[31:0] of a
+            3-dword header is not zero.
         """
         if beat["sop"]:
             if self._first is not None:
-                raise StreamError(f"{self.name}: sop before the eop of the packet under way")
+                raise StreamError(f"{self.name}: sop before the eop of the previous packet")
             header = beat["hdr"]
             if not header >> 125 & 1 and header & 0xFFFF_FFFF:
-                raise StreamError(f"{self.name}: bits 31:0 of a 3-dword header are not zero")
+                raise StreamError(f"{self.name}: hdr[31:0] of a 3-dword header is not zero")
             self._first = beat
             self._payload.clear()
         elif self._first is None:
-            raise StreamError(f"{self.name}: a beat without sop outside a packet")
+            raise StreamError(f"{self.name}: beat without sop outside a packet")
         strb = beat.get("strb", 0)
         if strb & strb + 1:
-            raise StreamError(f"{self.name}: strb {strb:#b} is not dwords from lane 0 up")
+            raise StreamError(f"{self.name}: strb {strb:#b} is not contiguous from lane 0")
         if not beat["eop"] and strb != self._full:
-            raise StreamError(f"{self.name}: strb {strb:#b} leaves lanes empty before eop")
+            raise StreamError(f"{self.name}: strb {strb:#b} is not full before eop")
         if not beat["sop"] and not strb:
-            raise StreamError(f"{self.name}: a beat after sop carries nothing")
+            raise StreamError(f"{self.name}: beat after sop without data")
         if strb:
             dwords = strb.bit_length()
             data = beat["data"] & (1 << 32 * dwords) - 1
@@ -98,7 +98,7 @@ class TlpAssembler:
 
 
 class TlpFraming(Framing):
-    """Framing of a bundle; finds the data width from the design.
+    """Framing of a bundle; takes the data width from the design.
 
     Parameters
     ----------
@@ -115,33 +115,42 @@ class TlpFraming(Framing):
             enables={"data": "strb", "hdr": "sop"},
         )
         data = getattr(dut, f"{prefix}_data", None)
-        # A bundle without data still moves whole headers, one to a beat.
+        # A bundle without data transfers one header per beat.
         self.data_width = 32 if data is None else len(data)
 
     def beats(self, packet: TlpPacket) -> Iterator[Beat]:
-        """The beats of ``packet``."""
+        """Yield the beats of ``packet``."""
         extra = {"bar_id": packet.bar_id, "func_num": packet.func_num, "error": packet.error}
         for beat in packet.tlp.beats(self.data_width):
             yield {**beat, **extra}
 
     def assembler(self, name: str) -> TlpAssembler:
-        """A new assembler, which calls the stream ``name`` in its errors."""
+        """Create an assembler; its errors name the stream ``name``."""
         return TlpAssembler(name, self.data_width)
 
 
 class TlpSource(StreamSource[TlpPacket]):
-    """Drives :class:`TlpPacket` objects into a bundle; parameters as :class:`~.streams.Source`."""
+    """Drives :class:`TlpPacket` objects into a bundle.
+
+    Parameters are those of :class:`~testbench.stream.valid_ready.StreamSource`.
+    """
 
     framing_type = TlpFraming
 
 
 class TlpSink(StreamSink[TlpPacket]):
-    """Takes :class:`TlpPacket` objects from a bundle; parameters as :class:`~.streams.Sink`."""
+    """Receives :class:`TlpPacket` objects from a bundle.
+
+    Parameters are those of :class:`~testbench.stream.valid_ready.StreamSink`.
+    """
 
     framing_type = TlpFraming
 
 
 class TlpWatcher(StreamWatcher[TlpPacket]):
-    """Watches a bundle, either direction; parameters as :class:`~.streams.Watcher`."""
+    """Watches a bundle, in either direction.
+
+    Parameters are those of :class:`~testbench.stream.valid_ready.StreamWatcher`.
+    """
 
     framing_type = TlpFraming

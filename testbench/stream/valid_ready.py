@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Event-driven valid/ready streams: source, sink and passive watcher.
 
-A beat moves on a rising clock edge where valid and ready are both high; once valid is up, it and
-the payload hold until then (the generic TLP interface of verilog-pcie, and AMBA AXI4-Stream section
-2.2.1). What a beat carries is the business of :mod:`testbench.stream.framing`, so TLP bundles and
-AXI4-Stream share everything here.
+A beat is accepted on a rising clock edge with valid and ready asserted. Once asserted, valid stays
+asserted and the payload stays stable until then (the generic TLP interface of verilog-pcie, and
+AMBA AXI4-Stream section 2.2.1). :mod:`testbench.stream.framing` defines the payload, so TLP bundles
+and AXI4-Stream share all of this module.
 
-Nothing here wakes on clock edges while a stream is idle. All signals are sampled at the clock edge,
-where cocotb shows what they were just before it, and all are driven there, which the design sees
-after it: like registers.
+An idle stream wakes no task on clock edges. All signals are sampled and driven at the rising edge:
+cocotb reads their values from before the edge, and the design samples driven values at the next
+one, as with registers.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ class StreamSource(Stream[PacketT]):
         Name of the bundle: the signals are ``<prefix>_<signal>``.
     clk, reset
         Handles; the default is ``dut.clk`` and, if it exists, ``dut.rst``. A reset that interrupts
-        a packet drops it and those that wait; what is queued during the reset follows after it.
+        a packet drops it and all queued ones; packets queued during the reset are sent after it.
     idle
         Cycles to stay idle before each beat (:mod:`testbench.stream.pacing`).
 
     Attributes
     ----------
     on_accept
-        Called with each packet when its last beat is accepted.
+        Functions to call with each packet when its last beat is accepted.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class StreamSource(Stream[PacketT]):
         self._wake.set()
 
     async def send(self, packet: PacketT) -> None:
-        """Queue ``packet`` and wait until the design took its last beat, or a reset dropped it."""
+        """Queue ``packet``; return when its last beat is accepted, or a reset has dropped it."""
         done = Event()
         self._queue.append((packet, done))
         self._idle_event.clear()
@@ -84,16 +84,16 @@ class StreamSource(Stream[PacketT]):
         await done.wait()
 
     async def drained(self) -> None:
-        """Wait until everything that was queued has been taken."""
+        """Wait until all queued packets have been accepted."""
         await self._idle_event.wait()
 
     @property
     def pending(self) -> int:
-        """Packets that are queued or under way."""
+        """Packets queued, including one in transfer."""
         return len(self._queue)
 
     def _drive(self, values: Beat) -> None:
-        # Only what changes is written: a write costs more than the comparison.
+        # Write changed values only: a write costs more than a comparison.
         for name, value in values.items():
             if self._driven.get(name) != value:
                 self._driven[name] = value
@@ -129,7 +129,7 @@ class StreamSource(Stream[PacketT]):
                 done.set()
 
     async def _transfer(self, packet: PacketT) -> bool:
-        """Move ``packet`` and return true, or false if a reset came."""
+        """Transfer ``packet``; return whether it was accepted rather than interrupted by reset."""
         valid = self.framing.valid
         edge = self.clk.rising_edge
         for beat in self.framing.beats(packet):
@@ -146,7 +146,7 @@ class StreamSource(Stream[PacketT]):
             while not self._high(self.ready):
                 if self.in_reset:
                     return False
-                # Ready was low before this edge, so its rise is still to come.
+                # `ready` was low at this edge, so its rising edge is still ahead.
                 if self.reset is None:
                     await self.ready.rising_edge
                 else:
@@ -158,21 +158,25 @@ class StreamSource(Stream[PacketT]):
 
 
 class StreamSink(Stream[PacketT]):
-    """Takes packets from the design.
+    """Receives packets from the design.
 
     Parameters
     ----------
     dut, prefix, clk, reset
-        As :class:`StreamSource`. A reset drops the packet under way.
+        As :class:`StreamSource`. A reset drops an incomplete packet.
     stall
-        Cycles to let each beat wait, valid high and ready low (:mod:`testbench.stream.pacing`).
+        Cycles to stall each beat, with valid asserted and ready not
+        (:mod:`testbench.stream.pacing`).
     max_queued
-        Packets that may wait for :meth:`recv` before ready stays low; ``None`` for any number.
+        Packets queued for :meth:`recv` at which ready stays low; ``None`` for no limit.
 
     Attributes
     ----------
     on_packet
-        If set, each packet goes to this function when its last beat moves, else into a queue.
+        Function to call with each packet when its last beat is accepted; ``None`` to queue packets
+        for :meth:`recv`.
+    received
+        Packets received so far.
     """
 
     def __init__(
@@ -205,7 +209,7 @@ class StreamSink(Stream[PacketT]):
         self._stall = iter(pacing.never() if stall is None else stall)
 
     def pause(self) -> None:
-        """Take nothing from the next clock edge on, until :meth:`resume`."""
+        """Deassert ready until :meth:`resume`, with effect from the next clock edge on."""
         self._paused = True
         self.ready.value = 0
 
@@ -216,23 +220,23 @@ class StreamSink(Stream[PacketT]):
 
     @property
     def paused(self) -> bool:
-        """Between :meth:`pause` and :meth:`resume`."""
+        """Whether :meth:`pause` is in effect."""
         return self._paused
 
     async def recv(self) -> PacketT:
-        """The next packet, waiting for it if need be."""
+        """Wait for the next packet and return it."""
         while not self._packets:
             self._arrived.clear()
             await self._arrived.wait()
         return self.recv_nowait()
 
     def recv_nowait(self) -> PacketT:
-        """The next packet.
+        """Return the next packet.
 
         Raises
         ------
         IndexError
-            There is none.
+            The queue is empty.
         """
         packet = self._packets.popleft()
         self._release()
@@ -240,12 +244,12 @@ class StreamSink(Stream[PacketT]):
 
     @property
     def pending(self) -> int:
-        """Packets that wait for :meth:`recv`."""
+        """Packets queued for :meth:`recv`."""
         return len(self._packets)
 
     @property
     def under_way(self) -> bool:
-        """Whether a packet has begun and not ended."""
+        """Whether a packet is incomplete."""
         return self._assembler.partial
 
     @property
@@ -254,7 +258,7 @@ class StreamSink(Stream[PacketT]):
         return self._paused or full
 
     def _release(self) -> None:
-        # Ready itself is driven by the task, at a clock edge: this may be called at any time.
+        # Callable at any time, so only the task drives `ready`, at a clock edge.
         if not self._blocked:
             self._unblocked.set()
 
@@ -301,18 +305,23 @@ class StreamSink(Stream[PacketT]):
 
 
 class StreamWatcher(Stream[PacketT]):
-    """Watches a stream without driving anything, and fails the test when it breaks its protocol.
+    """Watches a stream passively, and fails the test when the stream violates its protocol.
 
-    It checks that valid and the payload hold until ready, that accepted beats have no undefined
-    bits, and the order of the framing's beats. The exception is raised in a task of its own, which
-    ends the test there and then.
+    It checks that valid and the payload are stable until ready, that enabled bits of a valid beat
+    are defined, and the framing of the beats. A violation raises in the watcher's own task, which
+    ends the test at once.
 
     Parameters
     ----------
     dut, prefix, clk, reset
-        As :class:`StreamSource`. Nothing is checked across a reset.
+        As :class:`StreamSource`. Checks do not extend across a reset.
     on_packet
-        Called with each packet when its last beat moves.
+        Called with each packet when its last beat is accepted.
+
+    Attributes
+    ----------
+    beats, packets
+        Number of accepted beats, and of complete packets.
     """
 
     def __init__(
@@ -343,7 +352,7 @@ class StreamWatcher(Stream[PacketT]):
                 continue
             if not self._high(self.valid):
                 if waiting is not None:
-                    raise self._error("valid fell before ready")
+                    raise self._error("valid was deasserted before ready")
                 if self._assembler.partial and self.reset is not None:
                     await First(self.valid.rising_edge, self.reset.rising_edge)
                 else:
@@ -363,7 +372,7 @@ class StreamWatcher(Stream[PacketT]):
             elif self.ready.value == "0":
                 waiting = beat
             else:
-                raise self._error("ready is undefined while valid is high")
+                raise self._error("ready is undefined while valid is asserted")
 
     def _difference(self, before: Beat, after: Beat) -> str:
         changes = ", ".join(

@@ -198,8 +198,8 @@ async def reset_fails_what_is_under_way(dut: Any) -> None:
     write = cocotb.start_soon(error_of(dma.write(HIGH, b"x")))
     await ClockCycles(dut.clk, 10)
     dut.rst.value = 1
-    assert await read == "read of 100 bytes at 0x1234567000: cut off by a reset"
-    assert await write == "write of 1 bytes at 0x1234567000: cut off by a reset"
+    assert await read == "read of 100 bytes at 0x1234567000: aborted by reset"
+    assert await write == "write of 1 bytes at 0x1234567000: aborted by reset"
     # What is asked for during the reset waits for its end.
     waiting = cocotb.start_soon(dma.read(HIGH + 1, 4))
     await ClockCycles(dut.clk, 10)

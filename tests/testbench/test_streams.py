@@ -23,19 +23,19 @@ def test_on_a_register_slice(simulator: str, width: int, tmp_path: Path):
 FULL = {"sop": 1, "eop": 1, "hdr": memory_write(0, bytes(8)).pack(), "strb": 0b0011, "data": 0}
 
 BROKEN_TLPS = {
-    "no sop": ([{**FULL, "sop": 0}], "a beat without sop outside a packet"),
+    "no sop": ([{**FULL, "sop": 0}], "beat without sop outside a packet"),
     "two sops": (
         [{**FULL, "eop": 0, "strb": 0xF}, FULL],
-        "sop before the eop of the packet under way",
+        "sop before the eop of the previous packet",
     ),
-    "hole": ([{**FULL, "strb": 0b0101}], "is not dwords from lane 0 up"),
-    "high lanes": ([{**FULL, "strb": 0b1100}], "is not dwords from lane 0 up"),
-    "short beat": ([{**FULL, "eop": 0}], "leaves lanes empty before eop"),
+    "hole": ([{**FULL, "strb": 0b0101}], "is not contiguous from lane 0"),
+    "high lanes": ([{**FULL, "strb": 0b1100}], "is not contiguous from lane 0"),
+    "short beat": ([{**FULL, "eop": 0}], "is not full before eop"),
     "empty beat": (
         [{**FULL, "eop": 0, "strb": 0xF}, {**FULL, "sop": 0, "strb": 0}],
-        "a beat after sop carries nothing",
+        "beat after sop without data",
     ),
-    "fourth dword": ([{**FULL, "hdr": FULL["hdr"] | 1}], "3-dword header are not zero"),
+    "fourth dword": ([{**FULL, "hdr": FULL["hdr"] | 1}], "3-dword header is not zero"),
 }
 
 
@@ -53,10 +53,10 @@ def transfer(keep: int, last: int = 1, fifo: int = 2) -> dict[str, Any]:
 
 
 BROKEN_MESSAGES = {
-    "hole": ([transfer(0b101)], "is not bytes from lane 0 up"),
-    "nothing": ([transfer(0)], "is not bytes from lane 0 up"),
-    "short transfer": ([transfer(0b111, last=0)], "leaves lanes empty before tlast"),
-    "tdest": ([transfer(0xFF, last=0), transfer(0xFF, fifo=3)], "tdest goes from 2 to 3"),
+    "hole": ([transfer(0b101)], "is not contiguous from lane 0"),
+    "nothing": ([transfer(0)], "is not contiguous from lane 0"),
+    "short transfer": ([transfer(0b111, last=0)], "is not full before tlast"),
+    "tdest": ([transfer(0xFF, last=0), transfer(0xFF, fifo=3)], "tdest changed from 2 to 3"),
 }
 
 
