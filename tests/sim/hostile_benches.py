@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Simulations of hostile histories that ``make fuzz`` must not call good."""
+"""Simulations of hostile histories that ``make fuzz`` must report as failed."""
 
 import os
 import time
@@ -12,7 +12,7 @@ from testbench.hostile.fuzz import FOLDER, TRAIL, fuzz
 
 
 class Forgetful(Hostile):
-    """Every third message that comes out goes astray."""
+    """A bench that loses every third message that leaves the design."""
 
     seen = 0
 
@@ -31,7 +31,7 @@ BENCH = os.environ["FUZZ_BENCH"]
 
 @cocotb.test(timeout_time=1000, timeout_unit="sec")
 async def misbehaves(dut):
-    """As the environment says."""
+    """Loses messages, hangs or dies, as the environment selects."""
     if BENCH == "forgetful":
         await fuzz(Forgetful(dut))
     (Path(os.environ[FOLDER]) / TRAIL).write_text("await hostile.begin()\n")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""cocotb tests that do what a runner must not let pass."""
+"""cocotb tests that a runner must report as failed, and one that passes."""
 
 import os
 
@@ -9,31 +9,31 @@ from cocotb.triggers import Timer
 
 @cocotb.test(timeout_time=1, timeout_unit="us")
 async def passes(dut):
-    """Nothing wrong."""
+    """Passes."""
     await Timer(1, "ns")
 
 
 @cocotb.test(timeout_time=1, timeout_unit="us")
 async def fails(dut):
-    """A failed assertion."""
+    """Fails an assertion."""
     await Timer(1, "ns")
     raise AssertionError("on purpose")
 
 
 @cocotb.test(timeout_time=1, timeout_unit="us")
 async def hangs(dut):
-    """Waits for what never comes; the time-out ends it."""
+    """Waits until the time limit ends it."""
     await dut.tx_tlp_valid.rising_edge
 
 
 @cocotb.test(timeout_time=1, timeout_unit="us")
 async def prints_like_an_assertion(dut):
-    """What Icarus prints for a failed assertion of the gateware, and goes on."""
+    """Prints a failed assertion of the gateware as Icarus does, and continues."""
     print("\nERROR: on purpose", flush=True)
     await Timer(1, "ns")
 
 
 @cocotb.test(timeout_time=1, timeout_unit="us")
 async def dies(dut):
-    """The simulator is gone."""
+    """Ends the simulator's process."""
     os._exit(3)

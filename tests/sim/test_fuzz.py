@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""``python -m sim fuzz``: what the report says, and that what goes wrong is said."""
+"""``python -m sim fuzz``: the report, and the failures that it must have."""
 
 import json
 
@@ -20,9 +20,9 @@ SHRINK = 10
 
 @pytest.fixture
 def run(monkeypatch, tmp_path):
-    """Runs the fuzz with a bench of the tests; returns exit status and report.
+    """Runs the fuzzer, optionally with a bench of the tests; returns exit status and report.
 
-    With ``histories``, so many and so many to shrink, on a machine of any speed.
+    ``histories`` sets the number of histories and the number for shrinking, instead of the time.
     """
 
     def run(bench=None, histories=None):
@@ -40,7 +40,7 @@ def run(monkeypatch, tmp_path):
     return run
 
 
-def test_report(run, capsys):
+def test_report_of_passing_fuzz(run, capsys):
     status, report = run(histories=(10, 0))
     assert (status, report["ok"], report["seed"], report["seconds"]) == (0, True, 5, SECONDS)
     assert report["examples"] == 10 and report["steps"] > report["examples"]
@@ -54,13 +54,13 @@ def test_report(run, capsys):
     assert "seed 5" in capsys.readouterr().out
 
 
-def test_it_goes_on_for_the_time_asked_for(run):
+def test_fuzz_runs_for_requested_time(run):
     status, report = run()
     (only,) = report["runs"]
     assert status == 0 and only["wall_s"] >= SECONDS and only["examples"] > 0
 
 
-def test_a_lost_message_is_found(run, capsys):
+def test_lost_message_fails_fuzz(run, capsys):
     status, report = run("forgetful", histories=(100, SHRINK))
     assert (status, report["ok"]) == (1, False)
     assert report["messages_lost"] > 0
@@ -74,7 +74,7 @@ def test_a_lost_message_is_found(run, capsys):
 
 
 @pytest.mark.parametrize("bench, text", [("hangs", "hangs"), ("dies", "ended without results")])
-def test_a_simulator_that_does_not_end_well(bench, text, run, monkeypatch):
+def test_hanging_or_dying_simulator_fails_fuzz(bench, text, run, monkeypatch):
     monkeypatch.setattr(fuzz, "SHRINK_SECONDS", 0.0)
     monkeypatch.setattr(fuzz, "GRACE_SECONDS", 5.0)
     status, report = run(bench)

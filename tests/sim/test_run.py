@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The runner: failures are seen, builds are made once, missing simulators are named in a line."""
+"""Runner, build cache, simulator selection, command line and demo."""
 
 import json
 import re
@@ -23,7 +23,7 @@ CONFIGURATION = BuildConfiguration(
 )
 
 
-def test_a_passing_test_passes(tmp_path):
+def test_passing_test_gives_outcome(tmp_path):
     outcome = simulate(CONFIGURATION, MODULE, tmp_path, testcase="passes", seed=7)
     assert (outcome.tests, outcome.seed) == (1, 7)
     assert "Seeding Python random module with 7" in outcome.log.read_text()
@@ -39,18 +39,18 @@ def test_a_passing_test_passes(tmp_path):
         ("no_such_test", "no test ran|ended without results"),
     ],
 )
-def test_what_must_not_pass(testcase, text, tmp_path):
+def test_failed_simulation_raises_error(testcase, text, tmp_path):
     with pytest.raises(SimulationError, match=text) as caught:
         simulate(CONFIGURATION, MODULE, tmp_path, testcase=testcase, seed=7)
     assert "seed 7" in str(caught.value)
 
 
-def test_a_module_that_is_not_there(tmp_path):
+def test_missing_module_raises_error(tmp_path):
     with pytest.raises(SimulationError):
         simulate(CONFIGURATION, "tests.sim.no_such_module", tmp_path)
 
 
-def test_builds_are_made_once(monkeypatch):
+def test_cached_build_is_not_rebuilt(monkeypatch):
     first = build(CONFIGURATION)
 
     def never(*_):
@@ -61,7 +61,7 @@ def test_builds_are_made_once(monkeypatch):
     assert build(CONFIGURATION) == first
 
 
-def test_a_build_that_fails(monkeypatch, tmp_path):
+def test_failed_build_raises_error(monkeypatch, tmp_path):
     monkeypatch.setattr(builds, "BUILD_ROOT", tmp_path)
     monkeypatch.setattr(builds, "generate", lambda *_, **__: "module amp_pci_core(; endmodule\n")
     text = r"could not build the gateware, log .*build\.log\n.*rror"
@@ -70,26 +70,26 @@ def test_a_build_that_fails(monkeypatch, tmp_path):
     assert not list(tmp_path.rglob("built"))
 
 
-def test_no_simulator_at_all(monkeypatch):
+def test_no_simulator_raises_error(monkeypatch):
     monkeypatch.setattr(toolchain, "available", dict)
     with pytest.raises(toolchain.NoSimulatorError, match="install Verilator"):
         toolchain.find()
 
 
-def test_the_other_simulator_is_missing(monkeypatch):
+def test_missing_simulator_raises_error(monkeypatch):
     only = {"verilator": toolchain.Simulator("verilator", "x")}
     monkeypatch.setattr(toolchain, "available", lambda: only)
     with pytest.raises(toolchain.NoSimulatorError, match="icarus is not on this machine"):
         toolchain.find("icarus")
 
 
-def test_python_without_its_library(monkeypatch):
+def test_missing_libpython_raises_error(monkeypatch):
     monkeypatch.setattr(toolchain.find_libpython, "find_libpython", lambda: None)
     with pytest.raises(toolchain.NoSimulatorError, match="Python's shared library"):
         toolchain.find()
 
 
-def test_fst_needs_a_simulator_that_writes_it(monkeypatch):
+def test_fst_without_capable_simulator_raises_error(monkeypatch):
     only = {"verilator": toolchain.Simulator("verilator", "x")}
     monkeypatch.setattr(toolchain, "available", lambda: only)
     monkeypatch.setattr(toolchain, "_has_lz4", lambda: False)
@@ -99,15 +99,15 @@ def test_fst_needs_a_simulator_that_writes_it(monkeypatch):
 
 
 @pytest.mark.parametrize("fifos", ["0", "9"])
-def test_command_line_says_what_is_allowed(fifos):
+def test_invalid_number_of_fifos_is_one_line(fifos):
     command = [sys.executable, "-m", "sim", "run", MODULE, "--fifos", fifos]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1 and "from 1 to 8" in done.stderr
 
 
-def test_many_modules_have_a_folder(monkeypatch, tmp_path):
-    """All regressions in one simulation: their names together are no name of a folder."""
+def test_folder_of_many_modules(monkeypatch, tmp_path):
+    """All regressions in one simulation: their names together are too long for a folder's name."""
     modules = [f"tests.regressions.{number:020}" for number in range(30)]
     outcome = Outcome(tests=1, log=tmp_path, waves=None, seed=1)
 
@@ -123,7 +123,7 @@ def test_many_modules_have_a_folder(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("revision", ["v1", "r1"])
 def test_demo_report(revision, monkeypatch, tmp_path, capsys):
-    """The demo's report has what the design promises, and agrees with itself."""
+    """The demo's report has the endpoint's properties, and its figures are consistent."""
     monkeypatch.setattr("sim.lab.demo.command.BUILD_ROOT", tmp_path)
     assert run_demo(CONFIGURATION, revision=revision, seed=1) == 0
     told = capsys.readouterr().out
@@ -146,7 +146,7 @@ def test_demo_report(revision, monkeypatch, tmp_path, capsys):
     assert report["rng_bytes"] == 2 * 4096
     assert report["blk_bytes"] == 2 * 64 * 512 and report["blk_sha256_ok"] is True
     assert report["console_ok"] is True and report["pings_ok"] == 2 * 3
-    # Each disk image crosses once each way, the entropy once, and rings and descriptors with them.
+    # Each disk image crosses once each way, the entropy once, plus rings and descriptors.
     moved = report["blk_bytes"]
     assert moved < report["dma_read_bytes"] < 2 * moved
     assert moved + report["rng_bytes"] < report["dma_write_bytes"] < 2 * moved
@@ -154,7 +154,7 @@ def test_demo_report(revision, monkeypatch, tmp_path, capsys):
     ways = [json.loads(line)["direction"] for line in trace]
     assert ways.count("driver→device") == report["messages_to_device"] > 0
     assert ways.count("device→driver") == report["messages_to_driver"] > 0
-    # What the story leaves out, it counts.
+    # The omitted messages are counted.
     left_out = sum(int(count) for count in re.findall(r"… and (\d+) more messages", told))
     shown = told.count("driver ─► device") + told.count("driver ◄─ device")
     assert shown + left_out == report["messages_to_device"] + report["messages_to_driver"]
@@ -166,7 +166,7 @@ def test_demo_report(revision, monkeypatch, tmp_path, capsys):
     assert report["wall_s"] > 0 and report["simulator"] in toolchain.available()
 
 
-def test_demo_says_when_it_failed(monkeypatch, tmp_path, capsys):
+def test_failed_demo_is_reported(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr("sim.lab.demo.command.BUILD_ROOT", tmp_path)
     monkeypatch.setattr("sim.lab.demo.command.SCENARIO", "tests.sim.misbehaving")
     assert run_demo(CONFIGURATION, seed=1) == 1

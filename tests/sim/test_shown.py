@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a guest writes reaches the operator's terminal as text, whatever bytes it is of."""
+"""Guest text of any bytes reaches the operator's terminal as text."""
 
 import io
 
@@ -19,23 +19,23 @@ MARKUP = ["[bold]", "[/]", "[/nothing]", "[link=file:///]x[/link]", ":skull:", "
 
 
 @pytest.mark.parametrize("character", [*CONTROLS, *BIDI, *HIDDEN], ids=ascii)
-def test_a_control_character_becomes_an_escape(character):
+def test_control_character_becomes_escape(character):
     text = shown(f"a{character}b")
     assert text.isascii() and text.isprintable() and text != "ab"
     assert text.startswith("a\\") and text.endswith(f"{ord(character):x}b")
 
 
-def test_ordinary_text_of_any_script_stays():
+def test_printable_text_is_unchanged():
     text = "temperature: 21 °C, naïve, 温度, עברית, e\u0301, 😀, \u00a0"
     assert shown(text) == text
 
 
-def test_kept_characters_stay_and_no_others():
+def test_only_kept_characters_are_unchanged():
     assert shown("a\tb\n\x1b", keep="\t") == "a\tb\\x0a\\x1b"
 
 
 @pytest.mark.parametrize("text", MARKUP)
-def test_nothing_is_markup(text):
+def test_text_is_not_markup(text):
     out = io.StringIO()
     terminal = Console(file=out, force_terminal=True, width=80, color_system="truecolor")
     print_plain(terminal, text)
@@ -45,7 +45,7 @@ def test_nothing_is_markup(text):
 
 @pytest.mark.parametrize("text", [*MARKUP, "\x1b]0;title\x07", "\x9b2J", "\u202eabc"])
 @pytest.mark.parametrize("kind", ["note", "chapter", "message"])
-def test_an_event_is_printed_as_it_is(kind, text):
+def test_event_text_is_printed_without_markup(kind, text):
     out = io.StringIO()
     printer = EventPrinter(Console(file=out, width=80))
     facts = {

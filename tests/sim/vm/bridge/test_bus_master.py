@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Memory requests of a design, by themselves: which bytes of a guest's files they move."""
+"""Memory requests of a design and the bytes that they transfer in a guest's files."""
 
 import os
 
@@ -13,11 +13,11 @@ from testbench.tlp import CplStatus, Tlp, TlpKind
 from testbench.tlp.packets import memory_read, memory_write
 
 LOW, HIGH = 0x1000, 1 << 40
-"""Where the file lies: its first two pages, and its last two."""
+"""Addresses of the file's first two pages, and of its last two."""
 
 
 class Host:
-    """What a bus master needs of its host."""
+    """The part of a host that a bus master uses."""
 
     requester_id = 0x19
     max_payload_size = 128
@@ -40,7 +40,7 @@ def file():
 
 @pytest.fixture
 def host(file):
-    """A host whose bus master has the file in two halves, the first page by itself."""
+    """A host whose bus master accesses the file in three mappings: page, page, two pages."""
     memory = GuestMemory()
     for address, offset, pages, writable in (
         (LOW, 0, 1, True),
@@ -64,11 +64,11 @@ def host(file):
     memory.clear()
 
 
-def test_a_write_moves_the_bytes_that_are_enabled(host, file):
+def test_write_stores_enabled_bytes(host, file):
     os.pwrite(file, bytes(range(16)), 0)
     host.on_request(memory_write(LOW + 3, b"abcdefgh"))
     assert os.pread(file, 16, 0) == b"\0\1\2abcdefgh\x0b\x0c\x0d\x0e\x0f"
-    # Holes are for requests of one dword or two.
+    # Non-contiguous byte enables are allowed in requests of one or two dwords.
     holes = memory_write(LOW, b"ABCDEFGH").replace(first_be=0b0101, last_be=0b1010)
     host.on_request(holes)
     assert os.pread(file, 8, 0) == b"A\1CabFdH"
@@ -77,7 +77,7 @@ def test_a_write_moves_the_bytes_that_are_enabled(host, file):
     assert not host.refused and not host.completions
 
 
-def test_a_read_may_go_from_one_mapping_into_the_next(host, file):
+def test_read_across_mappings(host, file):
     os.pwrite(file, bytes(range(256)), PAGE - 128)
     host.on_request(memory_read(LOW + PAGE - 100, 200, tag=7))
     data = b"".join(answer.payload for answer in host.completions)
@@ -88,7 +88,7 @@ def test_a_read_may_go_from_one_mapping_into_the_next(host, file):
 
 
 @pytest.mark.parametrize("address", [0, LOW - 4, LOW + 2 * PAGE - 4, HIGH - 4, HIGH + 2 * PAGE])
-def test_what_is_not_all_there_is_refused(host, file, address):
+def test_request_beyond_mapping_is_refused(host, file, address):
     host.on_request(memory_read(address, 8))
     (answer,) = host.completions
     assert answer.status == CplStatus.UR and not answer.payload
@@ -97,32 +97,32 @@ def test_what_is_not_all_there_is_refused(host, file, address):
     assert os.pread(file, 4 * PAGE, 0) == bytes(4 * PAGE)
 
 
-def test_what_is_only_to_be_read_is_not_written(host, file):
+def test_write_to_read_only_mapping_is_refused(host, file):
     host.on_request(memory_write(HIGH, b"data"))
     assert len(host.refused) == 1 and os.pread(file, 4, 2 * PAGE) == bytes(4)
     host.on_request(memory_read(HIGH, 4))
     assert host.completions[0].status == CplStatus.SC
 
 
-def test_a_read_of_nothing_asks_what_is_there(host):
+def test_zero_length_read_checks_mapping(host):
     host.on_request(memory_read(LOW, 0))
     host.on_request(memory_read(LOW - PAGE, 0))
     assert [answer.status for answer in host.completions] == [CplStatus.SC, CplStatus.UR]
 
 
-def test_a_poisoned_write_changes_nothing(host, file):
+def test_poisoned_write_is_refused(host, file):
     host.on_request(memory_write(LOW, b"data", ep=1))
     assert len(host.refused) == 1 and os.pread(file, 4, 0) == bytes(4)
 
 
-def test_interrupts_are_what_the_table_says(host):
+def test_only_exact_msix_writes_are_interrupts(host):
     seen = []
     host.master.on_interrupt.append(seen.append)
     for vector in (0, 5):
         address, data = msix_message(vector)
         host.on_request(memory_write(address, data.to_bytes(4, "little")))
     assert seen == [0, 5] and host.master.interrupts == 2 and not host.refused
-    # Nearly.
+    # Almost an MSI-X write: wrong data, address or length.
     address, data = msix_message(1)
     for wrong in (
         memory_write(address, b"\2\0\0\0"),
@@ -135,7 +135,7 @@ def test_interrupts_are_what_the_table_says(host):
     assert seen == [0, 5] and len(host.refused) == 5
 
 
-def test_what_no_design_of_ours_sends(host):
+def test_other_requests_are_unexpected(host):
     with pytest.raises(UnexpectedTlp):
         host.on_request(Tlp(TlpKind.CFGRD0, length=1))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Programs that stand in for those of the system, on a PATH of their own."""
+"""Scripts that replace programs of the system, on a private PATH."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def program(folder: Path, name: str, text: str) -> Path:
 
 
 def qemu(folder: Path, version: str, device: str = "vfio-user-pci") -> Path:
-    """Something that answers as QEMU would."""
+    """A script that prints a version and a device as QEMU does."""
     return program(folder, "qemu-system-x86_64", QEMU.format(version=version, device=device))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a guest tells, and what the host knows, of a run in which all went well."""
+"""Events of a guest and record of the host, for a run without faults."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Event = dict[str, Any]
 
 
 def good_events() -> list[Event]:
-    """What the guest tells."""
+    """The guest's events."""
     source = HostRecord(CONFIGURATION, SEED).random_bytes()
     events: list[Event] = [
         {"event": "booted", "step": "boot", "kernel": "6.1"},
@@ -66,7 +66,7 @@ def good_events() -> list[Event]:
 
 
 def good_witness() -> HostRecord:
-    """What the host knows."""
+    """The host's record."""
     return HostRecord(
         CONFIGURATION,
         SEED,
@@ -78,7 +78,7 @@ def good_witness() -> HostRecord:
 
 
 def told(events: list[Event]) -> GuestReport:
-    """These events, noted."""
+    """A report of these events."""
     result = GuestReport()
     for event in events:
         result.add(event)
@@ -94,7 +94,7 @@ def _bars() -> list[Event]:
 
 
 def _capabilities() -> list[Event]:
-    """By hand: power management, MSI-X and PCI Express, where the reference has them."""
+    """Power management, MSI-X and PCI Express, written out, at the reference's offsets."""
     assert config_space(AMP_PCI, 2, SPSC_PAGES)[0x34].reset == 0x40
     msix = {"vectors": 2, "enabled": True, "table_bar": 2, "table_offset": 0}
     return [

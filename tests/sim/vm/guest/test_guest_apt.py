@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""An apt of our own: what it is told, what is made of its answers, and how its failures look."""
+"""The private apt: configuration, parsed output and failures."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NOTE: nothing
 
 @pytest.fixture
 def path(tmp_path, monkeypatch):
-    """A PATH that has nothing but what is put there, and the shell."""
+    """A PATH with only the test's programs and the shell."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}:/bin")
@@ -44,7 +44,7 @@ def answering(folder, text, name="apt-get"):
     return program(folder, name, f"#!/bin/sh\ncat <<'END'\n{text}END\n")
 
 
-def test_the_mirrors_are_the_machines_own(path):
+def test_mirrors_of_machine(path):
     answering(path, TARGETS)
     assert mirrors("bookworm") == [
         PackageSource("mirror:/a/", ("bookworm", "bookworm-updates")),
@@ -54,7 +54,7 @@ def test_the_mirrors_are_the_machines_own(path):
         mirrors("trixie")
 
 
-def test_the_configuration_keeps_out_of_the_system(tmp_path):
+def test_configuration_is_private(tmp_path):
     PrivateApt(tmp_path, SOURCES, release="trixie-backports")
     text = (tmp_path / "apt.conf").read_text()
     for name in ("Dir::State", "Dir::State::status", "Dir::Cache", "Dir::Etc::sourcelist"):
@@ -69,7 +69,7 @@ def test_the_configuration_keeps_out_of_the_system(tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("apt-config") is None, reason="no apt here")
-def test_apt_itself_takes_it_so(tmp_path):
+def test_apt_accepts_configuration(tmp_path):
     PrivateApt(tmp_path, SOURCES)
     command = ["apt-config", "-c", str(tmp_path / "apt.conf"), "dump"]
     dump = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -79,14 +79,14 @@ def test_apt_itself_takes_it_so(tmp_path):
     assert dump.count("APT::Architectures::") == 1
 
 
-def test_what_would_be_downloaded_is_counted(tmp_path, path):
+def test_archives_to_download(tmp_path, path):
     own = PrivateApt(tmp_path / "apt", SOURCES)
     answering(path, URIS)
     wanted = [Archive("a_1.deb", 1200), Archive("b_2%3a.deb", 34)]
     assert own.closure(["a"]) == wanted and own.only(["a"]) == wanted
 
 
-def test_the_fields_of_a_package(tmp_path, path):
+def test_package_fields(tmp_path, path):
     own = PrivateApt(tmp_path / "apt", SOURCES)
     answering(path, "Package: a\nVersion: 1:2\nDepends: b, c (>= 1)\n more\n", "apt-cache")
     assert own.show("a") == {"Package": "a", "Version": "1:2", "Depends": "b, c (>= 1)"}
@@ -95,7 +95,7 @@ def test_the_fields_of_a_package(tmp_path, path):
         own.show("a")
 
 
-def test_a_failure_says_what_apt_said(tmp_path, path):
+def test_error_has_apts_message(tmp_path, path):
     own = PrivateApt(tmp_path / "apt", SOURCES)
     program(path, "apt-get", "#!/bin/sh\necho 'E: Could not resolve mirror' >&2\nexit 100\n")
     for call in (own.closure, own.only, own.download_only, own.download_closure):
@@ -104,7 +104,7 @@ def test_a_failure_says_what_apt_said(tmp_path, path):
     assert caught.value.exit_status == DOWNLOAD_FAILED == 75
 
 
-def test_no_apt_and_no_end_are_failures_too(tmp_path, path, monkeypatch):
+def test_missing_apt_and_timeout_raise_errors(tmp_path, path, monkeypatch):
     own = PrivateApt(tmp_path / "apt", SOURCES)
     monkeypatch.setattr(apt, "KEYRING", tmp_path)
     monkeypatch.setenv("PATH", str(path))
@@ -117,7 +117,7 @@ def test_no_apt_and_no_end_are_failures_too(tmp_path, path, monkeypatch):
         own.update()
 
 
-def test_without_keys_nothing_is_fetched(tmp_path, monkeypatch):
+def test_missing_keyring_raises_error(tmp_path, monkeypatch):
     own = PrivateApt(tmp_path, SOURCES)
     monkeypatch.setattr(apt, "KEYRING", tmp_path / "none.gpg")
     with pytest.raises(DownloadError, match=r"none.gpg is missing"):
@@ -125,7 +125,7 @@ def test_without_keys_nothing_is_fetched(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="no dpkg here")
-def test_a_broken_archive_is_named(tmp_path):
+def test_broken_archive_is_reported(tmp_path):
     (tmp_path / "a.deb").write_bytes(b"!<arch>\nno")
     with pytest.raises(DownloadError, match=r"cannot extract a.deb: dpkg-deb: error"):
         apt.unpack(tmp_path / "a.deb", tmp_path / "root")

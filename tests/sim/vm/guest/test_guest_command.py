@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The command's exit status and report where there is nothing to boot."""
+"""The command's exit status and report when no guest is booted."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def folders(tmp_path, monkeypatch):
         (UnavailableError("this machine is not Debian"), 1),
     ],
 )
-def test_failures_before_the_guest(error, status, folders, monkeypatch, capsys):
+def test_failure_before_boot_is_reported(error, status, folders, monkeypatch, capsys):
     def find(*arguments):
         raise error
 
@@ -44,7 +44,7 @@ def test_failures_before_the_guest(error, status, folders, monkeypatch, capsys):
     assert f"The guest was not run: {error}" in capsys.readouterr().out
 
 
-def test_ctrl_c(monkeypatch):
+def test_keyboard_interrupt_gives_exit_status(monkeypatch):
     def find(*arguments):
         raise KeyboardInterrupt
 
@@ -53,7 +53,7 @@ def test_ctrl_c(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["kernel", "initrd"])
-def test_a_file_of_the_users_that_is_missing(name, folders, monkeypatch, capsys):
+def test_missing_file_is_reported(name, folders, monkeypatch, capsys):
     monkeypatch.setattr(fetch_qemu, "find", lambda *arguments: Qemu(("qemu",), "fake"))
     (folders / "there").touch()
     files = {"kernel": folders / "there", "initrd": folders / "there", name: folders / "gone"}
@@ -61,8 +61,10 @@ def test_a_file_of_the_users_that_is_missing(name, folders, monkeypatch, capsys)
     assert f"{name.upper()} is {folders}/gone: there is no such file" in capsys.readouterr().out
 
 
-def test_a_device_that_cannot_be_is_refused_before_anything_is_fetched(folders, monkeypatch):
-    monkeypatch.setattr(fetch_qemu, "find", lambda *arguments: pytest.fail("it is fetched"))
+def test_invalid_device_is_refused_before_download(folders, monkeypatch):
+    monkeypatch.setattr(
+        fetch_qemu, "find", lambda *arguments: pytest.fail("a download was started")
+    )
     (folders / "image").touch()
     with pytest.raises(DeviceError, match="has 0 bytes"):
         command.run_guest(BuildConfiguration(), devices=[f"blk={folders}/image"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The generated header, as a C compiler understands it, against the models' own codec."""
+"""The generated header, evaluated by a C compiler, against the models' codec."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ int main(void)
 
 @pytest.fixture(scope="module")
 def values(tmp_path_factory) -> dict[str, tuple[int, ...]]:
-    """Each macro of numbers, as C has it."""
+    """The values of all macros of numbers and text in C."""
     folder = tmp_path_factory.mktemp("facts")
     text = facts.header(BuildConfiguration(num_fifos=NUM_FIFOS))
     (folder / "facts.h").write_text(text)
@@ -66,7 +66,7 @@ def values(tmp_path_factory) -> dict[str, tuple[int, ...]]:
     return {row[0]: tuple(map(int, row[1:])) for row in rows}
 
 
-def test_the_endpoint_is_the_models(values):
+def test_endpoint_constants_match_models(values):
     assert values["AMP_DEVICE_ID"] == (AMP_PCI.device_id,)
     assert values["AMP_FIFO_BAR_SIZE"] == (SPSC_PAGES.size(NUM_FIFOS),)
     assert values["AMP_DRIVER_QUEUE"] == (SPSC_PAGES.driver_queue_base(0),)
@@ -76,7 +76,7 @@ def test_the_endpoint_is_the_models(values):
     assert bytes(values["CONSOLE_LINE"]).decode() == facts.CONSOLE_LINE
 
 
-def test_every_field_lies_where_the_codec_puts_it(values):
+def test_message_fields_match_codec(values):
     checked = 0
     for layout in V1.messages:
         counts = {array.count for array in layout.arrays}
@@ -111,7 +111,7 @@ def test_every_field_lies_where_the_codec_puts_it(values):
     assert checked > 50
 
 
-def test_the_header_is_where_the_codec_puts_it(values):
+def test_message_header_matches_codec(values):
     raw = V1.message(
         "GET_DEVICE_STATUS", MessageKind.REQUEST, dev_num=0x1234, token=0x5678
     ).encode()
@@ -122,7 +122,7 @@ def test_the_header_is_where_the_codec_puts_it(values):
     assert found == {"type": 0, "msg_id": 7, "dev_num": 0x1234, "token": 0x5678, "msg_size": 8}
 
 
-def test_a_layout_without_a_spare_page_is_refused():
+def test_layout_without_spare_page_is_refused():
     assert facts.spare_page(SPSC_PAGES) == 0
     with pytest.raises(facts.FactsError, match="layout is 'small-pages': must leave a page"):
         facts.spare_page(SMALL_PAGES)
@@ -130,7 +130,7 @@ def test_a_layout_without_a_spare_page_is_refused():
     assert facts.spare_page(three) == 0x1000
 
 
-def test_the_program_compiles_without_a_warning(tmp_path):
+def test_program_compiles_without_warnings(tmp_path):
     (tmp_path / "facts.h").write_text(facts.header(BuildConfiguration()))
     sources = sorted(map(str, SOURCES.glob("*.c")))
     command = ["gcc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-I", str(tmp_path)]
@@ -138,13 +138,13 @@ def test_the_program_compiles_without_a_warning(tmp_path):
     assert not outcome.returncode, outcome.stderr
 
 
-def test_what_does_not_compile_is_named(tmp_path):
+def test_compiler_error_is_reported(tmp_path):
     (tmp_path / "facts.h").write_text("#error facts went missing\n")
     with pytest.raises(ProgramError, match=r"gcc failed on the guest's program(.|\n)*went missing"):
         compile_init(tmp_path)
 
 
-def test_a_missing_compiler_is_named(tmp_path, monkeypatch):
+def test_missing_compiler_is_reported(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ProgramError, match="gcc is not on this machine: install it"):
         compile_init(tmp_path)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Where QEMU and the kernel come from, and that what fails leaves nothing behind."""
+"""Sources of QEMU and kernel, and the files that are kept of them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MACHINE = [
         ("", None),
     ],
 )
-def test_versions(text, version):
+def test_parse_version(text, version):
     assert fetch_qemu.parse_version(text) == version
 
 
@@ -46,19 +46,19 @@ def test_versions(text, version):
         ("11.1.0", "vfio-pci", False),
     ],
 )
-def test_a_qemu_must_be_new_enough_and_have_the_device(tmp_path, version, device, good):
+def test_qemu_must_be_new_and_have_device(tmp_path, version, device, good):
     found = fetch_qemu.examine([str(qemu(tmp_path, version, device))])
     assert (found is not None) == good
     if found is not None:
         assert found.version == f"{version} (fake)"
 
 
-def test_what_does_not_run_is_none(tmp_path):
+def test_program_that_fails_is_not_qemu(tmp_path):
     assert fetch_qemu.examine([str(tmp_path / "nothing")]) is None
     assert fetch_qemu.examine([str(program(tmp_path, "q", "#!/bin/sh\nexit 1\n"))]) is None
 
 
-def test_the_machines_own_is_taken_and_nothing_fetched(tmp_path, monkeypatch):
+def test_qemu_on_path_is_preferred(tmp_path, monkeypatch):
     own = qemu(tmp_path / "bin", "10.1.2")
     monkeypatch.setenv("PATH", f"{own.parent}:/bin")
     found = fetch_qemu.find(Store(tmp_path / "store"), pytest.fail)
@@ -66,7 +66,7 @@ def test_the_machines_own_is_taken_and_nothing_fetched(tmp_path, monkeypatch):
     assert not (tmp_path / "store").exists()
 
 
-def test_neither_qemu_nor_debian_is_one_clear_line(tmp_path, monkeypatch):
+def test_no_qemu_and_no_debian_is_one_line(tmp_path, monkeypatch):
     old = qemu(tmp_path / "bin", "9.0.0")
     monkeypatch.setenv("PATH", f"{old.parent}:/bin")
     monkeypatch.setattr(machine, "debian", lambda: None)
@@ -80,7 +80,7 @@ def test_neither_qemu_nor_debian_is_one_clear_line(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("find", [fetch_qemu.find, fetch_kernel.find])
-def test_a_failed_download_leaves_nothing(find, tmp_path, monkeypatch):
+def test_failed_download_leaves_no_files(find, tmp_path, monkeypatch):
     targets = "mirror:/a/ bookworm main"
     program(
         tmp_path / "bin",
@@ -98,7 +98,7 @@ def test_a_failed_download_leaves_nothing(find, tmp_path, monkeypatch):
     assert [path.name for path in store.root.iterdir()] == ["lock"]
 
 
-def test_the_release_decides_where_qemu_comes_from():
+def test_sources_of_qemu_by_release():
     backported = [PackageSource("mirror:/a", ("trixie", "trixie-backports"))]
     for release in (Debian("bookworm", 12), Debian("trixie", 13)):
         sources = [PackageSource("mirror:/a", (release.codename,)), MACHINE[0]]
@@ -125,21 +125,21 @@ def test_os_release(tmp_path, text, machine_name, found):
     assert machine.debian(tmp_path / "none", machine_name) is None
 
 
-def test_the_machine_is_asked_by_default(tmp_path, monkeypatch):
+def test_default_machine_is_this_one(tmp_path, monkeypatch):
     path = tmp_path / "os-release"
     path.write_text("ID=debian\nVERSION_CODENAME=bookworm\nVERSION_ID=12\n")
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
     assert machine.debian(path) is None
 
 
-def test_the_metapackage_names_the_release():
+def test_metapackage_names_release():
     fields = {"Depends": "linux-image-6.1.0-56-cloud-amd64 (= 6.1.192-2), x"}
     assert fetch_kernel.release_of(fields) == "6.1.0-56-cloud-amd64"
     with pytest.raises(DownloadError, match="linux-image-cloud-amd64 depends on no kernel"):
         fetch_kernel.release_of({"Depends": "nothing"})
 
 
-def test_dependencies_are_followed_as_far_as_a_module_needs_them(monkeypatch):
+def test_needed_dependencies_of_headers(monkeypatch):
     depends = {
         "linux-headers-1": "linux-headers-1-common (= 1), linux-kbuild-1, linux-compiler-gcc-12",
         "linux-headers-1-common": "",
@@ -156,7 +156,7 @@ def test_dependencies_are_followed_as_far_as_a_module_needs_them(monkeypatch):
     assert sorted(found) == sorted(depends)
 
 
-def test_the_trees_halves_find_each_other_wherever_they_are(tmp_path):
+def test_include_path_becomes_relative(tmp_path):
     makefile = tmp_path / "Makefile"
     makefile.write_text("include /usr/src/linux-headers-1-common/Makefile\n")
     fetch_kernel.relocate(tmp_path)
@@ -164,7 +164,7 @@ def test_the_trees_halves_find_each_other_wherever_they_are(tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="no dpkg here")
-def test_of_the_kernels_package_only_the_kernel_is_extracted(tmp_path):
+def test_only_kernel_is_extracted_from_package(tmp_path):
     package = tmp_path / "package"
     for name, text in {
         "DEBIAN/control": "Package: k\nVersion: 1\nArchitecture: all\nMaintainer: x\n"
@@ -189,7 +189,7 @@ def test_of_the_kernels_package_only_the_kernel_is_extracted(tmp_path):
         fetch_kernel._extract_boot(archive, root)
 
 
-def test_of_qemu_is_kept_what_it_runs_with(tmp_path):
+def test_prune_keeps_run_time_files(tmp_path):
     root = tmp_path / "root"
     libraries = root / "usr/lib/x86_64-linux-gnu"
     for name in ("libz.so.1", "libunused.so"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The cpio writer, read back by a reader of its own that goes by the format's description."""
+"""The cpio writer, read back by an independent reader that follows the format's description."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def read(data: bytes) -> list[Read]:
         found.append(Read(name[:-1].decode(), fields, contents))
 
 
-def test_what_is_written_is_read_back():
+def test_archive_is_read_back():
     contents = bytes(range(256)) * 5
     entries = [folder("dev"), console(), file("init", contents, executable=True), file("a", b"1")]
     found = {entry.name: entry for entry in read(archive(entries))}
@@ -64,7 +64,7 @@ def test_contents_and_names_of_every_length(size):
     assert [entry.contents for entry in found] == [bytes(size), b"after"]
 
 
-def test_the_same_entries_make_the_same_bytes():
+def test_archive_is_reproducible():
     entries = [folder("proc"), file("init", b"x")]
     assert archive(entries) == archive(entries)
 
@@ -80,6 +80,6 @@ def test_the_same_entries_make_the_same_bytes():
         ([file("dev", b""), console()], "there is no folder dev"),
     ],
 )
-def test_what_the_format_cannot_hold_is_refused(entries: list[Entry], text: str):
+def test_invalid_entries_are_refused(entries: list[Entry], text: str):
     with pytest.raises(InitramfsError, match=text.replace("?", r"\?")):
         archive(entries)

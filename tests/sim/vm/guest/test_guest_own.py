@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A guest of the user's own: what QEMU is given, what the user is told, what comes back."""
+"""The user's own guest: QEMU's arguments, the printed text, the exit status."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sim.vm.guest.fetch_qemu import Qemu
 
 @pytest.fixture
 def boot(tmp_path, monkeypatch):
-    """Boots with a QEMU that writes its arguments down; they and the terminal are the result."""
+    """Boots with a QEMU that records its arguments; returns status, arguments and output."""
     made = []
 
     class Server:
@@ -66,7 +66,7 @@ def boot(tmp_path, monkeypatch):
     return boot
 
 
-def test_it_is_attached_to_the_terminal(boot, tmp_path):
+def test_guest_uses_terminal(boot, tmp_path):
     status, arguments, text, options = boot()
     assert status == 4
     assert arguments[arguments.index("-serial") + 1] == "mon:stdio"

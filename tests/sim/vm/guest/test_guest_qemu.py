@@ -21,7 +21,7 @@ def pairs(command: list[str]) -> set[tuple[str, str]]:
     return set(itertools.pairwise(command))
 
 
-def test_a_guest_of_ours():
+def test_command_line_of_builtin_guest():
     command = lines(results=7)
     assert command[:4] == list(QEMU.command)
     assert pairs(command) >= {
@@ -43,7 +43,7 @@ def test_a_guest_of_ours():
     assert "-s" not in command and "-S" not in command
 
 
-def test_a_guest_of_the_users_own():
+def test_command_line_of_own_guest():
     command = lines(initrd=None, console="mon:stdio", memory_mb=1024, gdb=True)
     assert "-initrd" not in command and command.count("-serial") == 1
     assert "memory-backend-memfd,id=memory,size=1024M,share=on" in command

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The report: a good run is one, and each fault is seen and named."""
+"""The report of a good run, and the problems that it lists."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEYS = {
 }
 
 
-def test_a_good_run():
+def test_report_of_good_run():
     report = make_report(told(good_events()), good_witness())
     assert report["ok"] is True and report["problems"] == []
     assert report.keys() >= KEYS
@@ -53,10 +53,10 @@ def test_a_good_run():
         ("messages", {"interrupts": 0}, "counted 0 interrupts"),
     ],
 )
-def test_a_fault_is_named(kind, change, text):
+def test_wrong_fact_is_reported(kind, change, text):
     events = good_events()
     chosen = [event for event in events if event["event"] == kind]
-    # Of several capabilities the one that has what changes.
+    # Of several capabilities, the one that has the changed fact.
     chosen = [event for event in chosen if change.keys() <= event.keys()]
     chosen[0].update(change)
     report = make_report(told(events), good_witness())
@@ -65,7 +65,7 @@ def test_a_fault_is_named(kind, change, text):
 
 
 @pytest.mark.parametrize("kind", ["bar", "capability", "pings", "random", "block", "ping", "peer"])
-def test_what_was_not_told_is_a_fault(kind):
+def test_missing_event_is_reported(kind):
     events = [event for event in good_events() if event["event"] != kind]
     assert not make_report(told(events), good_witness())["ok"]
 
@@ -82,7 +82,7 @@ def test_what_was_not_told_is_a_fault(kind):
         ({"problems": ["server: no"]}, "server: no"),
     ],
 )
-def test_what_the_host_knows_counts(change, text):
+def test_difference_from_host_is_reported(change, text):
     witness = good_witness()
     for name, value in change.items():
         setattr(witness, name, value)
@@ -91,7 +91,7 @@ def test_what_the_host_knows_counts(change, text):
     assert any(text in problem for problem in report["problems"]), report["problems"]
 
 
-def test_of_a_guest_that_failed_only_the_cause_is_told():
+def test_failed_guest_reports_only_cause():
     events = [*good_events()[:2], {"event": "failed", "step": "accesses", "text": "no"}]
     report = make_report(told(events), good_witness())
     assert report["problems"] == ["accesses: no"] and not report["ok"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A run with a QEMU and a server that are none: what they say, and how they end."""
+"""A run with a fake QEMU and a fake server: their events, and their ends."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sim.vm.guest.report import GuestReport, HostRecord
 from sim.vm.guest.session import GuestSession
 from sim.vm.guest.story import GuestTeller
 
-# Writes to the second serial port, as QEMU would, what the guest tells.
+# Writes the guest's events to the second serial port, as QEMU does.
 QEMU = """#!/bin/sh
 for word in "$@"; do
   case "$word" in *path=/dev/fd/*) results="/dev/fd/${{word##*/}}" ;; esac
@@ -33,7 +33,7 @@ cat {events} >&9
 
 
 class Server:
-    """A server that says what it was given, and ends when it is told to."""
+    """A server that yields the given events, and ends on request."""
 
     device_argument = "{}"
 
@@ -58,7 +58,7 @@ class Server:
 
 @pytest.fixture
 def run(tmp_path):
-    """Runs a session; the result is what was told, what was seen, and the server."""
+    """Runs a session; returns it with the guest's report, the host's record and the server."""
 
     def run(events, server=None, then="", timeout_s=5.0, raw=None):
         lines = "".join(json.dumps(event) + "\n" for event in events) if raw is None else raw
@@ -76,7 +76,7 @@ def run(tmp_path):
     return run
 
 
-def test_everything_is_noted_and_told(run, tmp_path):
+def test_guest_events_are_recorded_and_printed(run, tmp_path):
     session, told, witness, _ = run(good_events())
     assert witness.problems == [] and told.all("done") and session.boot_s is not None
     assert len(told.random_bytes) == 4096
@@ -86,7 +86,7 @@ def test_everything_is_noted_and_told(run, tmp_path):
     assert "MSI-X at 0x50, 2 vector(s)" in text and "entropy" in text
 
 
-def test_the_host_answers_the_consoles_line_once(run):
+def test_console_line_is_answered_once(run):
     first, second = CONSOLE_LINE[:7], CONSOLE_LINE[7:]
     events = [
         {"kind": "console", "fifo": 0, "dev_num": 2, "text": text}
@@ -97,7 +97,7 @@ def test_the_host_answers_the_consoles_line_once(run):
     assert witness.printed == CONSOLE_LINE + "more\n" and witness.problems == []
 
 
-def test_messages_are_shown_up_to_a_number(run, tmp_path):
+def test_number_of_printed_messages_is_limited(run, tmp_path):
     direction = Direction.TO_DEVICE.value
     message = {"kind": "message", "time_ns": 1.0, "direction": direction, "fifo": 0, "text": "m"}
     run([], Server([message] * 9), then="sleep 0.2")
@@ -105,8 +105,8 @@ def test_messages_are_shown_up_to_a_number(run, tmp_path):
     assert text.count("driver ─► device") == 4 and "and 5 more messages" in text
 
 
-def test_what_waits_is_bounded_and_all_of_it_is_told(run, monkeypatch):
-    """Readers wait for the story; at the end nothing that they have is lost."""
+def test_event_queue_is_bounded_and_loses_nothing(run, monkeypatch):
+    """Readers block while the queue is full; no event is lost at the end."""
     monkeypatch.setattr(session_module, "MOST_WAITING", 3)
     monkeypatch.setattr(session_module, "KEPT_CHARACTERS", 8)
     console = {"kind": "console", "fifo": 0, "dev_num": 2}
@@ -116,34 +116,34 @@ def test_what_waits_is_bounded_and_all_of_it_is_told(run, monkeypatch):
     assert witness.printed == "198\n199\n"
 
 
-def test_an_error_of_the_server_is_a_problem(run):
+def test_server_error_is_problem(run):
     _, _, witness, _ = run(good_events(), Server([{"kind": "error", "text": "unmapped"}]))
     assert witness.problems == ["server: unmapped"]
 
 
-def test_a_guest_that_does_not_end_is_ended(run):
+def test_guest_is_ended_after_time_limit(run):
     started = time.monotonic()
     _, _, witness, _ = run([], then="exec sleep 60", timeout_s=0.3)
     assert witness.problems == ["the guest did not end within 0.3 s"]
     assert time.monotonic() - started < 5
 
 
-def test_a_server_that_ends_first_is_a_problem(run):
+def test_early_end_of_server_is_problem(run):
     _, _, witness, _ = run([], Server([], ends=True), then="exec sleep 60")
     assert witness.problems == ["the server ended before the guest"]
 
 
-def test_a_qemu_that_fails_shows_its_last_words(run):
+def test_failed_qemu_shows_last_output(run):
     _, _, witness, _ = run([], then="echo 'no such device' >&2; exit 3")
     assert witness.problems == ["QEMU ended with status 3\nno such device"]
 
 
-def test_a_guest_that_ends_early_shows_its_console(run):
+def test_early_end_of_guest_shows_console(run):
     _, _, witness, _ = run(good_events()[:3], then="echo 'Kernel panic'")
     assert witness.problems == ["the guest's console ends with\nKernel panic"]
 
 
-def test_what_is_no_event_is_a_failure(run):
+def test_invalid_event_is_failure(run):
     _, told, _, _ = run([], raw='{"event": "booted"}\nnonsense\n[1]\n')
     assert told.failure is not None and "not an event: 'nonsense" in told.failure
     assert len(told.all("failed")) == 2

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The store: a folder is there whole or not at all, and one process at a time fills it."""
+"""The store: its folders are complete, and one process at a time writes it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def put(store, name, recipe=1, **facts):
         store.keep(scratch / "new", name, recipe, facts)
 
 
-def test_what_was_kept_is_found(store):
+def test_kept_folder_is_found(store):
     assert store.facts("a", 1) is None
     put(store, "a", version="1.2")
     assert store.facts("a", 1) == {"version": "1.2", "recipe": 1}
@@ -33,7 +33,7 @@ def test_what_was_kept_is_found(store):
     assert {path.name for path in store.root.iterdir()} == {"a", "lock"}
 
 
-def test_another_recipe_is_not_trusted_and_is_replaced(store):
+def test_other_recipe_is_replaced(store):
     put(store, "a", version="old")
     assert store.facts("a", 2) is None
     put(store, "a", recipe=2, version="new")
@@ -41,20 +41,20 @@ def test_another_recipe_is_not_trusted_and_is_replaced(store):
 
 
 @pytest.mark.parametrize("marker", ["", "[]", "{", '{"version": "1"}'])
-def test_a_broken_marker_is_none(store, marker):
+def test_broken_marker_is_ignored(store, marker):
     put(store, "a")
     (store.root / "a" / "complete.json").write_text(marker)
     assert store.facts("a", 1) is None
 
 
-def test_an_interruption_leaves_nothing(store):
+def test_interruption_leaves_no_files(store):
     with pytest.raises(KeyboardInterrupt), store.locked(), store.scratch() as scratch:
         (scratch / "half").touch()
         raise KeyboardInterrupt
     assert [path.name for path in store.root.iterdir()] == ["lock"]
 
 
-def test_what_a_killed_process_left_goes(store):
+def test_partial_folders_are_removed(store):
     store.root.mkdir()
     (store.root / "partial-abc").mkdir()
     (store.root / "partial-abc" / "half").touch()
@@ -62,21 +62,21 @@ def test_what_a_killed_process_left_goes(store):
         assert [path.name for path in store.root.iterdir()] == ["lock"]
 
 
-def test_no_room_is_a_failed_download(store):
+def test_full_disk_is_failed_download(store):
     refused = pytest.raises(DownloadError, match=r"cannot fill .*: .* No space left")
     with refused, store.locked(), store.scratch():
         raise OSError(errno.ENOSPC, "No space left on device")
     assert [path.name for path in store.root.iterdir()] == ["lock"]
 
 
-def test_where_nothing_can_be_kept(tmp_path):
+def test_unwritable_store_raises_error(tmp_path):
     (tmp_path / "file").touch()
     refused = pytest.raises(GuestError, match=r"cannot write to .*: Not a directory")
     with refused, Store(tmp_path / "file" / "store").locked():
         pass
 
 
-def test_two_do_not_fill_it_at_once(store):
+def test_lock_excludes_other_threads(store):
     inside, most = 0, 0
 
     def fill() -> None:

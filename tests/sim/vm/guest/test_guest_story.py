@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a guest says is told as it is: no markup, no control characters, no assumptions."""
+"""A guest's events are printed without markup and control characters, with facts of any type."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def teller(terminal):
     return GuestTeller(Console(file=terminal, width=200, force_terminal=True, no_color=True))
 
 
-def test_a_step_of_any_name_is_a_chapter(teller, terminal):
+def test_step_name_is_escaped(teller, terminal):
     teller.guest({"event": "step", "step": HOSTILE})
     teller.guest({"event": "step"})
     assert SHOWN in terminal.getvalue() and "\x1b[2J" not in terminal.getvalue()
 
 
-def test_a_fact_of_any_text_is_told(teller, terminal):
+def test_facts_are_escaped(teller, terminal):
     teller.guest({"event": HOSTILE, HOSTILE: HOSTILE})
     teller.server({"kind": "error", "text": HOSTILE})
     assert terminal.getvalue().count(SHOWN) == 4 and "\x1b[2J" not in terminal.getvalue()
 
 
-def test_a_kernel_of_any_name_is_in_the_table(teller, terminal):
+def test_figures_are_escaped(teller, terminal):
     events = [
         {**event, "kernel": HOSTILE} if event["event"] == "booted" else event
         for event in good_events()
@@ -50,5 +50,5 @@ def test_a_kernel_of_any_name_is_in_the_table(teller, terminal):
 
 
 @pytest.mark.parametrize("kind", ["function", "bar", "capability", "device"])
-def test_an_event_without_its_facts_is_told_as_it_is(kind):
+def test_event_with_missing_facts_is_listed(kind):
     assert brief(kind, {"id": [], "size": "large"}) == "id [], size large"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Messages by hand, through a client: what a driver does, an access at a time."""
+"""Messages through a client without a driver: single accesses, as a driver makes them."""
 
 import contextlib
 import os
@@ -14,12 +14,12 @@ QUEUE = SPSC_PAGES.queue
 
 
 def get_devices(token):
-    """The request that asks which devices there are, as a slot."""
+    """A slot with a BUS_GET_DEVICES request."""
     return request("BUS_GET_DEVICES", token=token, offset=0, num=32).wire()
 
 
 def ask(client, token, fifo=0):
-    """Put a request into a driver queue, a quadword at a time; the answer comes by itself."""
+    """Write a request to a driver queue, one quadword at a time, and ring the doorbell."""
     base = SPSC_PAGES.driver_queue_base(fifo)
     head = client.read32(FIFO_BAR, base + QUEUE.head_offset)
     slot = base + QUEUE.slot_offset(head)
@@ -32,7 +32,7 @@ def ask(client, token, fifo=0):
 
 
 def answer(client, fifo=0):
-    """The newest message in a device queue that never wrapped, and how many there are."""
+    """The latest message in a device queue that has not wrapped, and the number of messages."""
     base = SPSC_PAGES.device_queue_base(fifo)
     head = client.read32(FIFO_BAR, base + QUEUE.head_offset)
     if not head:
@@ -44,7 +44,7 @@ def answer(client, fifo=0):
 def wait_for(what, seconds=10):
     deadline = time.monotonic() + seconds
     while not what():
-        assert time.monotonic() < deadline, "it does not come"
+        assert time.monotonic() < deadline, "time limit exceeded"
         time.sleep(0.005)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A served build of the gateware for the tests of this folder, on each simulator that is due."""
+"""A served build of the gateware for the tests of this folder, on the selected simulators."""
 
 import pytest
 from vfio_host import SEED, configuration, socket_folder, socket_in
@@ -25,9 +25,9 @@ def pytest_generate_tests(metafunc):
     if "server" not in metafunc.fixturenames:
         return
     simulators = toolchain.SIMULATORS
-    # The second one is there to disagree; all of it is for the longer matrices.
+    # The second simulator cross-checks the first; only --regress runs every test on both.
     everything = metafunc.config.getoption("--regress")
-    if not everything and metafunc.function.__name__ != "test_the_whole_exchange":
+    if not everything and metafunc.function.__name__ != "test_all_devices_transfer_data":
         simulators = list(toolchain.available())[:1]
     metafunc.parametrize("server", simulators, indirect=True, scope="module")
 
@@ -47,7 +47,7 @@ def server(request, image, tmp_path_factory):
         yield server
         server.stop()
         events = list(server.events())
-    # The monitors found nothing, and every access was counted.
+    # The monitors found no violation, and every event was counted.
     server.check()
     assert server.report["tlps_checked"] > 0
     assert server.report["interrupts"] == sum(event["kind"] == "interrupt" for event in events)
@@ -63,7 +63,7 @@ def client(server):
 
 @pytest.fixture
 def enabled(client):
-    """A client whose function answers to its BARs."""
+    """A client with memory space and bus mastering enabled."""
     command = space.MEMORY_SPACE_ENABLE.mask | space.BUS_MASTER_ENABLE.mask
     client.write(CONFIG, space.COMMAND, command.to_bytes(2, "little"))
     return client

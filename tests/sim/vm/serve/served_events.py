@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A served build of the gateware whose events a test can wait for."""
+"""A served build of the gateware, with events that a test can wait for."""
 
 import contextlib
 import queue
@@ -14,7 +14,7 @@ from sim.vm.serve.server import Server
 
 
 class Served:
-    """A server of its own, the events of which are followed."""
+    """A server and the queue of its events."""
 
     def __init__(self, server, control):
         self.server = server
@@ -33,7 +33,7 @@ class Served:
         self._reader.join()
 
     def left(self):
-        """The events that nobody has taken."""
+        """Yield the queued events."""
         while not self.events.empty():
             yield self.events.get()
 
@@ -41,7 +41,7 @@ class Served:
         list(self.left())
 
     def next(self, kind, timeout_s=10):
-        """The next event of a kind."""
+        """Wait for the next event of a kind."""
         deadline = time.monotonic() + timeout_s
         while True:
             event = self.events.get(timeout=deadline - time.monotonic())
@@ -49,7 +49,7 @@ class Served:
                 return event
 
     def script(self, *lines):
-        """What the control socket answers to lines."""
+        """Send lines to the control socket; returns the lines of the answers."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(10)
             connection.connect(str(self.control))
@@ -60,7 +60,7 @@ class Served:
 
 @contextlib.contextmanager
 def serving(devices, folder, **options):
-    """A server of ``devices``, on the first simulator of this machine."""
+    """Serve ``devices`` on the first installed simulator."""
     with contextlib.ExitStack() as stack:
         path = socket_in(stack.enter_context(socket_folder()))
         control = path.with_name("control")

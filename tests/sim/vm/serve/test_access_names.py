@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""An access of a guest is told by the name of what lies there."""
+"""Names of the places that a guest accesses."""
 
 import random
 
@@ -12,7 +12,7 @@ from sim.vm.serve.access_names import AccessNames
 
 REGISTERS, FIFO_RAM, MSIX = AMP_PCI.register_bar, AMP_PCI.fifo_bar, AMP_PCI.msix_bar
 DRIVER, DEVICE = 0x1000, 0x2000
-"""Queues of FIFO 0; those of FIFO 1 lie 16 KiB further."""
+"""Offsets of FIFO 0's queues; those of FIFO 1 are 16 KiB further."""
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def names():
         (5, 0, "00", "reserved"),
     ],
 )
-def test_an_access_to_a_bar_has_the_name_of_its_place(names, bar, offset, data, text):
+def test_name_of_bar_access(names, bar, offset, data, text):
     assert names.bar(bar, offset, bytes.fromhex(data)) == text
 
 
@@ -76,11 +76,11 @@ def test_an_access_to_a_bar_has_the_name_of_its_place(names, bar, offset, data, 
         (0x200, "00000000", "reserved"),
     ],
 )
-def test_an_access_to_configuration_space_has_the_name_of_its_register(names, offset, data, text):
+def test_name_of_config_access(names, offset, data, text):
     assert names.config(offset, bytes.fromhex(data)) == text
 
 
-def test_an_access_to_very_much_is_cut(names):
+def test_names_of_long_access_are_limited(names):
     text = names.bar(FIFO_RAM, 0, bytes(0x8000))
     assert text.endswith(", …") and text.count(",") == 4
     assert names.config(0, bytes(4096)).endswith(", …")
@@ -88,8 +88,8 @@ def test_an_access_to_very_much_is_cut(names):
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=str)
 @pytest.mark.parametrize("shell", SHELLS.values(), ids=lambda shell: shell.name)
-def test_every_access_to_every_build_has_a_line(shell, layout):
-    """And every register of configuration space its name."""
+def test_every_access_of_every_build_has_a_name(shell, layout):
+    """Random accesses to all BARs, and every register of configuration space."""
     generator = random.Random(1)
     for num_fifos in (1, 3, 8):
         names = AccessNames(shell, layout, num_fifos)

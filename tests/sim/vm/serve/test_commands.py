@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What an operator does to devices, as a driver sees it; over the pure model, no simulation."""
+"""Operator commands and their effect on drivers, on the pure model without a simulation."""
 
 import os
 from pathlib import Path
@@ -21,7 +21,7 @@ EVENT_US = 1000.0
 
 
 class Bench:
-    """Devices, commands for them and drivers."""
+    """Devices, commands and drivers on the pure model."""
 
     def __init__(self, texts=DEFAULT, fifos=1, revision="v1", folder=""):
         self.devices = ServedDevices(parse_devices(texts, fifos), fifos, 7)
@@ -50,7 +50,7 @@ class Bench:
 
 
 def on_bench(*arguments, **options):
-    """Decorates a test that runs as a coroutine on a bench."""
+    """Decorates a test that is a coroutine on a bench."""
 
     def decorate(program):
         def test(tmp_path):
@@ -67,14 +67,14 @@ def on_bench(*arguments, **options):
 
 
 async def event_config(remote):
-    """The next EVENT_CONFIG, which must come."""
+    """Wait for the next EVENT_CONFIG, which must arrive in time."""
     event = await remote.wait_config(EVENT_US)
     assert event is not None
     return event
 
 
 @on_bench()
-async def test_a_disk_in_memory_grows_and_shrinks_as_its_driver_is_told(bench, _):
+async def test_resize_of_disk_in_memory(bench, _):
     disk = await bench.probe(BlockDriver, 1)
     assert await disk.sectors() == 2048
     generation = bench.devices.get((0, 1)).device.generation
@@ -91,7 +91,7 @@ async def test_a_disk_in_memory_grows_and_shrinks_as_its_driver_is_told(bench, _
         await disk.read(8, 1)
 
 
-def test_a_disk_in_a_file_grows_with_its_file_which_is_never_cut(tmp_path):
+def test_resize_grows_image_and_never_truncates_it(tmp_path):
     image = tmp_path / "disk.img"
     image.write_bytes(b"x" * 1024)
 
@@ -108,7 +108,7 @@ def test_a_disk_in_a_file_grows_with_its_file_which_is_never_cut(tmp_path):
     assert image.read_bytes() == b"x" * 1024 + bytes(512) + b"y" * 512
 
 
-def test_an_image_that_is_only_read_does_not_grow(tmp_path):
+def test_resize_of_read_only_image_is_refused(tmp_path):
     image = tmp_path / "disk.img"
     image.write_bytes(bytes(1024))
 
@@ -126,7 +126,7 @@ def test_an_image_that_is_only_read_does_not_grow(tmp_path):
 
 
 @on_bench()
-async def test_a_console_has_another_size(bench, _):
+async def test_size_of_console(bench, _):
     talk = await bench.probe(ConsoleDriver, 2)
     text = await bench.do("!size 2 132x43")
     assert text == "device 2 has 132 columns and 43 rows"
@@ -135,7 +135,7 @@ async def test_a_console_has_another_size(bench, _):
 
 
 @on_bench()
-async def test_a_link_goes_down_and_up(bench, _):
+async def test_link_down_and_up(bench, _):
     network = await bench.probe(NetworkDriver, 3)
     for word, up in (("down", False), ("up", True)):
         assert await bench.do(f" !  link \t 3  {word} ") == f"the link of device 3 is {word}"
@@ -144,7 +144,7 @@ async def test_a_link_goes_down_and_up(bench, _):
 
 
 @on_bench(revision="r1")
-async def test_devices_come_and_go_with_events_in_r1(bench, _):
+async def test_plug_and_unplug_in_r1(bench, _):
     assert await bench.do("!plug rng") == "device 4 is rng"
     assert await bench.driver.wait_device(DeviceState.ADDED, EVENT_US) == 4
     await bench.driver.probe(4)
@@ -155,7 +155,7 @@ async def test_devices_come_and_go_with_events_in_r1(bench, _):
 
 
 @on_bench()
-async def test_devices_come_and_go_without_events_in_v1(bench, _):
+async def test_plug_and_unplug_in_v1(bench, _):
     suffix = "; v1 has no event for this: the driver is not notified"
     assert await bench.do("plug console") == f"device 4 is console{suffix}"
     assert await bench.driver.discover() == [0, 1, 2, 3, 4]
@@ -164,7 +164,7 @@ async def test_devices_come_and_go_without_events_in_v1(bench, _):
 
 
 @on_bench(("rng", "1:rng"), fifos=2)
-async def test_a_device_behind_another_fifo_is_named_with_it(bench, _):
+async def test_device_of_another_fifo(bench, _):
     assert (await bench.do("plug 1:net")).startswith("device 1:1 is net")
     assert (await bench.do("link 1:1 down")).startswith("the link of device 1:1 is down")
     assert (await bench.do("unplug 1:0")).startswith("device 1:0, rng, is removed")
@@ -173,8 +173,8 @@ async def test_a_device_behind_another_fifo_is_named_with_it(bench, _):
 
 
 @on_bench(("rng",), revision="r1")
-async def test_an_image_is_looked_up_where_the_server_was_started(bench, folder):
-    """Its name may have spaces; when the device goes its file is closed."""
+async def test_relative_image_is_in_servers_folder(bench, folder):
+    """The name may contain spaces; removing the device closes its file."""
     (folder / "my disk.img").write_bytes(bytes(1024))
     before = len(os.listdir("/proc/self/fd"))
     assert await bench.do("plug blk=my disk.img,ro") == f"device 1 is blk={folder}/my disk.img,ro"
@@ -185,7 +185,7 @@ async def test_an_image_is_looked_up_where_the_server_was_started(bench, folder)
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_a_full_bus_takes_no_device_and_keeps_no_file(tmp_path):
+def test_plug_on_full_bus_is_refused_and_closes_image(tmp_path):
     image = tmp_path / "disk.img"
     image.write_bytes(bytes(1024))
 
@@ -237,7 +237,7 @@ def test_a_full_bus_takes_no_device_and_keeps_no_file(tmp_path):
         ("!plug blk=a\0b", "null"),
     ],
 )
-def test_a_command_that_cannot_be_done_changes_nothing(line, text):
+def test_refused_command_changes_nothing(line, text):
     async def main():
         async with Bench() as bench:
             before = [bench.devices.get((0, n)).device.generation for n in range(4)]
@@ -252,7 +252,7 @@ def test_a_command_that_cannot_be_done_changes_nothing(line, text):
 
 
 @on_bench()
-async def test_help_names_every_command(bench, _):
+async def test_help_lists_every_command(bench, _):
     text = await bench.do("!help")
     lines = text.split("\n")
     for name in ("resize", "size", "link", "plug", "unplug", "help"):
@@ -263,7 +263,7 @@ async def test_help_names_every_command(bench, _):
 
 
 @on_bench()
-async def test_a_device_that_is_gone_cannot_be_changed(bench, _):
+async def test_command_for_removed_device_is_refused(bench, _):
     await bench.do("unplug 1")
     for line in ("resize 1 8", "unplug 1"):
         with pytest.raises(CommandError, match="must be one of those behind FIFO 0: 0, 2, 3"):

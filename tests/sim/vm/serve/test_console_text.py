@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A console's bytes are text, and a line is a line, however they are cut."""
+"""Console output is joined into lines of text, in any split of its bytes."""
 
 import io
 import itertools
@@ -20,7 +20,7 @@ TEXT = "temperature: 21 °C\nnaïve 😀 €\n\nlast\n"
 
 
 class Clock:
-    """Time that passes when the test says so."""
+    """A clock that the test advances."""
 
     def __init__(self):
         self.time = 100.0
@@ -44,7 +44,7 @@ def text(shown, clock):
     return ConsoleText(shown.append, now=clock)
 
 
-def test_text_is_whole_wherever_it_is_cut_in_two():
+def test_text_split_at_any_byte_is_joined():
     data = TEXT.encode()
     for cut in range(len(data) + 1):
         shown = []
@@ -55,7 +55,7 @@ def test_text_is_whole_wherever_it_is_cut_in_two():
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 16])
-def test_text_is_whole_in_pieces_of_any_size(size, text, shown):
+def test_text_in_pieces_of_any_size_is_joined(size, text, shown):
     data = TEXT.encode()
     for at in range(0, len(data), size):
         text(data[at : at + size])
@@ -68,7 +68,7 @@ def test_only_a_line_feed_ends_a_line(text, shown):
     assert shown == [f"{line}\n"]
 
 
-def test_a_prompt_is_shown_when_no_more_comes(text, shown, clock):
+def test_prompt_is_shown_after_timeout(text, shown, clock):
     text(b"log")
     clock.time += PATIENCE_S / 2
     text(b"in: ")
@@ -82,22 +82,22 @@ def test_a_prompt_is_shown_when_no_more_comes(text, shown, clock):
     assert shown == ["login: ", "root\n"]
 
 
-def test_a_line_that_goes_on_without_end_is_shown_in_parts(text, shown, clock):
+def test_growing_line_is_shown_in_parts(text, shown, clock):
     for _ in range(20):
         text(b".")
         clock.time += LONGEST_WAIT_S / 10
     assert len(shown) == 1 and set(shown[0]) == {"."}
 
 
-def test_a_piece_that_comes_too_late_is_another_line(text, shown, clock):
-    """Even if nobody looked in between."""
+def test_late_piece_starts_another_line(text, shown, clock):
+    """Also if ``show_due`` was not called in between."""
     text(b"login: ")
     clock.time += PATIENCE_S
     text(b"root\n")
     assert shown == ["login: ", "root\n"]
 
 
-def test_half_a_character_waits_for_the_other_half(text, shown, clock):
+def test_incomplete_character_waits_for_its_rest(text, shown, clock):
     text(b"21 \xc2")
     clock.time += PATIENCE_S
     text.show_due()
@@ -105,12 +105,12 @@ def test_half_a_character_waits_for_the_other_half(text, shown, clock):
     assert shown == ["21 ", "°C\n"]
 
 
-def test_what_is_no_text_is_replaced(text, shown):
+def test_invalid_utf8_is_replaced(text, shown):
     text(b"a\xffb\xe2\x82\n")
     assert shown == ["a\ufffdb\ufffd\n"]
 
 
-def test_the_next_guest_begins_with_a_line_of_its_own(text, shown):
+def test_end_flushes_unfinished_line(text, shown):
     text(b"half a li\xc3")
     text.end()
     text(b"\xa9t\n")
@@ -118,13 +118,13 @@ def test_the_next_guest_begins_with_a_line_of_its_own(text, shown):
     assert shown == ["half a li\ufffd", "\ufffdt\n"]
 
 
-def test_memory_is_bounded_without_a_line_end(text, shown):
+def test_length_of_unfinished_line_is_limited(text, shown):
     for _ in range(100):
         text(b"x" * 1000)
     assert [len(line) for line in shown] == [LONGEST_LINE] * (100_000 // LONGEST_LINE)
 
 
-def test_every_character_is_shown_once_and_in_order():
+def test_characters_are_shown_once_and_in_order():
     seed = new_seed()
     print(f"seed {seed}")
     generator = random.Random(seed)
@@ -150,13 +150,13 @@ def terminal():
 
 
 def listener(terminal, fifo=0, number=2, several=False):
-    """What a console device is observed by, down to the terminal."""
+    """The observer of a console device, connected to a terminal."""
     printer = ServePrinter(Console(file=terminal, width=120), several=several)
     line = SimpleNamespace(tell=lambda kind, **facts: printer.tell({"kind": kind, **facts}))
     return Service._printer(SimpleNamespace(_line=line), fifo, number)
 
 
-def test_a_line_in_two_pieces_is_printed_as_one(terminal):
+def test_line_in_two_pieces_is_printed_once(terminal):
     told = listener(terminal)
     data = "temperature: 21 °C\n".encode()
     told(data[:17])
@@ -165,7 +165,7 @@ def test_a_line_in_two_pieces_is_printed_as_one(terminal):
     assert terminal.getvalue().count("\n") == 1
 
 
-def test_consoles_do_not_mix(terminal):
+def test_lines_of_two_consoles_are_separate(terminal):
     one, other = (listener(terminal, fifo, 2, several=True) for fifo in (0, 1))
     for letter, twin in zip("ab\xe9\n", "xy\xe8\n", strict=True):
         one(letter.encode())
@@ -176,7 +176,7 @@ def test_consoles_do_not_mix(terminal):
     ]
 
 
-def test_what_a_guest_prints_reaches_the_terminal_as_text(terminal):
+def test_guest_output_is_escaped_on_terminal(terminal):
     told = listener(terminal)
     told(b"[bold]\x1b[2J[/]\x07 \xc2\x9b1m \xe2\x80\xaeabc :skull:\ttab\r\n")
     (line,) = terminal.getvalue().splitlines()
@@ -189,8 +189,8 @@ def test_what_a_guest_prints_reaches_the_terminal_as_text(terminal):
     ]
 
 
-def test_a_prompt_is_shown_while_the_server_waits(shown):
-    """One reminder at a time, of however many lines."""
+def test_reminder_shows_prompt(shown):
+    """At most one reminder is pending, with any number of lines."""
     reading, writing = os.pipe()
     readiness, text = BlockingReadiness(), ConsoleText(shown.append)
     text.remind = readiness.remind
@@ -205,8 +205,8 @@ def test_a_prompt_is_shown_while_the_server_waits(shown):
         os.close(file)
 
 
-def test_a_reminder_comes_while_nothing_else_does():
-    """In order, once each; a file that is ready comes sooner."""
+def test_reminders_are_called_while_waiting():
+    """In order, once each; a file that is ready ends the wait before a later reminder."""
     reading, writing = os.pipe()
     readiness, told = BlockingReadiness(), []
     readiness.remind(0.06, lambda: os.write(writing, b"x"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A driver of another layout or dialect is named: bytes in, a line of text out, once."""
+"""Hints about drivers of another layout or dialect: one line of text for each sign."""
 
 import random
 
@@ -17,7 +17,7 @@ from sim.vm.serve.driver_hints import SILENCE_S, DriverHints
 
 
 class Watch:
-    """Hints of a bus, what they told, and a clock that the test moves."""
+    """Hints of a bus, the texts reported so far, and a clock that the test advances."""
 
     def __init__(self, dialect, others=(V1, R1)):
         self.told = []
@@ -44,7 +44,7 @@ def watch(request):
 
 
 def slot(text):
-    """Bytes of a message, as they come out of a slot."""
+    """The bytes of a message, padded to a slot."""
     return bytes.fromhex(text).ljust(64, b"\0")
 
 
@@ -55,14 +55,14 @@ INFO = slot("00 02 0000 0100 0800")
 
 
 def found(dialect, bitmap=b"\1\0\0\0"):
-    """The answer to it."""
+    """The response to :data:`DEVICES`."""
     answer = dialect.message(
         "BUS_GET_DEVICES", MessageKind.RESPONSE, offset=0, num=32, next_offset=0, bitmap=bitmap
     )
     return answer.wire()
 
 
-def test_two_bytes_of_a_driver_queues_head_are_the_self_describing_layout(watch):
+def test_read_of_magic_names_self_describing_layout(watch):
     for _ in range(3):
         watch.hints.read(1, 0x1000, 2)
     (text,) = watch.told
@@ -74,17 +74,17 @@ def test_two_bytes_of_a_driver_queues_head_are_the_self_describing_layout(watch)
     ("bar", "offset", "size"),
     [(1, 0x1000, 1), (1, 0x1000, 4), (1, 0x1040, 2), (1, 0x2000, 2), (0, 0x1000, 2), (1, 0, 2)],
 )
-def test_reads_of_the_layouts_own_drivers_are_none(watch, bar, offset, size):
+def test_valid_reads_give_no_hint(watch, bar, offset, size):
     watch.hints.read(bar, offset, size)
     assert watch.told == []
 
 
-def test_a_read_of_another_fifos_head_names_that(watch):
+def test_read_of_magic_names_fifo(watch):
     watch.hints.read(1, 0x5000, 2)
     assert watch.told[0].startswith("FIFO 1: the driver reads 2 bytes at BAR1 + 0x5000")
 
 
-def test_set_vqueue_of_44_bytes_is_of_autumn_2025(watch):
+def test_set_vqueue_of_44_bytes_names_autumn_2025(watch):
     raw = slot("00 0a 0000 0100 2c00" + "00" * 36)
     for _ in range(3):
         watch.hints.to_device(0, raw)
@@ -104,7 +104,7 @@ def test_set_vqueue_of_44_bytes_is_of_autumn_2025(watch):
         ("00 08 0300 0a00 0000 0000", "SET_DEVICE_STATUS"),
     ],
 )
-def test_a_header_of_six_bytes_is_of_july_2025(watch, raw, name):
+def test_header_of_six_bytes_names_july_2025(watch, raw, name):
     for _ in range(3):
         watch.hints.to_device(1, slot(raw))
     (text,) = watch.told
@@ -125,15 +125,15 @@ def test_a_header_of_six_bytes_is_of_july_2025(watch, raw, name):
         "",
     ],
 )
-def test_messages_of_the_bus_and_garbage_are_none(watch, raw):
-    """A good message whose token looks like a size, a bad one, a response, an unknown id."""
+def test_valid_and_unknown_messages_give_no_hint(watch, raw):
+    """A valid message whose token looks like a size, an invalid one, a response, an unknown id."""
     watch.hints.to_device(0, slot(raw))
     watch.hints.to_device(0, bytes.fromhex(raw))
     watch.hints.to_driver(0, bytes.fromhex(raw))
     assert watch.told == []
 
 
-def test_every_message_of_the_bus_is_none(watch):
+def test_every_message_of_the_dialect_gives_no_hint(watch):
     dialect = watch.hints._dialect
     for layout in dialect.messages:
         fields = {field.name: 0 for field in layout.fields if not field.reserved}
@@ -149,15 +149,15 @@ def test_every_message_of_the_bus_is_none(watch):
     assert watch.told == []
 
 
-def test_a_message_of_the_other_revision_is_named():
+def test_message_of_another_revision_names_it():
     watch = Watch(V1)
     watch.hints.to_device(0, R1.message("GET_SHM", shmid=0).wire())
     watch.hints.to_device(0, R1.message("GET_SHM", shmid=1).wire())
     assert watch.told == ["FIFO 0: GET_SHM of 12 bytes is a message of r1, not of v1"]
 
 
-def test_every_revision_that_a_driver_may_speak_is_named():
-    """One between the two: v1 with the GET_SHM of r1."""
+def test_all_matching_revisions_are_named():
+    """With a dialect between the two: v1 with the GET_SHM of r1."""
     shm = [layout for layout in R1.messages if layout.name == "GET_SHM"]
     between = Dialect("between", max_size=V1.max_size, messages=(*V1.messages, *shm))
     watch = Watch(V1, (V1, between, R1))
@@ -176,8 +176,8 @@ def test_every_revision_that_a_driver_may_speak_is_named():
 
 
 @pytest.mark.parametrize(("bus", "driver"), [(V1, "r1"), (R1, "v1")], ids=["r1 on v1", "v1 on r1"])
-def test_a_driver_that_asks_where_only_another_revision_has_more_is_named(bus, driver):
-    """It takes the number of devices for the next offset."""
+def test_misread_next_offset_names_revision(bus, driver):
+    """The driver decodes the number of devices as the next offset."""
     watch = Watch(bus)
     for _ in range(2):
         watch.hints.to_device(0, DEVICES)
@@ -191,7 +191,7 @@ def test_a_driver_that_asks_where_only_another_revision_has_more_is_named(bus, d
 
 
 @pytest.mark.parametrize(("bus", "driver"), [(V1, "r1"), (R1, "v1")], ids=["r1 on v1", "v1 on r1"])
-def test_a_driver_that_asks_no_device_anything_may_be_of_another_revision(bus, driver):
+def test_silence_after_device_list_names_revision(bus, driver):
     watch = Watch(bus)
     watch.hints.to_device(0, DEVICES)
     watch.hints.to_driver(0, found(bus))
@@ -205,17 +205,17 @@ def test_a_driver_that_asks_no_device_anything_may_be_of_another_revision(bus, d
     assert len(watch.told) == 1
 
 
-def test_a_driver_that_goes_on_is_none(watch):
+def test_request_to_device_gives_no_hint(watch):
     watch.hints.to_device(0, DEVICES)
     watch.hints.to_driver(0, found(watch.hints._dialect))
     watch.hints.to_device(0, INFO)
-    # An empty bus leaves nothing to ask.
+    # An empty bus has no device to send a request to.
     watch.hints.to_driver(1, found(watch.hints._dialect, bytes(4)))
     watch.pass_time(2 * SILENCE_S)
     assert watch.told == []
 
 
-def test_silence_counts_from_the_last_answer_and_needs_one_reminder(watch):
+def test_silence_counts_from_last_response(watch):
     for _ in range(50):
         watch.hints.to_device(0, DEVICES)
         watch.hints.to_driver(0, found(watch.hints._dialect))
@@ -226,7 +226,7 @@ def test_silence_counts_from_the_last_answer_and_needs_one_reminder(watch):
     assert len(watch.told) == 1
 
 
-def test_the_next_client_is_told_of_its_own_driver(watch):
+def test_hints_start_over_with_next_client(watch):
     watch.hints.read(1, 0x1000, 2)
     watch.hints.to_driver(0, found(watch.hints._dialect))
     watch.hints.forget()
@@ -236,7 +236,7 @@ def test_the_next_client_is_told_of_its_own_driver(watch):
     assert len(watch.told) == 2
 
 
-def test_no_bytes_are_too_odd(watch):
+def test_random_bytes_are_accepted(watch):
     generator = random.Random(1)
     for _ in range(3000):
         raw = bytearray(generator.randbytes(generator.randrange(65)))
@@ -248,8 +248,8 @@ def test_no_bytes_are_too_odd(watch):
 
 
 @pytest.mark.parametrize(("bus", "driver"), [("v1", "r1"), ("r1", "v1")])
-def test_our_own_driver_of_the_other_revision_is_named(bus, driver):
-    """What it really sends, to devices that really answer."""
+def test_model_driver_of_other_revision_is_named(bus, driver):
+    """The messages of a driver and devices of models/, not made by hand."""
     watch = Watch(REVISIONS[bus])
 
     async def main():
@@ -274,8 +274,8 @@ def test_our_own_driver_of_the_other_revision_is_named(bus, driver):
     assert len(watch.told) == 1 and driver in watch.told[0]
 
 
-def test_the_request_for_devices_is_the_same_in_every_revision():
-    """So that the answer, and what a driver makes of it, is the first sign."""
+def test_get_devices_request_is_equal_in_all_revisions():
+    """So the driver's reaction to the response is the first sign."""
     for revision in REVISIONS:
         raw = request("BUS_GET_DEVICES", revision=revision, offset=0, num=32).wire()
         assert raw.ljust(64, b"\0") == DEVICES

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""``python -m sim serve`` as people run it: what it prints, how it ends, what it refuses."""
+"""``python -m sim serve`` as a process: its output, its end, the options that it refuses."""
 
 import contextlib
 import json
@@ -49,7 +49,7 @@ def path():
 
 
 class Command:
-    """The command in a process of its own, as the leader of a group of its own."""
+    """The command as a process that leads its own process group."""
 
     def __init__(self, path, *options, stdin=subprocess.DEVNULL):
         self.path = path
@@ -79,7 +79,7 @@ class Command:
         self.process.wait()
 
     def end(self, *signals):
-        """Its exit status after ``signals`` to the whole group, as a terminal sends them."""
+        """Send ``signals`` to the whole group, as a terminal does; returns the exit status."""
         for number in signals:
             os.killpg(self.process.pid, number)
         return self.process.wait(30)
@@ -94,7 +94,7 @@ def exchange(path, count=3):
 
 
 def processes_of(group):
-    """The processes whose group is ``group`` and that have not ended."""
+    """The running processes of a process group."""
     found = []
     for name in filter(str.isdecimal, os.listdir("/proc")):
         with contextlib.suppress(OSError), open(f"/proc/{name}/stat") as file:
@@ -104,7 +104,7 @@ def processes_of(group):
     return found
 
 
-def test_what_it_prints_and_leaves(path, tmp_path):
+def test_output_trace_and_access_file(path, tmp_path):
     trace, accesses = tmp_path / "trace.jsonl", tmp_path / "accesses.txt"
     files = ("--trace", trace, "--accesses", accesses)
     with Command(path, *files, "--device", "rng", "--device", "1:console") as command:
@@ -133,8 +133,8 @@ def test_what_it_prints_and_leaves(path, tmp_path):
 
 
 @pytest.mark.parametrize("signals", [(signal.SIGTERM,), (signal.SIGTERM, signal.SIGTERM)])
-def test_how_it_ends(path, signals):
-    """By SIGTERM, by two of them, and with a client that is there."""
+def test_sigterm_ends_server(path, signals):
+    """One SIGTERM or two, with a connected client."""
     with Command(path) as command:
         client = Client(path)
         assert command.end(*signals) == 0
@@ -146,22 +146,22 @@ def test_how_it_ends(path, signals):
 
 
 @pytest.mark.parametrize("delay_s", [0.5, 0.8, 1.0, 1.3])
-def test_it_may_be_ended_while_it_begins(path, delay_s):
-    """By a signal to it alone, so that nothing else of it hears."""
+def test_sigterm_during_start_ends_server(path, delay_s):
+    """The signal is sent to the command only, not to its group."""
     with contextlib.ExitStack() as stack:
-        # Entered, it would wait until it serves.
+        # Not entered: __enter__ would wait until the command serves.
         command = Command(path)
         stack.push(command)
         time.sleep(delay_s)
         command.process.terminate()
-        # Python itself ends by it as long as nobody has said otherwise.
+        # Before the handler is installed, the signal ends Python itself.
         assert command.process.wait(20) in (0, 130, -signal.SIGTERM), command.text
         wait_for(lambda: not processes_of(command.process.pid))
         assert not path.exists()
 
 
-def test_it_ends_whatever_a_client_has_it_do(path):
-    """A megabyte of function-level resets in one message would take minutes."""
+def test_sigint_ends_server_during_long_request(path):
+    """One message with a megabyte of function-level resets, which takes minutes."""
     offset = INITIATE_FLR.offset + 1
     reset = wire.WRITE_OF_MANY.pack(offset, wire.CONFIG_REGION, 1, b"\x80".ljust(8, b"\0"))
     count = (wire.MOST_DATA - 64) // len(reset)
@@ -174,7 +174,7 @@ def test_it_ends_whatever_a_client_has_it_do(path):
         assert not processes_of(command.process.pid)
 
 
-def test_a_trace_that_has_no_room(path):
+def test_full_disk_closes_trace_and_server_continues(path):
     with Command(path, "--trace", "/dev/full", "--accesses", "/dev/full") as command:
         exchange(path)
         wait_for(lambda: "client disconnected" in command.text)
@@ -182,18 +182,18 @@ def test_a_trace_that_has_no_room(path):
         assert command.text.count("No space left on device; the file is closed") == 2
 
 
-def test_no_simulation_outlives_it(path):
+def test_simulation_ends_with_killed_command(path):
     with Command(path) as command:
         os.kill(command.process.pid, signal.SIGKILL)
         command.process.wait()
         wait_for(lambda: not processes_of(command.process.pid))
-    # What it left is no obstacle.
+    # The next command replaces the socket that is left.
     with Command(path) as command:
         exchange(path, 1)
         assert command.end(signal.SIGINT) == 0
 
 
-def test_a_line_from_the_terminal_reaches_the_console(path):
+def test_typed_line_reaches_console(path):
     own, theirs = pty.openpty()
     with Command(path, "--device", "console", stdin=theirs) as command:
 
@@ -210,7 +210,7 @@ def test_a_line_from_the_terminal_reaches_the_console(path):
     os.close(theirs)
 
 
-def test_a_line_with_a_mark_from_the_terminal_is_a_command(path):
+def test_typed_line_with_mark_is_command(path):
     own, theirs = pty.openpty()
     with Command(path, "--device", "console", "--device", "blk", stdin=theirs) as command:
         for line, text in (
@@ -230,7 +230,7 @@ def test_a_line_with_a_mark_from_the_terminal_is_a_command(path):
     os.close(theirs)
 
 
-def test_quiet_leaves_messages_unprinted_and_the_end_tells_what_devices_did(path, tmp_path):
+def test_quiet_prints_no_messages_and_reports_devices_at_end(path, tmp_path):
     image, trace = tmp_path / "disk.img", tmp_path / "trace.jsonl"
     image.write_bytes(bytes(1024))
     devices = ("rng", f"blk={image},ro", "console", "net")
@@ -286,7 +286,7 @@ def test_quiet_leaves_messages_unprinted_and_the_end_tells_what_devices_did(path
         (["--fifos", "9"], "must be an integer from 1 to 8"),
     ],
 )
-def test_what_cannot_be(path, options, text, capsys):
+def test_invalid_options_are_refused(path, options, text, capsys):
     with pytest.raises(SystemExit) if "invalid" in text else contextlib.nullcontext():
         assert main(["serve", "--vfio-user", str(path), *BUILD, *options]) == 1
     error = capsys.readouterr().err
@@ -295,22 +295,20 @@ def test_what_cannot_be(path, options, text, capsys):
 
 
 @pytest.mark.parametrize("kind", ["empty", "fifo", "odd"])
-def test_an_image_that_is_no_disk_is_refused_before_anything_is_built(
-    kind, path, tmp_path, monkeypatch, capsys
-):
+def test_invalid_image_is_refused_before_build(kind, path, tmp_path, monkeypatch, capsys):
     image = tmp_path / "image"
     if kind == "fifo":
         os.mkfifo(image)
     else:
         image.write_bytes(bytes({"empty": 0, "odd": 700}[kind]))
-    monkeypatch.setattr(server, "build", lambda configuration: pytest.fail("it is built"))
+    monkeypatch.setattr(server, "build", lambda configuration: pytest.fail("a build was started"))
     assert main(["serve", "--vfio-user", str(path), *BUILD, "--device", f"blk={image}"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"python -m sim: image {image} ") and "must be" in line
 
 
-def test_an_image_that_can_only_be_read_is_served_read_only(tmp_path):
-    """A program that runs cannot be opened for writing, by anybody."""
+def test_unwritable_image_is_served_read_only(tmp_path):
+    """A running program cannot be opened for writing, even by root."""
     image = tmp_path / "program"
     shutil.copy(shutil.which("sleep"), image)
     os.truncate(image, -(-image.stat().st_size // SECTOR) * SECTOR)
@@ -325,14 +323,14 @@ def test_an_image_that_can_only_be_read_is_served_read_only(tmp_path):
             running.kill()
 
 
-def test_a_socket_that_is_taken(path, capsys):
+def test_existing_file_at_socket_path_is_kept(path, capsys):
     path.write_text("a file")
     assert main(["serve", "--vfio-user", str(path), *BUILD]) == 1
     assert "not a socket" in capsys.readouterr().err
     assert path.read_text() == "a file"
 
 
-def test_devices_as_people_say_them(tmp_path):
+def test_device_specifications(tmp_path):
     assert DeviceSpec.parse("rng") == DeviceSpec("rng")
     assert DeviceSpec.parse("3:net") == DeviceSpec("net", 3)
     image = tmp_path / "a=b.img"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Events that come faster than they are shown; a simulation that sleeps and is woken."""
+"""The bounded queue of events; a simulation that sleeps and is woken."""
 
 import os
 import threading
@@ -10,7 +10,7 @@ from sim.vm.bridge.simulation import QUIET_CYCLES, SimulationReadiness
 from sim.vm.serve.events import EventChannel
 
 
-def test_what_finds_no_room_is_counted():
+def test_dropped_events_are_counted():
     events = EventChannel(most=3)
     for number in range(5):
         events.put({"kind": "note", "number": number})
@@ -22,7 +22,7 @@ def test_what_finds_no_room_is_counted():
     assert events.get() is None and list(events) == []
 
 
-def test_an_end_that_comes_while_somebody_waits():
+def test_end_wakes_reader():
     events = EventChannel()
     seen = []
     reader = threading.Thread(target=lambda: seen.extend(events))
@@ -34,7 +34,7 @@ def test_an_end_that_comes_while_somebody_waits():
 
 
 class Cycles:
-    """Stands in for the simulator's timer: time passes at once, and is counted."""
+    """Replaces cocotb's timer: time passes at once, and is counted."""
 
     passed = 0
 
@@ -47,7 +47,7 @@ class Cycles:
         return iter(())
 
 
-def test_the_simulation_runs_until_nothing_happens_and_after_all_that_is_done(monkeypatch):
+def test_simulation_runs_until_idle_and_after_each_listener(monkeypatch):
     monkeypatch.setattr(simulation, "Timer", Cycles)
     reading, writing = os.pipe()
     told, telling = os.pipe()
@@ -60,7 +60,7 @@ def test_the_simulation_runs_until_nothing_happens_and_after_all_that_is_done(mo
     def listen():
         os.read(told, 1)
         passed.append(Cycles.passed)
-        # Seen by nothing but this, and done only when the simulation runs.
+        # An effect that only this listener sees, and that needs the simulation to run.
         if len(passed) < 3:
             os.write(telling, b"x")
         else:
@@ -72,10 +72,10 @@ def test_the_simulation_runs_until_nothing_happens_and_after_all_that_is_done(mo
     timer.start()
     run_alone(readiness.readable(reading))
     timer.join()
-    # It slept after its cycles, was woken, and each listener had it run again.
+    # It slept after its quiet cycles, was woken, and ran again after each listener.
     assert passed[0] == QUIET_CYCLES
     assert Cycles.passed > passed[0]
-    # Who was waited for makes work, too.
+    # A file that was waited for also starts the simulation.
     before = Cycles.passed
     threading.Timer(0.2, os.write, (writing, b"x")).start()
     os.read(reading, 1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Devices change while the gateware is served, and its drivers hear of it."""
+"""Commands change devices of the served gateware, and notify its drivers."""
 
 import asyncio
 import socket
@@ -39,17 +39,17 @@ def served(revision, image, tmp_path_factory):
 
 @pytest.fixture
 def run(served, revision):
-    """Runs a program on a fresh client of the server's."""
+    """Runs a program on a new client of the server."""
     served.forget()
     return lambda program: with_host(served, program, revision)
 
 
 async def done(call, *arguments):
-    """What a blocking call gives, while the driver's tasks go on."""
+    """Run a blocking call in a thread, so that the driver's tasks continue."""
     return await asyncio.to_thread(call, *arguments)
 
 
-def test_a_disk_grows_as_its_driver_is_told(served, run, image):
+def test_resize_notifies_block_driver(served, run, image):
     async def program(host, driver):
         disk = await BlockDriver.probe(driver, 1, host.memory)
         sectors = await disk.sectors()
@@ -72,7 +72,7 @@ def test_a_disk_grows_as_its_driver_is_told(served, run, image):
     assert image.stat().st_size > 64 * SECTOR
 
 
-def test_a_link_and_a_screen_change_as_their_drivers_are_told(served, run):
+def test_link_and_size_notify_drivers(served, run):
     async def program(host, driver):
         network = await NetworkDriver.probe(driver, 3, host.memory)
         talk = await ConsoleDriver.probe(driver, 2, host.memory)
@@ -89,7 +89,7 @@ def test_a_link_and_a_screen_change_as_their_drivers_are_told(served, run):
     run(program)
 
 
-def test_devices_come_and_go_as_the_driver_is_told(served, run, revision):
+def test_plug_and_unplug_notify_driver(served, run, revision):
     async def program(host, driver):
         before = await driver.discover()
         text = await done(served.server.command, "plug rng")
@@ -111,7 +111,7 @@ def test_devices_come_and_go_as_the_driver_is_told(served, run, revision):
     assert text.endswith(ending[revision])
 
 
-def test_a_console_that_comes_is_shown_and_typed_into(served, run):
+def test_plugged_console_transfers_text(served, run):
     async def program(host, driver):
         text = await done(served.server.command, "plug console")
         number = int(text.split()[1].split(":")[1])
@@ -126,8 +126,8 @@ def test_a_console_that_comes_is_shown_and_typed_into(served, run):
     run(program)
 
 
-def test_lines_and_prompts_of_a_console_are_whole(served, run):
-    """Pieces as Linux sends them. A busy machine may take too long between two of them."""
+def test_console_lines_and_prompts_are_joined(served, run):
+    """Pieces as Linux sends them. A busy machine may exceed the limit between two of them."""
     line = ("temperature: 21 °C and falling, " * 5 + "\n").encode()
 
     async def program(host, driver):
@@ -143,22 +143,22 @@ def test_lines_and_prompts_of_a_console_are_whole(served, run):
         await talk.write(b"unfinished")
 
     run(program)
-    # When the client goes, what it has left is shown.
+    # After a disconnect the unfinished line is shown.
     assert served.next("console")["text"] == "unfinished"
 
 
 @pytest.mark.parametrize("line", ["!format 1", "!resize 1", "!unplug 77", "!resize 1 0", "!"])
-def test_a_command_that_cannot_be_done_is_one_line_and_the_server_goes_on(served, line):
+def test_refused_command_is_one_line(served, line):
     with pytest.raises(RefusedCommandError, match="must be"):
         served.server.command(line)
-    # An answer of a test before may come late.
+    # An answer of an earlier test may arrive late.
     while (answer := served.next("answer"))["done"]:
         pass
     assert "must be" in answer["text"] and "\n" not in answer["text"]
     assert "!unplug" in served.server.command("!help")
 
 
-def test_scripts_do_the_same_through_the_control_socket(served, run):
+def test_control_socket_executes_commands(served, run):
     async def program(host, driver):
         network = await NetworkDriver.probe(driver, 3, host.memory)
         talk = await ConsoleDriver.probe(driver, 2, host.memory)
@@ -172,20 +172,20 @@ def test_scripts_do_the_same_through_the_control_socket(served, run):
         assert await talk.read_line() == b"!mark\n"
 
     run(program)
-    # The operator sees what scripts do.
+    # The operator sees the answers to scripts' commands.
     while served.next("answer")["done"]:
         pass
     assert served.next("answer")["text"] == "the link of device 0:3 is up"
 
 
-def test_a_client_of_the_control_socket_may_stay(served):
+def test_idle_control_client_does_not_block_others(served):
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(served.control))
         assert served.script("!size 2 80x25")[0].startswith("ok device 0:2 has 80 columns")
 
 
-def test_nothing_is_commanded_after_the_end(served):
-    """Not before it has begun either."""
+def test_command_without_running_server_raises_error(served):
+    """Also after the end of its simulation."""
     idle = Server(configuration("verilator"), served.path, ["rng"])
     with pytest.raises(ServeError, match="nothing is served"):
         idle.command("!help")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Drivers and devices on both sides of the served gateware, with a guest's own memory between."""
+"""Drivers and devices on both sides of the served gateware, with the guest's memory."""
 
 import asyncio
 import random
@@ -20,7 +20,7 @@ CONFIG = wire.CONFIG_REGION
 PAGE = 0x1000
 
 
-def test_a_client_that_goes_leaves_no_device_running(server):
+def test_disconnect_resets_devices(server):
     async def bring_up(host, driver):
         entropy = await driver.probe(0)
         assert await entropy.status() & DeviceStatus.DRIVER_OK
@@ -33,8 +33,8 @@ def test_a_client_that_goes_leaves_no_device_running(server):
     with_host(server, look)
 
 
-def test_the_whole_exchange(server, image):
-    """Every device at work, its data in the guest's own memory."""
+def test_all_devices_transfer_data(server, image):
+    """Each device transfers data to and from the guest's memory."""
 
     async def program(host, driver):
         await driver.ping(0x1234)
@@ -65,7 +65,7 @@ def test_the_whole_exchange(server, image):
     with_host(server, program)
 
 
-def test_each_fifo_has_its_own_devices(server):
+def test_fifos_have_separate_devices(server):
     async def program(host, driver):
         other = driver_of(host, 1)
         await other.start()
@@ -76,8 +76,8 @@ def test_each_fifo_has_its_own_devices(server):
     with_host(server, program)
 
 
-def test_memory_that_is_not_there(server):
-    """A read of memory that nobody mapped is refused, as the device sees; a write goes nowhere."""
+def test_access_to_unmapped_memory_is_refused(server):
+    """A read of unmapped memory fails in the device; a write is dropped."""
 
     async def program(host, driver):
         nowhere = Buffer(MEMORY_BASE - 2 * PAGE, 64)
@@ -85,7 +85,7 @@ def test_memory_that_is_not_there(server):
         before = bytes(host.memory.bytes)
         assert await entropy.transfer(0, [], [nowhere]) == 64
         after = bytes(host.memory.bytes)
-        # The ring's two ends, and nothing else.
+        # Only the rings have changed.
         assert sum(old != new for old, new in zip(before, after, strict=True)) < 32
         talk = await ConsoleDriver.probe(driver, 2, host.memory)
         with pytest.raises(DeviceFailedError):
@@ -96,8 +96,8 @@ def test_memory_that_is_not_there(server):
     with_host(server, program)
 
 
-def test_memory_goes_while_it_is_used(server):
-    """DMA_UNMAP under a transfer: after its reply nothing more is read or written there."""
+def test_unmap_during_transfer_stops_access(server):
+    """DMA_UNMAP during a transfer: after its reply, memory is neither read nor written."""
     size = 1 << 18
 
     async def program(host, driver):
@@ -109,10 +109,10 @@ def test_memory_goes_while_it_is_used(server):
             await asyncio.sleep(0)
         host.client.unmap(MEMORY_BASE, MEMORY_SIZE)
         left = bytes(host.memory.bytes)
-        assert not any(left[start + size - 64 : start + size]), "it was over already"
+        assert not any(left[start + size - 64 : start + size]), "the transfer was complete"
         await asyncio.sleep(0.3)
         assert bytes(host.memory.bytes) == left
-        # The device wrote on, and knows of nothing: writes are posted.
+        # The device continues: its writes are posted, so it sees no error.
         host.client.map(host.memory.file, MEMORY_BASE, MEMORY_SIZE)
         again = await EntropyDriver.probe(driver, 0, host.memory)
         assert len(await again.read(64)) == 64

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The served gateware through a client of our own: every access, and what a guest may do to it."""
+"""The served gateware through a vfio-user client: accesses, interrupts, resets, disconnects."""
 
 import contextlib
 import errno
@@ -25,7 +25,7 @@ CONFIG = wire.CONFIG_REGION
 FIFO_BAR = AMP_PCI.fifo_bar
 
 
-def test_it_is_the_endpoint(client):
+def test_regions_and_capabilities_are_the_endpoints(client):
     sizes = AMP_PCI.bar_sizes(FIFOS, SPSC_PAGES)
     assert {bar: client.region_info(bar)[1] for bar in range(6)} == {
         **dict.fromkeys(range(6), 0),
@@ -62,7 +62,7 @@ def test_every_access_reaches_the_gateware(enabled):
     assert len(whole) == size and whole[place : place + 256] == shadow
 
 
-def test_memory_space_off_is_refused(client):
+def test_access_without_memory_space_is_refused(client):
     with pytest.raises(RefusedError) as caught:
         client.read(0, 0, 4)
     assert caught.value.code == errno.EIO
@@ -71,7 +71,7 @@ def test_memory_space_off_is_refused(client):
     assert client.read32(0, 0) == AMP_PCI.version
 
 
-def test_software_may_size_and_move_the_bars(enabled):
+def test_bars_can_be_sized_and_moved(enabled):
     masks = {}
     for bar in range(3):
         enabled.write32(CONFIG, space.bar_offset(bar), 0xFFFF_FFFF)
@@ -79,7 +79,7 @@ def test_software_may_size_and_move_the_bars(enabled):
     assert {bar: (1 << 32) - mask for bar, mask in masks.items()} == AMP_PCI.bar_sizes(
         FIFOS, SPSC_PAGES
     )
-    # All at one place, as after a reset by QEMU: the table is still the bridge's to fill in.
+    # All BARs at one address, as after a reset by QEMU: the bridge can still write the table.
     for bar in range(3):
         enabled.write32(CONFIG, space.bar_offset(bar), 0)
     signal = os.eventfd(0)
@@ -94,8 +94,8 @@ def test_software_may_size_and_move_the_bars(enabled):
     assert (control, others) == (0, [1] * (FIFOS - 1))
 
 
-def test_masks(enabled):
-    """An interrupt waits in the gateware for its eventfd, its mask and MSI-X itself."""
+def test_masked_interrupt_stays_pending(enabled):
+    """An interrupt is pending without eventfd, while masked, and while MSI-X is masked."""
     signal = os.eventfd(0, os.EFD_NONBLOCK)
 
     def is_pending():
@@ -135,7 +135,7 @@ def test_masks(enabled):
         wait_for(lambda: pending(signal))
     message, count = answer(enabled)
     assert (message.token, count) == (5, 5)
-    # What software masked in the table itself stays so, whatever becomes of other vectors.
+    # A vector that software masked in the table stays masked when other vectors change.
     enabled.write32(AMP_PCI.msix_bar, AMP_PCI.msix_control(0), 1)
     enabled.assign(1, [signal])
     assert enabled.read32(AMP_PCI.msix_bar, AMP_PCI.msix_control(0)) == 1
@@ -144,8 +144,8 @@ def test_masks(enabled):
 
 
 @pytest.mark.parametrize("before", range(60, 68))
-def test_work_goes_on_without_another_access(enabled, before):
-    """However many writes the doorbell comes after, in one burst or one by one."""
+def test_doorbell_is_processed_without_another_access(enabled, before):
+    """After any number of writes before the doorbell, in one burst or one by one."""
     signal = os.eventfd(0, os.EFD_NONBLOCK)
     enabled.write32(CONFIG, space.MSIX_ENABLE.offset, space.MSIX_ENABLE.mask)
     enabled.assign(0, [signal])
@@ -160,7 +160,7 @@ def test_work_goes_on_without_another_access(enabled, before):
     doorbell.payload = wire.REGION_ACCESS.pack(AMP_PCI.notify(0), 0, 4) + b"\1\0\0\0"
     enabled.send_raw(filler.pack() * before + doorbell.pack())
     wait_for(lambda: pending(signal))
-    # Answered, and the gateware has still to act.
+    # The write has its reply before the gateware has processed it.
     enabled.write(FIFO_BAR, base + SPSC_PAGES.queue.slot_offset(head), get_devices(8))
     enabled.write32(FIFO_BAR, base, head + 1)
     enabled.write(0, AMP_PCI.notify(0), b"\1\0\0\0")
@@ -169,8 +169,8 @@ def test_work_goes_on_without_another_access(enabled, before):
 
 
 @pytest.mark.parametrize("how", ["DEVICE_RESET", "software"])
-def test_reset(enabled, how):
-    """Twice, with messages waiting; afterwards it works as before."""
+def test_reset_with_pending_messages(enabled, how):
+    """Two resets with pending messages; the endpoint works afterwards."""
     signal = os.eventfd(0, os.EFD_NONBLOCK)
     for _ in range(2):
         enabled.write(CONFIG, space.COMMAND, b"\6\0")
@@ -191,8 +191,8 @@ def test_reset(enabled, how):
     os.close(signal)
 
 
-def test_power_states(enabled):
-    """What becomes of vectors while the function sleeps is in the table when it wakes."""
+def test_vectors_assigned_in_d3hot_are_set_in_d0(enabled):
+    """Vectors assigned in D3hot are in the table after the return to D0."""
     power = space.POWER_STATE.offset
     signal = os.eventfd(0, os.EFD_NONBLOCK)
     enabled.write32(CONFIG, space.MSIX_ENABLE.offset, space.MSIX_ENABLE.mask)
@@ -206,8 +206,8 @@ def test_power_states(enabled):
     os.close(signal)
 
 
-def test_a_client_that_goes_leaves_nothing(server):
-    """In the middle of an access, of a message, with writes under way; the next one starts anew."""
+def test_disconnect_resets_endpoint(server):
+    """During an access, during a message, with writes in flight; the next client starts fresh."""
     for number in range(4):
         client = Client(server.path)
         client.write(CONFIG, space.COMMAND, b"\6\0")
@@ -225,7 +225,7 @@ def test_a_client_that_goes_leaves_nothing(server):
         client.close()
     with Client(server.path) as client:
         assert client.read(CONFIG, space.COMMAND, 2) == b"\0\0"
-        # What function-level reset spares.
+        # Device Control is not affected by function-level reset.
         control = client.read32(CONFIG, space.DEVICE_CONTROL)
         assert space.MAX_PAYLOAD_SIZE.of(control) == 0
         client.write32(CONFIG, space.DEVICE_CONTROL, 2 << space.MAX_PAYLOAD_SIZE.lsb)
@@ -234,8 +234,8 @@ def test_a_client_that_goes_leaves_nothing(server):
         assert space.MAX_PAYLOAD_SIZE.of(control) == 0
 
 
-def test_random_configuration(server):
-    """Whatever software writes there, nothing hangs, and the next client finds all well."""
+def test_random_configuration_writes(server):
+    """No configuration write hangs the server or affects the next client."""
     seed = new_seed()
     print(f"seed {seed}")
     generator = random.Random(seed)
@@ -261,7 +261,7 @@ def test_random_configuration(server):
         assert client.read32(0, 0) == AMP_PCI.version
 
 
-def test_an_idle_guest_costs_nothing(server):
+def test_idle_guest_uses_no_processor_time(server):
     with Client(server.path) as client:
         client.write(CONFIG, space.COMMAND, b"\6\0")
         assert client.read32(0, 0) == AMP_PCI.version
@@ -274,7 +274,7 @@ def test_an_idle_guest_costs_nothing(server):
 
 
 def _processor_time(server):
-    """Seconds that children of this process have used, of those that run the simulation."""
+    """Processor seconds of this process's children, which run the simulation."""
     ticks = os.sysconf("SC_CLK_TCK")
     total = 0
     for name in os.listdir("/proc"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A server that goes on for days has the memory that it began with."""
+"""The memory of a long-running server does not grow."""
 
 import contextlib
 import gc
@@ -27,11 +27,11 @@ from testbench.trace import MessageTrace
 
 ROUNDS, STEPS = 3, 500
 SLACK = 100_000
-"""Bytes that may come and go: caches, the table of a dictionary that grew."""
+"""Bytes of allowed variation: caches, the table of a grown dictionary."""
 
 
 class Bench:
-    """A service whose simulation is a fake, so that much happens in a second."""
+    """A service with a fake simulation, which makes many events per second."""
 
     def __init__(self, folder):
         self.events = EventChannel(most=100)
@@ -78,7 +78,7 @@ class Bench:
         self.function = function
 
     def step(self, number):
-        """A little of everything that a guest or an operator may have the server do."""
+        """One event of each kind that a guest or an operator can cause."""
         token = number & 0xFFFF
         ask_devices = V1.message("BUS_GET_DEVICES", token=token, offset=0, num=32).wire()
         found = V1.message(
@@ -122,7 +122,7 @@ def bench(tmp_path):
     made.close()
 
 
-def test_serving_keeps_nothing_of_what_has_been(bench):
+def test_memory_does_not_grow_while_serving(bench):
     """Messages, accesses, interrupts, errors, refusals, console output, typed text, hints."""
     sizes = []
     tracemalloc.start()
@@ -135,14 +135,14 @@ def test_serving_keeps_nothing_of_what_has_been(bench):
                 number += 1
             sizes.append(_kept())
     growth = [size - sizes[0] for size in sizes[1:]]
-    # The console's device keeps its newest output, up to a limit of its own.
+    # The console device keeps its latest output, up to its own limit.
     kept = len(bench.console.output)
     assert max(growth) < SLACK + 2 * kept, growth
     assert len(bench.readiness._reminders) <= 2
 
 
-def test_devices_that_come_and_go_leave_nothing_but_their_last_lines(bench):
-    """A disk in memory takes its memory with it."""
+def test_removed_devices_free_their_memory(bench):
+    """Including the memory of a disk in memory."""
 
     async def main():
         sizes = []
@@ -168,6 +168,6 @@ def test_devices_that_come_and_go_leave_nothing_but_their_last_lines(bench):
 
 
 def _kept():
-    """Bytes that Python objects have, but for garbage."""
+    """Bytes of all Python objects after garbage collection."""
     gc.collect()
     return tracemalloc.get_traced_memory()[0]

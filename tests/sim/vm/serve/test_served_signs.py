@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the server says of drivers that it does not understand, and of guests that are gone."""
+"""The server's events about drivers of another dialect, unmapped memory and disconnects."""
 
 import pytest
 from by_hand import FIFO_BAR, QUEUE
@@ -33,13 +33,13 @@ def client(served):
 
 
 def send(client, raw, slot):
-    """Put bytes into a slot and ring, as a driver does whatever its dialect."""
+    """Write bytes to a slot and ring the doorbell, as drivers of any dialect do."""
     client.write(FIFO_BAR, DRIVER_QUEUE + QUEUE.slot_offset(slot), raw.ljust(64, b"\0"))
     client.write32(FIFO_BAR, DRIVER_QUEUE + QUEUE.head_offset, slot + 1)
     client.write32(AMP_PCI.register_bar, AMP_PCI.notify(0), 1)
 
 
-def test_a_driver_of_the_self_describing_layout_is_named_once(served, client):
+def test_self_describing_layout_is_reported_once(served, client):
     for _ in range(3):
         client.read(FIFO_BAR, DRIVER_QUEUE, 2)
     client.close()
@@ -56,7 +56,7 @@ def test_a_driver_of_the_self_describing_layout_is_named_once(served, client):
         ("00 0c 0000 0100 0c00 0000 0000", "GET_SHM of 12 bytes is a message of "),
     ],
 )
-def test_a_driver_of_another_dialect_is_named_once(served, client, raw, text):
+def test_other_dialect_is_reported_once(served, client, raw, text):
     for slot in range(3):
         send(client, bytes.fromhex(raw), slot)
     assert text in served.next("note")["text"]
@@ -66,7 +66,7 @@ def test_a_driver_of_another_dialect_is_named_once(served, client, raw, text):
     assert not [event for event in served.left() if event["kind"] == "note"]
 
 
-def test_memory_that_nobody_mapped_is_named_a_few_times_and_counted(served):
+def test_requests_to_unmapped_memory_are_reported_and_counted(served):
     served.forget()
     size = 4 * PAGE
 
@@ -84,7 +84,7 @@ def test_memory_that_nobody_mapped_is_named_a_few_times_and_counted(served):
     served.next("client")
 
 
-def test_a_guest_that_goes_under_its_devices_is_said_to_be_gone(served):
+def test_request_after_disconnect_is_reported(served):
     served.forget()
     size = 1 << 17
 

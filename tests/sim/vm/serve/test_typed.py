@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Text and commands are told apart however they come: by the line, in pieces, through a socket."""
+"""Typed text and commands, in lines and pieces; the control socket for scripts."""
 
 import contextlib
 import socket
@@ -15,7 +15,7 @@ from sim.vm.serve.typed import LONGEST_COMMAND, TypedText
 
 
 def split(*pieces):
-    """What comes of pieces that are typed, adjacent text joined."""
+    """Feed pieces of input; returns text and commands, adjacent text joined."""
     found = []
 
     def text(words):
@@ -47,12 +47,12 @@ def split(*pieces):
         (b"", []),
     ],
 )
-def test_a_line_that_begins_with_a_mark_is_a_command(data, wanted):
+def test_line_with_mark_is_command(data, wanted):
     assert split(data) == wanted
     assert split(*(bytes([byte]) for byte in data)) == wanted
 
 
-def test_text_goes_on_before_its_line_ends():
+def test_text_is_passed_on_before_line_end():
     found = []
     typed = TypedText(found.append, found.append)
     typed.feed(b"pass")
@@ -60,14 +60,14 @@ def test_text_goes_on_before_its_line_ends():
     assert found == ["pass", "!word"]
 
 
-def test_a_command_without_end_is_cut():
+def test_length_of_command_is_limited():
     found = split(*[b"!" + b"x" * 1000] * 20)
     assert found[0] == ("command", "!" + found[0][1][1:]) and len(found[0][1]) == LONGEST_COMMAND
     assert all(len(words) <= LONGEST_COMMAND for kind, words in found if kind == "command")
 
 
 class Remote:
-    """A control socket whose server runs in a thread; lines are answered as the test says."""
+    """A control socket with its server in a thread; the test's ``run`` answers the lines."""
 
     def __init__(self, path, run):
         self._stop = socket.socketpair()
@@ -90,7 +90,7 @@ class Remote:
     def __exit__(self, *error):
         self._stop[0].close()
         self._thread.join(10)
-        assert not self._thread.is_alive(), "it does not end"
+        assert not self._thread.is_alive(), "the server did not end"
         self._stop[1].close()
         self._listener.close()
 
@@ -101,7 +101,7 @@ class Remote:
         return connection
 
     def ask(self, *pieces):
-        """All that is answered to a client that sends ``pieces`` and nothing more."""
+        """Send ``pieces`` and shut down sending; returns all answers."""
         with self.client() as client:
             for piece in pieces:
                 client.sendall(piece)
@@ -118,7 +118,7 @@ def path(tmp_path):
     return tmp_path / "s"
 
 
-def test_each_line_of_a_script_is_answered_by_a_line(path):
+def test_each_line_gets_one_answer(path):
     with Remote(path, echo) as remote:
         assert remote.ask(b"one\n") == b"ok did one\n"
         assert remote.ask(b"one\nno\nthr", b"ee\n") == b"ok did one\nerror did no\nok did three\n"
@@ -127,18 +127,18 @@ def test_each_line_of_a_script_is_answered_by_a_line(path):
         assert remote.ask(b"\n\n") == b"ok did \nok did \n"
 
 
-def test_an_answer_of_several_lines_has_its_word_on_each(path):
+def test_every_line_of_answer_has_status(path):
     with Remote(path, lambda line, answer: answer(True, "a\nb")) as remote:
         assert remote.ask(b"help\n") == b"ok a\nok b\n"
 
 
-def test_an_answer_has_no_control_characters(path):
+def test_control_characters_in_answer_are_escaped(path):
     with Remote(path, echo) as remote:
         assert remote.ask(b"\x1b[2J\xc2\x9b\xff\n") == "ok did \\x1b[2J\\x9b\ufffd\n".encode()
 
 
-def test_lines_of_a_client_are_done_one_after_the_other(path):
-    """Answered late, and in their order; other clients are served meanwhile."""
+def test_lines_of_one_client_are_executed_in_order(path):
+    """Late answers keep their order; other clients are served meanwhile."""
     answers = []
 
     def later(line, answer):
@@ -158,7 +158,7 @@ def test_lines_of_a_client_are_done_one_after_the_other(path):
         assert [line for line, _ in answers] == ["first", "second"]
 
 
-def test_a_client_that_is_gone_is_no_harm(path):
+def test_answer_to_closed_connection_is_dropped(path):
     answers = []
     with Remote(path, lambda line, answer: answers.append(answer)) as remote:
         with remote.client() as client:
@@ -171,12 +171,12 @@ def test_a_client_that_is_gone_is_no_harm(path):
             _wait_for(lambda: len(answers) > 1)
 
 
-def test_thousands_of_lines_at_once_are_all_answered(path):
+def test_thousands_of_lines_are_answered(path):
     with Remote(path, echo) as remote:
         assert remote.ask(b"x\n" * 3000) == b"ok did x\n" * 3000
 
 
-def test_a_client_that_takes_no_answers_is_given_up(path, monkeypatch):
+def test_client_that_does_not_read_is_disconnected(path, monkeypatch):
     monkeypatch.setattr(remote_module, "MOST_RETRIES", 3)
     answer = "x" * 100_000
     with Remote(path, lambda line, say: say(True, answer)) as remote, remote.client() as client:
@@ -188,14 +188,14 @@ def test_a_client_that_takes_no_answers_is_given_up(path, monkeypatch):
                 client.sendall(b"y\n")
 
 
-def test_a_line_without_end_is_refused(path):
+def test_line_without_end_is_refused(path):
     with Remote(path, echo) as remote, remote.client() as client:
         client.sendall(b"x" * (2 * LONGEST_COMMAND))
         assert client.recv(200).startswith(b"error line has ")
         assert client.recv(200) == b""
 
 
-def test_clients_beyond_a_limit_are_turned_away(path):
+def test_clients_beyond_limit_are_disconnected(path):
     with Remote(path, echo) as remote:
         clients = [remote.client() for _ in range(MOST_CLIENTS)]
         for client in clients:
@@ -220,4 +220,4 @@ def _wait_for(what):
         if what():
             return
         deadline.wait(0.005)
-    raise AssertionError("it does not come")
+    raise AssertionError("time limit exceeded")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A host that reaches the endpoint through vfio-user, for the drivers of models/: no QEMU."""
+"""A host without QEMU that accesses the endpoint through vfio-user, for the drivers of models/."""
 
 import asyncio
 import mmap
@@ -20,20 +20,20 @@ from sim.vm.vfio_user.client import Client
 
 MEMORY_BASE, MEMORY_SIZE = 1 << 32, 1 << 20
 SEED = 7
-"""Of the entropy device."""
+"""Seed of the entropy device."""
 PATIENCE = 1000
-"""What models/ takes for microseconds, of a simulation: so many more go by here."""
+"""Factor of time limits, which models/ has in simulated microseconds; here real time counts."""
 
 
 class PatientRuntime(AsyncioRuntime):
-    """asyncio, waiting longer."""
+    """asyncio with longer time limits."""
 
     async def wait(self, event, timeout_us=None):
         return await super().wait(event, None if timeout_us is None else PATIENCE * timeout_us)
 
 
 class GuestMemory:
-    """Implements ``models.dma.HostMemory`` in a file that the server has too."""
+    """Implements ``models.dma.HostMemory`` in a file that the server also accesses."""
 
     def __init__(self):
         self.file = os.memfd_create("guest")
@@ -60,7 +60,7 @@ class GuestMemory:
 
 
 class VfioHost:
-    """Implements ``models.bus.HostFunction``; use it inside a running loop."""
+    """Implements ``models.bus.HostFunction``; needs a running event loop."""
 
     def __init__(self, path):
         self.client = Client(path)
@@ -68,7 +68,7 @@ class VfioHost:
         self.client.map(self.memory.file, MEMORY_BASE, MEMORY_SIZE)
         self._interrupts = InterruptLog(asyncio.Event)
         self.interrupts = self._interrupts.counts
-        # A vector for each.
+        # The shell has one vector for each FIFO.
         self.num_fifos = self.client.irq_info(wire.Irq.MSIX)[1]
         self._signals = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(self.num_fifos)]
         for vector, signal in enumerate(self._signals):
@@ -77,7 +77,7 @@ class VfioHost:
         self.enable()
 
     def enable(self):
-        """Memory space, bus mastering and MSI-X on, as software does it."""
+        """Enable memory space, bus mastering and MSI-X, as software does."""
         client = self.client
         command = MEMORY_SPACE_ENABLE.mask | BUS_MASTER_ENABLE.mask
         client.write(wire.CONFIG_REGION, COMMAND, command.to_bytes(2, "little"))
@@ -85,7 +85,7 @@ class VfioHost:
         client.assign(0, self._signals)
 
     async def bar_read(self, bar, offset, size):
-        # A turn for the others: waiting for the server, nobody here gets one.
+        # Let other tasks run: the client's wait for the server blocks the event loop.
         await asyncio.sleep(0)
         return self.client.read(bar, offset, size)
 
@@ -108,7 +108,7 @@ class VfioHost:
 
 
 def driver_of(host, fifo=0, revision="v1"):
-    """A driver behind ``host`` that has not started."""
+    """A driver on ``host``, not started."""
     runtime = PatientRuntime()
     driver = Driver(FifoDriverBus(host, fifo, runtime), runtime, revision=revision)
     driver.rings = RingAllocator(memory=host.memory)
@@ -116,7 +116,7 @@ def driver_of(host, fifo=0, revision="v1"):
 
 
 def configuration(simulator):
-    """The build that is served."""
+    """The served build."""
     fifos, width = BUILDS["endpoint"]
     return BuildConfiguration(
         num_fifos=fifos,
@@ -127,7 +127,7 @@ def configuration(simulator):
 
 
 def socket_folder():
-    """A folder whose path leaves room for a socket's name."""
+    """A folder with a path short enough for a socket."""
     return tempfile.TemporaryDirectory(prefix="amp-")
 
 
@@ -136,7 +136,7 @@ def socket_in(folder):
 
 
 def with_host(server, program, revision="v1"):
-    """Run ``program(host, driver)`` on a fresh client."""
+    """Run ``program(host, driver)`` on a new client."""
 
     async def run():
         host = VfioHost(server.path)

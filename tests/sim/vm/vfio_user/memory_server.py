@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The vfio-user server over a function of mere memory, in a thread: no simulation."""
+"""The vfio-user server on plain memory, in a thread, without a simulation."""
 
 import os
 import socket
@@ -17,11 +17,11 @@ VECTORS = 4
 
 
 class StopError(Exception):
-    """The test is over."""
+    """Ends the server at the end of a test."""
 
 
 class MemoryServer:
-    """``with MemoryServer() as server: client = server.client()``; fails if the server fails."""
+    """``with MemoryServer() as server: client = server.client()``; raises the server's errors."""
 
     def __init__(self):
         self.function = MemoryFunction(BAR_SIZES, VECTORS)
@@ -43,7 +43,7 @@ class MemoryServer:
     def __exit__(self, *error):
         self._stop[0].close()
         self._thread.join(10)
-        assert not self._thread.is_alive(), "the server does not end"
+        assert not self._thread.is_alive(), "the server did not end"
         self._stop[1].close()
         self._listening.__exit__(*error)
         self._folder.cleanup()
@@ -76,5 +76,5 @@ class MemoryServer:
 
 
 def open_files():
-    """How many files this process has open."""
+    """The number of open files of this process."""
     return len(os.listdir("/proc/self/fd"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Clients that come, go, break off and misbehave below the level of requests; files they leave."""
+"""Connections, framing, received files and socket paths, below the level of requests."""
 
 import array
 import contextlib
@@ -36,7 +36,7 @@ def header(**fields):
 
 
 @pytest.mark.parametrize("size", [0, 15, wire.MOST_BYTES + 1, 0xFFFF_FFFF])
-def test_a_size_that_no_message_has_ends_the_session(server, size):
+def test_invalid_size_ends_session(server, size):
     with server.client() as client:
         client.send_raw(header(size=size))
         reply = client.receive()
@@ -48,7 +48,7 @@ def test_a_size_that_no_message_has_ends_the_session(server, size):
     assert str(size) in server.clients[1][1]
 
 
-def test_a_header_that_ends_early(server):
+def test_incomplete_header_ends_session(server):
     for count in (1, 15):
         with server.client() as client:
             client.send_raw(header()[:count])
@@ -56,7 +56,7 @@ def test_a_header_that_ends_early(server):
         assert client.read(0, 0, 4) == bytes(4)
 
 
-def test_messages_in_pieces(server):
+def test_messages_split_at_any_byte(server):
     with server.client() as client:
         data = ClientMessage(
             id=5, command=Command.REGION_READ, payload=wire.REGION_ACCESS.pack(0, 0, 4)
@@ -68,7 +68,7 @@ def test_messages_in_pieces(server):
         assert [client.receive().id for _ in range(100)] == [5] * 100
 
 
-def test_a_new_client_meets_a_fresh_function(server):
+def test_function_restarts_after_each_client(server):
     for number in range(3):
         with server.client() as client:
             client.write(0, 0, b"left")
@@ -78,7 +78,7 @@ def test_a_new_client_meets_a_fresh_function(server):
     assert server.clients == [("connected", ""), ("disconnected", server.clients[1][1])] * 3
 
 
-def test_a_second_client_is_turned_away(server):
+def test_second_client_is_disconnected(server):
     with server.client() as first:
         second = Client(server.path, negotiate=False)
         with pytest.raises(ConnectionError):
@@ -88,13 +88,13 @@ def test_a_second_client_is_turned_away(server):
     assert any("second client" in text for text in server.errors)
 
 
-def test_clients_in_quick_succession(server):
+def test_fifty_clients_in_succession(server):
     for _ in range(50):
         with server.client() as client:
             assert client.read(0, 0, 1) == b"\0"
 
 
-def test_a_client_that_takes_no_replies(server):
+def test_client_that_does_not_read_replies(server):
     with server.client() as client:
         access = wire.REGION_ACCESS.pack(0, 1, 0x8000)
         client.socket.settimeout(2)
@@ -106,7 +106,7 @@ def test_a_client_that_takes_no_replies(server):
         assert client.read(0, 0, 1) == b"\0"
 
 
-def test_a_client_that_takes_no_replies_and_says_that_it_is_done(server):
+def test_half_closed_client_that_does_not_read_replies(server):
     first = server.client()
     first.socket.setblocking(False)
     access = wire.REGION_ACCESS.pack(0, 1, 0x8000)
@@ -120,8 +120,8 @@ def test_a_client_that_takes_no_replies_and_says_that_it_is_done(server):
     second.close()
 
 
-def test_files_are_closed(server):
-    """Whatever comes of a message, of a session, and of what is asked for."""
+def test_all_received_files_are_closed(server):
+    """Files of used, refused and incomplete messages, and of ended sessions."""
     memory = os.memfd_create("guest")
     os.ftruncate(memory, 64 * PAGE)
     signals = [os.eventfd(0) for _ in range(4)]
@@ -147,7 +147,7 @@ def test_files_are_closed(server):
         for command, payload, files in refusals:
             client.send(command, payload, files=files)
             assert client.receive().error
-        # Nobody asked for these, which is no harm.
+        # Files with requests that do not use any are accepted.
         client.send(Command.REGION_READ, wire.REGION_ACCESS.pack(0, 0, 4), files=[memory])
         client.send(Command.DMA_UNMAP, wire.DMA_UNMAP.pack(24, 0, PAGE, PAGE), files=[memory])
         assert not client.receive().error and not client.receive().error
@@ -155,9 +155,9 @@ def test_files_are_closed(server):
         client.send(Command.DMA_MAP, wire.DMA_MAP.pack(32, 3, 0, 0, PAGE), files=[memory] * 40)
         assert client.receive().error == errno.EMFILE
         client.read(0, 0, 1)
-        # Seven mappings, three eventfds; the connection and what the test has of it.
+        # Seven mappings, three eventfds, both ends of the connection.
         assert open_files() == before + 7 + 3 + 2
-        # Files of a message that never ends, and more of them than there may be.
+        # More files than the limit, with a message that never ends.
         client.send_raw(header(size=100) + b"x", [memory] * 3)
         for _ in range(20):
             client.send_raw(b"y", [memory] * 3)
@@ -171,27 +171,27 @@ def test_files_are_closed(server):
 
 
 def _unread(client):
-    """Bytes sent that the server has not taken."""
+    """Bytes sent that the server has not read."""
     waiting = array.array("i", [0])
     fcntl.ioctl(client.socket, termios.TIOCOUTQ, waiting)
     return waiting[0]
 
 
 def mapping(number, flags=3):
-    """A message that maps page ``number``, with or without a file of its own."""
+    """A message that maps page ``number``."""
     payload = wire.DMA_MAP.pack(32, flags, 0, number * PAGE, PAGE)
     return ClientMessage(id=number, command=Command.DMA_MAP, payload=payload).pack()
 
 
 def reading(number):
-    """A message that takes no file."""
+    """A message that uses no file."""
     payload = wire.REGION_ACCESS.pack(0, 0, 1)
     return ClientMessage(id=number, command=Command.REGION_READ, payload=payload).pack()
 
 
 @pytest.fixture
 def pages():
-    """Files of a page each, whose first bytes are their numbers."""
+    """Files of one page each, filled at the start with the file's number."""
     files = []
     for number in range(8):
         files.append(os.memfd_create(f"page{number}"))
@@ -203,14 +203,14 @@ def pages():
 
 
 def mapped(server):
-    """Which page's file each mapping has; None for one without a file."""
+    """Number of each mapping's file; None for one without a file."""
     found = [server.function.memory.read(number * PAGE, 1) for number in range(8)]
     return [None if data is None else data[0] for data in found]
 
 
 @pytest.mark.parametrize("behind", [[reading(9)], [mapping(2), reading(9)], [reading(9)] * 40])
-def test_files_belong_to_the_message_of_their_first_byte(server, pages, behind):
-    """Whatever follows in the same call."""
+def test_files_belong_to_message_of_first_byte(server, pages, behind):
+    """Other messages may follow in the same call."""
     with server.client() as client:
         client.send_raw(mapping(1) + b"".join(behind), [pages[1]])
         assert [client.receive().error for _ in range(1 + len(behind))] == [0] * (1 + len(behind))
@@ -218,7 +218,7 @@ def test_files_belong_to_the_message_of_their_first_byte(server, pages, behind):
 
 
 @pytest.mark.parametrize("ahead", [[reading(9)] * 3, [mapping(2)], [mapping(2), reading(9)]])
-def test_files_do_not_go_to_a_message_before(server, pages, ahead):
+def test_files_do_not_belong_to_earlier_message(server, pages, ahead):
     with server.client() as client:
         client.send_raw(b"".join(ahead))
         client.send_raw(mapping(1) + reading(9), [pages[1]])
@@ -226,14 +226,14 @@ def test_files_do_not_go_to_a_message_before(server, pages, ahead):
         assert mapped(server)[:4] == [None, 1, None, None]
 
 
-def test_files_of_a_message_that_takes_none_go_to_nobody(server, pages):
+def test_files_of_message_without_use_are_closed(server, pages):
     with server.client() as client:
         client.send_raw(reading(9) + mapping(1), [pages[1]])
         assert [client.receive().error for _ in range(2)] == [0, 0]
         assert mapped(server)[1] is None
 
 
-def test_files_in_the_middle_of_a_message_are_closed(server, pages):
+def test_files_within_message_are_closed(server, pages):
     with server.client() as client:
         client.read(0, 0, 1)
         before = open_files()
@@ -247,7 +247,7 @@ def test_files_in_the_middle_of_a_message_are_closed(server, pages):
         assert open_files() == before
 
 
-def test_files_stay_with_their_messages_however_the_stream_is_cut(server, pages):
+def test_files_stay_with_messages_in_any_split(server, pages):
     """Messages in calls of any size, each message's files with its first byte."""
     seed = new_seed()
     print(f"seed {seed}")
@@ -255,7 +255,7 @@ def test_files_stay_with_their_messages_however_the_stream_is_cut(server, pages)
     for _ in range(20):
         order = generator.sample(range(8), 8)
         owners = {number for number in order if generator.random() < 0.6}
-        # A call begins where files do; within it the bytes may be cut anywhere.
+        # A new call starts at each message with files; its bytes may be split anywhere.
         calls = [(b"", [])]
         for number in order:
             if number in owners:
@@ -274,8 +274,8 @@ def test_files_stay_with_their_messages_however_the_stream_is_cut(server, pages)
         server.gone.clear()
 
 
-def test_a_client_closes_files_that_come_with_a_reply(tmp_path):
-    """Nothing of the protocol sends any."""
+def test_client_closes_files_of_reply(tmp_path):
+    """The protocol has no replies with files."""
     path = tmp_path / "s"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
@@ -289,8 +289,8 @@ def test_a_client_closes_files_that_come_with_a_reply(tmp_path):
                 assert open_files() == before
 
 
-def test_whatever_comes_is_survived(server):
-    """Random bytes and nearly right messages: each client is told, or left, and the next served."""
+def test_random_messages_do_not_stop_server(server):
+    """Random bytes and almost valid messages: the next client is served after each."""
     seed = new_seed()
     print(f"seed {seed}")
     generator = random.Random(seed)
@@ -309,7 +309,7 @@ def test_whatever_comes_is_survived(server):
 
 
 def _nearly(generator):
-    """A message, most of whose fields may be anything."""
+    """A message with random values in most fields."""
     payload = bytearray(
         generator.choice(
             [
@@ -333,7 +333,7 @@ def _nearly(generator):
     return struct.pack("=HHIII", generator.randrange(1 << 16), command, size, flags, 0) + payload
 
 
-def test_where_it_listens(tmp_path):
+def test_socket_paths(tmp_path):
     with MemoryServer() as server:
         with pytest.raises(SocketError, match="listens there already"), listening(server.path):
             pass
@@ -352,7 +352,7 @@ def test_where_it_listens(tmp_path):
                 pass
         with listening(replaced := server.path.with_name("replaced")):
             replaced.unlink()
-            replaced.write_text("of somebody else")
+            replaced.write_text("another file")
         assert replaced.exists()
         occupied = server.path.with_name("file")
         occupied.write_text("a file")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a client may ask, what it gets, and what it is refused with."""
+"""Requests of a client: replies, effects and errors."""
 
 import errno
 import os
@@ -48,7 +48,7 @@ def refused(code, call, *arguments, **options):
     assert caught.value.code == code, caught.value
 
 
-def test_the_agreement_is_of_both(server):
+def test_capabilities_are_limited_by_both_ends(server):
     with server.client(negotiate=False) as client:
         proposed = {
             "max_msg_fds": 1,
@@ -64,7 +64,7 @@ def test_the_agreement_is_of_both(server):
         refused(errno.EINVAL, client.version)
 
 
-def test_a_version_without_capabilities(server):
+def test_version_without_capabilities(server):
     with server.client(negotiate=False) as client:
         answer = client.request(Command.VERSION, wire.VERSION.pack(wire.MAJOR, 7))
         assert answer == wire.VERSION.pack(wire.MAJOR, wire.MINOR)
@@ -85,27 +85,27 @@ def test_a_version_without_capabilities(server):
         (wire.VERSION.pack(wire.MAJOR, 0) + b"[" * 100_000, errno.EINVAL),
     ],
 )
-def test_a_version_that_is_none(server, payload, code):
+def test_invalid_version_is_refused(server, payload, code):
     with server.client(negotiate=False) as client:
         refused(code, client.request, Command.VERSION, payload)
         assert client.version()
 
 
-def test_another_protocol_is_told_so_and_left(server):
+def test_other_major_version_ends_session(server):
     with server.client(negotiate=False) as client:
         refused(errno.ENOTSUP, client.version, major=wire.MAJOR + 1)
         with pytest.raises(ConnectionError):
             client.receive()
 
 
-def test_nothing_goes_before_the_version(server):
+def test_request_before_version_ends_session(server):
     with server.client(negotiate=False) as client:
         refused(errno.EINVAL, client.read, 0, 0, 4)
         with pytest.raises(ConnectionError):
             client.receive()
 
 
-def test_what_there_is(client):
+def test_regions_and_interrupts(client):
     info = client.request(
         Command.DEVICE_GET_INFO, wire.DEVICE_INFO.pack(wire.DEVICE_INFO.size, 0, 0, 0)
     )
@@ -135,12 +135,12 @@ def test_what_there_is(client):
         (Command.REGION_READ, wire.REGION_ACCESS),
     ],
 )
-def test_sizes_are_checked(client, command, layout):
+def test_payload_sizes_are_checked(client, command, layout):
     whole = struct.pack("=I", layout.size).ljust(layout.size, b"\0")
     for payload in (b"", whole[:-1]):
         refused(errno.EINVAL, client.request, command, payload)
     if command in QUESTIONS:
-        # Room for a longer answer: SPDK leaves a page.
+        # Space for a longer reply: SPDK reserves a page.
         room = struct.pack("=I", 4064).ljust(4064, b"\0")
         assert len(client.request(command, room)) == layout.size
     else:
@@ -154,7 +154,7 @@ def test_sizes_are_checked(client, command, layout):
 
 
 @pytest.mark.parametrize("region", [0, 1, 2, wire.CONFIG_REGION])
-def test_accesses(client, server, region):
+def test_region_accesses(client, server, region):
     size = BAR_SIZES.get(region, 4096)
     client.write(region, 8, b"\1\2\3\4\5\6\7\x08")
     assert client.read(region, 6, 12) == b"\0\0\1\2\3\4\5\6\7\x08\0\0"
@@ -166,31 +166,31 @@ def test_accesses(client, server, region):
     assert len(server.errors) == 6
 
 
-def test_regions_that_are_not_there(client):
+def test_access_to_missing_region_is_refused(client):
     for region in (3, 6, 8, 9, 1 << 31):
         refused(errno.EINVAL, client.read, region, 0, 4)
         refused(errno.EINVAL, client.write, region, 0, b"1234")
 
 
-def test_a_count_beyond_what_was_agreed(server):
+def test_count_above_negotiated_limit_is_refused(server):
     with server.client(negotiate=False) as client:
         client.version(capabilities={"max_data_xfer_size": 64})
         assert len(client.read(1, 0, 64)) == 64
         refused(errno.EINVAL, client.read, 1, 0, 65)
 
 
-def test_a_write_says_how_long_it_is(client, server):
+def test_write_with_wrong_count_is_refused(client, server):
     access = wire.REGION_ACCESS.pack(0, 1, 4)
     for data in (b"", b"123", b"12345"):
         refused(errno.EINVAL, client.request, Command.REGION_WRITE, access + data)
     assert server.function.bars[1] == bytes(BAR_SIZES[1])
 
 
-def test_many_writes_at_once(client, server):
+def test_multiple_writes(client, server):
     writes = [(1, 8 * at, bytes([at] * 8)) for at in range(40)] + [(0, 3, b"x")]
     assert client.write_many(writes) == 41
     assert client.read(1, 0, 320) == b"".join(data for _, _, data in writes[:40])
-    # One that cannot be done, and none is.
+    # If one write is invalid, none is done.
     refused(errno.EINVAL, client.write_many, [(0, 0, b"y"), (0, 0x4000, b"y")])
     assert client.read(0, 0, 4) == b"\0\0\0x"
     count = wire.WRITE_COUNT.pack(1 << 63)
@@ -199,17 +199,17 @@ def test_many_writes_at_once(client, server):
     refused(errno.EINVAL, client.request, Command.REGION_WRITE_MULTI, nine)
 
 
-def test_posted_writes_are_in_order_and_never_answered(client, server):
+def test_posted_writes_are_ordered_and_get_no_reply(client, server):
     for number in range(1000):
         client.write(0, 0, number.to_bytes(8, "little"), posted=True)
-    # Refused, and still not answered.
+    # A refused posted write gets no reply either.
     client.write(0, 0x4000, b"x", posted=True)
     assert client.read(0, 0, 8) == (999).to_bytes(8, "little")
     assert "0x4000" in server.errors[0]
 
 
 @pytest.mark.parametrize("command", [0, 6, 11, 12, 14, 16, 17, 18, 19, 0xFFFF])
-def test_commands_that_are_not_done(client, command):
+def test_unsupported_commands_are_refused(client, command):
     number = client.send(command, b"whatever it is")
     reply = client.receive()
     assert (reply.id, reply.command, reply.error) == (number, command, errno.ENOTSUP)
@@ -218,13 +218,13 @@ def test_commands_that_are_not_done(client, command):
 
 
 @pytest.mark.parametrize("flags", [Flags.REPLY, 2, 15, Flags.ERROR, 0x40, 1 << 31])
-def test_flags_that_no_request_has(client, flags):
+def test_invalid_request_flags_are_refused(client, flags):
     access = wire.REGION_ACCESS.pack(0, 0, 4)
     client.send(Command.REGION_READ, access, flags=flags)
     assert client.receive().error == errno.EINVAL
 
 
-def test_a_function_that_refuses(client, server):
+def test_refused_access_is_io_error(client, server):
     server.function.refuse = True
     refused(errno.EIO, client.read, 0, 0, 4)
     refused(errno.EIO, client.write, 0, 0, b"1234")
@@ -239,7 +239,7 @@ def test_reset(client, server):
     refused(errno.EINVAL, client.request, Command.DEVICE_RESET, b"x")
 
 
-def test_memory(client, server, memory):
+def test_map_and_unmap(client, server, memory):
     client.map(memory, 0, 4 * PAGE)
     client.map(memory, 1 << 40, 2 * PAGE, offset=8 * PAGE, flags=MapFlags.READABLE)
     client.map(None, 4 * PAGE, PAGE)
@@ -267,7 +267,7 @@ def test_memory(client, server, memory):
     refused(errno.EINVAL, client.unmap, 0, PAGE, flags=1)
 
 
-def test_mappings_that_cannot_be(client, memory):
+def test_invalid_mappings_are_refused(client, memory):
     for address, size in (
         (1, PAGE),
         (0, PAGE + 1),
@@ -291,7 +291,7 @@ def test_mappings_that_cannot_be(client, memory):
         os.close(file)
 
 
-def test_a_guest_that_cuts_its_memory_short(client, server, memory):
+def test_access_beyond_truncated_file_is_refused(client, server, memory):
     client.map(memory, 0, 16 * PAGE)
     os.ftruncate(memory, PAGE + 2)
     guest = server.function.memory
@@ -300,13 +300,13 @@ def test_a_guest_that_cuts_its_memory_short(client, server, memory):
     assert not guest.write(PAGE + 2, b"x") and os.fstat(memory).st_size == PAGE + 2
 
 
-def test_too_many_mappings(client, memory):
+def test_mappings_above_limit_are_refused(client, memory):
     for number in range(MOST_MAPPINGS):
         client.map(None, number * PAGE, PAGE)
     refused(errno.ENOSPC, client.map, memory, MOST_MAPPINGS * PAGE, PAGE)
 
 
-def test_interrupts(client, server):
+def test_interrupt_actions(client, server):
     signals = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(3)]
     client.assign(1, signals[:2])
     assert server.function.opened == {1, 2}
@@ -316,7 +316,7 @@ def test_interrupts(client, server):
     assert os.eventfd_read(signals[1]) == 2
     with pytest.raises(BlockingIOError):
         os.eventfd_read(signals[0])
-    # Another one in its place, and one taken away.
+    # Replace one eventfd and remove another.
     client.assign(2, signals[2:])
     client.set_irqs(IrqSetFlags.DATA_EVENTFD | TRIGGER, 1, 1)
     server.function.on_interrupt(2)
@@ -338,7 +338,7 @@ def test_interrupts(client, server):
         IrqSetFlags.DATA_EVENTFD | TRIGGER, 0, 1, index=wire.Irq.ERROR, files=signals[:1]
     )
     assert server.function.opened == set()
-    # Of this type: not a vector's.
+    # Triggering type ERROR signals its own eventfd, not a vector's.
     client.assign(0, signals[1:2])
     client.set_irqs(IrqSetFlags.DATA_NONE | TRIGGER, 0, 1, index=wire.Irq.ERROR)
     assert os.eventfd_read(signals[0]) == 1
@@ -370,11 +370,11 @@ def test_interrupts(client, server):
         (IrqSetFlags.DATA_NONE | TRIGGER, 0, 0, {"index": 9}),
     ],
 )
-def test_interrupts_that_cannot_be_set(client, flags, start, count, options):
+def test_invalid_interrupt_actions_are_refused(client, flags, start, count, options):
     refused(errno.EINVAL, client.set_irqs, flags, start, count, **options)
 
 
-def test_eventfds_that_do_not_fit(client, server):
+def test_wrong_number_of_eventfds_is_refused(client, server):
     signals = [os.eventfd(0) for _ in range(2)]
     flags = IrqSetFlags.DATA_EVENTFD | TRIGGER
     refused(errno.EINVAL, client.set_irqs, flags, 0, 3, files=signals)
@@ -386,7 +386,7 @@ def test_eventfds_that_do_not_fit(client, server):
         os.close(signal)
 
 
-def test_a_signal_that_nobody_takes_blocks_nobody(client, server):
+def test_full_eventfd_does_not_block(client, server):
     full = os.eventfd((1 << 32) - 1)
     os.eventfd_write(full, (1 << 64) - (1 << 32) - 1)
     client.assign(0, [full])
