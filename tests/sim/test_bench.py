@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The bench counts what it counted before, to the cycle, and says what misses its limit."""
+"""``python -m sim bench``: exact cycle counts, limits and report."""
 
 import json
 from pathlib import Path
@@ -41,20 +41,20 @@ def check(top, fifos, width, simulator=None):
 
 
 @pytest.mark.parametrize("top", sorted(BUILDS))
-def test_cycles_are_exact(top):
-    """On builds of several FIFOs: one alone is as fast as where there is but one."""
+def test_cycle_counts_match_baseline(top):
+    """On builds of several FIFOs, one FIFO is as fast as on a build of one."""
     check(top, *BUILDS[top])
 
 
 @pytest.mark.parametrize("width", DATA_WIDTHS)
 @pytest.mark.parametrize("top", sorted(TOPS))
-def test_cycles_of_every_width(top, width, pytestconfig):
+def test_cycle_counts_of_every_width_match_baseline(top, width, pytestconfig):
     if not pytestconfig.getoption("--regress"):
         pytest.skip("make regress counts every width")
     check(top, 1, width)
 
 
-def test_another_simulator_counts_the_same():
+def test_icarus_counts_the_same_cycles():
     if "icarus" not in toolchain.available():
         pytest.skip("icarus is not on this machine")
     check("core", 1, 256, "icarus")
@@ -65,7 +65,7 @@ def values_at_bound(width):
 
 
 @pytest.mark.parametrize("width", DATA_WIDTHS)
-def test_a_bound_is_within_its_limit(width):
+def test_bound_is_within_limit(width):
     judged = command.judge(values_at_bound(width), width)
     assert set(judged) == {figure.key for figure in FIGURES}
     assert all(entry["ok"] for entry in judged.values())
@@ -94,7 +94,7 @@ def test_limits_at_128_bits():
 
 @pytest.fixture
 def fake(monkeypatch, tmp_path):
-    """Figures in place of measurements, the bounds unless a test changes them."""
+    """Replaces measurements by figures: the bounds, unless a test changes them."""
     figures = {width: values_at_bound(width) for width in DATA_WIDTHS}
 
     class Here:
@@ -130,7 +130,7 @@ def fake(monkeypatch, tmp_path):
     return figures, bridge, tmp_path / "bench" / "report.json"
 
 
-def test_report(fake):
+def test_report_of_passing_bench(fake):
     _, _, path = fake
     assert command.run_bench() == 0
     report = json.loads(path.read_text())
@@ -144,7 +144,7 @@ def test_report(fake):
 @pytest.mark.parametrize(
     "key, value", [("mmio_read_cycles", 7), ("dma_read_bytes_per_cycle", 13.9)]
 )
-def test_what_misses_its_limit_fails_the_command(fake, capsys, key, value):
+def test_missed_limit_fails_command(fake, capsys, key, value):
     figures, _, path = fake
     figures[128][key] = value
     assert command.run_bench() == 1
@@ -155,7 +155,7 @@ def test_what_misses_its_limit_fails_the_command(fake, capsys, key, value):
     assert "missed:" in capsys.readouterr().out
 
 
-def test_a_guest_that_is_served_too_slowly_fails_the_command(fake):
+def test_slow_bridge_fails_command(fake):
     _, bridge, path = fake
     bridge["verilator"]["reads_ratio"] = 0.039
     assert command.run_bench() == 1
@@ -164,7 +164,7 @@ def test_a_guest_that_is_served_too_slowly_fails_the_command(fake):
     ]
 
 
-def test_a_measurement_that_fails_is_an_error(monkeypatch, tmp_path):
+def test_failed_measurement_raises_error(monkeypatch, tmp_path):
     def simulate(*_, **__):
         raise SimulationError("1 of 1 tests failed")
 
