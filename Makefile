@@ -7,7 +7,7 @@ RUN    := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo waves guest test lint verilog regress fuzz bench synth formal figures compare clean
+.PHONY: help setup demo waves guest test lint words verilog regress fuzz bench synth formal figures compare clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -62,19 +62,24 @@ formal: $(VENV)/.formal ## Run the proofs, and the mutants that they must reject
 synth: $(VENV)/.synth ## Measure area and frequency of every configuration; ARGS=--headline for two
 	@$(RUN) -m synth $(ARGS)
 
-figures: $(VENV)/.formal $(VENV)/.synth ## Run formal, bench and synth, and update docs/figures.md
+figures: $(VENV)/.formal $(VENV)/.synth ## Run formal, bench and synth, and record their figures
 	@$(RUN) -m formal
 	@$(RUN) -m sim bench
 	@$(RUN) -m synth
 	@$(RUN) -m figures --write
 
-compare: $(READY) ## Compare the latest formal, bench and synth with docs/figures.md
+compare: $(READY) ## Compare the latest formal, bench and synth with the recorded figures
 	@$(RUN) -m figures --check
 
-lint: $(READY) ## Check style, formatting and types
+lint: words ## Check style, formatting, types and words
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/ruff format --check --quiet .
 	@$(VENV)/bin/mypy
+
+# git grep lists the files of the work tree that exist and are not ignored.
+words: $(READY) ## Check sources and documents for the words that .relint.yml lists
+	@files=$$(git grep --untracked -lI '' -- '*.py' '*.c' '*.h' '*.core' '*.toml' '*.md' Makefile .ci/run) \
+	  && $(RUN) -m relint --summarize $$files
 
 verilog: $(READY) ## Write every top, or TOP=, to build/verilog, with port list and instance
 	@for top in $(or $(TOP),$$($(RUN) -c "from hdl.verilog import MODULE_NAMES; print(*MODULE_NAMES)")); do \
