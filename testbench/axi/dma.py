@@ -242,5 +242,5 @@ def _require_okay(answer: Any, verb: str, address: int, size: int) -> None:
     # The library returns None for an access that a reset interrupted.
     if answer is not None and answer.resp == AxiResp.OKAY:
         return
-    response = "aborted by reset" if answer is None else f"answered with {answer.resp.name}"
+    response = "aborted by reset" if answer is None else f"response is {answer.resp.name}"
     raise DmaError(f"{verb} of {size} bytes at {address:#x}: {response}")

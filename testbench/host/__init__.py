@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Hosts: thin functional models, cocotbext-pcie's root complex, and their memory."""
+"""Hosts: thin functional models and cocotbext-pcie's root complex, with their memory."""

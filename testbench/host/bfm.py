@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Bus functional models on the ports of the two tops: thin, fast, event-driven.
+"""Bus functional models for the ports of the two tops: thin, fast, event-driven.
 
-:class:`EndpointBfm` talks to one raw TLP stream in and one out, and enumerates the function behind
-them as little as needed. :class:`CoreBfm` takes the place of a vendor's hard block: its requests
-say which BAR matched, and configuration is a matter of pins.
+:class:`EndpointBfm` drives one raw TLP stream in and one out, with a minimal enumeration of the
+function. :class:`CoreBfm` replaces a vendor's hard block: its requests carry the matching BAR, and
+it drives the configuration pins.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .requester import CompletionError, HostError
 from .thin import TlpHost
 
 MEMORY_WINDOW = 0xC000_0000
-"""Where BARs are placed."""
+"""Bus address of the first BAR."""
 
 PCI_EXPRESS_CAPABILITY = 0x10
 MSIX_CAPABILITY = 0x11
@@ -41,18 +41,18 @@ MSIX_CAPABILITY = 0x11
 
 @dataclass
 class Enumerated:
-    """What enumeration found.
+    """Result of enumeration.
 
     Parameters
     ----------
     vendor_id, device_id, revision, class_code
-        Type 0 header identification.
+        Identification in the type 0 header.
     bar_sizes
-        Bytes of each BAR that is implemented.
+        Bytes of each implemented BAR.
     capabilities
         Configuration space offset of each capability, by capability id.
     msix_vectors
-        Entries of the MSI-X table, 0 without one.
+        Entries of the MSI-X table, 0 without MSI-X.
     msix_table, msix_pba
         BAR and byte offset.
     """
@@ -80,20 +80,20 @@ class EndpointBfm(TlpHost):
     rx, tx
         Prefixes of the bundles into and out of the design.
     idle, stall
-        Pauses on the way in and back-pressure on the way out (:mod:`testbench.stream.pacing`).
+        Idle cycles on the way in and back-pressure on the way out (:mod:`testbench.stream.pacing`).
     device_id
-        16-bit bus, device and function number to give the function.
+        16-bit bus, device and function number to assign to the function.
     **options
-        As :class:`~testbench.host.TlpHost`.
+        As :class:`~testbench.host.thin.TlpHost`.
 
     Attributes
     ----------
     source, sink
-        The streams, to change their pacing.
+        The streams; change their pacing here.
     sinks
-        The sink, by prefix, as :class:`CoreBfm` has its several.
+        The sink by prefix, in the same form as :attr:`CoreBfm.sinks`.
     function
-        What :meth:`start` found.
+        The result of :meth:`start`, ``None`` before.
     """
 
     def __init__(
@@ -124,19 +124,19 @@ class EndpointBfm(TlpHost):
         self.function: Enumerated | None = None
 
     def sink_of(self, bundle: str) -> TlpSink:
-        """Where that arrives which a core sends on ``bundle``: all on the one stream."""
+        """The sink that receives the packets of a core's ``bundle``: the only one."""
         return self.sink
 
     def send_nowait(self, tlp: Tlp, *, bar: int = 0) -> None:
-        """Queue a packet as it is; the raw stream does not carry ``bar``."""
+        """Queue a packet unchanged; the raw stream does not carry ``bar``."""
         self.source.send_nowait(TlpPacket(tlp))
 
     async def send(self, tlp: Tlp, *, bar: int = 0) -> None:
-        """As :meth:`send_nowait`, and wait until the design accepted the packet."""
+        """As :meth:`send_nowait`; return when the design has accepted the packet."""
         await self.source.send(TlpPacket(tlp))
 
     def complete_nowait(self, tlp: Tlp) -> None:
-        """Queue a completion of one of the design's own requests, as it is."""
+        """Queue a completion of one of the design's requests, unchanged."""
         self.send_nowait(tlp)
 
     async def config_read(self, offset: int, size: int = 4) -> int:
@@ -145,12 +145,12 @@ class EndpointBfm(TlpHost):
         Raises
         ------
         CompletionError
-            The function refused.
+            The completion status is not successful.
         """
         request = config_read(self.device_id, offset, first_be=_lanes(offset, size))
         answer = await self._configure(request)
         if len(answer.payload) != 4:
-            raise HostError(f"{request} was answered without data: {answer}")
+            raise HostError(f"{request} was completed without data: {answer}")
         value = int.from_bytes(answer.payload, "little") >> 8 * (offset & 3)
         return value & (1 << 8 * size) - 1
 
@@ -160,7 +160,7 @@ class EndpointBfm(TlpHost):
         Raises
         ------
         CompletionError
-            The function refused.
+            The completion status is not successful.
         """
         lanes = _lanes(offset, size)
         await self._configure(
@@ -174,19 +174,19 @@ class EndpointBfm(TlpHost):
         return answers[0]
 
     async def start(self, *, msix: bool = True, bus_master: bool = True) -> Enumerated:
-        """Enumerate the function, place its BARs, set payload sizes and enable it.
+        """Enumerate the function, assign its BARs, set payload sizes and enable it.
 
         Parameters
         ----------
         msix
-            Whether to fill in and unmask the MSI-X table and to enable MSI-X.
+            Whether to write and unmask the MSI-X table and to enable MSI-X.
         bus_master
             Whether to set Bus Master Enable.
 
         Raises
         ------
         HostError
-            No function answers, or a register does not make sense.
+            There is no function, or a register has an invalid value.
         """
         identity = await self.config_read(0x00)
         if identity & 0xFFFF in (0x0000, 0xFFFF):
@@ -212,16 +212,16 @@ class EndpointBfm(TlpHost):
         return function
 
     async def restore(self) -> None:
-        """Enable the function again after a reset, as :meth:`start` does, without a look at it.
+        """Enable the function again after a reset, as :meth:`start` but without enumeration.
 
         Raises
         ------
         HostError
-            It has not been enumerated before.
+            The function has not been enumerated before.
         """
         function = self.function
         if function is None:
-            raise HostError("the function was never enumerated: start() first")
+            raise HostError("the function is not enumerated: call start() first")
         for bar, place in self.bars.items():
             await self.config_write(bar_offset(bar), place)
         await self._set_payload_sizes(function)
@@ -236,7 +236,7 @@ class EndpointBfm(TlpHost):
         """Set MSI-X Enable and Function Mask."""
         function = function or self.function
         if function is None or MSIX_CAPABILITY not in function.capabilities:
-            raise HostError("no MSI-X capability was found: start() first")
+            raise HostError("no MSI-X capability found: call start() first")
         control = function.capabilities[MSIX_CAPABILITY] + 2
         await self.config_write(control, enable << 15 | mask << 14, 2)
 
@@ -254,7 +254,7 @@ class EndpointBfm(TlpHost):
                 probe |= await self.config_read(register + 4) << 32
             if probe & ~0xF:
                 if probe & 1:
-                    raise HostError(f"BAR{bar} reads {probe:#x}: only memory BARs are handled")
+                    raise HostError(f"BAR{bar} reads {probe:#x}: only memory BARs are supported")
                 size = (~(probe & ~0xF) & (1 << 64 if wide else 1 << 32) - 1) + 1
                 place = (place + size - 1) & -size
                 await self.config_write(register, place)
@@ -269,7 +269,7 @@ class EndpointBfm(TlpHost):
         offset = await self.config_read(0x34, 1)
         while offset:
             if offset < 0x40 or offset in function.capabilities.values():
-                raise HostError(f"capability pointer {offset:#x} leads nowhere")
+                raise HostError(f"capability pointer {offset:#x} is below 0x40 or in a loop")
             entry = await self.config_read(offset & ~3, 2)
             function.capabilities[entry & 0xFF] = offset
             offset = entry >> 8
@@ -277,7 +277,7 @@ class EndpointBfm(TlpHost):
     async def _set_payload_sizes(self, function: Enumerated) -> None:
         capability = function.capabilities.get(PCI_EXPRESS_CAPABILITY)
         if capability is None:
-            raise HostError("no PCI Express capability was found")
+            raise HostError("no PCI Express capability found")
         supported = coded_size(await self.config_read(capability + 4) & 7)
         self.max_payload_size = min(self.max_payload_size, supported)
         control = await self.config_read(capability + 8, 2) & ~0x70E0 & ~EXTENDED_TAG_ENABLE.mask
@@ -296,7 +296,7 @@ class EndpointBfm(TlpHost):
 
 
 class CoreBfm(TlpHost):
-    """Stands in for a hard block in front of ``amp_pci_core``.
+    """Replaces the hard block in front of ``amp_pci_core``.
 
     Parameters
     ----------
@@ -305,30 +305,32 @@ class CoreBfm(TlpHost):
     clk, reset
         Handles; the default is ``dut.clk`` and, if it exists, ``dut.rst``.
     shell, layout
-        Which BARs there are and how large.
+        Define the BARs and their sizes.
     idle, stall
-        As :class:`EndpointBfm`: of requests in and completions out.
+        As :class:`EndpointBfm`, for requests to the design and completions from it.
     completion_idle
-        Pauses of completions in.
+        Idle cycles before the beats of completions to the design.
     read_stall, write_stall
-        Back-pressure on the design's own reads and writes.
+        Back-pressure on the design's reads and writes.
     confirmation_delay
-        Where the design waits for writes to leave the hard block: cycles until they have.
+        Cycles until a write has left the hard block, for a design that waits for this confirmation.
     device_id
         16 bits for ``completer_id`` and ``requester_id``.
     **options
-        As :class:`~testbench.host.TlpHost`.
+        As :class:`~testbench.host.thin.TlpHost`.
 
     Attributes
     ----------
     source
-        Requests into the design.
+        Requests to the design.
     completion_source
-        Completions into the design.
+        Completions to the design.
     completion_error
-        The error code to give with a completion; the default is :func:`error_code`.
+        Returns the error code of a completion to the design; the default is :func:`error_code`.
     sinks
-        What comes out of it, by prefix.
+        Streams from the design, by prefix.
+    confirmer
+        Confirms the design's writes, ``None`` for a design without this port.
     """
 
     def __init__(
@@ -397,30 +399,30 @@ class CoreBfm(TlpHost):
         )
 
     def sink_of(self, bundle: str) -> TlpSink:
-        """Where that arrives which the design sends on ``bundle``, or with its writes."""
+        """The sink of ``bundle``, or of the writes if the design has no such bundle."""
         return self.sinks.get(bundle) or self.sinks[WRITES]
 
     def set_pins(self, **values: int) -> None:
-        """Drive configuration pins by name; a pin that the design lacks is left out."""
+        """Drive configuration pins by name; names without a port are ignored."""
         for name, value in values.items():
             handle = getattr(self.dut, name, None)
             if handle is not None:
                 handle.value = value
 
     def send_nowait(self, tlp: Tlp, *, bar: int = 0) -> None:
-        """Queue a packet as it is, as one that matched BAR ``bar``."""
+        """Queue a packet unchanged, with ``bar`` as the matching BAR."""
         self.source.send_nowait(TlpPacket(tlp, bar_id=bar))
 
     async def send(self, tlp: Tlp, *, bar: int = 0) -> None:
-        """As :meth:`send_nowait`, and wait until the design accepted the packet."""
+        """As :meth:`send_nowait`; return when the design has accepted the packet."""
         await self.source.send(TlpPacket(tlp, bar_id=bar))
 
     def complete_nowait(self, tlp: Tlp) -> None:
-        """Queue a completion of one of the design's own requests, as it is."""
+        """Queue a completion of one of the design's requests, unchanged."""
         self.completion_source.send_nowait(TlpPacket(tlp, error=self.completion_error(tlp)))
 
     async def start(self, *, msix: bool = True, bus_master: bool = True) -> None:
-        """Set Bus Master Enable; fill in the MSI-X table and enable MSI-X."""
+        """Set Bus Master Enable; write the MSI-X table and enable MSI-X."""
         self.set_pins(bus_master_enable=int(bus_master))
         if msix:
             vectors = self.shell.num_vectors(self.num_fifos)
@@ -428,7 +430,7 @@ class CoreBfm(TlpHost):
             self.set_pins(msix_enable=1)
 
     async def restore(self) -> None:
-        """Fill in the MSI-X table again after a reset, and enable everything."""
+        """Write the MSI-X table again after a reset; enable bus mastering and MSI-X."""
         table = self.msix_table(self.shell.num_vectors(self.num_fifos))
         await self.bar_write(self.shell.msix_bar, self.shell.msix_table_offset, table)
         self.set_pins(bus_master_enable=1, msix_enable=1)

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Wrong answers to a bus master's reads, for a host to give in place of the right ones.
+"""Faulty completions of a bus master's reads, which a host sends in place of the correct ones.
 
-A :class:`Fault` says which request, how often, and a change; the functions here make changes. ::
+A :class:`Fault` selects requests and applies a change; the functions of this module make changes::
 
     host.memory.faults.append(Fault(refused(Status.CA)))
     host.memory.faults.append(Fault(poisoned(at=1), when=lambda read: read.length > 64))
     host.memory.faults.append(Fault(altered(byte_count=4096), times=None))
     host.memory.faults.append(Fault(right, after_ns=100_000))
 
-What a requester owes in each case: PCI Express Base 4.0 sections 2.3.2 (completion handling), 2.7.2
-(poisoned data), 2.8 (completion timeout).
+Rules for requesters: PCI Express Base 4.0 sections 2.3.2 (completion handling), 2.7.2 (poisoned
+data), 2.8 (completion timeout).
 """
 
 from __future__ import annotations
@@ -21,28 +21,25 @@ from typing import Any
 from ..tlp import CplStatus, Tlp, TlpKind
 
 Change = Callable[[Tlp, list[Tlp]], list[Tlp]]
-"""Takes a request and its right completions, returns those to send in their place."""
+"""Takes a request and its correct completions; returns the completions to send instead."""
 
 
 @dataclass(eq=False)
 class Fault:
-    """A change to the answers of some reads.
+    """A change to the completions of some reads.
 
     Parameters
     ----------
     change
-        Makes the answer.
+        Makes the completions.
     when
-        Which requests; the default is any.
+        Selects requests; ``None`` selects all.
     times
-        For how many requests; ``None`` for all of them.
+        Number of requests to apply it to; ``None`` for no limit.
     after_ns
-        Simulated ns that the answer comes later than it would.
-
-    Attributes
-    ----------
+        Additional delay of the completions in simulated ns.
     hits
-        Requests that met it so far.
+        Requests that it was applied to so far.
     """
 
     change: Change
@@ -52,7 +49,7 @@ class Fault:
     hits: int = 0
 
     def meets(self, request: Tlp) -> bool:
-        """Whether ``request`` is to be answered this way; counts it if so."""
+        """Whether the fault applies to ``request``; if so, count the request."""
         if self.times is not None and self.hits >= self.times:
             return False
         if self.when is not None and not self.when(request):
@@ -62,17 +59,17 @@ class Fault:
 
 
 def right(request: Tlp, answers: list[Tlp]) -> list[Tlp]:
-    """The right answer: for a fault that is only late."""
+    """No change, for a fault that only delays the completions."""
     return answers
 
 
 def silent(after: int = 0) -> Change:
-    """Nothing more after ``after`` completions: the request runs into its completion timeout."""
+    """Drop all completions after the first ``after``: the request times out."""
     return lambda request, answers: answers[:after]
 
 
 def refused(status: int = CplStatus.UR, at: int = 0) -> Change:
-    """Completion ``at``, or the last one, has this status and no data, and ends the answer."""
+    """End with completion ``at``, or the last one, with this status and no data."""
 
     def change(request: Tlp, answers: list[Tlp]) -> list[Tlp]:
         place = _place(answers, at)
@@ -82,12 +79,12 @@ def refused(status: int = CplStatus.UR, at: int = 0) -> Change:
 
 
 def without_data(at: int = 0) -> Change:
-    """Completion ``at``, or the last one, says success and brings nothing."""
+    """End with completion ``at``, or the last one, successful but without data."""
     return refused(CplStatus.SC, at)
 
 
 def poisoned(at: int | None = None) -> Change:
-    """Completion ``at``, or the last one, is poisoned; ``None`` poisons them all."""
+    """Poison completion ``at``, or the last one; ``None`` poisons all."""
 
     def change(request: Tlp, answers: list[Tlp]) -> list[Tlp]:
         if at is None:
@@ -98,15 +95,15 @@ def poisoned(at: int | None = None) -> Change:
 
 
 def altered(at: int = 0, **fields: Any) -> Change:
-    """Completion ``at``, or the last one, has other ``fields``.
+    """Replace ``fields`` of completion ``at``, or the last one.
 
-    A value is the field's, or a function that makes it from the right completion.
+    A value is the field's new value, or a function from the correct completion to it.
     """
     return lambda request, answers: _with(answers, _place(answers, at), **fields)
 
 
 def too_much(dwords: int = 1) -> Change:
-    """The last completion brings ``dwords`` more than the request asked for."""
+    """Extend the last completion by ``dwords`` beyond the end of the request."""
 
     def change(request: Tlp, answers: list[Tlp]) -> list[Tlp]:
         last = answers[-1]
@@ -117,7 +114,7 @@ def too_much(dwords: int = 1) -> Change:
 
 
 def too_little(dwords: int = 1) -> Change:
-    """The last completion lacks ``dwords``, and what it leaves open never comes."""
+    """Cut ``dwords`` off the last completion; the remaining data never arrives."""
 
     def change(request: Tlp, answers: list[Tlp]) -> list[Tlp]:
         last = answers[-1]
@@ -129,21 +126,21 @@ def too_little(dwords: int = 1) -> Change:
 
 
 def repeated(at: int = -1) -> Change:
-    """After the whole answer comes completion ``at`` once more: nobody waits for it."""
+    """Send completion ``at`` again after the last one, as an unexpected completion."""
     return lambda request, answers: [*answers, answers[_place(answers, at)]]
 
 
 def preceded(**fields: Any) -> Change:
-    """Before the answer comes its first completion with other ``fields``: nobody waits for it.
+    """Send the first completion with other ``fields`` before it, as an unexpected completion.
 
-    ``preceded(tag=0x1F)`` for a tag that is not in use, ``preceded(requester_id=0)`` for another
-    requester. Values as in :func:`altered`.
+    For example ``preceded(tag=0x1F)`` for an unused tag, ``preceded(requester_id=0)`` for another
+    requester. Values are as in :func:`altered`.
     """
     return lambda request, answers: [_with(answers[:1], 0, **fields)[0], *answers]
 
 
 def _place(answers: list[Tlp], at: int) -> int:
-    # How often an answer is split is not always for a test to say.
+    # Clamp the index: a test does not always control the number of completions.
     return min(at, len(answers) - 1) if at >= 0 else max(at + len(answers), 0)
 
 

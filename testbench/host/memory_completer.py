@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Memory of the thin host as the design's bus master meets it.
+"""Memory of the thin host as completer of the design's requests.
 
-Writes take effect when they arrive, reads when their time has come, so that a read sees every write
-before it (PCI Express Base 4.0 section 2.4.1). Completions of one read stay in address order; those
-of different reads interleave and overtake each other as their latencies have it.
+Writes take effect on arrival, reads when they are due, so that a read returns every earlier write
+(PCI Express Base 4.0 section 2.4.1). Completions of one read stay in address order; completions of
+different reads interleave and overtake each other according to their latencies.
 
-Nothing here knows a simulator: :class:`testbench.host.TlpHost` says what time it is and carries the
-packets.
+The module is independent of the simulator: :class:`testbench.host.thin.TlpHost` supplies the time
+and transfers the packets.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .memory_store import SparseMemory
 from .read_completions import BOUNDARIES, Split, read_answers
 
 MEMORY_BASE = 0x1000_0000
-"""Where allocations begin; far below the BARs."""
+"""Default address of the first allocation; far below the BARs."""
 
 
 def latencies(
@@ -36,24 +36,24 @@ def latencies(
     tail: float = 0.1,
     tail_ns: float = 3000.0,
 ) -> Iterator[float]:
-    """Latencies that a seed decides: most of them short, and some with a long tail.
+    """Pseudo-random latencies: mostly short, with a long tail.
 
     Parameters
     ----------
     seed
-        The same seed gives the same latencies.
+        Seed of the generator.
     shortest_ns, longest_ns
-        Simulated ns between which most latencies lie, uniformly.
+        Range of most latencies in simulated ns, uniform.
     tail
-        Chance of a longer one, 0 to 1.
+        Probability of a longer latency, 0 to 1.
     tail_ns
-        Simulated ns of the longest.
+        Longest latency in simulated ns.
     """
     if not 0 <= tail <= 1:
         raise ValueError(f"tail is {tail}: must be 0 to 1")
     if not 0 <= shortest_ns <= longest_ns <= tail_ns:
         raise ValueError(
-            f"latencies are {shortest_ns:g}, {longest_ns:g} and {tail_ns:g} ns: must not fall"
+            f"latencies are {shortest_ns:g}, {longest_ns:g} and {tail_ns:g} ns: must not decrease"
         )
     generator = random.Random(seed)
     while True:
@@ -65,20 +65,20 @@ def latencies(
 
 @dataclass(order=True, slots=True)
 class PendingRead:
-    """A read under way.
+    """A read in flight.
 
     Parameters
     ----------
     due_ns
         Simulation time of the next step.
     number
-        Order of those that are due at once.
+        Order among reads due at the same time.
     request
         The read.
     max_payload_size
         Bytes of the longest completion.
     answers
-        Completions still to send; ``None`` before the memory was read.
+        Completions still to send; ``None`` before the memory is read.
     """
 
     due_ns: float
@@ -89,34 +89,36 @@ class PendingRead:
 
 
 class MemoryCompleter(SparseMemory):
-    """Host memory that answers memory requests; host software reads and writes it directly.
+    """Host memory that completes memory requests; host software accesses it directly.
 
     Parameters
     ----------
     send
-        Takes each completion when it is due.
+        Called with each completion when it is due.
     completer_id
         16 bits.
     base
         As :class:`~testbench.host.memory_store.SparseMemory`.
     latency
-        Simulated ns that each completion takes, :func:`latencies` for one: the first of a read from
-        the request on, each further one from the one before. ``None`` answers at once.
+        Latencies of completions in simulated ns, such as :func:`latencies`: for the first
+        completion of a read from its request, for further ones from the previous completion.
+        ``None`` completes at once.
     split
-        Where completions are cut.
+        Where to split completions.
     read_completion_boundary
         64 or 128 bytes.
     seed
-        Of the random cuts.
+        Seed of random splits.
 
     Attributes
     ----------
     faults
-        Wrong answers to give (:mod:`testbench.host.faults`); the first that meets a request counts.
+        Faults to inject (:mod:`testbench.host.faults`); the first that applies to a request is
+        used.
     traffic
-        What the design has read and written, refused requests included.
+        The design's reads and writes, including refused ones.
     refused_reads, refused_writes
-        Requests for what is not allocated, oldest first; poisoned writes too.
+        Requests outside any allocation, and poisoned writes; oldest first.
     """
 
     def __init__(
@@ -149,20 +151,20 @@ class MemoryCompleter(SparseMemory):
         self.set_latency(latency)
 
     def set_latency(self, latency: Iterable[float] | None) -> None:
-        """Replace the latencies; ``None`` answers at once."""
+        """Replace the latencies; ``None`` completes at once."""
         self._latency = iter(repeat(0.0) if latency is None else latency)
 
     @property
     def outstanding(self) -> int:
-        """Reads whose answer is not all sent."""
+        """Number of reads without all completions sent."""
         return len(self._work)
 
     def abandon(self) -> None:
-        """Answer nothing that is under way: the design was reset."""
+        """Drop all reads in flight: the design was reset."""
         self._work.clear()
 
     def take(self, request: Tlp, now_ns: float, max_payload_size: int) -> None:
-        """Take a memory read or write that has arrived; :meth:`run` answers it.
+        """Accept a memory read or write; :meth:`run` completes reads.
 
         Parameters
         ----------
@@ -183,7 +185,7 @@ class MemoryCompleter(SparseMemory):
         heapq.heappush(self._work, PendingRead(due, self._number, request, max_payload_size))
 
     def run(self, now_ns: float) -> float | None:
-        """Do what is due at ``now_ns``; return when to come again, or ``None`` if nothing waits."""
+        """Run all steps due at ``now_ns``; return the time of the next step, or ``None``."""
         while self._work and self._work[0].due_ns <= now_ns:
             self._step(heapq.heappop(self._work))
         return self._work[0].due_ns if self._work else None

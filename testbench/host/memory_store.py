@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Memory of a host without its bus: what is allocated, and the bytes in it.
+"""Contents and allocations of a host's memory, independent of the bus.
 
-Anywhere in 64 bits of address space, below and above 4 GiB; only what is allocated exists.
+Allocations may be anywhere in the 64-bit address space; other addresses have no memory.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from ..tlp.traffic import byte_mask
 from .requester import HostError
 
 LINE = 64
-"""Bytes of a cache line, which is also the longest beat of an AXI burst."""
+"""Bytes of a cache line; no beat of an AXI burst is longer."""
 GUARD = PAGE
-"""Bytes, at least, between two allocations: running out of one never ends in the next."""
+"""Minimum bytes between two allocations: an overrun of one does not reach the next."""
 JUNK = 0xDB
-"""What a byte reads as that was not asked for, or that belongs to nobody."""
+"""Value of bytes that are not enabled or not allocated."""
 ADDRESS_END = 1 << 64
 
 
 class HostMemoryError(HostError):
-    """Host software left its memory, or there is none left; the text has address and size."""
+    """Host software accessed unallocated memory, or there is no space; with address and size."""
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class Block:
     start, end
         Bus addresses of its first byte and of the byte after its last.
     lines
-        The bytes of every cache line that it touches.
+        Contents of every cache line that overlaps it.
     """
 
     start: int
@@ -51,12 +51,12 @@ class Block:
 
 
 class SparseMemory:
-    """Implements :class:`models.dma.HostMemory`; a bus master's requests go to it too.
+    """Implements :class:`models.dma.HostMemory`, and executes a bus master's requests.
 
     Parameters
     ----------
     base
-        Lowest address that :meth:`allocate` gives where it is not told otherwise.
+        Default lowest address of an allocation.
     """
 
     def __init__(self, *, base: int) -> None:
@@ -65,24 +65,24 @@ class SparseMemory:
         self._blocks: list[Block] = []
 
     def allocate(self, size: int, align: int = PAGE, *, base: int | None = None) -> int:
-        """Bus address of ``size`` bytes of zeroed memory, a multiple of ``align``.
+        """Allocate ``size`` bytes of zeroed memory; return its bus address.
 
         Parameters
         ----------
         size
             Bytes, 1 or more.
         align
-            Bytes, a power of two.
+            Alignment of the address in bytes, a power of two.
         base
-            Lowest address wanted, from 4 GiB up if need be. Address 0 is never given: drivers take
-            it for no memory.
+            Lowest address of the allocation, ``None`` for the default. Address 0 is never
+            allocated: drivers use it for no memory.
 
         Raises
         ------
         ValueError
-            ``size`` or ``align`` makes no sense.
-        MemoryAccessError
-            There is no room.
+            ``size`` or ``align`` is invalid.
+        HostMemoryError
+            There is no space.
         """
         check_allocation(size, align)
         start = _align(max(self.base if base is None else base, PAGE), align)
@@ -100,12 +100,12 @@ class SparseMemory:
         return start
 
     def free(self, address: int) -> None:
-        """As :meth:`models.dma.ReclaimingMemory.free`; a request to it is unsupported from now on.
+        """As :meth:`models.dma.ReclaimingMemory.free`; requests to it are unsupported afterwards.
 
         Raises
         ------
-        MemoryAccessError
-            Nothing that is allocated begins there.
+        HostMemoryError
+            No allocation starts at ``address``.
         """
         at = bisect_right(self._starts, address) - 1
         if at < 0 or self._starts[at] != address:
@@ -113,35 +113,35 @@ class SparseMemory:
         del self._starts[at], self._blocks[at]
 
     async def read(self, address: int, size: int) -> bytes:
-        """``size`` bytes from ``address``, directly.
+        """Read ``size`` bytes from ``address`` as host software.
 
         Raises
         ------
-        MemoryAccessError
-            They are not all in one allocation.
+        HostMemoryError
+            The bytes are not all in one allocation.
         """
         block = self._own(address, size, "read")
         offset = address - block.base
         return bytes(block.lines[offset : offset + size])
 
     async def write(self, address: int, data: bytes) -> None:
-        """Store ``data`` at ``address``, directly.
+        """Write ``data`` at ``address`` as host software.
 
         Raises
         ------
-        MemoryAccessError
-            It does not all go into one allocation.
+        HostMemoryError
+            The bytes are not all in one allocation.
         """
         block = self._own(address, len(data), "write")
         offset = address - block.base
         block.lines[offset : offset + len(data)] = data
 
     def load(self, request: Tlp) -> bytes | None:
-        """What a memory read gets, whole dwords, or ``None`` if it asks for what is not there.
+        """Execute a memory read: return whole dwords, or ``None`` if there is no memory.
 
-        It may ask for all of a cache line that an allocation touches: an AXI read has no byte
-        enables, so a device cannot help reading whole beats. What nobody owns, and what the
-        request's byte enables leave out, reads as junk.
+        A read may cover whole cache lines that overlap one allocation: an AXI read has no byte
+        enables, so a device reads whole beats. Unallocated and disabled bytes read as
+        :data:`JUNK`.
         """
         mask = byte_mask(request)
         first, end = _span(mask)
@@ -156,12 +156,13 @@ class SparseMemory:
         return bytes(data)
 
     def store(self, request: Tlp) -> bool:
-        """Do a memory write: the enabled bytes and no others.
+        """Execute a memory write: store the enabled bytes.
 
         Returns
         -------
         bool
-            Whether all of them came and are in one allocation; otherwise none is stored.
+            Whether the payload is complete and all enabled bytes are in one allocation; otherwise
+            nothing is stored.
         """
         if len(request.payload) != 4 * request.length:
             return False
@@ -179,8 +180,8 @@ class SparseMemory:
         return True
 
     def _block(self, address: int) -> Block | None:
-        """The allocation whose cache lines hold ``address``."""
-        # The line that holds the address may begin before the allocation does.
+        """The allocation whose cache lines contain ``address``."""
+        # The cache line of the address may start before the allocation does.
         at = bisect_right(self._starts, address | LINE - 1) - 1
         if at < 0:
             return None
@@ -195,12 +196,12 @@ class SparseMemory:
 
 
 def check_allocation(size: int, align: int) -> None:
-    """Require a size and an alignment that make sense.
+    """Check the size and the alignment of an allocation.
 
     Raises
     ------
     ValueError
-        One of them does not.
+        ``size`` is below 1, or ``align`` is not a power of two.
     """
     if size < 1:
         raise ValueError(f"size is {size}: must be 1 or more")
@@ -213,15 +214,15 @@ def _align(address: int, align: int) -> int:
 
 
 def _span(mask: int) -> tuple[int, int]:
-    """First enabled byte and the one after the last; a zero-length request has its first byte."""
+    """Range of the enabled bytes, first and end; the first byte for a zero-length request."""
     if not mask:
         return 0, 1
     return (mask & -mask).bit_length() - 1, mask.bit_length()
 
 
 def _holes(mask: int, first: int, end: int) -> list[int]:
-    """Bytes from ``first`` to ``end`` that ``mask`` leaves out."""
-    # Nearly always there are none, and a long request has thousands of bytes to look at.
+    """Disabled bytes of ``mask`` between ``first`` and ``end``."""
+    # Fast path for the common case: a long request has thousands of bytes.
     if mask == (1 << end) - (1 << first):
         return []
     return [byte for byte in range(first, end) if not mask >> byte & 1]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Completions of a memory read, cut where PCI Express allows it.
+"""Completions of a memory read, split where PCI Express allows it.
 
-Source: PCI Express Base 4.0 section 2.3.1.1. Each completion but the last ends at a multiple of the
-read-completion boundary, none is longer than Max_Payload_Size, and they come in address order.
+Source: PCI Express Base 4.0 section 2.3.1.1. Every completion except the last ends at a multiple of
+the read completion boundary, none is longer than Max_Payload_Size, and they are in address order.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from ..tlp import Tlp
 from ..tlp.packets import completion, request_bytes
 
 BOUNDARIES = (64, 128)
-"""Read-completion boundaries that a root complex may have, in bytes."""
+"""Read completion boundaries allowed for a root complex, in bytes."""
 
 
 class Split(StrEnum):
-    """Where a completer cuts."""
+    """Where a completer splits a read."""
 
     LARGEST = "largest"
-    """As few completions as there can be."""
+    """Into as few completions as possible."""
     SMALLEST = "smallest"
     """At every boundary."""
     RANDOM = "random"
-    """At boundaries that a seed decides."""
+    """At pseudo-random boundaries."""
 
 
 def cut(
     address: int, size: int, *, limit: int, boundary: int, split: Split, generator: random.Random
 ) -> list[int]:
-    """Sizes of the pieces of ``size`` bytes from ``address``.
+    """Sizes of the completions of a read of ``size`` bytes from ``address``.
 
     Parameters
     ----------
@@ -40,11 +40,11 @@ def cut(
     limit
         Max_Payload_Size in bytes, a multiple of ``boundary``.
     boundary
-        Bytes.
+        Read completion boundary in bytes.
     split
-        Which of the legal places to take.
+        Which of the legal boundaries to split at.
     generator
-        Decides where ``split`` is random.
+        Random numbers for :attr:`Split.RANDOM`.
     """
     sizes = []
     end = address + size
@@ -72,12 +72,12 @@ def read_answers(
     split: Split,
     generator: random.Random,
 ) -> list[Tlp]:
-    """The right completions of the memory read ``request``, in the order they must have.
+    """The correct completions of the memory read ``request``, in address order.
 
     Parameters
     ----------
     request
-        What is answered.
+        The read.
     data
         The dwords from its dword address on.
     completer_id

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A requester's bookkeeping: tags, answers that come in pieces, and timeouts.
+"""State of a requester: tags, split completions, and timeouts.
 
-Sources: PCI Express Base 4.0 sections 2.2.6.2 (tags), 2.3.2 (handling completions), 2.8 (completion
+Sources: PCI Express Base 4.0 sections 2.2.6.2 (tags), 2.3.2 (completion handling), 2.8 (completion
 timeout).
 """
 
@@ -20,15 +20,15 @@ from ..tlp.packets import more_to_come, request_bytes
 
 
 class HostError(RuntimeError):
-    """An access that the host attempted did not work."""
+    """An access of the host failed."""
 
 
 class TlpTimeout(HostError):
-    """A request was not answered in time; the text has the request and what did come."""
+    """A request timed out; the text has the request and the number of completions received."""
 
 
 class CompletionError(HostError):
-    """A request was answered with a status other than success.
+    """A request was completed with a status other than success.
 
     Attributes
     ----------
@@ -42,16 +42,16 @@ class CompletionError(HostError):
             name = CplStatus(answer.status).name
         except ValueError:
             name = f"status {answer.status}"
-        super().__init__(f"{request} was answered with {name}")
+        super().__init__(f"{request} was completed with {name}")
 
 
 class UnexpectedTlp(HostError):
-    """The design sent a packet that nobody waits for."""
+    """The design sent a packet that matches no request or that the host does not support."""
 
 
 @dataclass(slots=True, eq=False)
 class Pending:
-    """A request under way.
+    """An outstanding request.
 
     Parameters
     ----------
@@ -60,7 +60,11 @@ class Pending:
     deadline_ns
         Simulation time at which it fails.
     completions
-        What has come so far.
+        Completions received so far.
+    late
+        Whether it has timed out.
+    done
+        Set when it is complete or has timed out.
     """
 
     request: Tlp
@@ -70,36 +74,36 @@ class Pending:
     done: Event = field(default_factory=Event)
 
     async def answers(self) -> list[Tlp]:
-        """All completions of the request.
+        """Wait for all completions of the request.
 
         Raises
         ------
         TlpTimeout
-            They did not come in time.
+            The request timed out.
         """
         await self.done.wait()
         if self.late:
             raise TlpTimeout(
-                f"no complete answer to {self.request}: {len(self.completions)} completions came"
+                f"{self.request} timed out with {len(self.completions)} completions received"
             )
         return self.completions
 
 
 def split(address: int, size: int, limit: int) -> Iterator[tuple[int, int]]:
-    """Pieces of ``size`` bytes from ``address`` that each fit one request.
+    """Split ``size`` bytes from ``address`` into requests.
 
     Parameters
     ----------
     address, size
         Bytes.
     limit
-        Bytes that a request may have, a power of two up to 4,096. Pieces end at its multiples, so
-        none is longer and none crosses 4 KiB.
+        Longest request in bytes, a power of two up to 4,096. Requests end at its multiples, so none
+        is longer and none crosses 4 KiB.
 
     Yields
     ------
     tuple
-        Address and size of a piece; at least one, of size 0 if ``size`` is 0.
+        Address and size of a request; a single one of size 0 if ``size`` is 0.
     """
     end = address + size
     while True:
@@ -111,41 +115,41 @@ def split(address: int, size: int, limit: int) -> Iterator[tuple[int, int]]:
 
 
 def read_data(request: Tlp, size: int, answers: list[Tlp]) -> bytes:
-    """The ``size`` bytes that ``answers`` bring for the read ``request``.
+    """The ``size`` bytes of data in the completions ``answers`` of the read ``request``.
 
     Raises
     ------
     CompletionError
-        One of them is not successful.
+        A completion is not successful.
     HostError
-        They have another number of dwords than the request.
+        The number of dwords differs from that of the request.
     """
     for answer in answers:
         if answer.status != CplStatus.SC:
             raise CompletionError(request, answer)
     payload = b"".join(answer.payload for answer in answers)
     if len(payload) != 4 * request.length:
-        raise HostError(f"{request} was answered with {len(payload)} bytes")
+        raise HostError(f"{request} was completed with {len(payload)} bytes")
     lead = request_bytes(request)[0] & 3
     return payload[lead : lead + size]
 
 
 class Requester:
-    """Gives out tags and matches completions with requests.
+    """Allocates tags and matches completions with requests.
 
     Parameters
     ----------
     tags
-        How many requests may be outstanding, 1 to 256.
+        Maximum number of outstanding requests, 1 to 256.
     timeout_us
-        Simulated microseconds until an unanswered request fails.
+        Completion timeout in simulated microseconds.
     """
 
     def __init__(self, *, tags: int = 32, timeout_us: float = 100.0) -> None:
         if not 1 <= tags <= 256:
             raise ValueError(f"tags is {tags}: must be 1 to 256")
         self.timeout_us = timeout_us
-        # Least recently used first: an answer that comes late meets no new request.
+        # Least recently used tag first, so that a late completion does not match a new request.
         self._free = deque(range(tags))
         self._freed = Event()
         self._pending: dict[int, Pending] = {}
@@ -153,11 +157,11 @@ class Requester:
 
     @property
     def outstanding(self) -> int:
-        """Requests without a complete answer."""
+        """Number of outstanding requests, including timed-out ones."""
         return len(self._pending)
 
     async def open(self, request: Tlp) -> Pending:
-        """Set the tag of ``request``, waiting for a free one, and expect its answer."""
+        """Wait for a free tag, set it in ``request`` and register the request."""
         while not self._free:
             self._freed.clear()
             await self._freed.wait()
@@ -170,16 +174,16 @@ class Requester:
         return pending
 
     def receive(self, answer: Tlp) -> None:
-        """Take a completion.
+        """Accept a completion.
 
         Raises
         ------
         UnexpectedTlp
-            No request waits for it.
+            It matches no outstanding request.
         """
         pending = self._pending.get(answer.tag)
         if pending is None:
-            raise UnexpectedTlp(f"no request waits for {answer}")
+            raise UnexpectedTlp(f"no outstanding request for {answer}")
         pending.completions.append(answer)
         if pending.request.kind in MEMORY_READS and more_to_come(answer):
             return
@@ -189,7 +193,7 @@ class Requester:
         pending.done.set()
 
     def abandon(self) -> None:
-        """Fail everything outstanding and free all tags: after a reset nothing more comes."""
+        """Fail all outstanding requests and free their tags: a reset has dropped them."""
         for tag, pending in self._pending.items():
             pending.late = True
             pending.done.set()
@@ -198,8 +202,8 @@ class Requester:
         self._freed.set()
 
     async def _watch(self) -> None:
-        # One timer for all requests: a timer for each costs more than the request itself. A late
-        # request keeps its tag until its answer comes: no other request must get that answer.
+        # One timer for all requests: a timer for each costs more than the request itself. A
+        # timed-out request keeps its tag until its completion, which no other request may receive.
         while any(not pending.late for pending in self._pending.values()):
             await Timer(max(self.timeout_us / 2, 0.001), "us", round_mode="ceil")
             now = get_sim_time("ns")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Joins cocotbext-pcie's root complex to a design's raw TLP ports.
+"""Connects cocotbext-pcie's root complex to a design's raw TLP ports.
 
-The design may be any endpoint with one TLP stream in and one out (:mod:`testbench.stream.tlp`)
-that holds its own configuration space: configuration requests reach it like all others. ::
+The design is any endpoint with one TLP stream in and one out (:mod:`testbench.stream.tlp`) that
+implements configuration space: it receives configuration requests like all others. ::
 
     endpoint = RawTlpDevice(dut)
     rc = RootComplex()
@@ -17,10 +17,10 @@ that holds its own configuration space: configuration requests reach it like all
 Interrupts: ``function.request_irq(n, async_function)`` or ``function.msi_vectors[n].event``;
 ``msi_get_event`` of cocotbext-pcie 0.2.16 does not work.
 
-Cost: nothing here and nothing in cocotbext-pcie's link model wakes on clock edges. Each end of the
-link has a timer that wakes every 10 µs of simulated time to refresh flow-control credits, and each
-packet costs timers and acknowledgements at the link: about a millisecond for a write, four for a
-read. For volume use :mod:`testbench.host.bfm`.
+Cost: no task, here or in cocotbext-pcie's link model, wakes on clock edges. Each end of the link
+refreshes its flow-control credits every 10 µs of simulated time, and each packet costs timers and
+acknowledgements on the link: about 1 ms of wall time for a write, 4 ms for a read. For high volume
+use :mod:`testbench.host.bfm`.
 """
 
 from __future__ import annotations
@@ -45,10 +45,11 @@ from .root_memory import RootComplexMemory
 
 
 class RawTlpDevice(Device):
-    """A device on a simulated link whose inside is the design.
+    """A device on a simulated link, implemented by the design.
 
-    Flow control is real: credits of a packet return to the root port when the design has taken the
-    packet's last beat, and the design meets back-pressure while the link has no credits.
+    Flow control is modelled: credits of a packet return to the root port when the design has
+    accepted the packet's last beat, and the design sees back-pressure while the link has no
+    credits.
 
     Parameters
     ----------
@@ -59,14 +60,14 @@ class RawTlpDevice(Device):
     rx, tx
         Prefixes of the bundles into and out of the design.
     idle, stall
-        Pauses on the way in and back-pressure on the way out (:mod:`testbench.stream.pacing`).
+        Idle cycles on the way in and back-pressure on the way out (:mod:`testbench.stream.pacing`).
     max_queued
         Packets from the design that may wait for the link.
 
     Attributes
     ----------
     source, sink
-        The streams, to change their pacing.
+        The streams; change their pacing here.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class RawTlpDevice(Device):
         """Pass a packet from the link to the design; called by the link."""
         packet = from_cocotbext(tlp)
         if packet.kind == TlpKind.CFGWR0:
-            # For log lines only: the design captures its number by itself.
+            # Used in log lines only: the design captures its bus number itself.
             self.bus_num = tlp.completer_id.bus
         await self.source.send(TlpPacket(packet))
         tlp.release_fc()
@@ -102,18 +103,18 @@ class RawTlpDevice(Device):
 
 
 class RootComplexHost:
-    """A host made of the root complex model; implements the ``HostFunction`` contract.
+    """A host with the root complex model; implements the ``HostFunction`` contract.
 
     Parameters
     ----------
     dut
         The design's top.
     num_fifos
-        Number of FIFOs that the design was built with; tells only those who use this host.
+        Number of FIFOs of the design, for users of this host; the host itself does not use it.
     max_payload_size
-        Bytes, 128 to 4,096: what the root complex sets.
+        Max_Payload_Size of the root complex in bytes, 128 to 4,096.
     rc
-        A root complex to use; the default is a new one.
+        The root complex; the default is a new one.
     endpoint
         The device on its link; the default is a :class:`RawTlpDevice`.
     memory_base
@@ -128,11 +129,11 @@ class RootComplexHost:
     memory
         The root complex's memory, which the function may read and write.
     function
-        The :class:`cocotbext.pcie.core.pci.PciDevice` that enumeration found, after :meth:`start`.
+        The :class:`cocotbext.pcie.core.pci.PciDevice` found by enumeration, after :meth:`start`.
     vectors
-        MSI-X vectors that it has.
+        Number of its MSI-X vectors.
     interrupts
-        How many MSI-X writes have come for each vector.
+        Number of MSI-X writes received for each vector.
     """
 
     def __init__(
@@ -158,7 +159,7 @@ class RootComplexHost:
         self.interrupts = self._interrupts.counts
 
     async def start(self, *, msix: bool = True, max_vectors: int = 2048) -> Any:
-        """Enumerate, enable the function and bus mastering, and set up MSI-X.
+        """Enumerate, enable the function and bus mastering, and configure MSI-X.
 
         Returns
         -------
@@ -197,7 +198,7 @@ class RootComplexHost:
         Raises
         ------
         HostError
-            The read was refused or timed out.
+            The read failed or timed out.
         """
         window = self._window(bar)
         try:
@@ -208,20 +209,20 @@ class RootComplexHost:
     async def bar_write(self, bar: int, offset: int, data: bytes) -> None:
         """Write ``data`` at byte ``offset`` of BAR ``bar``.
 
-        Writes are posted: they return before the design has them, but never overtake each other,
-        and no read overtakes them.
+        Writes are posted: the call returns before the design has received them. Writes do not
+        overtake each other, and reads do not overtake them.
         """
         await self._window(bar).write(offset, data)
 
     def interrupt(self, vector: int) -> contract.Event:
-        """A new event that every MSI-X write of ``vector`` sets from now on.
+        """Create an event that every MSI-X write of ``vector`` sets from now on.
 
-        Each call gives an event of its own; who waits for it clears it.
+        Each call returns a separate event; its waiter clears it.
         """
         return self._interrupts.event(vector)
 
     def _window(self, bar: int) -> Any:
         window = None if self.function is None else self.function.bar_window[bar]
         if window is None:
-            raise HostError(f"BAR{bar} is not there: start() first, or the function has none")
+            raise HostError(f"BAR{bar} does not exist, or start() was not called")
         return window

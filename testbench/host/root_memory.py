@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Memory of cocotbext-pcie's root complex, as its software uses it.
+"""Memory of cocotbext-pcie's root complex, for host software.
 
-The root complex itself serves the function's reads and writes from there: nothing is between.
+The root complex serves the function's reads and writes directly from this memory.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ POOL_SIZE = 1 << 32
 class RootComplexMemory:
     """Implements :class:`models.dma.HostMemory` over a root complex.
 
-    A function's read of what is not allocated is answered with Completer Abort inside a pool, and
-    with Unsupported Request elsewhere; a write is dropped.
+    The root complex completes a function's read of unallocated memory with Completer Abort inside a
+    pool and with Unsupported Request elsewhere; it drops writes.
 
     Parameters
     ----------
     rc
         The :class:`cocotbext.pcie.core.RootComplex`.
     base
-        Where :meth:`allocate` takes memory from if it is not told otherwise: 0 for the root
-        complex's own pool, or the base of another, a multiple of 4 GiB.
+        Default pool of :meth:`allocate`: 0 for the root complex's own pool, or the base of another,
+        a multiple of 4 GiB.
     """
 
     def __init__(self, rc: Any, *, base: int = 0) -> None:
@@ -36,38 +36,38 @@ class RootComplexMemory:
         self.base = base
         self._space = rc.mem_address_space
         self._pools: dict[int, Any] = {0: rc.mem_pool}
-        # The pools cannot take memory back: what was freed serves the next allocation of its size.
+        # The pools cannot free memory: reuse a freed region for the next allocation of its size.
         self._live: dict[int, tuple[tuple[int, int], Any]] = {}
         self._free: dict[tuple[int, int], list[tuple[int, Any]]] = {}
-        # Drivers take address 0 for no memory.
+        # Never allocate address 0: drivers use it for no memory.
         rc.mem_pool.allocator.alloc(PAGE)
 
     def allocate(self, size: int, align: int = PAGE, *, base: int | None = None) -> int:
-        """Bus address of ``size`` bytes of zeroed memory, a multiple of ``align``.
+        """Allocate ``size`` bytes of zeroed memory; return its bus address.
 
         Parameters
         ----------
         size
             Bytes, 1 or more.
         align
-            Bytes, a power of two.
+            Alignment of the address in bytes, a power of two.
         base
-            The pool, as for the constructor.
+            The pool, as for the constructor; ``None`` for the default.
 
         Raises
         ------
         ValueError
-            A parameter makes no sense.
-        MemoryAccessError
-            The pool has no room.
+            A parameter is invalid.
+        HostMemoryError
+            The pool has no space.
         """
         check_allocation(size, align)
         base = self.base if base is None else base
         _check_base(base)
         if base not in self._pools:
             self._pools[base] = self._space.create_pool(base, POOL_SIZE)
-        # The pool's blocks are aligned to their size. Whole cache lines, because a device cannot
-        # help reading whole beats.
+        # The pool aligns regions to their size. Allocate whole cache lines: devices read whole
+        # beats.
         kind = base, max(size, align, LINE)
         if self._free.get(kind):
             address, region = self._free[kind].pop()
@@ -86,8 +86,8 @@ class RootComplexMemory:
 
         Raises
         ------
-        MemoryAccessError
-            Nothing that is allocated begins there.
+        HostMemoryError
+            No allocation starts at ``address``.
         """
         if address not in self._live:
             raise HostMemoryError(f"address is {address:#x}: must be that of an allocation")
@@ -95,12 +95,12 @@ class RootComplexMemory:
         self._free.setdefault(kind, []).append((address, region))
 
     async def read(self, address: int, size: int) -> bytes:
-        """``size`` bytes from ``address``.
+        """Read ``size`` bytes from ``address`` as host software.
 
         Raises
         ------
-        MemoryAccessError
-            They are not all allocated.
+        HostMemoryError
+            The bytes are not all allocated.
         """
         try:
             return bytes(await self._space.read(address, size))
@@ -108,12 +108,12 @@ class RootComplexMemory:
             raise HostMemoryError(f"read of {size} bytes at {address:#x}: {error}") from error
 
     async def write(self, address: int, data: bytes) -> None:
-        """Store ``data`` at ``address``.
+        """Write ``data`` at ``address`` as host software.
 
         Raises
         ------
-        MemoryAccessError
-            It is not all allocated.
+        HostMemoryError
+            The bytes are not all allocated.
         """
         try:
             await self._space.write(address, data)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A thin host on TLPs: BAR accesses, raw packets and MSI-X, without a model of the fabric.
 
-Twenty to thirty times as fast as a root complex model; :class:`testbench.host.bfm.EndpointBfm` and
-:class:`testbench.host.bfm.CoreBfm` put it on ports. Where independence matters more than speed, use
+It is 20 to 30 times as fast as a root complex model. :class:`testbench.host.bfm.EndpointBfm` and
+:class:`testbench.host.bfm.CoreBfm` connect it to ports. For an independent implementation use
 :mod:`testbench.host.root_complex`.
 """
 
@@ -27,23 +27,23 @@ from .requester import HostError, Requester, UnexpectedTlp, read_data, split
 
 
 class TlpHost(ABC):
-    """What the functional models of both tops share; implements the ``HostFunction`` contract.
+    """Base of the functional models of both tops; implements the ``HostFunction`` contract.
 
     Parameters
     ----------
     num_fifos
-        Number of FIFOs that the design was built with; tells only those who use this host.
+        Number of FIFOs of the design.
     requester_id
-        16 bits, the host's own.
+        The host's own id, 16 bits.
     max_payload_size, max_read_request_size
-        Bytes that requests are cut to.
+        Longest write and read request of the host in bytes.
     tags, timeout_us
         As :class:`~testbench.host.requester.Requester`.
     msi_address
-        Where interrupts are written to; vector n has the address ``msi_address + 16 * n``.
-        From 4 GiB up they need 4-dword headers.
+        MSI-X address of vector 0; vector n has ``msi_address + 16 * n``. Addresses from 4 GiB up
+        require 4-dword headers.
     extended_tags
-        Whether the design may use 8-bit tags for its reads; otherwise 5 bits.
+        Whether the design may use 8-bit tags for its reads rather than 5-bit tags.
     memory_options
         Arguments of :class:`~testbench.host.memory_completer.MemoryCompleter`.
 
@@ -52,13 +52,16 @@ class TlpHost(ABC):
     bars
         Base address of each BAR.
     interrupts
-        How many MSI-X writes have come for each vector.
+        Number of MSI-X writes received for each vector.
     memory
-        Serves the design's memory reads and writes; software's own accesses are direct.
+        Completes the design's memory reads and writes; host software accesses it directly.
     on_interrupt
-        Called with the vector of each MSI-X write.
+        Functions to call with the vector of each MSI-X write.
     on_request
-        Called with each request of the design that is no MSI-X write, in place of ``memory``.
+        Function to call with each request of the design except MSI-X writes, in place of
+        ``memory``; ``None`` for ``memory``.
+    requester
+        Tags and outstanding requests of the host.
     """
 
     def __init__(
@@ -95,31 +98,31 @@ class TlpHost(ABC):
 
     @abstractmethod
     def send_nowait(self, tlp: Tlp, *, bar: int = 0) -> None:
-        """Queue a packet as it is.
+        """Queue a packet unchanged.
 
         Parameters
         ----------
         tlp
             Any packet, legal or not.
         bar
-            The BAR that it matched, where the ports carry that.
+            The matching BAR, for ports that carry it.
         """
 
     @abstractmethod
     async def send(self, tlp: Tlp, *, bar: int = 0) -> None:
-        """As :meth:`send_nowait`, and wait until the design accepted the packet."""
+        """As :meth:`send_nowait`; return when the design has accepted the packet."""
 
     @abstractmethod
     def complete_nowait(self, tlp: Tlp) -> None:
-        """Queue a completion of one of the design's own requests, as it is."""
+        """Queue a completion of one of the design's requests, unchanged."""
 
     async def request(self, tlp: Tlp, *, bar: int = 0) -> list[Tlp]:
-        """Send a non-posted request under a free tag; return its completions, whatever they say.
+        """Send a non-posted request with a free tag; return its completions of any status.
 
         Raises
         ------
         TlpTimeout
-            They did not come in time.
+            The request timed out.
         """
         pending = await self.requester.open(tlp.replace(requester_id=self.requester_id))
         self.send_nowait(pending.request, bar=bar)
@@ -131,9 +134,9 @@ class TlpHost(ABC):
         Raises
         ------
         CompletionError
-            The design refused.
+            The completion status is not successful.
         TlpTimeout
-            It did not answer.
+            The read timed out.
         """
         opened = []
         for address, count in split(self.bars[bar] + offset, size, self.max_read_request_size):
@@ -147,14 +150,14 @@ class TlpHost(ABC):
         return data
 
     async def bar_write(self, bar: int, offset: int, data: bytes) -> None:
-        """Write ``data`` at byte ``offset`` of BAR ``bar``; return when the design has taken it."""
+        """Write ``data`` at byte ``offset`` of BAR ``bar``; return when the design accepted it."""
         *packets, last = self._writes(bar, offset, data)
         for packet in packets:
             self.send_nowait(packet, bar=bar)
         await self.send(last, bar=bar)
 
     def bar_write_nowait(self, bar: int, offset: int, data: bytes) -> None:
-        """As :meth:`bar_write`, and return at once."""
+        """As :meth:`bar_write`, but return at once."""
         for packet in self._writes(bar, offset, data):
             self.send_nowait(packet, bar=bar)
 
@@ -165,7 +168,7 @@ class TlpHost(ABC):
             start += count
 
     async def bar_read32(self, bar: int, offset: int) -> int:
-        """The little-endian dword at byte ``offset`` of BAR ``bar``."""
+        """Read the little-endian dword at byte ``offset`` of BAR ``bar``."""
         return int.from_bytes(await self.bar_read(bar, offset, 4), "little")
 
     async def bar_write32(self, bar: int, offset: int, value: int) -> None:
@@ -173,41 +176,41 @@ class TlpHost(ABC):
         await self.bar_write(bar, offset, value.to_bytes(4, "little"))
 
     def interrupt(self, vector: int) -> contract.Event:
-        """A new event that every MSI-X write of ``vector`` sets from now on.
+        """Create an event that every MSI-X write of ``vector`` sets from now on.
 
-        Each call gives an event of its own; who waits for it clears it.
+        Each call returns a separate event; its waiter clears it.
         """
         return self._interrupts.event(vector)
 
     def msix_entry(self, vector: int, *, masked: bool = False) -> bytes:
-        """The 16 bytes of vector ``vector``'s table entry; the host then knows its writes."""
+        """The 16-byte table entry of ``vector``; register its address and data."""
         address, data = self.msi_address + 16 * vector, 0x4D00 + vector
         self._vectors[address] = (vector, data)
         self.interrupts.setdefault(vector, 0)
         return address.to_bytes(8, "little") + data.to_bytes(4, "little") + bytes([masked, 0, 0, 0])
 
     def msix_table(self, vectors: int) -> bytes:
-        """The table of ``vectors`` entries, none masked; the host then knows their writes."""
+        """The unmasked table of ``vectors`` entries; register their addresses and data."""
         return b"".join(self.msix_entry(vector) for vector in range(vectors))
 
     async def write_msix_table(self, bar: int, offset: int, vectors: int) -> None:
-        """Fill in and unmask ``vectors`` entries of the table at byte ``offset`` of BAR ``bar``."""
+        """Write and unmask ``vectors`` entries of the table at byte ``offset`` of BAR ``bar``."""
         for vector in range(vectors):
             place = offset + MSIX_ENTRY_SIZE * vector
             entry = self.msix_entry(vector)
-            # A dword at a time and the mask last, as drivers do.
+            # One dword at a time with the mask last, as drivers do.
             for lane in range(0, MSIX_ENTRY_SIZE, 4):
                 await self.bar_write(bar, place + lane, entry[lane : lane + 4])
 
     def receive(self, tlp: Tlp) -> None:
-        """Take a packet that the design sent.
+        """Accept a packet from the design.
 
         Raises
         ------
         UnexpectedTlp
-            Nobody waits for it, or it is a request that memory does not serve.
+            It is a completion without a request, or not a memory request.
         HostError
-            An MSI-X write carries other data than its table entry.
+            An MSI-X write has other data than its table entry.
         """
         if tlp.is_completion:
             self.requester.receive(tlp)
@@ -218,7 +221,7 @@ class TlpHost(ABC):
         elif tlp.kind in MEMORY_READS | MEMORY_WRITES:
             self._serve(tlp)
         else:
-            raise UnexpectedTlp(f"nobody serves {tlp}")
+            raise UnexpectedTlp(f"not a memory request: {tlp}")
 
     def _serve(self, tlp: Tlp) -> None:
         now = get_sim_time("ns")
@@ -231,7 +234,7 @@ class TlpHost(ABC):
             cocotb.start_soon(self._serve_later())
 
     async def _serve_later(self) -> None:
-        # A task for all reads, which lives as long as one is under way.
+        # One task serves all reads; it ends when none is in flight.
         while (due := self.memory.run(get_sim_time("ns"))) is not None:
             self._sooner.clear()
             wait = max(due - get_sim_time("ns"), 0.001)
@@ -242,8 +245,8 @@ class TlpHost(ABC):
         vector, data = self._vectors[tlp.address]
         if tlp.payload != data.to_bytes(4, "little") or tlp.first_be != 0xF:
             raise HostError(
-                f"MSI-X write of vector {vector} has {tlp.payload.hex()}, enabled "
-                f"{tlp.first_be:#x}, instead of {data:#010x} in memory order: {tlp}"
+                f"MSI-X write of vector {vector} has data {tlp.payload.hex()} and byte enables "
+                f"{tlp.first_be:#x}, must be {data:#010x} in memory order: {tlp}"
             )
         self._interrupts.raised(vector)
         for listener in self.on_interrupt:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Transaction layer packets: the codec; packets by what they mean; the rules that they obey."""
+"""Transaction layer packets: codec, constructors, and the rules for transmitted packets."""
 
 from .codec import (
     ATOMICS,

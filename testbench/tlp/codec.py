@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Transaction layer packets: a small, fast codec between fields, headers and stream beats.
 
-Layouts follow PCI Express Base 4.0 section 2.2. A header travels as a 128-bit integer, its first
-byte in bits 127:120, a 3-dword header leaving bits 31:0 zero; the payload travels in memory order,
-first dword in lane 0 whatever the address (the generic interface of verilog-pcie).
+Layouts follow PCI Express Base 4.0 section 2.2. A header is a 128-bit integer with its first byte
+in bits 127:120; bits 31:0 of a 3-dword header are zero. The payload is in memory order, with the
+first dword in lane 0 for every address (the generic TLP interface of verilog-pcie).
 
-The codec is lossless and knows no rules: it carries illegal packets as well as legal ones, so that
-tests can send them. :mod:`testbench.tlp.rules` says what is legal.
+The codec is lossless and checks no rules, so that tests can send illegal packets.
+:mod:`testbench.tlp.rules` has the rules.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from enum import IntEnum
 from typing import Any
 
 MAX_LENGTH = 1024
-"""Dwords of the longest payload or read; Length 0 stands for it (section 2.2.2)."""
+"""Dwords of the longest payload or read, encoded as Length 0 (section 2.2.2)."""
 
 
 class TlpError(ValueError):
-    """A packet that cannot be packed or unpacked; the text names the field."""
+    """A packet cannot be packed or unpacked; the text names the field."""
 
 
 class TlpKind(IntEnum):
-    """Fmt and Type as the header's first byte: ``fmt << 5 | type`` (table 2-3)."""
+    """Fmt and Type, as the header's first byte: ``fmt << 5 | type`` (table 2-3)."""
 
     MRD32 = 0x00
     MRD64 = 0x20
@@ -61,7 +61,7 @@ class CplStatus(IntEnum):
 
 
 class CompletionErrorCode(IntEnum):
-    """What a hard block found wrong with a completion: ``_error`` of verilog-pcie's bundles."""
+    """Error that a hard block found in a completion: ``_error`` of verilog-pcie's bundles."""
 
     NONE = 0
     POISONED = 1
@@ -91,47 +91,47 @@ ATOMICS = frozenset(
 )
 COMPLETIONS = frozenset({TlpKind.CPL, TlpKind.CPLD, TlpKind.CPLLK, TlpKind.CPLDLK})
 NON_POSTED = MEMORY_READS | CONFIG_REQUESTS | IO_REQUESTS | ATOMICS
-"""Requests that get an answer (section 2.1.1)."""
+"""Requests that require a completion (section 2.1.1)."""
 
 
 def pcie_id(bus: int, device: int, function: int = 0) -> int:
-    """Requester or completer id as its 16 bits."""
+    """Encode a requester or completer id in 16 bits."""
     return bus << 8 | device << 3 | function
 
 
 def id_text(identifier: int) -> str:
-    """``bb:dd.f`` of a 16-bit requester or completer id."""
+    """Format a 16-bit requester or completer id as ``bb:dd.f``."""
     return f"{identifier >> 8:02x}:{identifier >> 3 & 0x1F:02x}.{identifier & 7}"
 
 
 @dataclass(slots=True)
 class Tlp:
-    """One packet, fields as the specification names them.
+    """One packet, with the specification's field names.
 
     Parameters
     ----------
     kind
-        First byte of the header, a :class:`TlpKind` or any ``fmt << 5 | type``.
+        First byte of the header: a :class:`TlpKind`, or any ``fmt << 5 | type``.
     length
-        Dwords; 1 to 1,024 where the packet has a payload or reads one, 0 in other completions and
-        in messages without payload.
+        Dwords: 1 to 1,024 in packets with a payload and in reads, 0 in other completions and in
+        messages without payload.
     requester_id, completer_id
         16 bits. ``completer_id`` is the target of a configuration request.
     tag
-        10 bits, as T9, T8 and Tag[7:0].
+        10 bits: T9, T8 and Tag[7:0].
     first_be, last_be
-        Byte enables of a request; of a message, the message code's lower and upper half.
+        Byte enables of a request; in a message, bits 3:0 and 7:4 of the message code.
     address
-        Bytes, the two lowest bits zero: of a memory request the address, of a configuration
-        request bits 15:2 of the third dword, of a message its third and fourth dword.
+        Byte address with the two lowest bits zero. In a configuration request, bits 15:2 of the
+        third dword; in a message, the third and fourth dwords.
     processing_hint
         The two bits below ``address``.
     status, bcm, byte_count, lower_address
-        Of a completion. ``byte_count`` is 1 to 4,096.
+        Fields of a completion. ``byte_count`` is 1 to 4,096.
     payload
-        In memory order, a multiple of 4 bytes.
+        Bytes in memory order, a multiple of 4.
     header
-        The 128 bits that :meth:`unpack` was given, ``None`` otherwise. Not part of a comparison.
+        The 128 bits passed to :meth:`unpack`, ``None`` otherwise. Ignored in comparisons.
     """
 
     kind: int
@@ -174,21 +174,21 @@ class Tlp:
 
     @property
     def has_data(self) -> bool:
-        """Whether Fmt says that there is a payload."""
+        """Whether Fmt indicates a payload."""
         return bool(self.kind & 0x40)
 
     @property
     def is_completion(self) -> bool:
-        """Whether this is a completion of whatever kind."""
+        """Whether this is a completion of any kind."""
         return self.kind in COMPLETIONS
 
     @property
     def is_non_posted(self) -> bool:
-        """Whether this request gets an answer."""
+        """Whether this request requires a completion."""
         return self.kind in NON_POSTED
 
     def pack(self) -> int:
-        """The header as 128 bits.
+        """Encode the header in 128 bits.
 
         Raises
         ------
@@ -233,7 +233,7 @@ class Tlp:
 
     @classmethod
     def unpack(cls, header: int, payload: bytes = b"") -> Tlp:
-        """The packet of a 128-bit header and its payload; keeps the header for rule checks."""
+        """Decode a 128-bit header and its payload; keep the header for rule checks."""
         word0, word1, tail = header >> 96, header >> 64 & 0xFFFF_FFFF, header & (1 << 64) - 1
         kind = word0 >> 24
         length = word0 & 0x3FF
@@ -276,13 +276,13 @@ class Tlp:
         return tlp
 
     def beats(self, data_width: int) -> Iterator[dict[str, int]]:
-        """The packet as beats of a stream ``data_width`` bits wide.
+        """Split the packet into beats of a stream ``data_width`` bits wide.
 
         Yields
         ------
         dict
-            ``hdr``, ``data``, ``strb``, ``sop`` and ``eop`` of each beat. ``hdr`` repeats on every
-            beat, though only that of the first counts.
+            ``hdr``, ``data``, ``strb``, ``sop`` and ``eop`` of each beat. ``hdr`` is repeated on
+            every beat; it is valid on the first.
         """
         header = self.pack()
         step = data_width // 8
@@ -298,7 +298,7 @@ class Tlp:
             }
 
     def replace(self, **changes: Any) -> Tlp:
-        """A copy with ``changes``, and without the header that the original came with."""
+        """Copy the packet with ``changes`` and without its ``header``."""
         return replace(self, header=None, **changes)
 
     def __str__(self) -> str:
@@ -323,27 +323,27 @@ class Tlp:
 
 
 def error_code(tlp: Tlp) -> int:
-    """What a hard block says of a completion whose own header tells what is wrong with it."""
+    """Error code that a hard block derives from a completion's own header."""
     if tlp.status != CplStatus.SC:
         return CompletionErrorCode.BAD_STATUS
     return CompletionErrorCode.POISONED if tlp.ep else CompletionErrorCode.NONE
 
 
 def from_cocotbext(packet: Any) -> Tlp:
-    """Our packet of a :class:`cocotbext.pcie.core.tlp.Tlp`."""
+    """Convert a :class:`cocotbext.pcie.core.tlp.Tlp` to a :class:`Tlp`."""
     header = int.from_bytes(bytes(packet.pack_header()).ljust(16, b"\0"), "big")
     return Tlp.unpack(header, bytes(packet.data) if packet.has_data() else b"")
 
 
 def to_cocotbext(packet: Tlp) -> Any:
-    """The :class:`cocotbext.pcie.core.tlp.Tlp` of our packet.
+    """Convert a :class:`Tlp` to a :class:`cocotbext.pcie.core.tlp.Tlp`.
 
     Raises
     ------
     TlpError
-        cocotbext-pcie does not know this kind of packet.
+        cocotbext-pcie does not support this kind of packet.
     """
-    # Imported here: the codec alone needs no simulator and no cocotb.
+    # Imported here: the codec works without cocotb.
     from cocotbext.pcie.core.tlp import Tlp as ForeignTlp
 
     header = packet.pack().to_bytes(16, "big")

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Protocol monitor: follows both directions of an endpoint's TLPs and judges what it transmits.
+"""Protocol monitor: follows an endpoint's TLPs in both directions and checks those it transmits.
 
-The rules are those of :mod:`testbench.tlp.rules`; here is what has to be remembered between packets:
-which requests wait for an answer, what configuration writes told the device (its bus and device
-number), and what they allow it (:mod:`testbench.tlp.settings`).
+The rules are in :mod:`testbench.tlp.rules`. The monitor keeps the state between packets:
+outstanding requests, the bus and device number from configuration writes, and the settings that
+they make (:mod:`testbench.tlp.settings`).
 
-:class:`TlpMonitor` itself needs no simulator: feed it with :meth:`~TlpMonitor.host_sent` and
-:meth:`~TlpMonitor.design_sent`. :meth:`TlpMonitor.attach` puts it on a design's ports, where a
+:class:`TlpMonitor` needs no simulator: feed it with :meth:`~TlpMonitor.host_sent` and
+:meth:`~TlpMonitor.design_sent`. :meth:`TlpMonitor.attach` connects it to a design's ports, where a
 violation ends the test at once.
 """
 
@@ -33,28 +33,31 @@ from .traffic import Traffic
 
 CORE_TO_DESIGN = ("rx_req_tlp", "rx_cpl_tlp")
 CORE_FROM_DESIGN = ("tx_cpl_tlp", "tx_msix_wr_req_tlp", "tx_rd_req_tlp", "tx_wr_req_tlp")
-"""Bundles that a design behind a hard block may have, for :meth:`TlpMonitor.attach`: the last two
-with a DMA window, and MSI-X writes on the last one of them or on the second."""
+"""Bundles from a design behind a hard block, for :meth:`TlpMonitor.attach`.
+
+The last two exist with a DMA window. MSI-X writes are on the second, or on the last if the second
+does not exist.
+"""
 
 
 def bundles_of(dut: Any) -> tuple[str, ...]:
-    """Those of :data:`CORE_FROM_DESIGN` that ``dut`` has."""
+    """The bundles of :data:`CORE_FROM_DESIGN` that ``dut`` has."""
     return tuple(name for name in CORE_FROM_DESIGN if hasattr(dut, f"{name}_valid"))
 
 
 def interrupt_bundle(dut: Any) -> str:
-    """The one of :data:`CORE_FROM_DESIGN` that MSI-X writes leave ``dut`` on."""
+    """The bundle of :data:`CORE_FROM_DESIGN` that carries the MSI-X writes of ``dut``."""
     bundles = bundles_of(dut)
     return CORE_FROM_DESIGN[1] if CORE_FROM_DESIGN[1] in bundles else bundles[-1]
 
 
 class ProtocolViolation(AssertionError):
-    """The design broke a rule.
+    """The design violated the protocol.
 
     Attributes
     ----------
     violations
-        What it broke, at least one.
+        The violations, at least one.
     """
 
     def __init__(self, violations: list[Violation], time_ns: float | None = None) -> None:
@@ -64,54 +67,56 @@ class ProtocolViolation(AssertionError):
 
 
 class HostMistake(RuntimeError):
-    """The test itself broke a rule, so nothing can be said about the design."""
+    """The test itself violated the protocol, which invalidates the checks of the design."""
 
 
 class TlpMonitor:
-    """Judges the packets of one function.
+    """Checks the packets of one function.
 
     Parameters
     ----------
     device_id
-        16 bits that completions and requests must carry, where no configuration writes pass by
-        (the design sits behind a hard block); ``None`` to learn it from them.
+        16-bit id of the function, if the monitor sees no configuration writes (the design is behind
+        a hard block); ``None`` to learn it from configuration writes.
     max_payload_size, max_read_request_size
-        Bytes, until a write to ``device_control`` says otherwise.
+        Bytes, until a write to ``device_control`` changes them.
     extended_tags
-        Whether the design's reads may have 8-bit tags, until a write to ``device_control`` says
-        otherwise.
+        Whether the design's reads may have 8-bit tags, until a write to ``device_control`` changes
+        it.
     completion_timeout_ns
-        Simulated ns after which the design may use the tag of a read again that got no complete
-        answer; ``None`` for never. Needs ``now``.
+        Simulated ns after which the design may reuse the tag of an incomplete read; ``None`` for
+        never. Requires ``now``.
     bus_master
-        Whether the design may send requests; ``None`` to learn it from the command register.
+        Whether the design may send requests; ``None`` to learn it from the Command register.
     device_control, power_control
         Offsets of the Device Control and the Power Management Control/Status register in
-        configuration space; ``None`` not to follow one.
+        configuration space; ``None`` to ignore the register.
     always_four_dwords
-        Whether the design's requests have to have headers of four dwords below 4 GiB, too.
+        Whether the design's requests must have 4-dword headers even below 4 GiB.
     fatal
-        Whether to raise :class:`ProtocolViolation`; otherwise violations only collect.
+        Whether to raise :class:`ProtocolViolation` at once rather than only to collect violations.
     now
-        Simulation time in ns, for the messages.
+        Returns the simulation time in ns.
 
     Attributes
     ----------
     violations
-        Everything found so far.
+        All violations so far.
     on_violation
-        Called with each when it is found.
+        Called with each violation.
     completions, requests
-        Packets of each kind that the design has sent.
+        Number of completions and requests that the design has sent.
     traffic
-        Its own memory reads and writes, interrupts included.
+        The design's memory reads and writes, interrupts included.
     settings
-        What the host allows the design.
+        Settings of the function.
+    device_id
+        16-bit id of the function, ``None`` before it is known.
 
     Raises
     ------
     ValueError
-        There is a completion timeout and no time.
+        ``completion_timeout_ns`` is set without ``now``.
     """
 
     def __init__(
@@ -130,7 +135,7 @@ class TlpMonitor:
         now: Callable[[], float] | None = None,
     ) -> None:
         if completion_timeout_ns is not None and now is None:
-            raise ValueError("completion_timeout_ns needs now: there is no time without it")
+            raise ValueError("completion_timeout_ns requires now")
         self._initial_id = device_id
         self._always_four_dwords = always_four_dwords
         self.settings = Settings(
@@ -154,20 +159,20 @@ class TlpMonitor:
         self.reset()
 
     def reset(self) -> None:
-        """Forget requests and configuration: the design was reset."""
+        """Drop outstanding requests and settings: the design was reset."""
         self.settings.reset()
         self.device_id = device_id = self._initial_id
         self._learns_id = device_id is None
-        # A function that has not been told its number calls itself 0 (section 2.2.6.2).
+        # Before its first configuration write, a function completes with id 0 (section 2.2.6.2).
         self._completer_id = 0 if device_id is None else device_id
         self._host_requests: dict[tuple[int, int], Outstanding] = {}
         self._own_reads.clear()
 
     def forget_outstanding(self) -> None:
-        """Accept answers to what was asked so far, but do not miss them.
+        """Make the completions of all outstanding requests optional.
 
-        A function-level reset may drop requests (section 6.6.2); the monitor calls this by itself
-        when one completes.
+        A function-level reset may drop requests (section 6.6.2); the monitor calls this when one
+        completes.
         """
         for pending in self._host_requests.values():
             pending.optional = True
@@ -175,12 +180,12 @@ class TlpMonitor:
 
     @property
     def max_payload_size(self) -> int:
-        """Bytes that a payload of the design may have."""
+        """Longest payload that the design may send, in bytes."""
         return self.settings.max_payload_size.most
 
     @property
     def max_read_request_size(self) -> int:
-        """Bytes that a read of the design may ask for."""
+        """Longest read that the design may send, in bytes."""
         return self.settings.max_read_request_size.most
 
     @property
@@ -190,27 +195,27 @@ class TlpMonitor:
 
     @property
     def outstanding(self) -> list[Tlp]:
-        """Requests of the host that must still be answered."""
+        """Requests of the host that still require a completion."""
         return [pending.request for pending in self._host_requests.values() if not pending.optional]
 
     def host_sent(self, tlp: Tlp, error: int = CompletionErrorCode.NONE) -> None:
-        """Take note of a packet that the design accepted.
+        """Record a packet that the design accepted.
 
         Parameters
         ----------
         tlp
             The packet.
         error
-            Of a completion: what a hard block says is wrong with it.
+            For a completion: the hard block's error code.
 
         Raises
         ------
         HostMistake
-            Its tag is in use by a request that has no answer yet.
+            Its tag belongs to an outstanding request.
         """
         if tlp.is_completion:
             if tlp.requester_id == self.device_id:
-                # What these two say, the header says too.
+                # With these two codes, the header decides whether the read continues.
                 told = (CompletionErrorCode.NONE, CompletionErrorCode.POISONED)
                 self._own_reads.answered(tlp, broken=error not in told)
             return
@@ -221,7 +226,7 @@ class TlpMonitor:
         if earlier is not None and not earlier.optional:
             raise HostMistake(f"tag {tlp.tag:#x} of {id_text(key[0])} is in use: {tlp}")
         if earlier is not None:
-            # Its completion does not come any more.
+            # A reset dropped the earlier request; its completion will not arrive.
             self.settings.completed(key, CplStatus.UR)
         if tlp.kind == TlpKind.CFGWR0:
             self._config_write(tlp, key)
@@ -230,22 +235,22 @@ class TlpMonitor:
         )
 
     def design_sent(self, tlp: Tlp) -> None:
-        """Judge a packet that the design transmitted.
+        """Check a packet that the design transmitted.
 
         Raises
         ------
         ProtocolViolation
-            It breaks a rule, and the monitor is ``fatal``.
+            The packet violates a rule and the monitor is ``fatal``.
         """
         self.report(self._judge(tlp))
 
     def finish(self) -> None:
-        """Require that every request has been answered and no rule was broken.
+        """Require that no request is outstanding and that there were no violations.
 
         Raises
         ------
         ProtocolViolation
-            A request is still without a complete answer, or violations have been collected.
+            A request lacks completions, or violations have been collected.
         """
         missing = [
             Violation("no-completion", "2.3.1", "request without a complete answer", request)
@@ -256,7 +261,7 @@ class TlpMonitor:
             raise ProtocolViolation(self.violations, self.now() if self.now else None)
 
     def report(self, violations: Iterable[Violation]) -> None:
-        """Collect ``violations`` and raise if there are any and the monitor is ``fatal``."""
+        """Collect ``violations``; raise them if the monitor is ``fatal``."""
         found = list(violations)
         self.violations += found
         for violation in found:
@@ -314,7 +319,7 @@ class TlpMonitor:
         self.settings.written(tlp, key)
 
     def set_max_payload_size(self, size: int) -> None:
-        """Put a size in force at once, where neither configuration writes nor pins tell it."""
+        """Set the size at once, if it comes from neither configuration writes nor pins."""
         self.settings.max_payload_size.set(size)
 
     @classmethod
@@ -329,14 +334,14 @@ class TlpMonitor:
         follow_pins: bool = False,
         **options: Any,
     ) -> TlpMonitor:
-        """A monitor on the ports of ``dut``, watching also that the streams keep their protocol.
+        """Create a monitor on the ports of ``dut``; it also checks the protocol of the streams.
 
         Parameters
         ----------
         dut
             The design's top.
         to_design, from_design
-            Prefixes of the TLP bundles to watch, for one :data:`CORE_TO_DESIGN` and
+            Prefixes of the TLP bundles to watch, such as :data:`CORE_TO_DESIGN` and
             :func:`bundles_of`.
         clk, reset
             Handles; the default is ``dut.clk`` and, if it exists, ``dut.rst``. A reset calls
@@ -346,7 +351,7 @@ class TlpMonitor:
         **options
             Arguments of the constructor.
         """
-        # Imported here: judging recorded packets needs no cocotb.
+        # Imported here: the monitor works on recorded packets without cocotb.
         import cocotb
         from cocotb.utils import get_sim_time
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Which tags a requester's own reads hold, as one knows who watches its packets.
+"""Tags of a requester's outstanding reads, derived from its packets.
 
-Sources: PCI Express Base 4.0 sections 2.2.6.2 (a tag is unique among requests without an answer),
-2.3.2 (what ends a request), 2.8 (completion timeout).
+Sources: PCI Express Base 4.0 sections 2.2.6.2 (a tag is unique among outstanding requests), 2.3.2
+(completion of a request), 2.8 (completion timeout).
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from .rules import Outstanding, advance, in_place
 
 @dataclass(slots=True)
 class OwnRead:
-    """A read of the requester.
+    """An outstanding read of the requester.
 
     Parameters
     ----------
     pending
-        What is still to come.
+        The request and its progress.
     sent_ns
-        Simulation time when it left.
+        Simulation time at which it was sent.
     """
 
     pending: Outstanding
@@ -31,15 +31,15 @@ class OwnRead:
 
 
 class OwnReads:
-    """Reads without a complete answer, by tag.
+    """Outstanding reads of a requester, by tag.
 
     Parameters
     ----------
     timeout_ns
-        Simulated ns after which the requester may give a read up and use its tag again; ``None``
-        for never.
+        Simulated ns after which the requester may abort a read and reuse its tag; ``None`` for
+        never.
     now
-        Simulation time in ns.
+        Returns the simulation time in ns.
     """
 
     def __init__(self, timeout_ns: float | None, now: Callable[[], float]) -> None:
@@ -48,26 +48,26 @@ class OwnReads:
         self._reads: dict[int, OwnRead] = {}
 
     def clear(self) -> None:
-        """Forget them all."""
+        """Drop all reads."""
         self._reads.clear()
 
     def in_use(self, tag: int) -> bool:
-        """Whether a read holds ``tag`` whose time has not run out."""
+        """Whether ``tag`` belongs to an outstanding read that has not timed out."""
         read = self._reads.get(tag)
         if read is None:
             return False
         return self._timeout_ns is None or self._now() < read.sent_ns + self._timeout_ns
 
     def sent(self, request: Tlp) -> None:
-        """A read left; what held its tag before is forgotten."""
+        """Record a read; it replaces an earlier one with the same tag."""
         self._reads[request.tag] = OwnRead(Outstanding(request, set()), self._now())
 
     def answered(self, answer: Tlp, *, broken: bool = False) -> None:
-        """A completion came; one for which no read waits changes nothing.
+        """Record a completion; one with an unused tag is ignored.
 
-        Poisoned data is data: the rest of it is still to come. An error status, an answer that does
-        not fit the read, and one that the hard block calls ``broken`` let the requester end the
-        read; it need not.
+        Poisoned data counts as data, and the read continues. After an error status, a completion
+        that does not match the read, or one that the hard block reports as ``broken``, the
+        requester may end the read, but need not: the tag is free from then on.
         """
         read = self._reads.get(answer.tag)
         if read is None:

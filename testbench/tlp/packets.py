@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Makes packets from what one means: so many bytes from an address, an answer to a request.
+"""Constructors of packets: memory requests of any size, configuration requests, completions.
 
 Byte enables, byte counts and lower addresses follow PCI Express Base 4.0 sections 2.2.5 and
 2.3.1.1.
@@ -13,12 +13,12 @@ from .codec import LOCKED_READS, MEMORY_READS, CplStatus, Tlp, TlpKind
 
 
 def byte_enables(address: int, size: int) -> tuple[int, int, int, int]:
-    """How a request covers ``size`` bytes from ``address`` (section 2.2.5).
+    """Length and byte enables of a request for ``size`` bytes at ``address`` (section 2.2.5).
 
     Parameters
     ----------
     address, size
-        Bytes. Size 0 gives the zero-length request: one dword with nothing enabled.
+        Bytes. Size 0 is a zero-length request: one dword with no byte enabled.
 
     Returns
     -------
@@ -38,7 +38,7 @@ def byte_enables(address: int, size: int) -> tuple[int, int, int, int]:
 
 
 def enabled_bytes(request: Tlp) -> list[bool]:
-    """Which bytes of a memory request's dwords are enabled, ``4 * length`` of them."""
+    """Byte enables of all ``4 * length`` bytes of a memory request."""
     first, last = (
         [bool(mask >> lane & 1) for lane in range(4)]
         for mask in (request.first_be, request.last_be)
@@ -49,9 +49,9 @@ def enabled_bytes(request: Tlp) -> list[bool]:
 
 
 def memory_read(address: int, size: int, **fields: Any) -> Tlp:
-    """Read of ``size`` bytes, with the 4-dword header from 4 GiB up (section 2.2.4.1).
+    """Read of ``size`` bytes, with a 4-dword header from 4 GiB up (section 2.2.4.1).
 
-    ``fields`` come last: they may break what the sizes say.
+    ``fields`` override the computed ones, to make illegal packets too.
     """
     start, length, first, last = byte_enables(address, size)
     values = {"length": length, "address": start, "first_be": first, "last_be": last, **fields}
@@ -59,9 +59,9 @@ def memory_read(address: int, size: int, **fields: Any) -> Tlp:
 
 
 def memory_write(address: int, data: bytes, **fields: Any) -> Tlp:
-    """Write of ``data``, padded to whole dwords with bytes that are not enabled.
+    """Write of ``data``, padded to whole dwords with disabled bytes.
 
-    ``fields`` come last: they may break what the sizes say.
+    ``fields`` override the computed ones, to make illegal packets too.
     """
     start, length, first, last = byte_enables(address, len(data))
     payload = (bytes(address & 3) + data).ljust(4 * length, b"\0")[: 4 * length]
@@ -84,14 +84,14 @@ def config_write(target: int, offset: int, value: int, first_be: int = 0xF, **fi
 
 
 def request_bytes(request: Tlp) -> tuple[int, int]:
-    """First byte and number of bytes that a memory request covers (table 2-39, table 2-40).
+    """Address and size of a memory request in bytes (table 2-39, table 2-40).
 
     Returns
     -------
     tuple
-        Byte address of the first enabled byte, and bytes from it up to the last enabled byte. A
-        dword with no byte enabled counts as if byte 0 were: a zero-length request has its dword's
-        address and 1.
+        Byte address of the first enabled byte, and number of bytes from the first to the last
+        enabled byte. A dword with no byte enabled is treated as if byte 0 were enabled: a
+        zero-length request returns the address of its dword and 1.
     """
     first = request.first_be or 1
     last = first if request.length == 1 else request.last_be or 1
@@ -101,18 +101,18 @@ def request_bytes(request: Tlp) -> tuple[int, int]:
 
 
 def more_to_come(answer: Tlp) -> bool:
-    """Whether further completions of the same memory read follow this one (section 2.3.1.1)."""
+    """Whether further completions of the same memory read follow (section 2.3.1.1)."""
     brought = 4 * answer.length - (answer.lower_address & 3)
     return answer.status == CplStatus.SC and answer.has_data and answer.byte_count > brought
 
 
 def completion(request: Tlp, completer_id: int, payload: bytes = b"", **fields: Any) -> Tlp:
-    """The whole answer to ``request`` as one completion, correct unless ``fields`` say otherwise.
+    """The single completion of ``request``; ``fields`` override the computed ones.
 
     Parameters
     ----------
     request
-        What is answered: its requester id, tag, traffic class and attributes are echoed.
+        The request; the completion echoes its requester id, tag, traffic class and attributes.
     completer_id
         16 bits.
     payload

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Settings of a design behind a hard block, read from the pins that the hard block drives.
+"""Settings of a design behind a hard block, sampled from its configuration pins.
 
-A change takes effect at some time from its first cycle on. It holds from the cycle on in which the
-design says that it settled: a hard block completes the configuration write then.
+A change may take effect from its first cycle on. It is in effect from the cycle in which the design
+asserts ``status_config_settled``; only then does a hard block complete the configuration write.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SETTLED = "status_config_settled"
 
 
 async def settled(dut: Any, *, clk: Any) -> None:
-    """Wait until a change of pins, just made, holds."""
+    """Wait until a change of pins in this cycle is in effect."""
     for _ in range(SETTLING_CYCLES + 1):
         await clk.rising_edge
     while getattr(dut, SETTLED).value != "1":
@@ -30,14 +30,14 @@ async def settled(dut: Any, *, clk: Any) -> None:
 
 
 class PinFollower:
-    """Watches the pins; changes while ``reset`` is high are in force at once.
+    """Follows the pins; changes during ``reset`` are in effect at once.
 
     Parameters
     ----------
     dut
-        The design's top, which has :data:`PINS` and :data:`SETTLED`.
+        The design's top, with ports :data:`PINS` and :data:`SETTLED`.
     settings
-        What is kept.
+        The settings to update.
     clk, reset
         Handles.
     """
@@ -52,12 +52,12 @@ class PinFollower:
         cocotb.start_soon(self._run())
 
     def apply(self) -> None:
-        """Put in force what the pins say now, as after a reset."""
+        """Apply the current values of the pins at once, as after a reset."""
         self._settings.pins_changed(self._values(), PINS)
         self._settings.completed(PINS, CplStatus.SC)
 
     def _values(self) -> dict[str, int]:
-        # Undefined before anything drives them.
+        # Pins are undefined until they are driven.
         return {name: int(pin.value) for name, pin in self._pins.items() if pin.value.is_resolvable}
 
     async def _run(self) -> None:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What PCI Express allows an endpoint to transmit, one function for each group of rules.
+"""Rules of PCI Express for the packets of an endpoint, one function for each group.
 
-Written from PCI Express Base 4.0 alone; nothing here knows a design. The functions take packets and
-yield :class:`Violation` objects. :mod:`testbench.tlp.monitor` keeps the state between packets and calls
-them; they serve as well on recorded packets.
+Written from PCI Express Base 4.0 alone, independent of any design. The functions take packets and
+yield :class:`Violation` objects. :mod:`testbench.tlp.monitor` keeps the state between packets and
+calls them; recorded packets can be checked as well.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .codec import (
 from .packets import request_bytes
 
 READ_COMPLETION_BOUNDARY = 128
-"""Bytes; that of every completer but a root complex (section 2.3.1.1)."""
+"""Bytes; applies to every completer except a root complex (section 2.3.1.1)."""
 
 CONTIGUOUS_FIRST = frozenset({0b1111, 0b1110, 0b1100, 0b1000})
 CONTIGUOUS_LAST = frozenset({0b1111, 0b0111, 0b0011, 0b0001})
@@ -35,18 +35,18 @@ CONTIGUOUS_LAST = frozenset({0b1111, 0b0111, 0b0011, 0b0001})
 
 @dataclass(frozen=True)
 class Violation:
-    """A rule that a packet breaks.
+    """A violation of a rule.
 
     Parameters
     ----------
     rule
-        Short stable name, for tests to look for.
+        Short stable name of the rule, for tests.
     section
-        Of PCI Express Base 4.0, or of the generic TLP interface.
+        Section of PCI Express Base 4.0, or the generic TLP interface.
     text
-        What was found and what should have been.
+        Found and expected values.
     tlp
-        The packet, ``None`` where one is missing.
+        The packet, ``None`` if one is missing.
     """
 
     rule: str
@@ -61,20 +61,20 @@ class Violation:
 
 @dataclass(slots=True)
 class Outstanding:
-    """A non-posted request that waits for its answer.
+    """An outstanding non-posted request.
 
     Parameters
     ----------
     request
         The request.
     completer_ids
-        16-bit ids that its completions may have; more than one after a renumbering.
+        16-bit ids allowed in its completions; more than one after a change of the bus number.
     next_address, remaining
-        Of a memory read: byte address that the next completion starts at, and bytes still to come.
+        For a memory read: byte address of the next completion's data, and bytes still to come.
     optional
-        Whether the device may have dropped the request in a function-level reset.
+        Whether a function-level reset may have dropped the request.
     memory_space
-        Of a memory read: whether Memory Space Enable could be set when the request arrived.
+        For a memory read: whether Memory Space Enable could be set when the request arrived.
     """
 
     request: Tlp
@@ -90,13 +90,14 @@ class Outstanding:
 
 
 def is_malformed(tlp: Tlp, max_payload_size: int) -> bool:
-    """Whether the payload of a packet makes it a malformed one: receivers discard it and answer
-    nothing (sections 2.2.2 and 2.3).
+    """Whether the payload makes a packet a Malformed TLP.
+
+    Receivers discard it without a completion (sections 2.2.2 and 2.3).
 
     Parameters
     ----------
     tlp
-        The packet, with or without a digest: what Length does not count is one where TD is set.
+        The packet. With TD set, bytes beyond Length are the digest.
     max_payload_size
         Bytes.
     """
@@ -108,7 +109,7 @@ def is_malformed(tlp: Tlp, max_payload_size: int) -> bool:
 
 
 def header_rules(tlp: Tlp) -> Iterator[Violation]:
-    """Rules of every packet that a device without prefixes, digests and hints transmits."""
+    """Rules of every packet of a device that sends no prefixes, digests or hints."""
     legal = COMPLETIONS | {TlpKind.MRD32, TlpKind.MRD64} | MEMORY_WRITES
     if tlp.kind not in legal:
         yield Violation("type", "2.2.1, table 2-3", f"first byte is {tlp.kind:#04x}", tlp)
@@ -118,18 +119,18 @@ def header_rules(tlp: Tlp) -> Iterator[Violation]:
             yield Violation(
                 "length",
                 "2.2.2",
-                f"Length says {tlp.length} dwords, the payload has {len(tlp.payload) / 4:g}",
+                f"Length is {tlp.length} dwords, the payload has {len(tlp.payload) / 4:g}",
                 tlp,
             )
     elif tlp.payload:
         yield Violation(
-            "payload", "2.2.1", f"Fmt says no data, but {len(tlp.payload)} bytes came", tlp
+            "payload", "2.2.1", f"{len(tlp.payload)} bytes of payload with Fmt without data", tlp
         )
     for name, section in (("ln", "2.2.1"), ("th", "2.2.1"), ("td", "2.2.3"), ("at", "2.2.4.1")):
         if getattr(tlp, name):
             yield Violation("reserved", section, f"{name.upper()} is not zero", tlp)
     if tlp.ep:
-        yield Violation("poisoned", "2.7.2", "EP is set, and nothing was poisoned", tlp)
+        yield Violation("poisoned", "2.7.2", "EP is set without poisoned data", tlp)
     if not tlp.four_dwords and tlp.header is not None and tlp.header & 0xFFFF_FFFF:
         yield Violation(
             "reserved", "generic TLP interface", "hdr[31:0] of a 3-dword header is not zero", tlp
@@ -145,20 +146,21 @@ def request_rules(
     extended_tags: bool,
     always_four_dwords: bool = False,
 ) -> Iterator[Violation]:
-    """Rules of a memory request that the device transmits.
+    """Rules of a memory request of the device.
 
     Parameters
     ----------
     tlp
         The request.
     requester_id
-        16 bits, or ``None`` if no configuration write has told the device its number yet.
+        16 bits, or ``None`` before the first configuration write.
     max_payload_size, max_read_request_size
         Bytes.
     extended_tags
         Whether Extended Tag Field Enable is set.
     always_four_dwords
-        Whether the header has to have four dwords below 4 GiB, too, for a block that makes it anew.
+        Whether the header must have four dwords even below 4 GiB, for a hard block that rebuilds
+        the header.
     """
     if requester_id is None:
         yield Violation(
@@ -167,17 +169,17 @@ def request_rules(
     elif tlp.requester_id != requester_id:
         yield Violation("requester-id", "2.2.6.2", f"must be {id_text(requester_id)}", tlp)
     if tlp.tc:
-        yield Violation("tc", "2.2.6.6", f"TC is {tlp.tc}, and only TC0 is configured", tlp)
+        yield Violation("tc", "2.2.6.6", f"TC is {tlp.tc}, only TC0 is configured", tlp)
     if tlp.attr:
         yield Violation(
-            "attributes", "2.2.6.4, 2.2.6.5", f"Attr is {tlp.attr:#05b}, and none is enabled", tlp
+            "attributes", "2.2.6.4, 2.2.6.5", f"Attr is {tlp.attr:#05b}, none is enabled", tlp
         )
     four_dwords = always_four_dwords or tlp.address >= 1 << 32
     if tlp.four_dwords != four_dwords:
         form = "4-dword" if four_dwords else "3-dword"
         yield Violation("address-form", "2.2.4.1", f"must have a {form} header", tlp)
     if tlp.processing_hint:
-        yield Violation("reserved", "2.2.4.1", "PH is not zero, and TH is", tlp)
+        yield Violation("reserved", "2.2.4.1", "PH is not zero without TH", tlp)
     if (tlp.address & 0xFFF) + 4 * tlp.length > 0x1000:
         yield Violation("4k-crossing", "2.2.7", "crosses a 4 KiB boundary", tlp)
     limit, name = (
@@ -189,14 +191,14 @@ def request_rules(
         rule = "max-payload" if tlp.has_data else "max-read-request"
         yield Violation(rule, "2.2.2, 2.2.7", f"longer than {name}, {limit} bytes", tlp)
     tags = 256 if extended_tags else 32
-    # The tag of a posted request may have any value.
+    # A posted request may have any tag.
     if tlp.is_non_posted and tlp.tag >= tags:
         yield Violation("tag-size", "2.2.6.2", f"tag is {tlp.tag:#x}: must be below {tags:#x}", tlp)
     yield from byte_enable_rules(tlp)
 
 
 def byte_enable_rules(tlp: Tlp) -> Iterator[Violation]:
-    """First and Last DW Byte Enables (section 2.2.5)."""
+    """Rules of First and Last DW Byte Enables (section 2.2.5)."""
     first, last, length = tlp.first_be, tlp.last_be, tlp.length
     wrong = ""
     if length == 1:
@@ -215,14 +217,14 @@ def byte_enable_rules(tlp: Tlp) -> Iterator[Violation]:
 def completion_rules(
     tlp: Tlp, pending: Outstanding, *, max_payload_size: int
 ) -> Iterator[Violation]:
-    """Rules of a completion against its request; does not advance ``pending``.
+    """Rules of a completion of the device; does not advance ``pending``.
 
     Parameters
     ----------
     tlp, pending
-        The completion and the request that it answers.
+        The completion and its request.
     max_payload_size
-        Bytes, as the completion leaves.
+        Bytes, at the time of the completion.
     """
     request = pending.request
     yield from _echo_rules(tlp, pending)
@@ -231,7 +233,7 @@ def completion_rules(
         want = "CplLk or CplDLk" if locked else "Cpl or CplD"
         yield Violation("completion-type", "2.2.9, 2.3.1", f"must be {want}", tlp)
     if tlp.bcm:
-        yield Violation("bcm", "2.2.9", "BCM is for PCI-X completers only", tlp)
+        yield Violation("bcm", "2.2.9", "BCM is set, which only PCI-X completers do", tlp)
     if tlp.header is not None and tlp.header >> 39 & 1:
         yield Violation("reserved", "2.2.9", "bit 7 of the third dword is not zero", tlp)
     yield from _status_rules(tlp, request)
@@ -257,21 +259,21 @@ def _echo_rules(tlp: Tlp, pending: Outstanding) -> Iterator[Violation]:
             f"Attr[1:0] is {tlp.attr & 3:#04b}, the request had {request.attr & 3:#04b}",
             tlp,
         )
-    # Section 2.2.9 has IDO echoed, 2.2.6.4 has it clear unless IDO Completion Enable is set: both
-    # are in use, and root ports take both.
+    # Section 2.2.9 requires an echo of IDO; 2.2.6.4 requires it clear unless IDO Completion Enable
+    # is set. Devices do either, and root ports accept both.
     if tlp.attr & 4 & ~request.attr:
-        yield Violation("attributes", "2.2.6.4", "IDO is set, and the request's is not", tlp)
+        yield Violation("attributes", "2.2.6.4", "IDO is set, the request had it clear", tlp)
 
 
 def _status_rules(tlp: Tlp, request: Tlp) -> Iterator[Violation]:
     if tlp.status not in tuple(CplStatus):
         yield Violation("status", "2.2.9, table 2-34", f"status {tlp.status} is reserved", tlp)
     elif tlp.status == CplStatus.CRS and request.kind not in CONFIG_REQUESTS:
-        yield Violation("status", "2.3.1", "CRS answers configuration requests only", tlp)
+        yield Violation("status", "2.3.1", "CRS is for configuration requests only", tlp)
     if tlp.status != CplStatus.SC and tlp.has_data:
-        yield Violation("status", "2.2.9", "an unsuccessful completion has no data", tlp)
+        yield Violation("status", "2.2.9", "an unsuccessful completion must not have data", tlp)
     if tlp.status == CplStatus.SC and request.kind in LOCKED_READS:
-        yield Violation("status", "6.5.7", "an endpoint does not support locked reads", tlp)
+        yield Violation("status", "6.5.7", "an endpoint must not support locked reads", tlp)
     wants_data = request.kind in MEMORY_READS | ATOMICS | {
         TlpKind.CFGRD0,
         TlpKind.CFGRD1,
@@ -279,7 +281,7 @@ def _status_rules(tlp: Tlp, request: Tlp) -> Iterator[Violation]:
     }
     if tlp.status == CplStatus.SC and tlp.has_data != wants_data:
         text = "must have data" if wants_data else "must not have data"
-        yield Violation("completion-type", "2.3.1.1", f"a successful answer {text}", tlp)
+        yield Violation("completion-type", "2.3.1.1", f"a successful completion {text}", tlp)
 
 
 def _read_rules(tlp: Tlp, pending: Outstanding, max_payload_size: int) -> Iterator[Violation]:
@@ -291,7 +293,7 @@ def _read_rules(tlp: Tlp, pending: Outstanding, max_payload_size: int) -> Iterat
             tlp,
         )
     want = pending.next_address & 0x7F
-    # Without data there is no first byte returned; both readings of the field are in use.
+    # A completion without data returns no first byte: devices send the address or zero.
     if tlp.lower_address != want and (tlp.has_data or tlp.lower_address):
         yield Violation(
             "lower-address",
@@ -307,13 +309,13 @@ def _read_rules(tlp: Tlp, pending: Outstanding, max_payload_size: int) -> Iterat
     end = (pending.next_address & ~3) + size
     request_end = (pending.next_address + pending.remaining + 3) & ~3
     if end > request_end:
-        text = f"brings {end - request_end} bytes more than the request asks for"
+        text = f"has {end - request_end} bytes beyond the end of the request"
         yield Violation("length", "2.3.1.1", text, tlp)
     elif end < request_end and end % READ_COMPLETION_BOUNDARY:
         yield Violation(
             "split",
             "2.3.1.1",
-            f"ends at {end:#x}, which is no multiple of {READ_COMPLETION_BOUNDARY} bytes",
+            f"ends at {end:#x}, must be a multiple of {READ_COMPLETION_BOUNDARY} bytes",
             tlp,
         )
 
@@ -334,7 +336,7 @@ def _other_rules(tlp: Tlp, request: Tlp) -> Iterator[Violation]:
 
 
 def advance(tlp: Tlp, pending: Outstanding) -> bool:
-    """Account for the completion ``tlp``; return whether it ends the request."""
+    """Advance ``pending`` by the completion ``tlp``; return whether the request is complete."""
     if tlp.status != CplStatus.SC or not tlp.has_data or pending.request.kind not in MEMORY_READS:
         return True
     start = pending.next_address
@@ -344,10 +346,10 @@ def advance(tlp: Tlp, pending: Outstanding) -> bool:
 
 
 def in_place(tlp: Tlp, pending: Outstanding) -> bool:
-    """Whether a completion says that it goes on where the read ``pending`` stands.
+    """Whether a completion's fields continue the read ``pending`` at its current position.
 
-    Says nothing about who sent it or where it is cut: for completions of a host, which may be
-    wrong on purpose.
+    The completer id and the split are not checked: for completions of a host, which may be wrong on
+    purpose.
     """
     return (
         tlp.byte_count == pending.remaining

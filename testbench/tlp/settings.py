@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a host allows a function, as the packets between them tell.
+"""Settings of a function, derived from its configuration writes and their completions.
 
-A configuration write takes effect at some time from its acceptance on, and holds from its
-completion on (PCI Express Base 4.0 sections 2.2.2, 7.5.3.4). In between the function may follow
-either value; after it, no packet of the function may break the new one.
+A configuration write may take effect from its acceptance on, and is in effect from its completion
+on (PCI Express Base 4.0 sections 2.2.2, 7.5.3.4). In between the function may use either value;
+after the completion, every packet of the function must obey the new one.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from .codec import MEMORY_READS, CplStatus, Tlp
 from .rules import Outstanding, Violation
 
 D0_AND_D3HOT = (space.POWER_D0, space.POWER_D3HOT)
-"""Power states that every function has; a write of another one changes nothing here."""
+"""Power states of every function; writes of other states are ignored."""
 
 
 @dataclass
 class Setting:
-    """A number, the larger the more it allows.
+    """A limit; larger values allow more.
 
     Parameters
     ----------
     value
-        In force.
+        Value in effect.
     written
-        Values of writes without a completion, by whatever tells the writes apart.
+        Values of writes without a completion, by the key of the write.
     """
 
     value: int
@@ -38,15 +38,15 @@ class Setting:
 
     @property
     def most(self) -> int:
-        """What may be followed now: the value in force, or one that is written."""
+        """Largest value that the function may use: of the value in effect and the written ones."""
         return max(self.value, *self.written.values()) if self.written else self.value
 
     def write(self, key: Hashable, value: int) -> None:
-        """``value`` is written, by the write ``key``."""
+        """Record that write ``key`` writes ``value``."""
         self.written[key] = value
 
     def set(self, value: int) -> None:
-        """Put ``value`` in force at once."""
+        """Set ``value`` with immediate effect."""
         self.value = value
         self.written.clear()
 
@@ -64,14 +64,14 @@ class Settings:
         Whether the function may send requests; ``None`` to learn it from configuration writes.
     device_control, power_control
         Offsets of Device Control and of Power Management Control/Status in configuration space;
-        ``None`` not to follow the register.
+        ``None`` to ignore the register.
 
     Attributes
     ----------
     max_payload_size, max_read_request_size, extended_tags
         Each a :class:`Setting`.
     on_function_reset
-        Called when a function-level reset completed.
+        Called when a function-level reset completes.
     """
 
     def __init__(
@@ -92,13 +92,13 @@ class Settings:
         self.reset()
 
     def reset(self) -> None:
-        """Return to what the function starts with."""
+        """Return to the initial settings."""
         payload, read_request, extended_tags, bus_master = self._initial
         self.max_payload_size = Setting(payload)
         self.max_read_request_size = Setting(read_request)
         self.extended_tags = Setting(extended_tags)
         self._bus_master = Setting(bool(bus_master))
-        # Not judged before the Command register is written.
+        # Unknown before the Command register is written: do not check until then.
         self._memory_space = Setting(True)
         self._in_d0 = Setting(True)
         self._function_reset = Setting(False)
@@ -110,22 +110,25 @@ class Settings:
 
     @property
     def memory_space(self) -> bool:
-        """Whether the function may serve memory requests."""
+        """Whether the function may complete memory requests successfully."""
         return bool(self._memory_space.most and self._in_d0.most)
 
     def request_rules(self, tlp: Tlp) -> Iterator[Violation]:
-        """Whether the function may send a request."""
+        """Rules of a request of the function: Bus Master Enable must be set."""
         if not self.bus_master:
             yield Violation("bus-master", "7.5.1.1.3", "Bus Master Enable is not set", tlp)
 
     def completion_rules(self, tlp: Tlp, pending: Outstanding) -> Iterator[Violation]:
-        """Whether a memory read may be served, by when it came and by when it is answered."""
+        """Rules of a completion: a successful memory read requires Memory Space Enable.
+
+        It must be possible both when the request arrives and when the completion is sent.
+        """
         served = pending.request.kind in MEMORY_READS and tlp.status == CplStatus.SC
         if served and not (self.memory_space and pending.memory_space):
             yield Violation("memory-space", "7.5.1.1.3", "Memory Space Enable is not set", tlp)
 
     def written(self, request: Tlp, key: Hashable) -> None:
-        """A configuration write was accepted, whose completion is ``key``'s."""
+        """Record an accepted configuration write; :meth:`completed` with ``key`` ends it."""
         register = request.address & 0xFFC
         data = int.from_bytes(request.payload[:4], "little")
         if register == space.COMMAND and request.first_be & 1:
@@ -140,14 +143,14 @@ class Settings:
             self._write_device_control(data, request.first_be, key)
 
     def completed(self, key: Hashable, status: int) -> None:
-        """The write ``key`` was completed: its values are in force if it was successful."""
+        """Complete the write ``key``; if successful, its values are in effect."""
         resets = self._function_reset.written.pop(key, 0)
         for setting in self._all():
             value = setting.written.pop(key, None)
             if value is not None and status == CplStatus.SC:
                 setting.value = value
         if resets and status == CplStatus.SC:
-            # Max_Payload_Size survives (section 6.6.2).
+            # FLR does not change Max_Payload_Size (section 6.6.2).
             _, read_request, extended_tags, _ = self._initial
             self.max_read_request_size.set(read_request)
             self.extended_tags.set(extended_tags)
@@ -158,7 +161,7 @@ class Settings:
             self.on_function_reset()
 
     def pins_changed(self, pins: dict[str, int], key: Hashable) -> None:
-        """A hard block's pins have these values from now on; :meth:`completed` ends the change."""
+        """Record new values of a hard block's pins; :meth:`completed` with ``key`` ends it."""
         for name, setting, value in (
             ("max_payload_size", self.max_payload_size, space.coded_size),
             ("max_read_request_size", self.max_read_request_size, space.coded_size),

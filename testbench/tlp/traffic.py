@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What memory requests move: which bytes one enables, and how much went each way.
+"""Enabled bytes of memory requests, and counts of them in each direction.
 
 Byte enables: PCI Express Base 4.0 section 2.2.5.
 """
@@ -12,7 +12,7 @@ from .codec import MEMORY_READS, MEMORY_WRITES, Tlp
 
 
 def byte_mask(request: Tlp) -> int:
-    """The bytes that a memory request enables: bit n stands for the byte at ``address + n``."""
+    """Byte enables of a memory request: bit n is the byte at ``address + n``."""
     if request.length == 1:
         return request.first_be
     middle = (1 << 4 * (request.length - 2)) - 1
@@ -21,14 +21,14 @@ def byte_mask(request: Tlp) -> int:
 
 @dataclass
 class Traffic:
-    """Memory requests of a requester, counted.
+    """Counts of a requester's memory requests.
 
     Parameters
     ----------
     reads, writes
         TLPs.
     read_bytes, write_bytes
-        Bytes that they asked for and brought: the enabled ones.
+        Enabled bytes of the reads and of the writes.
     """
 
     reads: int = 0
@@ -37,7 +37,7 @@ class Traffic:
     write_bytes: int = 0
 
     def count(self, request: Tlp) -> None:
-        """Add ``request``; one that is no memory read or write changes nothing."""
+        """Count ``request`` if it is a memory read or write."""
         if request.kind in MEMORY_READS:
             self.reads += 1
             self.read_bytes += byte_mask(request).bit_count()

@@ -116,7 +116,7 @@ async def every_response_but_okay_is_an_error(dut: Any) -> None:
     for code, name in ((1, "EXOKAY"), (2, "SLVERR"), (3, "DECERR")):
         dut.bresp.value = dut.rresp.value = code
         with pytest.raises(
-            DmaError, match=rf"read of 5 bytes at 0x123456700[0]: answered .*{name}"
+            DmaError, match=rf"read of 5 bytes at 0x123456700[0]: response is {name}"
         ):
             await dma.read(HIGH, 5)
         with pytest.raises(DmaError, match=f"write of 300 bytes at 0x1234567001: .*{name}"):

@@ -132,7 +132,7 @@ async def root_complex_does_it_all(dut: Any, max_payload_size: int) -> None:
     )
     monitor = TlpMonitor.attach(dut)
     await reset(dut)
-    with pytest.raises(HostError, match=r"BAR0 is not there: start\(\) first"):
+    with pytest.raises(HostError, match=r"BAR0 does not exist, or start\(\) was not called"):
         await host.bar_read(0, 0, 4)
     function = await host.start()
     assert (function.vendor_id, function.device_id) == (AMP_PCI.vendor_id, AMP_PCI.device_id)
@@ -180,7 +180,7 @@ async def thin_host_finds_what_there_is(dut: Any) -> None:
 async def refusals_have_names(dut: Any) -> None:
     host, monitor = await thin_host(dut)
     host.bars[7] = 0x1000
-    with pytest.raises(CompletionError, match=r"MRD32 .* was answered with UR") as caught:
+    with pytest.raises(CompletionError, match=r"MRD32 .* was completed with UR") as caught:
         await host.bar_read(7, 0, 4)
     assert caught.value.status == CplStatus.UR
     answers = await host.request(Tlp(TlpKind.IORD, length=1, address=0x1000, first_be=0xF), bar=7)
@@ -220,7 +220,7 @@ async def reset_in_the_middle_of_a_read(dut: Any) -> None:
     await ClockCycles(dut.clk, 20)
     await reset(dut)
     host.requester.abandon()
-    with pytest.raises(TlpTimeout, match="no complete answer to MRD32"):
+    with pytest.raises(TlpTimeout, match=r"MRD32 .* timed out"):
         await reading
     await host.start()
     assert await host.bar_read32(0, 0) == AMP_PCI.version
@@ -295,7 +295,7 @@ async def devices_reach_the_root_complexs_memory(dut: Any, base: int | None) -> 
     await reset(dut)
     await host.start()
     await random_accesses(dma, host.memory, base)
-    with pytest.raises(DmaError, match="read of 4 bytes at 0x0: answered with"):
+    with pytest.raises(DmaError, match="read of 4 bytes at 0x0: response is"):
         await dma.read(0, 4)
     monitor.finish()
 
@@ -313,7 +313,7 @@ async def wrong_answers_reach_devices_as_errors(dut: Any) -> None:
         faults.poisoned(at=1),
     ):
         host.memory.faults.append(Fault(change))
-        with pytest.raises(DmaError, match=f"read of 256 bytes at {address:#x}: answered with"):
+        with pytest.raises(DmaError, match=f"read of 256 bytes at {address:#x}: response is"):
             await dma.read(address, 256)
         assert await dma.read(address, 256) == bytes(256)
     for change in (faults.repeated(), faults.preceded(tag=31), faults.preceded(requester_id=1)):
@@ -332,7 +332,7 @@ async def answer_after_the_completion_timeout(dut: Any) -> None:
     await host.memory.write(address, bytes(range(256)))
     host.memory.faults.append(Fault(faults.right, after_ns=1.5 * TIMEOUT_NS))
     began = get_sim_time("ns")
-    with pytest.raises(DmaError, match=f"read of 64 bytes at {address:#x}: answered with"):
+    with pytest.raises(DmaError, match=f"read of 64 bytes at {address:#x}: response is"):
         await dma.read(address, 64)
     assert TIMEOUT_NS <= get_sim_time("ns") - began <= 1.1 * TIMEOUT_NS
     await Timer(TIMEOUT_NS, "ns")

@@ -371,7 +371,7 @@ async def requester_times_out(dut: Any) -> None:
         await pending.answers()
         raise AssertionError("no timeout")
     except TlpTimeout as error:
-        assert "0 completions came" in str(error)
+        assert "with 0 completions received" in str(error)
     assert 2000 <= get_sim_time("ns") - began <= 3000
     # The tag is not used again until the late answer comes.
     waiting = cocotb.start_soon(requester.open(memory_read(4, 4)))
@@ -386,7 +386,7 @@ async def requester_times_out(dut: Any) -> None:
         requester.receive(completion(second.request, 0, bytes(4)))
         raise AssertionError("second answer accepted")
     except UnexpectedTlp as error:
-        assert "no request waits for CPLD" in str(error)
+        assert "no outstanding request for CPLD" in str(error)
 
 
 @cocotb.test(**LIMIT)

@@ -42,14 +42,14 @@ def test_data_of_an_unaligned_answer_in_pieces():
 
 def test_refused_read():
     request = memory_read(0x1000, 4)
-    with pytest.raises(CompletionError, match=r"MRD32 .* was answered with UR$") as caught:
+    with pytest.raises(CompletionError, match=r"MRD32 .* was completed with UR$") as caught:
         read_data(request, 4, [completion(request, 0, status=CplStatus.UR)])
     assert caught.value.status == CplStatus.UR
 
 
 def test_short_answer():
     request = memory_read(0x1000, 8)
-    with pytest.raises(HostError, match="was answered with 4 bytes"):
+    with pytest.raises(HostError, match="was completed with 4 bytes"):
         read_data(request, 8, [completion(request, 0, bytes(4))])
 
 
