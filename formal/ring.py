@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Cat, Const, Mux, Signal, Value
-from amaranth.lib import data
+from amaranth.lib import wiring
 
 from hdl.geometry import Geometry
+from hdl.interfaces import WordWrite
 from hdl.queues.index_words import IndexWords
 from hdl.queues.memory import FifoMemory
 from hdl.queues.pop import PopEngine
@@ -76,36 +79,42 @@ def in_bank(g: Geometry, address: Value) -> Value:
 
 def add_indices(
     h: Harness, g: Geometry, *, driven: tuple[str, ...] = ()
-) -> tuple[IndexWords, Part]:
-    """Add the index words.
+) -> tuple[IndexWords, Part, Any]:
+    """Add the index words and a host that writes words of the FIFO BAR.
 
-    Every index is asserted to be below the capacity. ``advance_tail`` and ``advance_head`` are
-    assumed to be, unless they are in ``driven``.
+    Every index is asserted to be below the capacity. ``driver_advance`` and ``device_advance`` are
+    assumed to be, unless they are in ``driven``. Returns the component, its part, and the host's
+    :class:`~hdl.interfaces.WordWrite`.
     """
     indices = IndexWords(g)
-    part = h.add("indices", indices, driven=("write_to_indices", *driven))
-    h.m.d.comb += indices.write_to_indices.eq(
-        g.may_be_index(indices.write_address) & indices.write_mask.any()
-    )
+    part = h.add("indices", indices, driven=("write", *driven))
+    host = WordWrite(g.word_address_bits, g.data_width).create()
+    h.m.d.comb += [
+        host.enable.eq(h.free(1, "host_enable")),
+        host.address.eq(h.free(g.word_address_bits, "host_address")),
+        host.data.eq(h.free(g.data_width, "host_data")),
+        host.mask.eq(h.free(g.word_bytes, "host_mask")),
+        indices.write.enable.eq(host.enable & g.may_be_index(host.address) & host.mask[:4].any()),
+        indices.write.address.eq(host.address),
+        indices.write.data.eq(host.data),
+        indices.write.mask.eq(host.mask),
+    ]
     capacity = g.layout.queue.capacity
-    for array in (
-        indices.driver_tail,
-        indices.snapshot,
-        indices.device_head,
-        indices.device_tail,
-        data.View(g.indices_shape, part.inside("driver_head")),
-    ):
+    for queue in (indices.driver, indices.device):
         for fifo in range(g.num_fifos):
-            h.ensure(array[fifo] < capacity)
-    for name in ("advance_tail", "advance_head"):
+            h.ensure(queue.head[fifo] < capacity)
+            h.ensure(queue.tail[fifo] < capacity)
+    for fifo in range(g.num_fifos):
+        h.ensure(part.inside(f"driver_head_{fifo}", "index") < capacity)
+    for name, queue in (("driver_advance", indices.driver), ("device_advance", indices.device)):
         if name not in driven:
-            h.assume(getattr(indices, name).value < capacity)
+            h.assume(queue.advance.value < capacity)
     # The name of each partial sum of the modulo ends with its largest value.
-    for signal in part.signals("sanitiser"):
+    for signal in part.signals("modulo"):
         kind, _, largest = signal.name.partition("_")
         if kind == "folded":
             h.ensure(signal <= int(largest))
-    return indices, part
+    return indices, part, host
 
 
 def add_pop(
@@ -113,18 +122,12 @@ def add_pop(
 ) -> tuple[PopEngine, Part]:
     """Add the pop engine, connected to ``indices``.
 
-    ``advance_tail`` must be in the ``driven`` of :func:`add_indices`.
+    ``driver_advance`` must be in the ``driven`` of :func:`add_indices`.
     """
     pop = PopEngine(geometry)
-    wired = ("reset", "driver_tail", "snapshot", "tail_written")
-    part = h.add("pop", pop, driven=(*wired, *driven))
-    h.m.d.comb += [
-        pop.reset.eq(indices.reset),
-        pop.driver_tail.eq(indices.driver_tail),
-        pop.snapshot.eq(indices.snapshot),
-        pop.tail_written.eq(indices.tail_written),
-        indices.advance_tail.eq(pop.advance_tail),
-    ]
+    part = h.add("pop", pop, driven=("reset", "indices", *driven))
+    h.m.d.comb += pop.reset.eq(indices.reset)
+    wiring.connect(h.m, indices.driver, pop.indices)
     return pop, part
 
 
@@ -133,44 +136,33 @@ def add_push(
 ) -> tuple[PushEngine, Part]:
     """Add the push engine, connected to ``indices``.
 
-    ``advance_head`` must be in the ``driven`` of :func:`add_indices`. The engine's reset ends one
+    ``device_advance`` must be in the ``driven`` of :func:`add_indices`. The engine's reset ends one
     cycle after that of the indices.
     """
     push = PushEngine(geometry)
-    wired = ("reset", "device_head", "device_tail", "head_written")
-    part = h.add("push", push, driven=(*wired, *driven))
-    h.m.d.comb += [
-        push.reset.eq(indices.reset | h.register(indices.reset, "was_reset")),
-        push.device_head.eq(indices.device_head),
-        push.device_tail.eq(indices.device_tail),
-        push.head_written.eq(indices.head_written),
-        indices.advance_head.eq(push.advance_head),
-    ]
+    part = h.add("push", push, driven=("reset", "indices", *driven))
+    h.m.d.comb += push.reset.eq(indices.reset | h.register(indices.reset, "was_reset"))
+    wiring.connect(h.m, indices.device, push.indices)
     return push, part
 
 
 def add_memory(
-    h: Harness, g: Geometry, indices: IndexWords, *, driven: tuple[str, ...] = ()
+    h: Harness, g: Geometry, host: Any, *, driven: tuple[str, ...] = ()
 ) -> tuple[FifoMemory, Part]:
     """Add the RAM.
 
-    The host writes it together with the index words, and never in the cycle after a stalled push.
+    ``host``, from :func:`add_indices`, writes it together with the index words, and never in the
+    cycle after a stalled push.
     """
     memory = FifoMemory(g)
     part = h.add("memory", memory, driven=("host_write", *driven))
-    content = h.free(g.data_width, "write_data")
-    mask = h.free(g.word_bytes, "write_mask")
-    address = indices.write_address
+    to_device = host.address[g.bank_bit] == g.device_bank
     h.m.d.comb += [
-        memory.host_write_enable.eq(indices.write_enable),
-        memory.host_write_to_device.eq(
-            indices.write_enable & (address[g.bank_bit] == g.device_bank)
-        ),
-        memory.host_write_address.eq(address),
-        memory.host_write_data.eq(content),
-        memory.host_write_mask.eq(mask),
-        indices.write_data.eq(content),
-        indices.write_mask.eq(mask),
+        memory.host.write.enable.eq(host.enable),
+        memory.host.write.address.eq(host.address),
+        memory.host.write.data.eq(host.data),
+        memory.host.write.mask.eq(host.mask),
+        memory.host.write_to_device.eq(host.enable & to_device),
     ]
-    h.assume(~(indices.write_enable & h.register(~memory.push_ready, "push_waited")))
+    h.assume(~(host.enable & h.register(~memory.push.ready, "push_waited")))
     return memory, part

@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from models import config_space as spec
 
+from .errors import ErrorPulses
 from .geometry import Geometry
 from .tlp import (
     CompletionHeader,
@@ -22,20 +23,7 @@ from .tlp import (
     raw_signature,
 )
 
-__all__ = ["ERRORS", "ConfigSpace"]
-
-
-ERRORS = (
-    "unsupported_posted",
-    "unsupported_non_posted",
-    "poisoned",
-    "completion_unexpected",
-    "completion_unsupported",
-    "completion_aborted",
-    "completion_poisoned",
-    "completion_timeout",
-)
-"""Errors that the core reports, each an input of :class:`ConfigSpace`."""
+__all__ = ["ConfigSpace"]
 
 
 class ConfigSpace(wiring.Component):
@@ -83,22 +71,8 @@ class ConfigSpace(wiring.Component):
         request takes effect.
     left : In(1)
         The completion accepted last leaves the endpoint in this cycle, or has left.
-    unsupported_posted : In(1)
-        Pulse: a posted request was unsupported.
-    unsupported_non_posted : In(1)
-        Pulse: a non-posted request was unsupported.
-    poisoned : In(1)
-        Pulse: a request was poisoned.
-    completion_unexpected : In(1)
-        Pulse: a completion was unexpected.
-    completion_unsupported : In(1)
-        Pulse: a completion had status Unsupported Request.
-    completion_aborted : In(1)
-        Pulse: a completion had status Completer Abort.
-    completion_poisoned : In(1)
-        Pulse: a completion was poisoned.
-    completion_timeout : In(1)
-        Pulse: a completion did not arrive in time.
+    errors : In(ErrorPulses())
+        Errors of the core.
     malformed : In(1)
         Pulse: a received TLP was malformed.
     transactions_pending : In(1)
@@ -129,7 +103,7 @@ class ConfigSpace(wiring.Component):
                 "left": In(1),
                 "malformed": In(1),
                 "transactions_pending": In(1),
-                **dict.fromkeys(ERRORS, In(1)),
+                "errors": In(ErrorPulses()),
             }
         )
 
@@ -256,20 +230,22 @@ class ConfigSpace(wiring.Component):
         # 6.2.3.2.4.5).
         parity_error_response = Signal()
         events = {
-            spec.UNSUPPORTED_REQUEST_DETECTED: self.unsupported_posted
-            | self.unsupported_non_posted,
-            spec.CORRECTABLE_ERROR_DETECTED: self.unsupported_non_posted
+            spec.UNSUPPORTED_REQUEST_DETECTED: self.errors.unsupported_posted
+            | self.errors.unsupported_non_posted,
+            spec.CORRECTABLE_ERROR_DETECTED: self.errors.unsupported_non_posted
             | refused
-            | self.completion_unexpected,
-            spec.NON_FATAL_ERROR_DETECTED: self.unsupported_posted
-            | self.poisoned
-            | self.completion_poisoned
-            | self.completion_timeout,
+            | self.errors.completion_unexpected,
+            spec.NON_FATAL_ERROR_DETECTED: self.errors.unsupported_posted
+            | self.errors.poisoned
+            | self.errors.completion_poisoned
+            | self.errors.completion_timeout,
             spec.FATAL_ERROR_DETECTED: self.malformed,
-            spec.DETECTED_PARITY_ERROR: self.poisoned | refused | self.completion_poisoned,
-            spec.MASTER_DATA_PARITY_ERROR: self.completion_poisoned & parity_error_response,
-            spec.RECEIVED_MASTER_ABORT: self.completion_unsupported,
-            spec.RECEIVED_TARGET_ABORT: self.completion_aborted,
+            spec.DETECTED_PARITY_ERROR: self.errors.poisoned
+            | refused
+            | self.errors.completion_poisoned,
+            spec.MASTER_DATA_PARITY_ERROR: self.errors.completion_poisoned & parity_error_response,
+            spec.RECEIVED_MASTER_ABORT: self.errors.completion_unsupported,
+            spec.RECEIVED_TARGET_ABORT: self.errors.completion_aborted,
         }
         values = {}
         for offset, register in self._registers.items():
@@ -308,7 +284,7 @@ class ConfigSpace(wiring.Component):
         in_d0 = field(spec.POWER_STATE) == spec.POWER_D0
         m.d.comb += [
             parity_error_response.eq(field(spec.PARITY_ERROR_RESPONSE)),
-            self.completion_timeout_disable.eq(field(spec.COMPLETION_TIMEOUT_DISABLE)),
+            self.errors.completion_timeout_disable.eq(field(spec.COMPLETION_TIMEOUT_DISABLE)),
             self.msix_enable.eq(field(spec.MSIX_ENABLE)),
             self.msix_function_mask.eq(field(spec.MSIX_FUNCTION_MASK)),
             self.extended_tag_enable.eq(field(spec.EXTENDED_TAG_ENABLE)),

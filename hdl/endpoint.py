@@ -13,9 +13,11 @@ from models.shell import AMP_PCI, PciShell
 
 from .arbiter import PacketArbiter
 from .block_options import BlockOptions
-from .config_space import ERRORS, ConfigSpace
-from .core import AmpPciCore, device_members
+from .config_space import ConfigSpace
+from .core import AmpPciCore
+from .core_ports import device_members
 from .dma.limits import COMPLETION_TIMEOUT
+from .errors import ERRORS
 from .geometry import Geometry
 from .tlp import ConfigTarget, RequestHeader, TlpType, raw_signature
 from .tlp_check import TlpCheck
@@ -209,7 +211,8 @@ class AmpPciEndpoint(wiring.Component):
             config.transactions_pending.eq(core.status_transactions_pending),
         ]
         m.d.comb += [
-            getattr(config, error).eq(getattr(core, f"status_{error}")) for error in ERRORS
+            getattr(config.errors, cause.name).eq(getattr(core, f"status_{cause.name}"))
+            for cause in ERRORS
         ]
 
     def _collect_sent(self, m, core, config, arbiter):

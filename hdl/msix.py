@@ -15,9 +15,10 @@ from models.shell import MSIX_CONTROL_OFFSET, MSIX_ENTRY_SIZE
 from .arbiter import round_robin
 from .departures import former_offer
 from .geometry import Geometry
+from .interfaces import FunctionControl, WordRead, WordWrite
 from .tlp import memory_header
 
-__all__ = ["MsixController", "interrupt_signature"]
+__all__ = ["MsixController", "MsixHostPort", "interrupt_signature"]
 
 
 def interrupt_signature() -> stream.Signature:
@@ -27,25 +28,49 @@ def interrupt_signature() -> stream.Signature:
     )
 
 
+class MsixHostPort(wiring.Signature):
+    """Access of the host to the MSI-X BAR. It never reads and writes in the same cycle.
+
+    Attributes
+    ----------
+    write : Out(WordWrite(word_address_bits, data_width))
+        Write.
+    write_ready : In(1)
+        The host may write in the next cycle. Low while the table is cleared.
+    read : Out(WordRead(word_address_bits, data_width))
+        Read. Data is the table part of the word, two cycles later; zero when nothing was read.
+    read_controls : In(data_width)
+        Mask and pending bits of the word, one cycle after the read; zero when nothing was read.
+    read_ready : In(1)
+        The host may read in this cycle. Low while the table is cleared, and in the cycle after a
+        write, in which the write takes effect.
+    """
+
+    def __init__(self, geometry: Geometry):
+        address, width = geometry.word_address_bits, geometry.data_width
+        super().__init__(
+            {
+                "write": Out(WordWrite(address, width)),
+                "write_ready": In(1),
+                "read": Out(WordRead(address, width)),
+                "read_controls": In(width),
+                "read_ready": In(1),
+            }
+        )
+
+
 class MsixController(wiring.Component):
     """MSI-X BAR and interrupt sender.
 
     Attributes
     ----------
-    reset : In(1)
-        Mask every vector, clear the pending bits and the table.
+    host : In(MsixHostPort)
+        Host access.
+    control : In(FunctionControl())
+        ``reset`` masks every vector and clears the pending bits and the table; ``msix_enable``,
+        ``msix_mask``, ``bus_master_enable`` and ``requester_id``.
     busy : Out(1)
-        The table is being cleared: host accesses must wait.
-    written : Out(1)
-        The host write of the previous cycle takes effect: a host read must wait.
-    enable : In(1)
-        MSI-X Enable.
-    function_mask : In(1)
-        Function Mask.
-    bus_master_enable : In(1)
-        Bus Master Enable.
-    requester_id : In(16)
-        Bus, device and function number.
+        The table is being cleared.
     raised : In(num_vectors)
         One-cycle pulses: send the interrupt of the vector.
     refused : In(1)
@@ -54,27 +79,11 @@ class MsixController(wiring.Component):
     held : Out(1)
         One-cycle pulse in the cycle after ``raised``: an interrupt was raised that may not be sent
         now.
-    write_enable : In(1)
-        Host write of a word of the BAR.
-    write_address : In(word_address_bits)
-        Word address of the write.
-    write_data : In(data_width)
-        Data of the write.
-    write_mask : In(word_bytes)
-        Bytes that are written.
-    read_enable : In(1)
-        Host read of a word of the BAR, never in the cycle of a write.
-    read_address : In(word_address_bits)
-        Word address of the read.
-    read_data : Out(data_width)
-        Table part of the word, two cycles after ``read_enable``; zero without a read.
-    read_controls : Out(data_width)
-        Mask and pending bits of the word, one cycle after ``read_enable``; zero without a read.
     o : Out(interrupt_signature())
         MSI-X writes. Once valid, a write is never withdrawn.
     former : Out(1)
-        ``o`` holds a write from before ``enable``, ``function_mask``, ``bus_master_enable`` or
-        ``reset`` forbade to send it; valid from the cycle after that on.
+        ``o`` holds a write from before ``control`` forbade to send it; valid from the cycle after
+        that on.
     """
 
     def __init__(self, geometry: Geometry):
@@ -82,24 +91,12 @@ class MsixController(wiring.Component):
         self._vectors = g.shell.num_vectors(g.num_fifos)
         super().__init__(
             {
-                "reset": In(1),
+                "host": In(MsixHostPort(g)),
+                "control": In(FunctionControl()),
                 "busy": Out(1, init=1),
-                "written": Out(1),
-                "enable": In(1),
-                "function_mask": In(1),
-                "bus_master_enable": In(1),
-                "requester_id": In(16),
                 "raised": In(self._vectors),
                 "refused": In(1),
                 "held": Out(1),
-                "write_enable": In(1),
-                "write_address": In(g.word_address_bits),
-                "write_data": In(g.data_width),
-                "write_mask": In(g.word_bytes),
-                "read_enable": In(1),
-                "read_address": In(g.word_address_bits),
-                "read_data": Out(g.data_width),
-                "read_controls": Out(g.data_width),
                 "o": Out(interrupt_signature()),
                 "former": Out(1),
             }
@@ -137,17 +134,22 @@ class MsixController(wiring.Component):
             return (address - first_word)[index_bits:] == 0
 
         # Register the write: `write_enable` is late and has high fan-out here.
-        address = Signal.like(self.write_address)
-        content = Signal.like(self.write_data)
-        mask = Signal.like(self.write_mask)
+        written = Signal()
+        address = Signal.like(self.host.write.address)
+        content = Signal.like(self.host.write.data)
+        mask = Signal.like(self.host.write.mask)
         m.d.sync += [
-            self.written.eq(self.write_enable),
-            address.eq(self.write_address),
-            content.eq(self.write_data),
-            mask.eq(self.write_mask),
+            written.eq(self.host.write.enable),
+            address.eq(self.host.write.address),
+            content.eq(self.host.write.data),
+            mask.eq(self.host.write.mask),
+        ]
+        m.d.comb += [
+            self.host.write_ready.eq(~(self.control.reset | self.busy)),
+            self.host.read_ready.eq(~(self.busy | written)),
         ]
 
-        with m.If(self.reset):
+        with m.If(self.control.reset):
             m.d.sync += [self.busy.eq(1), clearing.eq(0), masked.eq(-1)]
         with m.Elif(self.busy):
             m.d.sync += [clearing.eq(clearing + 1), self.busy.eq(clearing != depth - 1)]
@@ -158,7 +160,7 @@ class MsixController(wiring.Component):
                 port.addr.eq((address - first_word)[:index_bits]),
                 port.data.eq(content),
             ]
-            with m.If(self.written & in_table(address)):
+            with m.If(written & in_table(address)):
                 m.d.comb += port.en.eq(mask & self._stored_bytes(m, port.addr, depth))
 
         # Nonzero bytes in the upper half of each vector's address. An address above 4 GiB changes
@@ -168,19 +170,21 @@ class MsixController(wiring.Component):
             offset = g.shell.msix_entry(vector) + 4
             for byte in range(4):
                 at = 4 * g.lane(offset) + byte
-                with m.If(self.written & (address == g.word(offset)) & mask[at]):
+                with m.If(written & (address == g.word(offset)) & mask[at]):
                     m.d.sync += nonzero[byte].eq(content.word_select(at, 8).any())
-            with m.If(self.reset | self.busy):
+            with m.If(self.control.reset | self.busy):
                 m.d.sync += nonzero.eq(0)
 
         # Mask and pending bits are read one cycle after `read_enable`.
         controls = Signal(g.data_width)
         was_read = Signal()
-        was_at = Signal.like(self.read_address)
+        was_at = Signal.like(self.host.read.address)
         for vector in range(vectors):
             offset = g.shell.msix_control(vector)
             word, lane = g.word(offset), g.lane(offset)
-            with m.If(self.written & (address == word) & mask[4 * lane] & ~self.reset & ~self.busy):
+            with m.If(
+                written & (address == word) & mask[4 * lane] & ~self.control.reset & ~self.busy
+            ):
                 m.d.sync += masked[vector].eq(content[32 * lane])
             with m.If(was_at == word):
                 m.d.comb += controls[32 * lane].eq(masked[vector])
@@ -191,16 +195,16 @@ class MsixController(wiring.Component):
         # The first cycle reads the RAM; the second one registers its output, which is late.
         from_table = Signal()
         m.d.comb += [
-            host_port.addr.eq((self.read_address - first_word)[:index_bits]),
+            host_port.addr.eq((self.host.read.address - first_word)[:index_bits]),
             # Always enabled: `read_enable` is late.
             host_port.en.eq(1),
-            self.read_controls.eq(Mux(was_read, controls, 0)),
+            self.host.read_controls.eq(Mux(was_read, controls, 0)),
             from_table.eq(was_read & in_table(was_at)),
         ]
         m.d.sync += [
-            was_read.eq(self.read_enable),
-            was_at.eq(self.read_address),
-            self.read_data.eq(Mux(from_table, host_port.data, 0)),
+            was_read.eq(self.host.read.enable),
+            was_at.eq(self.host.read.address),
+            self.host.read.data.eq(Mux(from_table, host_port.data, 0)),
         ]
 
         self._send(m, pending, masked, Array(nonzero.any() for nonzero in upper), sender_port)
@@ -229,7 +233,12 @@ class MsixController(wiring.Component):
         words = max(1, MSIX_ENTRY_SIZE // g.word_bytes)
         entries = max(1, g.word_bytes // MSIX_ENTRY_SIZE)
 
-        allowed = self.enable & ~self.function_mask & self.bus_master_enable & ~self.reset
+        allowed = (
+            self.control.msix_enable
+            & ~self.control.msix_mask
+            & self.control.bus_master_enable
+            & ~self.control.reset
+        )
         ready = Signal(vectors)
         vector = Signal(range(max(vectors, 2)))
         picked = Signal(range(max(vectors, 2)))
@@ -246,7 +255,7 @@ class MsixController(wiring.Component):
             m.d.sync += [taken.eq(vector), refusable.eq(1)]
         with m.Elif(self.refused):
             m.d.sync += refusable.eq(0)
-        with m.If(self.reset):
+        with m.If(self.control.reset):
             m.d.sync += refusable.eq(0)
         # `raised` is late, so `held` follows one cycle later.
         was_raised = Signal(vectors)
@@ -257,7 +266,7 @@ class MsixController(wiring.Component):
             blocked.eq(masked | (~allowed).replicate(vectors)),
             pending.eq((pending & ~sent) | self.raised | refused),
         ]
-        with m.If(self.reset):
+        with m.If(self.control.reset):
             m.d.sync += pending.eq(0)
 
         # Always enabled: `o.ready` is too late for the enable of a RAM.
@@ -288,7 +297,7 @@ class MsixController(wiring.Component):
                 m.d.sync += long.eq(1 if g.block.force_64_bit_addresses else is_long[vector])
                 with m.If(ready.bit_select(vector, 1)):
                     m.d.comb += sent.eq(1 << vector)
-                    m.d.sync += [self.o.valid.eq(1), requester_id.eq(self.requester_id)]
+                    m.d.sync += [self.o.valid.eq(1), requester_id.eq(self.control.requester_id)]
                 m.next = "IDLE"
         m.d.comb += [
             self.former.eq(former_offer(m, self.o, ~allowed)),

@@ -10,6 +10,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .geometry import Geometry
+from .interfaces import WordRead, WordWrite
 
 __all__ = ["RegisterBar"]
 
@@ -19,33 +20,22 @@ class RegisterBar(wiring.Component):
 
     Attributes
     ----------
-    write_enable : In(1)
-        Host write of a word. The written value is ignored, so there is no data input.
-    write_address : In(word_address_bits)
-        Word address of the write.
-    write_mask : In(word_bytes)
-        Bytes that are written.
+    write : In(WordWrite(word_address_bits, data_width))
+        Host write. Its data is ignored.
+    read : In(WordRead(word_address_bits, data_width))
+        Host read. Data is combinational, and zero unless ``enable`` is high.
     doorbell : Out(num_fifos)
         Pulse in the cycle of the write: at least one byte of the FIFO's NOTIFY is written.
-    read_enable : In(1)
-        Host read of a word.
-    read_address : In(word_address_bits)
-        Word address of the read.
-    read_data : Out(data_width)
-        Combinational read value; zero unless ``read_enable`` is high.
     """
 
     def __init__(self, geometry: Geometry):
         self._geometry = geometry
+        address, width = geometry.word_address_bits, geometry.data_width
         super().__init__(
             {
-                "write_enable": In(1),
-                "write_address": In(geometry.word_address_bits),
-                "write_mask": In(geometry.word_bytes),
+                "write": In(WordWrite(address, width)),
+                "read": In(WordRead(address, width)),
                 "doorbell": Out(geometry.num_fifos),
-                "read_enable": In(1),
-                "read_address": In(geometry.word_address_bits),
-                "read_data": Out(geometry.data_width),
             }
         )
 
@@ -56,9 +46,9 @@ class RegisterBar(wiring.Component):
         for fifo in range(g.num_fifos):
             word, lane = g.word(shell.notify(fifo)), g.lane(shell.notify(fifo))
             m.d.comb += self.doorbell[fifo].eq(
-                self.write_enable
-                & (self.write_address == word)
-                & self.write_mask[4 * lane : 4 * lane + 4].any()
+                self.write.enable
+                & (self.write.address == word)
+                & self.write.mask[4 * lane : 4 * lane + 4].any()
             )
         value = Signal(g.data_width)
         for offset, constant in (
@@ -66,7 +56,7 @@ class RegisterBar(wiring.Component):
             (shell.features_offset, shell.features),
         ):
             lane = g.lane(offset)
-            with m.If(self.read_address == g.word(offset)):
+            with m.If(self.read.address == g.word(offset)):
                 m.d.comb += value[32 * lane : 32 * lane + 32].eq(constant)
-        m.d.comb += self.read_data.eq(Mux(self.read_enable, value, 0))
+        m.d.comb += self.read.data.eq(Mux(self.read.enable, value, 0))
         return m

@@ -14,14 +14,14 @@ __all__ = ["BLOCK_BITS", "PAGE_BIT", "ReadRequest", "Target", "crosses", "write_
 BLOCK_BITS = range(
     (coded_size(0) // 4).bit_length() - 1, (coded_size(LARGEST_SIZE_CODE) // 4).bit_length()
 )
-"""Bits of a dword address that number blocks of each size that Max_Payload_Size can have."""
+"""Bits of a dword address that number blocks of each size that Max_Payload_Size allows."""
 
 PAGE_BIT = (4096 // 4).bit_length() - 1
-"""The one that numbers blocks of 4 KiB, which no request crosses."""
+"""Bit of a dword address that numbers blocks of 4 KiB, which no request may cross."""
 
 
 class Target(enum.Enum, shape=2):
-    """The BAR that a request goes to, by what is behind it."""
+    """The BAR of a request, by its content."""
 
     REGISTERS = 0
     FIFOS = 1
@@ -29,25 +29,24 @@ class Target(enum.Enum, shape=2):
     NONE = 3
 
 
-def crosses(address: Value, more: Value) -> Value:
-    """Of ``address + more``, 10 bits each and in dwords, the carries into :data:`BLOCK_BITS`.
+def crosses(address: Value, length_m1: Value) -> Value:
+    """Block boundaries that a request crosses, a bit for each size of :data:`BLOCK_BITS`.
 
-    They tell whether what begins at ``address`` ends in another block of that size, if ``length_m1`` is
-    less than it.
+    ``address`` and ``length_m1`` are 10 bits each, in dwords. A bit is the carry of their sum into
+    that bit: it is valid if ``length_m1`` is less than the size.
     """
-    total = address[:10] + more[:10]
-    return (total ^ Cat(address[:10], Const(0, 1)) ^ Cat(more[:10], Const(0, 1)))[
+    total = address[:10] + length_m1[:10]
+    return (total ^ Cat(address[:10], Const(0, 1)) ^ Cat(length_m1[:10], Const(0, 1)))[
         BLOCK_BITS.start :
     ]
 
 
 class ReadRequest(data.StructLayout):
-    """A non-posted request that needs a completion, normalised to the form of a memory read.
+    """A non-posted request, in the form of a memory read.
 
-    ``length_m1`` counts the dwords beyond the first, 0 to 1,023; ``crosses`` is :func:`crosses` of the
-    address and of it. A request that is answered with an
-    error has ``status`` other than success and gets a completion without data; ``length_m1``,
-    ``first_be`` and ``last_be`` then give that completion's byte count and lower address.
+    ``length_m1``: dwords beyond the first, 0 to 1,023; ``crosses``: :func:`crosses` of ``address``
+    and ``length_m1``. A request whose ``status`` is not success gets one completion without data,
+    with the byte count and lower address that ``length_m1``, ``first_be`` and ``last_be`` give.
     """
 
     def __init__(self, geometry: Geometry):
@@ -71,10 +70,12 @@ class ReadRequest(data.StructLayout):
 
 
 def write_layout(geometry: Geometry) -> data.StructLayout:
-    """Payload of the stream of word writes: ``data`` under the byte ``mask`` to the word at
-    ``address`` (a word address) of ``target``. ``to_device_queue``: it is one of the words of the
-    FIFO BAR among which the device queues lie; ``to_indices``: among which the index words do, as
-    :meth:`Geometry.may_be_index` tells, and something of lane 0 is written."""
+    """A word write: ``data`` in the bytes of ``mask`` to word address ``address`` of ``target``.
+
+    ``to_device_queue``: the word lies in the half of the FIFO BAR that has the device queues.
+    ``to_indices``: it lies where index words may, as
+    :meth:`~hdl.geometry.Geometry.may_be_index` says, and bytes of lane 0 are written.
+    """
     return data.StructLayout(
         {
             "target": Target,

@@ -7,9 +7,10 @@ from amaranth.hdl import Cat, Const, Mux, Signal, Value, unsigned
 from amaranth.lib import data
 
 from hdl.completer import Completer, CompletionPlan, WordFetch
+from hdl.completer.fetcher import Segment
 from hdl.geometry import Geometry
 from hdl.ingress import RequestBeat, RequestIngress
-from hdl.payload import PayloadAligner, is_direct, last_strobes, words_taken
+from hdl.payload import PayloadAligner
 from hdl.requests import BLOCK_BITS, ReadRequest, Target
 from hdl.tlp import CompletionStatus, RequestHeader, TlpType
 
@@ -33,6 +34,27 @@ POSTED = (
     "100-----",  # prefixes, which have no request's meaning
 )
 """Fmt and Type of every TLP (PCI Express Base 4.0 table 2-3); what is none is kept from us."""
+
+
+def _is_direct(offset: Value, dwords: Value, lanes: int) -> Value:
+    """No dword of a payload moves to an earlier beat than its word."""
+    return (offset == 0) | (offset + dwords <= lanes)
+
+
+def _last_strobes(dwords: Value, lanes: int) -> Value:
+    """``strb`` of the last beat of a payload of ``dwords`` dwords, at least one."""
+    rest = dwords[: lanes.bit_length() - 1]
+    return Cat(*((rest == 0) | (rest > lane) for lane in range(lanes - 1)), rest == 0)
+
+
+def _num_words(offset: Value, dwords: Value, lanes: int) -> Value:
+    """Words that the aligner accepts for ``dwords`` dwords from lane ``offset`` of the first word.
+
+    One for each beat and, where dwords move, one more at the beginning.
+    """
+    beats = (dwords + (lanes - 1)) >> (lanes.bit_length() - 1)
+    single = offset + dwords <= lanes
+    return Mux(single, 1, beats + (offset != 0))
 
 
 def _crossed(first: Value, more: Value) -> Value:
@@ -97,8 +119,8 @@ def requests_are_heard(h: Harness) -> None:
         h.ensure(~ingress.reads.valid | right)
 
     # For the induction: the register says what came.
-    valid = part.inside("valid")
-    arrival = data.View(RequestBeat(g), part.inside("arrival"))
+    valid = part.inside("decoder", "o__valid")
+    arrival = data.View(RequestBeat(g), part.inside("decoder", "o__payload"))
     h.ensure(owed == (valid & arrival.needs_completion))
     served = owed & success
     for right in (
@@ -151,7 +173,7 @@ class Answer:
         to_boundary = most - (self.place & (most - 1))
         self.length = Mux(self.left < to_boundary, self.left, to_boundary)[:11]
         self.offset = self.place[: g.lane_bits]
-        self.words = Mux(self.good, words_taken(self.offset, self.length, g.lanes), 1)
+        self.words = Mux(self.good, _num_words(self.offset, self.length, g.lanes), 1)
         self.whole = ~self.good | (self.length == self.left)
         self.first = self.left == request.length_m1 + 1
         end_be = Mux(request.length_m1 == 0, request.first_be, request.last_be)
@@ -178,13 +200,14 @@ def answers_are_complete(h: Harness) -> None:
     it; completions are looked at as they begin."""
     g = geometry(128, 2)
     completer = Completer(g)
-    part = h.add("completer", completer, driven=("max_payload_size", "completer_id"))
+    driven = ("control_max_payload_size", "control_completer_id")
+    part = h.add("completer", completer, driven=driven)
     code, completer_id = h.constant(3, "code"), h.constant(16, "completer_id")
     h.assume(code <= 5)
     most = Signal(11)
     h.m.d.comb += [
-        completer.max_payload_size.eq(code),
-        completer.completer_id.eq(completer_id),
+        completer.control.max_payload_size.eq(code),
+        completer.control.completer_id.eq(completer_id),
         most.eq(Const(32) << code),
     ]
     asked = completer.i.p
@@ -199,21 +222,21 @@ def answers_are_complete(h: Harness) -> None:
     seen = h.latch("seen", rises=chooses, falls=0)
     h.m.d.comb += chooses.eq(taken & h.free(1, "chosen") & ~seen)
     request = data.View(ReadRequest(g), h.kept(completer.i.p, chooses, "request"))
-    produce, consume = part.inside("queue", "produce"), part.inside("queue", "consume")
-    level = part.inside("queue", "level")
+    produce, consume = (part.inside("planner", "queue", name) for name in ("produce", "consume"))
+    level = part.inside("planner", "queue", "level")
     at = h.kept(produce, chooses, "at")
     queued = h.signal(1, "queued")
     mine = queued & (consume == at)
     answer = Answer(h, g, request, most)
 
     # A step reads a word. The first one of a completion is told from those before.
-    step, address = completer.read_enable, completer.read_address
+    step, address = completer.words.enable, completer.words.address
     steps_left = h.signal(10, "steps_left")
     word = h.signal(g.word_address_bits, "word")
     starts = mine & step & (steps_left == 0)
     last = mine & step & (Mux(starts, answer.words, steps_left) == 1)
     done = last & Mux(starts, answer.whole, answer.left == 0)
-    h.ensure(~(mine & step) | (completer.read_target == request.target))
+    h.ensure(~(mine & step) | (completer.words.target == request.target))
     first_word = answer.place[g.lane_bits :]
     h.ensure(~(mine & step & answer.good) | (address == Mux(starts, first_word, word)))
     with h.m.If(mine & step):
@@ -230,7 +253,7 @@ def answers_are_complete(h: Harness) -> None:
         h.m.d.sync += [
             queued.eq(1),
             steps_left.eq(0),
-            answer.left.eq(completer.i.p.more + 1),
+            answer.left.eq(completer.i.p.length_m1 + 1),
             answer.place.eq(completer.i.p.address),
         ]
     with h.m.Elif(done):
@@ -239,11 +262,11 @@ def answers_are_complete(h: Harness) -> None:
     h.ensure(~h.register(done, "was_done") | (consume == (at + 1)[: len(at)]))
 
     # What is done with the word that a step reads, and what the completion says.
-    stage = data.View(WordFetch(g), part.inside("stage"))
+    stage = data.View(WordFetch(g), part.inside("fetcher", "fetched"))
     stepped = h.register(mine & step, "stepped")
     started = h.register(starts, "started")
-    strobes = Mux(answer.good, last_strobes(answer.length, g.lanes), 0)
-    direct = ~answer.good | is_direct(answer.offset, answer.length, g.lanes)
+    strobes = Mux(answer.good, _last_strobes(answer.length, g.lanes), 0)
+    direct = ~answer.good | _is_direct(answer.offset, answer.length, g.lanes)
     for name, right in (
         ("first", starts),
         ("last", last),
@@ -262,27 +285,31 @@ def answers_are_complete(h: Harness) -> None:
     h.ensure(stage.valid == h.register(step, "any_step"))
 
     # Each word has room to wait, whatever comes of it.
-    arrived = data.View(WordFetch(g), part.inside("arrived"))
-    waiting = part.inside("beats", "level") + arrived.valid + stage.valid
-    h.ensure(waiting <= 16 - part.inside("has_room"))
+    arrived = data.View(WordFetch(g), part.inside("packetizer", "arrived"))
+    waiting = part.inside("packetizer", "beats", "level") + arrived.valid + stage.valid
+    h.ensure(waiting <= 16 - part.inside("packetizer", "has_space"))
 
     # For the induction: what is queued stays, with what was planned.
-    row = part.row(h, at, "queue", "storage")
-    plan = data.View(CompletionPlan(g), h.kept(part.inside("plan"), chooses, "planned"))
+    row = part.row(h, at, "planner", "queue", "storage")
+    plan = data.View(CompletionPlan(g), h.kept(part.inside("planner", "plan"), chooses, "planned"))
     depth = 1 << len(consume)
     behind = (at - consume)[: len(at)]
     h.ensure(~queued | ((behind < level) & (row == Value.cast(plan))))
     for place in range(depth):
-        other = data.View(CompletionPlan(g), part.row(h, Const(place, len(at)), "queue", "storage"))
+        other = data.View(
+            CompletionPlan(g), part.row(h, Const(place, len(at)), "planner", "queue", "storage")
+        )
         waits = (place - consume)[: len(at)] < level
         h.ensure(~waits | (other.sole == (other.single & other.whole)))
-    h.ensure(~part.inside("rest_single") | part.inside("rest_whole"))
+    rest = data.View(Segment(g), part.inside("fetcher", "rest"))
+    h.ensure(~rest.single | rest.whole)
     h.ensure((level <= depth) & ((produce - consume - level)[: len(produce)] == 0))
     h.ensure(~completer.i.ready | (level < depth))
     h.ensure(~queued | seen)
-    some, busy, continued = (part.inside(name) for name in ("some", "busy", "continued"))
+    some = part.inside("planner", "o__valid")
+    busy, continued = (part.inside("fetcher", name) for name in ("busy", "continued"))
     h.ensure(~(some | busy | continued) | (level != 0))
-    h.ensure(~busy | (part.inside("last_completion") == ~continued))
+    h.ensure(~busy | (part.inside("fetcher", "last_completion") == ~continued))
     fresh = queued & ~(mine & (busy | continued))
     for right in (
         answer.left == request.length_m1 + 1,
@@ -302,22 +329,20 @@ def answers_are_complete(h: Harness) -> None:
         answer.good,
         (answer.place & (most - 1)) == 0,
         (answer.left != 0) & (answer.left <= request.length_m1),
-        part.inside("rest_word") == first_word,
-        part.inside("rest_more") == (answer.left - 1)[:10],
-        ~part.inside("prepared") | (part.inside("rest_extent") == (answer.length - 1)[:10]),
-        ~part.inside("prepared") | (part.inside("rest_whole") == answer.whole),
-        ~part.inside("prepared") | (part.inside("rest_single") == (answer.words == 1)),
-        ~part.inside("prepared")
-        | part.inside("rest_single")
-        | (part.inside("rest_pair") == (answer.words == 2)),
+        rest.word == first_word,
+        rest.length_m1 == (answer.left - 1)[:10],
+        ~part.inside("fetcher", "prepared") | (rest.extent == (answer.length - 1)[:10]),
+        ~part.inside("fetcher", "prepared") | (rest.whole == answer.whole),
+        ~part.inside("fetcher", "prepared") | (rest.single == (answer.words == 1)),
+        ~part.inside("fetcher", "prepared") | rest.single | (rest.pair == (answer.words == 2)),
     ):
         h.ensure(~(mine & continued) | right)
     for right in (
         steps_left != 0,
-        ~answer.good | (part.inside("next_word") == word),
-        part.inside("left") + part.inside("one_more") == steps_left,
-        part.inside("last_step") == (steps_left == 1),
-        part.inside("last_completion") == (answer.left == 0),
+        ~answer.good | (part.inside("fetcher", "next_word") == word),
+        part.inside("fetcher", "beats_left") + part.inside("fetcher", "one_more") == steps_left,
+        part.inside("fetcher", "last_step") == (steps_left == 1),
+        part.inside("fetcher", "last_completion") == (answer.left == 0),
     ):
         h.ensure(~(mine & busy) | right)
     h.ensure(~(queued & ~(mine & busy)) | (steps_left == 0))
@@ -330,27 +355,27 @@ def payloads_are_moved(h: Harness) -> None:
     are wanted, with any pauses."""
     g = geometry(128, 1)
     lanes = g.lanes
-    aligner = PayloadAligner(g, buffered=False)
+    aligner = PayloadAligner(g)
     part = h.add("aligner", aligner, driven=("i_payload",))
     length, offset = h.free(11, "length"), h.free(g.lane_bits, "offset")
     h.assume((length != 0) & (length <= 1024))
     count = h.signal(10, "words_before")
     beats = h.signal(10, "beats_before")
-    words = words_taken(offset, length, lanes)
+    words = _num_words(offset, length, lanes)
     goes = aligner.i.valid & aligner.i.ready
     same = h.register((count + goes != 0) & ~(goes & (count + 1 == words)), "goes_on")
     for what, name in ((length, "length"), (offset, "offset")):
         h.assume(~same | (what == h.register(what, f"{name}_before")))
     word, beat = aligner.i.p, aligner.o.p
     last = count + 1 == words
-    direct = is_direct(offset, length, lanes)
+    direct = _is_direct(offset, length, lanes)
     h.m.d.comb += [
         word.data.eq(Cat((count * lanes + lane)[:32] | Const(0, 32) for lane in range(lanes))),
         word.first.eq(count == 0),
         word.last.eq(last),
         word.offset.eq(offset),
         word.direct.eq(direct),
-        word.strb.eq(last_strobes(length, lanes)),
+        word.strb.eq(_last_strobes(length, lanes)),
     ]
     with h.m.If(goes):
         h.m.d.sync += count.eq(Mux(last, 0, count + 1))
@@ -369,7 +394,7 @@ def payloads_are_moved(h: Harness) -> None:
     h.ensure(~(goes & last) | leaves)
     # For the induction: where it stands, and the word before.
     h.ensure(beats == Mux((count == 0) | direct, count, count - 1))
-    h.ensure(part.inside("sent_some") == (beats != 0))
+    h.ensure(part.inside("started") == (beats != 0))
     h.ensure(count < words)
     h.ensure((count == 0) | same)
     previous = part.inside("previous")
@@ -399,9 +424,9 @@ PROOFS = (
         harness=requests_are_heard,
         depth=3,
         mutant=Mutant(
-            module="hdl.ingress",
-            before="arrival.needs_completion.eq(beat.sop & ~posted)",
-            after="arrival.needs_completion.eq(beat.sop & ~posted & ~is_atomic)",
+            module="hdl.ingress.decoder",
+            before="decoded.needs_completion.eq(i.sop & ~is_posted)",
+            after="decoded.needs_completion.eq(i.sop & ~is_posted & ~is_atomic)",
         ),
     ),
     Proof(
@@ -415,9 +440,9 @@ PROOFS = (
         harness=answers_are_complete,
         depth=3,
         mutant=Mutant(
-            module="hdl.completer",
-            before="rest_more.eq(more + ~extent)",
-            after="rest_more.eq(more - extent)",
+            module="hdl.completer.fetcher",
+            before="rest.length_m1.eq(current.length_m1 + ~current.extent)",
+            after="rest.length_m1.eq(current.length_m1 - current.extent)",
             depth=40,
         ),
         cover_depth=40,

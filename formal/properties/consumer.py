@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable
 
 from amaranth.hdl import Cat, Mux, Signal
-from amaranth.lib import data
+from amaranth.lib import data, wiring
 
 from hdl.geometry import Geometry
 from hdl.queues.pop import PopEngine
@@ -47,9 +47,9 @@ class Reading:
     """
 
     def __init__(self, h: Harness, g: Geometry, pop: PopEngine, part: Part):
-        self.access = access = SlotAccess(g, g.layout.driver_queue, pop.read_address)
+        self.access = access = SlotAccess(g, g.layout.driver_queue, pop.ram.address)
         self.read = read = part.inside("step")
-        h.ensure(~read | pop.read_enable)
+        h.ensure(~read | pop.ram.enable)
         h.ensure(pop.o.valid == h.register(read | (pop.o.valid & ~pop.o.ready), "was_offered"))
         self.begun = Signal(name="begun")
         self.fifo = Signal(g.fifo_shape, name="fifo")
@@ -86,13 +86,13 @@ class Reading:
 
 def reads_stay_in_queue(h: Harness) -> None:
     g = geometry(128, 3)
-    indices, _ = add_indices(h, g, driven=("advance_tail",))
+    indices, _, _ = add_indices(h, g, driven=("driver_advance",))
     pop, part = add_pop(h, g, indices)
     reading = Reading(h, g, pop, part)
     reading.ensure_whole(h)
     reading.explain(h, g, part)
     for fifo in range(g.num_fifos):
-        tail, snapshot = indices.driver_tail[fifo], indices.snapshot[fifo]
+        tail, snapshot = indices.driver.tail[fifo], indices.driver.head[fifo]
         here = reading.first & (reading.access.fifo == fifo)
         h.ensure(~here | ((reading.access.slot == tail) & (tail != snapshot)))
     h.cover(indices.sanitised & reading.begun)
@@ -101,16 +101,16 @@ def reads_stay_in_queue(h: Harness) -> None:
 
 def tail_follows_reads(h: Harness) -> None:
     g = geometry(128, 2)
-    indices, _ = add_indices(h, g, driven=("advance_tail",))
+    indices, _, _ = add_indices(h, g, driven=("driver_advance",))
     pop, part = add_pop(h, g, indices)
     reading = Reading(h, g, pop, part)
     reading.explain(h, g, part)
-    moves = pop.advance_tail
-    spoilt_now = indices.reset | pop.tail_written.bit_select(reading.access.fifo, 1)
+    moves = pop.indices.advance
+    spoilt_now = indices.reset | pop.indices.rewritten.bit_select(reading.access.fifo, 1)
     spoilt = Signal()
     with h.m.If(reading.begun | reading.read):
         h.m.d.sync += spoilt.eq((reading.begun & spoilt) | spoilt_now)
-    h.ensure(~reading.begun | (part.inside("cancelled") == spoilt))
+    h.ensure(~reading.begun | (part.inside("aborted") == spoilt))
     untouched = ~spoilt_now & ~(reading.begun & spoilt)
     h.ensure(moves.valid == (reading.last & untouched))
     h.ensure(~moves.valid | (moves.fifo == reading.access.fifo))
@@ -124,31 +124,27 @@ def messages_are_delivered(h: Harness) -> None:
     are watched in one word of one slot, whichever the solver likes."""
     g = geometry(128, 2)
     queue = g.layout.queue
-    indices, inner = add_indices(h, g, driven=("advance_tail", "reset", "write_data", "write_mask"))
-    memory, store = add_memory(h, g, indices, driven=("pop",))
-    pop, part = add_pop(h, g, indices, driven=("read_data",))
-    h.m.d.comb += [
-        memory.pop_enable.eq(pop.read_enable),
-        memory.pop_address.eq(pop.read_address),
-        pop.read_data.eq(memory.pop_data),
-    ]
+    indices, inner, written = add_indices(h, g, driven=("driver_advance", "reset"))
+    memory, store = add_memory(h, g, written, driven=("pop",))
+    pop, part = add_pop(h, g, indices, driven=("ram_data",))
+    wiring.connect(h.m, pop.ram, memory.pop)
     reading = Reading(h, g, pop, part)
     reading.ensure_whole(h)
     reading.explain(h, g, part)
 
-    host = SlotAccess(g, g.layout.driver_queue, indices.write_address)
-    writes = indices.write_enable
+    host = SlotAccess(g, g.layout.driver_queue, written.address)
+    writes = written.enable
     for fifo in range(g.num_fifos):
         base = g.layout.driver_queue_base(fifo)
-        tail, snapshot = indices.driver_tail[fifo], indices.snapshot[fifo]
-        here = writes & (indices.write_address == g.word(base + queue.head_offset))
+        tail, snapshot = indices.driver.tail[fifo], indices.driver.head[fifo]
+        here = writes & (written.address == g.word(base + queue.head_offset))
         posted = h.signal(g.index_shape, f"posted_{fifo}")
         with h.m.If(here):
-            h.m.d.sync += posted.eq(indices.write_data)
+            h.m.d.sync += posted.eq(written.data[:32])
         # What a driver that behaves does.
-        h.assume(~(writes & (indices.write_address == g.word(base + queue.tail_offset))))
-        h.assume(~here | indices.write_mask[:4].all())
-        h.assume(~here | (indices.write_data[:32] == after(posted, CAPACITY)))
+        h.assume(~(writes & (written.address == g.word(base + queue.tail_offset))))
+        h.assume(~here | written.mask[:4].all())
+        h.assume(~here | (written.data[:32] == after(posted, CAPACITY)))
         h.assume(~here | (after(posted, CAPACITY) != tail))
         handed_over = distance(tail, host.slot, CAPACITY) < distance(tail, posted, CAPACITY)
         h.assume(~(writes & host.inside & (host.fifo == fifo) & handed_over))
@@ -165,12 +161,12 @@ def messages_are_delivered(h: Harness) -> None:
         stages = [posted]
         for stage in range(2):
             stages.append(h.register(stages[-1], f"posted_{fifo}_{stage}"))
-        head = data.View(g.indices_shape, inner.inside("driver_head"))[fifo]
+        head = inner.inside(f"driver_head_{fifo}", "index")
         h.ensure(tail == delivered)
         h.ensure(head == stages[-1])
-        h.ensure(inner.inside(f"driver_head_{fifo}_word") == posted)
-        h.ensure(~inner.inside(f"driver_tail_{fifo}_fresh"))
-        h.ensure(~inner.inside(f"driver_tail_{fifo}_settles"))
+        h.ensure(inner.inside(f"driver_head_{fifo}", "word") == posted)
+        h.ensure(~inner.inside(f"driver_tail_{fifo}", "written_q"))
+        h.ensure(~inner.inside(f"driver_tail_{fifo}", "updates"))
         way = [distance(tail, index, CAPACITY) for index in (snapshot, *reversed(stages))]
         for nearer, further in itertools.pairwise(way):
             h.ensure(nearer <= further)
@@ -178,7 +174,7 @@ def messages_are_delivered(h: Harness) -> None:
             h.ensure(index < CAPACITY)
         mine = reading.begun & (reading.fifo == fifo)
         h.ensure(~mine | ((reading.slot == tail) & (snapshot != tail)))
-    h.ensure(~reading.begun | ~part.inside("cancelled"))
+    h.ensure(~reading.begun | ~part.inside("aborted"))
 
     fifo = h.constant(1, "watched_fifo")
     slot = h.constant(g.index_shape, "watched_slot")
@@ -188,8 +184,8 @@ def messages_are_delivered(h: Harness) -> None:
     at_watched = host.inside & (host.fifo == fifo) & (host.slot == slot) & (host.word == word)
     for byte in range(g.word_bytes):
         bits = slice(8 * byte, 8 * byte + 8)
-        with h.m.If(writes & at_watched & memory.host_write_mask[byte]):
-            h.m.d.sync += content[bits].eq(memory.host_write_data[bits])
+        with h.m.If(writes & at_watched & memory.host.write.mask[byte]):
+            h.m.d.sync += content[bits].eq(memory.host.write.data[bits])
     address = slot_address(g, g.layout.driver_queue, fifo, slot, word)
     h.ensure(store.row(h, in_bank(g, address), "driver_bank") == content)
 
@@ -212,26 +208,26 @@ def messages_are_delivered(h: Harness) -> None:
 def doorbells_are_heard(h: Harness) -> None:
     """Three cycles after it rang, a doorbell has shown the head that was written before it."""
     g = geometry(128, 2)
-    indices, part = add_indices(h, g)
+    indices, part, _ = add_indices(h, g)
     for fifo in range(g.num_fifos):
-        word = part.inside(f"driver_head_{fifo}_word")
+        word = part.inside(f"driver_head_{fifo}", "word")
         rung = [indices.doorbell[fifo]]
         heads = [word]
         undone = Signal(3, name=f"undone_{fifo}")
-        h.m.d.sync += undone.eq(Cat(indices.reset | indices.tail_written[fifo], undone))
+        h.m.d.sync += undone.eq(Cat(indices.reset | indices.driver.rewritten[fifo], undone))
         for stage in range(3):
             rung.append(h.register(rung[-1], f"rung_{fifo}_{stage}"))
             heads.append(h.register(heads[-1], f"head_{fifo}_{stage}"))
         heard = rung[-1] & ~undone.any() & (heads[-1] < CAPACITY)
         # For the induction: where the word is on its way to being the index.
-        fresh = part.inside(f"driver_head_{fifo}_fresh")
-        settles = part.inside(f"driver_head_{fifo}_settles")
-        index = data.View(g.indices_shape, part.inside("driver_head"))[fifo]
-        counts = Mux(settles, part.inside("sanitiser", "remainder"), index)
-        h.ensure(~fresh | (part.inside("fresh") == word))
+        fresh = part.inside(f"driver_head_{fifo}", "written_q")
+        settles = part.inside(f"driver_head_{fifo}", "updates")
+        index = part.inside(f"driver_head_{fifo}", "index")
+        counts = Mux(settles, part.inside("modulo", "remainder"), index)
+        h.ensure(~fresh | (part.inside("merged_q") == word))
         h.ensure(fresh | (word >= CAPACITY) | (counts == word))
-        h.ensure(~heard | (indices.snapshot[fifo] == heads[-1]))
-        h.cover(heard & (indices.snapshot[fifo] == CAPACITY - 1))
+        h.ensure(~heard | (indices.driver.head[fifo] == heads[-1]))
+        h.cover(heard & (indices.driver.head[fifo] == CAPACITY - 1))
 
 
 def queues_take_turns(width: int, fifos: int) -> Callable[[Harness], None]:
@@ -243,9 +239,9 @@ def queues_take_turns(width: int, fifos: int) -> Callable[[Harness], None]:
         part = h.add("pop", pop)
         fifo = h.constant(range(fifos), "waiting_fifo")
         h.assume(fifo < fifos)
-        tail = data.View(g.indices_shape, pop.driver_tail)[fifo]
-        snapshot = data.View(g.indices_shape, pop.snapshot)[fifo]
-        has_message = (tail != snapshot) & pop.room.bit_select(fifo, 1) & ~pop.reset
+        tail = data.View(g.indices_shape, pop.indices.tail)[fifo]
+        snapshot = data.View(g.indices_shape, pop.indices.head)[fifo]
+        has_message = (tail != snapshot) & pop.has_space.bit_select(fifo, 1) & ~pop.reset
         begins = part.inside("step") & ~part.inside("active") & (part.inside("fifo") == fifo)
         # Nothing counts while the stream is not ready, and it does not begin anew after.
         limit = fifos * g.slot_words
@@ -258,7 +254,7 @@ def queues_take_turns(width: int, fifos: int) -> Callable[[Harness], None]:
         # For the induction: how far the turn has come, and what is left of the message under way.
         # A queue's turn passes it by only during a message of its own.
         words, active = g.slot_words, part.inside("active")
-        word, turn = part.inside("word"), part.inside("turn")
+        word, turn = part.inside("word"), part.inside("grant")
         h.ensure(turn < fifos)
         h.ensure((active == (word != 0)) & (word < words))
         turns = Mux(turn > fifo, fifo + fifos - turn, fifo - turn)
@@ -282,8 +278,8 @@ PROOFS = (
         depth=2,
         mutant=Mutant(
             module="hdl.queues.pop",
-            before="(self.driver_tail[fifo] != self.snapshot[fifo]) & self.room[fifo]",
-            after="self.room[fifo]",
+            before="(tail[fifo] != self.indices.head[fifo]) & self.has_space[fifo]",
+            after="self.has_space[fifo]",
         ),
     ),
     Proof(
@@ -296,8 +292,8 @@ PROOFS = (
         depth=2,
         mutant=Mutant(
             module="hdl.queues.pop",
-            before="ends & ~overruled & ~(active & cancelled)",
-            after="ends & ~overruled",
+            before="ends & ~abort & ~(active & aborted)",
+            after="ends & ~abort",
             depth=24,
         ),
     ),
@@ -311,7 +307,7 @@ PROOFS = (
         depth=5,
         mutant=Mutant(
             module="hdl.queues.memory",
-            before="driver_pop.en.eq(self.pop_enable)",
+            before="driver_pop.en.eq(self.pop.enable)",
             after="driver_pop.en.eq(1)",
         ),
     ),
@@ -326,8 +322,8 @@ PROOFS = (
         depth=5,
         mutant=Mutant(
             module="hdl.queues.index_words",
-            before="with m.If(rung[fifo]):",
-            after="with m.If(rung[fifo] & ~any_settles):",
+            before="with m.If(doorbell_q2[fifo]):",
+            after="with m.If(doorbell_q2[fifo] & ~self.device.rewritten.any()):",
         ),
     ),
     *(

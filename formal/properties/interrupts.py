@@ -57,7 +57,12 @@ class Vectors:
         self.vector = part.inside("vector")
         stalled_q = h.register(msix.o.valid & ~msix.o.ready, "stalled_q")
         self.begins = msix.o.valid & ~stalled_q
-        self.allowed = msix.control.msix_enable & ~msix.control.msix_mask & msix.control.bus_master_enable & ~msix.control.reset
+        self.allowed = (
+            msix.control.msix_enable
+            & ~msix.control.msix_mask
+            & msix.control.bus_master_enable
+            & ~msix.control.reset
+        )
         self.masks: list[Signal] = []
         self.expected: list[Signal] = []
         reset_q = h.register(msix.control.reset, "reset_q")
@@ -238,13 +243,13 @@ def interrupts_follow_head(h: Harness) -> None:
     The host does not write head.
     """
     g = geometry(128, FIFOS)
-    indices, inner = add_indices(h, g, driven=("reset",))
+    indices, inner, host = add_indices(h, g, driven=("reset",))
     vectors = Vectors(h, g)
-    advance = indices.advance_head
+    advance = indices.device.advance
     h.m.d.comb += indices.reset.eq(vectors.msix.control.reset)
     for fifo in range(FIFOS):
         head = g.word(g.layout.device_queue_base(fifo) + g.layout.queue.head_offset)
-        h.assume(~(indices.write_enable & (indices.write_address == head)))
+        h.assume(~(host.enable & (host.address == head)))
         advances = advance.valid & (advance.fifo == fifo)
         h.assume(vectors.msix.raised[g.shell.vector_of(fifo, FIFOS)] == advances)
         # The head after the newest message; the host's view is one cycle behind.
@@ -255,10 +260,10 @@ def interrupts_follow_head(h: Harness) -> None:
             h.m.d.sync += newest.eq(0)
         reset_q = h.register(vectors.msix.control.reset, f"head_reset_q_{fifo}")
         visible = Mux(reset_q, 0, h.register(newest, f"newest_q_{fifo}"))
-        h.ensure(inner.inside(f"device_head_{fifo}_word") == visible)
-        h.ensure(indices.device_head[fifo] == newest)
-        h.ensure(~inner.inside(f"device_head_{fifo}_fresh"))
-        h.ensure(~inner.inside(f"device_head_{fifo}_settles"))
+        h.ensure(inner.inside(f"device_head_{fifo}", "word") == visible)
+        h.ensure(indices.device.head[fifo] == newest)
+        h.ensure(~inner.inside(f"device_head_{fifo}", "written_q"))
+        h.ensure(~inner.inside(f"device_head_{fifo}", "updates"))
     # An expected interrupt was raised two or more cycles ago, so its head is visible to the host.
     h.ensure(~vectors.begins | vectors.of(vectors.expected, vectors.vector))
     h.cover(vectors.begins & (vectors.vector == 1))
@@ -330,8 +335,8 @@ PROOFS = (
         depth=3,
         mutant=Mutant(
             module="hdl.queues.index_words",
-            before="with m.If(moved & ~is_fresh & ~settles & ~is_written):",
-            after="with m.If(moved & ~is_fresh & ~settles & ~is_written & ~any_settles):",
+            before="with m.If(advanced_q & ~written_q & ~self.updates & ~self.write):",
+            after="with m.If(advanced_q & ~written_q & ~self.write & ~self.advance):",
         ),
     ),
 )

@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 
 from amaranth.hdl import Cat, Const, Mux, Signal
+from amaranth.lib import wiring
 
 from hdl.dma.limits import PENDING_WRITES
 from hdl.geometry import Geometry
@@ -79,9 +80,9 @@ class Filling:
     :class:`~formal.properties.consumer.Reading`. A message may be given up at any word."""
 
     def __init__(self, h: Harness, g: Geometry, push: PushEngine):
-        self.access = access = SlotAccess(g, g.layout.device_queue, push.write_address)
-        self.written = push.write_valid & push.write_ready
-        self.first = push.write_valid & (access.word == 0)
+        self.access = access = SlotAccess(g, g.layout.device_queue, push.ram.p.address)
+        self.written = push.ram.valid & push.ram.ready
+        self.first = push.ram.valid & (access.word == 0)
         self.last = self.written & (access.word == g.slot_words - 1)
         self.fifo = h.kept(access.fifo, self.written, "fifo")
         self.slot = h.kept(access.slot, self.written, "slot")
@@ -97,32 +98,32 @@ class Filling:
         h.ensure(part.inside("last_fifo") < g.num_fifos)
         h.ensure(part.inside("last_slot") < CAPACITY)
         h.ensure(~part.inside("padding") | active)
-        h.ensure(~(part.inside("swallowing") & active))
+        h.ensure(~(part.inside("draining") & active))
 
 
 def writes_stay_in_queue(h: Harness) -> None:
     g = geometry(128, 3)
-    indices, _ = add_indices(h, g, driven=("advance_head",))
+    indices, _, _ = add_indices(h, g, driven=("device_advance",))
     push, part = add_push(h, g, indices)
     filling = Filling(h, g, push)
     filling.explain(h, g, part)
-    access, writes = filling.access, push.write_valid
+    access, writes = filling.access, push.ram.valid
     same = (access.fifo == filling.fifo) & (access.slot == filling.slot)
     h.ensure(~writes | access.inside)
     h.ensure(~writes | filling.first | (same & (access.word == filling.word)))
-    moves = push.advance_head
+    moves = push.indices.advance
     h.ensure(~moves.valid | (filling.last & (moves.fifo == access.fifo)))
     h.ensure(~moves.valid | (moves.value == after(access.slot, CAPACITY)))
     h.ensure(push.raised == Mux(moves.valid, Const(1) << moves.fifo, 0))
     for fifo in range(g.num_fifos):
-        head, tail = indices.device_head[fifo], indices.device_tail[fifo]
+        head, tail = indices.device.head[fifo], indices.device.tail[fifo]
         here = filling.first & (access.fifo == fifo)
         tail_before = h.register(tail, f"tail_before_{fifo}")
         h.ensure(~here | ((access.slot == head) & (after(head, CAPACITY) != tail_before)))
         # For the induction: what the engine knew of the room a cycle ago.
         mine = part.inside("active") & (filling.fifo == fifo)
-        h.ensure(~mine | part.inside("cancelled") | (filling.slot == head))
-        vacant = part.inside("vacant")[fifo]
+        h.ensure(~mine | part.inside("aborted") | (filling.slot == head))
+        vacant = part.inside("free", "slot_free")[fifo]
         is_reset = h.register(indices.reset, f"reset_before_{fifo}")
         h.ensure(~vacant | is_reset | (after(head, CAPACITY) != tail_before))
     h.cover(indices.sanitised & filling.written)
@@ -134,20 +135,14 @@ def messages_are_stored(h: Harness) -> None:
     into no device queue; contents are watched in one word of one slot."""
     g = geometry(128, 2)
     queue, words = g.layout.queue, g.slot_words
-    indices, inner = add_indices(h, g, driven=("advance_head", "reset", "write_data", "write_mask"))
-    memory, store = add_memory(h, g, indices, driven=("push",))
-    push, part = add_push(h, g, indices, driven=("write_ready",))
-    h.m.d.comb += [
-        memory.push_valid.eq(push.write_valid),
-        memory.push_address.eq(push.write_address),
-        memory.push_data.eq(push.write_data),
-        memory.push_mask.eq(push.write_mask),
-        push.write_ready.eq(memory.push_ready),
-    ]
+    indices, inner, host = add_indices(h, g, driven=("device_advance", "reset"))
+    memory, store = add_memory(h, g, host, driven=("push",))
+    push, part = add_push(h, g, indices, driven=("ram_ready",))
+    wiring.connect(h.m, push.ram, memory.push)
     packet = PacketTracker(h, g, push)
     filling = Filling(h, g, push)
     filling.explain(h, g, part)
-    moves = push.advance_head
+    moves = push.indices.advance
 
     # Each message moves head once, when it is whole; nothing else does.
     completed = packet.ends & packet.good
@@ -159,50 +154,50 @@ def messages_are_stored(h: Harness) -> None:
     h.ensure(push.malformed == (packet.ends & ~packet.good))
     h.ensure(~push.dropped)
     active, padding = part.inside("active"), part.inside("padding")
-    swallowing = part.inside("swallowing")
+    swallowing = part.inside("draining")
     h.ensure(owed == padding)
     h.ensure(packet.under_way == ((active & ~padding) | swallowing))
     h.ensure(~(active & ~padding) | (part.inside("word") == packet.beats))
-    h.ensure(~(active & ~padding) | (part.inside("was_bad") == ~packet.sound))
+    h.ensure(~(active & ~padding) | (part.inside("check", "malformed_q") == ~packet.sound))
     h.ensure(~swallowing | ~packet.sound | (packet.beats == words))
     h.ensure(~active | (part.inside("last_fifo") == owed_fifo))
     h.ensure(~packet.under_way | (packet.begun_for == owed_fifo))
-    for name in ("cancelled", "doomed", "stale"):
+    for name in ("aborted", "drop_next", "drain_drops"):
         h.ensure(~part.inside(name))
 
-    write_address = indices.write_address
-    writes = indices.write_enable
+    write_address = host.address
+    writes = host.enable
     h.assume(~(writes & SlotAccess(g, g.layout.device_queue, write_address).inside))
     could_read = h.register(~writes, "could_read")
     reads, visibles = [], []
     for fifo in range(g.num_fifos):
         base = g.layout.device_queue_base(fifo)
-        head, tail = indices.device_head[fifo], indices.device_tail[fifo]
+        head, tail = indices.device.head[fifo], indices.device.tail[fifo]
         here = writes & (write_address == g.word(base + queue.tail_offset))
         read = h.signal(g.index_shape, f"read_{fifo}")
         reads.append(read)
         # The head that the host may have read by now: not in a cycle in which it wrote.
-        shown = inner.inside(f"device_head_{fifo}_word")
+        shown = inner.inside(f"device_head_{fifo}", "word")
         visible_before = h.signal(g.index_shape, f"visible_{fifo}")
         visible = Mux(could_read, shown, visible_before)
         h.m.d.sync += visible_before.eq(visible)
         visibles.append(visible)
         h.ensure(shown == h.register(head, f"head_before_{fifo}"))
         with h.m.If(here):
-            h.m.d.sync += read.eq(indices.write_data)
+            h.m.d.sync += read.eq(host.data[:32])
         # What a driver that behaves does.
         h.assume(~(writes & (write_address == g.word(base + queue.head_offset))))
-        h.assume(~here | indices.write_mask.all())
-        h.assume(~here | (indices.write_data == after(read, CAPACITY)))
+        h.assume(~here | host.mask[:4].all())
+        h.assume(~here | (host.data[:32] == after(read, CAPACITY)))
         h.assume(~here | (read != visible))
 
         stages = [read]
         for stage in range(2):
             stages.append(h.register(stages[-1], f"read_{fifo}_{stage}"))
         h.ensure(tail == stages[-1])
-        h.ensure(inner.inside(f"device_tail_{fifo}_word") == read)
-        h.ensure(~inner.inside(f"device_head_{fifo}_fresh"))
-        h.ensure(~inner.inside(f"device_head_{fifo}_settles"))
+        h.ensure(inner.inside(f"device_tail_{fifo}", "word") == read)
+        h.ensure(~inner.inside(f"device_head_{fifo}", "written_q"))
+        h.ensure(~inner.inside(f"device_head_{fifo}", "updates"))
         way = [
             distance(tail, index, CAPACITY) for index in (*reversed(stages), visible, shown, head)
         ]
@@ -210,7 +205,7 @@ def messages_are_stored(h: Harness) -> None:
             h.ensure(nearer <= further)
         for index in (*stages, visible):
             h.ensure(index < CAPACITY)
-        h.ensure(~part.inside("vacant")[fifo] | (after(head, CAPACITY) != tail))
+        h.ensure(~part.inside("free", "slot_free")[fifo] | (after(head, CAPACITY) != tail))
         mine = active & (part.inside("last_fifo") == fifo)
         h.ensure(~mine | ((filling.slot == head) & (after(head, CAPACITY) != tail)))
 
@@ -236,7 +231,7 @@ def messages_are_stored(h: Harness) -> None:
     content = h.kept(now, moves.valid & to_watched, "content")
     address = slot_address(g, g.layout.device_queue, fifo, slot, word)
     stored = store.row(h, in_bank(g, address), "device_bank")
-    start, end = Mux(fifo, reads[1], reads[0]), indices.device_head[fifo]
+    start, end = Mux(fifo, reads[1], reads[0]), indices.device.head[fifo]
     place = distance(start, slot, CAPACITY)
     is_seen = place < distance(start, Mux(fifo, visibles[1], visibles[0]), CAPACITY)
     h.ensure(~is_seen | (stored == content))
@@ -258,28 +253,28 @@ def host_reads_are_of_the_ram(h: Harness) -> None:
     g = geometry(128, 2)
     memory = FifoMemory(g)
     part = h.add("memory", memory)
-    h.assume(~(memory.host_read_enable & memory.host_write_enable))
-    address = memory.host_read_address
+    h.assume(~(memory.host.read.enable & memory.host.write.enable))
+    address = memory.host.read.address
     in_device = address[g.bank_bit] == g.device_bank
-    writes_device = memory.host_write_address[g.bank_bit] == g.device_bank
-    h.assume(memory.host_write_to_device == (memory.host_write_enable & writes_device))
+    writes_device = memory.host.write.address[g.bank_bit] == g.device_bank
+    h.assume(memory.host.write_to_device == (memory.host.write.enable & writes_device))
     row = Mux(
         in_device,
         part.row(h, in_bank(g, address), "device_bank"),
         part.row(h, in_bank(g, address), "driver_bank"),
     )
     meets = part.inside("pushed") & (part.inside("push_address") == address)
-    shown = h.register(Mux(memory.host_read_enable, row, 0), "read")
-    hidden = Mux(memory.host_read_hides, Cat(Const(0, 32), shown[32:]), shown)
-    known = h.register(~(memory.host_read_enable & meets), "known")
+    shown = h.register(Mux(memory.host.read.enable, row, 0), "read")
+    hidden = Mux(memory.host.read_hides, Cat(Const(0, 32), shown[32:]), shown)
+    known = h.register(~(memory.host.read.enable & meets), "known")
     h.ensure(
-        ~h.register(known, "known_before") | (memory.host_read_data == h.register(hidden, "hidden"))
+        ~h.register(known, "known_before") | (memory.host.read.data == h.register(hidden, "hidden"))
     )
     # For the induction: the banks' outputs between.
-    enabled = h.register(memory.host_read_enable, "enabled")
+    enabled = h.register(memory.host.read.enable, "enabled")
     h.ensure(part.inside("from_driver") == (enabled & ~h.register(in_device, "was_in_device")))
     h.ensure(part.inside("from_device") == (enabled & h.register(in_device, "was_in_bank")))
-    h.cover(memory.host_read_data.any())
+    h.cover(memory.host.read.data.any())
 
 
 def messages_wait_for_writes(h: Harness) -> None:
@@ -287,9 +282,9 @@ def messages_wait_for_writes(h: Harness) -> None:
     push = PushEngine(geometry(128, 2))
     part = h.add("push", push, driven=("writes_pending",))
     h.assume_held(push.i, "message")
-    taken, left = push.write_taken, push.write_left
-    pending = Signal.like(push.writes_pending, name="pending")
-    h.m.d.comb += push.writes_pending.eq(pending)
+    taken, left = push.writes.accepted, push.writes.departed
+    pending = Signal.like(push.writes.pending, name="pending")
+    h.m.d.comb += push.writes.pending.eq(pending)
     h.m.d.sync += pending.eq(pending + taken - left)
     h.assume(~left | (pending != 0))
     h.assume(~taken | (pending != PENDING_WRITES))
@@ -309,18 +304,18 @@ def messages_wait_for_writes(h: Harness) -> None:
     with h.m.Elif(left & (owed_by_slot != 0)):
         h.m.d.sync += owed_by_slot.eq(owed_by_slot - 1)
     still = Mux(part.inside("padding"), owed_by_slot, owed)
-    h.ensure(~push.advance_head.valid | (still == 0))
-    h.cover(push.advance_head.valid & (pending != 0))
+    h.ensure(~push.indices.advance.valid | (still == 0))
+    h.cover(push.indices.advance.valid & (pending != 0))
 
     # For the induction: the engine counts no fewer.
-    counted, counts = part.inside("counted"), part.inside("still_to_leave")
-    h.ensure(part.inside("some_still") == (counts != 0))
+    counted, counts = part.inside("fence", "counted"), part.inside("fence", "remaining")
+    h.ensure(part.inside("fence", "any_remaining") == (counts != 0))
     h.ensure(~counted | ~(part.inside("padding") | ends) | (still <= counts))
-    h.ensure(~counted | part.inside("fencing"))
+    h.ensure(~counted | part.inside("fence", "due_q"))
     h.ensure(~was_on_offer | (owed_before <= pending))
     h.ensure(owed_by_slot <= pending)
     h.ensure(
-        ~part.inside("fencing")
+        ~part.inside("fence", "due_q")
         | part.inside("padding")
         | h.register(push.i.valid & ~push.i.ready, "beat_waited")
     )
@@ -339,8 +334,8 @@ PROOFS = (
         depth=3,
         mutant=Mutant(
             module="hdl.queues.push",
-            before="fits = active | (vacant.bit_select(fifo, 1) & ~overruled)",
-            after="fits = active | ~overruled",
+            before="has_slot = active | (free.slot_free.bit_select(fifo, 1) & ~abort)",
+            after="has_slot = active | ~abort",
         ),
     ),
     Proof(
@@ -368,9 +363,9 @@ PROOFS = (
         harness=messages_wait_for_writes,
         depth=2,
         mutant=Mutant(
-            module="hdl.queues.push",
-            before="taken = self.write_taken & ~fencing",
-            after="taken = 0",
+            module="hdl.queues.fence",
+            before="accepted = self.writes.accepted & ~due_q",
+            after="accepted = 0",
         ),
     ),
     Proof(
@@ -384,8 +379,8 @@ PROOFS = (
         depth=3,
         mutant=Mutant(
             module="hdl.queues.memory",
-            before="from_device.eq(self.host_read_enable & read_device)",
-            after="from_device.eq(self.host_read_enable)",
+            before="from_device.eq(host.read.enable & read_device)",
+            after="from_device.eq(host.read.enable)",
         ),
     ),
 )

@@ -10,7 +10,9 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Const, Mux, Value
 from amaranth.lib import data
 
-from hdl.completer import Completer, CompletionBeat, CompletionPlan, WordFetch
+from hdl.completer import Completer, CompletionPlan, WordFetch
+from hdl.completer.fetcher import Segment
+from hdl.completer.packetizer import CompletionBeat
 from hdl.config_space import ConfigSpace
 from hdl.departures import DepartureTracker
 from hdl.dma.limits import REQUEST_BYTES
@@ -153,9 +155,9 @@ def completions_are_planned(h: Harness) -> None:
     """Of one request, whichever the solver likes; completions are looked at as they begin."""
     g = geometry(128, 2)
     completer = Completer(g)
-    part = h.add("completer", completer, driven=("max_payload_size",))
+    part = h.add("completer", completer, driven=("control_max_payload_size",))
     code = h.free(3, "code")
-    h.m.d.comb += completer.max_payload_size.eq(code)
+    h.m.d.comb += completer.control.max_payload_size.eq(code)
     known = h.register(code, "code_before")
     limited = Mux(known > 5, 5, known)
     begun = h.register(1, "begun")
@@ -166,19 +168,19 @@ def completions_are_planned(h: Harness) -> None:
     # It leaves the queue with the last word that is read for it, and is followed a cycle longer.
     entered, was_first = h.signal(1, "entered"), h.signal(1, "was_first")
     chooses = taken & h.free(1, "chosen") & ~entered
-    produce, consume = part.inside("queue", "produce"), part.inside("queue", "consume")
-    level = part.inside("queue", "level")
+    produce, consume = (part.inside("planner", "queue", name) for name in ("produce", "consume"))
+    level = part.inside("planner", "queue", "level")
     at = h.kept(produce, chooses, "at")
     queued = entered & ~(was_first & (consume != at))
     mine = queued & (consume == at)
-    step, busy = completer.read_enable, part.inside("busy")
+    step, busy = completer.words.enable, part.inside("fetcher", "busy")
     h.m.d.sync += [entered.eq(chooses | queued), was_first.eq(mine)]
     # The mask has its new value in the cycle of ``fell``: what enters in it is not former.
     former = h.signal(1, "former")
     h.m.d.sync += former.eq((fell | former) & ~chooses)
     h.ensure(~(queued & (former | fell)) | completer.former)
 
-    stage = data.View(WordFetch(g), part.inside("stage"))
+    stage = data.View(WordFetch(g), part.inside("fetcher", "fetched"))
     started = h.register(mine & step & ~busy, "started")
     good = Value.cast(stage.header.status) == CompletionStatus.SUCCESS
     longer = (stage.header.length - 1)[:10] & ~mask
@@ -187,7 +189,7 @@ def completions_are_planned(h: Harness) -> None:
     h.cover(started & former & (longer != 0))
 
     # For the induction: what is queued stays as it was planned.
-    plan = data.View(CompletionPlan(g), part.row(h, at, "queue", "storage"))
+    plan = data.View(CompletionPlan(g), part.row(h, at, "planner", "queue", "storage"))
     depth = 1 << len(consume)
     behind = (at - consume)[: len(at)]
     h.ensure(~queued | (behind < level))
@@ -195,40 +197,42 @@ def completions_are_planned(h: Harness) -> None:
     h.ensure(~completer.i.ready | (level < depth))
     current = former | fell
     h.ensure(~queued | current | ((plan.extent & ~mask) == 0))
-    rest_extent = part.inside("rest_extent")
-    continued, prepared = part.inside("continued"), part.inside("prepared")
-    h.ensure(~(mine & continued & prepared) | current | ((rest_extent & ~mask) == 0))
-    some = part.inside("some")
+    rest = data.View(Segment(g), part.inside("fetcher", "rest"))
+    continued, prepared = (part.inside("fetcher", name) for name in ("continued", "prepared"))
+    h.ensure(~(mine & continued & prepared) | current | ((rest.extent & ~mask) == 0))
+    some = part.inside("planner", "o__valid")
     h.ensure(~(some | busy | continued) | (level != 0))
-    h.ensure(~busy | (part.inside("last_completion") == ~continued))
+    h.ensure(~busy | (part.inside("fetcher", "last_completion") == ~continued))
 
     # What the tracker counts: requests in the queue, and last beats behind it.
     planned, departed = part.inside("planned"), part.inside("departed")
     h.ensure(planned == h.register(taken, "was_taken"))
-    arrived = data.View(WordFetch(g), part.inside("arrived"))
-    waiting, oldest = part.inside("beats", "level"), part.inside("beats", "consume")
-    newest = part.inside("beats", "produce")
+    arrived = data.View(WordFetch(g), part.inside("packetizer", "arrived"))
+    waiting, oldest = (part.inside("packetizer", "beats", name) for name in ("level", "consume"))
+    newest = part.inside("packetizer", "beats", "produce")
     steps = (stage, arrived)
     for step in steps:
         h.ensure(~(step.valid & step.closes & step.first) | step.direct)
         h.ensure(~(step.valid & step.closes) | step.last)
     beats = []
     for place in range(1 << len(oldest)):
-        row = part.row(h, Const(place, len(oldest)), "beats", "storage")
+        row = part.row(h, Const(place, len(oldest)), "packetizer", "beats", "storage")
         there = (place - oldest)[: len(oldest)] < waiting
         beats.append(there & data.View(CompletionBeat(g), row).closes)
     behind_queue = sum([*beats, *(step.valid & step.closes for step in steps)], start=Const(0))
     h.ensure((newest - oldest - waiting)[: len(newest)] == 0)
-    h.ensure(waiting + arrived.valid + stage.valid <= 16 - part.inside("has_room"))
+    h.ensure(waiting + arrived.valid + stage.valid <= 16 - part.inside("packetizer", "has_space"))
     inside, to_go = part.inside("tracker", "inside"), part.inside("tracker", "to_go")
     counted = inside + planned - departed
     h.ensure(counted == level + behind_queue)
     h.ensure(~(queued & former & ~fell) | (to_go - departed > behind_queue + behind))
     for place in range(depth):
-        other = data.View(CompletionPlan(g), part.row(h, Const(place, len(at)), "queue", "storage"))
+        other = data.View(
+            CompletionPlan(g), part.row(h, Const(place, len(at)), "planner", "queue", "storage")
+        )
         waits = (place - consume)[: len(at)] < level
         h.ensure(~waits | (other.sole == (other.single & other.whole)))
-    h.ensure(~part.inside("rest_single") | part.inside("rest_whole"))
+    h.ensure(~rest.single | rest.whole)
 
 
 def completion_waits_until_settled(h: Harness) -> None:
@@ -319,8 +323,8 @@ PROOFS = (
         harness=completions_are_planned,
         mutant=Mutant(
             module="hdl.completer",
-            before="(mask & ~next_mask).any()",
-            after="(mask & ~next_mask).all()",
+            before="(mask & ~(largest - 1)[:10]).any()",
+            after="(mask & ~(largest - 1)[:10]).all()",
         ),
     ),
     Proof(

@@ -98,8 +98,8 @@ def completions_hold(h: Harness) -> None:
     part = h.add("completer", completer)
     h.ensure_held(completer.o, "completions")
     # The FIFO does not overflow: stored beats are not overwritten.
-    level = part.inside("beats", "level")
-    produce, consume = part.inside("beats", "produce"), part.inside("beats", "consume")
+    level = part.inside("packetizer", "beats", "level")
+    produce, consume = (part.inside("packetizer", "beats", name) for name in ("produce", "consume"))
     depth = 1 << len(produce)
     h.ensure(level <= depth)
     h.ensure((produce - consume - level)[: len(produce)] == 0)
@@ -175,8 +175,8 @@ PROOFS = (
         "any host, two FIFOs, 128 bits",
         popped_messages_hold,
         "hdl.queues.pop",
-        "step.eq(free & (active | waits))",
-        "step.eq(active | waits)",
+        "step.eq(can_load & (active | any_ready))",
+        "step.eq(active | any_ready)",
     ),
     _proof(
         "interrupts-hold-64",
@@ -242,18 +242,18 @@ PROOFS = (
         "word writes and read requests decoded from TLPs",
         "any TLPs, well formed or malformed, 128 bits",
         host_requests_hold,
-        "hdl.ingress",
-        "self.reads.valid.eq(valid & arrival.needs_completion & ~self.writes.valid & ~flush)",
-        "self.reads.valid.eq(valid & arrival.needs_completion & ~self.writes.valid & self.i.valid)",
+        "hdl.ingress.write_aligner",
+        "self.i.valid & beat.needs_completion & ~self.writes.valid & ~flush",
+        "self.i.valid & beat.needs_completion & ~self.writes.valid & self.writes.ready",
     ),
     _proof(
         "completions-hold",
         "completions",
         "128 bits",
         completions_hold,
-        "hdl.completer",
-        "self.o.p.eop.eq(leaving.eop)",
-        "self.o.p.eop.eq(leaving.eop | self.read_ready)",
+        "hdl.completer.packetizer",
+        "self.o.p.eop.eq(beat.eop)",
+        "self.o.p.eop.eq(beat.eop | self.data[0])",
     ),
     _proof(
         "dma-reads-hold",

@@ -5,17 +5,24 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ..errors import COMPLETION_ERRORS, ErrorPulses
 from ..geometry import Geometry
+from ..interfaces import FunctionControl, WriteFence
 from ..tlp import completion_signature, header_signature, raw_signature
 from .axi import AxiSignature
-from .limits import PENDING_WRITES
 from .read import ReadRequester
 from .write import WriteRequester
 
 __all__ = ["DmaWindow", "NoDmaWindow"]
 
-FROM_CONFIGURATION = ("reset", "bus_master_enable", "requester_id")
-FROM_READS = ("timed_out", "unexpected", "unsupported", "aborted", "poisoned", "outstanding")
+ERROR_PULSES = {
+    "completion_unexpected": "unexpected",
+    "completion_unsupported": "unsupported",
+    "completion_aborted": "aborted",
+    "completion_poisoned": "poisoned",
+    "completion_timeout": "timed_out",
+}
+"""Members of ``errors``, and the ports of :class:`~hdl.dma.read.ReadRequester` that drive them."""
 
 
 class DmaWindow(wiring.Component):
@@ -40,28 +47,20 @@ class DmaWindow(wiring.Component):
         Memory writes.
     completions : In(completion_signature(data_width))
         Completions; ``ready`` is always high.
-    reset : In(1)
-        The function is being reset.
-    bus_master_enable : In(1)
-        Bus Master Enable of the Command register.
-    timeout_disable : In(1)
-        Completion Timeout Disable of Device Control 2.
-    requester_id : In(16)
-        Requester ID of the function.
-    max_payload_size, max_read_request_size : In(3)
-        Encodings of Device Control.
+    control : In(FunctionControl())
+        Settings of the function, and its reset.
     confirmed : In(1)
         As in :class:`~hdl.dma.write_sender.WriteSender`.
     empty : Out(1)
         As in :class:`~hdl.dma.write_sender.WriteSender`.
-    pending : Out(range(PENDING_WRITES + 1))
-        As in :class:`~hdl.dma.write.WriteRequester`.
-    taken, left : Out(1)
-        As in :class:`~hdl.dma.write.WriteRequester`.
+    fence : Out(WriteFence())
+        Write bursts in flight.
+    outstanding : Out(1)
+        A read has departed and is not completed.
     read_failed, write_failed : Out(1)
         One-cycle pulses: a read or write burst is answered with SLVERR.
-    timed_out, unexpected, unsupported, aborted, poisoned, outstanding : Out(1)
-        As in :class:`~hdl.dma.read.ReadRequester`.
+    errors : Out(ErrorPulses(COMPLETION_ERRORS))
+        Errors in completions.
     former : Out(1)
         A request of either half was made before a setting fell or before a reset, and has not left.
         Valid from the next cycle on.
@@ -77,21 +76,15 @@ class DmaWindow(wiring.Component):
                 "reads": Out(header_signature()),
                 "writes": Out(raw_signature(width)),
                 "completions": In(completion_signature(width)),
-                "reset": In(1),
-                "bus_master_enable": In(1),
-                "timeout_disable": In(1),
-                "requester_id": In(16),
-                "max_payload_size": In(3),
-                "max_read_request_size": In(3),
+                "control": In(FunctionControl()),
                 "confirmed": In(1),
                 "empty": Out(1),
-                "pending": Out(range(PENDING_WRITES + 1)),
-                "taken": Out(1),
-                "left": Out(1),
+                "fence": Out(WriteFence()),
+                "outstanding": Out(1),
                 "read_failed": Out(1),
                 "write_failed": Out(1),
+                "errors": Out(ErrorPulses(COMPLETION_ERRORS)),
                 "former": Out(1),
-                **dict.fromkeys(FROM_READS, Out(1)),
             }
         )
 
@@ -111,23 +104,28 @@ class DmaWindow(wiring.Component):
             (wiring.flipped(self.completions), read.completions),
         ):
             wiring.connect(m, source, sink)
-        for name in FROM_CONFIGURATION:
+        for half in (read, write):
             m.d.comb += [
-                getattr(read, name).eq(getattr(self, name)),
-                getattr(write, name).eq(getattr(self, name)),
+                half.reset.eq(self.control.reset),
+                half.bus_master_enable.eq(self.control.bus_master_enable),
+                half.requester_id.eq(self.control.requester_id),
             ]
-        m.d.comb += [getattr(self, name).eq(getattr(read, name)) for name in FROM_READS]
         m.d.comb += [
-            read.timeout_disable.eq(self.timeout_disable),
-            read.max_read_request_size.eq(self.max_read_request_size),
-            write.max_payload_size.eq(self.max_payload_size),
+            read.timeout_disable.eq(self.control.completion_timeout_disable),
+            read.max_read_request_size.eq(self.control.max_read_request_size),
+            write.max_payload_size.eq(self.control.max_payload_size),
             write.confirmed.eq(self.confirmed),
             self.empty.eq(write.empty),
-            self.pending.eq(write.pending),
-            self.taken.eq(write.taken),
-            self.left.eq(write.left),
+            self.fence.pending.eq(write.pending),
+            self.fence.accepted.eq(write.taken),
+            self.fence.departed.eq(write.left),
+            self.outstanding.eq(read.outstanding),
             self.read_failed.eq(read.failed),
             self.write_failed.eq(write.failed),
+            *(
+                getattr(self.errors, name).eq(getattr(read, port))
+                for name, port in ERROR_PULSES.items()
+            ),
             self.former.eq(read.former | write.former),
         ]
         return m
@@ -140,35 +138,31 @@ class NoDmaWindow(wiring.Component):
     ----------
     completions : In(completion_signature(data_width))
         Accepted and dropped; ``ready`` is always high.
-    pending : Out(range(PENDING_WRITES + 1))
-        Always 0.
     empty : Out(1)
         Always high.
-    unexpected : Out(1)
-        One-cycle pulse: a completion was dropped.
-    taken, left, read_failed, write_failed, former : Out(1)
-        Always low.
-    timed_out, unsupported, aborted, poisoned, outstanding : Out(1)
-        Always low.
+    errors : Out(ErrorPulses(COMPLETION_ERRORS))
+        ``completion_unexpected``: a completion was dropped.
+    fence, outstanding, read_failed, write_failed, former : Out
+        As in :class:`DmaWindow`; always low.
     """
 
     def __init__(self, geometry: Geometry):
         super().__init__(
             {
                 "completions": In(completion_signature(geometry.data_width)),
-                "pending": Out(range(PENDING_WRITES + 1)),
-                "taken": Out(1),
-                "left": Out(1),
                 "empty": Out(1, init=1),
+                "fence": Out(WriteFence()),
+                "outstanding": Out(1),
                 "read_failed": Out(1),
                 "write_failed": Out(1),
+                "errors": Out(ErrorPulses(COMPLETION_ERRORS)),
                 "former": Out(1),
-                **dict.fromkeys(FROM_READS, Out(1)),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
         m.d.comb += self.completions.ready.eq(1)
-        m.d.sync += self.unexpected.eq(self.completions.valid & self.completions.p.sop)
+        unexpected = self.errors.completion_unexpected
+        m.d.sync += unexpected.eq(self.completions.valid & self.completions.p.sop)
         return m

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The index words of every queue, and the head snapshots that doorbells take.
+"""The index words of every queue, and the driver heads that doorbells sample.
 
-The words live here and not in the RAM, so that moving an index costs no RAM cycle; the host reads
-and writes them at their addresses all the same. Source of the semantics: the patch series,
+The words are registers, not RAM, so that moving an index costs no RAM cycle; the host reads and
+writes them at their addresses in the FIFO BAR. Source of the semantics: the patch series,
 ``spsc_load_index`` and ``spsc_store_index``, and the Linux driver's write-combined stores.
 """
 
@@ -11,70 +11,138 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..geometry import Geometry
-from .modulo import IndexModulo
+from ..interfaces import QueueIndices, WordRead, WordWrite
+from .modulo import IndexModulo, index_width
 
-__all__ = ["IndexWords"]
+__all__ = ["IndexWord", "IndexWords"]
 
 WORD = 32
 
 
-class IndexWords(wiring.Component):
-    """Head and tail of the driver queue and of the device queue, for each FIFO.
+def merge_bytes(mask, data, former):
+    """``data`` in the bytes of ``mask``, ``former`` elsewhere; ``WORD`` bits."""
+    return Cat(
+        Mux(mask[byte], data.word_select(byte, 8), former.word_select(byte, 8))
+        for byte in range(WORD // 8)
+    )
 
-    Each word is kept twice: the 32 bits that the host reads back, and the index that they count
-    as. A host write of any byte changes the former on the clock edge that ends its cycle, and the
-    latter two cycles after; for the engines that is when it happens. So does a doorbell. Where a
-    write meets an engine's, the host's wins; the host reads an engine's a cycle after it happened.
+
+class IndexWord(wiring.Component):
+    """One index word: the 32 bits that the host reads back, and the index that engines use.
+
+    A host write changes ``word`` on the edge that ends its cycle. The next cycle the parent reduces
+    the word modulo the capacity; the cycle after that ``updates`` is high and ``index`` loads
+    ``remainder``. ``index`` follows an engine's ``advance`` on the edge that ends its cycle, and
+    ``word`` one cycle later. The host write wins where both meet.
+
+    Parameters
+    ----------
+    capacity : int
+        Slots of the queue.
+    owned : bool
+        An engine of the gateware advances the index.
 
     Attributes
     ----------
     reset : In(1)
-        Clears every word and snapshot.
-    write_enable, write_to_indices, write_address, write_data, write_mask : In
-        A host write to lane 0 of a word, on this cycle's edge, and whether anything is written
-        there, in the FIFO BAR, at a word address of which
+        Clears both values.
+    write : In(1)
+        The host writes the word.
+    write_data : In(32), write_mask : In(4)
+        Data and bytes of the write.
+    remainder : In(index)
+        The word written two cycles ago, modulo the capacity.
+    advance : In(1), next_index : In(index)
+        With ``owned``: the engine sets the index.
+    word : Out(32)
+        The value that the host reads.
+    index : Out(index)
+        The value that engines use.
+    updates : Out(1)
+        ``index`` takes over a host write on the edge that ends this cycle.
+    """
+
+    def __init__(self, capacity: int, *, owned: bool):
+        self._owned = owned
+        index = index_width(capacity)
+        super().__init__(
+            {
+                "reset": In(1),
+                "write": In(1),
+                "write_data": In(WORD),
+                "write_mask": In(WORD // 8),
+                "remainder": In(index),
+                **({"advance": In(1), "next_index": In(index)} if owned else {}),
+                "word": Out(WORD),
+                "index": Out(index),
+                "updates": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        written_q = Signal()
+        m.d.sync += [
+            written_q.eq(self.write & ~self.reset),
+            self.updates.eq(written_q & ~self.reset),
+        ]
+        with m.If(self.write):
+            m.d.sync += self.word.eq(merge_bytes(self.write_mask, self.write_data, self.word))
+        if self._owned:
+            advanced_q = Signal()
+            m.d.sync += advanced_q.eq(self.advance & ~self.reset)
+            with m.If(self.advance):
+                m.d.sync += self.index.eq(self.next_index)
+            with m.If(advanced_q & ~written_q & ~self.updates & ~self.write):
+                m.d.sync += self.word.eq(self.index)
+        with m.If(self.updates):
+            m.d.sync += self.index.eq(self.remainder)
+        with m.If(self.reset):
+            m.d.sync += [self.word.eq(0), self.index.eq(0)]
+        return m
+
+
+class IndexWords(wiring.Component):
+    """Head and tail of the driver queue and of the device queue of each FIFO.
+
+    A host write takes effect for the engines two cycles after the edge that ends its cycle, and so
+    does a doorbell; see :class:`IndexWord`.
+
+    Attributes
+    ----------
+    reset : In(1)
+        Clears every word and every sampled head.
+    write : In(WordWrite(word_address_bits, 32))
+        Host write to lane 0 of a word of the FIFO BAR, at an address of which
         :meth:`~hdl.geometry.Geometry.may_be_index` holds.
-    read_enable : In(1), read_address : In, read_hit : Out(1), read_value : Out(32)
-        Look-up of the index word in lane 0 of a word of the FIFO BAR: the cycle after, whether one
-        is there, and its value; zero where none is, and where nothing was read.
+    read : In(WordRead(word_address_bits, 32))
+        Host read of lane 0 of a word of the FIFO BAR. Data is valid in the next cycle: zero where
+        there is no index word, or nothing was read.
+    read_hit : Out(1)
+        With the data of ``read``: there is an index word.
     doorbell : In(num_fifos)
-        Takes a snapshot of the driver queue's head.
-    driver_tail, snapshot, device_head, device_tail : Out
-        Indices, an element for each FIFO. The driver queue holds messages that may be popped in
-        ``[driver_tail, snapshot)``.
-    advance_tail, advance_head : In
-        ``valid``, ``fifo``, ``value``: the engine moves an index that we own.
-    tail_written, head_written : Out(num_fifos)
-        The host writes an index that we own: in the cycle after which it has changed.
+        Samples the head of the driver queue.
+    driver : Out(QueueIndices)
+        Driver queues. ``head`` is the head that the last doorbell sampled: messages in
+        ``[tail, head)`` may be popped. The host write of a tail sets ``head`` too: the queue starts
+        over, and the doorbells before do not apply to it.
+    device : Out(QueueIndices)
+        Device queues.
     sanitised : Out(1)
         One-cycle pulse: the host wrote an index beyond the capacity.
     """
 
     def __init__(self, geometry: Geometry):
         self._geometry = geometry
-        n = geometry.num_fifos
-        indices, advance = geometry.indices_shape, geometry.advance_shape
         super().__init__(
             {
                 "reset": In(1),
-                "write_enable": In(1),
-                "write_to_indices": In(1),
-                "write_address": In(geometry.word_address_bits),
-                "write_data": In(WORD),
-                "write_mask": In(WORD // 8),
-                "read_enable": In(1),
-                "read_address": In(geometry.word_address_bits),
+                "write": In(WordWrite(geometry.word_address_bits, WORD)),
+                "read": In(WordRead(geometry.word_address_bits, WORD)),
                 "read_hit": Out(1),
-                "read_value": Out(WORD),
-                "doorbell": In(n),
-                "driver_tail": Out(indices),
-                "snapshot": Out(indices),
-                "device_head": Out(indices),
-                "device_tail": Out(indices),
-                "advance_tail": In(advance),
-                "advance_head": In(advance),
-                "tail_written": Out(n),
-                "head_written": Out(n),
+                "doorbell": In(geometry.num_fifos),
+                "driver": Out(QueueIndices(geometry)),
+                "device": Out(QueueIndices(geometry)),
                 "sanitised": Out(1),
             }
         )
@@ -82,112 +150,118 @@ class IndexWords(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         g = self._geometry
-        layout, queue = g.layout, g.layout.queue
-        m.submodules.sanitiser = sanitiser = IndexModulo(queue.capacity)
-
-        # A word that the host wrote in the cycle before is on its way to what it counts as, and so
-        # are the doorbells beside it.
-        stored = Signal(WORD)
-        fresh = Signal(WORD)
-        any_fresh = Signal()
-        any_settles = Signal()
-        rung_before = Signal.like(self.doorbell)
-        rung = Signal.like(self.doorbell)
-        touched = self.write_enable & self.write_to_indices
-        m.d.sync += [
-            any_fresh.eq(0),
-            any_settles.eq(any_fresh & ~self.reset),
-            rung_before.eq(self.doorbell),
-            rung.eq(rung_before),
-        ]
-        m.d.comb += [
-            sanitiser.value.eq(fresh),
-            self.sanitised.eq(any_settles & sanitiser.out_of_range),
-        ]
-        for byte in range(WORD // 8):
-            bits = slice(8 * byte, 8 * byte + 8)
-            m.d.sync += fresh[bits].eq(
-                Mux(self.write_mask[byte], self.write_data[bits], stored[bits])
-            )
-
-        # The bits by which the index words differ tell which one it is. Likewise of a read, where
-        # what they share is looked at in the cycle of the read, and the rest a cycle after.
-        chosen = Cat(self.write_address[bit] for bit in g.index_bits)
-        is_one = Signal()
-        read_chosen = Signal(len(g.index_bits))
-        m.d.sync += [
-            is_one.eq(self.read_enable & g.may_be_index(self.read_address)),
-            read_chosen.eq(Cat(self.read_address[bit] for bit in g.index_bits)),
-        ]
-
-        hits = []
-        read_value = 0
-        driver_head = Signal(g.indices_shape)
-        for fifo in range(g.num_fifos):
-            tail_written, head_written = self.tail_written[fifo], self.head_written[fifo]
-            driver = layout.driver_queue_base(fifo)
-            device = layout.device_queue_base(fifo)
-            for name, offset, index, advance, written in (
-                ("driver_head", driver + queue.head_offset, driver_head, None, None),
-                (
-                    "driver_tail",
-                    driver + queue.tail_offset,
-                    self.driver_tail,
-                    self.advance_tail,
-                    tail_written,
-                ),
-                (
-                    "device_head",
-                    device + queue.head_offset,
-                    self.device_head,
-                    self.advance_head,
-                    head_written,
-                ),
-                ("device_tail", device + queue.tail_offset, self.device_tail, None, None),
-            ):
-                raw = Signal(WORD, name=f"{name}_{fifo}_word")
-                is_fresh = Signal(name=f"{name}_{fifo}_fresh")
-                settles = Signal(name=f"{name}_{fifo}_settles")
-                m.d.sync += [is_fresh.eq(0), settles.eq(is_fresh & ~self.reset)]
-                number = g.which_index(g.word(offset))
-                is_written = Signal(name=f"{name}_{fifo}_is_written")
-                m.d.comb += is_written.eq(touched & (chosen == number))
-                hit = Signal(name=f"{name}_{fifo}_hit")
-                m.d.comb += hit.eq(is_one & (read_chosen == number))
-                hits.append(hit)
-                read_value = read_value | Mux(hit, raw, 0)
-                with m.If(chosen == number):
-                    m.d.comb += stored.eq(raw)
-                with m.If(is_written):
-                    m.d.sync += [is_fresh.eq(~self.reset), any_fresh.eq(~self.reset)]
-                    for byte in range(WORD // 8):
-                        bits = slice(8 * byte, 8 * byte + 8)
-                        with m.If(self.write_mask[byte]):
-                            m.d.sync += raw[bits].eq(self.write_data[bits])
-                if advance is not None:
-                    # The host sees it a cycle after, unless it wrote the word itself meanwhile.
-                    moved = Signal(name=f"{name}_{fifo}_moved")
-                    here = advance.valid & (advance.fifo == fifo)
-                    m.d.sync += moved.eq(here & ~self.reset)
-                    with m.If(here):
-                        m.d.sync += index[fifo].eq(advance.value)
-                    with m.If(moved & ~is_fresh & ~settles & ~is_written):
-                        m.d.sync += raw.eq(index[fifo])
-                with m.If(settles):
-                    m.d.sync += index[fifo].eq(sanitiser.remainder)
-                if written is not None:
-                    m.d.comb += written.eq(settles)
-                with m.If(self.reset):
-                    m.d.sync += [raw.eq(0), index[fifo].eq(0)]
-
-            with m.If(rung[fifo]):
-                m.d.sync += self.snapshot[fifo].eq(driver_head[fifo])
-            # A tail that the host wrote starts a new life of the queue (the Linux driver zeroes
-            # it when it reloads): what an older doorbell allowed says nothing about it.
-            with m.If(tail_written):
-                m.d.sync += self.snapshot[fifo].eq(sanitiser.remainder)
-            with m.If(self.reset):
-                # A doorbell beside the reset takes a snapshot of the head that it has cleared.
-                m.d.sync += [self.snapshot[fifo].eq(0), rung[fifo].eq(0)]
-        m.d.comb += [self.read_hit.eq(Cat(hits).any()), self.read_value.eq(read_value)]
+        m.submodules.modulo = modulo = IndexModulo(g.layout.queue.capacity)
+        words = self._add_words(m, modulo.remainder)
+        self._connect_write(m, words, modulo)
+        self._connect_read(m, words)
+        self._connect_engines(m, words)
+        self._sample_heads(m, words, modulo.remainder)
         return m
+
+    def _add_words(self, m, remainder):
+        """Add the index words. Returns them by name, an element for each FIFO."""
+        g = self._geometry
+        words = {}
+        for name, owned in (
+            ("driver_head", False),
+            ("driver_tail", True),
+            ("device_head", True),
+            ("device_tail", False),
+        ):
+            words[name] = []
+            for fifo in range(g.num_fifos):
+                word = IndexWord(g.layout.queue.capacity, owned=owned)
+                m.submodules[f"{name}_{fifo}"] = word
+                m.d.comb += [word.reset.eq(self.reset), word.remainder.eq(remainder)]
+                words[name].append(word)
+        return words
+
+    def _numbered(self, words):
+        """Each word with its number among the index words."""
+        g, queue = self._geometry, self._geometry.layout.queue
+        for fifo in range(g.num_fifos):
+            driver = g.layout.driver_queue_base(fifo)
+            device = g.layout.device_queue_base(fifo)
+            for name, offset in (
+                ("driver_head", driver + queue.head_offset),
+                ("driver_tail", driver + queue.tail_offset),
+                ("device_head", device + queue.head_offset),
+                ("device_tail", device + queue.tail_offset),
+            ):
+                yield words[name][fifo], g.which_index(g.word(offset))
+
+    def _connect_write(self, m, words, modulo):
+        number = Cat(self.write.address[bit] for bit in self._geometry.index_bits)
+        former = Signal(WORD)
+        merged_q = Signal(WORD)
+        written_q = Signal()
+        updates = Signal()
+        m.d.sync += [
+            written_q.eq(0),
+            updates.eq(written_q & ~self.reset),
+            merged_q.eq(merge_bytes(self.write.mask, self.write.data, former)),
+        ]
+        for word, place in self._numbered(words):
+            m.d.comb += [
+                word.write.eq(self.write.enable & (number == place)),
+                word.write_data.eq(self.write.data),
+                word.write_mask.eq(self.write.mask),
+            ]
+            with m.If(number == place):
+                m.d.comb += former.eq(word.word)
+            with m.If(word.write):
+                m.d.sync += written_q.eq(~self.reset)
+        m.d.comb += [
+            modulo.value.eq(merged_q),
+            self.sanitised.eq(updates & modulo.out_of_range),
+        ]
+
+    def _connect_read(self, m, words):
+        g = self._geometry
+        # Split over two cycles: the address bits that all index words share are compared in the
+        # cycle of the read, the bits that tell them apart in the next one.
+        may_hit_q = Signal()
+        number_q = Signal(len(g.index_bits))
+        m.d.sync += [
+            may_hit_q.eq(self.read.enable & g.may_be_index(self.read.address)),
+            number_q.eq(Cat(self.read.address[bit] for bit in g.index_bits)),
+        ]
+        hits = []
+        data = 0
+        for word, place in self._numbered(words):
+            hit = may_hit_q & (number_q == place)
+            hits.append(hit)
+            data = data | Mux(hit, word.word, 0)
+        m.d.comb += [self.read_hit.eq(Cat(hits).any()), self.read.data.eq(data)]
+
+    def _connect_engines(self, m, words):
+        for queue, owned, heads, tails in (
+            (self.driver, "driver_tail", None, words["driver_tail"]),
+            (self.device, "device_head", words["device_head"], words["device_tail"]),
+        ):
+            for fifo, word in enumerate(words[owned]):
+                m.d.comb += [
+                    word.advance.eq(queue.advance.valid & (queue.advance.fifo == fifo)),
+                    word.next_index.eq(queue.advance.value),
+                    queue.rewritten[fifo].eq(word.updates),
+                    queue.tail[fifo].eq(tails[fifo].index),
+                ]
+                if heads is not None:
+                    m.d.comb += queue.head[fifo].eq(heads[fifo].index)
+
+    def _sample_heads(self, m, words, remainder):
+        # A doorbell waits two cycles, as the host write before it does.
+        doorbell_q = Signal.like(self.doorbell)
+        doorbell_q2 = Signal.like(self.doorbell)
+        m.d.sync += [doorbell_q.eq(self.doorbell), doorbell_q2.eq(doorbell_q)]
+        for fifo, head in enumerate(words["driver_head"]):
+            doorbell_head = self.driver.head[fifo]
+            with m.If(doorbell_q2[fifo]):
+                m.d.sync += doorbell_head.eq(head.index)
+            # A host write of the tail starts the queue over (the Linux driver zeroes it when it
+            # reloads), so earlier doorbells do not apply to it.
+            with m.If(words["driver_tail"][fifo].updates):
+                m.d.sync += doorbell_head.eq(remainder)
+            with m.If(self.reset):
+                # A doorbell in the cycle of the reset samples the head that the reset clears.
+                m.d.sync += [doorbell_head.eq(0), doorbell_q2[fifo].eq(0)]

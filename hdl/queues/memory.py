@@ -6,64 +6,74 @@ queues in the other, which the push engine writes and the host reads.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
-from amaranth.lib import memory, wiring
+from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..geometry import Geometry
+from ..interfaces import WordRead, WordWrite
+from .message import slot_word_layout
 
-__all__ = ["FifoMemory"]
+__all__ = ["FifoHostPort", "FifoMemory"]
+
+
+class FifoHostPort(wiring.Signature):
+    """Access of the host to the RAM. It never reads and writes in the same cycle.
+
+    Attributes
+    ----------
+    write : Out(WordWrite(word_address_bits, data_width))
+        Write. It wins over the push engine.
+    write_to_device : Out(1)
+        The write is to the bank of the device queues. Valid early: it may be high without
+        ``write.enable`` when the write that is valid waits for ``write_ready``.
+    write_ready : In(1)
+        The host may write in the next cycle. Low while a host write stalls a push, so that no push
+        stalls for more than one cycle.
+    read : Out(WordRead(word_address_bits, data_width))
+        Read. Data is valid two cycles later, and zero when nothing was read.
+    read_hides : Out(1)
+        In the cycle after a read: lane 0 reads as zero, because another module has that word.
+    """
+
+    def __init__(self, geometry: Geometry):
+        address, width = geometry.word_address_bits, geometry.data_width
+        super().__init__(
+            {
+                "write": Out(WordWrite(address, width)),
+                "write_to_device": Out(1),
+                "write_ready": In(1),
+                "read": Out(WordRead(address, width)),
+                "read_hides": Out(1),
+            }
+        )
 
 
 class FifoMemory(wiring.Component):
     """RAM of the FIFO BAR, in words of ``data_width`` bits.
 
-    What a read returns of a word that is written in the same cycle is not defined, so that any
-    block RAM will do. The host is not to read and write in one cycle. An engine and the host meet
-    at a word only where one of them has no business: the host in a slot that it has handed over or
-    has not been handed yet.
+    A read of a word that is written in the same cycle returns undefined data, so that any block RAM
+    will do. An engine and the host meet at a word only when one of them breaks the protocol: the
+    host in a slot that it has handed over or has not been handed yet.
 
     Attributes
     ----------
-    host_write_enable, host_write_address, host_write_data, host_write_mask : In
-        A host write of the bytes in the mask. It goes before a write by the push engine.
-    host_write_to_device : In(1)
-        It is one to the bank of the device queues.
-    host_read_enable, host_read_address : In, host_read_data : Out
-        Host read; data is there two cycles after, and zero where nothing was read.
-    host_read_hides : In(1)
-        In the cycle after a host read: lane 0 is something else's, and zero.
-    pop_enable, pop_address : In, pop_data : Out
-        Read by the pop engine; data is there the cycle after, and stays until the next read. Only
-        driver queues are there.
-    push_valid, push_address, push_data, push_mask : In, push_ready : Out(1)
-        Write by the push engine of a whole word, a cycle after, or two: zeroes where the mask has
-        no byte. Only device queues are there. While a host write holds one up ``push_ready`` is
-        down: the host is to write nothing in the cycle after, so that none waits longer.
+    host : In(FifoHostPort)
+        Host access.
+    pop : In(WordRead(word_address_bits, data_width))
+        Read of a driver queue by the pop engine. Data is valid in the next cycle and holds until
+        the next read.
+    push : In(stream of slot_word_layout)
+        Write of a whole word of a device queue by the push engine: zero in the bytes outside the
+        mask. The RAM is written one cycle after the word is accepted, two if the host writes.
     """
 
     def __init__(self, geometry: Geometry):
         self._geometry = geometry
-        address = geometry.word_address_bits
-        width = geometry.data_width
         super().__init__(
             {
-                "host_write_enable": In(1),
-                "host_write_to_device": In(1),
-                "host_write_address": In(address),
-                "host_write_data": In(width),
-                "host_write_mask": In(geometry.word_bytes),
-                "host_read_enable": In(1),
-                "host_read_address": In(address),
-                "host_read_hides": In(1),
-                "host_read_data": Out(width),
-                "pop_enable": In(1),
-                "pop_address": In(address),
-                "pop_data": Out(width),
-                "push_valid": In(1),
-                "push_ready": Out(1),
-                "push_address": In(address),
-                "push_data": In(width),
-                "push_mask": In(geometry.word_bytes),
+                "host": In(FifoHostPort(geometry)),
+                "pop": In(WordRead(geometry.word_address_bits, geometry.data_width)),
+                "push": In(stream.Signature(slot_word_layout(geometry))),
             }
         )
 
@@ -90,63 +100,65 @@ class FifoMemory(wiring.Component):
         driver_pop = driver.read_port()
         device_host = device.read_port()
 
-        # A push waits here for a cycle, or while the host writes: that there is one is known late.
-        from_host = Signal()
+        host, push = self.host, self.push
+        # Register the push: `valid` is late. While the host writes, the registered word waits.
         pushed = Signal()
-        push_address = Signal.like(self.push_address)
-        push_data = Signal.like(self.push_data, reset_less=True)
+        push_address = Signal.like(push.p.address)
+        push_data = Signal.like(push.p.data, reset_less=True)
         m.d.comb += [
-            from_host.eq(self.host_write_to_device),
-            self.push_ready.eq(~(pushed & from_host)),
+            push.ready.eq(~(pushed & host.write_to_device)),
+            host.write_ready.eq(push.ready),
         ]
-        with m.If(self.push_ready):
+        with m.If(push.ready):
             m.d.sync += [
-                pushed.eq(self.push_valid),
-                push_address.eq(self.push_address),
-                push_data.eq(self.push_data),
+                pushed.eq(push.valid),
+                push_address.eq(push.p.address),
+                push_data.eq(push.p.data),
             ]
-        # Apart, so that a register is cleared: gates before each would be as many again.
+        # A separate assignment, which synthesis maps to the synchronous reset of the registers: a
+        # multiplexer before each would cost as many lookup tables again.
         for byte in range(g.word_bytes):
-            with m.If(self.push_ready & ~self.push_mask[byte]):
+            with m.If(push.ready & ~push.p.mask[byte]):
                 m.d.sync += push_data[8 * byte : 8 * byte + 8].eq(0)
 
-        # What comes of a block RAM is late, so that it goes straight into a register, which is
-        # cleared if the read was not from there.
+        # Register the output of the block RAM, which is late; clear the register if the read was
+        # of the other bank or none.
         from_driver = Signal()
         from_device = Signal()
         driver_word = Signal(g.data_width)
         device_word = Signal(g.data_width)
-        read_device = self.host_read_address[bit] == g.device_bank
+        read_device = host.read.address[bit] == g.device_bank
+        from_host = host.write_to_device
         m.d.comb += [
-            driver_write.addr.eq(within(self.host_write_address)),
-            driver_write.data.eq(self.host_write_data),
-            device_write.addr.eq(within(Mux(from_host, self.host_write_address, push_address))),
-            device_write.data.eq(Mux(from_host, self.host_write_data, push_data)),
-            driver_host.addr.eq(within(self.host_read_address)),
-            device_host.addr.eq(within(self.host_read_address)),
-            # They read on: that there is a read is known late.
+            driver_write.addr.eq(within(host.write.address)),
+            driver_write.data.eq(host.write.data),
+            device_write.addr.eq(within(Mux(from_host, host.write.address, push_address))),
+            device_write.data.eq(Mux(from_host, host.write.data, push_data)),
+            driver_host.addr.eq(within(host.read.address)),
+            device_host.addr.eq(within(host.read.address)),
+            # Always enabled: `read.enable` is late.
             driver_host.en.eq(1),
             device_host.en.eq(1),
-            driver_pop.addr.eq(within(self.pop_address)),
-            driver_pop.en.eq(self.pop_enable),
-            self.pop_data.eq(driver_pop.data),
-            self.host_read_data.eq(driver_word | device_word),
+            driver_pop.addr.eq(within(self.pop.address)),
+            driver_pop.en.eq(self.pop.enable),
+            self.pop.data.eq(driver_pop.data),
+            host.read.data.eq(driver_word | device_word),
         ]
-        with m.If(self.host_write_enable & ~self.host_write_to_device):
-            m.d.comb += driver_write.en.eq(self.host_write_mask)
+        with m.If(host.write.enable & ~host.write_to_device):
+            m.d.comb += driver_write.en.eq(host.write.mask)
         with m.If(from_host):
-            m.d.comb += device_write.en.eq(self.host_write_mask)
+            m.d.comb += device_write.en.eq(host.write.mask)
         with m.Elif(pushed):
             m.d.comb += device_write.en.eq((1 << g.word_bytes) - 1)
         m.d.sync += [
-            from_driver.eq(self.host_read_enable & ~read_device),
-            from_device.eq(self.host_read_enable & read_device),
+            from_driver.eq(host.read.enable & ~read_device),
+            from_device.eq(host.read.enable & read_device),
         ]
         for word, read, port in (
             (driver_word, from_driver, driver_host),
             (device_word, from_device, device_host),
         ):
-            shown = read & ~self.host_read_hides
+            shown = read & ~host.read_hides
             m.d.sync += [
                 word[:32].eq(Mux(shown, port.data[:32], 0)),
                 word[32:].eq(Mux(read, port.data[32:], 0)),

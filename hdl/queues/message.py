@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What pop and push engine share: the message stream, and where a slot's words are."""
+"""The message stream, and the words of a slot: what the pop and push engines share."""
 
 from amaranth.hdl import Cat, Const, Value, ValueLike
 from amaranth.lib import data, stream
@@ -8,16 +8,28 @@ from models.layout import PAGE
 
 from ..geometry import Geometry
 
-__all__ = ["message_signature", "word_of_slot"]
+__all__ = ["message_signature", "slot_word_layout", "word_of_slot"]
 
 
 def message_signature(data_width: int) -> stream.Signature:
     """AXI4-Stream of messages: ``tdata``, ``tkeep`` (a bit for each byte), ``tlast``, ``tdest[3]``.
 
-    A packet is one message; ``tdest`` is its FIFO.
+    A packet is one message; ``tdest`` is the number of its FIFO.
     """
     return stream.Signature(
         data.StructLayout({"tdata": data_width, "tkeep": data_width // 8, "tlast": 1, "tdest": 3})
+    )
+
+
+def slot_word_layout(geometry: Geometry) -> data.StructLayout:
+    """A word of a slot: ``data`` in the bytes of ``mask``, zero elsewhere, for the word address
+    ``address`` of the FIFO BAR."""
+    return data.StructLayout(
+        {
+            "address": geometry.word_address_bits,
+            "data": geometry.data_width,
+            "mask": geometry.word_bytes,
+        }
     )
 
 
@@ -44,5 +56,5 @@ def word_of_slot(
 
 
 def _of_width(value: Value, width: int) -> Value:
-    """``value`` in ``width`` bits, whose upper bits it need not have."""
+    """``value``, extended with zeros or truncated to ``width`` bits."""
     return Cat(value, Const(0, width))[:width]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Pop engine: driver queues to the device side, a message at a time, FIFOs in turn.
+"""Pop engine: sends the messages of the driver queues to the device side, round robin.
 
 Source: the patch series, ``spsc_recv`` and ``vmsg_bus_amp_pci_process``. Unlike there, a queue is
-popped up to the head that the newest doorbell saw, never further.
+popped only up to the head that the last doorbell sampled.
 """
 
 from amaranth.hdl import Module, Mux, Signal
@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..arbiter import round_robin
 from ..geometry import Geometry
+from ..interfaces import QueueIndices, WordRead
 from .message import message_signature, word_of_slot
 from .modulo import successor
 
@@ -18,13 +19,12 @@ __all__ = ["PopEngine"]
 
 
 class PopEngine(wiring.Component):
-    """Streams each message of ``[driver_tail, snapshot)`` out, one word a cycle, without a pause
-    between messages.
+    """Streams each message of ``[tail, head)`` out, one word per cycle, back to back.
 
-    A FIFO is served while its device queue has room, so that what the device side is given can be
-    answered. After a pause, a FIFO other than the last one begins a cycle later than that one
-    would. Its tail moves when the last word has been read. A message under way when the host resets
-    the function or rewrites the tail is still completed on the stream, but moves no index.
+    A FIFO is served only while its device queue has space, so that the device side can answer the
+    message. The tail advances with the last word of the message. When the host resets the function
+    or rewrites the tail, a message in flight completes on the stream, but its index does not
+    advance. After an idle cycle, a FIFO other than the last one starts one cycle later.
 
     Attributes
     ----------
@@ -32,33 +32,23 @@ class PopEngine(wiring.Component):
         Messages, each a whole slot.
     reset : In(1)
         The function is being reset.
-    driver_tail, snapshot : In
-        Indices, an element for each FIFO.
-    room : In(num_fifos)
-        The FIFO's device queue has room for one more message.
-    tail_written : In(num_fifos)
-        The host is writing the tail.
-    advance_tail : Out
-        See :class:`~hdl.queues.index_words.IndexWords`.
-    read_enable, read_address : Out, read_data : In
-        RAM port, see :class:`~hdl.queues.memory.FifoMemory`.
+    indices : In(QueueIndices)
+        Driver queues; the engine owns the tail.
+    has_space : In(num_fifos)
+        The device queue of the FIFO has space for one more message.
+    ram : Out(WordRead(word_address_bits, data_width))
+        RAM read port; data is valid in the next cycle and holds until the next read.
     """
 
     def __init__(self, geometry: Geometry):
         self._geometry = geometry
-        n = geometry.num_fifos
         super().__init__(
             {
                 "o": Out(message_signature(geometry.data_width)),
                 "reset": In(1),
-                "driver_tail": In(geometry.indices_shape),
-                "snapshot": In(geometry.indices_shape),
-                "room": In(n),
-                "tail_written": In(n),
-                "advance_tail": Out(geometry.advance_shape),
-                "read_enable": Out(1),
-                "read_address": Out(geometry.word_address_bits),
-                "read_data": In(geometry.data_width),
+                "indices": In(QueueIndices(geometry)),
+                "has_space": In(geometry.num_fifos),
+                "ram": Out(WordRead(geometry.word_address_bits, geometry.data_width)),
             }
         )
 
@@ -67,87 +57,89 @@ class PopEngine(wiring.Component):
         g = self._geometry
         words = g.slot_words
         capacity = g.layout.queue.capacity
+        tail = self.indices.tail
 
-        waiting = Signal(g.num_fifos)
+        ready = Signal(g.num_fifos)
         m.d.comb += [
-            waiting[fifo].eq(
-                (self.driver_tail[fifo] != self.snapshot[fifo]) & self.room[fifo] & ~self.reset
+            ready[fifo].eq(
+                (tail[fifo] != self.indices.head[fifo]) & self.has_space[fifo] & ~self.reset
             )
             for fifo in range(g.num_fifos)
         ]
 
+        # The message in flight: `active` after its first word, `aborted` once its index must not
+        # advance.
         active = Signal()
-        cancelled = Signal()
+        aborted = Signal()
         word = Signal(range(max(words, 2)))
         last_fifo = Signal(g.fifo_shape)
-        last_slot = Signal.like(self.driver_tail[0])
+        last_slot = Signal.like(tail[0])
 
         fifo = Signal(g.fifo_shape)
         slot = Signal.like(last_slot)
-        free = ~self.o.valid | self.o.ready
+        can_load = ~self.o.valid | self.o.ready
         step = Signal()
         if g.num_fifos > 1:
-            under_way = [~cancelled & (last_fifo == index) for index in range(g.num_fifos)]
-            turn = self._turn(m, waiting, active, under_way, begins=step & ~active)
-            waits, served = waiting.bit_select(turn, 1), Mux(active, last_fifo, turn)
+            in_flight = [~aborted & (last_fifo == index) for index in range(g.num_fifos)]
+            grant = self._grant(m, ready, active, in_flight, starts=step & ~active)
+            any_ready = ready.bit_select(grant, 1)
+            m.d.comb += fifo.eq(Mux(active, last_fifo, grant))
         else:
-            waits, served = waiting.any(), 0
-        m.d.comb += [
-            fifo.eq(served),
-            slot.eq(Mux(active, last_slot, self.driver_tail[fifo])),
-        ]
+            any_ready = ready.any()
+        m.d.comb += slot.eq(Mux(active, last_slot, tail[fifo]))
 
-        final = word == words - 1
-        # The last of several words is never the first.
-        ends = free & active & final if words > 1 else step
-        overruled = self.reset | self.tail_written.bit_select(fifo, 1)
+        is_last = word == words - 1
+        # With several words per slot, the last word is never the first.
+        ends = can_load & active & is_last if words > 1 else step
+        abort = self.reset | self.indices.rewritten.bit_select(fifo, 1)
         m.d.comb += [
-            step.eq(free & (active | waits)),
-            # Where nothing is on offer it does not matter what is read.
-            self.read_enable.eq(free),
-            self.read_address.eq(word_of_slot(g, g.layout.driver_queue, fifo, slot, word)),
-            self.advance_tail.valid.eq(ends & ~overruled & ~(active & cancelled)),
-            self.advance_tail.fifo.eq(fifo),
-            self.advance_tail.value.eq(successor(slot, capacity)),
+            step.eq(can_load & (active | any_ready)),
+            # Without `step` the data read is not used.
+            self.ram.enable.eq(can_load),
+            self.ram.address.eq(word_of_slot(g, g.layout.driver_queue, fifo, slot, word)),
+            self.indices.advance.valid.eq(ends & ~abort & ~(active & aborted)),
+            self.indices.advance.fifo.eq(fifo),
+            self.indices.advance.value.eq(successor(slot, capacity)),
         ]
-        with m.If(free):
+        with m.If(can_load):
             m.d.sync += self.o.valid.eq(step)
         with m.If(step):
             m.d.sync += [
-                active.eq(~final),
-                word.eq(Mux(final, 0, word + 1)),
+                active.eq(~is_last),
+                word.eq(Mux(is_last, 0, word + 1)),
                 last_fifo.eq(fifo),
                 last_slot.eq(slot),
-                self.o.p.tlast.eq(final),
+                self.o.p.tlast.eq(is_last),
                 self.o.p.tdest.eq(fifo),
             ]
         with m.If(active | step):
-            m.d.sync += cancelled.eq((active & cancelled) | overruled)
+            m.d.sync += aborted.eq((active & aborted) | abort)
         m.d.comb += [
-            self.o.p.tdata.eq(self.read_data),
+            self.o.p.tdata.eq(self.ram.data),
             self.o.p.tkeep.eq((1 << g.word_bytes) - 1),
         ]
         return m
 
-    def _turn(self, m, waiting, active, under_way, begins):
-        """The FIFO whose turn it is to begin a message, if it has one.
+    def _grant(self, m, ready, active, in_flight, starts):
+        """The FIFO that may start a message next.
 
-        Told a cycle ahead, since comparing all indices is as long a path as finding a slot is: by
-        what will wait when the message under way has ended, or the one that begins. It is a hint;
-        what is popped depends on the indices of the moment. A turn lasts until it is taken or there
-        is nothing left to take.
+        Registered: comparing all indices is as long a path as the slot's address is. It is computed
+        one cycle ahead, from the FIFOs that will be ready when the message in flight has ended. It
+        is only a hint: `ready` of the granted FIFO decides in the cycle itself. A grant holds until
+        the FIFO starts a message or is no longer ready.
         """
         g = self._geometry
         capacity = g.layout.queue.capacity
-        turn = Signal(g.fifo_shape)
-        coming = Signal(g.num_fifos)
+        tail, head = self.indices.tail, self.indices.head
+        grant = Signal(g.fifo_shape)
+        ready_next = Signal(g.num_fifos)
         for fifo in range(g.num_fifos):
-            left = successor(self.driver_tail[fifo], capacity) != self.snapshot[fifo]
-            going = Mux(active, under_way[fifo], (turn == fifo) & waiting[fifo])
-            m.d.comb += coming[fifo].eq(
-                Mux(going, left & self.room[fifo] & ~self.reset, waiting[fifo])
+            has_another = successor(tail[fifo], capacity) != head[fifo]
+            popping = Mux(active, in_flight[fifo], (grant == fifo) & ready[fifo])
+            m.d.comb += ready_next[fifo].eq(
+                Mux(popping, has_another & self.has_space[fifo] & ~self.reset, ready[fifo])
             )
-        stays = Mux(active, coming, waiting).bit_select(turn, 1) & ~begins
-        with m.If(~stays & coming.any()):
-            m.d.sync += turn.eq(round_robin(coming, turn))
-        return turn
+        holds = Mux(active, ready_next, ready).bit_select(grant, 1) & ~starts
+        with m.If(~holds & ready_next.any()):
+            m.d.sync += grant.eq(round_robin(ready_next, grant))
+        return grant

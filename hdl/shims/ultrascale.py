@@ -16,7 +16,8 @@ from models.shell import AMP_PCI, PciShell
 
 from ..arbiter import PacketArbiter
 from ..block_options import BlockOptions
-from ..core import AmpPciCore, device_members
+from ..core import AmpPciCore
+from ..core_ports import device_members
 from ..dma.limits import COMPLETION_TIMEOUT
 from ..tlp import RequestHeader, raw_signature
 from .function_reset import FunctionResetHandshake
