@@ -109,7 +109,7 @@ def test_guest_page_has_the_qemu_arguments_of_the_server():
     assert f"-device '{device_argument(Path('/tmp/amp.sock'))}'\n" in page
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/guest.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/guest.md", "docs/glossary.md"])
 def test_pages_name_existing_targets_and_paths(name):
     readme = (ROOT / name).read_text()
     makefile = (ROOT / "Makefile").read_text()

@@ -151,7 +151,7 @@ async def every_message_code(dut):
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def payload_length_mismatch_is_malformed(dut):
     """A write whose payload length differs from Length is discarded where the first beat shows it;
-    otherwise the shorter of both lengths is written, and no more."""
+    otherwise exactly the shorter of both lengths is written."""
     rng = random.Random(SEED)
     bench = MalformedBench(dut)
     await bench.start()
