@@ -284,7 +284,7 @@ class ConfigSpace(wiring.Component):
         in_d0 = field(spec.POWER_STATE) == spec.POWER_D0
         m.d.comb += [
             parity_error_response.eq(field(spec.PARITY_ERROR_RESPONSE)),
-            self.errors.completion_timeout_disable.eq(field(spec.COMPLETION_TIMEOUT_DISABLE)),
+            self.completion_timeout_disable.eq(field(spec.COMPLETION_TIMEOUT_DISABLE)),
             self.msix_enable.eq(field(spec.MSIX_ENABLE)),
             self.msix_function_mask.eq(field(spec.MSIX_FUNCTION_MASK)),
             self.extended_tag_enable.eq(field(spec.EXTENDED_TAG_ENABLE)),
