@@ -80,8 +80,8 @@ def request(name, expected, **fields):
 
     async def provoke(driver, system):
         answer = await driver.request(name, dev_num=FAULTY, **fields)
-        found = {field: getattr(answer, field) for field in expected}
-        assert found == expected, answer
+        answered = {field: getattr(answer, field) for field in expected}
+        assert answered == expected, answer
 
     return provoke
 
@@ -139,7 +139,7 @@ FAULTS = {
     "queue set-up": Fault("configure_queue", request("SET_VQUEUE", {}, index=0, size=8, **RING)),
     "queue reset": Fault("reset_queue", request("RESET_VQUEUE", {}, index=0)),
     "kick": Fault("queue_notify", kick, running=True),
-    "request of the driver's": Fault("handle", transmit, running=True),
+    "driver request": Fault("handle", transmit, running=True),
     "notification": Fault("queue", notify_used, running=True),
 }
 

@@ -104,8 +104,10 @@ def peer(data_width):
     module = Peer(data_width)
     text = str(verilog.convert(module, ios=module.ios, name="litepcie_peer"))
     head = text.partition(");")[0]
-    found = re.findall(r"^\s*(input|output)\s+(?:reg|wire)?\s*(?:\[(\d+):0\])?\s*(\w+)", head, re.M)
-    return text, [Port(name, way, int(high or 0) + 1) for way, high, name in found]
+    declarations = re.findall(
+        r"^\s*(input|output)\s+(?:reg|wire)?\s*(?:\[(\d+):0\])?\s*(\w+)", head, re.M
+    )
+    return text, [Port(name, way, int(high or 0) + 1) for way, high, name in declarations]
 
 
 def join_modules(name, *modules):

@@ -17,5 +17,5 @@ def split(items, number, parts):
 
     Neighbours take about the same time, so that they are in different parts.
     """
-    others = [item for place, item in enumerate(items) if (place - number + 1) % parts]
+    others = [item for index, item in enumerate(items) if (index - number + 1) % parts]
     return items[number - 1 :: parts], others

@@ -63,10 +63,10 @@ def test_hard_block_settings_match_the_endpoint():
         kind = "" if bar == AMP_PCI.fifo_bar else "not "
         expected = f"memory, 32 bits, {kind}prefetchable, {size // 1024} KiB"
         assert table[f"BAR{bar}"].startswith(expected)
-    place = f"BAR{AMP_PCI.msix_bar} at 0x"
+    prefix = f"BAR{AMP_PCI.msix_bar} at 0x"
     table_at, pending_at = AMP_PCI.msix_table_offset, AMP_PCI.msix_pba_offset
-    assert f"{place}{table_at:03x}" in table["MSI-X"]
-    assert f"{place}{pending_at:03x}" in table["MSI-X"]
+    assert f"{prefix}{table_at:03x}" in table["MSI-X"]
+    assert f"{prefix}{pending_at:03x}" in table["MSI-X"]
 
 
 def test_hard_blocks_page_lists_every_top_and_option():
@@ -89,18 +89,18 @@ def test_conformance_has_every_requirement():
 
 def test_readme_decode_example_is_current():
     readme = (ROOT / "README.md").read_text()
-    found = re.search(r"^\$ \.venv/bin/python -m models decode (\w+)\n(.+)$", readme, re.MULTILINE)
-    assert found is not None
-    command = [sys.executable, "-m", "models", "decode", found[1]]
+    match = re.search(r"^\$ \.venv/bin/python -m models decode (\w+)\n(.+)$", readme, re.MULTILINE)
+    assert match is not None
+    command = [sys.executable, "-m", "models", "decode", match[1]]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    assert done.stdout.strip() == found[2]
+    assert done.stdout.strip() == match[2]
 
 
 def test_readme_driver_is_a_regression():
     readme = (ROOT / "README.md").read_text()
-    found = re.search(r"^```python\n(.+?)^```", readme, re.MULTILINE | re.DOTALL)
-    assert found is not None
-    assert found[1] in (ROOT / "tests" / "regressions" / "own_driver.py").read_text()
+    match = re.search(r"^```python\n(.+?)^```", readme, re.MULTILINE | re.DOTALL)
+    assert match is not None
+    assert match[1] in (ROOT / "tests" / "regressions" / "own_driver.py").read_text()
 
 
 def test_guest_page_has_the_qemu_arguments_of_the_server():

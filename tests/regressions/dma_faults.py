@@ -363,10 +363,10 @@ async def errors_are_recorded(dut):
             for counter in (correctable, uncorrectable, *pulses.values()):
                 counter.clear()
             continue
-        found = await bench.host.config_read(space.COMMAND)
-        assert found & 0xF900_0000 == status, f"{pulse}: {found:#010x}"
-        await bench.host.config_write(space.COMMAND, found)
-        found = await bench.host.config_read(space.DEVICE_CONTROL)
-        assert found & 0xF << 16 == device, f"{pulse}: {found:#010x}"
-        await bench.host.config_write(space.DEVICE_CONTROL, found)
+        value = await bench.host.config_read(space.COMMAND)
+        assert value & 0xF900_0000 == status, f"{pulse}: {value:#010x}"
+        await bench.host.config_write(space.COMMAND, value)
+        value = await bench.host.config_read(space.DEVICE_CONTROL)
+        assert value & 0xF << 16 == device, f"{pulse}: {value:#010x}"
+        await bench.host.config_write(space.DEVICE_CONTROL, value)
     await bench.finish()

@@ -57,11 +57,11 @@ async def root_complex_enumerates_the_function(dut):
     assert await function.config_read_dword(0x2C) == registers(bench)[0x2C].reset, "subsystem"
     assert await function.config_read_byte(0x0E) == 0, "type 0 header, a single function"
 
-    found, pointer = [], await function.config_read_byte(0x34)
+    capability_ids, pointer = [], await function.config_read_byte(0x34)
     while pointer:
-        found.append(await function.config_read_byte(pointer))
+        capability_ids.append(await function.config_read_byte(pointer))
         pointer = await function.config_read_byte(pointer + 1)
-    assert sorted(found) == [PM_ID, PCIE_ID, MSIX_ID]
+    assert sorted(capability_ids) == [PM_ID, PCIE_ID, MSIX_ID]
     control = await function.config_read_dword(space.DEVICE_CONTROL)
     assert 128 << space.MAX_PAYLOAD_SIZE.of(control) == MAX_PAYLOAD
 
@@ -281,8 +281,8 @@ async def errors_without_completion_are_recorded(dut):
         """Detected Parity Error, cleared; check that only writing a one clears it."""
         field = space.DETECTED_PARITY_ERROR
         value = await host.config_read(field.offset)
-        for kept, lanes in ((value & ~field.mask, 0xF), (value | field.mask, 0x7)):
-            await host.request(config_write(host.device_id, field.offset, kept, lanes))
+        for written_value, lanes in ((value & ~field.mask, 0xF), (value | field.mask, 0x7)):
+            await host.request(config_write(host.device_id, field.offset, written_value, lanes))
             assert await host.config_read(field.offset) == value
         await host.config_write(field.offset, value)
         assert not field.of(await host.config_read(field.offset))
@@ -292,8 +292,8 @@ async def errors_without_completion_are_recorded(dut):
     dword = b"\xff" * 4
     await host.send(memory_write(bar1 + 0x3000, dword, ep=True))
     value = await host.config_read(control)
-    for kept, lanes in ((0, 0x4), (value, 0x3)):
-        await host.request(config_write(host.device_id, control, kept, lanes))
+    for written_value, lanes in ((0, 0x4), (value, 0x3)):
+        await host.request(config_write(host.device_id, control, written_value, lanes))
         assert await host.config_read(control) == value
     assert await status() == [0, 0, 1]
     assert await parity()

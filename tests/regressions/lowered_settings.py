@@ -50,14 +50,14 @@ class SentTlps:
     def clear(self):
         self.sent.clear()
 
-    async def until(self, seen):
-        """Clear the record, then wait until ``seen`` is true of it."""
+    async def until(self, condition):
+        """Clear the record, then wait until ``condition`` is true of it."""
         self.clear()
         for _ in range(2000):
-            if seen(self):
+            if condition(self):
                 break
             await self._bench.settle(5)
-        assert seen(self), "too little load"
+        assert condition(self), "too little load"
 
     @property
     def completions(self):

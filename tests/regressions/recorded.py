@@ -18,8 +18,8 @@ MESSAGE_SIZE = 48
 
 def traces():
     """Recorded traces of queues with the gateware's capacity."""
-    everything = json.loads((DATA / "spsc_traces.json").read_text())
-    return [trace for trace in everything if trace["capacity"] == QUEUE.capacity]
+    recordings = json.loads((DATA / "spsc_traces.json").read_text())
+    return [trace for trace in recordings if trace["capacity"] == QUEUE.capacity]
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")

@@ -108,10 +108,10 @@ async def run(dut, *, rings=(RING_FEATURES,), accesses=3, **options):
     tasks: list[Task] = [
         cocotb.start_soon(
             use_devices(
-                system, machine, fifo, ring_features=rings[place % len(rings)], accesses=accesses
+                system, machine, fifo, ring_features=rings[position % len(rings)], accesses=accesses
             )
         )
-        for place, (fifo, machine) in enumerate(machines.items())
+        for position, (fifo, machine) in enumerate(machines.items())
     ]
     for task in tasks:
         for virtio_driver in await task:
@@ -170,17 +170,17 @@ async def interrupt_follows_used_ring_and_data(dut):
     memory = system.host.memory
     entropy = await EntropyDriver.probe(system.drivers[0], ENTROPY, memory)
     ring = entropy.device.rings[0]
-    seen = []
+    used_indices = []
 
     def interrupted(vector):
         header = run_immediately(memory.read(ring.device_addr, 4))
-        seen.append(int.from_bytes(header[2:], "little"))
+        used_indices.append(int.from_bytes(header[2:], "little"))
 
     system.host.on_interrupt.append(interrupted)
     source = random.Random(machine.seed)
     for number in range(1, 20):
         size = rng.randint(1, 900)
         assert await entropy.read(size) == source.randbytes(size)
-        assert seen[-1] == number, "the interrupt passed the write of the used ring"
+        assert used_indices[-1] == number, "the interrupt passed the write of the used ring"
     entropy.stop()
     await system.finish()
