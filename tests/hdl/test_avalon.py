@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Nothing is lost to a ready that comes late, and no packet pauses that has begun."""
+"""Ready latency: no word is lost, and a packet in progress does not pause."""
 
 import random
 from collections import deque
@@ -17,39 +17,39 @@ WORD = data.StructLayout({"number": 16, "last": 1})
 
 @pytest.mark.parametrize("allowance", [1, 17, 18, 27])
 @pytest.mark.parametrize("idle, stall", [(0, 0), (0, 0.5), (0.3, 0.3), (0, 0.9)])
-def test_what_comes_after_ready_fell_is_taken(allowance, idle, stall):
+def test_words_after_ready_fell_are_stored(allowance, idle, stall):
     dut = ReceiveBuffer(16, allowance=allowance)
     rng = random.Random(allowance)
-    came = []
+    received = []
 
     async def block(ctx):
-        # The block sends as long as it may: it takes its time to hear of ready.
-        heard = deque([0] * allowance)
+        # The block sees each value of ready `allowance` cycles late.
+        delayed = deque([0] * allowance)
         sent = 0
         while sent < COUNT:
-            goes = heard.popleft() and rng.random() >= idle
-            ctx.set(dut.valid, goes)
+            sends = delayed.popleft() and rng.random() >= idle
+            ctx.set(dut.valid, sends)
             ctx.set(dut.p, sent)
-            sent += bool(goes)
+            sent += bool(sends)
             _, _, ready = await ctx.tick().sample(dut.ready)
-            heard.append(ready)
+            delayed.append(ready)
         ctx.set(dut.valid, 0)
 
     async def sink(ctx):
         cycles = 0
-        while len(came) < COUNT:
+        while len(received) < COUNT:
             ready = rng.random() >= stall
             ctx.set(dut.o.ready, ready)
             _, _, valid, word = await ctx.tick().sample(dut.o.valid, dut.o.p)
             cycles += 1
             assert cycles < 100 * COUNT, "words are lost"
             if valid and ready:
-                came.append(word)
+                received.append(word)
         if not idle and not stall:
             assert cycles <= COUNT + allowance + 8
 
     simulate(dut, block, sink)
-    assert came == list(range(COUNT))
+    assert received == list(range(COUNT))
 
 
 @pytest.mark.parametrize("depth", [8, 32])
@@ -61,7 +61,7 @@ def test_packets_do_not_pause(depth, idle, stall):
     while len(words) < COUNT:
         length = rng.choice([1, 1, 2, 3, depth - 1, depth])
         words += [(len(words) + at, at == length - 1) for at in range(length)]
-    came = []
+    received = []
 
     async def source(ctx):
         for number, last in words:
@@ -74,27 +74,27 @@ def test_packets_do_not_pause(depth, idle, stall):
             ctx.set(dut.i.valid, 0)
 
     async def block(ctx):
-        told = deque([0] * LATENCY)
+        delayed = deque([0] * LATENCY)
         inside, cycles = False, 0
-        while len(came) < len(words):
-            told.append(rng.random() >= stall)
-            ctx.set(dut.ready, told[-1])
+        while len(received) < len(words):
+            delayed.append(rng.random() >= stall)
+            ctx.set(dut.ready, delayed[-1])
             values = (dut.valid, dut.p.number, dut.p.last)
             _, _, valid, number, last = await ctx.tick().sample(*values)
-            is_ready = told.popleft()
+            is_ready = delayed.popleft()
             cycles += 1
             assert cycles < 100 * COUNT, "words are lost"
             assert is_ready or not valid, "a word in a cycle that is not ready"
             assert valid or not (inside and is_ready), "a packet pauses"
             if valid:
-                came.append((number, bool(last)))
+                received.append((number, bool(last)))
                 inside = not last
         if not idle and not stall and depth > 8:
-            # Short packets after a long one leave as they come.
+            # Short packets after a long one leave without gaps.
             assert cycles <= 1.6 * len(words)
 
     simulate(dut, block, background=[source])
-    assert came == words
+    assert received == words
 
 
 def test_parameters_are_checked():

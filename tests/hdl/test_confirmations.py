@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""TLPs that a hard block holds: marks come back in order, and no more go than it may hold."""
+"""Confirmation of TLPs in a hard block: marks in order, and a bound on the TLPs in flight."""
 
 import random
 from collections import Counter, deque
@@ -12,7 +12,7 @@ from hdl.dma.confirmations import CONFIRMATIONS, ConfirmationQueue, Confirmation
 
 @pytest.mark.parametrize("depth", [2, 8])
 @pytest.mark.parametrize("taken, confirmed", [(0.9, 0.2), (0.5, 0.5), (0.2, 0.9), (0.95, 0.9)])
-def test_marks_come_back_in_order(depth, taken, confirmed):
+def test_marks_are_returned_in_order(depth, taken, confirmed):
     dut = ConfirmationQueue(depth)
     rng = random.Random(depth)
     held = deque()
@@ -27,7 +27,7 @@ def test_marks_come_back_in_order(depth, taken, confirmed):
             mark = rng.getrandbits(1)
             ctx.set(dut.taken, takes)
             ctx.set(dut.mark, mark)
-            # One that comes where nothing is held, as from a block that counts wrongly, is ignored.
+            # A confirmation without a TLP is ignored.
             ctx.set(dut.confirmed, confirms)
             leaves = held.popleft() if held and confirms else 0
             assert ctx.get(dut.marked) == leaves
@@ -49,39 +49,39 @@ def test_depth_is_checked(depth):
 @pytest.mark.parametrize("ports", [1, 2, 3])
 @pytest.mark.parametrize("busy", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("stall", [0, 0.4])
-def test_each_confirmation_has_its_cycle(ports, busy, stall):
-    """Also one that comes before the end of its TLP, and one for which there is none."""
+def test_one_confirmation_per_cycle_after_the_end_of_its_tlp(ports, busy, stall):
+    """Confirmations may come before the end of their TLP, or without one."""
     dut = ConfirmationSerializer(ports)
     rng = random.Random(ports)
     seen = Counter()
 
     async def bench(ctx):
-        begun = whole = owed = to_come = 0
+        begun = whole = unused = remaining = 0
         for _ in range(600):
-            # The TLP's beats.
-            beat = rng.random() >= stall and (to_come > 0 or begun < CONFIRMATIONS)
-            if beat and not to_come:
+            # Beats of the TLPs.
+            beat = rng.random() >= stall and (remaining > 0 or begun < CONFIRMATIONS)
+            if beat and not remaining:
                 begun += 1
-                to_come = rng.randint(1, 4)
-            to_come -= beat
+                remaining = rng.randint(1, 4)
+            remaining -= beat
             ctx.set(dut.beat, beat)
-            ctx.set(dut.last, beat and not to_come)
+            ctx.set(dut.last, beat and not remaining)
             pulses = sum((rng.random() < busy / ports) << port for port in range(ports))
             ctx.set(dut.i, pulses)
-            owed += pulses.bit_count()
-            seen["for none"] += owed > begun
-            owed = min(owed, begun)
-            seen["early"] += owed > whole
-            confirmed = owed > 0 and whole > 0
+            unused += pulses.bit_count()
+            seen["without a TLP"] += unused > begun
+            unused = min(unused, begun)
+            seen["early"] += unused > whole
+            confirmed = unused > 0 and whole > 0
             assert ctx.get(dut.o) == confirmed
-            owed -= confirmed
+            unused -= confirmed
             begun -= confirmed
-            whole += (beat and not to_come) - confirmed
-            seen["waits"] += owed > 1
+            whole += (beat and not remaining) - confirmed
+            seen["waits"] += unused > 1
             await ctx.tick()
 
     simulate(dut, bench)
-    assert busy < 0.5 or (seen["early"] and seen["for none"])
+    assert busy < 0.5 or (seen["early"] and seen["without a TLP"])
 
 
 def test_ports_are_checked():

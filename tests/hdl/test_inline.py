@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Headers in front of payloads, and beside them: each from the other, at every width."""
+"""Conversion between headers in front of payloads and headers beside them, at every width."""
 
 import random
 
@@ -14,7 +14,7 @@ PAYLOADS = [0, 1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 15, 16, 17, 31, 32, 33, 64]
 
 
 def packets(lengths, rng):
-    """Each as dwords of header and of payload."""
+    """Packets as dwords of header and of payload."""
     payloads = PAYLOADS + [rng.choice(PAYLOADS) for _ in range(10)]
     return [
         (
@@ -53,7 +53,7 @@ def beside_beats(header, payload, lanes):
 
 
 def run(dut, sent, beats, *, seed, idle=0.0, stall=0.0):
-    """Offer the beats of each packet; return what was taken, with the cycle of each."""
+    """Drive the beats of each packet; return the accepted beats and the cycle of each."""
     rng = random.Random(seed)
     lanes = len(dut.i.p.data) // 32
     total = len(sent)
@@ -73,7 +73,7 @@ def run(dut, sent, beats, *, seed, idle=0.0, stall=0.0):
 
     async def sink(ctx):
         fields = list(dict(dut.o.p.shape()))
-        offered, cycle, ends = None, 0, 0
+        stalled, cycle, ends = None, 0, 0
         first = [dut.first] if hasattr(dut, "first") else []
         while ends < total:
             ready = rng.random() >= stall
@@ -81,9 +81,9 @@ def run(dut, sent, beats, *, seed, idle=0.0, stall=0.0):
             values = [dut.o.p[field] for field in fields] + first
             _, _, valid, *got = await ctx.tick().sample(dut.o.valid, *values)
             cycle += 1
-            if offered is not None:
-                assert valid and got == offered, "what was offered changed"
-            offered = got if valid and not ready else None
+            if stalled is not None:
+                assert valid and got == stalled, "a stalled beat changed"
+            stalled = got if valid and not ready else None
             if valid and ready:
                 beat = dict(zip([*fields, "begins"], got, strict=False))
                 taken.append(beat)
@@ -95,7 +95,7 @@ def run(dut, sent, beats, *, seed, idle=0.0, stall=0.0):
 
 
 def collect(taken, lanes, *, inline):
-    """The dwords of each packet, and its header where that is beside them."""
+    """Header and dwords of each packet; the header is 0 where it is in front of the dwords."""
     found, dwords, header = [], [], None
     for beat in taken:
         begins = beat["begins"] if inline else beat["first"]
@@ -120,7 +120,7 @@ PACE = [(0, 0), (0.4, 0), (0, 0.4), (0.4, 0.4)]
 @pytest.mark.parametrize("width", DATA_WIDTHS)
 @pytest.mark.parametrize("lengths", HEADERS, ids=str)
 @pytest.mark.parametrize("idle, stall", PACE)
-def test_split(width, lengths, idle, stall):
+def test_split_at_any_pace(width, lengths, idle, stall):
     rng = random.Random(width)
     sent = packets(lengths, rng)
     dut = HeaderSplitter(width, lengths)
@@ -135,7 +135,7 @@ def test_split(width, lengths, idle, stall):
 @pytest.mark.parametrize("width", DATA_WIDTHS)
 @pytest.mark.parametrize("lengths", HEADERS, ids=str)
 @pytest.mark.parametrize("idle, stall", PACE)
-def test_join(width, lengths, idle, stall):
+def test_join_at_any_pace(width, lengths, idle, stall):
     rng = random.Random(width)
     sent = packets(lengths, rng)
     dut = HeaderJoiner(width, lengths)
@@ -147,8 +147,8 @@ def test_join(width, lengths, idle, stall):
 @pytest.mark.parametrize("width", DATA_WIDTHS)
 @pytest.mark.parametrize("dwords", [3, 4])
 @pytest.mark.parametrize("part", [HeaderSplitter, HeaderJoiner])
-def test_a_long_packet_loses_no_cycle(width, dwords, part):
-    """But one, where its last lanes do not fit the beat that they came with."""
+def test_long_packet_takes_one_beat_per_cycle(width, dwords, part):
+    """Plus one cycle if the last lanes do not fit the beat before."""
     sent = [([1] * dwords, [2] * 256)]
     beats = inline_beats if part is HeaderSplitter else beside_beats
     taken, cycles = run(part(width, (dwords,)), sent, beats, seed=0)
@@ -158,8 +158,8 @@ def test_a_long_packet_loses_no_cycle(width, dwords, part):
 
 @pytest.mark.parametrize("width", DATA_WIDTHS)
 @pytest.mark.parametrize("dwords", [3, 4])
-def test_a_broken_beat_leaves_no_data(width, dwords):
-    """Nor does what it left behind for the beat after it; the other packets are whole."""
+def test_broken_beat_loses_its_data(width, dwords):
+    """The lanes that move to the next beat are lost, too; the other packets are whole."""
     lanes = width // 32
     dut = HeaderSplitter(width, (dwords,))
     sent = [([7] * dwords, [place] * 40) for place in range(3)]
@@ -198,7 +198,7 @@ def test_a_broken_beat_leaves_no_data(width, dwords):
 
 
 @pytest.mark.parametrize("lengths", [(), (2,), (4, 5)])
-def test_lengths_are_checked(lengths):
+def test_header_lengths_are_checked(lengths):
     for part in (HeaderSplitter, HeaderJoiner):
         with pytest.raises(ValueError, match="header_dwords is"):
             part(128, lengths)

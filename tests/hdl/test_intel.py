@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the shims of Intel's blocks hear of configuration space and credits, and what they report.
+"""Settings, credits and error reports of the shims for Intel's blocks.
 
-Places of fields are written out here from the user guides: P-Tile 683059, L- and H-Tile 683111.
+The positions of fields are from the user guides: P-Tile 683059, L- and H-Tile 683111.
 """
 
 import random
@@ -55,17 +55,17 @@ def h_tile_registers(f):
 @pytest.mark.parametrize(
     "layout, registers", [(PTILE, ptile_registers), (STRATIX_10, h_tile_registers)]
 )
-def test_settings_of_function_0_are_heard(layout, registers):
+def test_settings_of_function_0_are_stored(layout, registers):
     dut = ConfigurationListener(layout)
     rng = random.Random(1)
 
     async def bench(ctx):
         for _ in range(20):
-            told = {name: rng.getrandbits(bits) for name, bits in BITS.items()}
-            values = registers(told)
+            settings = {name: rng.getrandbits(bits) for name, bits in BITS.items()}
+            values = registers(settings)
             every = registers({name: (1 << bits) - 1 for name, bits in BITS.items()})
             for function in (0, 1):
-                # Whatever else the registers hold does not matter.
+                # All other bits are random.
                 for address in range(32):
                     ctx.set(dut.tl_cfg_func, function)
                     ctx.set(dut.tl_cfg_add, address)
@@ -76,16 +76,16 @@ def test_settings_of_function_0_are_heard(layout, registers):
                         value = values[address] | noise
                     ctx.set(dut.tl_cfg_ctl, value)
                     await ctx.tick()
-            assert {name: ctx.get(getattr(dut, name)) for name in BITS} == told
+            assert {name: ctx.get(getattr(dut, name)) for name in BITS} == settings
 
     simulate(dut, bench)
 
 
-def test_reads_wait_for_a_limit():
+def test_reads_wait_for_the_credit_limit():
     dut = CreditLimit()
 
     async def bench(ctx):
-        # A host that gives no credits has no limit.
+        # A host that never grants credits has no limit.
         ctx.set(dut.limit_valid, 1)
         await ctx.tick().repeat(3)
         assert ctx.get(dut.may_leave)
@@ -119,7 +119,7 @@ def test_reads_wait_for_net_credits():
             ctx.set(dut.taken, 1)
             await ctx.tick()
         ctx.set(dut.taken, 0)
-        # As long as they are under way, and until the block has counted them.
+        # Reads that have not reached the block, or that it has not counted, hold their credits.
         await ctx.tick().repeat(2 * COUNTING_CYCLES)
         assert not ctx.get(dut.may_leave)
         ctx.set(dut.departed, 1)
@@ -134,7 +134,7 @@ def test_reads_wait_for_net_credits():
     simulate(dut, bench)
 
 
-def test_each_error_is_reported_once():
+def test_each_error_is_reported_once_and_spaced():
     dut = ErrorReporter(13)
     # app_err_info of user guide 683059.
     infos = {
@@ -173,6 +173,6 @@ def test_each_error_is_reported_once():
     simulate(dut, bench)
 
 
-def test_width_of_reports_is_checked():
+def test_info_bits_are_checked():
     with pytest.raises(ValueError, match="info_bits is 10: must be 11 or more"):
         ErrorReporter(10)

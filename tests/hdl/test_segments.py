@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Packets that begin in any segment come out at the beginning of beats, whole."""
+"""Packets that begin in any segment of a beat are aligned to the beginning of a beat."""
 
 import random
 
@@ -12,17 +12,18 @@ WIDTH = 128
 LENGTHS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 20, 37]
 
 
-def segmented(packets, rng, segments, *, together, waits):
-    """Beats of ``packets``: lists of segments, None where there is none. The next packet begins in
-    the beat in which another ends ``together`` of the times; before the rest of a packet, or a
-    packet, a segment stays free ``waits`` of the times."""
+def segmented(packets, rng, segments, *, together, gaps):
+    """Beats of ``packets``: lists of segments, None for an invalid one.
+
+    A packet begins in the beat in which the one before ends with probability ``together``; with
+    probability ``gaps``, the segment before a valid one is invalid."""
     lanes = WIDTH // 32 // segments
     beats, beat = [], []
 
     def put(segment):
         beat.append(segment)
         if len(beat) == segments:
-            # A beat without anything is none.
+            # Every beat has a valid segment.
             if any(beat):
                 beats.append(list(beat))
             beat.clear()
@@ -31,7 +32,7 @@ def segmented(packets, rng, segments, *, together, waits):
         while beat and rng.random() >= together:
             put(None)
         for at in range(0, len(dwords), lanes):
-            while segments > 1 and rng.random() < waits:
+            while segments > 1 and rng.random() < gaps:
                 put(None)
             piece = dwords[at : at + lanes]
             last = at + lanes >= len(dwords)
@@ -49,15 +50,15 @@ def segmented(packets, rng, segments, *, together, waits):
 
 
 @pytest.mark.parametrize("segments", [1, 2])
-@pytest.mark.parametrize("together, waits", [(0, 0), (0.5, 0), (1, 0), (1, 0.3), (0.5, 0.3)])
+@pytest.mark.parametrize("together, gaps", [(0, 0), (0.5, 0), (1, 0), (1, 0.3), (0.5, 0.3)])
 @pytest.mark.parametrize("idle, stall", [(0, 0), (0.4, 0), (0, 0.4), (0.4, 0.4)])
-def test_packets_are_whole(segments, together, waits, idle, stall):
+def test_packets_pass_whole_and_in_order(segments, together, gaps, idle, stall):
     rng = random.Random(7)
     packets = [
         (rng.getrandbits(16), [rng.getrandbits(32) for _ in range(length)])
         for length in LENGTHS + [rng.choice(LENGTHS) for _ in range(25)]
     ]
-    beats = segmented(packets, rng, segments, together=together, waits=waits)
+    beats = segmented(packets, rng, segments, together=together, gaps=gaps)
     dut = Unsegmenter(WIDTH, segments, 16)
     lanes = WIDTH // 32 // segments
     found = []
@@ -79,20 +80,21 @@ def test_packets_are_whole(segments, together, waits, idle, stall):
             ctx.set(dut.i.valid, 0)
 
     async def sink(ctx):
-        offered, dwords, cycles = None, [], 0
+        stalled, dwords, cycles = None, [], 0
         p = dut.o.p
         while len(found) < len(packets):
             ready = rng.random() >= stall
             ctx.set(dut.o.ready, ready)
             values = (dut.o.valid, p.data, p.lanes, p.last, dut.first, dut.side)
             _, _, valid, data, count, last, first, side = await ctx.tick().sample(*values)
-            # Lanes past the last one do not matter.
+            # Lanes past the last one are undefined.
             data &= (1 << 32 * (count or WIDTH // 32)) - 1
+            beat = (data, count, last, first, side)
             cycles += 1
             assert cycles < 50 * len(beats), "packets are lost"
-            if offered is not None:
-                assert valid and (data, count, last, first, side) == offered, "an offer changed"
-            offered = (data, count, last, first, side) if valid and not ready else None
+            if stalled is not None:
+                assert valid and beat == stalled, "a stalled beat changed"
+            stalled = beat if valid and not ready else None
             if not (valid and ready):
                 continue
             assert last or not count

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Sequence numbers come back, or do not: each write is gone once, in order, and none is stuck."""
+"""Sequence numbers: each write is signalled as gone once, in order, even if its number is lost."""
 
 import random
 
@@ -12,10 +12,10 @@ from hdl.shims.sequence import DroppedWrites, SequenceNumbers
 
 @pytest.mark.parametrize("bits, ports", [(3, 1), (5, 2)])
 @pytest.mark.parametrize("dropped", [0.0, 0.3])
-def test_each_write_is_gone_once(bits, ports, dropped):
+def test_each_write_is_gone_once_and_in_order(bits, ports, dropped):
     dut = SequenceNumbers(bits, ports=ports)
     rng = random.Random(bits)
-    under_way, gone, taken = [], 0, 0
+    in_flight, gone, taken = [], 0, 0
 
     async def bench(ctx):
         nonlocal gone, taken
@@ -25,18 +25,18 @@ def test_each_write_is_gone_once(bits, ports, dropped):
             ctx.set(dut.taken, takes)
             number = ctx.get(dut.number)
             ctx.set(dut.flush, draining)
-            came = [0] * ports
+            returned = [0] * ports
             for port in range(ports):
-                while under_way and rng.random() < dropped:
-                    under_way.pop(0)
-                if under_way and rng.random() < 0.5:
-                    came[port] = 1
-                    ctx.set(dut.returned_number[port], under_way.pop(0))
+                while in_flight and rng.random() < dropped:
+                    in_flight.pop(0)
+                if in_flight and rng.random() < 0.5:
+                    returned[port] = 1
+                    ctx.set(dut.returned_number[port], in_flight.pop(0))
                 else:
                     ctx.set(dut.returned_number[port], rng.getrandbits(bits))
-            ctx.set(dut.returned, sum(bit << port for port, bit in enumerate(came)))
+            ctx.set(dut.returned, sum(bit << port for port, bit in enumerate(returned)))
             if takes:
-                under_way.append(number)
+                in_flight.append(number)
                 taken += 1
             gone += ctx.get(dut.gone)
             assert gone <= taken and taken - gone < 1 << bits
@@ -46,7 +46,7 @@ def test_each_write_is_gone_once(bits, ports, dropped):
     simulate(dut, bench)
 
 
-def test_a_number_that_is_not_under_way_is_ignored():
+def test_number_not_in_flight_is_ignored():
     dut = SequenceNumbers(3)
 
     async def bench(ctx):
@@ -76,8 +76,8 @@ def test_parameters_are_checked(bits, ports):
 
 
 @pytest.mark.parametrize("off", [1, 3, 7, 8, 9, 30])
-def test_what_the_block_dropped_is_gone_some_cycles_after_the_fall(off):
-    """However short it was, and nothing begins meanwhile that would be taken for dropped."""
+def test_dropped_writes_are_flushed_after_the_fall(off):
+    """Bus mastering is off for any time; no write begins before the flush."""
     cycles = 8
     dut = DroppedWrites(cycles)
 
@@ -105,7 +105,7 @@ def test_cycles_are_checked():
 
 
 @pytest.mark.parametrize("busy", [1, 5, 30])
-def test_a_function_reset_is_done_once(busy):
+def test_function_reset_is_requested_and_acknowledged_once(busy):
     dut = FunctionResetHandshake()
 
     async def bench(ctx):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A shim has settled once everything made to former settings has left it, and the core."""
+"""A shim is settled when the packets made under former settings have left it and the core."""
 
 import random
 from collections import deque
@@ -15,13 +15,13 @@ MOST = 4
 @pytest.mark.parametrize("stall", [0, 0.5, 0.9])
 @pytest.mark.parametrize("changes", [0.02, 0.1])
 @pytest.mark.parametrize("by_reset", [False, True])
-def test_former_packets_are_waited_for(stall, changes, by_reset):
+def test_settled_is_low_until_former_packets_have_left(stall, changes, by_reset):
     dut = ShimSettling(3, most=MOST)
     rng = random.Random(5)
     seen = {True: 0, False: 0}
 
     async def bench(ctx):
-        # When each packet inside entered.
+        # Cycle in which each packet inside entered.
         inside = deque()
         changed = -1
         settings = 0
@@ -39,7 +39,7 @@ def test_former_packets_are_waited_for(stall, changes, by_reset):
             enters = len(inside) < MOST and rng.random() < 0.5
             ctx.set(dut.departed, departs)
             ctx.set(dut.entered, enters)
-            # One that was inside before the change, or came with it, has not left.
+            # A packet that entered before the change, or with it, has not left.
             is_former = any(entered <= changed < cycle for entered in inside)
             assert ctx.get(dut.former) or not is_former
             assert ctx.get(dut.settled) == (core_settled and not ctx.get(dut.former))
@@ -49,7 +49,7 @@ def test_former_packets_are_waited_for(stall, changes, by_reset):
             if enters:
                 inside.append(cycle)
             await ctx.tick()
-            # With none inside nothing is former.
+            # Without packets none is former.
             if not inside:
                 assert not ctx.get(dut.former)
 

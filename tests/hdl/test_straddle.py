@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Packets that begin in upper halves of beats come out at the beginning of beats, whole."""
+"""Packets that begin in the upper half of a beat are aligned to the beginning of a beat."""
 
 import random
 
@@ -12,37 +12,38 @@ LENGTHS = [3, 4, 5, 6, 7, 8, 9, 12, 13, 20, 37]
 
 
 def straddled(packets, rng, together):
-    """Beats of ``packets``; where one ends in a lower half the next may begin in the upper one."""
-    beats, carried = [], 0
-    waiting = [(side, list(dwords)) for side, dwords in packets]
-    while waiting:
-        side, dwords = waiting[0]
-        piece = dwords[carried : carried + 4]
-        ends = carried + 4 >= len(dwords)
+    """Beats of ``packets``. After an end in a lower half, the next packet begins in the upper half
+    with probability ``together``."""
+    beats, position = [], 0
+    pending = [(side, list(dwords)) for side, dwords in packets]
+    while pending:
+        side, dwords = pending[0]
+        piece = dwords[position : position + 4]
+        ends = position + 4 >= len(dwords)
         beat = {
             "data": piece,
-            "begins": carried == 0,
+            "begins": position == 0,
             "begin_half": 0,
             "ends": ends,
             "last_lane": (len(piece) - 1) if ends else rng.randrange(4),
-            "side": side if carried == 0 else rng.getrandbits(16),
+            "side": side if position == 0 else rng.getrandbits(16),
         }
-        carried += 4
+        position += 4
         if ends:
-            waiting.pop(0)
-            carried = 0
-            if len(piece) <= 2 and waiting and rng.random() < together:
-                its_side, following = waiting[0]
+            pending.pop(0)
+            position = 0
+            if len(piece) <= 2 and pending and rng.random() < together:
+                next_side, following = pending[0]
                 beat["data"] = piece + [0] * (2 - len(piece)) + following[:2]
-                beat.update(begins=True, begin_half=1, side=its_side)
-                carried = 2
+                beat.update(begins=True, begin_half=1, side=next_side)
+                position = 2
         beats.append(beat)
     return beats
 
 
 @pytest.mark.parametrize("together", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("idle, stall", [(0, 0), (0.4, 0), (0, 0.4), (0.4, 0.4)])
-def test_packets_are_whole(together, idle, stall):
+def test_packets_pass_whole_and_in_order(together, idle, stall):
     rng = random.Random(7)
     packets = [
         (rng.getrandbits(16), [rng.getrandbits(32) for _ in range(length)])
@@ -65,16 +66,16 @@ def test_packets_are_whole(together, idle, stall):
             ctx.set(dut.i.valid, 0)
 
     async def sink(ctx):
-        offered, dwords, first = None, [], None
+        stalled, dwords, first = None, [], None
         p = dut.o.p
         while len(found) < len(packets):
             ready = rng.random() >= stall
             ctx.set(dut.o.ready, ready)
             values = (dut.o.valid, p.data, p.lanes, p.last, dut.side)
             _, _, valid, data, lanes, last, side = await ctx.tick().sample(*values)
-            if offered is not None:
-                assert valid and (data, lanes, last, side) == offered, "what was offered changed"
-            offered = (data, lanes, last, side) if valid and not ready else None
+            if stalled is not None:
+                assert valid and (data, lanes, last, side) == stalled, "a stalled beat changed"
+            stalled = (data, lanes, last, side) if valid and not ready else None
             if not (valid and ready):
                 continue
             assert last or not lanes
