@@ -313,7 +313,7 @@ class MessageLayout:
             raise CountError(
                 name,
                 count,
-                f"right for {array.name}, which has {len(value)} {unit}",
+                f"consistent with {array.name}, which has {len(value)} {unit}",
                 context=str(self),
             )
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Runs ``async def`` tests of this folder on asyncio, each in a loop of its own."""
+"""Runs each ``async def`` test of this folder in a separate asyncio loop on virtual time."""
 
 import asyncio
 import inspect
@@ -30,5 +30,5 @@ def pytest_pyfunc_call(pyfuncitem):
 
 @pytest.fixture
 def exchange():
-    """A transport with three devices and gaps."""
+    """Transport with three devices and gaps between their numbers."""
     return Exchange({0: EntropyDevice(), 3: ConsoleDevice(), 31: BlockDevice()})

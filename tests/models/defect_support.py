@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A guest that sends any bytes it likes: the other end in the tests of known defects."""
+"""Guest driver that sends arbitrary bytes, for the tests of known defects."""
 
 import contextlib
 from collections import Counter
@@ -15,7 +15,7 @@ from models.virtio import DeviceId, Feature
 
 ENTROPY, CONSOLE, BLOCK = 0, 3, 31
 EMPTY = 5
-"""A slot without a device."""
+"""Device number without a device."""
 EMPTY_SLOT_REQUESTS = {
     "DEVICE_INFO": "0002 0500 0100 0800",
     "GET_FEATURES": "0003 0500 0100 1000 00000000 02000000",
@@ -30,7 +30,7 @@ EMPTY_SLOT_REQUESTS = {
     "RESET_VQUEUE": "000b 0500 0100 0c00 00000000",
     "EVENT_AVAIL": "0041 0500 0000 1000 00000000 00000000",
 }
-"""The bytes of every message for a device, here for :data:`EMPTY`."""
+"""Bytes of every message to a device, addressed to :data:`EMPTY`."""
 NULL_DEVICE = (
     "GET_FEATURES",
     "GET_DEVICE_STATUS",
@@ -41,7 +41,7 @@ NULL_DEVICE = (
     "RESET_VQUEUE",
     "EVENT_AVAIL",
 )
-"""Those that follow a null pointer in the C implementation."""
+"""Messages that dereference a null pointer in the C implementation."""
 GUEST_ABORTS = {
     "D-01, num 280": (
         "0202 0000 0700 0c00 0000 1801",
@@ -55,29 +55,31 @@ GUEST_ABORTS = {
     "D-14, index 1024": ("000b 0000 0100 0c00 00040000", "010b 0000 0100 0800"),
     "D-15, index 0x10000": ("0041 0000 0000 1000 00000100 00000000", None),
 }
-"""What ends the C implementation, and the answer here where :func:`some_devices` are and 0 runs."""
+"""Messages that abort the C implementation, each with its response or None.
+
+The responses are for :func:`some_devices`, with device 0 running."""
 AREAS = {"descriptor_addr": 0x10_0000, "driver_addr": 0x10_1000, "device_addr": 0x10_2000}
 
 
 def slot(text):
-    """The 64 bytes of a slot: those of a hex text, then what an earlier message left there."""
+    """64-byte slot from hex text, followed by stale bytes of an earlier message."""
     return bytes.fromhex(text).ljust(64, b"\xee")
 
 
 def padded(text):
-    """The 64 bytes of a slot as an endpoint writes it: nothing is left of earlier messages."""
+    """64-byte slot from hex text, padded with zeros as the endpoint writes it."""
     return bytes.fromhex(text).ljust(64, b"\0")
 
 
 class Guest:
-    """The driver of FIFO 0, message by message.
+    """Driver of FIFO 0 that sends and receives single messages.
 
     Attributes
     ----------
     system
-        The whole: endpoint, transports, devices.
+        Endpoint, transports and devices.
     transport
-        FIFO 0's.
+        Transport of FIFO 0.
     """
 
     def __init__(self, system):
@@ -91,18 +93,18 @@ class Guest:
         return self.system.host.interrupts[0]
 
     async def send(self, raw):
-        """Put a message, hex text or bytes, into the queue."""
+        """Send a message, given as hex text or bytes."""
         await self._bus.send(slot(raw) if isinstance(raw, str) else raw)
 
     async def receive(self):
-        """The next slot from the device."""
+        """Receive the next slot from the device."""
         return await self._bus.recv()
 
     async def tell(self, *raw):
-        """Send messages, then a ping, and return the slots that come before its answer.
+        """Send messages, then a ping, and return the slots received before its response.
 
-        The ping is the good request after the bad one. Every slot has its interrupt, and no other
-        interrupt comes.
+        The ping is the valid request after the invalid ones. Also check that each slot raises
+        exactly one interrupt.
         """
         interrupts, self._pings = self.interrupts, self._pings + 1
         for one in raw:
@@ -115,13 +117,13 @@ class Guest:
             slots.append(got)
         interrupts += len(slots) + 1
         while self.interrupts < interrupts:
-            # A slot can be seen before its interrupt.
+            # A slot can be visible before its interrupt.
             await sleep(self.system.runtime, 1.0)
         assert self.interrupts == interrupts
         return slots
 
     async def ask(self, raw):
-        """The one answer to a request, which names it, and is followed by zeros."""
+        """Send a request and return its only response, checking echoed header and padding."""
         asked = slot(raw) if isinstance(raw, str) else raw
         (got,) = await self.tell(asked)
         answer = decode(got)
@@ -131,23 +133,23 @@ class Guest:
         return answer
 
     async def request(self, name, dev_num=0, **fields):
-        """The answer to a good request."""
+        """Send a valid request and return its response."""
         return await self.ask(request(name, dev_num=dev_num, token=0x1234, **fields).wire())
 
     async def dropped(self, raw, reason):
-        """Nothing answers, no event and no interrupt comes; it counts as dropped for ``reason``."""
+        """Check that a message is dropped for ``reason``, without response, event or interrupt."""
         before = Counter(self.transport.drops)
         assert await self.tell(raw) == []
         assert self.transport.drops - before == Counter({reason: 1})
 
     async def status(self, dev_num, *values):
-        """Write each status; the device's answer to the last."""
+        """Write each status and return the status in the last response."""
         for value in values:
             answer = await self.request("SET_DEVICE_STATUS", dev_num, status=value)
         return answer.status
 
     async def bring_up(self, dev_num=ENTROPY, *, features=(0, 3), size=64, areas=AREAS):
-        """Everything from reset to DRIVER_OK, with queue 0 set up."""
+        """Bring a device from reset to DRIVER_OK, with queue 0 set up."""
         assert await self.status(dev_num, 0, 1, 3) == 3
         await self.request("SET_FEATURES", dev_num, index=0, features=list(features))
         assert await self.status(dev_num, 0xB) == 0xB
@@ -155,7 +157,7 @@ class Guest:
         assert await self.status(dev_num, 0xF) == 0xF
 
     async def works(self):
-        """A driver that starts now finds every device and brings it up; entropy still flows."""
+        """Check that a valid driver finds every device, brings it up and reads entropy."""
         before = Counter(self.transport.drops)
         for number in self.transport.devices:
             assert await self.status(number, 0) == 0
@@ -176,7 +178,7 @@ class Guest:
 
 
 def some_devices():
-    """Three devices, with gaps."""
+    """Three devices, with gaps between their numbers."""
     return {
         ENTROPY: EntropyDevice(features=Feature.RING_RESET.mask),
         CONSOLE: ConsoleDevice(),
@@ -186,7 +188,7 @@ def some_devices():
 
 @contextlib.asynccontextmanager
 async def guest(*devices_by_fifo):
-    """A guest before the devices, some by default; afterwards a good driver must get along."""
+    """Guest of the given devices, or of some; at the end, check that a valid driver works."""
     async with ModelSystem(devices_by_fifo or [some_devices()]) as system:
         system.drivers[0].stop()
         one = Guest(system)
@@ -195,7 +197,7 @@ async def guest(*devices_by_fifo):
 
 
 def queues_of(system, fifo=0):
-    """The guest's own ends of FIFO ``fifo``'s two queues, over the bytes of the RAM."""
+    """Driver sides of the two queues of FIFO ``fifo``, over the RAM of the endpoint."""
     layout, ram = system.endpoint.layout, system.endpoint.ram
     return (
         SpscQueue(ram, layout.driver_queue_base(fifo), whole_slots=True),

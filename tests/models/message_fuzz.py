@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A device side and a driver that are given messages of every kind and damage."""
+"""Fuzzing of a device side and of a driver with valid and damaged messages of every kind."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ from models.virtqueue import VirtqueueError
 
 BATCH = 500
 LIMIT_S = 100.0
-"""Of virtual time, for a batch: what takes longer waits for what does not come."""
+"""Virtual time limit of a batch. A batch that exceeds it waits for an event that never occurs."""
 
 
 def devices():
@@ -42,7 +42,7 @@ def devices():
 
 
 class WatchedRuntime(AsyncioRuntime):
-    """Keeps what its tasks died of."""
+    """Runtime that keeps the exceptions of its tasks."""
 
     def __init__(self):
         super().__init__()
@@ -63,7 +63,7 @@ class WatchedRuntime(AsyncioRuntime):
 
 
 class Blocks(MemoryModel):
-    """Host memory that knows what was allocated last, where rings and buffers are."""
+    """Host memory that keeps its newest allocations, where rings and buffers are."""
 
     def __init__(self):
         super().__init__()
@@ -80,7 +80,7 @@ class Blocks(MemoryModel):
 
 
 class Window:
-    """A device's window onto memory that is there in part; ``pause`` comes before an access."""
+    """:class:`~models.dma.Dma` over partially allocated memory, with ``pause`` before accesses."""
 
     def __init__(self, memory, pause):
         self._memory = memory
@@ -102,7 +102,7 @@ class Window:
 
 
 class Wire:
-    """The two ends of a FIFO without a FIFO: a device side's port and a driver's bus."""
+    """Message queues that connect a device side to a driver without a FIFO."""
 
     def __init__(self):
         self.sent = []
@@ -118,7 +118,7 @@ class Wire:
 
 
 class Port:
-    """What a :class:`DeviceBus` sees of a :class:`Wire`."""
+    """:class:`~models.bus.DevicePort` of a :class:`Wire`."""
 
     def __init__(self, wire):
         self.receive = wire.receive
@@ -129,7 +129,7 @@ class Port:
 
 
 class Bus:
-    """What a :class:`Driver` sees of a :class:`Wire`; ``lie`` may change what comes in."""
+    """:class:`~models.bus.DriverBus` of a :class:`Wire`; ``lie`` may change received messages."""
 
     def __init__(self, wire, lie=None):
         self._wire = wire
@@ -147,7 +147,7 @@ class Bus:
 
 
 class Bench:
-    """A device side with four devices, and memory of which ``SIZE`` bytes are there."""
+    """Device side with four devices and ``SIZE`` bytes of memory."""
 
     SIZE = 16 * PAGE
 
@@ -171,12 +171,12 @@ class Bench:
         self.side.start()
 
     async def pause(self):
-        """Let the others do something, or let time pass."""
+        """Let other tasks run, or let time pass."""
         if self.rng.random() < 0.3:
             await sleep(self.runtime, self.rng.choice((0, 1, 3)))
 
     def scribble(self):
-        """Change the newest memory: a word, or what may be a descriptor, an index or an entry."""
+        """Corrupt the newest allocations with words and with plausible descriptors."""
         rng = self.rng
         start, size = rng.choice(self.memory.newest or [(self.base, self.SIZE)])
         for _ in range(rng.randint(1, 12)):
@@ -189,13 +189,13 @@ class Bench:
             else:
                 data = rng.choice(WORDS).to_bytes(4, "little")[: rng.choice((1, 2, 4))]
             if len(data) < size:
-                # Descriptors and the beginnings of rings are in front.
+                # Prefer the start, where descriptors and ring headers are.
                 end = min(size - len(data), rng.choice((8, 16 * RING_SIZE, size)))
                 place = rng.randrange(0, end + 1, 16 if len(data) == 16 and end >= 16 else 1)
                 self.memory.store(start + place, data)
 
     def offer(self, index):
-        """Put chains into ring ``index`` of those that :meth:`Maker.bring_up` sets up."""
+        """Make chains available in ring ``index``, as set up by :meth:`Maker.bring_up`."""
         rng = self.rng
         table, available, _ = self.maker.ring(index)
         good = rng.random() < 0.5
@@ -216,7 +216,7 @@ class Bench:
             self.memory.store(available + 4 + 2 * entry, head.to_bytes(2, "little"))
 
     def check_answers(self):
-        """What the devices said fits and can be read."""
+        """Check that messages of the devices are valid, and failures of devices are expected."""
         for raw in self.wire.sent:
             message = self.dialect.decode(raw)
             assert message.kind is not MessageKind.REQUEST, message
@@ -258,7 +258,7 @@ async def use(driver, number, memory, rng):
 
 
 async def hostile_driver(rng, revision, messages, tally):
-    """A batch of messages to a device side; afterwards a good driver finds everything working."""
+    """Send a batch of messages to a device side, then check that a valid driver works."""
     bench = Bench(rng, revision, tally)
     other = dialect_of("r1" if bench.dialect.revision == "v1" else "v1")
     given = deque()
@@ -295,7 +295,7 @@ async def hostile_driver(rng, revision, messages, tally):
 
 
 async def hostile_device(rng, revision, messages, tally):
-    """A driver whose device side lies: all that it tells of is a named error."""
+    """Run a driver against damaged messages: it may fail with named errors only."""
     bench = Bench(rng, revision, tally)
     seen = 0
 
@@ -330,7 +330,7 @@ async def hostile_device(rng, revision, messages, tally):
 
 
 async def scribble_now_and_then(bench):
-    """Damage rings and buffers while they are used."""
+    """Corrupt rings and buffers while they are in use."""
     while True:
         await sleep(bench.runtime, bench.rng.choice((1, 10, 100)))
         bench.scribble()
@@ -340,7 +340,7 @@ BATCHES = {"driver": hostile_driver, "device": hostile_device}
 
 
 def run(side, revision, seed, messages):
-    """So many messages from a hostile ``side``, in batches that each begin anew."""
+    """Exchange ``messages`` with a hostile ``side``, in batches with a new system each."""
     tally = Counter()
     for batch in range(-(-messages // BATCH)):
         name = f"{seed} {side} {revision} {batch}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Messages of every kind and damage, as a hostile peer may send them."""
+"""Generator of valid and damaged messages, as a hostile peer may send them."""
 
 from models.dma import PAGE
 from models.messages import MessageKind, QueueOperation
@@ -12,7 +12,7 @@ WORDS = (0, 1, 2, 3, 4, 7, 15, 16, 17, 32, 63, 64, 0x7FFF, 0xFFFF, 0x10000, 0x7F
 
 
 class Maker:
-    """Makes messages of a revision: valid ones, damaged ones, and noise."""
+    """Generates messages of a revision: valid, damaged and random ones."""
 
     def __init__(self, rng, dialect, memory_base, size):
         self._rng = rng
@@ -26,7 +26,7 @@ class Maker:
         return rng.choice([0, 1, self._base - 1, self._base + self._size - 1, 2**64 - 1, 2**63])
 
     def well_formed(self):
-        """Header and size of a message that exists, with any fields."""
+        """Message with a valid header and size, and arbitrary fields."""
         rng, dialect = self._rng, self._dialect
         layout = rng.choice(dialect.messages)
         kind = layout.type_bits
@@ -42,7 +42,7 @@ class Maker:
         return (header + body)[:size]
 
     def step(self):
-        """A request that takes a device further, or back."""
+        """Message that changes the state of a device."""
         rng = self._rng
         choice = rng.randrange(6)
         if choice < 2:
@@ -65,7 +65,7 @@ class Maker:
         return self._dialect.layout("SET_VQUEUE", MessageKind.REQUEST).has("flags")
 
     def _message(self, name, kind=MessageKind.REQUEST, *, number=None, **facts):
-        """With anything in the fields that are not given."""
+        """Message with arbitrary values in the fields that are not given."""
         layout = self._dialect.layout(name, kind)
         counts = {array.count for array in layout.arrays}
         for field in layout.fields:
@@ -77,12 +77,12 @@ class Maker:
         return self._dialect.message(name, kind, dev_num=number, token=token, **facts)
 
     def ring(self, index):
-        """Addresses of descriptor table, available and used ring of queue ``index``."""
+        """Addresses of descriptor table, available ring and used ring of queue ``index``."""
         table = self._base + 2 * PAGE * index
         return table, table + 16 * RING_SIZE, table + PAGE
 
     def bring_up(self):
-        """What brings one device up, its rings where they can be, and sets it going."""
+        """Messages that bring a device up, with rings in memory, and notify its queues."""
         number = self._rng.choice(NUMBERS)
         names = ("descriptor_addr", "driver_addr", "device_addr")
         return [
@@ -125,7 +125,7 @@ class Maker:
         return bytes(raw)
 
     def any(self):
-        """One of all these."""
+        """Message of any sort."""
         choice = self._rng.random()
         if choice < 0.05:
             return self._rng.randbytes(self._rng.randint(0, 80))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What several tests of the models share."""
+"""Helpers shared by the tests of the models."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ VECTORS = json.loads((DATA / "messages_v1.json").read_text())
 TRACES = json.loads((DATA / "spsc_traces.json").read_text())
 
 FIXED = settings(derandomize=True, deadline=None, database=None, max_examples=150)
-"""Hypothesis with the same examples on every run."""
+"""Hypothesis settings with the same examples on every run."""
 
 
 def vector_id(vector):
@@ -23,7 +23,7 @@ def vector_id(vector):
 
 
 class Exchange:
-    """A transport whose answers are kept; ``ask`` gives a message and returns what it sent."""
+    """Transport that keeps its responses; ``ask`` handles a message and returns the response."""
 
     def __init__(self, devices, revision="v1"):
         self.sent = []
@@ -41,7 +41,7 @@ class Exchange:
         return [decode(raw, self.revision) for raw in self.sent[before:]]
 
     def ask(self, message):
-        """The one answer to ``message``."""
+        """Handle ``message`` and return its only response."""
         (answer,) = self.ask_bytes(message.wire())
         return answer
 
@@ -74,6 +74,6 @@ def dropped(exchange, raw, reason):
 
 
 async def settle(rounds=20):
-    """Let every task that can go on do so."""
+    """Let all ready tasks run."""
     for _ in range(rounds):
         await asyncio.sleep(0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A driver's bus whose other end the test plays."""
+"""Driver bus whose device side is scripted by a test."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from models.runtime import AsyncioRuntime
 
 
 class ScriptedBus:
-    """Keeps what the driver sends; ``answers`` maps a request's name to a function that answers."""
+    """Keeps sent messages; ``answers`` maps the name of a request to a response function."""
 
     def __init__(self, revision="v1", **answers):
         self.revision = revision

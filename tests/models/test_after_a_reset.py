@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""After the answer to a reset, of a queue, a device or the function, nothing of before comes."""
+"""After a reset of a queue, a device or the function, no earlier access or message follows."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ from models.virtqueue import Buffer, DriverVirtqueue
 
 
 def told(system):
-    """The names of the messages that come to the driver from now on, in order."""
+    """Names of all later messages to the driver, in order."""
     names = []
 
     def add(direction, fifo, raw):
@@ -33,14 +33,14 @@ def told(system):
 
 @pytest.mark.parametrize("revision", REVISIONS)
 @pytest.mark.parametrize("reset", ["device", "queue"])
-async def test_used_buffer_that_waits_to_be_told_is_forgotten(reset, revision):
+async def test_reset_drops_pending_used_notification(reset, revision):
     device = EntropyDevice(source=bytes, features=Feature.RING_RESET.mask)
     async with ModelSystem([{0: device}], revision=revision, timeout_us=1e6) as system:
         driver, memory = system.drivers[0], system.host.memory
         arena = RingAllocator(max_size=4, memory=memory)
         dev = await driver.probe(0, features=Feature.RING_RESET.mask, rings=arena)
         queue = DriverVirtqueue(memory, dev.rings[0])
-        # The notifier is held, as by a device queue that has no room.
+        # Block the notifier, as a full device queue does.
         held = asyncio.Event()
         notifier = system.device_side.notifiers[0]
         send = notifier._notify
@@ -50,7 +50,7 @@ async def test_used_buffer_that_waits_to_be_told_is_forgotten(reset, revision):
             await send(dev_num, index)
 
         notifier._notify = wait
-        # The first one is under way already and waits; the second is behind it.
+        # This notification is blocked in the sender; the next one is pending behind it.
         notifier.used(7, 0)
         await settle(20)
         await queue.add((), [Buffer(memory.allocate(16), 16)])
@@ -69,15 +69,15 @@ async def test_used_buffer_that_waits_to_be_told_is_forgotten(reset, revision):
         held.set()
         await settle(200)
         assert "EVENT_USED" not in names
-        # The new queue is told of as ever.
+        # The new queue still notifies.
         queue = DriverVirtqueue(memory, dev.rings[0])
         await queue.add((), [Buffer(memory.allocate(16), 16)])
         await dev.notify(0)
         assert await dev.wait_used(0, 1e5) is not None
 
 
-async def test_events_in_the_driver_are_of_this_life():
-    """What the driver has received and nobody took is dropped with the reset, too."""
+async def test_reset_drops_events_in_the_driver():
+    """Events that the driver has received but not consumed are dropped as well."""
     device = ConsoleDevice()
     async with ModelSystem([{0: device}]) as system:
         transport = system.device_side.transports[0]
@@ -92,7 +92,7 @@ async def test_events_in_the_driver_are_of_this_life():
         assert await dev.wait_used(1, 1000) is None
 
 
-async def test_no_access_of_before_comes_after_a_function_reset():
+async def test_function_reset_ends_accesses_and_messages():
     device = EntropyDevice(source=bytes)
     for turns in range(0, 40, 3):
         async with ModelSystem([{0: device}]) as system:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Revision v1.1: a driver of the proof of concept of April 2026."""
+"""Revision v1.1, of the proof of concept of April 2026."""
 
 import pytest
 
@@ -18,7 +18,7 @@ from models.messages import (
 from models.system import ModelSystem
 
 
-def test_it_is_v1_and_two_messages():
+def test_v1_1_adds_two_messages_to_v1():
     assert V1_1.max_size == V1.max_size
     added = [layout for layout in V1_1.messages if layout not in V1.messages]
     assert [str(layout) for layout in added] == [
@@ -29,7 +29,7 @@ def test_it_is_v1_and_two_messages():
     assert set(V1.messages) < set(V1_1.messages)
 
 
-def test_known_bytes():
+def test_encoding_of_known_messages():
     asked = request("GET_SHM", dev_num=3, token=9, index=2, revision="v1.1")
     assert encode(asked).hex() == "000c030009000c0002000000"
     answer = asked.respond(index=2, length=0x1000, address=0xF000_0000)
@@ -50,8 +50,8 @@ def test_known_bytes():
         (None, False),
     ],
 )
-async def test_shared_memory_has_32_bits(region, seen):
-    """A region that the fields cannot name has no bytes, and no half of its address is told."""
+async def test_shared_memory_must_fit_in_32_bits(region, seen):
+    """A region that does not fit in the fields is absent; its address is not truncated."""
     device = BlockDevice(sectors=8)
     if region is not None:
         device.shared_memory[2] = region
@@ -61,7 +61,7 @@ async def test_shared_memory_has_32_bits(region, seen):
         assert device.failure is None
 
 
-async def test_driver_of_april_finds_and_loses_devices():
+async def test_hot_plug_events_reach_the_driver():
     async with ModelSystem([{0: EntropyDevice()}], revision="v1.1") as system:
         driver, side = system.drivers[0], system.device_side
         number = await side.plug(0, ConsoleDevice())
@@ -73,7 +73,7 @@ async def test_driver_of_april_finds_and_loses_devices():
         assert await driver.discover() == [0]
 
 
-async def test_driver_of_v1_hears_of_no_plugging():
+async def test_v1_has_no_hot_plug_event():
     assert not V1.has("BUS_EVENT_DEVICE", MessageKind.EVENT)
     async with ModelSystem([{0: EntropyDevice()}], revision="v1") as system:
         await system.device_side.plug(0, ConsoleDevice())

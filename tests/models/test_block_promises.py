@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a disk promises: what is stable, how large it is, and which requests make no sense."""
+"""Guarantees of a disk: stable writes, its size, and the refusal of invalid requests."""
 
 import pytest
 
@@ -13,13 +13,13 @@ IN, OUT, FLUSH, GET_ID = BlockRequestType
 
 
 class OldDriver(BlockDriver):
-    """Knows no FLUSH."""
+    """Driver without the FLUSH feature."""
 
     FEATURES = BlockDriver.FEATURES & ~F_FLUSH
 
 
 class LoggedStorage(MemoryStorage):
-    """Keeps the order of writes and flushes; ``full`` is a medium that cannot flush."""
+    """Storage that logs writes and flushes; with ``full``, flushes fail."""
 
     def __init__(self, size, full=False):
         super().__init__(bytearray(size))
@@ -40,18 +40,18 @@ async def probe(system, kind=BlockDriver, number=0):
     return await kind.probe(system.drivers[0], number, system.host.memory, timeout_us=1e6)
 
 
-async def test_write_is_stable_when_answered_without_flush():
+async def test_write_without_flush_feature_is_flushed_before_completion():
     storage = LoggedStorage(256 * SECTOR)
     async with ModelSystem([{0: BlockDevice(storage=storage)}]) as system:
         disk = await probe(system, OldDriver)
         for sectors in (1, 200):
             storage.log.clear()
             await disk.write(0, bytes(sectors * SECTOR))
-            # Once, however many pieces the request has, and after the last.
+            # One flush, after the last piece of the request.
             assert storage.log.count("flush") == 1 and storage.log[-1] == "flush"
 
 
-async def test_write_is_not_flushed_for_a_driver_that_flushes():
+async def test_write_with_flush_feature_is_not_flushed():
     storage = LoggedStorage(8 * SECTOR)
     async with ModelSystem([{0: BlockDevice(storage=storage)}]) as system:
         disk = await probe(system)
@@ -59,14 +59,14 @@ async def test_write_is_not_flushed_for_a_driver_that_flushes():
         assert storage.log == ["write"]
         await disk.flush()
         assert storage.log == ["write", "flush"]
-        # The next driver negotiates anew.
+        # The next driver negotiates again.
         await disk.close()
         await (await probe(system, OldDriver)).write(0, bytes(SECTOR))
         assert storage.log == ["write", "flush", "write", "flush"]
 
 
 @pytest.mark.parametrize("kind", [BlockDriver, OldDriver])
-async def test_write_that_cannot_be_made_stable_is_an_error(kind):
+async def test_failing_flush_is_an_error(kind):
     storage = LoggedStorage(8 * SECTOR, full=True)
     async with ModelSystem([{0: BlockDevice(storage=storage)}]) as system:
         disk = await probe(system, kind)
@@ -80,7 +80,7 @@ async def test_write_that_cannot_be_made_stable_is_an_error(kind):
 
 
 @pytest.mark.parametrize("where", ["memory", "file"])
-async def test_size_is_served_as_it_is_told(where, tmp_path):
+async def test_accesses_follow_the_announced_size(where, tmp_path):
     storage = MemoryStorage(bytearray(b"\x11" * 16 * SECTOR))
     if where == "file":
         path = tmp_path / "disk"
@@ -107,12 +107,12 @@ async def test_size_is_served_as_it_is_told(where, tmp_path):
                 await disk.read(sector, count)
             with pytest.raises(BlockError):
                 await disk.write(sector, bytes(count * SECTOR))
-        # What a smaller disk hid was not destroyed.
+        # The data beyond the smaller size still exists.
         await resize(32)
         assert await disk.read(31, 1) == b"\x22" * SECTOR
 
 
-def test_size_that_cannot_be_is_refused(tmp_path):
+def test_invalid_size_is_refused(tmp_path):
     for sectors in (-1, 1 << 64):
         with pytest.raises(ValueError, match=r"must be 0 to 2\*\*64 - 1"):
             BlockDevice(sectors=1).resize(sectors)
@@ -126,7 +126,7 @@ def test_size_that_cannot_be_is_refused(tmp_path):
 
 
 async def request(disk, kind, out, room):
-    """Send a request with ``out`` bytes of readable data and ``room`` of writable; its status."""
+    """Send a request with ``out`` readable and ``room`` writable bytes; return status and data."""
     memory = disk.memory
     base = memory.allocate(4096)
     memory.store(base, REQUEST.pack(kind, 0, 0) + b"\x77" * 4079)

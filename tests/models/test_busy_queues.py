@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A queue that never runs empty notifies like any other, over any number of laps."""
+"""Notifications of a queue that never runs empty, and over whole laps of the ring index."""
 
 import struct
 
@@ -16,12 +16,11 @@ from models.virtqueue.device import NOTIFY_BATCH
 from models.virtqueue.layout import event_passed
 
 TURNS = 40
-"""Turns of the scheduler, one an access, until a notification has gone through all that lies
-between a device and its driver."""
+"""Most memory accesses until a notification reaches the driver, one per turn of the scheduler."""
 
 
 class Refill:
-    """Another processor of the host: watches used.idx and makes the next buffer available."""
+    """Makes a buffer available at each change of used.idx, as another processor of the host."""
 
     def __init__(self, memory, ring, dev, most, more=lambda: None):
         self.before_notification = 0
@@ -60,9 +59,7 @@ def fill_network(device):
     ],
     ids=["entropy", "block", "console receive", "console transmit", "receive", "transmit"],
 )
-async def test_driver_hears_of_the_first_buffer_while_the_queue_stays_busy(
-    device, queue, readable, more, event_index
-):
+async def test_busy_queue_notifies_of_used_buffers(device, queue, readable, more, event_index):
     async with ModelSystem([{0: device}]) as system:
         memory = system.host.memory
         dev = await system.drivers[0].probe(
@@ -70,7 +67,7 @@ async def test_driver_hears_of_the_first_buffer_while_the_queue_stays_busy(
         )
         ring, buffer = dev.rings[queue], memory.allocate(256)
         if readable is None:
-            # A request that the disk refuses: header, then its status.
+            # A request that the disk refuses: header and status.
             first = struct.pack("<QIHH", buffer, 16, 1, 1)
             memory.store(ring.descriptor_addr, first + struct.pack("<QIHH", buffer + 16, 1, 2, 0))
         else:
@@ -85,7 +82,7 @@ async def test_driver_hears_of_the_first_buffer_while_the_queue_stays_busy(
         assert refill.before_notification <= TURNS
 
 
-async def test_waiting_chains_share_a_decision():
+async def test_notification_is_decided_once_per_batch():
     hand = Hand(16)
     for number in range(16):
         hand.describe(number, 0x1000, 4, WRITE)
@@ -99,7 +96,7 @@ async def test_waiting_chains_share_a_decision():
 
 @pytest.mark.parametrize("event", [0, 1, 0x7FFF, 0xFFFF])
 @pytest.mark.parametrize("laps", [1, 2, 5])
-def test_a_whole_lap_steps_over_every_event(event, laps):
+def test_whole_lap_passes_every_event(event, laps):
     for before in (0, 1, 0xFFFF, 0x1_0000, 3 * 0x1_0000 + 7):
         assert event_passed(event, before, before + laps * 0x1_0000)
         assert event_passed(event, before, before + laps * 0x1_0000 + 3)
@@ -107,7 +104,7 @@ def test_a_whole_lap_steps_over_every_event(event, laps):
 
 
 async def lap(hand, queue, count):
-    """Serve ``count`` chains of one descriptor, without a look at whether to notify."""
+    """Serve ``count`` chains of one descriptor without checking for notifications."""
     for number in range(count):
         hand.memory.store(hand.avail + 2, struct.pack("<H", queue._available + 1 & 0xFFFF))
         chain = await queue.next_chain()
@@ -115,8 +112,8 @@ async def lap(hand, queue, count):
         await queue.complete(chain, 0)
 
 
-async def test_notification_after_exactly_a_lap_on_the_device():
-    """65,536 used buffers since the last look: the index is the same, and much has happened."""
+async def test_device_notifies_after_a_whole_lap():
+    """After 65,536 used buffers the index is the same, but a notification is due."""
     hand = Hand(1)
     hand.describe(0, 0x1000, 4, WRITE)
     queue = hand.device()
@@ -127,7 +124,7 @@ async def test_notification_after_exactly_a_lap_on_the_device():
     assert not await queue.wants_notification()
 
 
-async def test_kick_after_exactly_a_lap_on_the_driver():
+async def test_driver_notifies_after_a_whole_lap():
     hand = Hand(1)
     queue = hand.driver(event_index=True)
     for number in range(0x1_0000):

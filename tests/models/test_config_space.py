@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The declaration of configuration space against what PCI Express demands of such a link."""
+"""Declaration of configuration space against the requirements of PCI Express."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def test_link_speeds_agree():
 
 
 def test_link_control_2_is_writable_above_2_5_gt_s():
-    """Only what a component without the mechanism may hardwire is not (7.5.3.19)."""
+    """Bits that a component without the mechanism may hardwire are read-only (7.5.3.19)."""
     register = REGISTERS[space.TARGET_LINK_SPEED.offset]
     hardwired = HARDWARE_AUTONOMOUS_SPEED_DISABLE | SELECTABLE_DE_EMPHASIS
     assert register.writable == 0xFFFF & ~hardwired
@@ -31,7 +31,7 @@ def test_link_control_2_is_writable_above_2_5_gt_s():
 
 @pytest.mark.parametrize("shell", [AMP_PCI, AMP_PCI_9038])
 def test_8_gt_s_has_the_secondary_pci_express_capability(shell):
-    """Section 7.7.3: it must be there where the Supported Link Speeds Vector has 8 GT/s."""
+    """The capability is required if the Supported Link Speeds Vector has 8 GT/s (7.7.3)."""
     registers = space.config_space(shell, 2, SPSC_PAGES)
     assert registers[CAPABILITY + 0x2C].reset >> 3 & 1
     found, offset = {}, 0x100
@@ -46,7 +46,7 @@ def test_8_gt_s_has_the_secondary_pci_express_capability(shell):
     assert [lane & 0xFFFF for lane in lanes] == [0x7F00] * (width // 2)
 
 
-def test_registers_keep_their_reset_values_within_their_bits():
+def test_register_masks_are_consistent():
     for offset, register in REGISTERS.items():
         assert offset == register.offset and offset % 4 == 0
         assert not register.writable & register.write_one_clears, register.name

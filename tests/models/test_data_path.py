@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Drivers and devices move data over virtqueues, without a simulator."""
+"""Data transfers between drivers and devices over virtqueues, without a simulator."""
 
 import asyncio
 import random
@@ -40,7 +40,7 @@ IN, OUT, FLUSH, GET_ID, DISCARD = 0, 1, 4, 8, 11
 
 
 async def probe(system, kind, *, timeout_us=5e6, **options):
-    """Timeouts are real time here, and the machine may be busy."""
+    """Bring device 0 up, with a long timeout by default."""
     memory = system.host.memory
     return await kind.probe(system.drivers[0], 0, memory, timeout_us=timeout_us, **options)
 
@@ -62,7 +62,7 @@ async def test_entropy(rings, latency):
 
 @pytest.mark.parametrize("latency", LATENCIES)
 @pytest.mark.parametrize("rings", RINGS)
-async def test_disk_with_many_requests_under_way(rings, latency):
+async def test_disk_with_many_requests_in_flight(rings, latency):
     rng = random.Random(5)
     image = rng.randbytes(64 * SECTOR)
     storage = MemoryStorage(bytearray(len(image)))
@@ -80,7 +80,7 @@ async def test_disk_with_many_requests_under_way(rings, latency):
         assert flushes == [True] and await disk.serial() == b"virtio-msg-amp"
 
 
-async def test_file_as_a_disk(tmp_path):
+async def test_disk_in_a_file(tmp_path):
     path = tmp_path / "disk.img"
     path.write_bytes(bytes(8 * SECTOR))
     async with ModelSystem(
@@ -92,7 +92,7 @@ async def test_file_as_a_disk(tmp_path):
         assert path.read_bytes() == bytes(3 * SECTOR) + b"\xa5" * SECTOR + bytes(4 * SECTOR)
         assert await disk.read(3, 2) == b"\xa5" * SECTOR + bytes(SECTOR)
         assert await disk.serial() == b"x" * 20
-        # The medium fails: the driver is told, and the device goes on.
+        # The medium fails: the request has an error status, and the device continues.
         path.write_bytes(b"")
         with pytest.raises(BlockError, match="status is 1"):
             await disk.read(0, 1)
@@ -141,8 +141,11 @@ async def test_status_of_every_kind_of_request(request_, status):
         (GET_ID, 0, b"", 30, 20),
     ],
 )
-async def test_length_counts_from_the_first_byte(kind, sector, data, room, written):
-    """Bytes that the device left out may not be in it (2.7.8.2): the status can lie behind them."""
+async def test_used_length_counts_contiguous_bytes(kind, sector, data, room, written):
+    """The used length must not include bytes that the device skipped (2.7.8.2).
+
+    The status byte can follow such bytes.
+    """
     async with ModelSystem([{0: BlockDevice(sectors=16)}]) as system:
         path, memory = await probe(system, VirtioDriver), system.host.memory
         header = kind.to_bytes(8, "little") + sector.to_bytes(8, "little")
@@ -168,7 +171,7 @@ async def test_read_only_disk(tmp_path):
             assert await disk.read(0, 1) == b"\x11" * SECTOR
 
 
-def test_disks_that_cannot_be():
+def test_invalid_device_parameters_are_refused():
     with pytest.raises(ValueError, match="storage has 513 bytes: must be a multiple of 512"):
         BlockDevice(storage=MemoryStorage(bytearray(513)))
     with pytest.raises(ValueError, match="serial has 21 bytes: must be 20 at most"):
@@ -182,7 +185,7 @@ def test_disks_that_cannot_be():
 async def test_console(rings, latency):
     device, heard = ConsoleDevice(), []
     device.output_observers.append(heard.append)
-    # Typed before there is a driver: it waits.
+    # Input typed before the driver starts is kept.
     device.type(b"early\n")
     async with ModelSystem([{0: device}], dma_latency_us=latency) as system:
         console = await probe(system, ConsoleDriver, ring_features=rings)
@@ -190,7 +193,7 @@ async def test_console(rings, latency):
         await console.write(b"out\n")
         await console.write(b"and out\n")
         assert heard == [b"out\n", b"and out\n"] and device.output == b"out\nand out\n"
-        # More than all buffers hold.
+        # More input than all buffers hold.
         lines = [b"line %d %s\n" % (n, b"x" * 50) for n in range(60)]
         device.type(b"".join(lines))
         for line in lines:
@@ -198,7 +201,7 @@ async def test_console(rings, latency):
         assert device.waiting == 0
 
 
-async def test_a_driver_waits_no_longer_than_it_says():
+async def test_transfer_times_out():
     async with ModelSystem([{0: ConsoleDevice()}]) as system:
         console = await probe(system, ConsoleDriver, timeout_us=2000.0)
         with pytest.raises(TransferTimeoutError, match=r"device 0, queue 0: .* for 2000 us"):
@@ -235,7 +238,7 @@ async def test_ping(rings, latency):
         assert device.dropped == 0
 
 
-async def test_frames_that_do_not_pass():
+async def test_invalid_frames_are_dropped():
     out = []
     device = NetworkDevice(wire=lambda frame: out.append(frame) or [])
     async with ModelSystem([{0: device}]) as system:
@@ -268,13 +271,13 @@ async def test_frames_wait_for_buffers_up_to_a_limit():
     assert device.dropped == 36
     async with ModelSystem([{0: device}]) as system:
         network = await probe(system, NetworkDriver)
-        # A reset, with which bring-up begins, forgets what waited for the driver before.
+        # Bring-up begins with a reset, which drops the frames above.
         device.deliver(b"\x77" * 60)
         assert await network.receive() == b"\x77" * 60
 
 
-async def test_fewer_notifications_than_buffers():
-    """With an event index, what is used while the driver is at it needs no message each."""
+async def test_event_index_reduces_notifications():
+    """With an event index, not every used buffer needs a notification."""
     device = BlockDevice(sectors=64)
     async with ModelSystem([{0: device}], dma_latency_us=1.0) as system:
         disk = await probe(system, BlockDriver, timeout_us=1e6)
@@ -286,7 +289,7 @@ async def test_fewer_notifications_than_buffers():
         assert device.queues[0].notifications - kicks < 32
 
 
-async def test_buffer_that_is_too_short_for_a_frame():
+async def test_frame_larger_than_its_buffer_is_dropped():
     device = NetworkDevice()
     async with ModelSystem([{0: device}]) as system:
         path = await probe(system, VirtioDriver)
@@ -297,7 +300,7 @@ async def test_buffer_that_is_too_short_for_a_frame():
         assert (device.dropped, device.received) == (1, 1)
 
 
-async def test_ping_takes_its_own_reply_only():
+async def test_ping_ignores_other_replies():
     peer = NetworkPeer(PEER_MAC, PEER_IP)
     earlier = []
 
@@ -316,7 +319,7 @@ async def test_ping_takes_its_own_reply_only():
 
 
 class YieldingMemory:
-    """Host memory whose every access lets others go first."""
+    """Host memory that lets other tasks run before each access."""
 
     def __init__(self, memory):
         self._memory = memory
@@ -332,7 +335,7 @@ class YieldingMemory:
 
 
 @pytest.mark.parametrize("rings", RINGS)
-async def test_tasks_that_share_a_queue(rings):
+async def test_concurrent_tasks_share_a_queue(rings):
     device = BlockDevice(sectors=64)
     async with ModelSystem([{0: device}], dma_latency_us=1.0) as system:
         memory = YieldingMemory(system.host.memory)
@@ -344,7 +347,7 @@ async def test_tasks_that_share_a_queue(rings):
             assert got == [bytes([at]) * SECTOR for at in range(64)]
 
 
-async def test_memory_is_what_was_allocated():
+async def test_access_outside_an_allocation_fails():
     memory = MemoryModel()
     first, second = memory.allocate(100, 64), memory.allocate(4096)
     assert first % 64 == second % 4096 == 0 and await memory.read(first, 100) == bytes(100)
@@ -360,7 +363,7 @@ async def test_memory_is_what_was_allocated():
             memory.allocate(size, align)
 
 
-async def test_device_without_the_queue_that_its_type_has():
+async def test_device_without_its_queue_is_refused():
     device = EntropyDevice()
     device.queues = ()
     async with ModelSystem([{0: device}]) as system:

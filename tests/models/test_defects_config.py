@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Configuration accesses that the C implementation gets wrong; docs/defects.md has the list."""
+"""Defects of the C implementation in configuration accesses; docs/defects.md has the list."""
 
 import pytest
 from defect_support import BLOCK, CONSOLE, guest, padded
 
 
-async def test_d32_set_config_says_what_was_stored():
-    """What was stored comes back, with the generation after it; the request's is not looked at."""
+async def test_d32_set_config_returns_the_stored_bytes():
+    """The response has the stored bytes and the new generation. The request's is ignored."""
     async with guest() as one:
         for generation in ("00000000", "07000000", "ffffffff"):
             answers = await one.tell(f"0006 0300 0100 1800 {generation} 08000000 04000000 41424344")
@@ -17,7 +17,7 @@ async def test_d32_set_config_says_what_was_stored():
 @pytest.mark.parametrize(
     ("offset", "size", "data"),
     [
-        # Past the end by one byte, all of it, and so that offset and size wrap at 32 bits.
+        # Past the end: by one byte, completely, and with offset and size that wrap at 32 bits.
         ("09000000", "04000000", "41424344"),
         ("0c000000", "01000000", "41"),
         ("ffffffff", "02000000", "4142"),
@@ -28,7 +28,7 @@ async def test_d32_set_config_says_what_was_stored():
     ],
 )
 async def test_d32_set_config_out_of_range(offset, size, data):
-    """All bytes or none: a length of 0 says that nothing was written, and nothing was."""
+    """A refused write changes no byte, and its response has length 0."""
     async with guest() as one:
         console = one.transport.devices[CONSOLE]
         before = console.read_config(0, console.config_size)
@@ -43,10 +43,10 @@ async def test_d32_set_config_out_of_range(offset, size, data):
 @pytest.mark.parametrize(
     ("offset", "size"),
     [
-        # More than a message holds.
+        # More bytes than a message holds.
         ("00000000", "1d000000"),
         ("00000000", "ffffffff"),
-        # Past the end: by one byte, all of it, wrapping.
+        # Past the end: by one byte, completely, wrapping.
         ("21000000", "1c000000"),
         ("3c000000", "01000000"),
         ("ffffffff", "02000000"),
@@ -54,14 +54,14 @@ async def test_d32_set_config_out_of_range(offset, size, data):
     ],
 )
 async def test_d33_get_config_out_of_range(offset, size):
-    """What cannot be read is answered, with a length of 0 and no filler."""
+    """The response to an invalid read has length 0 and no data."""
     async with guest() as one:
         answers = await one.tell(f"0005 1f00 0100 1000 {offset} {size}")
         assert answers == [padded(f"0105 1f00 0100 1400 00000000 {offset} 00000000")]
 
 
 async def test_d33_get_config_up_to_the_end():
-    """The last byte reads, alone and with the most that a message holds."""
+    """The last byte is readable, alone and in the largest message."""
     async with guest() as one:
         config = one.transport.devices[BLOCK].read_config(0, 60)
         for offset, size in ((59, 1), (32, 28), (60, 0)):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Requests that crash, or get past, the C implementation's checks; docs/defects.md has the list."""
+"""Requests that crash the C implementation or pass its checks; docs/defects.md has the list."""
 
 import pytest
 from defect_support import (
@@ -18,8 +18,8 @@ from models.transport import Drop
 
 
 @pytest.mark.parametrize("name", GUEST_ABORTS)
-async def test_guest_aborts(name):
-    """What ends the C implementation is answered, or dropped, and the next request is served."""
+async def test_aborting_message_is_answered_or_dropped(name):
+    """A message that aborts the C implementation is answered or dropped; the next is served."""
     async with guest() as one:
         await one.bring_up()
         raw, answer = GUEST_ABORTS[name]
@@ -29,7 +29,7 @@ async def test_guest_aborts(name):
 
 
 async def test_d06_id_past_the_table():
-    """The id of the last event is known and not for a device; those past it are unknown."""
+    """Known IDs of events to the driver are not for a device; undefined IDs are unknown."""
     async with guest() as one:
         await one.dropped("0042 0000 0100 0c00 00000000", Drop.NOT_FOR_DEVICE)
         await one.dropped("0040 0000 0100 1800" + "00" * 16, Drop.NOT_FOR_DEVICE)
@@ -38,7 +38,7 @@ async def test_d06_id_past_the_table():
 
 
 async def test_d07_response_bit():
-    """A response is never answered, be it well formed or not, and does nothing."""
+    """A response, well formed or not, is dropped without an answer or an effect."""
     async with guest() as one:
         await one.bring_up()
         for layout in V1.messages:
@@ -49,25 +49,25 @@ async def test_d07_response_bit():
             before = one.transport.drops.total()
             assert await one.tell(f"01{msg_id:02x} 0000 0100 0800") == []
             assert one.transport.drops.total() == before + 1
-        # A response that says status 0 resets nothing.
+        # A response with status 0 does not reset the device.
         await one.dropped("0108 0000 0100 0c00 00000000", Drop.NOT_FOR_DEVICE)
         assert (await one.request("GET_DEVICE_STATUS")).status == 0xF
 
 
 @pytest.mark.parametrize("num", ["09000000", "00000000", "0a000000", "00000001", "ffffffff"])
 async def test_d08_get_features_num_9(num):
-    """More feature words than an answer holds, or none: no answer. Eight fill it."""
+    """A request for no feature words, or more than a response holds (8), is dropped."""
     async with guest() as one:
         await one.dropped(f"0003 0000 0100 1000 00000000 {num}", Drop.BAD_COUNT)
         answers = await one.tell("0003 0000 0100 1000 00000000 08000000")
         # INDIRECT_DESC, EVENT_IDX; VERSION_1, ACCESS_PLATFORM, ORDER_PLATFORM, RING_RESET; six
-        # blocks of none.
+        # empty blocks.
         features = "00000030 13010000" + "00000000" * 6
         assert answers == [padded(f"0103 0000 0100 3000 00000000 08000000 {features}")]
 
 
 async def test_d08_get_features_of_any_block():
-    """Blocks that there are not read zero; the index comes back as it was."""
+    """Blocks beyond those of the device read zero; the response echoes the index."""
     async with guest() as one:
         for index in ("02000000", "ffffff7f", "ffffffff"):
             answers = await one.tell(f"0003 0000 0100 1000 {index} 02000000")
@@ -76,17 +76,17 @@ async def test_d08_get_features_of_any_block():
 
 @pytest.mark.parametrize("name", NULL_DEVICE)
 async def test_d09_empty_slot(name):
-    """A message to a slot without a device: nobody answers, and the next one is served."""
+    """A message to a number without a device is dropped, and the next one is served."""
     async with guest() as one:
         await one.dropped(EMPTY_SLOT_REQUESTS[name], Drop.NO_DEVICE)
 
 
-async def test_d10_one_policy_for_empty_slots(caplog, capsys):
-    """Every message to an empty slot is treated alike, and a flood of them logs nothing."""
+async def test_d10_messages_to_empty_slots_are_dropped(caplog, capsys):
+    """All messages to a number without a device are dropped, without log entries."""
     async with guest() as one:
         for raw in EMPTY_SLOT_REQUESTS.values():
             await one.dropped(raw, Drop.NO_DEVICE)
-            # Beyond the 32 slots, too.
+            # Numbers above 31 as well.
             beyond = bytearray(slot(raw))
             beyond[2:4] = b"\x20\x00"
             await one.dropped(bytes(beyond), Drop.NO_DEVICE)
@@ -98,16 +98,16 @@ async def test_d10_one_policy_for_empty_slots(caplog, capsys):
 
 @pytest.mark.parametrize("status", ["00010000", "00000080", "ff00ff00", "ffffffff"])
 async def test_d11_status_0x100(status):
-    """Any 32 bits may be written: the answer is the status that the device really has."""
+    """The response to a write of any 32 bits has the resulting status of the device."""
     async with guest() as one:
         answer = await one.ask(f"0008 0000 0100 0c00 {status}")
-        # ACKNOWLEDGE, DRIVER and FAILED take; FEATURES_OK does not without VERSION_1.
+        # ACKNOWLEDGE, DRIVER and FAILED are set; FEATURES_OK is refused without VERSION_1.
         assert answer.status == int(status[:2], 16) & 0x83
         assert (await one.request("GET_DEVICE_STATUS")).status == answer.status
 
 
-async def test_d11_features_that_do_not_do():
-    """FEATURES_OK that the device does not accept is not in the answer."""
+async def test_d11_refused_features_ok_is_not_in_the_response():
+    """If the device refuses FEATURES_OK, the response lacks it."""
     async with guest() as one:
         assert await one.status(ENTROPY, 0, 1, 3) == 3
         answers = await one.tell("0008 0000 0100 0c00 0b000000")
@@ -118,20 +118,20 @@ async def test_d11_features_that_do_not_do():
     "features",
     ["00000000 02000000 20000000 03000000", "01000000 02000000 03000000 01000000"],
 )
-async def test_d12_feature_that_was_not_offered(features):
-    """A bit selected that was not offered, in whatever block: FEATURES_OK does not stick."""
+async def test_d12_unoffered_feature_is_refused(features):
+    """FEATURES_OK is refused if an unoffered bit is selected in any block."""
     async with guest() as one:
         assert await one.status(ENTROPY, 0, 1, 3) == 3
         assert await one.tell("0004 0000 0100 1800 00000000 02000000 00000000 03000000")
         answers = await one.tell(f"0004 0000 0100 1800 {features}")
         assert answers == [padded("0104 0000 0100 0800")]
         assert await one.status(ENTROPY, 0xB) == 3
-        # A driver that corrects itself gets on after a reset.
+        # After a reset, a correct selection is accepted.
         await one.bring_up()
 
 
-async def test_d47_status_only_grows():
-    """A driver neither clears a bit nor skips FEATURES_OK; NEEDS_RESET is the device's."""
+async def test_d47_status_bits_stay_set():
+    """A driver can neither clear a bit, nor skip FEATURES_OK, nor write NEEDS_RESET."""
     async with guest() as one:
         await one.bring_up(CONSOLE)
         for status in (0x01, 0x4F, 0x03):
@@ -144,7 +144,7 @@ async def test_d47_status_only_grows():
 
 
 async def test_d47_features_after_features_ok():
-    """The selection is binding once FEATURES_OK is set."""
+    """The selection is fixed once FEATURES_OK is set."""
     async with guest() as one:
         await one.bring_up()
         before = one.transport.devices[ENTROPY].selected

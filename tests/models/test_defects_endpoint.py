@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Queues and life cycle of the endpoint, where the C implementation gets them wrong.
+"""Defects of the C implementation in queues and life cycle of the endpoint.
 
-What only the gateware can show is in ``tests/regressions/defects.py``; docs/defects.md has the
-list.
+Tests that need the gateware are in ``tests/regressions/defects.py``; docs/defects.md has the list.
 """
 
 import asyncio
@@ -27,7 +26,7 @@ FULL = QUEUE.capacity - 1
 
 
 async def test_d22_reset_with_no_device():
-    """A FIFO with no device behind it is reset like any other, and its bus answers."""
+    """A FIFO without devices can be reset, and its bus then responds."""
     async with ModelSystem([{}]) as system:
         for _ in range(3):
             system.endpoint.config_write(DEVICE_CONTROL, INITIATE_FLR.mask)
@@ -42,7 +41,7 @@ async def test_d22_reset_with_no_device():
 
 
 async def test_d23_every_fifo_has_its_own_queues():
-    """A message in a FIFO reaches that FIFO's devices and no other's memory."""
+    """A message in a FIFO reaches its devices and does not change the RAM of other FIFOs."""
     kinds = [EntropyDevice, ConsoleDevice, BlockDevice, EntropyDevice]
     async with ModelSystem([{0: kind()} for kind in kinds]) as system:
         for driver in system.drivers:
@@ -59,7 +58,7 @@ async def test_d23_every_fifo_has_its_own_queues():
 
 
 async def test_d24_device_queue_full_loses_nothing():
-    """61 answers fit. More wait, with no interrupt, and none is lost nor changes its place."""
+    """61 responses fit. Further ones wait without an interrupt, none lost and all in order."""
     async with guest() as one:
         requests = 2 * FULL
         for token in range(requests):
@@ -72,8 +71,8 @@ async def test_d24_device_queue_full_loses_nothing():
         assert one.interrupts == requests
 
 
-async def test_d28_driver_starts_over_with_empty_queues():
-    """Five messages were taken, the pages are zeroed, one is sent: one is taken."""
+async def test_d28_driver_restarts_with_zeroed_queues():
+    """After the pages are zeroed, exactly the messages sent afterwards are received."""
     async with guest() as one:
         assert len(await one.tell(*["0007 0000 0100 0800"] * 4)) == 4
         await one.system.buses[0].clear()
@@ -87,7 +86,7 @@ async def test_d28_driver_starts_over_with_empty_queues():
 
 
 async def test_d29_reset_empties_the_queues():
-    """What waited either way when the function was reset is gone; nobody new sees it."""
+    """A function reset drops the pending messages in both directions."""
     async with guest() as one:
         endpoint = one.system.endpoint
         for token in range(2 * FULL):
@@ -105,7 +104,7 @@ async def test_d29_reset_empties_the_queues():
 
 
 async def test_d30_indices_are_little_endian_words():
-    """An index is four bytes, lowest first, and the rest of its line is left alone."""
+    """An index has four bytes, lowest first; the other bytes of its 64 are not written."""
     async with guest() as one:
         ram, layout = one.system.endpoint.ram, one.system.endpoint.layout
         lines = [
@@ -121,8 +120,8 @@ async def test_d30_indices_are_little_endian_words():
             assert [bytes(ram[line : line + 64]) for line in lines] == [word] * 4
 
 
-async def test_d30_producers_at_once():
-    """Answers and events made at the same time do not share a slot."""
+async def test_d30_concurrent_producers_do_not_share_a_slot():
+    """Concurrent responses and events do not share a slot."""
     async with guest() as one:
         await one.bring_up(CONSOLE)
         tokens = range(1, 41)
@@ -135,8 +134,8 @@ async def test_d30_producers_at_once():
         assert sum(message.name == "EVENT_CONFIG" for message in got) == len(tokens)
 
 
-async def test_d31_peer_that_keeps_refilling():
-    """A doorbell is worth what its queue held then; another FIFO goes on meanwhile."""
+async def test_d31_doorbell_covers_the_messages_present():
+    """A doorbell covers the messages present at that time; another FIFO is served meanwhile."""
     async with ModelSystem([{0: EntropyDevice()}, {0: EntropyDevice()}]) as system:
         system.drivers[0].stop()
         endpoint, refills = system.endpoint, []
@@ -144,7 +143,7 @@ async def test_d31_peer_that_keeps_refilling():
         ask = slot("0007 0000 0100 0800")
 
         def refill(*_):
-            # For each message that comes out, one goes in and an answer is taken.
+            # For each message popped, push one and receive a response.
             if len(refills) < 1000 and to_device.send(ask):
                 refills.append(1)
             to_driver.recv(64)
@@ -160,7 +159,7 @@ async def test_d31_peer_that_keeps_refilling():
 
 
 async def test_d34_doorbell_with_no_device():
-    """A FIFO with nothing behind it takes messages and drops them; the others do not notice."""
+    """A FIFO without devices drops its messages, without an effect on the other FIFOs."""
     async with guest({}, {0: EntropyDevice()}) as one:
         system = one.system
         for _ in range(100):
@@ -172,7 +171,7 @@ async def test_d34_doorbell_with_no_device():
 
 @pytest.mark.parametrize("num_fifos", range(1, 9))
 async def test_d35_any_number_of_fifos(num_fifos):
-    """BAR1 is rounded up to a power of two; each of the FIFOs works, beyond them is RAM."""
+    """BAR1 is rounded up to a power of two. Every FIFO works, and the rest is RAM."""
     async with ModelSystem([{0: EntropyDevice()} for _ in range(num_fifos)]) as system:
         size = system.endpoint.bar_sizes[AMP_PCI.fifo_bar]
         assert size & size - 1 == 0
@@ -185,7 +184,7 @@ async def test_d35_any_number_of_fifos(num_fifos):
 
 
 async def test_d37_access_platform_is_negotiated():
-    """Every device offers it, a driver takes it, and data flows through the IOMMU's addresses."""
+    """Every device offers ACCESS_PLATFORM, the driver accepts it, and data is transferred."""
     async with guest() as one:
         driver, memory = Driver(one.system.buses[0], one.system.runtime), one.system.host.memory
         async with driver:
@@ -198,8 +197,8 @@ async def test_d37_access_platform_is_negotiated():
             path.stop()
 
 
-async def test_d39_nothing_is_left_behind():
-    """Whoever stops an endpoint, at any time, leaves no task; it starts again."""
+async def test_d39_stop_leaves_no_task():
+    """A system stopped at any time leaves no task and can be started again."""
     before = asyncio.all_tasks()
     devices = [{0: EntropyDevice(), 1: ConsoleDevice()}]
     for rounds in range(8):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Where the C implementation's codec and printer go wrong; docs/defects.md has the list."""
+"""Defects of the C implementation in codec and printer; docs/defects.md has the list."""
 
 from itertools import product
 
@@ -13,7 +13,7 @@ from models.messages.layouts import HEADER, TYPE_BUS, TYPE_RESPONSE
 
 
 def test_d41_printer_takes_any_bytes():
-    """Any header is one line: the right name, or what is wrong with it, and no more bytes."""
+    """Any header is described in one line, by its name or by the error."""
     lines = set()
     for type_bits, msg_id in product((0, 1, 2, 3, 0xFC, 0xFF), range(0x100)):
         for msg_size in (0, 7, 8, 12, 48, 60, 0xFFFF):
@@ -28,7 +28,7 @@ def test_d41_printer_takes_any_bytes():
                 and layout.bus == bool(type_bits & TYPE_BUS)
                 and (layout.kind is MessageKind.RESPONSE) == bool(type_bits & TYPE_RESPONSE)
             }
-            # Either it is named by its own namespace's name, or no name appears.
+            # The line starts with the name of the bus or transport message, or with the error.
             first = line.removeprefix("malformed: ").split()[0]
             assert first in (known or {"msg_id"}), line
             lines.add(line)
@@ -65,7 +65,7 @@ def test_d41_printer_takes_any_bytes():
     ],
 )
 def test_d42_every_field_is_little_endian(raw, values):
-    """Whatever the host's byte order is: every word of a message, the reserved ones too."""
+    """Every word of a message is little-endian on any host, reserved words as well."""
     raw = bytes.fromhex(raw)
     message = decode(raw.ljust(V1.max_size, b"\0"))
     assert {name: message.fields[name] for name in values} == values
@@ -79,15 +79,15 @@ DEVICE_INFO_OF_THE_DRAFT = bytes.fromhex(
     + "00" * 16
     + "02000000 00000000 01000000 00000000 00000000"
 )
-"""An answer of the 2026 draft: 52 bytes where the patch series has 32."""
+"""Response of the 2026 draft, with 52 bytes in place of the 32 of the patch series."""
 
 
 def test_d48_revisions_differ_in_size():
-    """An answer of the other revision is refused by its size, not read as something else."""
+    """A response of the other revision is refused by its size."""
     with pytest.raises(SizeError, match="msg_size is 52: must be 32 to 48"):
         decode(DEVICE_INFO_OF_THE_DRAFT, "v1")
-    # In any two revisions with other layouts the first answer that describes a device has another
-    # size. v1.1 has those of v1.
+    # The DEVICE_INFO responses of any two revisions with different layouts have different sizes.
+    # v1.1 has the layouts of v1.
     sizes = [
         next(
             layout.min_size
@@ -101,7 +101,7 @@ def test_d48_revisions_differ_in_size():
 
 
 async def test_d48_driver_refuses_another_revision():
-    """A driver that is answered so says that nobody answered, and counts what it could not read."""
+    """The driver counts such a response as malformed, and its request times out."""
     bus = ScriptedBus(
         DEVICE_INFO=lambda asked: (
             DEVICE_INFO_OF_THE_DRAFT[:4]

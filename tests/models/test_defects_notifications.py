@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Notifications that the C implementation gets wrong; docs/defects.md has the list."""
+"""Defects of the C implementation in notifications; docs/defects.md has the list."""
 
 import pytest
 from defect_support import CONSOLE, ENTROPY, guest, padded
@@ -17,7 +17,7 @@ def avail(index, dev_num=ENTROPY, following="00000000"):
 
 @pytest.mark.parametrize("index", ["00000100", "00000080", "01000100", "ffffffff"])
 async def test_d15_event_avail_index_0x10000(index):
-    """The whole 32-bit index counts: its low half names queue 0, and that is not notified."""
+    """All 32 bits of the index count: an index whose low half is 0 does not notify queue 0."""
     async with guest() as one:
         await one.bring_up()
         await one.dropped(avail(index), Drop.NO_QUEUE)
@@ -26,12 +26,12 @@ async def test_d15_event_avail_index_0x10000(index):
 
 
 async def test_d17_event_config_covers_its_data():
-    """msg_size counts the data; an event that says less is not decoded."""
+    """msg_size covers the data; an event with a smaller msg_size is refused."""
     async with guest() as one:
         await one.bring_up(CONSOLE)
         one.transport.devices[CONSOLE].resize(132, 50)
         await one.transport.notify_config(CONSOLE)
-        # Ours names no range and has no data, which every driver seen takes.
+        # The transport sends no range and no data, which all known drivers accept.
         assert await one.receive() == padded("0040 0300 0000 1800 0f000000 01000000")
     fields = {"status": 0xF, "generation": 1, "offset": 0}
     for size in range(25):
@@ -45,8 +45,8 @@ async def test_d17_event_config_covers_its_data():
         event("EVENT_CONFIG", data=bytes(25), **fields)
 
 
-async def test_d20_used_buffers_tell_of_no_change():
-    """One EVENT_CONFIG for each change, and none beside the EVENT_USED that come after it."""
+async def test_d20_used_buffers_send_no_event_config():
+    """Each change sends one EVENT_CONFIG; later EVENT_USED do not send another."""
     async with guest() as one:
         driver, system = one.system.drivers[0], one.system
         console, told = one.transport.devices[CONSOLE], []
@@ -67,7 +67,7 @@ async def test_d20_used_buffers_tell_of_no_change():
 
 
 async def test_d21_event_avail_before_driver_ok():
-    """A doorbell message too early is dropped: the device lives, no event comes."""
+    """An EVENT_AVAIL before DRIVER_OK is dropped without an effect on the device."""
     async with guest() as one:
         device = one.transport.devices[ENTROPY]
         for statuses in ((0,), (1,), (3,)):
@@ -79,18 +79,18 @@ async def test_d21_event_avail_before_driver_ok():
 
 
 @pytest.mark.parametrize("index", ["01000000", "02000000", "00040000"])
-async def test_d21_event_avail_of_a_queue_that_is_not_set_up(index):
-    """The same for a queue that was not set up, and for one that there is not."""
+async def test_d21_event_avail_for_a_queue_not_set_up(index):
+    """An EVENT_AVAIL for a queue that is not set up or does not exist is dropped."""
     async with guest() as one:
         await one.bring_up(CONSOLE)
         await one.dropped(avail(index, CONSOLE), Drop.NO_QUEUE)
         assert (await one.request("GET_DEVICE_STATUS", CONSOLE)).status == 0xF
 
 
-async def test_d40_a_dead_device_is_silent():
-    """A device that failed says so once, then sends no event until it was reset."""
+async def test_d40_failed_device_sends_no_further_event():
+    """A device that failed sends one EVENT_CONFIG, then no event until it is reset."""
     async with guest() as one:
-        # The areas of the queue are no memory, so the device fails when it looks.
+        # The areas of the queue are not memory, so the device fails at its first access.
         await one.bring_up()
         await one.send(avail("00000000"))
         assert await one.receive() == padded("0040 0000 0000 1800 4f000000 00000000")
@@ -99,7 +99,7 @@ async def test_d40_a_dead_device_is_silent():
         await settle()
         answer = await one.request("GET_DEVICE_STATUS")
         assert answer.status == 0xF | DeviceStatus.NEEDS_RESET
-        # A stopped one is as silent.
+        # Nor does a stopped device send events.
         assert await one.status(ENTROPY, 0) == 0
         await one.transport.notify_used(ENTROPY, 0)
         await one.transport.notify_config(ENTROPY)
@@ -108,8 +108,8 @@ async def test_d40_a_dead_device_is_silent():
 
 
 @pytest.mark.parametrize("following", ["40000000", "ffff0000", "ffffffff", "00000080"])
-async def test_d43_next_offset_may_be_anything(following):
-    """The offset is a hint that nobody negotiated: the queue is notified whatever it says."""
+async def test_d43_next_offset_is_ignored(following):
+    """NOTIFICATION_DATA is not offered, so next_offset is ignored and the queue is notified."""
     async with guest() as one:
         await one.bring_up(CONSOLE)
         assert await one.tell(avail("00000000", CONSOLE, following)) == []

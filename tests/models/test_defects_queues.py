@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Virtqueue messages that the C implementation gets wrong; docs/defects.md has the list."""
+"""Defects of the C implementation in virtqueue messages; docs/defects.md has the list."""
 
 import pytest
 from defect_support import AREAS, BLOCK, CONSOLE, ENTROPY, guest, padded
@@ -7,11 +7,11 @@ from defect_support import AREAS, BLOCK, CONSOLE, ENTROPY, guest, padded
 RING_RESET = (0, 0x103)
 """Feature words of VERSION_1, ACCESS_PLATFORM and RING_RESET."""
 NO_QUEUES = ("01000000", "ff030000", "00040000", "00000100", "ffffffff")
-"""Indices 1, 1023, 1024, 65536 and the last one, of a device with one queue."""
+"""Indices without a queue: 1, 1023, 1024, 65536 and the largest, for a device with one queue."""
 
 
 def state_of_queues(one):
-    """What the devices know of all their queues, and their status."""
+    """State of all queues, and status of all devices."""
     return [repr(queue) for device in one.transport.devices.values() for queue in device.queues] + [
         device.status for device in one.transport.devices.values()
     ]
@@ -19,7 +19,7 @@ def state_of_queues(one):
 
 @pytest.mark.parametrize("index", NO_QUEUES)
 async def test_d13_get_vqueue_index_1023(index):
-    """A queue that there is not reads zero; its index comes back."""
+    """A queue that does not exist reads zero; the response echoes its index."""
     async with guest() as one:
         answers = await one.tell(f"0009 0000 0100 0c00 {index}")
         assert answers == [padded(f"0109 0000 0100 3000 {index}")]
@@ -28,7 +28,7 @@ async def test_d13_get_vqueue_index_1023(index):
 @pytest.mark.parametrize("features", [(0, 3), RING_RESET])
 @pytest.mark.parametrize("index", NO_QUEUES)
 async def test_d14_reset_vqueue_index_1024(index, features):
-    """To reset a queue that there is not changes nothing; the answer is the usual one."""
+    """The reset of a queue that does not exist is answered and changes nothing."""
     async with guest() as one:
         await one.bring_up(features=features)
         before = state_of_queues(one)
@@ -38,8 +38,8 @@ async def test_d14_reset_vqueue_index_1024(index, features):
 
 
 @pytest.mark.parametrize("features", [(0, 3), RING_RESET])
-async def test_d14_reset_vqueue_without_the_feature(features):
-    """A queue is reset by itself only where RING_RESET was negotiated."""
+async def test_d14_reset_vqueue_needs_ring_reset(features):
+    """RESET_VQUEUE resets a queue only if RING_RESET was negotiated."""
     async with guest() as one:
         await one.bring_up(features=features)
         assert await one.tell("000b 0000 0100 0c00 00000000") == [padded("010b 0000 0100 0800")]
@@ -64,15 +64,15 @@ def set_vqueue(index="00000000", size="40000000", reserved="00000000"):
     ],
 )
 async def test_d16_set_vqueue_is_all_or_nothing(raw):
-    """A size that the queue cannot have, a queue that there is not: answered, nothing changed."""
+    """An invalid size or a queue that does not exist is answered and changes nothing."""
     async with guest() as one:
         before = state_of_queues(one)
         assert await one.tell(raw) == [padded("010a 0000 0100 0800")]
         assert state_of_queues(one) == before
 
 
-async def test_d16_set_vqueue_of_a_live_queue():
-    """A queue that is set up keeps its size and its addresses until it is reset."""
+async def test_d16_set_vqueue_does_not_change_an_enabled_queue():
+    """An enabled queue keeps its size and addresses until it is reset."""
     async with guest() as one:
         await one.bring_up()
         assert await one.tell(set_vqueue(size="20000000")) == [padded("010a 0000 0100 0800")]
@@ -81,20 +81,20 @@ async def test_d16_set_vqueue_of_a_live_queue():
         assert {name: answer.fields[name] for name in AREAS} == AREAS
 
 
-async def test_d18_get_vqueue_tells_the_maximum():
-    """Each queue has the size that its device gave it, and size 0 until the driver sets one."""
+async def test_d18_get_vqueue_reports_the_maximum():
+    """GET_VQUEUE reports the maximum size of each queue, and size 0 until the driver sets it."""
     async with guest() as one:
         sizes = {ENTROPY: "00010000", CONSOLE: "40000000", BLOCK: "80000000"}
         for number, size in sizes.items():
             answers = await one.tell(f"0009 {number:02x}00 0100 0c00 00000000")
             assert answers == [padded(f"0109 {number:02x}00 0100 3000 00000000 {size}")]
-        # The maximum itself is one that can be set.
+        # The driver can set the maximum size.
         await one.bring_up(size=256)
         assert (await one.request("GET_VQUEUE", index=0)).size == 256
 
 
 async def test_d19_device_info_counts_queues():
-    """As many queues as there are, and each of them answers with a size."""
+    """max_vqs is the number of queues, and each queue reports a size."""
     async with guest() as one:
         for number, queues in ((ENTROPY, 1), (CONSOLE, 2), (BLOCK, 1)):
             answer = await one.ask(f"0002 {number:02x}00 0100 0800")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The device side over a port that the test plays."""
+"""Device side over a scripted port."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ from models.runtime import AsyncioRuntime
 
 
 class ScriptedPort:
-    """Hands out what ``inbox`` holds; sending to a FIFO in ``blocked`` never ends."""
+    """Port that receives from ``inbox``; sending to a FIFO in ``blocked`` never completes."""
 
     def __init__(self, blocked=()):
         self.inbox = asyncio.Queue()
@@ -37,7 +37,7 @@ def build(port, num_fifos=2):
     return DeviceBus(port, [{0: EntropyDevice()} for _ in range(num_fifos)], AsyncioRuntime())
 
 
-async def test_a_blocked_fifo_holds_up_no_other():
+async def test_blocked_fifo_does_not_block_others():
     port = ScriptedPort(blocked={0})
     side = build(port)
     side.start()
@@ -49,7 +49,7 @@ async def test_a_blocked_fifo_holds_up_no_other():
     side.stop()
 
 
-async def test_reset_forgets_what_waits():
+async def test_reset_drops_pending_messages():
     port = ScriptedPort(blocked={0})
     side = build(port)
     side.start()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Rings that make no sense, memory that cannot be reached, and resets in the middle of it all."""
+"""Invalid rings, inaccessible memory, and resets during accesses."""
 
 import asyncio
 import random
@@ -23,7 +23,7 @@ NEXT, WRITE, INDIRECT = 1, 2, 4
 
 
 async def corrupt(driver, descriptor, *, index=0):
-    """Make one descriptor available that says ``descriptor``: addr, len, flags, next."""
+    """Make ``descriptor`` (addr, len, flags, next) available and notify the device."""
     ring, memory = driver.device.rings[index], driver.memory
     address, size, flags, following = descriptor
     raw = b"".join(
@@ -47,7 +47,7 @@ async def corrupt(driver, descriptor, *, index=0):
         ((0x1000_0000, 144, INDIRECT, 0), "must be a multiple of 16 up to 128"),
     ],
 )
-async def test_broken_ring_asks_for_a_reset(descriptor, text):
+async def test_invalid_ring_sets_needs_reset(descriptor, text):
     device = EntropyDevice()
     async with ModelSystem([{0: device, 1: EntropyDevice()}]) as system:
         memory = system.host.memory
@@ -56,7 +56,7 @@ async def test_broken_ring_asks_for_a_reset(descriptor, text):
         told = await entropy.device.wait_config(1e5)
         assert told.status & DeviceStatus.NEEDS_RESET
         assert isinstance(device.failure, VirtqueueError) and text in str(device.failure)
-        # It has given up its queues until it is reset, and harms no other device.
+        # Its queues stop until it is reset, and other devices still work.
         with pytest.raises(DriverError):
             await entropy.read(4)
         other = await EntropyDriver.probe(system.drivers[0], 1, memory)
@@ -72,7 +72,7 @@ async def test_broken_ring_asks_for_a_reset(descriptor, text):
         (16, 0, "request has 0 writable bytes: must be 1 or more"),
     ],
 )
-async def test_request_without_room_for_its_frame(readable, writable, text):
+async def test_block_request_without_header_or_status_fails(readable, writable, text):
     device = BlockDevice()
     async with ModelSystem([{0: device}]) as system:
         disk = await BlockDriver.probe(system.drivers[0], 0, system.host.memory, **PATIENT)
@@ -105,7 +105,7 @@ async def test_bus_mastering_off():
         assert len(await again.read(10)) == 10
 
 
-async def test_rings_that_are_no_memory():
+async def test_ring_outside_memory_sets_needs_reset():
     device = EntropyDevice()
     async with ModelSystem([{0: device}]) as system:
         entropy = await EntropyDriver.probe(system.drivers[0], 0, system.host.memory)
@@ -127,7 +127,7 @@ class _Nowhere:
 
 
 class Watched:
-    """Host memory for the devices that remembers when it was written."""
+    """Host memory of the devices that counts accesses and those in flight."""
 
     def __init__(self, dma):
         self._dma = dma
@@ -157,8 +157,8 @@ def watch(system):
     return watched
 
 
-async def test_after_a_reset_nothing_touches_memory():
-    """When the driver's reset is answered, no access is under way and none begins."""
+async def test_no_access_after_a_reset():
+    """Once a reset is answered, no access is in flight and none starts."""
     device = BlockDevice(sectors=256)
     for round_ in range(12):
         async with ModelSystem([{0: device}], dma_latency_us=40.0) as system:
@@ -198,8 +198,8 @@ async def test_queue_reset_ends_that_queue_only():
         assert len(sent) == 1 and device.queues[1].enabled
 
 
-async def test_function_reset_in_the_middle():
-    """A function-level reset ends the old life for good; what comes after starts over."""
+async def test_function_reset_during_accesses():
+    """A function-level reset ends all accesses; the device can then be brought up again."""
     rng = random.Random(1)
     device = BlockDevice(sectors=64)
     async with ModelSystem([{0: device, 1: ConsoleDevice()}], dma_latency_us=30.0) as system:
@@ -228,8 +228,8 @@ async def test_function_reset_in_the_middle():
             assert await disk.read(0, 2) == bytes(2 * SECTOR)
 
 
-async def test_driver_distrusts_the_device():
-    """A used ring that makes no sense ends the data path with a named error, and hangs nobody."""
+async def test_invalid_used_ring_fails_the_data_path():
+    """An invalid used ring fails pending and later transfers with a named error."""
     for used in (b"\0\0\1\0\7\0\0\0\0\0\0\0", b"\0\0\1\0\0\0\0\0\xff\xff\0\0", b"\0\0\x50\0"):
         device = EntropyDevice()
         async with ModelSystem([{0: device}]) as system:
@@ -246,8 +246,8 @@ async def test_driver_distrusts_the_device():
                 await entropy.read(1)
 
 
-async def test_slow_memory_holds_up_no_message():
-    """While a device waits for host memory, other devices and the same one still answer."""
+async def test_slow_memory_does_not_block_messages():
+    """While a device waits for host memory, it and other devices still answer requests."""
     slow, quick = BlockDevice(sectors=64), ConsoleDevice()
     async with ModelSystem([{0: slow, 1: quick}]) as system:
         disk = await BlockDriver.probe(system.drivers[0], 0, system.host.memory, **PATIENT)
@@ -263,7 +263,7 @@ async def test_slow_memory_holds_up_no_message():
         assert await reading == bytes(SECTOR)
 
 
-async def test_console_survives_a_reset_with_input_waiting():
+async def test_console_keeps_input_over_a_reset():
     device = ConsoleDevice()
     async with ModelSystem([{0: device}]) as system:
         await ConsoleDriver.probe(system.drivers[0], 0, system.host.memory)
@@ -274,7 +274,7 @@ async def test_console_survives_a_reset_with_input_waiting():
         assert await console.read_line() == b"meanwhile\n"
 
 
-async def test_a_broken_queue_stops_the_others_too():
+async def test_failed_queue_stops_the_other_queues():
     device = ConsoleDevice()
     async with ModelSystem([{0: device}]) as system:
         watched = watch(system)
@@ -290,7 +290,7 @@ async def test_a_broken_queue_stops_the_others_too():
         assert watched.accesses == before and device.waiting == 9
 
 
-async def test_nothing_moves_before_driver_ok():
+async def test_no_access_before_driver_ok():
     device = ConsoleDevice()
     async with ModelSystem([{0: device}]) as system:
         watched = watch(system)
@@ -307,7 +307,7 @@ async def test_nothing_moves_before_driver_ok():
         assert watched.accesses == 0 and device.waiting == 7
 
 
-async def test_a_failure_ends_what_other_queues_have_under_way():
+async def test_failure_ends_accesses_of_other_queues():
     device = ConsoleDevice()
     async with ModelSystem([{0: device}], dma_latency_us=300.0) as system:
         watched = watch(system)
@@ -330,7 +330,7 @@ async def test_a_failure_ends_what_other_queues_have_under_way():
         (lambda size: 1 // 0, "division"),
     ],
 )
-async def test_what_is_behind_a_device_fails(source, failure):
+async def test_failing_source_sets_needs_reset(source, failure):
     device = EntropyDevice(source=source)
     async with ModelSystem([{0: device}]) as system:
         memory = system.host.memory
@@ -342,7 +342,7 @@ async def test_what_is_behind_a_device_fails(source, failure):
 
 
 class Held(Watched):
-    """Host memory for the devices in which every access takes until they are let go."""
+    """Host memory of the devices that blocks every access until ``gate`` is set."""
 
     def __init__(self, dma):
         super().__init__(dma)
@@ -356,8 +356,8 @@ class Held(Watched):
         return await super()._count(held())
 
 
-async def test_answer_to_a_driver_of_before_a_function_reset():
-    """It waited for host memory; nobody may get it who asked the same later."""
+async def test_function_reset_drops_a_pending_response():
+    """A response delayed by host memory must not reach a later driver."""
     device = BlockDevice(sectors=64)
     async with ModelSystem([{0: device}]) as system:
         disk = await BlockDriver.probe(system.drivers[0], 0, system.host.memory, **PATIENT)
@@ -376,7 +376,7 @@ async def test_answer_to_a_driver_of_before_a_function_reset():
         assert memory.under_way == 0 and sent == []
         for task in tasks:
             task.cancel()
-        # The transport goes on.
+        # The transport continues.
         system.drivers[0].stop()
         system.host.enable()
         await system.drivers[0].start()

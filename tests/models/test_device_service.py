@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A queue's service: one task at a time, an end after which nothing begins, and a wait for it."""
+"""Service of a queue: one task at a time, no access after its end, and draining."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ from models.virtio import Feature
 
 
 class SlowMemory:
-    """Accesses that end when they are told to."""
+    """Memory whose accesses complete when their ``gates`` are set."""
 
     def __init__(self):
         self.began = 0
@@ -31,7 +31,7 @@ class SlowMemory:
 
 
 class Link:
-    """The side that a device is on: keeps what it was told."""
+    """Device link that records notifications."""
 
     name = "device under test"
 
@@ -48,7 +48,7 @@ class Link:
         self.forgotten.append(queue)
 
 
-async def test_nothing_begins_after_the_end():
+async def test_no_access_starts_after_the_end():
     link = Link()
     memory, living = link.dma, RevocableDma(link)
     living.alive = False
@@ -59,7 +59,7 @@ async def test_nothing_begins_after_the_end():
     assert memory.began == 0
 
 
-async def test_what_comes_back_after_the_end_goes_no_further():
+async def test_access_completing_after_the_end_raises():
     link = Link()
     memory, living = link.dma, RevocableDma(link)
     reading = asyncio.create_task(living.read(0, 1))
@@ -70,7 +70,7 @@ async def test_what_comes_back_after_the_end_goes_no_further():
         await reading
 
 
-async def test_still_waits_for_every_access():
+async def test_drain_waits_for_every_access():
     link = Link()
     memory, living = link.dma, RevocableDma(link)
     await living.drain()
@@ -86,7 +86,7 @@ async def test_still_waits_for_every_access():
 
 
 class Queue:
-    """Stands in for a queue that always wants to be notified of."""
+    """Queue stub that always needs a notification."""
 
     async def wants_notification(self):
         return True
@@ -99,7 +99,7 @@ def service(link, serve, failures=None):
     return QueueService(link, 3, lambda dma: Queue(), serve, failed)
 
 
-async def test_wakes_are_served_one_after_another_and_none_is_lost():
+async def test_wakes_are_served_in_sequence_and_none_is_lost():
     link, at_once, most, rounds = Link(), 0, 0, 0
     gate = asyncio.Event()
 
@@ -114,7 +114,7 @@ async def test_wakes_are_served_one_after_another_and_none_is_lost():
     one = service(link, serve)
     one.wake()
     await settle()
-    # However often it is woken while it serves, it looks again once.
+    # Any number of wakes during a service leads to one more service.
     for _ in range(5):
         one.wake()
     await settle()
@@ -126,7 +126,7 @@ async def test_wakes_are_served_one_after_another_and_none_is_lost():
     assert (rounds, most) == (3, 1)
 
 
-async def test_an_ended_service_tells_nothing_and_stays_quiet():
+async def test_ended_service_sends_no_notification():
     link, rounds = Link(), 0
     gate = asyncio.Event()
 
@@ -148,7 +148,7 @@ async def test_an_ended_service_tells_nothing_and_stays_quiet():
     assert rounds == 1
 
 
-async def test_failures_of_a_living_queue_are_told():
+async def test_only_failures_before_the_end_are_reported():
     failures = []
 
     async def serve(index, queue):
@@ -181,12 +181,12 @@ def bring_up(device, link, features):
     device.write_status(0xF)
 
 
-async def test_a_wait_for_one_queue_forgets_no_other():
-    """While the reset of a queue waits for its access, the device is reset as a whole."""
+async def test_drain_waits_for_queues_that_end_meanwhile():
+    """The device is reset while the reset of one of its queues waits for an access."""
     device, link = ConsoleDevice(), Link()
     bring_up(device, link, Feature.VERSION_1.mask | Feature.RING_RESET.mask)
     await settle()
-    # The looks with which service begins.
+    # Complete the initial reads of both queues.
     for gate in link.dma.gates:
         gate.set()
     await settle()

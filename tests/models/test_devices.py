@@ -30,7 +30,7 @@ def bring_up(device, features=BOTH):
         (BlockDevice(), 2, 1, 60, 1 << 2 | 1 << 6 | 1 << 9),
     ],
 )
-def test_what_a_device_is(device, device_id, queues, config_size, features):
+def test_identification_and_features(device, device_id, queues, config_size, features):
     assert device.device_id == device_id
     assert len(device.queues) == queues
     assert device.config_size == config_size
@@ -47,7 +47,7 @@ def test_console_and_block_configuration():
     assert BlockDevice(sectors=0x1234).read_config(0, 8) == (0x1234).to_bytes(8, "little")
 
 
-def test_status_up_and_reset():
+def test_status_after_bring_up_and_reset():
     device = EntropyDevice()
     bring_up(device)
     assert device.status == 0xF
@@ -78,7 +78,7 @@ def test_features_ok_needs_an_acceptable_selection(features, accepted):
     assert device.status == (0xF if accepted else 0x3)
 
 
-def test_a_feature_beyond_the_last_block_was_never_offered():
+def test_feature_beyond_the_last_block_is_refused():
     device = EntropyDevice()
     device.select_word(0xFFFF_FFFF, 0)
     device.select_word(2, 1)
@@ -107,7 +107,7 @@ def test_features_are_frozen_by_features_ok():
     assert device.features_acceptable()
 
 
-def test_needs_reset_is_the_devices_own():
+def test_driver_cannot_write_needs_reset():
     device = EntropyDevice()
     device.write_status(0x43)
     assert device.status == 0x3
@@ -118,26 +118,26 @@ def test_needs_reset_is_the_devices_own():
     assert device.status == 0
 
 
-def test_a_device_that_needs_reset_does_not_run():
+def test_device_that_needs_reset_does_not_run():
     device = EntropyDevice()
     bring_up(device)
     device.needs_reset()
     assert not device.running
 
 
-def test_status_keeps_to_its_bits():
+def test_undefined_status_bits_are_ignored():
     device = EntropyDevice()
     device.write_status(0xFFFF_FF30)
     assert device.status == 0
     device.write_status(0x3)
-    # Not 0, although its low byte is: no reset.
+    # The value is not 0, although its low byte is, so the device is not reset.
     device.write_status(0x100)
     assert device.status == 0x3
     device.write_status(0x80)
     assert device.status == 0x83
 
 
-def test_config_reads_end_at_the_end():
+def test_config_read_past_the_end_is_refused():
     device = ConsoleDevice()
     assert len(device.read_config(11, 1)) == 1
     assert device.read_config(12, 0) == b""
@@ -175,13 +175,13 @@ def test_generation_counts_changes_only():
 
 
 @pytest.mark.parametrize("size", [0, 3, 512, 255])
-def test_a_queue_refuses_a_size(size):
+def test_queue_refuses_an_invalid_size(size):
     queue = EntropyDevice(queue_size=256).queues[0]
     assert not queue.configure(size=size, descriptor_addr=1, driver_addr=2, device_addr=3)
     assert (queue.size, queue.descriptor_addr, queue.enabled) == (0, 0, False)
 
 
-def test_a_live_queue_keeps_its_ring():
+def test_enabled_queue_keeps_its_ring():
     queue = EntropyDevice(queue_size=256).queues[0]
     assert queue.configure(size=256, descriptor_addr=1, driver_addr=2, device_addr=3)
     assert not queue.configure(size=8, descriptor_addr=4, driver_addr=5, device_addr=6)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Drivers whose device is of no help: it answers with nothing, or never stops."""
+"""Drivers of devices that return empty buffers or endless data, and limits of chains."""
 
 import asyncio
 
@@ -30,8 +30,8 @@ async def probe(system, kind, **options):
     return await kind.probe(system.drivers[0], 0, system.host.memory, **PATIENT, **options)
 
 
-async def test_source_of_few_bytes():
-    """Less than the buffer holds is fine (5.4.6), and the rest is asked for."""
+async def test_source_may_return_fewer_bytes():
+    """A device may fill a buffer in part (5.4.6); the driver requests the rest."""
     device = EntropyDevice(source=lambda size: bytes([size]) * min(size, 3))
     async with ModelSystem([{0: device}]) as system:
         entropy = await probe(system, EntropyDriver)
@@ -39,7 +39,7 @@ async def test_source_of_few_bytes():
         assert device.given == entropy.statistics.bytes_in == 8
 
 
-async def test_entropy_that_is_none():
+async def test_empty_entropy_buffer_is_an_error():
     class Empty(EntropyDevice):
         async def handle(self, index, queue, chain):
             return 0
@@ -50,7 +50,7 @@ async def test_entropy_that_is_none():
             await entropy.read(8)
 
 
-async def test_entropy_chain_with_nothing_to_write():
+async def test_entropy_chain_without_writable_bytes():
     device = EntropyDevice(source=lambda size: 1 // 0)
     async with ModelSystem([{0: device}]) as system:
         path = await probe(system, VirtioDriver)
@@ -58,7 +58,7 @@ async def test_entropy_chain_with_nothing_to_write():
         assert device.failure is None
 
 
-async def test_a_wire_that_is_never_silent():
+async def test_wait_for_a_reply_ends_on_a_busy_network():
     device = NetworkDevice()
 
     async def talk():
@@ -77,7 +77,7 @@ async def test_a_wire_that_is_never_silent():
         talking.cancel()
 
 
-async def test_input_without_end():
+async def test_line_without_newline_is_an_error():
     device = ConsoleDevice()
     async with ModelSystem([{0: device}]) as system:
         console = await probe(system, ConsoleDriver)
@@ -86,14 +86,14 @@ async def test_input_without_end():
         text = r"device 0: no newline in \d+ bytes of input: must be one in 4096"
         with pytest.raises(LineTooLongError, match=text):
             await console.read_line()
-        # It is not lost.
+        # read() returns the input.
         rest = await console.read()
         while len(rest) < 4098:
             rest += await console.read()
         assert rest == b"y" * 4096 + b"z\n"
 
 
-async def test_input_that_is_none():
+async def test_empty_console_buffer():
     class Empty(ConsoleDevice):
         async def serve(self, index, queue):
             while (chain := await queue.next_chain()) is not None:
@@ -119,7 +119,7 @@ async def test_console_bytes():
 
 
 @pytest.mark.parametrize("rings", [RING_FEATURES, Feature.EVENT_IDX.mask])
-async def test_chain_that_never_fits(rings):
+async def test_chain_longer_than_the_queue_is_refused(rings):
     async with ModelSystem([{0: BlockDevice(sectors=8)}]) as system:
         disk = await probe(system, BlockDriver, ring_features=rings, queue_size=2)
         text = "device 0, queue 0: chain has 3 buffers: must be 2 at most"
@@ -129,7 +129,7 @@ async def test_chain_that_never_fits(rings):
 
 
 async def test_chain_as_long_as_the_queue():
-    """In a table of its own too: what one end takes for right, the other does."""
+    """An indirect table may have as many descriptors as the queue, for driver and device."""
     device = EntropyDevice(source=bytes)
     async with ModelSystem([{0: device}]) as system:
         path = await probe(system, VirtioDriver, queue_size=4)
@@ -139,7 +139,7 @@ async def test_chain_as_long_as_the_queue():
 
 
 class SlowIndex:
-    """Host memory in which a store of the available index takes until it is let go."""
+    """Host memory that blocks a write of the available index until ``gate`` is set."""
 
     def __init__(self, memory):
         self.gate = None
@@ -155,8 +155,8 @@ class SlowIndex:
             await self.gate.wait()
 
 
-async def test_a_request_given_up_half_way_harms_no_other():
-    """The chain is there already when whoever submitted it is cancelled."""
+async def test_cancelled_request_does_not_affect_others():
+    """The request is cancelled when its chain is already available."""
     async with ModelSystem([{0: BlockDevice(sectors=8)}]) as system:
         memory = SlowIndex(system.host.memory)
         disk = await BlockDriver.probe(system.drivers[0], 0, memory, **PATIENT)

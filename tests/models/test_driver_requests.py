@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Requests and events of the driver, over a bus whose other end the test plays."""
+"""Requests and events of the driver, over a scripted bus."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ from models.driver import (
 from models.messages import FieldRangeError, event, request
 
 
-async def test_responses_find_their_requests_in_any_order():
+async def test_responses_match_requests_in_any_order():
     bus = ScriptedBus()
     async with driver_of(bus) as driver:
         waiting = [
@@ -32,7 +32,7 @@ async def test_responses_find_their_requests_in_any_order():
         assert driver.unclaimed.total() == 0
 
 
-async def test_one_request_for_a_device_at_a_time():
+async def test_one_outstanding_request_per_device():
     bus = ScriptedBus()
     async with driver_of(bus) as driver:
         waiting = [
@@ -54,7 +54,7 @@ async def test_one_request_for_a_device_at_a_time():
     ],
     ids=str,
 )
-async def test_what_differs_does_not_match(change):
+async def test_response_that_differs_does_not_match(change):
     bus = ScriptedBus()
     async with driver_of(bus) as driver:
         waiting = asyncio.create_task(driver.request("GET_DEVICE_STATUS", dev_num=2))
@@ -69,8 +69,8 @@ async def test_what_differs_does_not_match(change):
         assert (await waiting).status == 1
 
 
-async def test_a_bus_response_is_no_device_response():
-    # GET_DEVICES and DEVICE_INFO share id 2 and may share device 0 and token.
+async def test_bus_response_does_not_match_a_device_request():
+    # GET_DEVICES and DEVICE_INFO have the same ID, and may have the same dev_num and token.
     bus = ScriptedBus()
     async with driver_of(bus) as driver:
         waiting = asyncio.create_task(driver.request("DEVICE_INFO", dev_num=0))
@@ -86,7 +86,7 @@ async def test_a_bus_response_is_no_device_response():
         waiting.cancel()
 
 
-async def test_a_second_response_is_not_used():
+async def test_second_response_is_ignored():
     bus = ScriptedBus()
     async with driver_of(bus) as driver:
         waiting = asyncio.create_task(driver.request("GET_DEVICE_STATUS"))
@@ -98,7 +98,7 @@ async def test_a_second_response_is_not_used():
         assert driver.unclaimed == {Unclaimed.UNMATCHED: 1}
 
 
-async def test_silence_is_a_named_error_and_its_late_answer_is_not_used():
+async def test_request_times_out_and_ignores_a_late_response():
     bus = ScriptedBus()
     async with driver_of(bus, timeout_us=2000) as driver:
         with pytest.raises(
@@ -114,7 +114,7 @@ async def test_silence_is_a_named_error_and_its_late_answer_is_not_used():
         assert (await driver.request("GET_DEVICE_STATUS", dev_num=7)).status == 5
 
 
-async def test_noise_is_counted():
+async def test_unclaimed_messages_are_counted():
     bus = ScriptedBus()
     async with driver_of(bus) as driver:
         bus.give(b"\xff" * 64)
@@ -124,7 +124,7 @@ async def test_noise_is_counted():
         assert driver.unclaimed == {Unclaimed.MALFORMED: 2, Unclaimed.UNEXPECTED: 1}
 
 
-async def test_pings_of_the_device_are_answered_and_their_answers_are_not():
+async def test_pings_are_answered_and_responses_are_not():
     bus = ScriptedBus()
     async with driver_of(bus) as driver:
         bus.give(request("BUS_PING", token=0x77, data=0xCAFE))
@@ -138,9 +138,9 @@ async def test_pings_of_the_device_are_answered_and_their_answers_are_not():
         assert driver.unclaimed == {Unclaimed.UNMATCHED: 1}
 
 
-async def test_a_full_driver_queue_does_not_stop_receiving():
-    # The device waits for us to take its messages, we wait for it to take ours: the answer to a
-    # PING must not be what we wait for.
+async def test_full_driver_queue_does_not_stop_receiving():
+    # With both queues full, each side waits for the other to receive. The receive task must not
+    # wait for the response to a ping.
     bus = ScriptedBus()
     stuck = asyncio.Event()
 
@@ -181,7 +181,7 @@ async def test_events_reach_callbacks_and_their_subscribers():
         assert len(third) == 0
 
 
-async def test_a_stopped_driver_says_so():
+async def test_request_of_a_stopped_driver_fails():
     bus = ScriptedBus()
     driver = driver_of(bus)
     with pytest.raises(DriverStoppedError, match="the driver is not running"):
@@ -194,7 +194,7 @@ async def test_a_stopped_driver_says_so():
         await waiting
 
 
-async def test_bad_fields_are_not_sent():
+async def test_invalid_fields_are_not_sent():
     bus = ScriptedBus()
     async with driver_of(bus) as driver:
         with pytest.raises(FieldRangeError):
@@ -202,7 +202,7 @@ async def test_bad_fields_are_not_sent():
         assert bus.sent == []
 
 
-async def test_tokens_wrap_and_leave_out_zero():
+async def test_tokens_wrap_and_skip_zero():
     bus = ScriptedBus(GET_DEVICE_STATUS=status(0))
     async with driver_of(bus) as driver:
         driver._token = 0xFFFD
@@ -215,7 +215,7 @@ async def test_tokens_wrap_and_leave_out_zero():
 
 
 def windows(devices, size, /, **change):
-    """Answer GET_DEVICES for the set bits of ``devices``, ``size`` slots at once."""
+    """Responder to GET_DEVICES for the bits of ``devices``, ``size`` numbers per response."""
 
     def answer(message):
         offset = message.offset
@@ -245,7 +245,7 @@ async def test_discovery_follows_next_offset(size):
         ({"num": 33, "bitmap": bytes(5)}, "num is 33: must be at most 32"),
     ],
 )
-async def test_discovery_refuses_nonsense(change, text):
+async def test_discovery_refuses_an_invalid_response(change, text):
     bus = ScriptedBus(BUS_GET_DEVICES=windows(1, 32, **change))
     async with driver_of(bus) as driver:
         with pytest.raises(ProtocolError, match=text):
@@ -253,7 +253,7 @@ async def test_discovery_refuses_nonsense(change, text):
 
 
 async def test_discovery_ends_with_the_last_number():
-    """Device numbers have 16 bits: the last window is shorter, and no answer is longer."""
+    """Device numbers have 16 bits: the last window is shorter, and so is its response."""
     numbers = [3, 0xFFF9, 0xFFFF]
     bits = sum(1 << n for n in numbers)
 

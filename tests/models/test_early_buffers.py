@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Buffers that a queue holds when its service begins are used without a kick."""
+"""Buffers available before the service of a queue starts are used without a notification."""
 
 import pytest
 from model_support import settle
@@ -24,7 +24,7 @@ DEVICES = {
 
 
 def chain(memory, name):
-    """The buffers of a request that the device can serve at once."""
+    """Buffers of a request that the device can serve immediately."""
     base = memory.allocate(2048)
     if name == "block":
         memory.store(base, REQUEST.pack(0, 0, 0))
@@ -42,7 +42,7 @@ def give_input(device, name):
 
 
 async def set_up(system, name, *, enable):
-    """The device up to FEATURES_OK with its queues, a chain in the one that ``name`` means."""
+    """Bring the device up to FEATURES_OK with its queues, optionally with a chain in one."""
     index, memory = DEVICES[name][1], system.host.memory
     arena = RingAllocator(max_size=4, memory=memory)
     dev = await system.drivers[0].device(0)
@@ -59,7 +59,7 @@ async def set_up(system, name, *, enable):
 
 @pytest.mark.parametrize("revision", REVISIONS)
 @pytest.mark.parametrize("name", DEVICES)
-async def test_driver_ok_serves_what_is_there(name, revision):
+async def test_driver_ok_serves_available_buffers(name, revision):
     device = DEVICES[name][0]()
     async with ModelSystem([{0: device}], revision=revision) as system:
         dev, index, _ = await set_up(system, name, enable=True)
@@ -90,8 +90,8 @@ async def test_queue_that_is_enabled_later_is_served(name, revision):
 
 
 @pytest.mark.parametrize("name", DEVICES)
-async def test_empty_queue_is_left_in_peace(name):
-    """A look is one read of the available index; what is not there yet need not be memory."""
+async def test_empty_queue_outside_memory_does_not_fail(name):
+    """The initial read of the available index may fail: an unused queue need not have memory."""
     device = DEVICES[name][0]()
     async with ModelSystem([{0: device}]) as system:
         dev = await system.drivers[0].probe(0, rings=RingAllocator(0x7000_0000))
@@ -99,8 +99,8 @@ async def test_empty_queue_is_left_in_peace(name):
         assert device.failure is None and await dev.status() == 0xF
 
 
-async def test_early_kick_is_made_good_by_driver_ok():
-    """A notification before DRIVER_OK is dropped (D-21), and its buffer is not lost."""
+async def test_driver_ok_serves_the_buffer_of_a_dropped_notification():
+    """A notification before DRIVER_OK is dropped (D-21), but its buffer is served later."""
     device = EntropyDevice(source=bytes)
     async with ModelSystem([{0: device}]) as system:
         dev, _, _ = await set_up(system, "entropy", enable=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The golden endpoint's configuration space."""
+"""Configuration space of the golden endpoint."""
 
 import pytest
 
@@ -67,7 +67,7 @@ def test_byte_enables(endpoint):
     assert endpoint.config_read(COMMAND) & 0xFFFF == 0x0046
 
 
-def test_status_bits_clear_on_a_one(endpoint):
+def test_writing_1_clears_a_status_bit(endpoint):
     endpoint.config.raise_status(NON_FATAL_ERROR_DETECTED)
     endpoint.config_write(DEVICE_CONTROL, 0, 0xF)
     assert endpoint.config.field(NON_FATAL_ERROR_DETECTED) == 1
@@ -97,13 +97,13 @@ def test_function_level_reset(endpoint):
     assert resets == [True]
     assert endpoint.config_read(COMMAND) & 0xFFFF == 0
     assert endpoint.config_read(bar_offset(0)) == 0
-    # The payload size belongs to the link and stays, the read request size does not.
+    # Max_Payload_Size survives the reset; Max_Read_Request_Size does not.
     assert endpoint.config_read(DEVICE_CONTROL) == 2 << MAX_PAYLOAD_SIZE.lsb | 2 << 12
     endpoint.hot_reset()
     assert endpoint.config_read(DEVICE_CONTROL) == 2 << 12
 
 
-def test_read_only_registers_stay(endpoint):
+def test_read_only_registers_do_not_change(endpoint):
     for offset in (0x00, 0x08, 0x2C, 0x34, 0x60, 0x64):
         before = endpoint.config_read(offset)
         endpoint.config_write(offset, 0xFFFF_FFFF)
@@ -111,7 +111,7 @@ def test_read_only_registers_stay(endpoint):
         assert endpoint.config_read(offset) == before
 
 
-def test_impossible_requests(endpoint):
+def test_invalid_requests_are_refused(endpoint):
     for offset in (-4, 2, 4096):
         with pytest.raises(ConfigAccessError, match="must be a multiple of 4 from 0 to 4092"):
             endpoint.config_read(offset)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The golden endpoint's MSI-X: what leaves, when, and what stays pending."""
+"""MSI-X of the golden endpoint: sent and pending messages."""
 
 import struct
 
@@ -56,7 +56,7 @@ def test_masked_after_reset(bench):
     assert bench.pending == 1
 
 
-def test_an_open_vector_sends_at_once(bench):
+def test_unmasked_vector_sends_immediately(bench):
     bench.enable()
     bench.entry(1, masked=0, address=0x12_FEE0_0003)
     bench.raise_vector(1)
@@ -74,7 +74,7 @@ def test_an_open_vector_sends_at_once(bench):
     ],
     ids=["bus master off", "disabled", "function mask", "D3hot"],
 )
-def test_what_may_not_leave_waits(bench, closed, opened):
+def test_disallowed_message_stays_pending(bench, closed, opened):
     bench.enable()
     bench.entry(0, masked=0)
     bench.endpoint.config_write(*closed)
@@ -85,7 +85,7 @@ def test_what_may_not_leave_waits(bench, closed, opened):
     assert (bench.sent, bench.pending) == ([(0xFEE0_0000, 0x40)], 0)
 
 
-def test_a_vectors_mask(bench):
+def test_vector_mask(bench):
     bench.enable()
     bench.entry(0, masked=1)
     bench.entry(1, masked=1)
@@ -108,7 +108,7 @@ def test_table_bits_and_byte_enables(bench):
     assert endpoint.bar_read(2, 16, 16) == bytes(12) + b"\1\0\0\0"
 
 
-def test_the_rest_of_the_bar_is_zero_and_read_only(bench):
+def test_rest_of_the_bar_is_zero_and_read_only(bench):
     endpoint = bench.endpoint
     bench.raise_vector()
     endpoint.bar_write(2, 0x20, b"\xff" * (0x1000 - 0x20))
@@ -116,7 +116,7 @@ def test_the_rest_of_the_bar_is_zero_and_read_only(bench):
     assert sum(endpoint.bar_read(2, 0x20, 0x1000 - 0x20)) == 1
 
 
-def test_reset_masks_and_forgets(bench):
+def test_reset_masks_vectors_and_clears_pending_bits(bench):
     bench.entry(0, masked=0)
     bench.raise_vector()
     bench.endpoint.config_write(DEVICE_CONTROL, INITIATE_FLR.mask)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The golden endpoint's registers, doorbells and queues."""
+"""Registers, doorbells and queues of the golden endpoint."""
 
 import pytest
 from hypothesis import given
@@ -15,7 +15,7 @@ DRIVER, DEVICE = SPSC_PAGES.driver_queue_base, SPSC_PAGES.device_queue_base
 
 
 class Bench:
-    """A host that uses the FIFOs with plain stores."""
+    """Host that accesses the FIFOs with single reads and writes."""
 
     def __init__(self, num_fifos=1):
         self.endpoint = Endpoint(num_fifos)
@@ -29,7 +29,7 @@ class Bench:
         return int.from_bytes(self.endpoint.bar_read(1, base + offset, 4), "little")
 
     def put(self, message, fifo=0):
-        """Store a message and move head, without the doorbell."""
+        """Store a message and advance head, without the doorbell."""
         head = self.read(DRIVER(fifo))
         self.endpoint.bar_write(1, DRIVER(fifo) + 128 + 64 * head, message.ljust(64, b"\0"))
         self.word(DRIVER(fifo), (head + 1) % 62)
@@ -68,7 +68,7 @@ def test_registers():
         (0x1C, 12, [True] * 4 + [False] * 8, []),
     ],
 )
-def test_what_rings(offset, size, enables, rung):
+def test_doorbell_byte_enables(offset, size, enables, rung):
     bench = Bench(2)
     bench.endpoint.bar_write(0, offset, bytes(size), enables)
     assert bench.rung == rung
@@ -108,7 +108,7 @@ def test_nothing_is_popped_without_a_doorbell():
     assert bench.endpoint.pop() is None
 
 
-def test_a_doorbell_takes_a_snapshot():
+def test_doorbell_samples_head():
     bench = Bench()
     bench.put(b"A")
     bench.ring()
@@ -118,7 +118,7 @@ def test_a_doorbell_takes_a_snapshot():
     assert bench.popped() == [(0, b"B")]
 
 
-def test_snapshot_is_sanitised_when_taken():
+def test_doorbell_head_is_taken_modulo_capacity():
     bench = Bench()
     bench.put(b"A")
     bench.put(b"B")
@@ -136,7 +136,7 @@ def test_wrap_around():
         assert bench.popped() == [(0, bytes([n]))]
 
 
-def test_fifos_are_served_in_turn():
+def test_fifos_are_served_round_robin():
     bench = Bench(3)
     for fifo, messages in ((0, b"abc"), (1, b"d"), (2, b"ef")):
         for message in messages:
@@ -150,8 +150,8 @@ def test_fifos_are_served_in_turn():
     assert bench.popped() == [(1, b"y"), (0, b"x")]
 
 
-def test_a_rewritten_tail_voids_the_snapshot():
-    # A driver that reloads zeroes both pages; its old messages must not come out again.
+def test_tail_write_invalidates_the_doorbell_head():
+    # A driver zeroes both pages when it is loaded; earlier messages must not be popped again.
     bench = Bench()
     for n in range(10):
         bench.put(bytes([n]))
@@ -167,7 +167,7 @@ def test_a_rewritten_tail_voids_the_snapshot():
 
 
 @pytest.mark.parametrize("byte", range(4))
-def test_any_byte_of_the_tail_counts_as_a_rewrite(byte):
+def test_write_to_any_byte_of_the_tail_counts(byte):
     bench = Bench()
     for n in range(10):
         bench.put(bytes([n]))
@@ -176,13 +176,13 @@ def test_any_byte_of_the_tail_counts_as_a_rewrite(byte):
     tail = (1 << 8 * byte) % 62
     assert bench.endpoint.snapshots == [tail]
     assert bench.popped() == []
-    # The next doorbell goes on from there, sanitised.
+    # The next doorbell continues from the tail modulo the capacity.
     bench.ring()
     bench.endpoint.pop()
     assert bench.read(DRIVER(0), 64) == (tail + 1) % 62
 
 
-def test_neighbours_of_the_tail_are_not_the_tail():
+def test_writes_beside_the_tail_do_not_count():
     bench = Bench(2)
     bench.put(b"A")
     bench.ring()
@@ -194,7 +194,7 @@ def test_neighbours_of_the_tail_are_not_the_tail():
     assert bench.popped() == [(0, b"A")]
 
 
-def test_push_fills_the_slot_and_moves_head():
+def test_push_fills_the_slot_and_advances_head():
     bench = Bench()
     bench.endpoint.bar_write(1, DEVICE(0) + 128, b"\xee" * 64)
     assert bench.endpoint.push(0, b"m" * 8)
@@ -212,7 +212,7 @@ def test_push_of_another_size_is_dropped_and_counted(size):
     assert endpoint.bar_read(2, 0x800, 1) == b"\0"
 
 
-def test_push_goes_on_from_a_rewritten_head():
+def test_push_continues_from_a_rewritten_head():
     bench = Bench()
     bench.word(DEVICE(0), 62 + 7)
     bench.word(DEVICE(0), 7, 64)
@@ -236,7 +236,7 @@ def test_61_fit_in_the_device_queue():
         bench.endpoint.push(1, b"nowhere!")
 
 
-def test_a_full_device_queue_holds_its_own_fifo_only():
+def test_full_device_queue_blocks_only_its_fifo():
     bench = Bench(2)
     for fifo in (0, 1):
         bench.put(bytes([65 + fifo]), fifo)
@@ -248,7 +248,7 @@ def test_a_full_device_queue_holds_its_own_fifo_only():
     assert bench.popped() == [(0, b"A")]
 
 
-def test_reset_empties_queues_and_keeps_the_rest():
+def test_reset_empties_queues_and_keeps_other_ram():
     bench = Bench(2)
     bench.put(b"A" * 64, 1)
     bench.ring(1)
@@ -279,9 +279,9 @@ def test_reset_empties_queues_and_keeps_the_rest():
         max_size=60,
     )
 )
-def test_a_hostile_host_gets_nothing_but_slots(steps):
-    # Whatever the host writes: a pop stays in [tail, snapshot), and only our own index words and
-    # slots of the device queue change without a write of the host.
+def test_hostile_host_writes_affect_only_slots_and_indices(steps):
+    # For any host writes: pops stay in [tail, doorbell head), and without a host write only the
+    # index words and the device queue slots that the endpoint owns change.
     bench = Bench()
     endpoint = bench.endpoint
     for step in steps:
@@ -310,7 +310,7 @@ def test_a_hostile_host_gets_nothing_but_slots(steps):
             assert changed <= set(range(0x2000, 0x2004)) | slot
 
 
-def test_the_queues_are_those_of_the_python_queue():
+def test_queues_match_the_python_queue():
     endpoint = Endpoint(2)
     to_device = SpscQueue(endpoint.ram, DRIVER(1), 62)
     to_driver = SpscQueue(endpoint.ram, DEVICE(1), 62)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""ARP and ICMP echo, with scapy as the judge of every frame."""
+"""ARP and ICMP echo, with scapy as the reference for every frame."""
 
 import logging
 
@@ -18,7 +18,7 @@ from models.ethernet import (
     parse_echo_reply,
 )
 
-# It warns of network interfaces that it does not find, and none is needed.
+# scapy warns of missing network interfaces, which are not needed.
 logging.getLogger("scapy").setLevel(logging.ERROR)
 
 from scapy.layers.inet import ICMP, IP  # noqa: E402
@@ -29,7 +29,7 @@ from scapy.utils import checksum as scapy_checksum  # noqa: E402
 MAC, IP_ADDRESS = bytes.fromhex("020000000099"), bytes([10, 0, 0, 2])
 OWN_MAC, OWN_IP = bytes.fromhex("020000000001"), bytes([10, 0, 0, 1])
 ARP_FRAME = arp_request(OWN_MAC, OWN_IP, IP_ADDRESS)[:42]
-"""Without padding."""
+"""ARP request without padding."""
 NAMES = {"src": "02:00:00:00:00:01", "dst": "02:00:00:00:00:99"}
 
 
@@ -42,7 +42,7 @@ def padded(packet):
 
 
 def ping(payload=b"", *, options=(), **fields):
-    """An echo request as scapy builds it; ``fields`` are the IP header's."""
+    """Echo request built by scapy, with ``fields`` in the IP header."""
     header = {"src": "10.0.0.1", "dst": "10.0.0.2", "flags": "DF", "id": 0, **fields}
     message = ICMP(type=8, id=0x1234, seq=7) / Raw(payload)
     return Ether(**NAMES) / IP(options=list(options), **header) / message
@@ -78,7 +78,7 @@ def test_echo(size):
     assert (parsed[IP].src, parsed[IP].dst) == ("10.0.0.2", "10.0.0.1")
     icmp = parsed[ICMP]
     assert (icmp.type, icmp.code, icmp.id, icmp.seq) == (0, 0, 0x1234, 7)
-    # Built anew without checksums, scapy puts its own in.
+    # Build the packet again without checksums: scapy then computes them.
     given_checks = parsed[IP].chksum, icmp.chksum
     del parsed[IP].chksum, parsed[ICMP].chksum
     again = Ether(bytes(parsed))
@@ -119,14 +119,14 @@ def test_header_with_options():
         bytes(13),
     ],
 )
-def test_frames_that_get_no_answer(frame):
+def test_other_frames_are_ignored(frame):
     host = peer()
     assert host.answer(frame) == []
     assert host.ignored == 1
 
 
 @pytest.mark.parametrize("at", range(12, 22))
-def test_every_byte_from_type_to_operation_of_an_arp_counts(at):
+def test_arp_with_another_type_or_operation_is_ignored(at):
     frame = bytearray(arp_request(OWN_MAC, OWN_IP, IP_ADDRESS))
     assert peer().answer(bytes(frame))
     frame[at] ^= 1
@@ -134,19 +134,19 @@ def test_every_byte_from_type_to_operation_of_an_arp_counts(at):
 
 
 @pytest.mark.parametrize("at", [12, 13])
-def test_echo_of_another_ethernet_type(at):
+def test_echo_with_another_ethertype_is_ignored(at):
     frame = bytearray(bytes(ping(b"x" * 30)))
     frame[at] ^= 1
     assert peer().answer(bytes(frame)) == []
 
 
-def test_echo_that_may_be_fragmented_but_is_not():
+def test_unfragmented_echo_without_dont_fragment_is_answered():
     (reply,) = peer().answer(bytes(ping(b"x" * 30, flags=0)))
     assert Ether(reply)[Raw].load == b"x" * 30
 
 
-def test_header_shorter_than_a_header():
-    """All else is right: the message starts in the address, which is that of the peer."""
+def test_header_length_below_20_is_ignored():
+    """The frame is valid apart from its header length, which makes it end in the address."""
     message = bytes(ICMP(type=8, id=1, seq=1) / Raw(b"x" * 40))
     header = bytes(IP(ihl=4, len=16 + len(message), proto=1, src="10.0.0.1", chksum=0))[:16]
     header = header[:10] + scapy_checksum(header).to_bytes(2, "big") + header[12:]
@@ -154,12 +154,12 @@ def test_header_shorter_than_a_header():
     assert NetworkPeer(MAC, message[:4]).answer(frame) == []
 
 
-def test_request_is_no_reply():
+def test_echo_request_is_not_parsed_as_reply():
     frame = echo_request(OWN_MAC, OWN_IP, MAC, IP_ADDRESS, 1, 1, b"")
     assert parse_echo_reply(frame, MAC, IP_ADDRESS) is None
 
 
-def test_reply_is_what_scapy_would_send():
+def test_reply_matches_scapy():
     (reply,) = peer().answer(bytes(ping(b"abc")))
     assert reply == padded(
         Ether(src=NAMES["dst"], dst=NAMES["src"])
@@ -171,13 +171,13 @@ def test_reply_is_what_scapy_would_send():
 
 
 @pytest.mark.parametrize("frame", [bytes(ping(b"x" * 30)), ARP_FRAME], ids=["echo", "arp"])
-def test_no_truncated_frame_is_answered(frame):
+def test_truncated_frames_are_ignored(frame):
     assert peer().answer(frame)
     assert not any(peer().answer(frame[:size]) for size in range(len(frame)))
 
 
 def tampered(frame):
-    """``frame`` with some bytes replaced, and cut short or with more at its end."""
+    """Strategy of ``frame`` with some bytes replaced, truncated or extended."""
     places = st.dictionaries(st.integers(0, len(frame) - 1), st.integers(0, 255), max_size=4)
 
     def build(changes, size, tail):
@@ -209,7 +209,7 @@ def test_any_bytes(frame):
 
 @FIXED
 @given(st.integers(14, 71), st.integers(1, 255))
-def test_one_wrong_byte_of_a_reply_is_noticed(at, change):
+def test_corrupted_reply_is_refused(at, change):
     (reply,) = peer().answer(bytes(ping(b"x" * 30)))
     frame = bytearray(reply)
     frame[at] ^= change
@@ -219,8 +219,8 @@ def test_one_wrong_byte_of_a_reply_is_noticed(at, change):
 
 @FIXED
 @given(st.binary(min_size=30, max_size=100), st.integers(0, 10_000), st.integers(1, 255))
-def test_one_wrong_byte_behind_the_addresses_is_noticed(payload, place, change):
-    """Both checksums together cover all from the IP header on."""
+def test_corrupted_request_is_ignored(payload, place, change):
+    """The two checksums cover everything from the IP header on."""
     frame = bytearray(bytes(ping(payload)))
     at = 14 + place % (len(frame) - 14)
     frame[at] ^= change
@@ -235,6 +235,6 @@ def test_addresses_are_checked():
 
 
 def test_checksum_carries_twice():
-    # RFC 1071: carries come round until there are none; these words need it twice.
+    # RFC 1071: carries are added until none is left, twice for these words.
     assert checksum(b"\xff\xff\xff\xff\0\1") == 0xFFFE
     assert checksum(b"\1") == checksum(b"\1\0") == 0xFEFF

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Code behind a device raises: that device fails, everything beside it goes on."""
+"""Exceptions in the code of a device: the device fails, and everything else continues."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ from models.virtqueue import Buffer
 
 @pytest.mark.parametrize("revision", REVISIONS)
 @pytest.mark.parametrize("name", FAULTS)
-async def test_device_that_raises_asks_for_a_reset(name, revision, caplog):
+async def test_device_that_raises_needs_a_reset(name, revision, caplog):
     async with ModelSystem([devices(name)], revision=revision) as system:
         await check(system, name, lambda: settle(200))
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
@@ -30,7 +30,7 @@ async def test_device_that_raises_asks_for_a_reset(name, revision, caplog):
     assert errors[0].exc_info
 
 
-async def test_failure_is_logged_once_however_often_it_raises(caplog):
+async def test_repeated_failure_is_logged_once(caplog):
     async with ModelSystem([{0: FaultyDevice("read_config")}]) as system:
         system.device_side.transports[0].devices[0].armed = True
         for _ in range(5):
@@ -39,7 +39,7 @@ async def test_failure_is_logged_once_however_often_it_raises(caplog):
     assert len(caplog.records) == 1
 
 
-async def test_broken_rings_are_logged_without_a_traceback(caplog):
+async def test_invalid_ring_is_logged_without_a_traceback(caplog):
     async with ModelSystem([{0: EntropyDevice()}]) as system:
         entropy = await EntropyDriver.probe(system.drivers[0], 0, system.host.memory)
         await system.host.memory.write(entropy.device.rings[0].driver_addr, b"\0\0\xff\xff")
@@ -50,7 +50,7 @@ async def test_broken_rings_are_logged_without_a_traceback(caplog):
     assert (record.levelno, record.exc_info) == (logging.WARNING, None)
 
 
-async def test_device_that_raises_in_a_function_reset_hinders_no_other():
+async def test_device_that_raises_in_a_function_reset_does_not_affect_others():
     faulty, sound = FaultyDevice("reset"), ConsoleDevice()
     async with ModelSystem([{0: faulty, 1: sound}, {0: ConsoleDevice()}]) as system:
         for fifo, number in ((0, 0), (0, 1), (1, 0)):
@@ -76,7 +76,7 @@ async def test_device_that_raises_in_its_reset_can_be_unplugged():
         assert (await system.drivers[0].device_info(0)).device_id == 3
 
 
-async def test_device_that_raises_when_plugged_is_there_and_says_so():
+async def test_device_that_raises_when_plugged_needs_a_reset():
     faulty = FaultyDevice("attach")
     faulty.armed = True
     async with ModelSystem([{1: EntropyDevice()}], revision="r1") as system:
@@ -87,7 +87,7 @@ async def test_device_that_raises_when_plugged_is_there_and_says_so():
 
 
 @pytest.mark.parametrize("at", ["device side", "drops", "bus", "driver"])
-async def test_observer_that_raises_stops_no_message(at, caplog):
+async def test_observer_that_raises_does_not_stop_messages(at, caplog):
     async with ModelSystem([{0: EntropyDevice(source=bytes)}]) as system:
         driver, side = system.drivers[0], system.device_side
         observers = {
@@ -104,18 +104,18 @@ async def test_observer_that_raises_stops_no_message(at, caplog):
         observers.append(broken)
         observers.append(lambda *seen: heard.append(seen))
         entropy = await EntropyDriver.probe(driver, 0, system.host.memory)
-        # Nobody has device 3: such a message is dropped.
+        # There is no device 3, so this message is dropped.
         await driver.notify("EVENT_AVAIL", dev_num=3, index=0, next_offset=0, next_wrap=0)
         for _ in range(3):
             assert await entropy.read(8) == bytes(8)
         await driver.ping(1)
-        # Those behind it hear all the same, and the one who added it can look why it did not.
+        # Later observers are still called, and the error is kept.
         assert heard
         assert [str(error) for error in observers.errors] == [at]
     assert len(caplog.records) == 1 and "an observer raised" in caplog.text
 
 
-async def test_host_memory_that_fails_under_a_driver_is_heard_by_who_waits():
+async def test_failing_host_memory_fails_pending_transfers():
     async with ModelSystem([{0: EntropyDevice(source=bytes)}]) as system:
         memory = system.host.memory
         entropy = await EntropyDriver.probe(system.drivers[0], 0, memory, timeout_us=1e6)
@@ -129,7 +129,7 @@ async def test_host_memory_that_fails_under_a_driver_is_heard_by_who_waits():
             await entropy.finish(0, transfer)
 
 
-async def test_bus_that_fails_under_a_driver_is_heard_by_who_waits():
+async def test_failing_bus_fails_pending_requests():
     async with ModelSystem([{SOUND: EntropyDevice()}]) as system:
         driver = system.drivers[0]
 
@@ -139,7 +139,7 @@ async def test_bus_that_fails_under_a_driver_is_heard_by_who_waits():
         await driver.ping()
         driver._bus.recv = broken
         asking = [asyncio.create_task(driver.ping(n)) for n in range(3)]
-        # The pump waits in the recv of before, which brings one more message.
+        # The receive task still waits in the original recv, which returns one more message.
         results = await asyncio.gather(*asking, return_exceptions=True)
         stopped = [error for error in results if error is not None]
         assert stopped and all(isinstance(error, DriverStoppedError) for error in stopped)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The driver's bus over a FIFO: the accesses it makes, and when it waits."""
+"""Driver bus over a FIFO: its accesses, and when it waits."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ from models.system import EndpointHost, EndpointPort
 
 
 class LoggedHost(EndpointHost):
-    """Writes down every access, and lets others go on during it."""
+    """Host that logs every access and lets other tasks run during it."""
 
     def __init__(self, endpoint, runtime):
         super().__init__(endpoint, runtime)
@@ -42,7 +42,7 @@ def build(num_fifos=1, fifo=0, **parameters):
 
 
 @pytest.mark.parametrize("fifo", [0, 2])
-async def test_accesses_of_a_message_each_way(fifo):
+async def test_accesses_of_a_message_in_each_direction(fifo):
     endpoint, host, bus = build(4, fifo)
     driver, device = fifo * 0x4000 + 0x1000, fifo * 0x4000 + 0x2000
     await bus.open()
@@ -96,7 +96,7 @@ async def test_one_interrupt_drains_the_queue():
     assert [(await bus.recv())[0] for _ in range(5)] == [0, 1, 2, 3, 4]
 
 
-async def test_no_message_is_missed_between_drain_and_wait():
+async def test_message_between_drain_and_wait_is_received():
     endpoint, _, bus = build()
     await bus.open()
     for n in range(200):
@@ -106,7 +106,7 @@ async def test_no_message_is_missed_between_drain_and_wait():
         assert (await receiving)[0] == n
 
 
-async def test_send_waits_for_room_and_looks_at_tail_then():
+async def test_send_to_a_full_queue_polls_tail():
     endpoint, host, bus = build()
     port = EndpointPort(endpoint, AsyncioRuntime())
     await bus.open()
@@ -123,7 +123,7 @@ async def test_send_waits_for_room_and_looks_at_tail_then():
     assert rest == [bytes([n]) * 8 for n in range(1, 61)] + [b"the 62nd"]
 
 
-async def test_a_queue_that_stays_full_is_an_error():
+async def test_send_to_a_queue_that_stays_full_times_out():
     _, host, bus = build(send_timeout_us=500)
     await bus.open()
     for _ in range(61):
@@ -176,7 +176,7 @@ async def test_observers_see_both_directions():
     ]
 
 
-async def test_fifos_that_share_a_vector_wake_each_other_up():
+async def test_fifos_that_share_a_vector_all_wake():
     shell = PciShell(name="one vector", vectors=1)
     runtime, endpoint = AsyncioRuntime(), Endpoint(2, shell)
     host = LoggedHost(endpoint, runtime)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Which Ethernet frames a network device lets pass, both ways."""
+"""Ethernet frames that a network device accepts, in both directions."""
 
 import pytest
 from model_support import settle
@@ -38,7 +38,7 @@ FRAMES = {
 
 
 @pytest.mark.parametrize("name", FRAMES)
-async def test_frame_passes_both_ways_or_neither(name):
+async def test_frame_limits_are_the_same_in_both_directions(name):
     data, passes = FRAMES[name]
     assert frame_fits(data) == passes
     seen = []

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Random and damaged messages to either side: only named errors, no hang, and all works after.
+"""Random and damaged messages to each side cause named errors only and no hang.
 
-Twenty thousand messages by default, a million with ``--regress``.
+Both sides work afterwards. Twenty thousand messages by default, a million with ``--regress``.
 """
 
 import pytest
@@ -10,9 +10,9 @@ from message_fuzz import BATCH, BATCHES, run
 from models.messages import REVISIONS
 
 SHORT, LONG = 10 * BATCH, 500 * BATCH
-"""Messages of one side and revision."""
+"""Number of messages per side and revision."""
 PARTS = 4
-"""Tests that the long run is divided into, for as many processes."""
+"""Number of tests of the long run, to use as many processes."""
 
 SEEN = {
     "driver": {
@@ -24,7 +24,7 @@ SEEN = {
     },
     "device": {"worked", "RequestTimeoutError"},
 }
-"""What even a short run comes by."""
+"""Messages and results that occur in every run."""
 
 
 def pytest_generate_tests(metafunc):

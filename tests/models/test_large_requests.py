@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a driver cannot know to be too large is served, in pieces or in part."""
+"""Large requests, which a driver may send, are served in pieces or in part."""
 
 import struct
 import tracemalloc
@@ -29,7 +29,7 @@ async def test_disk_reads_and_writes_more_than_16_mib_in_a_request():
         assert device.failure is None
 
 
-async def test_disk_holds_a_piece_of_a_request_at_once():
+async def test_disk_buffers_one_piece_of_a_request():
     device = BlockDevice(sectors=MANY // SECTOR)
     async with ModelSystem([{0: device}]) as system:
         disk = await BlockDriver.probe(system.drivers[0], 0, system.host.memory, **PATIENT)
@@ -84,8 +84,8 @@ async def test_console_input_for_a_large_buffer():
         assert device.failure is None
 
 
-async def test_request_of_4_gib_beyond_the_disk_costs_nothing():
-    """A hostile length is refused by what the disk has, before a byte of it is moved."""
+async def test_request_of_4_gib_beyond_the_disk_is_refused_without_transfer():
+    """A length beyond the disk is refused before any data is transferred."""
     device = BlockDevice(sectors=8)
     async with ModelSystem([{0: device}]) as system:
         memory = system.host.memory

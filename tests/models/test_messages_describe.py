@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The one-line form."""
+"""One-line text of messages."""
 
 import pytest
 from model_support import VECTORS
@@ -58,7 +58,7 @@ def test_every_vector_has_one_line_with_every_field():
             assert f"{key} {vector[key]}" in line
 
 
-def test_what_is_no_message_is_described_too():
+def test_malformed_bytes_are_described():
     assert describe_bytes(b"\0\x0c\0\0\0\0\x08\0", V1) == (
         "malformed: msg_id is 12: must be the id of a transport request or event of v1 "
         "[000c000000000800]"

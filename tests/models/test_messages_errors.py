@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Every fault of a message has a name, a field and a limit, and nothing else ever leaves."""
+"""Every fault of a message raises a named error with field and limit, and no other error."""
 
 import pytest
 from hypothesis import given
@@ -144,7 +144,8 @@ def test_decode_names_field_and_limit(raw, kind, field, text):
         (
             {"features": [1]},
             CountError,
-            "SET_FEATURES request: num is 2: must be right for features, which has 1 elements",
+            "SET_FEATURES request: num is 2: must be consistent with features, which has 1 "
+            "elements",
         ),
         (
             {"features": [0] * 9, "num": 9},
@@ -170,7 +171,7 @@ def test_from_json_names_field_and_limit(change, kind, text):
     assert str(caught.value) == text
 
 
-def test_from_json_wants_every_field():
+def test_from_json_requires_every_field():
     with pytest.raises(FormError, match="SET_DEVICE_STATUS request: status is None: must be given"):
         from_json({"message": "SET_DEVICE_STATUS", "kind": "request"})
     with pytest.raises(FormError, match=r"message is .*: must be an object"):
@@ -181,14 +182,14 @@ def test_from_json_wants_every_field():
         )
 
 
-def test_a_long_value_keeps_the_text_short():
+def test_long_value_is_shortened_in_the_text():
     with pytest.raises(MessageError) as caught:
         from_json({"message": "x\n" * 1000, "kind": "request"})
     assert len(str(caught.value)) < 120
     assert "\n" not in str(caught.value)
 
 
-def test_counts_follow_from_arrays():
+def test_count_is_derived_from_its_array():
     message = request("SET_FEATURES", index=0, features=[1, 2, 3])
     assert (message.num, message.msg_size) == (3, 28)
 
@@ -206,12 +207,12 @@ def test_reserved_type_bits_are_ignored():
         assert decode(raw) == plain
 
 
-def test_bytes_past_msg_size_are_stale():
+def test_bytes_past_msg_size_are_ignored():
     message = request("GET_VQUEUE", dev_num=2, token=5, index=1)
     assert decode(encode(message) + b"\xff" * 52) == message
 
 
-def test_room_for_extensions_is_accepted_and_kept():
+def test_larger_msg_size_is_accepted_and_kept():
     raw = bytearray(encode(request("GET_VQUEUE", dev_num=2, token=5, index=1)) + b"\xee" * 36)
     raw[6] = 48
     message = decode(raw)
@@ -219,7 +220,7 @@ def test_room_for_extensions_is_accepted_and_kept():
     assert from_json(message.to_json()).msg_size == 48
 
 
-def test_event_config_may_name_a_range_without_data():
+def test_event_config_may_have_a_range_without_data():
     raw = bytes.fromhex("0040010000001800 0f000000 02000000 04000000 08000000")
     message = decode(raw)
     assert (message.offset, message.size, message.data) == (4, 8, b"")
@@ -232,7 +233,7 @@ def test_event_config_may_name_a_range_without_data():
         decode(longer)
 
 
-def test_reserved_words_show_only_when_set():
+def test_reserved_words_are_shown_only_when_nonzero():
     vector = next(v for v in VECTORS if v["message"] == "SET_VQUEUE" and v["kind"] == "request")
     raw = bytearray.fromhex(vector["wire"])
     assert "reserved" not in decode(raw).to_json()
@@ -243,7 +244,7 @@ def test_reserved_words_show_only_when_set():
 
 @FIXED
 @given(st.binary(max_size=80))
-def test_decode_raises_nothing_else(raw):
+def test_decode_raises_only_message_errors(raw):
     try:
         message = decode(raw)
     except MessageError as error:
@@ -258,7 +259,7 @@ def test_decode_raises_nothing_else(raw):
     st.lists(st.tuples(st.integers(0, 47), st.integers(0, 255)), max_size=6),
     st.integers(0, 64),
 )
-def test_decode_survives_damaged_vectors(vector, damage, length):
+def test_decode_of_damaged_vectors(vector, damage, length):
     raw = bytearray.fromhex(vector["wire"])
     for at, value in damage:
         raw[at] = value
@@ -266,12 +267,12 @@ def test_decode_survives_damaged_vectors(vector, damage, length):
         message = decode(bytes(raw[:length]))
     except MessageError:
         return
-    # What was decoded is what those bytes say, reserved type bits and extensions apart.
+    # The message has the contents of the bytes, without reserved type bits and extensions.
     assert decode(encode(message)) == message
     assert encode(message)[2:8] == raw[2:8]
 
 
-def test_a_dialect_refuses_contradictions():
+def test_dialect_refuses_contradictory_messages():
     ping = MessageLayout(name="PING", msg_id=3, kind=MessageKind.REQUEST)
     with pytest.raises(ValueError, match="PING request: declared twice"):
         Dialect("x", max_size=48, messages=(ping, ping))

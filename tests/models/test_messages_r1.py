@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Transport revision 1: known bytes, sizes that follow from the maximum, both names of things."""
+"""Transport revision 1: known bytes, sizes derived from the maximum, names and aliases."""
 
 import pytest
 
@@ -85,7 +85,7 @@ VECTORS = [
 
 
 @pytest.mark.parametrize(("message", "expected"), VECTORS, ids=lambda value: str(value)[:40])
-def test_known_bytes(message, expected):
+def test_encoding_of_known_messages(message, expected):
     raw = bytes.fromhex(expected)
     assert encode(message) == raw
     assert decode(raw, "r1") == message
@@ -106,7 +106,7 @@ def test_get_devices_bitmap(count, size):
     ("size", "words", "config", "event_data", "devices"),
     [(52, 9, 32, 28, 304), (64, 12, 44, 40, 400), (264, 62, 244, 240, 2000)],
 )
-def test_room_follows_from_the_maximum_size(size, words, config, event_data, devices):
+def test_capacity_follows_from_the_maximum_size(size, words, config, event_data, devices):
     dialect = R1.on_bus(max_size=size)
     assert dialect.room("GET_DEVICE_FEATURES", MessageKind.RESPONSE, "features") == words
     assert dialect.room("GET_CONFIG", MessageKind.RESPONSE, "data") == config
@@ -127,13 +127,13 @@ def test_maximum_size_has_limits():
         decode(raw[:6] + b"\x41\0" + raw[8:] + bytes(53), R1)
 
 
-def test_parameters_of_a_bus_leave_the_revision_alone():
+def test_bus_parameters_do_not_change_the_revision():
     strict = R1.on_bus(features=TransportFeature.STRICT_CONFIG_GENERATION)
     assert strict.features and not R1.features
     assert strict.max_size == R1.max_size and strict.messages is R1.messages
 
 
-def test_names_of_v1_are_understood():
+def test_names_of_v1_are_aliases():
     for layout in V1.messages:
         ours = R1.layout(layout.name, layout.kind)
         assert ours.role == layout.name and ours.msg_id == layout.msg_id
@@ -155,27 +155,27 @@ def test_reserved_type_bits_are_ignored(type_bits):
     assert message.encode()[0] == 0
 
 
-def test_a_bus_message_has_no_device():
+def test_bus_message_with_a_device_number_is_refused():
     with pytest.raises(FieldRangeError, match="dev_num is 1: must be 0 in a bus message"):
         decode(bytes.fromhex("02030100 11000c00 efbeadde"), R1)
 
 
 @pytest.mark.parametrize("msg_id", [0x00, 0x01, 0x0D, 0x3F, 0x43, 0x7F, 0x80, 0xC2, 0xFF])
 @pytest.mark.parametrize("type_bits", range(4))
-def test_ids_without_a_message(msg_id, type_bits):
+def test_undefined_ids_are_unknown(msg_id, type_bits):
     raw = bytes([type_bits, msg_id, 0, 0, 0, 0, 64, 0]).ljust(64, b"\0")
     with pytest.raises(UnknownMessageError):
         decode(raw, R1)
 
 
 @pytest.mark.parametrize("msg_id", [0x40, 0x41, 0x42])
-def test_an_event_is_no_response(msg_id):
+def test_response_bit_with_an_event_id_is_unknown(msg_id):
     raw = bytes([1, msg_id, 0, 0, 0, 0, 64, 0]).ljust(64, b"\0")
     with pytest.raises(UnknownMessageError):
         decode(raw, R1)
 
 
-def test_lines_for_people():
+def test_descriptions():
     added = event("BUS_EVENT_DEVICE", revision=R1, device_number=5, device_bus_state=1)
     assert describe(added) == "BUS_EVENT_DEVICE device_number 5 device_bus_state 1 (ADDED)"
     odd = event("BUS_EVENT_DEVICE", revision=R1, device_number=5, device_bus_state=7)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The golden vectors byte for byte, both ways."""
+"""Golden vectors, encoded and decoded byte for byte."""
 
 import pytest
 from model_support import VECTORS, vector_id
@@ -86,7 +86,7 @@ def test_encodes_to_the_vector(vector):
     ],
     ids=str,
 )
-def test_known_bytes(message, expected):
+def test_encoding_of_known_messages(message, expected):
     raw = bytes.fromhex(expected)
     assert encode(message) == raw
     assert decode(raw) == message
@@ -104,25 +104,25 @@ def test_get_devices_response_counts_bits(num, size):
     assert len(raw) == message.msg_size == size
     assert raw[14:] == bitmap
     assert decode(raw).bitmap == bitmap
-    # The bus has no device numbers, but a token that is not zero shows.
+    # A bus message has no device number in JSON, but has its nonzero token.
     assert from_json(message.to_json()) == message
     assert "dev_num" not in message.to_json()
     assert message.to_json()["token"] == 7
 
 
-def test_get_devices_response_of_the_series_is_understood():
-    # It says 46 bytes for 32 slots.
+def test_get_devices_response_of_the_series_is_decoded():
+    # Its msg_size is 46 for 32 device numbers.
     raw = bytes.fromhex("030200000000 2e00 0000 2000 0000 01000000").ljust(48, b"\0")
     assert decode(raw).bitmap == b"\1\0\0\0"
 
 
-def test_wire_is_the_maximum_and_encode_the_exact_size():
+def test_wire_has_the_maximum_and_encode_the_exact_size():
     message = request("GET_VQUEUE", dev_num=3, index=1)
     assert len(encode(message)) == 12
     assert wire(message) == encode(message) + bytes(36)
 
 
-def test_message_reads_as_attributes_and_is_immutable():
+def test_message_fields_are_attributes_and_immutable():
     message = V1.message("GET_FEATURES", MessageKind.RESPONSE, dev_num=5, index=1, features=[3])
     assert (message.name, message.kind, message.dev_num) == ("GET_FEATURES", "response", 5)
     assert (message.num, message.features) == (1, (3,))

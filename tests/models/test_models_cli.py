@@ -51,7 +51,7 @@ def test_stdin_and_text(capsys, monkeypatch):
         (["encode", "[" * 100_000], None),
     ],
 )
-def test_a_bad_message_is_one_line_and_exit_1(capsys, arguments, text):
+def test_invalid_message_prints_one_line_and_exits_1(capsys, arguments, text):
     assert main(arguments) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -60,7 +60,7 @@ def test_a_bad_message_is_one_line_and_exit_1(capsys, arguments, text):
         assert captured.err == text + "\n"
 
 
-def test_as_a_program():
+def test_exit_status_of_the_program():
     command = [sys.executable, "-m", "models", "decode", "000800"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 1

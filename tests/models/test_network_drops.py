@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A network device counts the frames that it drops, by reason."""
+"""Counts of dropped frames of a network device, by reason."""
 
 from models.devices import FrameDrop, NetworkDevice
 from models.devices.network import ONE_BUFFER, RECEIVE, TRANSMIT, WAITING_FRAMES
@@ -11,7 +11,7 @@ from models.virtual_time import run
 FRAME = bytes(60)
 
 
-def test_each_reason_has_its_count():
+def test_drops_are_counted_by_reason():
     async def main():
         device = NetworkDevice()
         async with ModelSystem([{0: device}]) as system:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Used-buffer notifications that wait: one for each queue, and none is lost."""
+"""Pending used-buffer notifications: at most one per queue, and none is lost."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ from models.system import ModelSystem
 
 
 class Door:
-    """What a notifier sends through; shut, it lets nothing pass."""
+    """Notifier whose sends wait until ``open`` is set."""
 
     def __init__(self):
         self.open = asyncio.Event()
@@ -33,9 +33,9 @@ class Door:
         await settle()
 
 
-async def test_completions_of_a_queue_share_a_notification():
+async def test_completions_of_a_queue_are_coalesced():
     door = Door()
-    # The first is on its way, and may be too late for what is used from here on.
+    # The first notification is already being sent and does not cover buffers used from now on.
     await door.use((0, 0))
     await door.use(*[(0, 0)] * 5)
     assert door.passed == [] and door.notifier.coalesced == 4
@@ -46,17 +46,17 @@ async def test_completions_of_a_queue_share_a_notification():
     assert door.passed == [(0, 0)] * 3 and door.notifier.coalesced == 4
 
 
-async def test_every_queue_has_its_own_in_the_order_of_use():
+async def test_queues_are_notified_in_order_of_use():
     door = Door()
     await door.use((3, 1), (0, 0), (3, 0), (3, 1), (0, 0), (3, 0), (1, 0))
     door.open.set()
     await settle()
-    # All were used before the first was taken.
+    # All requests were made before the first notification was dequeued.
     assert door.passed == [(3, 1), (0, 0), (3, 0), (1, 0)]
     assert door.notifier.coalesced == 3
 
 
-async def test_what_is_used_while_one_is_sent_is_not_lost():
+async def test_buffers_used_during_a_send_are_notified():
     door = Door()
     for n in range(50):
         await door.use((0, n % 3))
@@ -71,7 +71,7 @@ async def test_what_is_used_while_one_is_sent_is_not_lost():
     assert used == len(door.passed) + door.notifier.coalesced > told
 
 
-async def test_what_waits_can_be_forgotten():
+async def test_pending_notifications_can_be_dropped():
     door = Door()
     await door.use((7, 0))
     await door.use((0, 0), (1, 0), (1, 1), (2, 0), (1, 0))
@@ -86,15 +86,15 @@ async def test_what_waits_can_be_forgotten():
     door.open.set()
     await settle()
     assert door.passed == [(7, 0), (0, 0), (2, 0), (7, 0)]
-    # It goes on.
+    # The notifier continues.
     await door.use((1, 0))
     assert door.passed[-1] == (1, 0)
 
 
 async def told_of(system):
-    """The EVENT_USED that the driver's bus has, in order, after a stopped driver reads again."""
+    """EVENT_USED messages on the bus of a stopped driver, in order."""
     messages = []
-    # Room for the last is there when the first were taken.
+    # Later messages are sent as slots become free.
     while len(messages) < 40:
         receiving = asyncio.ensure_future(system.buses[0].recv())
         await settle(60)
@@ -107,14 +107,14 @@ async def told_of(system):
 
 @pytest.mark.parametrize("queues", [1, 2, 3])
 async def test_full_device_queue(queues):
-    """Several completions of a queue are one event, those of others have theirs."""
+    """While the device queue is full, the completions of each queue become one event."""
     devices = {0: ConsoleDevice(), 1: EntropyDevice()}
     async with ModelSystem([devices], layout=SMALL_PAGES, revision="r1") as system:
         for number in devices:
             await system.drivers[0].probe(number)
         system.drivers[0].stop()
         transport = system.device_side.transports[0]
-        # Four messages fill it, a fifth waits.
+        # Four messages fill the queue; the fifth waits.
         events = [asyncio.create_task(transport.notify_config(0)) for _ in range(5)]
         await settle()
         assert [event.done() for event in events] == [True] * 4 + [False]
@@ -123,15 +123,15 @@ async def test_full_device_queue(queues):
             devices[dev_num]._link.notify_used(queue)
             await settle(5)
         told = await told_of(system)
-        # The first was under way when the others came.
+        # The first notification was being sent when the others were requested.
         assert told[:queues] == keys and sorted(told[queues:]) == keys[:1]
         assert system.device_side.notifiers[0].coalesced == 6 * queues - queues - 1
         devices[0]._link.notify_used(1)
         assert await told_of(system) == [(0, 1)]
 
 
-async def test_number_of_an_unplugged_device_is_anothers_next():
-    """Its notifications are nobody's: the next device may have fewer queues, and is told of."""
+async def test_reused_device_number_gets_no_earlier_notification():
+    """Pending notifications of an unplugged device are dropped: the next may have fewer queues."""
     console, entropy = ConsoleDevice(), EntropyDevice()
     async with ModelSystem([{0: console}], layout=SMALL_PAGES, revision="r1") as system:
         side, driver = system.device_side, system.drivers[0]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""One device from the driver's side, over a bus whose other end the test plays."""
+"""Device as seen by the driver, over a scripted bus."""
 
 import pytest
 from scripted_bus import ScriptedBus, driver_of, status
@@ -26,7 +26,7 @@ def info(**change):
     return lambda message: message.respond(**(fields | change))
 
 
-async def test_device_id_0_is_no_device():
+async def test_device_id_0_is_an_error():
     bus = ScriptedBus(DEVICE_INFO=info(device_id=0))
     async with driver_of(bus) as driver:
         with pytest.raises(NoDeviceError, match="device 9: device_id is 0"):
@@ -44,7 +44,7 @@ def features(low, high):
         (features(0, 3), 0x3, "device 1: does not accept VERSION_1 ACCESS_PLATFORM"),
     ],
 )
-async def test_refused_features_end_in_failed(offer, kept, text):
+async def test_refused_features_set_failed(offer, kept, text):
     held = 0
 
     def set_status(message):
@@ -65,7 +65,7 @@ async def test_refused_features_end_in_failed(offer, kept, text):
     assert held == 0x83
 
 
-async def test_only_offered_and_known_features_are_selected():
+async def test_only_offered_and_supported_features_are_selected():
     bus = ScriptedBus(
         DEVICE_INFO=info(),
         GET_FEATURES=features(0b0111, 0b101),
@@ -97,7 +97,7 @@ async def test_reset_polls_until_zero():
 
 
 class Config:
-    """A configuration space that changes after each of the first ``changes`` data reads."""
+    """Configuration space that changes after each of the first ``changes`` data reads."""
 
     def __init__(self, changes):
         self.changes = changes
@@ -112,7 +112,7 @@ class Config:
         return message.respond(generation=generation, offset=message.offset, data=data)
 
 
-async def test_config_is_read_again_until_it_holds_still():
+async def test_config_read_is_repeated_until_consistent():
     bus = ScriptedBus(DEVICE_INFO=info(), GET_CONFIG=Config(3))
     async with driver_of(bus) as driver:
         device = await driver.device(0)
@@ -122,7 +122,7 @@ async def test_config_is_read_again_until_it_holds_still():
     assert bus.answers["GET_CONFIG"].changes == 0
 
 
-async def test_config_that_never_holds_still_is_an_error():
+async def test_config_that_always_changes_is_an_error():
     bus = ScriptedBus(DEVICE_INFO=info(), GET_CONFIG=Config(1000))
     async with driver_of(bus) as driver:
         device = await driver.device(0)
@@ -130,7 +130,7 @@ async def test_config_that_never_holds_still_is_an_error():
             await device.read_config(0, 4)
 
 
-async def test_config_that_is_refused_is_an_error():
+async def test_refused_config_access_is_an_error():
     def nothing(message):
         return message.respond(generation=0, offset=message.offset, data=b"")
 
@@ -143,7 +143,7 @@ async def test_config_that_is_refused_is_an_error():
             await device.write_config(4, bytes(30))
 
 
-async def test_a_queue_that_does_not_exist_is_an_error():
+async def test_missing_queue_is_an_error():
     bus = ScriptedBus(
         DEVICE_INFO=info(),
         GET_VQUEUE=lambda message: message.respond(

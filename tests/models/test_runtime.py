@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Waiting, locking, and the queues of events."""
+"""Waiting, locking, event inboxes and virtual time."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from models.messages import event
 from models.runtime import AsyncioRuntime, Lock, sleep
 
 
-async def test_wait_returns_whether_the_event_came():
+async def test_wait_returns_whether_the_event_was_set():
     runtime = AsyncioRuntime()
     flag = runtime.event()
     assert not await runtime.wait(flag, 100)
@@ -45,7 +45,7 @@ async def test_lock_admits_one_at_a_time():
     assert most == 1
 
 
-async def test_lock_admits_in_the_order_of_the_calls_without_those_who_gave_up():
+async def test_lock_is_fair_and_skips_cancelled_waiters():
     lock, order = Lock(AsyncioRuntime()), []
 
     async def work(number):
@@ -61,7 +61,7 @@ async def test_lock_admits_in_the_order_of_the_calls_without_those_who_gave_up()
         tasks[0].cancel()
         tasks[2].cancel()
         await settle()
-    # The first whose turn it is gives up in the very moment that it is let in.
+    # Cancel the first waiter just as it gets the lock.
     tasks[1].cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert order == [3, 4]
@@ -91,7 +91,7 @@ def used(index, dev_num=0):
     return event("EVENT_USED", dev_num=dev_num, index=index)
 
 
-async def test_event_queue_takes_the_first_that_fits():
+async def test_inbox_returns_the_oldest_match():
     queue = EventInbox(AsyncioRuntime())
     config = event("EVENT_CONFIG", status=0, generation=0, offset=0, size=0)
     for message in (used(0), config, used(1), used(0)):
@@ -103,7 +103,7 @@ async def test_event_queue_takes_the_first_that_fits():
     assert len(queue) == 1
 
 
-async def test_event_queue_wakes_who_waits_and_loses_the_oldest():
+async def test_inbox_wakes_waiters_and_drops_the_oldest():
     queue = EventInbox(AsyncioRuntime(), depth=2)
     waiting = asyncio.create_task(queue.get("EVENT_USED", index=1))
     await settle()
@@ -118,7 +118,7 @@ async def test_event_queue_wakes_who_waits_and_loses_the_oldest():
     assert [(await queue.get()).index for _ in range(2)] == [2, 3]
 
 
-async def test_wait_returns_that_the_event_came_though_another_cleared_it():
+async def test_wait_returns_true_if_another_waiter_cleared_the_event():
     runtime = AsyncioRuntime()
     flag = runtime.event()
 
@@ -131,8 +131,8 @@ async def test_wait_returns_that_the_event_came_though_another_cleared_it():
     assert await asyncio.gather(wait_and_clear(), wait_and_clear()) == [True, True]
 
 
-async def test_event_queue_tells_all_who_wait():
-    """One who finds nothing for him goes on waiting; the other's event is not late for that."""
+async def test_inbox_serves_several_waiters():
+    """An event wakes its waiter, and waiters for other events continue to wait."""
     queue = EventInbox(AsyncioRuntime())
     waiting = [
         asyncio.create_task(queue.get("EVENT_USED", index=index, timeout_us=1000))
@@ -146,8 +146,8 @@ async def test_event_queue_tells_all_who_wait():
     assert len(queue) == 0
 
 
-def test_virtual_time_passes_only_when_nothing_can_run():
-    """The busy machine: a second of work is no time, an hour without any is no wait."""
+def test_virtual_time_advances_only_when_no_task_can_run():
+    """Work takes no virtual time, and an hour of waiting takes no real time."""
     runtime = AsyncioRuntime()
     order = []
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Every scenario on the pure model: each revision, layout and shell with each other."""
+"""Every scenario on the pure model, with all combinations of revision, layout and shell."""
 
 import pytest
 from scenarios import SCENARIOS, pure_traces

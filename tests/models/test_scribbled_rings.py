@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Four devices whose rings somebody scribbles over."""
+"""Four devices with corrupted rings."""
 
 import random
 
@@ -18,7 +18,7 @@ DRIVERS = (EntropyDriver, BlockDriver, ConsoleDriver, NetworkDriver)
 
 
 async def scribble(system, path, rng):
-    """Random bytes, mostly of a kind that means something, all over the rings of ``path``."""
+    """Fill the rings of ``path`` with random, mostly plausible, contents and notify the device."""
     memory, rings = system.host.memory, path.device.rings
     buffers = memory.allocate(4096)
     for ring in rings.values():
@@ -36,8 +36,8 @@ async def scribble(system, path, rng):
 
 
 @pytest.mark.parametrize("seed", range(24))
-async def test_scribbled_rings(seed):
-    """Any device either serves what it reads there or asks for a reset; it always answers."""
+async def test_corrupted_rings(seed):
+    """Each device serves the rings or sets NEEDS_RESET, and still answers requests."""
     rng = random.Random(seed)
     devices = [EntropyDevice(), BlockDevice(), ConsoleDevice(), NetworkDevice()]
     async with ModelSystem([dict(enumerate(devices))]) as system:

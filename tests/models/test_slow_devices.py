@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A device that takes seconds for every step loses nothing, and nothing of it is lost."""
+"""Devices that take seconds per step."""
 
 import asyncio
 import random
@@ -18,7 +18,7 @@ HOUR = 3600 * SECOND
 
 
 class SlowPort:
-    """The device side's streams, with seconds before each message is taken and given."""
+    """Device port that waits for seconds before each message in either direction."""
 
     def __init__(self, port: EndpointPort, runtime, seconds):
         self._port, self._runtime, self._seconds = port, runtime, seconds
@@ -33,8 +33,8 @@ class SlowPort:
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
-def test_seconds_at_every_step_and_nothing_lost(revision):
-    """Hours of virtual time, more than a test of this folder may take by itself."""
+def test_transfers_with_seconds_per_step_lose_nothing(revision):
+    """The test takes hours of virtual time, more than the limit of an async test here."""
     virtual_time.run(_serve_slowly(revision))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The queue: the traces byte for byte, and its rules at the edges."""
+"""SPSC queue: golden traces byte for byte, and limits."""
 
 import asyncio
 import hashlib
@@ -22,7 +22,7 @@ def memory_of(trace, base=0):
 
 
 class SlowMemory:
-    """A memory that takes time, and writes down what is asked of it."""
+    """Asynchronous memory that logs its accesses."""
 
     def __init__(self, contents):
         self.contents = contents
@@ -77,8 +77,8 @@ async def test_traces_over_a_slow_memory(trace):
 
 
 async def test_access_order():
-    # The order is the safety: slot before head, slot before tail, and the peer's index only when
-    # the queue looks full or empty.
+    # Safety depends on the order: slot before head, slot before tail, and the peer's index only
+    # if the queue appears full or empty.
     memory = SlowMemory(bytearray(4096))
     producer, consumer = AsyncSpscQueue(memory), AsyncSpscQueue(memory)
     await producer.open()
@@ -100,7 +100,7 @@ async def test_access_order():
     assert memory.log == [("read", 64, 4), ("read", 0, 4)]
 
 
-def test_61_fit_and_the_62nd_waits():
+def test_queue_holds_61_messages():
     memory = bytearray(4096)
     producer, consumer = SpscQueue(memory), SpscQueue(memory)
     for n in range(61):
@@ -114,7 +114,7 @@ def test_61_fit_and_the_62nd_waits():
     assert consumer.recv(1) is None
 
 
-def test_indices_from_memory_count_modulo_the_capacity():
+def test_indices_are_taken_modulo_the_capacity():
     memory = bytearray(4096)
     memory[0:4] = (62 * 5 + 3).to_bytes(4, "little")
     memory[64:68] = (0xFFFF_FFFF).to_bytes(4, "little")
@@ -127,7 +127,7 @@ def test_indices_from_memory_count_modulo_the_capacity():
     assert int.from_bytes(memory[64:68], "little") == 0xFFFF_FFFF % 62 + 1
 
 
-def test_the_slot_is_filled_up_only_when_asked():
+def test_slot_is_padded_only_with_whole_slots():
     memory = bytearray(b"\xee" * 4096)
     memory[0:128] = bytes(128)
     SpscQueue(memory).send(b"a" * 10)
@@ -162,7 +162,7 @@ def test_offsets_come_from_the_layout():
 
 @FIXED
 @given(st.integers(2, 9), st.lists(st.booleans(), max_size=80), st.integers(0, 2**32 - 1))
-def test_against_a_fifo(capacity, steps, start):
+def test_matches_a_fifo_model(capacity, steps, start):
     memory = bytearray(128 + 64 * capacity)
     memory[0:4] = memory[64:68] = start.to_bytes(4, "little")
     producer, consumer = SpscQueue(memory, 0, capacity), SpscQueue(memory, 0, capacity)

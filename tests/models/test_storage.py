@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A disk has the size of its file, and what cannot be a disk is refused by one rule."""
+"""Storage in memory and files: size, growth, and files that cannot be a disk."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ def image(tmp_path):
 
 @pytest.fixture
 def block_device(image):
-    """The image as a loop device, where this machine gives one."""
+    """Loop device of the image, if this machine allows one."""
     if shutil.which("losetup") is None:
         pytest.skip("there is no losetup")
     image.write_bytes(bytes(range(256)) * 16)
@@ -41,7 +41,7 @@ def block_device(image):
     subprocess.run(["losetup", "--detach", device], check=True)
 
 
-def test_a_regular_file_has_its_size(image):
+def test_size_of_a_regular_file(image):
     disk = FileStorage(image)
     assert disk.size == 1024
     assert disk.read(256, 4) == bytes(range(4))
@@ -51,13 +51,13 @@ def test_a_regular_file_has_its_size(image):
     assert image.read_bytes()[512:515] == b"new" and image.stat().st_size == 1024
 
 
-def test_a_symbolic_link_is_what_it_leads_to(image, tmp_path):
+def test_symbolic_link_is_followed(image, tmp_path):
     link = tmp_path / "link"
     link.symlink_to(image)
     assert FileStorage(link).size == 1024
 
 
-def test_a_sparse_file_has_its_length(tmp_path):
+def test_size_of_a_sparse_file(tmp_path):
     path = tmp_path / "sparse"
     path.touch()
     os.truncate(path, 1 << 40)
@@ -65,8 +65,8 @@ def test_a_sparse_file_has_its_length(tmp_path):
     assert disk.size == 1 << 40 and disk.read((1 << 40) - 4, 4) == bytes(4)
 
 
-def test_a_block_device_has_the_size_of_its_medium(block_device):
-    """Its status says 0."""
+def test_size_of_a_block_device(block_device):
+    """The size in the status of a block device is 0."""
     assert block_device.stat().st_size == 0
     disk = FileStorage(block_device)
     assert disk.size == 4096
@@ -103,8 +103,8 @@ REFUSED = {
 
 @pytest.mark.parametrize("read_only", [False, True])
 @pytest.mark.parametrize("kind", REFUSED)
-def test_other_kinds_of_file_are_refused_by_name(kind, read_only, tmp_path):
-    """At once: nothing waits for the other end of a FIFO."""
+def test_other_kinds_of_files_are_refused(kind, read_only, tmp_path):
+    """The refusal is immediate: the open does not wait for the other end of a FIFO."""
     path = tmp_path / "disk"
     REFUSED[kind](path)
     with pytest.raises(StorageError) as caught:
@@ -113,7 +113,7 @@ def test_other_kinds_of_file_are_refused_by_name(kind, read_only, tmp_path):
 
 
 @pytest.mark.parametrize("size", [0, 1, 511, 513, 1023])
-def test_a_size_of_no_whole_sectors_is_refused(size, tmp_path):
+def test_size_of_partial_sectors_is_refused(size, tmp_path):
     path = tmp_path / "disk"
     path.write_bytes(bytes(size))
     before = len(os.listdir("/proc/self/fd"))
@@ -131,20 +131,20 @@ def test_a_size_of_no_whole_sectors_is_refused(size, tmp_path):
         ("a\0b", "null"),
     ],
 )
-def test_what_cannot_be_reached_is_refused(path, text):
+def test_inaccessible_path_is_refused(path, text):
     with pytest.raises(StorageError, match=text):
         FileStorage(path)
 
 
-def test_a_link_to_itself_is_refused(tmp_path):
+def test_symbolic_link_loop_is_refused(tmp_path):
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
     with pytest.raises(StorageError, match="symbolic links"):
         FileStorage(loop)
 
 
-def test_a_file_that_cannot_be_written_is_served_read_only(tmp_path):
-    """A program that runs cannot be opened for writing, by anybody."""
+def test_unwritable_file_can_be_opened_read_only(tmp_path):
+    """A running program cannot be opened for writing, even by root."""
     program = tmp_path / "program"
     shutil.copy(shutil.which("sleep"), program)
     os.truncate(program, -(-program.stat().st_size // SECTOR) * SECTOR)
@@ -157,8 +157,8 @@ def test_a_file_that_cannot_be_written_is_served_read_only(tmp_path):
             running.kill()
 
 
-def test_a_file_that_is_cut_gives_errors_beyond_its_end(image):
-    """The driver gets an error status, and the disk serves on."""
+def test_reads_past_the_end_of_a_truncated_file_fail(image):
+    """The request has an error status, and the disk continues to work."""
 
     async def main():
         disk = FileStorage(image)
@@ -181,7 +181,7 @@ def test_a_file_that_is_cut_gives_errors_beyond_its_end(image):
     run(main())
 
 
-def test_a_file_grows_and_is_never_cut(image):
+def test_file_grows_and_is_never_truncated(image):
     disk = FileStorage(image)
     disk.resize(2048)
     assert disk.size == 2048 and image.stat().st_size == 2048
@@ -192,7 +192,7 @@ def test_a_file_grows_and_is_never_cut(image):
     assert disk.read(0, 1024) == bytes(range(256)) * 4
 
 
-def test_a_read_only_file_does_not_grow(image):
+def test_read_only_file_cannot_grow(image):
     disk = FileStorage(image, read_only=True)
     with pytest.raises(StorageError, match="must be 1024 at most"):
         disk.resize(1536)
@@ -200,38 +200,38 @@ def test_a_read_only_file_does_not_grow(image):
 
 
 @pytest.mark.parametrize("size", [0, -512, 100])
-def test_a_disk_takes_no_size_that_a_file_could_not_have(image, size):
+def test_invalid_disk_size_is_refused(image, size):
     for disk in (FileStorage(image), MemoryStorage(bytearray(1024))):
         with pytest.raises(StorageError, match="must be a multiple of 512"):
             disk.resize(size)
         assert disk.size == 1024
 
 
-def test_a_size_that_no_file_system_has_is_refused(image):
+def test_size_above_file_system_limit_is_refused(image):
     for size in (1 << 62, 1 << 80):
         with pytest.raises(StorageError, match="cannot grow"):
             FileStorage(image).resize(size)
     assert image.stat().st_size == 1024
 
 
-def test_memory_grows_with_zeros_and_is_cut():
+def test_memory_grows_with_zeros_and_is_truncated():
     disk = MemoryStorage(bytearray(b"x" * 1024))
     disk.resize(512)
     disk.resize(1536)
     assert disk.size == 1536 and disk.read(0, 1536) == b"x" * 512 + bytes(1024)
 
 
-def test_nothing_is_written_beyond_a_smaller_end(image):
-    """A disk may shrink while a request for its last sectors is under way."""
+def test_write_beyond_a_reduced_size_fails(image):
+    """A disk may shrink while a request for its last sectors is in flight."""
     for disk in (FileStorage(image), MemoryStorage(bytearray(1024))):
         disk.resize(512)
-        with pytest.raises(OSError, match="has 512 bytes"):
+        with pytest.raises(OSError, match="must be 512 at most"):
             disk.write(512, bytes(512))
         assert disk.size == 512
     assert image.read_bytes() == bytes(range(256)) * 4
 
 
-def test_a_closed_file_gives_errors(image):
+def test_access_to_a_closed_file_fails(image):
     disk = FileStorage(image)
     disk.close()
     disk.close()

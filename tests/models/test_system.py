@@ -82,7 +82,7 @@ async def test_bring_up_is_the_linux_sequence():
         "GET_DEVICE_STATUS request dev 5",
         "SET_DEVICE_STATUS request dev 5 status 0x01 (ACKNOWLEDGE)",
     ]
-    # One answer to each request, in order, and the same token.
+    # Each request has one response, in order, with the same token.
     asked = [message for direction, message in trace if direction is Direction.TO_DEVICE]
     answers = [message for direction, message in trace if direction is Direction.TO_DRIVER]
     assert [(m.name, m.token) for m in asked if m.kind == "request"] == [
@@ -108,7 +108,7 @@ async def test_configuration_and_queues():
             await entropy.confirm_queue(0)
 
 
-async def test_notifications_both_ways():
+async def test_notifications_in_both_directions():
     async with ModelSystem([some_devices()]) as system:
         driver, transport = system.drivers[0], system.device_side.transports[0]
         console = await driver.probe(3)
@@ -124,7 +124,7 @@ async def test_notifications_both_ways():
         assert (await console.read_config(0, 4)).hex() == "84003200"
 
 
-async def test_an_absent_device_times_out_and_others_go_on():
+async def test_absent_device_times_out_and_others_work():
     async with ModelSystem([some_devices()], timeout_us=2e5) as system:
         driver = system.drivers[0]
         with pytest.raises(RequestTimeoutError, match="DEVICE_INFO to device 7"):
@@ -132,8 +132,8 @@ async def test_an_absent_device_times_out_and_others_go_on():
         assert (await driver.probe(0)).info.device_id == 4
 
 
-async def test_requests_beyond_the_queue_wait_and_none_is_lost():
-    # 300 senders share 61 slots; the answers come back through 61 slots.
+async def test_requests_beyond_the_queue_capacity_are_not_lost():
+    # 300 senders share 61 slots, and their responses share 61 slots.
     async with ModelSystem([{n: EntropyDevice() for n in range(32)}]) as system:
         driver = system.drivers[0]
         answers = await asyncio.gather(
@@ -143,9 +143,9 @@ async def test_requests_beyond_the_queue_wait_and_none_is_lost():
         assert not driver.unclaimed
 
 
-async def test_a_driver_that_takes_nothing_stops_its_own_fifo_only():
-    # FIFO 0's driver sends and never receives: 61 answers wait in RAM, one with the device side,
-    # the rest of the requests in the driver queue. FIFO 1 does not notice.
+async def test_driver_that_does_not_receive_blocks_only_its_fifo():
+    # The driver of FIFO 0 sends without receiving: 61 responses wait in RAM, one at the device
+    # side, and the remaining requests in the driver queue. FIFO 1 still works.
     async with ModelSystem([some_devices(), some_devices()]) as system:
         system.drivers[0].stop()
         bus = system.buses[0]
@@ -159,8 +159,8 @@ async def test_a_driver_that_takes_nothing_stops_its_own_fifo_only():
 
 
 async def test_reload_of_the_driver():
-    # The module is unloaded with messages under way, loaded again, and zeroes both queues, the
-    # device's indices included.
+    # The module is unloaded with messages in flight and loaded again; it zeroes both queues,
+    # including the indices that the device owns.
     async with ModelSystem([some_devices()]) as system:
         await system.drivers[0].probe(3)
         system.drivers[0].stop()
@@ -194,7 +194,7 @@ async def test_function_level_reset_under_traffic():
         await system.host.bar_write(1, 0, b"lost")
         assert system.endpoint.config_read(COMMAND) & 6 == 0
         assert bytes(system.endpoint.ram[0x2000:0x2004]) == bytes(4)
-        # A new driver finds nothing of the old one's.
+        # A new driver receives no earlier message.
         system.host.enable()
         driver = Driver(system.buses[0], system.runtime)
         async with driver:
@@ -202,7 +202,7 @@ async def test_function_level_reset_under_traffic():
         assert not driver.unclaimed
 
 
-async def test_the_device_answers_while_the_driver_floods_events():
+async def test_device_answers_during_a_flood_of_events():
     async with ModelSystem([some_devices()]) as system:
         driver = system.drivers[0]
         console = await driver.probe(3)
@@ -213,7 +213,7 @@ async def test_the_device_answers_while_the_driver_floods_events():
         assert system.device_side.transports[0].devices[3].queues[1].notifications == 200
 
 
-async def test_a_device_that_needs_reset_tells_and_recovers():
+async def test_device_that_needs_reset_notifies_and_recovers():
     async with ModelSystem([some_devices()]) as system:
         driver, transport = system.drivers[0], system.device_side.transports[0]
         console = await driver.probe(3)
@@ -225,7 +225,7 @@ async def test_a_device_that_needs_reset_tells_and_recovers():
         assert transport.devices[3].running
 
 
-async def test_the_trace_is_the_same_on_both_sides():
+async def test_trace_is_the_same_on_both_sides():
     async with ModelSystem([some_devices()]) as system:
         at_driver, at_device = [], []
         system.observe(lambda *m: at_driver.append((m[0], m[1], decode(m[2]))))
@@ -235,7 +235,7 @@ async def test_the_trace_is_the_same_on_both_sides():
         assert at_driver == at_device
 
 
-async def test_garbage_in_the_queue_is_dropped_and_the_rest_served():
+async def test_invalid_messages_are_dropped_and_others_served():
     async with ModelSystem([some_devices()]) as system:
         bus = system.buses[0]
         await bus.send(b"\xff" * 64)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Whatever is set up can be taken down: nothing grows with each restart."""
+"""Teardown: restarts and closing leak no tasks, memory or callbacks."""
 
 import gc
 
@@ -35,7 +35,7 @@ async def use(path):
 
 
 def held(system):
-    """What a system holds that could grow."""
+    """Numbers of resources that a leak would increase."""
     driver, side = system.drivers[0], system.device_side
     device = side.transports[0].devices[0]
     return {
@@ -51,7 +51,7 @@ def held(system):
 
 @pytest.mark.parametrize("ring_features", [0, RING_FEATURES])
 @pytest.mark.parametrize("kind", KINDS)
-async def test_restarts_leave_nothing_behind(kind, ring_features):
+async def test_restarts_leak_nothing(kind, ring_features):
     async with ModelSystem([{0: KINDS[kind]()}]) as system:
         path = await kind.probe(
             system.drivers[0], 0, system.host.memory, ring_features=ring_features
@@ -67,7 +67,7 @@ async def test_restarts_leave_nothing_behind(kind, ring_features):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_closing_gives_everything_back(kind):
+async def test_close_releases_everything(kind):
     async with ModelSystem([{0: KINDS[kind]()}]) as system:
         await settle(5)
         before = held(system)
@@ -78,7 +78,7 @@ async def test_closing_gives_everything_back(kind):
         assert held(system) == before
 
 
-async def test_a_device_that_was_only_asked_what_it_is():
+async def test_unused_remote_device_unsubscribes():
     async with ModelSystem([{0: EntropyDevice()}]) as system:
         for _ in range(20):
             await system.drivers[0].device(0)
@@ -86,7 +86,7 @@ async def test_a_device_that_was_only_asked_what_it_is():
         assert not system.drivers[0]._subscribers
 
 
-async def test_requests_leave_no_memory_behind():
+async def test_requests_leak_no_memory():
     async with ModelSystem([{0: BlockDevice(sectors=64), 1: NetworkDevice()}]) as system:
         memory = system.host.memory
         disk = await BlockDriver.probe(system.drivers[0], 0, memory)
@@ -97,11 +97,11 @@ async def test_requests_leave_no_memory_behind():
             await disk.read(number % 64, 1)
             await card.send(bytes(60))
             blocks.append(len(memory._blocks))
-        # The indirect tables of the first requests stay with their descriptors.
+        # Indirect tables stay allocated with their descriptors, so the first requests add some.
         assert blocks[50] == blocks[-1]
 
 
-async def test_a_bus_that_is_dropped_takes_its_event_with_it():
+async def test_discarded_bus_releases_its_event():
     async with ModelSystem([{0: EntropyDevice(source=bytes)}]) as system:
         system.drivers[0].stop()
         for _ in range(10):
@@ -115,7 +115,7 @@ async def test_a_bus_that_is_dropped_takes_its_event_with_it():
         assert len(system.host._interrupts._events[0]) <= 2
 
 
-def test_memory_that_was_freed_is_gone():
+def test_access_to_freed_memory_fails():
     memory = MemoryModel()
     first, second = memory.allocate(64), memory.allocate(64)
     free(memory, first)

@@ -10,7 +10,7 @@ from models.messages import decode, event
 from models.transport import Drop, TransportError
 
 EMPTY = 5
-"""A slot without a device."""
+"""Device number without a device."""
 
 
 # Notifications: D-15, D-17, D-20, D-21
@@ -27,7 +27,7 @@ def test_event_avail_reaches_the_queue(exchange):
     assert exchange.transport.drops.total() == 0
 
 
-def test_event_avail_too_early_is_dropped_and_breaks_nothing(exchange):
+def test_event_avail_before_driver_ok_is_dropped(exchange):
     dropped(exchange, avail(0), Drop.NOT_RUNNING)
     assert ask(exchange, "GET_DEVICE_STATUS").status == 0
     bring_up(exchange)
@@ -36,13 +36,13 @@ def test_event_avail_too_early_is_dropped_and_breaks_nothing(exchange):
 
 
 @pytest.mark.parametrize("index", [1, 0x1_0000, 0xFFFF_FFFF])
-def test_event_avail_counts_the_whole_index(exchange, index):
+def test_event_avail_uses_the_whole_index(exchange, index):
     bring_up(exchange)
     dropped(exchange, avail(index), Drop.NO_QUEUE)
     assert exchange.transport.devices[0].queues[0].notifications == 0
 
 
-def test_event_avail_of_a_queue_that_is_not_set_up(exchange):
+def test_event_avail_for_a_queue_not_set_up(exchange):
     bring_up(exchange, dev_num=3)
     dropped(exchange, avail(1, dev_num=3), Drop.NO_QUEUE)
 
@@ -68,7 +68,7 @@ def test_no_events_before_driver_ok(exchange):
     assert exchange.sent == []
 
 
-def test_needs_reset_is_told_and_stops_used(exchange):
+def test_needs_reset_sends_event_config_and_stops_event_used(exchange):
     bring_up(exchange)
     exchange.sent.clear()
     exchange.transport.devices[0].needs_reset()

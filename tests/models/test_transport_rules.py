@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the transport answers, and what it drops. D-nn are the known defects of the series."""
+"""Messages that the transport answers or drops. D-nn are the known defects of the series."""
 
 import pytest
 from hypothesis import given
@@ -12,7 +12,7 @@ from models.transport import Drop, Transport, TransportError
 from models.virtio import Feature
 
 EMPTY = 5
-"""A slot without a device."""
+"""Device number without a device."""
 # Enumeration: D-01, D-02, D-03, D-04
 
 
@@ -52,7 +52,7 @@ def test_get_devices_is_a_window(exchange, offset, num, answered, following, bit
     ],
 )
 def test_responses_are_never_answered(exchange, raw):
-    # D-04, D-07; a PING answered with a PING response must not come back either.
+    # D-04, D-07. A PING response must not be answered either.
     assert exchange.ask_bytes(bytes.fromhex(raw).ljust(64, b"\0")) == []
     assert exchange.transport.drops.total() == 1
 
@@ -63,14 +63,14 @@ def test_responses_are_never_answered(exchange, raw):
         ("020200000100 0b00 0000 2000", Drop.MALFORMED),
         ("020200000100 0800 0000 2000", Drop.MALFORMED),
         ("020203000100 0c00 0000 2000", Drop.MALFORMED),
-        # D-05: what a transport message would be is nothing on the bus.
+        # D-05: IDs of transport messages are unknown on the bus.
         ("020700000100 0800", Drop.UNKNOWN),
         ("020800000100 0c00 00000000", Drop.UNKNOWN),
         ("024100000100 1000 00000000 00000000", Drop.UNKNOWN),
         ("020000000100 0800", Drop.UNKNOWN),
     ],
 )
-def test_bad_bus_messages_are_dropped(exchange, raw, reason):
+def test_invalid_bus_messages_are_dropped(exchange, raw, reason):
     dropped(exchange, bytes.fromhex(raw).ljust(64, b"\xee"), reason)
 
 
@@ -96,7 +96,7 @@ def test_device_events_are_not_for_a_device(exchange, msg_id):
 
 @pytest.mark.parametrize("msg_id", [*range(0x02, 0x0C), 0x41])
 @pytest.mark.parametrize("dev_num", [EMPTY, 32, 0x100, 0xFFFF])
-def test_an_absent_device_is_silent(exchange, msg_id, dev_num):
+def test_message_to_an_absent_device_is_dropped(exchange, msg_id, dev_num):
     raw = bytes([0, msg_id, dev_num & 0xFF, dev_num >> 8, 1, 0, 48, 0]) + bytes(40)
     dropped(exchange, raw, Drop.NO_DEVICE)
 
@@ -114,7 +114,7 @@ MINIMUM = {
     0x0B: 12,
     0x41: 16,
 }
-"""Least msg_size, with one feature word and four bytes of configuration."""
+"""Smallest msg_size, with one feature word and four bytes of configuration."""
 COUNT_AT = {0x03: (12, 1), 0x04: (12, 1), 0x06: (16, 4)}
 
 
@@ -172,7 +172,7 @@ def test_device_info(exchange):
     assert (answer.admin_vq_idx, answer.admin_vq_count) == (0, 0)
 
 
-def test_get_features_shows_the_offer(exchange):
+def test_get_features_returns_offered_features(exchange):
     assert ask(exchange, "GET_FEATURES", 3, index=0, num=2).features == (5, 0x13)
     ask(exchange, "SET_FEATURES", 3, index=0, features=[0, 1])
     answer = ask(exchange, "GET_FEATURES", 3, index=1, num=8)
@@ -181,7 +181,7 @@ def test_get_features_shows_the_offer(exchange):
     assert ask(exchange, "GET_FEATURES", 3, index=0xFFFF_FFFF, num=2).features == (0, 0)
 
 
-def test_features_ok_is_refused_for_what_was_not_offered(exchange):
+def test_features_ok_is_refused_for_unoffered_features(exchange):
     # D-12
     ask(exchange, "SET_DEVICE_STATUS", status=3)
     ask(exchange, "SET_FEATURES", index=0, features=[1 << 5, 3])
@@ -193,14 +193,14 @@ def test_features_ok_is_refused_for_what_was_not_offered(exchange):
 
 
 @pytest.mark.parametrize("status", [0x100, 0xFFFF_FFFF, 0x8000_0000])
-def test_any_status_gets_the_true_one_back(exchange, status):
+def test_response_has_the_resulting_status(exchange, status):
     # D-11
     answer = ask(exchange, "SET_DEVICE_STATUS", status=status)
     assert answer.status == ask(exchange, "GET_DEVICE_STATUS").status
     assert answer.status & ~0x83 == 0
 
 
-def test_status_zero_resets_before_the_answer(exchange):
+def test_status_zero_resets_before_the_response(exchange):
     bring_up(exchange)
     assert ask(exchange, "SET_DEVICE_STATUS", status=0).status == 0
     assert ask(exchange, "GET_VQUEUE", index=0).size == 0
@@ -217,7 +217,7 @@ def test_get_config(exchange):
     assert (answer.generation, answer.data.hex()) == (1, "02000100")
 
 
-def test_get_config_of_size_0_tells_the_generation(exchange):
+def test_get_config_of_size_0_returns_the_generation(exchange):
     exchange.transport.devices[3].config_changed()
     answer = ask(exchange, "GET_CONFIG", 3, offset=0, size=0)
     assert (answer.generation, answer.size, answer.msg_size) == (1, 0, 20)
@@ -227,8 +227,8 @@ def test_get_config_of_size_0_tells_the_generation(exchange):
     ("offset", "size"),
     [(0, 29), (0, 44), (0, 0xFFFF_FFFF), (60, 1), (33, 28), (0xFFFF_FFFF, 2), (0xFFFF_FFFF, 1)],
 )
-def test_get_config_of_what_is_not_there_says_nothing(exchange, offset, size):
-    # Silence would hang a Linux driver for 100 s.
+def test_get_config_out_of_range_returns_no_data(exchange, offset, size):
+    # Without a response a Linux driver waits 100 s.
     answer = ask(exchange, "GET_CONFIG", 31, offset=offset, size=size)
     assert (answer.offset, answer.size, answer.data, answer.msg_size) == (offset, 0, b"", 20)
 
@@ -247,7 +247,7 @@ def test_set_config_is_all_or_nothing(exchange):
 
 
 @pytest.mark.parametrize("index", [2, 1023, 1024, 0x1_0000, 0xFFFF_FFFF])
-def test_a_queue_that_does_not_exist_reads_zero(exchange, index):
+def test_missing_queue_reads_zero(exchange, index):
     answer = ask(exchange, "GET_VQUEUE", 3, index=index)
     assert answer.index == index
     assert {answer.fields[name] for name in answer.fields if name != "index"} == {0}
@@ -255,7 +255,7 @@ def test_a_queue_that_does_not_exist_reads_zero(exchange, index):
     ask(exchange, "RESET_VQUEUE", 3, index=index)
 
 
-def test_a_queue_is_unset_until_it_is_set(exchange):
+def test_queue_size_is_zero_until_set(exchange):
     answer = ask(exchange, "GET_VQUEUE", index=0)
     assert (answer.max_size, answer.size, answer.descriptor_addr) == (256, 0, 0)
     ask(exchange, "SET_VQUEUE", index=0, size=128, **RING)
@@ -273,7 +273,7 @@ def test_set_vqueue_changes_all_or_nothing(exchange, change):
     assert (answer.size, answer.descriptor_addr, answer.device_addr) == (0, 0, 0)
 
 
-def test_set_vqueue_leaves_a_live_queue_alone(exchange):
+def test_set_vqueue_does_not_change_an_enabled_queue(exchange):
     bring_up(exchange)
     other = dict.fromkeys(RING, 0x9000)
     ask(exchange, "SET_VQUEUE", index=0, size=32, **other)
@@ -281,7 +281,7 @@ def test_set_vqueue_leaves_a_live_queue_alone(exchange):
     assert (answer.size, answer.descriptor_addr) == (64, 0x1000)
 
 
-def test_set_vqueue_takes_the_flags_of_newer_drivers(exchange):
+def test_set_vqueue_ignores_the_flags_of_newer_drivers(exchange):
     ask(exchange, "SET_VQUEUE", index=0, size=128, unused=1, **RING)
     assert ask(exchange, "GET_VQUEUE", index=0).size == 128
 
@@ -294,7 +294,7 @@ def test_reset_vqueue_needs_ring_reset(negotiated):
     assert ask(exchange, "GET_VQUEUE", index=0).size == (0 if negotiated else 64)
 
 
-# The whole
+# Whole transport
 
 
 def test_device_numbers_are_checked():
@@ -303,7 +303,7 @@ def test_device_numbers_are_checked():
             Transport({number: EntropyDevice()}, None)
 
 
-def test_answers_fill_the_maximum_with_zeros(exchange):
+def test_responses_are_padded_to_the_maximum(exchange):
     exchange.ask(request("GET_DEVICE_STATUS"))
     assert len(exchange.sent[0]) == V1.max_size
     assert exchange.sent[0][12:] == bytes(36)
@@ -332,7 +332,7 @@ def test_function_reset_resets_every_device(exchange):
         max_size=12,
     )
 )
-def test_any_bytes_get_at_most_one_well_formed_answer(slots):
+def test_any_bytes_get_at_most_one_valid_response(slots):
     exchange = Exchange({0: EntropyDevice(), 3: ConsoleDevice(), 31: BlockDevice()})
     for raw in slots:
         answers = exchange.ask_bytes(raw)

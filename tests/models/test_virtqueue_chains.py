@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Chains of descriptors as a device reads them: in tables, in loops, and out of all bounds."""
+"""Descriptor chains as read by a device: indirect tables, loops, and invalid descriptors."""
 
 import pytest
 from virtqueue_support import INDIRECT, NEXT, WRITE, Hand
@@ -12,7 +12,10 @@ from models.virtqueue import Buffer, ChainTooLargeError, DescriptorError
 @pytest.mark.parametrize("entries", [1, 2, 4])
 @pytest.mark.parametrize("direct", [0, 1])
 async def test_indirect_table(entries, direct):
-    """As many buffers as the queue has descriptors, some before the table or none (2.7.5.3.2)."""
+    """A chain may have as many buffers as the queue has descriptors (2.7.5.3.2).
+
+    Some of them may be before the table.
+    """
     entries -= direct if entries == 4 else 0
     hand = Hand(4)
     base, table = hand.memory.allocate(1024), hand.memory.allocate(16 * entries)
@@ -21,7 +24,7 @@ async def test_indirect_table(entries, direct):
         hand.describe(number, base + 16 * number, 8, WRITE | more, number + 1, table=table)
     if direct:
         hand.describe(2, base + 512, 5, NEXT, 3)
-    # The flag WRITE of a descriptor that refers to a table means nothing.
+    # WRITE is ignored in a descriptor of an indirect table.
     hand.describe(3, table, 16 * entries, INDIRECT | WRITE)
     hand.offer(2 if direct else 3)
     chain = await hand.device(indirect=True).next_chain()
@@ -30,8 +33,8 @@ async def test_indirect_table(entries, direct):
     assert hand.memory.log[-1] == ("read", table, 16 * entries)
 
 
-async def test_more_buffers_than_descriptors():
-    """One before the table and four in it, in a queue of four."""
+async def test_more_buffers_than_descriptors_are_refused():
+    """One buffer before the table and four in it exceed a queue of four."""
     hand = Hand(4)
     table = hand.memory.allocate(64)
     for number in range(4):
@@ -43,7 +46,7 @@ async def test_more_buffers_than_descriptors():
         await hand.device(indirect=True).next_chain()
 
 
-async def test_table_within_a_table():
+async def test_indirect_table_within_a_table_is_refused():
     hand = Hand(4)
     table = hand.memory.allocate(32)
     hand.describe(0, table, 32, INDIRECT)
@@ -54,7 +57,7 @@ async def test_table_within_a_table():
         await hand.device(indirect=True).next_chain()
 
 
-async def test_indirect_that_was_not_negotiated():
+async def test_indirect_descriptor_needs_negotiation():
     hand = Hand(4)
     hand.describe(0, hand.memory.allocate(16), 16, INDIRECT)
     hand.offer(0)
@@ -63,7 +66,7 @@ async def test_indirect_that_was_not_negotiated():
 
 
 @pytest.mark.parametrize("size", [0, 1, 15, 17, 80, 0xFFFF_FFF0])
-async def test_table_of_a_size_that_cannot_be(size):
+async def test_invalid_indirect_table_size_is_refused(size):
     hand = Hand(4)
     hand.describe(0, hand.memory.allocate(4096), size, INDIRECT)
     hand.offer(0)
@@ -72,7 +75,7 @@ async def test_table_of_a_size_that_cannot_be(size):
         await hand.device(indirect=True).next_chain()
 
 
-async def test_next_outside_a_table():
+async def test_next_outside_the_table_is_refused():
     hand = Hand(4)
     table = hand.memory.allocate(32)
     hand.describe(0, table, 32, INDIRECT)
@@ -82,7 +85,7 @@ async def test_next_outside_a_table():
         await hand.device(indirect=True).next_chain()
 
 
-async def test_table_beyond_64_bits():
+async def test_indirect_table_beyond_64_bits_is_refused():
     hand = Hand(4)
     hand.describe(0, (1 << 64) - 16, 32, INDIRECT)
     hand.offer(0)
@@ -94,8 +97,8 @@ async def test_table_beyond_64_bits():
 
 
 @pytest.mark.parametrize("within_a_table", [False, True])
-async def test_loop(within_a_table):
-    """It ends, and after few reads."""
+async def test_descriptor_loop_is_refused(within_a_table):
+    """The error is raised after few reads."""
     hand = Hand(4)
     base, table = hand.memory.allocate(64), hand.memory.allocate(64)
     at = table if within_a_table else hand.table
@@ -128,7 +131,7 @@ async def test_chain_of_all_descriptors():
         (0x1000, 4, NEXT | WRITE, 1, "descriptor 1 .*: readable, must not follow writable ones"),
     ],
 )
-async def test_descriptors_that_break_a_rule(address, size, flags, following, text):
+async def test_invalid_descriptors_are_refused(address, size, flags, following, text):
     hand = Hand(4)
     hand.describe(0, address, size, flags, following)
     hand.describe(1, 0x1000, 4)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The device's end of a virtqueue, against rings that are written by hand."""
+"""Device side of a virtqueue, with rings written by the test."""
 
 import pytest
 from virtqueue_support import NEXT, WRITE, Hand
@@ -16,7 +16,7 @@ from models.virtqueue import (
 )
 
 
-async def test_a_request_byte_by_byte():
+async def test_request_byte_by_byte():
     hand = Hand()
     out, back = hand.memory.allocate(8), hand.memory.allocate(16)
     hand.memory.store(out, b"question")
@@ -37,7 +37,7 @@ async def test_a_request_byte_by_byte():
     hand.memory.log.clear()
     await queue.write(chain, b"answer")
     await queue.complete(chain, 6)
-    # Data, then the element, then the index that shows it.
+    # Data, then the used element, then the index.
     assert hand.memory.log == [
         ("write", back, 6),
         ("write", hand.used + 4, 8),
@@ -59,11 +59,11 @@ async def test_index_is_read_before_the_entries():
     assert hand.memory.log[:2] == [("read", hand.avail, 4), ("read", hand.avail + 4, 12)]
     hand.memory.log.clear()
     assert [(await queue.next_chain()).head for _ in range(5)] == [1, 2, 3, 4, 5]
-    # What is known to be there is not asked for again.
+    # Chains covered by the first read of the index need no further read of it.
     assert not any(address == hand.avail for _, address, _ in hand.memory.log)
 
 
-async def test_entries_behind_the_end_of_the_ring_are_at_its_beginning():
+async def test_ring_entries_wrap():
     hand = Hand(4)
     address = hand.memory.allocate(16)
     for number in range(4):
@@ -74,7 +74,7 @@ async def test_entries_behind_the_end_of_the_ring_are_at_its_beginning():
         chain = await queue.next_chain()
         assert chain.head == head
         await queue.complete(chain, head)
-    # Entries 3, 4 and 5: the last place, then the first two.
+    # Entries 3, 4 and 5 are in the last slot and the first two slots.
     hand.memory.store(hand.avail + 4, bytes.fromhex("0000 0200 0200 0300"))
     hand.memory.store(hand.avail + 2, b"\6\0")
     for head in (3, 0, 2):
@@ -85,7 +85,7 @@ async def test_entries_behind_the_end_of_the_ring_are_at_its_beginning():
     assert hand.memory.load(hand.used, 36) == bytes.fromhex(used)
 
 
-async def test_chains_may_be_given_back_in_any_order():
+async def test_chains_complete_in_any_order():
     hand = Hand(4)
     address = hand.memory.allocate(16)
     for number in range(4):
@@ -99,7 +99,7 @@ async def test_chains_may_be_given_back_in_any_order():
     assert hand.memory.load(hand.used, 20) == bytes.fromhex(used)
 
 
-async def test_neighbouring_descriptors_come_in_one_read():
+async def test_consecutive_descriptors_take_one_read():
     hand = Hand(8)
     address = hand.memory.allocate(64)
     for number in range(4):
@@ -140,14 +140,14 @@ async def test_pieces_of_several_buffers():
 
 
 @pytest.mark.parametrize("head", [4, 5, 0xFFFF])
-async def test_head_outside_the_table(head):
+async def test_head_outside_the_table_is_refused(head):
     hand = Hand(4)
     hand.offer(head)
     with pytest.raises(AvailableRingError, match=f"head is {head}: must be below 4"):
         await hand.device().next_chain()
 
 
-async def test_head_that_the_device_has():
+async def test_head_in_flight_is_refused():
     hand = Hand(4)
     hand.describe(1, 0x1000, 4)
     hand.offer(1, 1)
@@ -161,7 +161,7 @@ async def test_head_that_the_device_has():
     ("under_way", "index", "right"), [(0, 4, 1), (0, 5, 0), (2, 4, 1), (2, 5, 0)]
 )
 @pytest.mark.parametrize("backwards", [False, True])
-async def test_available_index_that_runs_away(under_way, index, right, backwards):
+async def test_available_index_too_far_ahead_is_refused(under_way, index, right, backwards):
     hand = Hand(4)
     for number in range(4):
         hand.describe(number, 0x1000, 4)
@@ -178,7 +178,7 @@ async def test_available_index_that_runs_away(under_way, index, right, backwards
         await queue.next_chain()
 
 
-async def test_memory_that_is_not_there():
+async def test_missing_memory_is_a_dma_error():
     hand = Hand(4)
     hand.offer(0)
     hand.table = 0x9000
@@ -202,7 +202,7 @@ async def test_flag_no_interrupt(suppressed):
     hand = Hand(4)
     hand.describe(0, hand.memory.allocate(16), 16, WRITE)
     hand.offer(0, flags=1 if suppressed else 0)
-    # What the event index says counts for nothing: it was not negotiated.
+    # used_event is ignored, because EVENT_IDX was not negotiated.
     hand.set_used_event(0 if suppressed else 3)
     queue = hand.device()
     assert not await queue.wants_notification()
@@ -213,7 +213,7 @@ async def test_flag_no_interrupt(suppressed):
 
 @pytest.mark.parametrize("event", range(4))
 async def test_used_event(event):
-    """Told when the used index steps over used_event, once, and whatever the flag says."""
+    """A notification is due once, when the used index passes used_event, for any flag."""
     hand = Hand(4)
     for number in range(4):
         hand.describe(number, 0x1000, 4, WRITE)
@@ -241,7 +241,7 @@ async def test_used_event_within_several():
     assert hand.memory.log == [("read", hand.avail + 12, 2)]
 
 
-async def test_avail_event_says_where_the_device_stands():
+async def test_avail_event_is_written_when_the_queue_is_empty():
     hand = Hand(4)
     address = hand.memory.allocate(16)
     for number in range(4):
@@ -254,7 +254,7 @@ async def test_avail_event_says_where_the_device_stands():
     hand.memory.log.clear()
     assert await queue.next_chain() is None
     assert hand.avail_event == b"\2\0"
-    # It looks once more: the driver may have looked at the old one meanwhile.
+    # The queue reads the index again: the driver may have read the previous avail_event.
     assert hand.memory.log == [
         ("read", hand.avail, 4),
         ("write", hand.used + 36, 2),
@@ -265,7 +265,7 @@ async def test_avail_event_says_where_the_device_stands():
     assert hand.memory.log == [("read", hand.avail, 4)]
 
 
-async def test_avail_event_is_left_alone_unless_negotiated():
+async def test_avail_event_is_not_written_unless_negotiated():
     hand = Hand(4)
     hand.describe(0, 0x1000, 4)
     hand.offer(0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The driver's end of a virtqueue, against rings that are read and written by hand."""
+"""Driver side of a virtqueue, with rings read and written by the test."""
 
 import pytest
 from virtqueue_support import Hand
@@ -8,7 +8,7 @@ from models.virtqueue import Buffer, QueueFullError, UsedRingError, VirtqueueErr
 
 
 class Order:
-    """Host memory that remembers what the driver stored, in order."""
+    """Host memory that logs the writes of the driver in order."""
 
     def __init__(self, hand):
         self.stores = []
@@ -25,7 +25,7 @@ class Order:
         return self._memory.load(address, size)
 
 
-async def test_a_request_byte_by_byte():
+async def test_request_byte_by_byte():
     hand = Hand(4)
     order = Order(hand)
     queue = hand.driver()
@@ -33,7 +33,7 @@ async def test_a_request_byte_by_byte():
         [Buffer(0x1122_3344_5566_7788, 16)], [Buffer(0x2000, 512), Buffer(0x3000, 1)]
     )
     assert (head, queue.free, queue.outstanding) == (0, 1, 1)
-    # The descriptors, then the entry, then the index that shows it.
+    # Descriptors, then the ring entry, then the index.
     assert order.stores == [
         (hand.table, "88776655443322111000000001000100"),
         (hand.table + 16, "00200000000000000002000003000200"),
@@ -62,14 +62,14 @@ async def test_indirect_byte_by_byte():
         (hand.avail + 4, "0000"),
         (hand.avail, "00000100"),
     ]
-    # One buffer needs no table, and more than the queue's size may not be in one (2.7.5.3.1).
+    # One buffer needs no table, and a table may not exceed the queue size (2.7.5.3.1).
     await queue.add([Buffer(0x3000, 7)], ())
     assert order.stores[4] == (hand.table + 16, "00300000000000000700000000000000")
     with pytest.raises(QueueFullError, match="free descriptors are 2: must be 5 for the chain"):
         await queue.add([Buffer(0x3000, 1)] * 5, ())
 
 
-async def test_table_is_used_again():
+async def test_indirect_table_is_reused():
     hand, allocated = Hand(2), []
     queue = hand.driver(indirect=True)
     allocate = hand.memory.allocate
@@ -81,7 +81,7 @@ async def test_table_is_used_again():
     assert allocated == [(32, 16)]
 
 
-async def test_descriptors_come_back():
+async def test_descriptors_are_freed_when_used():
     hand = Hand(4)
     queue = hand.driver()
     first = await queue.add([Buffer(0x1000, 1)] * 3, ())
@@ -98,7 +98,7 @@ async def test_descriptors_come_back():
         await queue.add([Buffer(0x1000, 1)], ())
 
 
-async def test_indirect_with_no_descriptor_left():
+async def test_indirect_chain_needs_a_free_descriptor():
     queue = Hand(2).driver(indirect=True)
     for _ in range(2):
         await queue.add([Buffer(0x1000, 1)] * 2, ())
@@ -106,7 +106,7 @@ async def test_indirect_with_no_descriptor_left():
         await queue.add([Buffer(0x1000, 1)] * 2, ())
 
 
-async def test_chain_of_nothing():
+async def test_empty_chain_is_refused():
     with pytest.raises(ValueError, match="a chain has no buffer: must have one or more"):
         await Hand().driver().add((), ())
 
@@ -133,7 +133,7 @@ async def two_outstanding(**options):
         ([(3, 0xFFFF_FFFF)], "used len of chain 3 is 4294967295: must be no more than 4"),
     ],
 )
-async def test_used_elements_that_break_a_rule(elements, text):
+async def test_invalid_used_elements_are_refused(elements, text):
     hand, queue = await two_outstanding()
     hand.give_back(*elements)
     with pytest.raises(UsedRingError, match=text):
@@ -141,7 +141,7 @@ async def test_used_elements_that_break_a_rule(elements, text):
 
 
 @pytest.mark.parametrize("index", [3, 4, 0xFFFF, 0x8000])
-async def test_used_index_that_runs_away(index):
+async def test_used_index_too_far_ahead_is_refused(index):
     hand, queue = await two_outstanding()
     hand.give_back((0, 0), (3, 0), index=index)
     text = f"used.idx is {index}, {index} more than before: must be no more than 2"
@@ -150,7 +150,7 @@ async def test_used_index_that_runs_away(index):
     assert isinstance(caught.value, VirtqueueError)
 
 
-async def test_used_index_that_goes_back():
+async def test_used_index_that_decreases_is_refused():
     hand, queue = await two_outstanding()
     hand.give_back((0, 9), (3, 4))
     assert await queue.collect() == [(0, 9), (3, 4)]
@@ -176,7 +176,7 @@ async def test_flag_no_notify(suppressed):
 
 @pytest.mark.parametrize("event", range(4))
 async def test_avail_event(event):
-    """A kick when the available index steps over avail_event, whatever the flag says."""
+    """A notification is due when the available index passes avail_event, for any flag."""
     hand = Hand(4)
     hand.give_back(flags=1)
     hand.set_avail_event(event)
@@ -188,7 +188,7 @@ async def test_avail_event(event):
     assert kicks == [number == event for number in range(3)]
 
 
-async def test_one_kick_for_several():
+async def test_one_notification_for_several_chains():
     hand = Hand(4)
     hand.set_avail_event(1)
     queue = hand.driver(event_index=True)
@@ -197,7 +197,7 @@ async def test_one_kick_for_several():
     assert await queue.wants_kick() and not await queue.wants_kick()
 
 
-async def test_used_event_says_where_the_driver_stands():
+async def test_used_event_is_written_when_nothing_is_used():
     hand, queue = await two_outstanding(event_index=True)
     hand.give_back((3, 0))
     assert await queue.collect() == [(3, 0)]
@@ -205,7 +205,7 @@ async def test_used_event_says_where_the_driver_stands():
     assert await queue.collect() == [] and hand.used_event == b"\1\0"
 
 
-async def test_what_comes_while_used_event_is_written_is_found():
+async def test_completion_during_the_used_event_write_is_found():
     hand, queue = await two_outstanding(event_index=True)
     write = hand.memory.write
 
@@ -217,7 +217,7 @@ async def test_what_comes_while_used_event_is_written_is_found():
     assert await queue.collect() == [(3, 2)]
 
 
-async def test_used_event_is_left_alone_unless_negotiated():
+async def test_used_event_is_not_written_unless_negotiated():
     hand, queue = await two_outstanding()
     hand.give_back((3, 0))
     await queue.collect()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Where things are in a split virtqueue, and when an index steps over an event."""
+"""Layout of a split virtqueue, and events passed by an index."""
 
 import pytest
 from hypothesis import given
@@ -21,7 +21,7 @@ def test_sizes_of_the_areas(size):
     assert layout.used_bytes == 6 + 8 * size
 
 
-def test_places_in_the_rings():
+def test_offsets_in_the_rings():
     layout = SplitLayout(4)
     assert [layout.available_entry(place) for place in range(4)] == [4, 6, 8, 10]
     assert [layout.used_entry(place) for place in range(4)] == [4, 12, 20, 28]
@@ -34,7 +34,7 @@ def test_descriptor_by_hand():
 
 
 @pytest.mark.parametrize("size", [0, -1, 3, 12, 65536])
-def test_sizes_that_no_queue_has(size):
+def test_invalid_queue_sizes_are_refused(size):
     text = f"queue size is {size}: must be a power of two from 1 to 32768"
     with pytest.raises(ValueError, match=text):
         SplitLayout(size)
@@ -55,13 +55,13 @@ def test_sizes_that_no_queue_has(size):
         (7, 7, 7, False),
     ],
 )
-def test_events_by_hand(event, before, now, passed):
+def test_event_passed(event, before, now, passed):
     assert event_passed(event, before, now) == passed
 
 
 @FIXED
 @given(INDICES, st.integers(0, 300), st.integers(-5, 305))
-def test_an_event_is_passed_by_the_entry_of_its_number(before, count, distance):
+def test_event_is_passed_by_the_entry_with_its_index(before, count, distance):
     entries = {before + step & 0xFFFF for step in range(count)}
     event = before + distance & 0xFFFF
     assert event_passed(event, before, before + count & 0xFFFF) == (event in entries)

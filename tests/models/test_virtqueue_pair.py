@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Both ends of a virtqueue against each other: any chains, in any order of their accesses."""
+"""Both sides of a virtqueue together: any chains, with any interleaving of accesses."""
 
 import asyncio
 import contextlib
@@ -17,14 +17,14 @@ OPTIONS = st.fixed_dictionaries({"indirect": st.booleans(), "event_index": st.bo
 
 
 class Turn:
-    """Awaited before each access: lets whoever steps the coroutine do something else first."""
+    """Awaitable that suspends a coroutine until its next step."""
 
     def __await__(self):
         yield
 
 
 class SteppedMemory:
-    """Memory whose every access is a step of its own."""
+    """Memory with one step per access."""
 
     def __init__(self, memory):
         self._memory = memory
@@ -40,7 +40,7 @@ class SteppedMemory:
 
 
 class Flag:
-    """What a notification sets; waiting for it takes steps."""
+    """Notification flag. Waiting for it takes steps."""
 
     def __init__(self):
         self.raised = False
@@ -60,9 +60,9 @@ class Flag:
 
 
 class Pair:
-    """A driver that sends requests and a device that answers them, each told by the other only.
+    """Driver that sends requests and device that answers them, connected by notifications only.
 
-    A request's readable bytes come back reversed, as far as there is room.
+    The device returns the readable bytes of a request in reverse, up to the writable size.
     """
 
     def __init__(self, size, requests, *, indirect, event_index):
@@ -116,7 +116,7 @@ class Pair:
                 self.interrupts.set()
 
     def run(self, choices):
-        """Step both as ``choices`` say, then in turn, until the driver is through."""
+        """Step both sides as in ``choices``, then alternately, until the driver is done."""
         driver, device = self.driver(), self.device()
         try:
             for choice in choices:
@@ -142,7 +142,7 @@ class Pair:
 
 
 def chains(most):
-    """Sizes of readable and of writable buffers, ``most`` together and one at least."""
+    """Strategy of sizes of readable and writable buffers, 1 to ``most`` in total."""
     sizes = st.lists(st.integers(1, 40), max_size=most)
     pairs = st.tuples(sizes, sizes)
     return pairs.filter(lambda pair: 1 <= len(pair[0]) + len(pair[1]) <= most)
@@ -150,8 +150,8 @@ def chains(most):
 
 @FIXED
 @given(st.data())
-def test_every_request_is_answered_whatever_the_order(data):
-    """No notification is missed, and none that is missed is needed."""
+def test_every_request_is_answered_in_any_interleaving(data):
+    """No necessary notification is missing."""
     size = data.draw(st.sampled_from([1, 2, 4, 8]))
     requests = data.draw(st.lists(chains(min(size, 4)), min_size=1, max_size=12))
     pair = Pair(size, requests, **data.draw(OPTIONS))
@@ -161,9 +161,9 @@ def test_every_request_is_answered_whatever_the_order(data):
 
 
 @pytest.mark.parametrize("event_index", [False, True])
-def test_an_event_index_saves_notifications(event_index):
+def test_event_index_reduces_notifications(event_index):
     pair = Pair(8, [([4], [4])] * 64, indirect=False, event_index=event_index)
-    # The driver first fills the queue, then the device empties it.
+    # The driver fills the queue, then the device empties it.
     pair.run(([0] * 60 + [1] * 200) * 8)
     pair.check()
     assert (pair.kicks.count < 32) == event_index
@@ -171,7 +171,7 @@ def test_an_event_index_saves_notifications(event_index):
 
 @pytest.mark.parametrize("event_index", [False, True])
 async def test_indices_wrap(event_index):
-    """More chains than an index counts, a few at a time, and told of right to the end."""
+    """Notifications stay correct for more chains than an index counts."""
     hand = Hand(32)
     address = hand.memory.allocate(4)
     driver = hand.driver(event_index=event_index)
@@ -207,7 +207,7 @@ POKES = st.tuples(
 @FIXED
 @given(st.data())
 def test_corrupt_rings_raise_named_errors_only(data):
-    """Either end reads on in what somebody else scribbled over, a few bytes at a time."""
+    """Each side continues over rings that are corrupted a few bytes at a time."""
     size = data.draw(st.sampled_from([1, 4, 8]))
     hand = Hand(size)
     options = data.draw(OPTIONS)
@@ -238,7 +238,7 @@ def test_corrupt_rings_raise_named_errors_only(data):
             hand.memory.store(hand.table + 16 * head + 12, b"\4\0")
 
     async def serve():
-        # Bounded: the rings and the limit of a chain say how much work there can be.
+        # The size of the rings bounds the number of reads.
         hand.memory.reads_left = 8 * size + 16
         with contextlib.suppress(VirtqueueError, DmaError):
             if (chain := await device.next_chain()) is not None:

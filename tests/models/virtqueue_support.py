@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A virtqueue written by hand, and a device's memory that remembers what was done to it."""
+"""Virtqueue whose rings are written by a test, and memory that logs accesses."""
 
 import struct
 
@@ -12,14 +12,14 @@ NEXT, WRITE, INDIRECT = 1, 2, 4
 
 
 class Memory(MemoryModel):
-    """Host memory, and a :class:`~models.dma.Dma` on it.
+    """Host memory that is also a :class:`~models.dma.Dma`.
 
     Attributes
     ----------
     log
-        The device's accesses: "read" or "write", address, size.
+        Accesses: "read" or "write", address, size.
     reads_left
-        How many more reads it may make; one more fails the test.
+        Number of further reads allowed, or None. Another read fails the test.
     """
 
     def __init__(self):
@@ -44,7 +44,7 @@ class Memory(MemoryModel):
 
 
 class Hand:
-    """A queue of ``size`` descriptors whose bytes a test writes and reads itself."""
+    """Queue of ``size`` descriptors whose bytes a test writes and reads."""
 
     def __init__(self, size=4):
         self.size = size
@@ -73,18 +73,18 @@ class Hand:
         return DriverVirtqueue(self.memory, self.ring, **options)
 
     def describe(self, number, address, size, flags=0, following=0, *, table=None):
-        """Write descriptor ``number`` of ``table``, by default the queue's."""
+        """Write descriptor ``number`` of ``table``, which is the queue's by default."""
         at = (self.table if table is None else table) + 16 * number
         self.memory.store(at, struct.pack("<QIHH", address, size, flags, following))
 
     def offer(self, *heads, index=None, flags=0):
-        """Make these heads available from entry 0 on; the index says how many there are."""
+        """Write heads to the available ring from entry 0 on, and their number to the index."""
         count = len(heads) if index is None else index
         entries = struct.pack(f"<HH{len(heads)}H", flags, count, *heads)
         self.memory.store(self.avail, entries)
 
     def give_back(self, *elements, index=None, flags=0):
-        """Put ids and lengths into the used ring from entry 0 on."""
+        """Write ids and lengths to the used ring from entry 0 on, and their number to the index."""
         count = len(elements) if index is None else index
         self.memory.store(self.used, struct.pack("<HH", flags, count))
         for place, element in enumerate(elements):

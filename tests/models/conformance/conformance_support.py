@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the tests of transport revision 1 share: a bus straight into a transport, and a hostile end.
+"""Helpers of the tests of transport revision 1: a bus connected to a transport, messages, devices.
 
-docs/conformance.md says which requirement each test shows.
+docs/conformance.md lists the requirement that each test covers.
 """
 
 import asyncio
@@ -20,11 +20,11 @@ PROFILES = {"baseline": R1, "strict": STRICT}
 RING_SIZE = 64
 ENABLE = 1
 KEEP_ALL = 0x3C
-"""SET_VQUEUE flags that leave size and addresses as they are."""
+"""SET_VQUEUE flags that keep size and addresses."""
 
 
 class DeviceBus(ScriptedBus):
-    """A bus of nothing but a transport; ``answers`` of the test come before the device's."""
+    """Bus connected to a transport; ``answers`` of the test replace those of the transport."""
 
     def __init__(self, devices, revision=R1, **answers):
         super().__init__(revision, **answers)
@@ -39,12 +39,12 @@ class DeviceBus(ScriptedBus):
             await self.transport.receive(raw)
 
     def of(self, name):
-        """What the driver sent of this name."""
+        """Messages with this name that the driver sent."""
         return [message for message in self.sent if message.name == name]
 
 
 def silent(message):
-    """An answer that never comes."""
+    """Responder that never responds."""
 
 
 def select(exchange, dev_num, features):
@@ -58,7 +58,7 @@ def select(exchange, dev_num, features):
 
 
 def negotiate(exchange, dev_num=0, features=0):
-    """From reset to FEATURES_OK."""
+    """Bring a device from reset to FEATURES_OK."""
     for status in (0, 1, 3):
         ask(exchange, "SET_DEVICE_STATUS", dev_num, status=status)
     select(exchange, dev_num, features | Feature.VERSION_1.mask)
@@ -66,14 +66,14 @@ def negotiate(exchange, dev_num=0, features=0):
 
 
 def set_queue(exchange, dev_num=0, *, index=0, flags=ENABLE, size=RING_SIZE, reserved=0, **ring):
-    """SET_VQUEUE, whose answer is always the same."""
+    """Send SET_VQUEUE and check its response, which is always the same."""
     fields = {**RING, **ring, "flags": flags, "size": size, "reserved": reserved}
     answer = ask(exchange, "SET_VQUEUE", dev_num, index=index, **fields)
     assert answer.msg_size == 8
 
 
 def get_queue(exchange, dev_num=0, index=0):
-    """GET_VQUEUE: maximum, size, flags and the three addresses."""
+    """Send GET_VQUEUE and return maximum, size, flags and the three addresses."""
     answer = ask(exchange, "GET_VQUEUE", dev_num, index=index)
     assert answer.index == index
     addresses = (answer.desc_addr, answer.driver_addr, answer.device_addr)
@@ -81,7 +81,7 @@ def get_queue(exchange, dev_num=0, index=0):
 
 
 def start(exchange, dev_num=0, features=0):
-    """From reset to DRIVER_OK, with queue 0 set up."""
+    """Bring a device from reset to DRIVER_OK, with queue 0 set up."""
     negotiate(exchange, dev_num, features)
     set_queue(exchange, dev_num)
     assert ask(exchange, "SET_DEVICE_STATUS", dev_num, status=0xF).status == 0xF
@@ -100,11 +100,11 @@ EVERY_REQUEST = {
     "RESET_VQUEUE": {"index": 0},
     "GET_SHM": {"shmid": 0},
 }
-"""The eleven requests for a device, with fields that a console takes."""
+"""The eleven requests to a device, with fields that are valid for a console."""
 
 
 def every_request(dev_num=0, token=1):
-    """Messages of :data:`EVERY_REQUEST`."""
+    """Make the messages of :data:`EVERY_REQUEST`."""
     return [
         request(name, dev_num=dev_num, token=token, revision=R1, **fields)
         for name, fields in EVERY_REQUEST.items()
@@ -122,7 +122,7 @@ def config_event(generation, *, device_status=0xF, offset=0, data=b""):
 
 
 class Plain(VirtioDevice):
-    """Bytes of configuration that the driver may write, and queues that do nothing."""
+    """Device with writable configuration space and queues without a function."""
 
     device_id = 4
 
@@ -150,7 +150,7 @@ def info(**change):
 
 
 EMPTY = 5
-"""A number between those of :func:`devices`."""
+"""Device number that :func:`devices` does not use."""
 
 
 def devices():
@@ -158,7 +158,7 @@ def devices():
 
 
 def crossing(system):
-    """Messages as they enter and leave the bus: those sent and those received, by direction."""
+    """Record messages as they enter and leave the bus, with their direction."""
     sent, received = [], []
     system.observe(
         lambda way, fifo, raw: (sent if way is Direction.TO_DEVICE else received).append((way, raw))
@@ -170,7 +170,7 @@ def crossing(system):
 
 
 class Slow(ConsoleDevice):
-    """A device whose last access to memory comes back when it is let go."""
+    """Device whose last access to memory completes when ``gate`` is set."""
 
     def __init__(self):
         super().__init__()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Transport revision 1, a bus's messages and parameters: rows BUS of docs/conformance.md."""
+"""Transport revision 1, messages and parameters of a bus: rows BUS of docs/conformance.md."""
 
 import asyncio
 import random
@@ -32,8 +32,8 @@ from models.system import ModelSystem
 from sim.lab.amaranth_system import AmaranthSystem
 
 
-async def test_messages_reach_the_device_that_they_name():
-    """All 32 numbers, some there from the start and some announced; each is asked at once."""
+async def test_messages_reach_the_addressed_device():
+    """All 32 device numbers work, whether present from the start or added later."""
     first, later = range(0, 32, 2), range(1, 32, 2)
     made = {n: ConsoleDevice() for n in range(32)}
     for number, device in made.items():
@@ -54,8 +54,8 @@ async def test_messages_reach_the_device_that_they_name():
 
 
 @pytest.mark.parametrize("number", [EMPTY, 30, 32, 0x100, 0xFFFF])
-async def test_a_number_of_nobody(number):
-    """No device sees the request; whoever asked gets an error, in the time that it was given."""
+async def test_request_to_an_absent_device_times_out(number):
+    """No device handles the request, and it fails after exactly its timeout."""
     async with ModelSystem([devices()], revision="r1", timeout_us=5000) as system:
         driver, loop = system.drivers[0], asyncio.get_running_loop()
         transport = system.device_side.transports[0]
@@ -73,8 +73,8 @@ async def test_a_number_of_nobody(number):
         assert await driver.discover() == [0, 3, 31]
 
 
-def test_events_for_nobody():
-    """A number, a queue or a moment that is wrong, or an event that only a device sends."""
+def test_invalid_events_are_dropped():
+    """Events with a wrong device, queue or state, and events of a device, are dropped."""
     exchange = Exchange(devices(), R1)
     fields = {"next_offset": 0, "next_wrap": 0}
 
@@ -98,13 +98,13 @@ def test_events_for_nobody():
         assert exchange.ask_bytes(message.wire()) == []
     assert exchange.transport.drops.total() == 9 and len(exchange.sent) == before
     assert list(exchange.transport.devices) == [0, 3, 31]
-    # One that is right is not answered either.
+    # A valid event is handled without a response.
     assert exchange.ask_bytes(avail(0, 0).wire()) == []
     assert exchange.transport.devices[0].queues[0].notifications == 1
 
 
-async def test_bytes_cross_untouched():
-    """Whatever they are: ids without a message, implementation-defined ones, numbers, tokens."""
+async def test_bus_does_not_change_messages():
+    """Any bytes are transferred unchanged, including undefined and reserved IDs."""
     rng = random.Random(11)
     slots = [rng.randbytes(64) for _ in range(40)]
     slots += [bytes([0, msg_id]) + rng.randbytes(62) for msg_id in (0x3F, 0x7F, 0x80, 0xFF)]
@@ -129,7 +129,7 @@ async def nothing(raw):
 
 
 async def test_parameters_are_known_before_the_first_message():
-    """Each end has limits and features of its bus though nothing crossed, and the same ones."""
+    """Both sides have the same limits and features of the bus before the first message."""
     dialect = STRICT.on_bus(max_size=52)
     async with ModelSystem([{31: BlockDevice(sectors=8)}], revision=dialect) as system:
         sent, _ = crossing(system)
@@ -137,7 +137,7 @@ async def test_parameters_are_known_before_the_first_message():
         assert sent == []
         assert (driver.dialect.revision, driver.dialect.max_size) == ("r1", 52)
         assert driver.dialect.features is TransportFeature.STRICT_CONFIG_GENERATION
-        # The device's end has them from the same place, and they are in force at once.
+        # The device side has the same parameters, in force from the first message.
         room = driver.dialect.room("GET_CONFIG", MessageKind.RESPONSE, "data")
         assert room == 32
         for length, answered in ((room, room), (room + 1, 0)):
@@ -149,7 +149,7 @@ async def test_parameters_are_known_before_the_first_message():
         assert answer.length == 0
 
 
-def test_parameters_stay():
+def test_bus_parameters_are_read_only():
     for name, value in (("max_size", 52), ("features", TransportFeature(1))):
         with pytest.raises(AttributeError):
             setattr(R1, name, value)
@@ -160,13 +160,13 @@ def test_parameters_stay():
 
 
 @pytest.mark.parametrize("features", [2, 3, 1 << 31])
-def test_transport_features_that_nobody_knows(features):
+def test_unknown_transport_features_are_refused(features):
     with pytest.raises(ValueError, match="there is no feature"):
         R1.on_bus(features=TransportFeature(features))
 
 
-def test_transport_features_are_no_device_features():
-    """Device feature bit 0 is the device type's, and the bus's bit 0 shows in no block."""
+def test_transport_features_are_separate_from_device_features():
+    """Feature bit 0 of a device and transport feature bit 0 of the bus are independent."""
     offers = []
     for dialect in (R1, STRICT):
         exchange = Exchange({0: VirtioDevice(features=1), 1: VirtioDevice()}, dialect)
@@ -174,14 +174,14 @@ def test_transport_features_are_no_device_features():
             fields = {"block_index": 0, "num_blocks": 2}
             offers.append(ask(exchange, "GET_DEVICE_FEATURES", number, **fields).features)
     assert offers == [(1, 0x13), (0, 0x13)] * 2
-    # Nor does the device's bit make the bus strict.
+    # Nor does bit 0 of the device make the bus strict.
     exchange = Exchange({0: ConsoleDevice()}, R1)
     assert exchange.transport.devices[0].offered & 1
     start(exchange, features=1)
     assert ask(exchange, "SET_CONFIG", generation=9, offset=8, data=b"A\0\0\0").length == 4
 
 
-def test_maximum_size_that_is_offered():
+def test_maximum_size_of_the_endpoint():
     assert 52 <= R1.max_size <= 264
     for layout in LAYOUTS.values():
         assert R1.max_size <= layout.queue.slot_size
@@ -191,7 +191,7 @@ WIDE_SLOTS = SharedLayout(name="wide", queue=QueueLayout(slot_size=128, capacity
 
 
 def test_maximum_size_must_fit_the_slots(monkeypatch):
-    """Named, and the same in every system; a layout with larger slots takes it."""
+    """Every system refuses a maximum size above the slot size with the same error."""
     large = R1.on_bus(max_size=65)
     text = "revision r1: max_size is 65: must be at most 64, a slot of spsc-pages"
     for system in (ModelSystem, AmaranthSystem):
@@ -216,7 +216,7 @@ def test_maximum_size_must_fit_the_slots(monkeypatch):
 
 
 @pytest.mark.parametrize("max_size", [65, 100, 128])
-async def test_larger_slots_take_larger_messages(max_size):
+async def test_larger_slots_allow_larger_messages(max_size):
     dialect = R1.on_bus(max_size=max_size)
     async with ModelSystem([devices()], revision=dialect, layout=WIDE_SLOTS) as system:
         sent, _ = crossing(system)
@@ -229,7 +229,7 @@ async def test_larger_slots_take_larger_messages(max_size):
 
 @pytest.mark.parametrize("max_size", [52, 53, 63, 64])
 async def test_smaller_maximum_sizes(max_size):
-    """The same limit both ways, and everything works; long accesses take more messages."""
+    """Everything works with a smaller limit; long accesses take more messages."""
     dialect = R1.on_bus(max_size=max_size)
     for scenario in ("bring_up", "move_data"):
         await pure_traces(scenario, 1, dialect)
@@ -249,8 +249,8 @@ async def test_smaller_maximum_sizes(max_size):
         assert all(len(raw) == max_size for _, raw in sent)
 
 
-def test_messages_of_other_revisions():
-    """A bus of revision v1 knows no GET_SHM, and no bus an id of a later revision."""
+def test_messages_of_other_revisions_are_unknown():
+    """GET_SHM is unknown in revision v1, and undefined IDs are unknown in all revisions."""
     shm = request("GET_SHM", revision=R1, shmid=0)
     old = Exchange({0: ConsoleDevice()})
     assert old.ask_bytes(shm.encode().ljust(48, b"\0")) == []

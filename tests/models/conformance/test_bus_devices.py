@@ -21,8 +21,8 @@ WINDOW_DEVICES = (0, 3, 7, 8, 9, 30, 31)
 
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 31, 32, 33, 400, 0xFFFF])
 @pytest.mark.parametrize("offset", [0, 1, 7, 8, 23, 31, 32, 33, 0xFFFF])
-def test_windows(offset, count):
-    """A bit for each slot from the offset on, up to the end of the numbers; then no more."""
+def test_get_devices_windows(offset, count):
+    """The response has one bit per device number from the offset on, up to the last number."""
     exchange = Exchange({n: VirtioDevice() for n in WINDOW_DEVICES}, R1)
     ask(exchange, "BUS_GET_DEVICES", token=9, offset=offset, count=count)
     (raw,) = exchange.sent
@@ -33,7 +33,7 @@ def test_windows(offset, count):
     assert slots == min(count, max(0, MAX_DEVICES - offset))
     assert msg_size == 14 + -(-slots // 8)
     found = {n for n in WINDOW_DEVICES if offset <= n < offset + slots}
-    # All bits of it: those behind the last slot are zero.
+    # All bits of the bitmap: those after the last number are zero.
     assert int.from_bytes(raw[14:msg_size], "little") == sum(1 << n - offset for n in found)
     if following:
         assert following == offset + slots > offset
@@ -42,7 +42,7 @@ def test_windows(offset, count):
 
 
 @pytest.mark.parametrize("count", [1, 5, 8, 31, 32, 400])
-def test_windows_show_every_device(count):
+def test_windows_cover_every_device(count):
     exchange = Exchange({n: VirtioDevice() for n in WINDOW_DEVICES}, R1)
     found, offset, asked = [], 0, 0
     while offset or not asked:
@@ -55,7 +55,7 @@ def test_windows_show_every_device(count):
 
 
 @pytest.mark.parametrize("data", [0, 1, 0xDEAD_BEEF, 0xFFFF_FFFF])
-async def test_pings_of_either_side(data):
+async def test_pings_in_both_directions(data):
     async with ModelSystem([devices()], revision="r1") as system:
         sent, received = crossing(system)
         await system.drivers[0].ping(data)
@@ -67,12 +67,12 @@ async def test_pings_of_either_side(data):
         way, raw = received[-1]
         assert way is Direction.TO_DEVICE and decode(raw, R1) == ping.respond(data=data)
         assert system.drivers[0].pings_answered == 1
-        # Nobody answers an answer.
+        # Responses are not answered.
         assert len(sent) == len(received) == 4
 
 
 async def test_pings_while_the_driver_queue_is_full():
-    """Those that find no room in time, or too many before them, are lost; later ones are not."""
+    """Pings without space in time, or beyond the queue of pings, are lost; others are answered."""
     bus = ScriptedBus(R1)
     async with driver_of(bus) as driver:
         send, room, tries = bus.send, asyncio.Event(), []
@@ -92,14 +92,14 @@ async def test_pings_while_the_driver_queue_is_full():
         assert bus.sent == [] and len(tries) == 1 and driver.pings_lost == 3
         room.set()
         await settle(50)
-        # The first found no room; of the 19 behind it sixteen could wait.
+        # The first timed out; sixteen of the other 19 could wait.
         answers = [ping.respond(data=ping.data) for ping in pings[4:]]
         assert bus.sent == answers
         assert (driver.pings_answered, driver.pings_lost) == (16, 4)
 
 
 class Asking:
-    """A transport whose every event is followed, before anything else, by a request."""
+    """Transport that receives a request immediately after each of its events."""
 
     def __init__(self, devices):
         self.told = []
@@ -117,7 +117,7 @@ class Asking:
         await self.transport.receive(info.wire())
 
 
-async def test_a_device_is_announced_when_it_can_be_asked():
+async def test_announced_device_answers_requests():
     asking = Asking({0: EntropyDevice()})
     assert await asking.transport.plug(ConsoleDevice()) == 1
     assert await asking.transport.plug(BlockDevice(), 31) == 31
@@ -125,8 +125,8 @@ async def test_a_device_is_announced_when_it_can_be_asked():
     assert asking.answers == [(1, 3), (31, 2)] and not asking.transport.drops
 
 
-async def test_removal_is_told_when_the_device_is_gone():
-    """Its queues are reset, its last access to memory is back, and its number is nobody's."""
+async def test_removal_is_announced_after_the_device_is_drained():
+    """By then its queues are reset, its last access has completed, and its number is unused."""
     slow = Slow()
     slow.gate.set()
     asking = Asking({0: EntropyDevice(), 4: slow})
@@ -141,8 +141,8 @@ async def test_removal_is_told_when_the_device_is_gone():
     assert asking.answers == [] and asking.transport.drops == {Drop.NO_DEVICE: 1}
 
 
-async def test_a_number_is_taken_until_its_removal_is_told():
-    """REMOVED after the next device's ADDED would take that one away from the driver."""
+async def test_number_stays_taken_until_removal_is_announced():
+    """Otherwise REMOVED could follow ADDED of the next device, which the driver would drop."""
     slow = Slow()
     slow.gate.set()
     asking = Asking({n: slow if n == 4 else EntropyDevice() for n in range(32)})
@@ -156,7 +156,7 @@ async def test_a_number_is_taken_until_its_removal_is_told():
     await unplugging
     assert await asking.transport.plug(ConsoleDevice()) == 4
     assert asking.told == [(4, DeviceState.REMOVED), (4, DeviceState.ADDED)]
-    # Nor does it stay taken when whoever unplugs it does not wait.
+    # A cancelled unplug also frees the number.
     slow.gate.clear()
     asking.transport.devices[7] = slow
     unplugging = asyncio.create_task(asking.transport.unplug(7))
@@ -166,7 +166,7 @@ async def test_a_number_is_taken_until_its_removal_is_told():
     assert await asking.transport.plug(ConsoleDevice(), 7) == 7
 
 
-async def test_nobody_is_announced():
+async def test_invalid_device_numbers_are_not_announced():
     asking = Asking({0: EntropyDevice()})
     for number in (1, EMPTY, 32):
         for change in (asking.transport.announce, asking.transport.unplug):
@@ -178,10 +178,10 @@ async def test_nobody_is_announced():
     assert asking.told == []
 
 
-async def test_numbers_are_unique_and_rest():
+async def test_numbers_are_unique_and_reused_last():
     asking = Asking({0: EntropyDevice(), 1: EntropyDevice()})
     await asking.transport.unplug(0)
-    # Not the one that was free a moment ago, as long as there is another.
+    # The number that was freed last is used last.
     numbers = [await asking.transport.plug(ConsoleDevice()) for _ in range(31)]
     assert numbers == [*range(2, 32), 0]
     with pytest.raises(TransportError, match="all 32 device numbers are taken"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Transport revision 1, order of messages and room: rows BUS of docs/conformance.md."""
+"""Transport revision 1, order of messages and flow control: rows BUS of docs/conformance.md."""
 
 import asyncio
 import random
@@ -22,7 +22,7 @@ from models.system import ModelSystem
 
 
 async def test_every_request_has_one_outcome():
-    """Through queues of four messages; some to nobody. Each is answered once, or fails once."""
+    """With queues of four messages, each request has one response, or fails without a device."""
     numbers = {0: ConsoleDevice(), 3: ConsoleDevice()}
     async with ModelSystem([numbers], revision="r1", layout=SMALL_PAGES, timeout_us=5e4) as system:
         system.drivers[0].stop()
@@ -54,8 +54,8 @@ async def test_every_request_has_one_outcome():
             assert isinstance(outcome, RequestTimeoutError)
 
 
-async def test_requests_keep_their_order():
-    """Several at once reach a device in the order of the calls, and are processed in it."""
+async def test_requests_are_processed_in_order():
+    """Several outstanding requests reach a device, and are processed, in the order of the calls."""
     console = ConsoleDevice()
     async with ModelSystem([{0: console}], revision="r1", layout=SMALL_PAGES) as system:
         system.drivers[0].stop()
@@ -82,7 +82,7 @@ async def test_requests_keep_their_order():
         assert most > 2
 
 
-async def test_answers_in_any_order():
+async def test_responses_may_arrive_in_any_order():
     bus = ScriptedBus(R1)
     async with driver_of(bus, pipelined=True) as driver:
         waiting = [
@@ -97,8 +97,8 @@ async def test_answers_in_any_order():
         assert not driver.unclaimed
 
 
-def test_tokens_come_back():
-    """Any of them, in bus and transport messages, one behind the other."""
+def test_responses_echo_tokens():
+    """Responses to bus and transport messages echo any token."""
     exchange = Exchange(devices(), R1)
     for token in (0, 1, 0xFF, 0x100, 0x8000, 0xFFFF, 0):
         for message in (
@@ -110,8 +110,8 @@ def test_tokens_come_back():
             assert (answer.name, answer.token) == (message.name, token)
 
 
-async def test_events_wait_for_no_request():
-    """Those of the device come while an answer is owed; the driver's leave while it waits."""
+async def test_events_do_not_wait_for_requests():
+    """Events of both sides are sent while a request is outstanding."""
     slow, other = Slow(), ConsoleDevice()
     slow.gate.set()
     async with ModelSystem([{0: slow, 1: other}], revision="r1") as system:
@@ -140,8 +140,8 @@ async def test_events_wait_for_no_request():
         asking.cancel()
 
 
-async def test_slots_are_filled_up_with_zeros():
-    """In the memory that both ends share, whatever was there before."""
+async def test_slots_are_padded_with_zeros():
+    """The rest of each slot in shared memory is zeroed, for any previous contents."""
     dialect = R1.on_bus(max_size=52)
     async with ModelSystem([devices()], revision=dialect) as system:
         layout, ram = system.endpoint.layout, system.endpoint.ram
@@ -178,7 +178,7 @@ NONSENSE = [
     bus_message(2, 3, 0, bytes(4)),
     bus_message(3, 3, 11, bytes(4)),
     bus_message(3, 2, 13, bytes(6)),
-    # 32 slots in a message with room for none.
+    # 32 device numbers in a message without a bitmap.
     bus_message(3, 2, 14, struct.pack("<HHH", 0, 0, 32)),
     bus_message(2, 0x40, 11, struct.pack("<HH", 0, 2)),
     bus_message(2, 0x40, 12, struct.pack("<HH", 0, 2), dev_num=1),
@@ -190,7 +190,7 @@ NONSENSE = [
 ]
 
 
-async def test_bus_messages_that_make_no_sense():
+async def test_invalid_bus_messages_are_ignored():
     exchange = Exchange(devices(), R1)
     for raw in NONSENSE:
         await exchange.transport.receive(raw)
@@ -202,7 +202,7 @@ async def test_bus_messages_that_make_no_sense():
             bus.give(raw)
         await settle(100)
         assert driver.unclaimed == {Unclaimed.MALFORMED: len(NONSENSE)} and bus.sent == []
-        # States that nobody defined say nothing of a device.
+        # Undefined states have no effect.
         for state in (0, 3, 0x7FFF, 0x8000, 0xFFFF):
             fields = {"device_number": 0, "device_bus_state": state}
             bus.give(event("BUS_EVENT_DEVICE", revision=R1, **fields))
@@ -215,8 +215,8 @@ async def test_bus_messages_that_make_no_sense():
             await driver.device(0)
 
 
-async def test_every_notification_crosses_once():
-    """As many messages as notifications, both ways; no end makes one of its own."""
+async def test_every_notification_is_sent_once():
+    """There are as many event messages as notifications, in both directions."""
     async with ModelSystem([{0: EntropyDevice(), 3: ConsoleDevice()}], revision="r1") as system:
         sent, received = crossing(system)
         driver, side = system.drivers[0], system.device_side
@@ -249,8 +249,8 @@ async def test_every_notification_crosses_once():
         assert [[queue.notifications for queue in each] for each in queues] == [[5], [0, 1]]
 
 
-async def test_signals_without_a_message():
-    """Doorbells and interrupts of nothing make no message and no event at either end."""
+async def test_doorbells_and_interrupts_without_a_message():
+    """Doorbells and interrupts without a message cause no message and no event."""
     async with ModelSystem([devices()], revision="r1") as system:
         driver, called = system.drivers[0], []
         driver.event_callbacks.append(called.append)
@@ -268,8 +268,8 @@ async def test_signals_without_a_message():
         assert len(sent) == len(received) == 2
 
 
-async def test_used_notifications_wait_for_room():
-    """With no room for them at all: what is used is told of when there is room, without loss."""
+async def test_used_notifications_wait_for_space():
+    """Notifications that find the device queue full are sent later, without loss."""
     entropy, choices = EntropyDevice(), {"layout": SMALL_PAGES, "dma_latency_us": 50.0}
     async with ModelSystem([{0: entropy}], revision="r1", **choices) as system:
         driver, transport = system.drivers[0], system.device_side.transports[0]
@@ -282,7 +282,7 @@ async def test_used_notifications_wait_for_room():
             await transport.notify_config(0)
         assert not system.endpoint.device_queue_ready(0)
         await asyncio.sleep(0.005)
-        # The device did its work, though it could not say so.
+        # The device worked, although it could not notify.
         assert entropy.given == 48 and not any(read.done() for read in reads)
         await driver.start()
         assert [len(await read) for read in reads] == [8] * 6

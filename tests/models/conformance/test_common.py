@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Transport revision 1, what every message keeps to: rows COM of docs/conformance.md."""
+"""Transport revision 1, rules for every message: rows COM of docs/conformance.md."""
 
 import asyncio
 import struct
@@ -22,8 +22,8 @@ BUS, RESPONSE, EVENT = 2, 1, 0x40
 
 @pytest.mark.parametrize("max_size", [52, 64])
 @pytest.mark.parametrize("scenario", ["bring_up", "move_data", "come_and_go"])
-async def test_every_message_that_crosses(scenario, max_size):
-    """Headers, sizes and padding of all that both ends send, whatever they do."""
+async def test_every_message_is_well_formed(scenario, max_size):
+    """Check headers, sizes and padding of all messages of both sides in several scenarios."""
     dialect = R1.on_bus(max_size=max_size)
     async with ModelSystem(devices(1), revision=dialect) as system:
         sent = []
@@ -52,7 +52,7 @@ async def test_every_message_that_crosses(scenario, max_size):
 
 
 @pytest.mark.parametrize("type_bits", range(0, 256, 4))
-async def test_reserved_type_bits_change_nothing(type_bits):
+async def test_reserved_type_bits_have_no_effect(type_bits):
     def marked(raw):
         return bytes([raw[0] | type_bits]) + raw[1:]
 
@@ -73,8 +73,8 @@ async def test_reserved_type_bits_change_nothing(type_bits):
         assert not driver.unclaimed
 
 
-async def test_ids_that_nobody_knows():
-    """Both namespaces, requests and responses; nothing answers, nothing changes."""
+async def test_undefined_ids_are_dropped():
+    """Undefined IDs of bus and transport messages are dropped without an effect."""
     known = {
         (layout.bus * BUS | (layout.kind is MessageKind.RESPONSE) * RESPONSE, layout.msg_id)
         for layout in R1.messages

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Transport revision 1, a device's answers and states: rows DEV of docs/conformance.md."""
+"""Transport revision 1, responses and states of a device: rows DEV of docs/conformance.md."""
 
 import asyncio
 import struct
@@ -34,7 +34,7 @@ from models.virtio import Feature
 
 
 def test_every_request_is_answered():
-    """Each of the eleven once, at any status; GET_SHM is among them."""
+    """Each of the eleven requests, including GET_SHM, has one response at any status."""
     exchange = console()
     for status in (0, 1, 3):
         ask(exchange, "SET_DEVICE_STATUS", status=status)
@@ -48,18 +48,18 @@ def test_every_request_is_answered():
 
 
 @pytest.mark.parametrize("token", [0, 1, 0x00FF, 0xFF00, 0xFFFF])
-def test_tokens(token):
+def test_token_is_echoed(token):
     exchange = console()
     for message in every_request(token=token):
         (answer,) = exchange.ask_bytes(message.wire())
         assert answer.token == token
-    # The same one twice in a row means two requests.
+    # Two requests may have the same token.
     twice = [ask(exchange, "GET_CONFIG", token=token, offset=at, length=2).data for at in (0, 2)]
     assert twice == [b"\x50\0", b"\x19\0"]
 
 
-def test_what_follows_a_message():
-    """The rest of the slot is the bus's, whatever it is."""
+def test_bytes_after_a_message_are_ignored():
+    """The rest of the slot belongs to the bus and may have any contents."""
     clean, dirty = console(), console()
     for message in every_request():
         raw = message.encode()
@@ -71,8 +71,8 @@ def test_what_follows_a_message():
         assert len(raw) == 64 and raw[size:] == bytes(64 - size)
 
 
-def test_malformed_requests():
-    """Sizes that are too small or too large, counts that do not fit, truncated slots."""
+def test_malformed_requests_are_dropped():
+    """Requests with invalid sizes or counts, and truncated ones, are dropped."""
     exchange = console()
     ask(exchange, "SET_DEVICE_STATUS", status=1)
     broken = []
@@ -88,7 +88,7 @@ def test_malformed_requests():
         msg_id = R1.layout(name, MessageKind.REQUEST).msg_id
         for count in (0, 13, 0xFFFF_FFFF):
             broken.append(struct.pack("<BBHHHII", 0, msg_id, 0, 1, 16, 0, count))
-    # More data than msg_size has room for.
+    # More data than msg_size covers.
     broken.append(struct.pack("<BBHHHIII", 0, 6, 0, 1, 24, 0, 8, 8) + b"A" * 8)
     for raw in broken:
         assert exchange.ask_bytes(raw.ljust(64, b"\0")) == []
@@ -102,8 +102,8 @@ def test_malformed_requests():
 
 @FIXED
 @given(slots=st.lists(st.binary(min_size=0, max_size=64), min_size=1, max_size=8))
-def test_any_bytes_get_at_most_one_answer(slots):
-    """Half of them get a header that says a known message."""
+def test_any_bytes_get_at_most_one_response(slots):
+    """Half of the examples have the header of a known message."""
 
     async def run():
         sent = []
@@ -149,7 +149,7 @@ def test_device_info(device):
     assert info.num_feature_blocks * 32 >= device.offered.bit_length()
     assert (info.admin_vq_start, info.admin_vq_count) == (0, 0)
     assert info.admin_vq_start + info.admin_vq_count <= info.max_virtqueues
-    # Every queue that is counted is there, and no other.
+    # Exactly the counted queues exist.
     for index in range(info.max_virtqueues + 2):
         assert bool(get_queue(exchange, index=index)[0]) == (index < info.max_virtqueues)
 
@@ -192,7 +192,7 @@ def test_feature_blocks():
     for index, word in enumerate(negotiated):
         ask(exchange, "SET_DRIVER_FEATURES", block_index=index, features=[word])
     assert device.selected == 1 << 32 | 1
-    # One block, then the other: what is not named stays.
+    # A write to one block keeps the other.
     ask(exchange, "SET_DRIVER_FEATURES", block_index=0, features=[4])
     assert device.selected == 1 << 32 | 4
     ask(exchange, "SET_DRIVER_FEATURES", block_index=1, features=[3])
@@ -201,7 +201,7 @@ def test_feature_blocks():
 
 
 @pytest.mark.parametrize("bit", [Feature.NOTIFICATION_DATA, Feature.NOTIF_CONFIG_DATA])
-def test_features_that_nobody_offers(bit):
+def test_forbidden_features_are_not_offered(bit):
     with pytest.raises(ValueError, match=f"must be without {bit.name}"):
         VirtioDevice(features=bit.mask)
     for device in DEVICES:
@@ -226,7 +226,7 @@ def test_features_that_nobody_offers(bit):
         ({0: [0, 1], 0xFFFF_FFFF: [1]}, False),
     ],
 )
-def test_selections_that_do_not_do(features, accepted):
+def test_features_ok_depends_on_the_selection(features, accepted):
     exchange = console()
     for status in (0, 1, 3):
         ask(exchange, "SET_DEVICE_STATUS", status=status)
@@ -234,12 +234,12 @@ def test_selections_that_do_not_do(features, accepted):
         ask(exchange, "SET_DRIVER_FEATURES", block_index=index, features=words)
     assert ask(exchange, "SET_DEVICE_STATUS", status=0xB).status == (0xB if accepted else 3)
     assert ask(exchange, "GET_DEVICE_STATUS").status == (0xB if accepted else 3)
-    # Nor does DRIVER_OK stay without it.
+    # Nor is DRIVER_OK set without FEATURES_OK.
     assert ask(exchange, "SET_DEVICE_STATUS", status=0xF).status == (0xF if accepted else 3)
 
 
-def test_status_is_the_true_one():
-    """Each answer says what a later GET_DEVICE_STATUS says, and so does the device."""
+def test_status_responses_match_the_device():
+    """The response to each write has the same status as GET_DEVICE_STATUS and the device."""
     exchange = console()
     device = exchange.transport.devices[0]
     for status in (1, 3, 0x100, 0xFFFF_FF00, 0x4F, 7, 0x80, 0xFFFF_FFFF, 0, 0x40, 0):
@@ -266,7 +266,7 @@ async def slow_exchange():
 
 
 async def answers_when_let_go(*messages):
-    """The answers before the device's last access is back, and after."""
+    """Responses before and after the last access of the device completes."""
     exchange, device = await slow_exchange()
 
     async def tell():
@@ -282,8 +282,8 @@ async def answers_when_let_go(*messages):
     return answers[:before], answers[before:], device
 
 
-async def test_reset_takes_as_long_as_its_last_access():
-    """No answer says 0 before, not even to who asks again."""
+async def test_reset_response_waits_for_the_last_access():
+    """No response has status 0 before that, not even to a later request."""
     before, after, device = await answers_when_let_go(
         request("SET_DEVICE_STATUS", revision=R1, token=1, status=0),
         request("GET_DEVICE_STATUS", revision=R1, token=2),
@@ -293,7 +293,7 @@ async def test_reset_takes_as_long_as_its_last_access():
     assert device.status == 0 and not device.queues[0].enabled
 
 
-async def test_queue_reset_takes_as_long_as_its_last_access():
+async def test_queue_reset_response_waits_for_the_last_access():
     before, after, device = await answers_when_let_go(
         request("RESET_VQUEUE", revision=R1, token=1, index=0),
         request("GET_VQUEUE", revision=R1, token=2, index=0),
@@ -304,7 +304,7 @@ async def test_queue_reset_takes_as_long_as_its_last_access():
     assert device.running
 
 
-def test_notifications_before_driver_ok():
+def test_notifications_before_driver_ok_are_dropped():
     exchange = console()
     device = exchange.transport.devices[0]
     negotiate(exchange)
@@ -321,9 +321,9 @@ def test_notifications_before_driver_ok():
 
 
 async def test_writes_cause_no_event():
-    """A whole life with writes that are accepted, refused and stale: answers, and nothing else.
+    """Accepted, refused and stale writes cause responses only, and no event.
 
-    Nor is a driver told of a change before it is ready for events.
+    Nor is an event sent before DRIVER_OK.
     """
     for dialect in PROFILES.values():
         async with ModelSystem([{0: ConsoleDevice()}], revision=dialect) as system:
@@ -341,8 +341,8 @@ async def test_writes_cause_no_event():
             assert seen == []
 
 
-async def test_events_of_changes():
-    """One for each change, without a range and without data; GET_CONFIG has what changed."""
+async def test_each_change_sends_one_event():
+    """Each change sends one event without range and data; GET_CONFIG returns the new contents."""
     async with ModelSystem([{0: ConsoleDevice()}], revision=R1) as system:
         driver, seen = system.drivers[0], []
         driver.event_callbacks.append(seen.append)
@@ -360,8 +360,8 @@ async def test_events_of_changes():
             assert await handle.read_config(0, 2) == bytes([100 + n, 0])
 
 
-async def test_a_failure_is_told_once():
-    """A status event without a range, then silence, and a reset makes all good."""
+async def test_failure_sends_one_event():
+    """A failure sends one status event without a range, then nothing until a reset."""
     device = BlockDevice(sectors=8)
     async with ModelSystem([{0: device}], revision=R1) as system:
         seen, memory = [], system.host.memory
@@ -371,7 +371,7 @@ async def test_a_failure_is_told_once():
 
         async def refuse(address, size):
             broken.set()
-            raise DmaError("nobody answers")
+            raise DmaError("no completion")
 
         good, device._link.dma = device._link.dma, _Reads(refuse)
         reading = asyncio.create_task(disk.read(0, 1))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Transport revision 1, a device's configuration: rows DEV of docs/conformance.md."""
+"""Transport revision 1, configuration of a device: rows DEV of docs/conformance.md."""
 
 import asyncio
 
@@ -26,8 +26,8 @@ def test_generation_of_a_write(profile, generation):
     assert device.read_config(8, 4) == (data if applied else bytes(4))
 
 
-def test_generation_is_the_present_one():
-    """In every answer and event, and another one after each change of contents."""
+def test_messages_have_the_current_generation():
+    """Every response and event has the current generation, which each change advances."""
     exchange = console()
     device = exchange.transport.devices[0]
     device.generation = 0xFFFF_FFFE
@@ -58,7 +58,7 @@ def configured():
 @pytest.mark.parametrize("length", [0, 1, 4, 5, 9, 17, 44])
 @pytest.mark.parametrize("offset", [0, 7, 8, 9, 11, 12, 15, 16, 17, 0xFFFF_FFFF])
 def test_set_config_is_all_or_nothing(offset, length):
-    """Past the end, past the bytes that may be written, and before them."""
+    """Writes past the end, and partly or completely outside the writable bytes, are refused."""
     exchange = configured()
     device = exchange.transport.devices[0]
     data = bytes(range(1, length + 1))
@@ -76,7 +76,7 @@ def test_set_config_is_all_or_nothing(offset, length):
 @pytest.mark.parametrize("length", [0, 1, 4, 16, 17, 44, 45, 0xFFFF_FFFF])
 @pytest.mark.parametrize("offset", [0, 1, 12, 15, 16, 17, 0xFFFF_FFFF])
 def test_get_config_is_all_or_nothing(offset, length):
-    """What lies outside, or does not fit a message, is answered with no bytes."""
+    """A read outside, or larger than a message, returns no bytes."""
     exchange = configured()
     answer = ask(exchange, "GET_CONFIG", offset=offset, length=length)
     read = CONFIG[offset : offset + length] if offset + length <= len(CONFIG) else b""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Transport revision 1, a device's queues: rows DEV of docs/conformance.md."""
+"""Transport revision 1, queues of a device: rows DEV of docs/conformance.md."""
 
 import itertools
 import struct
@@ -44,7 +44,7 @@ def test_get_vqueue():
 
 
 @pytest.mark.parametrize("index", [2, 0xFFFF, 0x1_0000, 0x8000_0000, 0xFFFF_FFFF])
-def test_get_vqueue_of_none(index):
+def test_get_vqueue_of_a_missing_queue_is_zero(index):
     exchange = console()
     negotiate(exchange)
     set_queue(exchange)
@@ -53,7 +53,7 @@ def test_get_vqueue_of_none(index):
 
 @pytest.mark.parametrize("kept", [n << 2 for n in range(16)])
 @pytest.mark.parametrize("operation", [0, 2])
-def test_set_vqueue_applies_what_is_not_kept(operation, kept):
+def test_set_vqueue_applies_fields_without_keep_flags(operation, kept):
     exchange = console()
     negotiate(exchange)
     set_queue(exchange, flags=0)
@@ -81,14 +81,14 @@ NOTHING = {
 
 
 @pytest.mark.parametrize("change", NOTHING.values(), ids=NOTHING)
-def test_set_vqueue_that_changes_nothing(change):
-    """Not even what would be right of it; the answer is as ever."""
+def test_invalid_set_vqueue_changes_nothing(change):
+    """Not even the valid values are applied; the response is the usual one."""
     exchange = console()
     negotiate(exchange)
     set_queue(exchange, **change)
     for index in range(2):
         assert get_queue(exchange, index=index) == (64, 0, 0, 0, 0, 0)
-    # Nor when there is something to lose.
+    # The same for a queue with size and addresses.
     if change.get("flags", ENABLE) & 0x3C == 0:
         set_queue(exchange, flags=0, size=16)
         before = get_queue(exchange)
@@ -98,8 +98,8 @@ def test_set_vqueue_that_changes_nothing(change):
 
 @pytest.mark.parametrize("operation", range(4))
 @pytest.mark.parametrize("kept", [n << 2 for n in range(16)])
-def test_set_vqueue_of_an_enabled_queue(operation, kept):
-    """Neither its fields nor its state change, whatever is asked for."""
+def test_set_vqueue_does_not_change_an_enabled_queue(operation, kept):
+    """Neither the fields nor the state of an enabled queue change for any operation."""
     exchange = console()
     start(exchange)
     before = get_queue(exchange)
@@ -114,12 +114,12 @@ def test_set_vqueue_states():
     for operation, kept in itertools.product((QueueOperation.KEEP_DISABLED, 2), (0, KEEP_ALL)):
         set_queue(exchange, flags=operation | kept)
         assert get_queue(exchange)[2] == 0
-    # Fields first, then the state: both in one message.
+    # One message sets the fields, then the state.
     set_queue(exchange, flags=ENABLE, **SIZES)
     assert get_queue(exchange)[1:] == (16, 1, 0x11000, 0x12000, 0x13000)
     set_queue(exchange, flags=QueueOperation.KEEP | KEEP_ALL)
     assert get_queue(exchange)[2] == 1
-    # An address of 0 is an address.
+    # 0 is a valid address.
     set_queue(exchange, index=1, desc_addr=0, driver_addr=0, device_addr=0)
     assert get_queue(exchange, index=1)[1:] == (RING_SIZE, 1, 0, 0, 0)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Transport revision 1, a driver brings up a device: rows DRV of docs/conformance.md."""
+"""Transport revision 1, bring-up by a driver: rows DRV of docs/conformance.md."""
 
 from uuid import uuid4
 
@@ -16,8 +16,8 @@ from models.virtio import UNSUPPORTED_FEATURES, Feature
 NULL_RING = {"cur_size": 0, "flags": 0, "desc_addr": 0, "driver_addr": 0, "device_addr": 0}
 
 
-async def test_what_a_probe_sends():
-    """Every message of it, in order: nothing is missing, too early or there in vain."""
+async def test_messages_of_a_probe():
+    """A probe sends exactly these messages in this order."""
     device = ConsoleDevice()
     bus = DeviceBus({9: device})
     async with driver_of(bus) as driver:
@@ -32,8 +32,8 @@ async def test_what_a_probe_sends():
         ("GET_DEVICE_STATUS",),
         ("SET_DEVICE_STATUS", 3),
         ("GET_DEVICE_FEATURES", 0, 2),
-        # F_SIZE, which is meant and offered, VERSION_1, ACCESS_PLATFORM and
-        # ORDER_PLATFORM; not F_EMERG_WRITE.
+        # F_SIZE, which is requested and offered, VERSION_1, ACCESS_PLATFORM and
+        # ORDER_PLATFORM; not F_EMERG_WRITE, which is not requested.
         ("SET_DRIVER_FEATURES", 0, (1, 0x13)),
         ("GET_DEVICE_STATUS",),
         ("SET_DEVICE_STATUS", 0xB),
@@ -61,8 +61,8 @@ def _telling(message):
     return [fields[name] for name in names if name in fields]
 
 
-async def test_every_request_is_sent_and_understood():
-    """The ten core messages and GET_SHM, with an answer of the device to each."""
+async def test_every_request_is_sent_and_its_response_decoded():
+    """The driver sends the ten core messages and GET_SHM and decodes the responses."""
     device = ConsoleDevice()
     device.offered |= Feature.RING_RESET.mask
     device.shared_memory[2] = SharedMemory(address=0x1234_5678_9000, length=1 << 40)
@@ -75,7 +75,7 @@ async def test_every_request_is_sent_and_understood():
         await handle.reset_queue(1)
         assert not device.queues[1].enabled
         assert await handle.shared_memory(2) == device.shared_memory[2]
-        # A region that there is not is none, whatever its address says.
+        # A region of length 0 does not exist, whatever its address is.
         assert await handle.shared_memory(3) is None
         bus.answers["GET_SHM"] = lambda message: message.respond(
             shmid=message.shmid, length=0, address=0x1000
@@ -85,7 +85,7 @@ async def test_every_request_is_sent_and_understood():
     assert {message.name for message in bus.sent} == set(EVERY_REQUEST)
 
 
-async def test_a_request_that_the_revision_has_not():
+async def test_request_missing_in_the_revision_is_refused():
     bus = DeviceBus({0: ConsoleDevice()}, V1)
     async with driver_of(bus) as driver:
         device = await driver.device(0)
@@ -96,8 +96,8 @@ async def test_a_request_that_the_revision_has_not():
 
 
 @pytest.mark.parametrize("kept", [0xFF & ~8, 3, 1, 0])
-async def test_features_ok_that_does_not_stay(kept):
-    """No queue is touched, and the device is told that the driver gave up."""
+async def test_probe_fails_without_features_ok(kept):
+    """The driver accesses no queue and sets FAILED."""
     held = 0
 
     def write(message):
@@ -119,8 +119,8 @@ async def test_features_ok_that_does_not_stay(kept):
 
 
 @pytest.mark.parametrize("bit", [Feature.NOTIFICATION_DATA, Feature.NOTIF_CONFIG_DATA])
-async def test_features_that_nobody_takes(bit):
-    """Not even from a device that offers them, for a driver that would know them."""
+async def test_unsupported_features_are_not_accepted(bit):
+    """Unsupported features are not accepted, even if offered and requested."""
     device = ConsoleDevice()
     device.offered |= bit.mask
     bus = DeviceBus({0: device})
@@ -144,8 +144,8 @@ async def test_features_that_nobody_takes(bit):
     ],
     ids=str,
 )
-async def test_a_queue_that_did_not_take_its_ring(change):
-    """What GET_VQUEUE says counts: such a device never gets DRIVER_OK."""
+async def test_probe_fails_if_a_queue_does_not_accept_its_ring(change):
+    """The driver checks GET_VQUEUE and does not set DRIVER_OK on such a device."""
     bus = DeviceBus({0: ConsoleDevice()})
 
     def get_vqueue(message):
@@ -165,7 +165,7 @@ async def test_a_queue_that_did_not_take_its_ring(change):
     assert not bus.transport.devices[0].running
 
 
-async def test_driver_ok_that_does_not_stay():
+async def test_probe_fails_without_driver_ok():
     bus = DeviceBus({0: ConsoleDevice()})
     device = bus.transport.devices[0]
 
@@ -180,8 +180,8 @@ async def test_driver_ok_that_does_not_stay():
     assert device.status == 0x8B
 
 
-async def test_nothing_is_notified_too_early():
-    """Neither before a status with DRIVER_OK came back, nor for a queue that is not set up."""
+async def test_no_notification_before_the_queue_is_ready():
+    """No notification before a response with DRIVER_OK, or for a queue that is not set up."""
     bus = DeviceBus({0: ConsoleDevice()})
     async with driver_of(bus) as driver:
         device = await driver.device(0)
@@ -217,8 +217,8 @@ async def test_uuid():
 
 
 @pytest.mark.parametrize(("first", "count"), [(0, 0), (7, 0), (2, 1), (1, 2)])
-async def test_admin_queues_are_queues(first, count):
-    """Those that there are lie among the others and are set up like them."""
+async def test_admin_queues_are_set_up_like_others(first, count):
+    """Administration virtqueues are among the other queues and are set up like them."""
     answer = info(admin_vq_start=first, admin_vq_count=count)
     bus = DeviceBus({0: Plain(queues=3)}, GET_DEVICE_INFO=answer)
     async with driver_of(bus) as driver:
@@ -230,7 +230,7 @@ async def test_admin_queues_are_queues(first, count):
 
 @pytest.mark.parametrize("blocks", [0, 1, 2, 3, 1000])
 async def test_limits_come_from_the_device_info(blocks):
-    """Blocks, bytes and queues as told, blocks beyond this driver's included."""
+    """The driver uses the announced numbers of blocks, bytes and queues, even unknown blocks."""
     answer = info(num_feature_blocks=blocks, config_size=6, max_virtqueues=2)
     bus = DeviceBus({0: Plain(queues=3)}, GET_DEVICE_INFO=answer)
     async with driver_of(bus) as driver:
@@ -259,7 +259,7 @@ async def test_limits_come_from_the_device_info(blocks):
     ],
 )
 async def test_feature_blocks(words, offered):
-    """From the block that was asked for; what did not come is zero, what is too much is nothing."""
+    """Missing words of a response are zero, and excess words are ignored."""
     bus = DeviceBus(
         {0: ConsoleDevice()},
         GET_DEVICE_FEATURES=lambda message: message.respond(block_index=0, features=words),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Transport revision 1, a driver and configuration space: rows DRV of docs/conformance.md."""
+"""Transport revision 1, configuration accesses of a driver: rows DRV of docs/conformance.md."""
 
 import pytest
 from conformance_support import STRICT, DeviceBus, Plain, config_event, device_event
@@ -16,8 +16,8 @@ from models.system import ModelSystem
 @pytest.mark.parametrize(
     ("offset", "size"), [(0, 61), (60, 1), (59, 2), (61, 0), (0xFFFF_FFFF, 2), (-1, 1)]
 )
-async def test_accesses_stay_in_configuration_space(offset, size):
-    """Such accesses fail before anything is sent; the last byte is fine."""
+async def test_accesses_outside_configuration_space_are_refused(offset, size):
+    """Accesses outside fail before a message is sent; the last byte is accessible."""
     bus = DeviceBus({0: Plain()})
     async with driver_of(bus) as driver:
         device = await driver.device(0)
@@ -50,7 +50,7 @@ async def test_long_accesses_are_split(max_size):
 
 @pytest.mark.parametrize("strict", [False, True])
 async def test_generation_of_a_write(strict):
-    """Baseline: 0. Strict: the newest that was seen, after each piece of a long write too."""
+    """Baseline: 0. Strict: the newest known generation, also between pieces of a long write."""
     device = Plain()
     device.generation = 40
     bus = DeviceBus({0: device}, STRICT if strict else R1)
@@ -58,19 +58,19 @@ async def test_generation_of_a_write(strict):
         handle = await driver.device(0)
         await handle.write_config(0, bytes(60))
         await handle.write_config(0, b"again")
-        # Nothing changes with the same bytes, so neither does the generation.
+        # Writing the same bytes again does not change the generation.
         await handle.write_config(0, b"again")
         assert device.read_config(0, 60) == b"again" + bytes(55)
     generations = [message.generation for message in bus.of("SET_CONFIG")]
     assert generations == ([40, 41, 42, 43] if strict else [0] * 4)
-    # Seen before the first write, by a read of no bytes.
+    # A read of 0 bytes gets the generation before the first write.
     assert [m.name for m in bus.sent[1:3]] == (
         ["GET_CONFIG", "SET_CONFIG"] if strict else ["SET_CONFIG"] * 2
     )
 
 
-async def test_profile_is_the_bus_s():
-    """Feature bit 0 of a device is the device type's."""
+async def test_profile_depends_on_the_bus_only():
+    """Feature bit 0 of a device does not make the bus strict."""
     for dialect, generation in ((R1, 0), (STRICT, 7)):
         device = Plain(features=1)
         device.generation = 7
@@ -82,8 +82,8 @@ async def test_profile_is_the_bus_s():
         assert [message.generation for message in bus.of("SET_CONFIG")] == [generation]
 
 
-async def test_generation_of_an_event():
-    """What an event said is newer than what was read before it."""
+async def test_generation_of_an_event_is_used():
+    """The generation of an event replaces an earlier one."""
     device = Plain()
     bus = DeviceBus({0: device}, STRICT)
     async with driver_of(bus) as driver:
@@ -93,7 +93,7 @@ async def test_generation_of_an_event():
         await bus.transport.notify_config(0)
         await settle()
         await handle.write_config(0, b"x")
-        # Another device's event says nothing of this one.
+        # An event of another device is ignored.
         other = config_event(99)
         bus.give(other.dialect.message("EVENT_CONFIG", "event", dev_num=1, **other.fields))
         await settle()
@@ -102,7 +102,7 @@ async def test_generation_of_an_event():
 
 
 async def test_strict_refusal_is_followed_by_a_read():
-    """The contents changed unseen: GET_CONFIG, then the write again with what it said."""
+    """After a refused write, the driver reads the generation and writes again."""
     device = Plain()
     bus = DeviceBus({0: device}, STRICT)
     async with driver_of(bus) as driver:
@@ -114,13 +114,13 @@ async def test_strict_refusal_is_followed_by_a_read():
         told = [(m.name, m.fields.get("generation")) for m in bus.sent[before:]]
         assert told == [("SET_CONFIG", 0), ("GET_CONFIG", None), ("SET_CONFIG", 1)]
         assert device.read_config(0, 1) == b"x"
-        # One that is refused for another reason is not sent again.
+        # A write refused for another reason is not repeated.
         device._writable = range(0)
         before = len(bus.sent)
         with pytest.raises(ConfigError, match="cannot write configuration at 3, 2 bytes"):
             await handle.write_config(3, b"no")
         assert len(bus.sent) == before + 1
-        # Contents that never hold still end it too.
+        # The number of repetitions is limited.
         device._writable = range(60)
         bus.transport._requests._handlers["SET_CONFIG"] = _always_stale
         with pytest.raises(ConfigError, match="cannot write"):
@@ -132,8 +132,8 @@ def _always_stale(message, device):
     return message.respond(generation=message.generation + 1, offset=message.offset, data=b"")
 
 
-async def test_generation_may_go_down():
-    """Any other generation is another one."""
+async def test_generation_may_decrease():
+    """Any different generation is new, even a smaller one."""
     device = Plain()
     device.generation = 5
     bus = DeviceBus({0: device}, STRICT)
@@ -151,8 +151,8 @@ async def test_generation_may_go_down():
     assert generations == [5, 6, 2, 0xFFFF_FFFF, 0]
 
 
-async def test_generation_ends_with_a_reset():
-    """After it the same number may stand for other contents: it is asked for anew."""
+async def test_generation_is_read_again_after_a_reset():
+    """After a reset the same generation may stand for other contents, so it is read again."""
     device = Plain()
     bus = DeviceBus({0: device}, STRICT)
     async with driver_of(bus) as driver:
@@ -163,7 +163,7 @@ async def test_generation_ends_with_a_reset():
         before = len(bus.sent)
         await handle.write_config(0, b"b")
         assert [m.name for m in bus.sent[before:]] == ["GET_CONFIG", "SET_CONFIG"]
-        # So it is when the device went and came back.
+        # The same after the device was removed and added.
         for state in (DeviceState.REMOVED, DeviceState.ADDED):
             bus.give(device_event(0, state))
         await settle()
@@ -174,8 +174,8 @@ async def test_generation_ends_with_a_reset():
 
 @pytest.mark.parametrize("strict", [False, True])
 @pytest.mark.parametrize("written", [1, 3])
-async def test_a_write_that_is_half_done(strict, written):
-    """A length between nothing and all is no success, and no reason to write again."""
+async def test_partial_write_is_an_error(strict, written):
+    """A response with a partial length is an error, and the write is not repeated."""
 
     def half(message):
         data = message.data[:written]
@@ -190,8 +190,8 @@ async def test_a_write_that_is_half_done(strict, written):
 
 
 @pytest.mark.parametrize("generation", [0, 5])
-async def test_a_baseline_write_that_is_refused(generation):
-    """It was not refused for its generation, whatever the present one is: it is not sent again."""
+async def test_refused_baseline_write_is_not_repeated(generation):
+    """A baseline write cannot be refused for its generation, so it is not repeated."""
     device = Plain()
     device._writable, device.generation = range(0), generation
     bus = DeviceBus({0: device})
@@ -203,8 +203,8 @@ async def test_a_baseline_write_that_is_refused(generation):
 
 
 @pytest.mark.parametrize("changes", [0, 1, 5])
-async def test_multi_part_reads_are_of_one_moment(changes):
-    """A change between the pieces of a long read shows in no piece, or in all."""
+async def test_multi_part_reads_are_consistent(changes):
+    """A change during a long read is visible in all pieces or in none."""
     device = Plain()
     bus = DeviceBus({0: device}, STRICT)
     take, left = bus.transport.receive, changes
@@ -221,14 +221,14 @@ async def test_multi_part_reads_are_of_one_moment(changes):
         handle = await driver.device(0)
         data = await handle.read_config(0, 60)
         assert data == device.read_config(0, 60) and left == 0
-        # And what is written next is up to date.
+        # The next write has the current generation.
         before = len(bus.of("SET_CONFIG"))
         await handle.write_config(0, bytes(60))
         assert [m.generation for m in bus.of("SET_CONFIG")[before:]] == [changes, changes + 1]
 
 
 async def test_configuration_is_read_after_its_event():
-    """No view is kept that an event could make wrong: what is asked for is read then."""
+    """The driver caches no configuration: each access reads it from the device."""
     device = ConsoleDevice()
     async with ModelSystem([{0: device}], revision="r1") as system:
         driver = system.drivers[0]
@@ -239,6 +239,6 @@ async def test_configuration_is_read_after_its_event():
         told = await console.device.wait_config(1e4)
         assert (told.offset, told.length, told.data) == (0, 0, b"")
         assert await console.size() == (132, 43)
-        # I/O goes on as before.
+        # Transfers continue.
         await console.write(b"still here")
         assert bytes(device.output) == b"still here"

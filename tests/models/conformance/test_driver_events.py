@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Transport revision 1, a driver hears of removal and buffers: rows DRV of docs/conformance.md."""
+"""Transport revision 1, events to a driver: rows DRV of docs/conformance.md."""
 
 import asyncio
 
@@ -18,8 +18,8 @@ from models.system import ModelSystem
 from models.virtqueue import Buffer
 
 
-async def test_requests_of_a_device_that_is_removed():
-    """Those under way and those to come fail at once and without traffic; others go on."""
+async def test_requests_to_a_removed_device_fail():
+    """Outstanding and later requests fail immediately and without traffic; others continue."""
     bus = DeviceBus({0: ConsoleDevice(), 1: EntropyDevice()})
     async with driver_of(bus) as driver:
         device, other = await driver.probe(0), await driver.probe(1)
@@ -45,7 +45,7 @@ async def test_requests_of_a_device_that_is_removed():
         await other.notify(0)
         assert [m.dev_num for m in bus.of("EVENT_AVAIL")] == [1]
         assert await driver.wait_device(DeviceState.REMOVED, 1e4) == 0
-        # A number that comes back is a device again; the bus itself was never gone.
+        # The bus still works, and the number can be used again.
         assert await driver.discover() == [0, 1]
         bus.give(device_event(0, DeviceState.ADDED))
         assert await driver.wait_device(DeviceState.ADDED, 1e4) == 0
@@ -53,8 +53,8 @@ async def test_requests_of_a_device_that_is_removed():
         await driver.probe(0)
 
 
-async def test_a_device_whose_return_was_not_told():
-    """ADDED may be lost in a reset of the function; a query that finds the number will do."""
+async def test_discovery_finds_a_device_without_added_event():
+    """ADDED may be lost in a function reset; discovery of the number then suffices."""
     bus = DeviceBus({0: ConsoleDevice(), 1: EntropyDevice()})
     async with driver_of(bus) as driver:
         device = await bus.transport.unplug(0)
@@ -65,7 +65,7 @@ async def test_a_device_whose_return_was_not_told():
         bus.transport.add(device, 0)
         assert await driver.discover() == [0, 1]
         assert (await driver.device(0)).info.device_id == 3
-        # A removal right behind the answer is newer than what it says.
+        # A removal immediately after the response takes precedence over it.
         bus.answers["BUS_GET_DEVICES"] = lambda message: message.respond(
             offset=0, count=32, next_offset=0, bitmap=b"\3\0\0\0"
         )
@@ -78,8 +78,8 @@ async def test_a_device_whose_return_was_not_told():
 
 
 @pytest.mark.parametrize("kind", [EntropyDriver, ConsoleDriver])
-async def test_transfers_of_a_device_that_is_removed(kind):
-    """They end with a named error; another device's go on; the number may be used again."""
+async def test_transfers_of_a_removed_device_fail(kind):
+    """Transfers fail with a named error, other devices work, and the number is reusable."""
     device = EntropyDevice() if kind is EntropyDriver else ConsoleDevice()
     async with ModelSystem([{0: device, 1: EntropyDevice()}], revision="r1") as system:
         driver, memory = system.drivers[0], system.host.memory
@@ -104,7 +104,7 @@ async def test_transfers_of_a_device_that_is_removed(kind):
 
 
 class SlowMemory:
-    """Host memory whose writes take a microsecond of the loop's time."""
+    """Host memory whose writes take 1 µs."""
 
     def __init__(self, memory):
         self._memory = memory
@@ -116,8 +116,8 @@ class SlowMemory:
 
 
 @pytest.mark.parametrize("change", ["removal", "needs reset"])
-async def test_chains_that_are_written_while_their_device_fails(change):
-    """They end at once and with its name, as those do that were there before."""
+async def test_transfer_written_while_its_device_fails(change):
+    """Such transfers fail immediately with the error of the device, as earlier ones do."""
     device, loop = EntropyDevice(), asyncio.get_running_loop()
     async with ModelSystem([{0: device}], revision="r1") as system:
         driver, side, memory = system.drivers[0], system.device_side, SlowMemory(system.host.memory)
@@ -138,8 +138,8 @@ async def test_chains_that_are_written_while_their_device_fails(change):
         assert device.queues[0].notifications == 0
 
 
-async def test_a_probe_that_fails_leaves_nothing_behind():
-    """A device that fails once it runs: nobody goes on listening for it."""
+async def test_failed_probe_removes_its_callback():
+    """If the device fails during the probe, the driver removes its event callback."""
 
     class Failing(ConsoleDevice):
         def queue_notify(self, index):
@@ -154,8 +154,8 @@ async def test_a_probe_that_fails_leaves_nothing_behind():
         assert told and driver.event_callbacks == []
 
 
-async def test_notification_of_buffers():
-    """EVENT_AVAIL for the queue that got a buffer, with nothing in next_offset."""
+async def test_available_buffers_are_notified():
+    """Each buffer sends EVENT_AVAIL for its queue, with next_offset 0."""
     async with ModelSystem([{4: NetworkDevice()}], revision="r1") as system:
         told = []
         system.observe(lambda way, fifo, raw: raw[1] == 0x41 and told.append(raw[2:16].hex()))
@@ -175,8 +175,8 @@ def _one(address, index):
     return ((), buffer) if index == 0 else (buffer, ())
 
 
-async def test_used_event_of_a_queue():
-    """The queue that it names is looked at, and its buffers given back; others wait."""
+async def test_event_used_collects_its_queue():
+    """EVENT_USED completes the transfers of its queue only."""
     device = NetworkDevice()
     async with ModelSystem([{0: device}], revision="r1") as system:
         memory, transport = system.host.memory, system.device_side.transports[0]
@@ -193,7 +193,7 @@ async def test_used_event_of_a_queue():
             await settle(100)
             before[index] = written[index]
             assert [transfer.written for transfer in transfers] == before
-        # For nothing new, or a queue that there is not, nothing happens.
+        # Events without new buffers, or for a missing queue, have no effect.
         await transport.notify_used(0, 1)
         stray = event("EVENT_USED", revision=R1, vq_index=9)
         await system.device_side.send(0, stray.wire())
@@ -201,8 +201,8 @@ async def test_used_event_of_a_queue():
         assert path.statistics.requests == 2 and await path.device.status() == 0xF
 
 
-async def test_messages_that_make_no_sense():
-    """Counted and forgotten: no answer, no event, no change."""
+async def test_invalid_messages_are_counted_and_ignored():
+    """Invalid messages are counted, without response, event or change."""
     bus, called = DeviceBus({0: ConsoleDevice()}), []
     async with driver_of(bus) as driver:
         device = await driver.probe(0)
@@ -219,7 +219,7 @@ async def test_messages_that_make_no_sense():
             bytes([1]) + used[1:],
             bytes([2]) + used[1:],
             bytes([0, 0x3F]) + used[2:],
-            # 8 bytes of data, of which msg_size counts 4, or not even the fields before them.
+            # 8 bytes of data, with an msg_size that covers 4, or not even all fields.
             config[:6] + b"\x1c\0" + config[8:],
             config[:6] + b"\x17\0" + config[8:],
         ]
@@ -238,8 +238,8 @@ async def test_messages_that_make_no_sense():
         assert await device.status() == 0xF
 
 
-async def test_waiting_messages_of_before_a_function_reset():
-    """What waits for room when the host resets the function is for a driver that is gone."""
+async def test_function_reset_drops_waiting_messages():
+    """Messages that wait for space at a function reset belong to the previous driver."""
     devices = {0: ConsoleDevice()}
     async with ModelSystem([devices], revision="r1") as system:
         await system.drivers[0].probe(0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Transport revision 1, a driver's queues and resets: rows DRV of docs/conformance.md."""
+"""Transport revision 1, queues and resets of a driver: rows DRV of docs/conformance.md."""
 
 import asyncio
 
@@ -27,7 +27,7 @@ from models.virtio import RING_FEATURES, Feature
 SHORT = {"timeout_us": 1000}
 
 
-async def test_size_of_a_queue():
+async def test_queue_size_is_limited():
     class Greedy:
         def allocate(self, max_size):
             areas = {"descriptor_addr": 0, "driver_addr": PAGE, "device_addr": 2 * PAGE}
@@ -44,14 +44,14 @@ async def test_size_of_a_queue():
         assert len(bus.of("SET_VQUEUE")) == before
 
 
-async def test_an_enabled_queue_is_left_alone():
+async def test_enabled_queue_is_not_set_up():
     bus = DeviceBus({0: Plain()})
     async with driver_of(bus) as driver:
         device = await driver.probe(0)
         before = len(bus.of("SET_VQUEUE"))
         with pytest.raises(QueueError, match="device 0: queue 0 is enabled: reset it first"):
             await device.set_up_queue(0, driver.rings)
-        # Another driver, that knows nothing of it, neither.
+        # Nor by another driver object.
         other = await driver.device(0)
         with pytest.raises(QueueError, match="is enabled"):
             await other.set_up_queue(0, driver.rings)
@@ -59,8 +59,8 @@ async def test_an_enabled_queue_is_left_alone():
     assert {m.flags & 3 for m in bus.of("SET_VQUEUE")} == {QueueOperation.ENABLE}
 
 
-async def test_a_queue_is_reset_and_set_up_anew():
-    """GET_VQUEUE, RESET_VQUEUE, its answer, and only then SET_VQUEUE."""
+async def test_queue_is_reset_and_set_up_again():
+    """GET_VQUEUE, RESET_VQUEUE and its response precede SET_VQUEUE."""
     device = Plain(features=Feature.RING_RESET.mask)
     bus = DeviceBus({0: device})
     async with driver_of(bus) as driver:
@@ -117,8 +117,8 @@ async def test_status_at_any_time():
         assert seen == [1, 3, 0xF, 0x4F]
 
 
-async def test_reset_that_takes_time():
-    """Nothing else is sent while the status is not 0; then it goes on."""
+async def test_reset_is_polled():
+    """The driver only polls until the status is 0, then continues."""
     device, left = Plain(), [0xF, 0xF, 0x40, 0]
     bus = DeviceBus({0: device})
     async with driver_of(bus) as driver:
@@ -138,7 +138,7 @@ async def test_reset_that_takes_time():
         told = bus.sent[before:]
         assert [m.name for m in told[:5]] == ["SET_DEVICE_STATUS"] + ["GET_DEVICE_STATUS"] * 4
         assert told[0].status == 0 and device.running
-        # An end of the polling, too.
+        # The number of polls is limited.
         bus.answers["SET_DEVICE_STATUS"] = bus.answers["GET_DEVICE_STATUS"] = status(0xF)
         with pytest.raises(DriverError, match="status is 0x0f after reset: must be 0"):
             await handle.reset()
@@ -157,8 +157,8 @@ STEPS = [
 
 
 @pytest.mark.parametrize("step", STEPS)
-async def test_silence_at_every_step(step):
-    """The step fails in bounded time, nothing follows it, and a probe from the start recovers."""
+async def test_probe_times_out_at_every_step(step):
+    """The step fails in bounded time, no message follows, and another probe succeeds."""
     device = ConsoleDevice()
     bus = DeviceBus({0: device}, **{step: silent})
     loop = asyncio.get_running_loop()
@@ -170,7 +170,7 @@ async def test_silence_at_every_step(step):
         del bus.answers[step]
         await driver.probe(0)
         assert device.running
-        # Late answers of before are nobody's.
+        # Late responses match no request.
         bus.give(
             next(m for m in bus.sent if m.name == "GET_DEVICE_INFO").respond(
                 **info()(bus.sent[0]).fields
@@ -180,8 +180,8 @@ async def test_silence_at_every_step(step):
         assert driver.unclaimed == {Unclaimed.UNMATCHED: 1}
 
 
-async def test_needs_reset_is_followed_by_a_reset():
-    """What is under way fails; the driver resets the device and brings it up as it was."""
+async def test_needs_reset_fails_transfers_until_restart():
+    """Transfers fail; restart resets the device and brings it up with the same options."""
     device = EntropyDevice()
     async with ModelSystem([{0: device}], revision="r1") as system:
         driver, memory = system.drivers[0], system.host.memory
@@ -206,12 +206,12 @@ async def test_needs_reset_is_followed_by_a_reset():
         assert again.device.rings[0].size == 8 and not again.device.features & RING_FEATURES
         with pytest.raises(DeviceFailedError):
             await path.read(4)
-        # The one that was given up listens no more.
+        # The previous object has removed its callback.
         assert len(driver.event_callbacks) == 1
 
 
-async def test_status_events_without_needs_reset():
-    """Other statuses, and those of other devices, give nothing up."""
+async def test_status_events_without_needs_reset_have_no_effect():
+    """Other statuses, and events of other devices, do not fail transfers."""
     async with ModelSystem([{0: EntropyDevice(), 1: EntropyDevice()}], revision="r1") as system:
         driver, memory = system.drivers[0], system.host.memory
         path = await EntropyDriver.probe(driver, 0, memory)
@@ -225,8 +225,8 @@ async def test_status_events_without_needs_reset():
         assert len(await path.read(4)) == 4
 
 
-async def test_a_lost_notification_is_a_failure_that_a_reset_recovers():
-    """EVENT_USED or EVENT_AVAIL that never arrives: a named error in bounded time, then a reset."""
+async def test_lost_notification_times_out_and_restart_recovers():
+    """A lost EVENT_USED or EVENT_AVAIL is a timeout, and a restart recovers."""
     device = EntropyDevice()
     async with ModelSystem([{0: device}], revision="r1") as system:
         driver, memory = system.drivers[0], system.host.memory

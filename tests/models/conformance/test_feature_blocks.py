@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Any number of feature bits, on either side, and the names that virtio 1.4 gives them."""
+"""Any number of feature bits on both sides, and their names in virtio 1.4."""
 
 import pytest
 from conformance_support import DeviceBus, Plain, info
@@ -18,7 +18,7 @@ DIALECTS = pytest.mark.parametrize("revision", [V1, R1], ids=lambda dialect: dia
 
 
 def blocks_of(bits):
-    """Answers GET_FEATURES of a device that offers ``bits``, whatever block is asked for."""
+    """Responder to GET_FEATURES of any block for a device that offers ``bits``."""
 
     def answer(message):
         index, num = message.number("index"), message.number("num")
@@ -30,7 +30,7 @@ def blocks_of(bits):
 
 @DIALECTS
 @pytest.mark.parametrize("high", [32, 63, 64, 95, 127, 128, 255, 1000, MAX_FEATURE_BITS - 1])
-async def test_driver_reads_every_block_that_is_announced(revision, high):
+async def test_driver_reads_every_announced_block(revision, high):
     bits = BASE_FEATURES | 1 << high
     announced = {"num_feature_blocks": high // 32 + 1}
     if revision is V1:
@@ -48,7 +48,7 @@ async def test_driver_reads_every_block_that_is_announced(revision, high):
     async with driver_of(bus) as driver:
         device = await driver.device(0)
         assert await device.offered_features() == bits
-        # The selection covers every block too, and what nobody knows of is not taken.
+        # The selection covers every block, and unknown features are not accepted.
         assert await device.negotiate(0) == BASE_FEATURES
     words = {}
     for message in bus.of("SET_FEATURES" if revision is V1 else "SET_DRIVER_FEATURES"):
@@ -57,7 +57,7 @@ async def test_driver_reads_every_block_that_is_announced(revision, high):
     assert sum(word << 32 * index for index, word in words.items()) == BASE_FEATURES
 
 
-async def test_device_that_announces_bits_without_end_is_refused():
+async def test_too_many_feature_bits_are_refused():
     bus = DeviceBus({0: Plain()}, GET_DEVICE_INFO=info(num_feature_blocks=0xFFFF_FFFF))
     async with driver_of(bus) as driver:
         with pytest.raises(ProtocolError, match="num_feature_bits is 137438953440: must be 65536"):
@@ -77,8 +77,8 @@ async def test_features_above_bit_63_are_negotiated(revision):
 
 
 @pytest.mark.parametrize(("features", "bits"), [(0, 64), (1 << 63, 64), (1 << 64, 96)])
-def test_device_announces_no_more_blocks_than_it_needs(features, bits):
-    """The Linux driver of the patch series takes 64 and nothing else."""
+def test_device_announces_only_necessary_blocks(features, bits):
+    """The Linux driver of the patch series accepts only 64 bits."""
     assert VirtioDevice(features=features).num_feature_bits == bits
 
 
@@ -92,7 +92,7 @@ def features_ok(exchange):
 
 
 @pytest.mark.parametrize("index", [1, 2, 3, 4, 5, 77, 0xFFFF_FFFF])
-def test_any_block_is_refused_and_corrected_alike(index):
+def test_selection_of_any_block_is_refused_until_corrected(index):
     exchange = Exchange({0: ConsoleDevice()})
     set_block(exchange, 0, 0)
     set_block(exchange, 1, 1)
@@ -103,7 +103,7 @@ def test_any_block_is_refused_and_corrected_alike(index):
     assert features_ok(exchange)
 
 
-def test_blocks_without_end_are_refused_until_a_reset():
+def test_too_many_refused_blocks_need_a_reset():
     exchange = Exchange({0: ConsoleDevice()})
     set_block(exchange, 1, 1)
     for index in range(4, 4 + MAX_REFUSED_BLOCKS + 1):
@@ -117,7 +117,7 @@ def test_blocks_without_end_are_refused_until_a_reset():
 
 
 @pytest.mark.parametrize("kind", [BlockDevice, ConsoleDevice, EntropyDevice, NetworkDevice, Plain])
-async def test_card_offers_order_platform_and_the_driver_takes_it(kind):
+async def test_order_platform_is_negotiated(kind):
     device = kind()
     async with ModelSystem([{0: device}]) as system:
         dev = await system.drivers[0].probe(0)
@@ -125,7 +125,7 @@ async def test_card_offers_order_platform_and_the_driver_takes_it(kind):
         assert device.negotiated(Feature.ORDER_PLATFORM)
 
 
-async def test_driver_does_without_order_platform():
+async def test_order_platform_is_optional_for_the_driver():
     device = EntropyDevice()
     device.offered &= ~Feature.ORDER_PLATFORM.mask
     async with ModelSystem([{0: device}]) as system:
@@ -136,7 +136,7 @@ async def test_driver_does_without_order_platform():
 @pytest.mark.parametrize(
     "feature", [Feature.RING_PACKED, Feature.ADMIN_VQ, Feature.SUSPEND, Feature.NOTIFICATION_DATA]
 )
-async def test_features_that_are_named_are_not_all_offered(feature):
+async def test_unsupported_features_are_neither_offered_nor_accepted(feature):
     with pytest.raises(ValueError, match=f"must be without {feature.name}"):
         VirtioDevice(features=feature.mask)
     device = EntropyDevice()
@@ -147,7 +147,7 @@ async def test_features_that_are_named_are_not_all_offered(feature):
         assert not dev.features & feature.mask
 
 
-def test_suspend_is_not_the_drivers_to_set():
+def test_driver_cannot_set_suspend():
     device = EntropyDevice()
     device.write_status(1 | DeviceStatus.SUSPEND)
     assert device.status == 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a device says of itself is checked: what is odd ends in a DriverError and FAILED."""
+"""Driver checks of device responses: an invalid one raises a DriverError and sets FAILED."""
 
 import pytest
 from conformance_support import DeviceBus, Plain, info
@@ -18,7 +18,7 @@ DIALECTS = pytest.mark.parametrize("revision", [V1, R1], ids=lambda dialect: dia
 
 
 def lying(bus, name, **change):
-    """Have ``bus`` answer ``name`` as its device does, but for ``change``."""
+    """Make ``bus`` answer ``name`` as its device does, with some fields changed."""
     requests, device = bus.transport._requests, bus.transport.devices[0]
 
     def answer(message):
@@ -35,7 +35,7 @@ def lying(bus, name, **change):
 
 @DIALECTS
 @pytest.mark.parametrize("size", [3, 100, 65535, MAX_QUEUE_SIZE + 1, 1 << 16, 0xFFFF_FFFF])
-async def test_maximum_size_that_no_ring_has(revision, size):
+async def test_invalid_maximum_queue_size_is_refused(revision, size):
     bus = lying(DeviceBus({0: Plain()}, revision), "GET_VQUEUE", max_size=size)
     async with driver_of(bus) as driver:
         with pytest.raises(QueueError, match=f"queue 0: max_size is {size}: must be a power of"):
@@ -45,7 +45,7 @@ async def test_maximum_size_that_no_ring_has(revision, size):
 
 @DIALECTS
 @pytest.mark.parametrize("there", [(0,), (1,), (0, 3), (1, 2), ()])
-async def test_queues_that_are_not_there_are_left_out(revision, there):
+async def test_missing_queues_are_skipped(revision, there):
     device = Plain(queues=4)
     for index, queue in enumerate(device.queues):
         queue.max_size = 16 if index in there else 0
@@ -60,7 +60,7 @@ async def test_queues_that_are_not_there_are_left_out(revision, there):
 @pytest.mark.parametrize(
     ("kind", "driver"), [(ConsoleDevice, ConsoleDriver), (NetworkDevice, NetworkDriver)]
 )
-async def test_queue_that_a_device_type_needs_is_missed(kind, driver):
+async def test_missing_queue_of_a_device_type_is_refused(kind, driver):
     device = kind()
     device.queues[1].max_size = 0
     async with ModelSystem([{0: device}]) as system:
@@ -69,7 +69,7 @@ async def test_queue_that_a_device_type_needs_is_missed(kind, driver):
         assert device.status & DeviceStatus.FAILED
 
 
-async def test_queues_without_end_are_refused():
+async def test_too_many_queues_are_refused():
     bus = DeviceBus({0: Plain()}, GET_DEVICE_INFO=info(max_virtqueues=0xFFFF_FFFF))
     async with driver_of(bus) as driver:
         with pytest.raises(QueueError, match="max_vqs is 4294967295: must be 65536 at most"):
@@ -89,7 +89,7 @@ async def test_queues_without_end_are_refused():
         ("GET_SHM", "shmid"),
     ],
 )
-async def test_answer_about_something_else_is_not_taken(revision, name, field):
+async def test_response_with_a_wrong_echo_is_refused(revision, name, field):
     bus = DeviceBus({0: Plain()}, revision)
     lying(bus, name, **{field: lambda message: message.number(field) + 1})
     async with driver_of(bus) as driver:
@@ -107,7 +107,7 @@ async def test_answer_about_something_else_is_not_taken(revision, name, field):
 
 @DIALECTS
 @pytest.mark.parametrize("name", ["GET_VQUEUE", "GET_FEATURES"])
-async def test_bring_up_with_an_answer_about_something_else_fails(revision, name):
+async def test_bring_up_fails_at_a_wrong_echo(revision, name):
     bus = DeviceBus({0: Plain()}, revision)
     lying(bus, name, index=lambda message: message.number("index") ^ 1)
     async with driver_of(bus) as driver:
@@ -116,7 +116,7 @@ async def test_bring_up_with_an_answer_about_something_else_fails(revision, name
     assert bus.transport.devices[0].status & DeviceStatus.FAILED
 
 
-async def test_failed_bring_up_leaves_nothing_behind():
+async def test_failed_bring_up_leaks_nothing():
     device = EntropyDevice()
     async with ModelSystem([{0: device}]) as system:
         driver, memory = system.drivers[0], system.host.memory

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Two writers on one word of configuration: the device changes it while the driver writes it."""
+"""Concurrent writes of device and driver to one word of configuration."""
 
 import pytest
 from conformance_support import PROFILES, STRICT, Plain
@@ -10,7 +10,7 @@ from models.system import ModelSystem
 
 
 class Racing(Plain):
-    """Changes its first word just before each of the next ``rivals`` writes takes effect."""
+    """Changes its first word to the next of ``rivals`` before each write takes effect."""
 
     def __init__(self):
         super().__init__(size=8)
@@ -34,14 +34,14 @@ def dialect(request):
 
 
 async def race(dialect, rivals):
-    """The driver writes, the device writes when the request has left; both words in the end."""
+    """Let the driver write while the device changes the word; return outcome and history."""
     device = Racing()
     async with ModelSystem([{0: device}], revision=dialect) as system:
         dev = await system.drivers[0].probe(0)
         await dev.read_config(0, 8)
         device.rivals = list(rivals)
         side = system.device_side
-        # The request is on its way when the device changes the word.
+        # The device changes the word while the request is in flight.
         side.observers.append(
             lambda way, fifo, raw: device.compete() if raw[1] == 6 and not raw[0] else None
         )
@@ -54,22 +54,22 @@ async def race(dialect, rivals):
         return refused, stored, device.history, await dev.config_generation(), device
 
 
-async def test_both_writes_have_an_order_and_both_sides_know_it(dialect):
+async def test_concurrent_writes_are_ordered(dialect):
     refused, stored, history, generation, device = await race(dialect, [b"DEV1"])
     assert not refused and stored == b"DRIV"
     assert [who for who, _, _ in history] == ["device", "driver"]
-    # Each change counts, so that a reader in between notices either.
+    # Both changes advance the generation, so that a concurrent reader detects them.
     assert generation == device.generation == 2
 
 
-async def test_stale_write_of_the_strict_profile_changes_nothing_until_it_is_sent_again():
+async def test_stale_strict_write_is_repeated():
     refused, stored, history, generation, _ = await race(STRICT, [b"DEV1", b"DEV2", b"DEV3"])
     assert not refused and stored == b"DRIV" and generation == 4
     assert history[:3] == [("device", word, True) for word in (b"DEV1", b"DEV2", b"DEV3")]
     assert history[3] == ("driver", b"DRIV", True)
 
 
-async def test_device_that_never_rests_keeps_its_word_in_the_strict_profile():
+async def test_strict_write_fails_if_the_device_always_writes():
     rivals = [f"DE{n:02}".encode() for n in range(50)]
     refused, stored, history, _, _ = await race(STRICT, rivals)
     assert refused and stored.startswith(b"DE")
@@ -77,8 +77,8 @@ async def test_device_that_never_rests_keeps_its_word_in_the_strict_profile():
 
 
 @pytest.mark.parametrize("size", [4, 8])
-async def test_reader_never_sees_half_of_either(dialect, size):
-    """A change of the device between two reads is noticed, and the read begins again."""
+async def test_reads_are_consistent_during_device_writes(dialect, size):
+    """A change of the device between two reads is detected, and the read starts again."""
     device = Racing()
     async with ModelSystem([{0: device}], revision=dialect) as system:
         dev = await system.drivers[0].probe(0)
