@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Vendor hard blocks between the root complex and a design."""
+"""Models of vendor hard blocks between the root complex and a design."""

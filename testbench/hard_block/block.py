@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A vendor's hard block between the root complex and a design that has the ports for it.
+"""Vendor hard blocks between the root complex and a design with matching ports.
 
-The block is a model of it, cocotbext-pcie's or :mod:`testbench.hard_block.series7`, with the settings that the
-design's documents ask for; what is not modelled there, such as a function-level reset, is driven
-here.
+Each uses a model of the block, cocotbext-pcie's or :mod:`testbench.hard_block.series7`, with the
+settings that the design's documentation requires. This module drives what the models lack, such as
+a function-level reset.
 """
 
 from __future__ import annotations
@@ -32,11 +32,19 @@ CLOCK_PERIOD_NS = 4
 RESET_CYCLES = 5
 MAX_PAYLOAD_SIZE = 1024
 LINK_CYCLES = 50
-"""Cycles in which a packet that the block has taken leaves for the link, if that is free."""
+"""Cycles in which a packet accepted by the block leaves for an idle link."""
 
 
 class BlockSide:
-    """A design whose clock and reset have the block's names, and its own too."""
+    """A design with aliases for its ports, such as ``clk`` for the block's clock.
+
+    Parameters
+    ----------
+    dut
+        The design.
+    aliases
+        Names of ports by alias.
+    """
 
     def __init__(self, dut: SimHandleBase, aliases: Mapping[str, str]) -> None:
         self._dut = dut
@@ -46,24 +54,24 @@ class BlockSide:
         return getattr(self._dut, self._aliases.get(name, name))
 
     def __dir__(self) -> list[str]:
-        # cocotb-bus looks for its signals there.
+        # cocotb-bus finds signals by `dir`.
         return [*dir(self._dut), *self._aliases]
 
 
 class PacketCount:
-    """How many packets a sink of a model has taken, however fast they follow each other.
+    """Counts the packets of a sink of a model, including back-to-back ones.
 
     Parameters
     ----------
     sink
-        Any of cocotbext-axi's or cocotbext-pcie's.
+        A sink of cocotbext-axi or cocotbext-pcie.
 
     Attributes
     ----------
     begun
-        Those of which it has a beat.
+        Packets with at least one beat received.
     gone
-        Those that the model has fetched from it.
+        Packets that the model has fetched from the sink.
     """
 
     def __init__(self, sink: Any) -> None:
@@ -87,27 +95,30 @@ class PacketCount:
 
 
 class HardBlock:
-    """The model of a block, joined to a design by the names of its pins.
+    """The model of a hard block, connected to a design by pin names.
 
     Parameters
     ----------
     dut
         The design.
     parameters
-        What it was built with.
+        Parameters of its build.
 
     Attributes
     ----------
+    aliases
+        Names of the block's ports by alias (:class:`BlockSide`).
     dut
         The design, with ``clk`` and ``rst``.
     device
         The block, for the root complex's link.
     telling_cycles
-        Cycles until the design has heard of a setting.
+        Cycles until the design has received a setting from the block.
     design_counts_credits
-        Whether reads for which the host has no credits wait in the design, and not in the block.
+        Whether reads without credits of the host wait in the design rather than in the block.
     streams
-        Its streams by name, ``to`` and ``from`` the design, each with ``set_pause_generator``.
+        The block's streams, each with ``set_pause_generator``; names start with ``to`` or ``from``
+        for the direction seen from the block to the design.
     """
 
     aliases: ClassVar[Mapping[str, str]]
@@ -131,7 +142,7 @@ class HardBlock:
         raise NotImplementedError
 
     def _build(self, model: Any, **options: Any) -> Any:
-        """A ``model`` of cocotbext-pcie's, which names pins and settings as all of them do."""
+        """Create a ``model`` of cocotbext-pcie; all use the same names for pins and settings."""
         dut, parameters = self.dut, self.parameters
         known = set(inspect.signature(model.__init__).parameters) - {"self", *options}
         shell = parameters.shell
@@ -147,29 +158,30 @@ class HardBlock:
         )
 
     async def reset(self) -> None:
-        """Until the block lets go of its reset."""
+        """Wait until the block deasserts reset."""
         if self.dut.rst.value != "0":
             await FallingEdge(self.dut.rst)
         await self.dut.clk.rising_edge
 
     async def function_reset(self) -> None:
-        """The host resets the function; returns when the block says that it is done."""
+        """Reset the function as the host does (FLR); return when the block reports completion."""
         raise NotImplementedError
 
     def set_bus_mastering(self, on: bool) -> None:
-        """Set Bus Master Enable at once, without a configuration write."""
+        """Set Bus Master Enable directly, without a configuration write."""
         self.device.functions[0].bus_master_enable = on
 
     def monitor(self, **options: Any) -> TlpMonitor:
-        """A monitor of the packets on the link; ``options`` as it takes them.
+        """Create a monitor of the packets on the link; ``options`` are its arguments.
 
-        Configuration requests are the block's, whose answers are not judged. It answers a write by
-        itself, whatever the design has in hand: what it writes is in force when the design says
-        that it settled, and what the block had taken by then has left.
+        The block completes configuration requests; the monitor does not check these completions.
+        The block completes a write without waiting for the design, so its values are in effect only
+        when the design asserts ``status_config_settled`` and the packets that the block had
+        accepted by then have left.
         """
         function = self.device.functions[0]
         monitor = TlpMonitor(
-            # The model takes its bus number from reads, too, and not from writes alone.
+            # The model captures its bus number from reads too, so the monitor cannot learn it.
             device_id=pcie_id(1, 0),
             device_control=4 * function.pcie_cap.offset + 8,
             power_control=4 * function.pm_cap.offset + 4,
@@ -216,7 +228,7 @@ class HardBlock:
 
 
 class UltraScaleBlock(HardBlock):
-    """UltraScale."""
+    """Integrated block of UltraScale."""
 
     aliases: ClassVar[Mapping[str, str]] = {"clk": "user_clk", "rst": "user_reset"}
     model: Any = UltraScalePcieDevice
@@ -244,7 +256,7 @@ class UltraScaleBlock(HardBlock):
             getattr(dut, name).value = 0
 
     async def function_reset(self) -> None:
-        """As there."""
+        """As :class:`HardBlock`."""
         self.dut.cfg_flr_in_process.value = 1
         while self.dut.cfg_flr_done.value != "0001":
             await self.dut.cfg_flr_done.value_change
@@ -253,25 +265,25 @@ class UltraScaleBlock(HardBlock):
 
 
 class UltraScalePlusBlock(UltraScaleBlock):
-    """UltraScale+."""
+    """Integrated block of UltraScale+."""
 
     model = UltraScalePlusPcieDevice
 
     def _join(self) -> None:
         super()._join()
-        # The guide's (PG213, completion space): the model has room for twice as many.
+        # Value of PG213, completion space; the model's default is twice as large.
         self.device.rx_buf_cplh_fc_limit = 128
 
 
 class Series7Block(HardBlock):
-    """The 7 series."""
+    """Integrated block of the 7 series."""
 
     aliases: ClassVar[Mapping[str, str]] = {"clk": "user_clk_out", "rst": "user_reset_out"}
 
     def _join(self) -> None:
         dut, parameters = self.dut, self.parameters
         shell = parameters.shell
-        # Pins have their values before the first edge.
+        # Start low, so that pins have their values before the first edge.
         self._clock = Clock(dut.clk, CLOCK_PERIOD_NS, "ns", impl="gpi").start(start_high=False)
         dut.rst.value = 1
         vectors = shell.num_vectors(parameters.num_fifos)
@@ -285,20 +297,20 @@ class Series7Block(HardBlock):
         self.streams = {"to": self.device.rx, "from": self.device.tx}
 
     async def reset(self) -> None:
-        """As there."""
+        """As :class:`HardBlock`."""
         self.dut.rst.value = 1
         await ClockCycles(self.dut.clk, RESET_CYCLES)
         self.dut.rst.value = 0
         await self.dut.clk.rising_edge
 
     def set_bus_mastering(self, on: bool) -> None:
-        """As there."""
+        """As :class:`HardBlock`."""
         super().set_bus_mastering(on)
         self.device.show()
 
     async def function_reset(self) -> None:
-        """As there. The block is told nothing: it takes for granted that it takes less than the
-        100 ms that the host waits."""
+        """As :class:`HardBlock`. The design reports no completion: the block assumes that the reset
+        takes less than the 100 ms that the host waits."""
         self.dut.cfg_received_func_lvl_rst.value = 1
         await self.dut.clk.rising_edge
         self.dut.cfg_received_func_lvl_rst.value = 0

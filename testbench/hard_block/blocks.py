@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Every hard block that a top has the ports for."""
+"""Hard blocks by top."""
 
 from __future__ import annotations
 
@@ -15,4 +15,4 @@ BLOCKS: dict[str, type[HardBlock]] = {
     "xilinx-us": UltraScaleBlock,
     "xilinx-usp": UltraScalePlusBlock,
 }
-"""By the top that has their ports."""
+"""Hard blocks by the name of the top with their ports."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A hard block that tells when each write has left it, some cycles after it took the write.
+"""A hard block that confirms each write some cycles after it has accepted the write.
 
-Until then the write is not in host memory: what a block holds, others may pass.
+Until its confirmation a write is not in host memory: other packets may pass it in the block.
 """
 
 from __future__ import annotations
@@ -19,30 +19,32 @@ from ..stream.tlp import TlpPacket, TlpSink
 PULSE = "wr_req_tx_seq_num_valid"
 WRITES = "tx_wr_req_tlp"
 USUAL_DELAY = 12
-"""Cycles."""
+"""Default delay of a confirmation in cycles."""
 
 
 class Confirmer:
-    """Holds the writes of a design, passes them on in order, and pulses :data:`PULSE` for each, as
-    many at once as it has bits.
+    """Delays the writes of a design and confirms each with a pulse on :data:`PULSE`.
+
+    Writes are passed on in order, per cycle as many as :data:`PULSE` has bits.
 
     Parameters
     ----------
     dut
         The design's top.
     sink
-        Where its writes arrive.
+        Sink of the design's writes.
     clk, reset
         Handles.
     delays
-        Cycles from one confirmation, or from a write behind which none waits, to the next.
+        Cycles until the next confirmation, from the previous one or from the arrival of a write at
+        an empty queue.
     """
 
     def __init__(
         self, dut: Any, sink: TlpSink, *, clk: Any, reset: Any, delays: Iterable[int] | None
     ) -> None:
         if sink.on_packet is None:
-            raise ValueError(f"nothing takes what arrives on {WRITES}")
+            raise ValueError(f"sink of {WRITES} has no on_packet: must have one")
         self._pulse = getattr(dut, PULSE)
         self._pulse.value = 0
         self._clk = clk
@@ -65,7 +67,7 @@ class Confirmer:
         reset: Any = None,
         delays: Iterable[int] | None = None,
     ) -> Confirmer | None:
-        """One for a design that waits for confirmations, ``None`` for one that does not."""
+        """Create one if the design waits for confirmations; otherwise return ``None``."""
         if not hasattr(dut, PULSE):
             return None
         clk = dut.clk if clk is None else clk
@@ -78,7 +80,7 @@ class Confirmer:
 
     @property
     def held(self) -> int:
-        """Writes that have not left."""
+        """Number of writes not yet confirmed."""
         return len(self._held)
 
     def _take(self, packet: TlpPacket) -> None:
@@ -86,7 +88,7 @@ class Confirmer:
         self._came.set()
 
     async def _drop(self) -> None:
-        """What is held when the link goes down is lost."""
+        """Drop the held writes on reset: the link is down."""
         while True:
             await RisingEdge(self._reset)
             self._held.clear()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Intel's hard blocks: cocotbext-pcie's models, and what these leave out."""
+"""Intel's hard blocks: cocotbext-pcie's models, and the parts that they lack."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from cocotbext.pcie.intel.s10 import S10PcieDevice, S10RxBus, S10TxBus
 from .block import CLOCK_PERIOD_NS, MAX_PAYLOAD_SIZE, HardBlock
 
 TELLING_CYCLES = 40
-"""Cycles in which a block tells all of configuration space, and some for the design to hear it."""
+"""Cycles for a block to output all of configuration space and for the design to register it."""
 SENDER_LATENCY = 3
+"""Cycles from the block's ready to the beat that it allows."""
 
 
 async def watch_for_gaps(dut: Any, *, clk: Any) -> None:
-    """See that no packet that leaves the design pauses while the block is ready for it."""
+    """Require that packets from the design have no gaps while the block is ready."""
     ready = deque([False] * SENDER_LATENCY)
     inside = False
     while True:
@@ -30,19 +31,19 @@ async def watch_for_gaps(dut: Any, *, clk: Any) -> None:
         if dut.tx_st_valid.value.is_resolvable and int(dut.tx_st_valid.value):
             inside = not int(dut.tx_st_eop.value)
         else:
-            assert not (inside and ready[0]), "a packet pauses though the block is ready"
+            assert not (inside and ready[0]), "gap within a packet while the block is ready"
         ready.popleft()
 
 
 class IntelBlock(HardBlock):
-    """What Intel's blocks share.
+    """Base of Intel's blocks.
 
-    A function-level reset is asked for by one pin and answered by another, and is not modelled.
+    One pin requests a function-level reset and another acknowledges it; the models lack both.
     """
 
     model: Any
     options: Mapping[str, Any] = MappingProxyType({})
-    """More for the model."""
+    """Additional arguments of the model."""
     rx_bus: Any
     tx_bus: Any
     flr_pins: ClassVar[tuple[str, str]]
@@ -65,7 +66,7 @@ class IntelBlock(HardBlock):
         cocotb.start_soon(watch_for_gaps(dut, clk=dut.clk))
 
     async def function_reset(self) -> None:
-        """As there."""
+        """As :class:`~testbench.hard_block.block.HardBlock`."""
         told, answered = (getattr(self.dut, name) for name in self.flr_pins)
         told.value = 1
         while not int(answered.value) & 1:
@@ -75,7 +76,7 @@ class IntelBlock(HardBlock):
 
 
 class PTileBlock(IntelBlock):
-    """P-Tile."""
+    """Intel P-Tile."""
 
     aliases: ClassVar[Mapping[str, str]] = {"clk": "coreclkout_hip"}
     model = PTilePcieDevice
@@ -84,21 +85,21 @@ class PTileBlock(IntelBlock):
     flr_pins = ("flr_rcvd_pf", "flr_completed_pf")
     max_payload_size = 512
     ports: ClassVar[Mapping[int, int]] = {128: 2, 256: 1, 512: 0}
-    """By data width."""
+    """Number of the block's port by data width."""
 
     def _join(self) -> None:
         self.options = {"port_num": self.ports[self.parameters.data_width]}
         super()._join()
 
     async def reset(self) -> None:
-        """As there."""
+        """As :class:`~testbench.hard_block.block.HardBlock`."""
         if self.dut.reset_status_n.value != "1":
             await RisingEdge(self.dut.reset_status_n)
         await self.dut.clk.rising_edge
 
 
 class Stratix10Block(IntelBlock):
-    """H-Tile of Stratix 10."""
+    """Intel H-Tile of Stratix 10."""
 
     aliases: ClassVar[Mapping[str, str]] = {"clk": "coreclkout_hip", "rst": "reset_status"}
     model = S10PcieDevice
@@ -109,5 +110,5 @@ class Stratix10Block(IntelBlock):
 
     def _join(self) -> None:
         super()._join()
-        # The model begins to tell credits only for a design that hears of those for posted data.
+        # The model starts to report credits only for a design with ports for posted data credits.
         cocotb.start_soon(self.device._run_tx_fc_logic())

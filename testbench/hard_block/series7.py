@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The 7 series' integrated block for PCI Express, as its user sees it.
+"""User interface of the 7 series' integrated block for PCI Express.
 
-Source: PG054. Streams of TLPs as they are, dwords in order, the first byte of each in its most
-significant bits; at 128 bits a packet may begin in the upper half of the beat in which another ends
-in the lower one. The block holds configuration space and shows it on pins.
+Source: PG054. The streams carry complete TLPs, dwords in order, with the first byte of a dword in
+its most significant bits. At 128 bits a packet may start in the upper half of a beat whose lower
+half ends the previous packet. The block implements configuration space and outputs it on pins.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ TX_QUEUE = 4
 """Packets that may wait for the link."""
 
 COMPLETION_HEADERS, COMPLETION_CREDITS = 36, 154
-"""Room for completions, and for 16 bytes each of what they bring, at the performance level High
+"""Receive buffer for completions: headers, and units of 16 bytes of data, at performance level High
 with payloads of up to 256 bytes (PG054, completion space)."""
 
 
 def to_dwords(tlp: bytes) -> list[int]:
-    """The dwords of a TLP, each with its first byte in its most significant bits."""
+    """Dwords of a TLP, each with its first byte in the most significant bits."""
     return [int.from_bytes(tlp[at : at + 4], "big") for at in range(0, len(tlp), 4)]
 
 
 def to_tlp(beats: bytes) -> bytes:
-    """The TLP of a frame, whose lanes have the bytes of each dword the other way round."""
+    """TLP of a frame, whose lanes have the bytes of each dword in reverse order."""
     return b"".join(beats[at : at + 4][::-1] for at in range(0, len(beats), 4))
 
 
@@ -71,16 +71,16 @@ class Series7Receiver:
         cocotb.start_soon(self._run())
 
     def set_pause_generator(self, pauses: Iterable[bool]) -> None:
-        """Whether to let a cycle pass before each beat, or one more."""
+        """Replace the pauses: before a beat, a cycle passes for each true value."""
         self._pauses = iter(pauses)
 
     def put(self, dwords: list[int], bar: int | None, accepted: Any) -> None:
-        """Queue a packet that BAR ``bar`` matched; ``accepted`` is called when it is taken."""
+        """Queue a packet with matching BAR ``bar``; call ``accepted`` when it is accepted."""
         self._queue.append((dwords, 0 if bar is None else 1 << bar, accepted))
         self._came.set()
 
     def _beats(self) -> Iterator[tuple[dict[str, int], list[Any]]]:
-        """Beats until the queue is empty, each with what to call when it is taken."""
+        """Yield beats until the queue is empty, each with functions to call when accepted."""
         straddles = self._lanes == 4
         carried: list[tuple[list[int], int, Any, int]] = []
         while self._queue or carried:
@@ -106,7 +106,7 @@ class Series7Receiver:
                     if straddles:
                         user |= (PRESENT | 4 * lanes - 1) << ENDS
                         if lanes <= HALF and self._queue:
-                            # The next one begins in the upper half.
+                            # Straddle: the next packet starts in the upper half.
                             following, its_hits, its_accepted = self._queue.popleft()
                             for place, dword in enumerate(following[:HALF]):
                                 data |= dword << 32 * (HALF + place)
@@ -138,7 +138,7 @@ class Series7Receiver:
 
 
 class Series7Device(Device):
-    """The block, on a simulated link. It drops completions for which it has no room.
+    """The block on a simulated link. It drops completions that exceed its receive buffer.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ class Series7Device(Device):
     Attributes
     ----------
     rx, tx
-        The streams, to change their pacing: ``set_pause_generator``.
+        The streams; change their pacing with ``set_pause_generator``.
     """
 
     def __init__(
@@ -183,11 +183,11 @@ class Series7Device(Device):
         cocotb.start_soon(self._forward())
 
     async def upstream_recv(self, tlp: Any) -> None:
-        """Take a packet of the link's; called by the link."""
+        """Accept a packet from the link; called by the link."""
         function = self.functions[0]
         if tlp.fmt_type in CONFIGURATION:
             self.bus_num = tlp.completer_id.bus
-            # The pins change before the host hears that the write was carried out.
+            # Update the pins before the completion of the write is sent.
             answer = function.upstream_tx_handler
             function.upstream_tx_handler = self._after_pins(answer)
             await function.upstream_recv(tlp)
@@ -207,7 +207,7 @@ class Series7Device(Device):
     def _complete(self, tlp: Any) -> None:
         headers, credits = self._headers - 1, self._credits - tlp.get_data_credits()
         if headers < 0 or credits < 0:
-            self._dut._log.warning("no room for a completion")
+            self._dut._log.warning("receive buffer full: completion dropped")
             tlp.release_fc()
             return
         self._headers, self._credits = headers, credits
@@ -227,7 +227,7 @@ class Series7Device(Device):
         return send
 
     def show(self) -> None:
-        """Drive the pins that tell what configuration space holds."""
+        """Drive the configuration space pins."""
         function, dut = self.functions[0], self._dut
         capability = function.pcie_cap
         control = (
