@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a hostile host and a misbehaving device side do, each as a coroutine with plain arguments.
+"""Actions of a hostile host and a misbehaving device side: coroutines with plain arguments.
 
-A history is a sequence of these. None waits for an effect, resets apart, so that they meet inside
-the gateware; :meth:`Hostile.wait` lets time pass. The program that a failure prints is a sequence
-of the same calls, so it can be pasted into a test.
+A history is a sequence of actions. Except for resets, they do not wait for their effect, so that
+they overlap inside the gateware; :meth:`Hostile.wait` lets time pass. A failure prints its history
+as a program of these calls, which can be pasted into a test.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from .quiesce import QuiesceBench
 from .state_set import index_of
 
 LONGEST_PAUSE = 200
-"""Cycles between two beats of a device side that stops in the middle of a packet."""
+"""Longest pause in cycles between two beats of the device side."""
 P = ParamSpec("P")
 
 
 def action(
     function: Callable[Concatenate[Hostile, P], Awaitable[str | None]],
 ) -> Callable[Concatenate[Hostile, P], Awaitable[None]]:
-    """A step of a history: it is written down and judged, and counted as the fault it returns."""
+    """Make a step of a history: log the call, count the fault that it returns, and check."""
 
     @functools.wraps(function)
     async def step(self: Hostile, /, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -51,20 +51,21 @@ def action(
 
 
 class Hostile(QuiesceBench):
-    """The actions.
+    """The bench with all actions.
 
     Attributes
     ----------
     program
-        The calls of the history so far, as Python.
+        Calls of the current history, as Python.
     trail
-        A file that has them too, for whoever finds a simulator that hangs.
+        A file with the same calls, which survives a simulator that hangs; ``None`` for none.
     recovering
-        The rest puts things right again: its steps neither belong to the program nor count.
+        Whether the recovery at the end of the history runs: its steps are not in the program and
+        are not counted.
     histories, steps
-        How many there were, and their steps.
+        Number of histories so far, and of their steps.
     faults
-        How often each kind of fault was injected.
+        Number of injected faults of each kind.
     """
 
     def __init__(self, dut: Any) -> None:
@@ -78,7 +79,7 @@ class Hostile(QuiesceBench):
         self._message = 0
 
     async def begin(self) -> None:
-        """As :meth:`~testbench.hostile.bench.HostileBench.begin`, with an empty program."""
+        """As :meth:`~testbench.hostile.bench.HostileBench.begin`; also clear the program."""
         self.program.clear()
         if self.trail is not None:
             self.trail.seek(0)
@@ -89,7 +90,7 @@ class Hostile(QuiesceBench):
         await super().begin()
 
     def note(self, call: str) -> None:
-        """Write down a call of the history."""
+        """Log a call of the history."""
         if self.recovering:
             return
         self.program.append(call)
@@ -102,12 +103,12 @@ class Hostile(QuiesceBench):
 
     @action
     async def wait(self, *, cycles: int) -> None:
-        """Let clock cycles pass."""
+        """Wait for clock cycles."""
         await self.settle(cycles)
 
     @action
     async def rest(self) -> None:
-        """Let everything end and check all that it left behind, unless somebody stalls."""
+        """Quiesce and check everything, unless a stream is stalled."""
         await self._rest_if(True)
 
     async def _rest_if(self, wanted: bool) -> None:
@@ -125,23 +126,23 @@ class Hostile(QuiesceBench):
         ring: bool = True,
         careful: bool = True,
     ) -> str | None:
-        """Put messages into the driver queue and ring, as a driver does.
+        """Write messages to the driver queue and ring the doorbell, as a driver does.
 
         Parameters
         ----------
         fifo
-            Which.
+            The FIFO.
         count
-            Messages under one head and doorbell, 1 or more.
+            Messages published by one head update and doorbell, 1 or more.
         order
-            Seed of the order of the stores before the doorbell, as write combining may change it;
-            0 for slots first and head last.
+            Seed of the order of the stores before the doorbell, which write combining may change; 0
+            for slots first and head last.
         cuts
-            Pieces, less one, that each slot is stored in.
+            Number of stores for each slot, less one.
         ring
-            Whether the doorbell follows.
+            Whether to ring the doorbell.
         careful
-            Whether to put in no more than fit.
+            Whether to write only as many messages as fit.
         """
         queue = self.oracle.driver[fifo]
         if careful:
@@ -174,7 +175,10 @@ class Hostile(QuiesceBench):
 
     @action
     async def doorbells(self, *, first: int, count: int = 1, times: int = 1) -> str | None:
-        """Ring doorbells from number ``first`` on, existing or not, all in one burst each time."""
+        """Ring ``count`` doorbells from ``first`` on, existing or not, ``times`` times.
+
+        Each time, one write rings them all.
+        """
         for _ in range(times):
             offset = AMP_PCI.notify(first)
             self.store_nowait(AMP_PCI.register_bar, offset, bytes(AMP_PCI.notify_stride * count))
@@ -184,16 +188,16 @@ class Hostile(QuiesceBench):
     async def scribble_index(
         self, *, fifo: int, queue: str, word: str, value: int, first: int = 0, size: int = 4
     ) -> str | None:
-        """Set bytes of an index word to anything.
+        """Store any value to bytes of an index word.
 
         Parameters
         ----------
         fifo, queue, word
-            Which: ``driver`` or ``device``, ``head`` or ``tail``.
+            The index word; ``queue`` is ``driver`` or ``device``, ``word`` is ``head`` or ``tail``.
         value
-            32 bits, of which ``size`` bytes from byte ``first`` on are stored.
+            32 bits; bytes ``first`` to ``first + size`` of it are stored.
         first, size
-            Bytes within the word.
+            Range of bytes within the word.
         """
         base = self.driver(fifo, 0) if queue == "driver" else self.device(fifo, 0)
         offset = base + (QUEUE.head_offset if word == "head" else QUEUE.tail_offset)
@@ -203,7 +207,7 @@ class Hostile(QuiesceBench):
 
     @action
     async def scribble(self, *, fifo: int, offset: int, size: int, seed: int) -> str | None:
-        """Store bytes of any kind anywhere in a FIFO's window, as far as the BAR goes."""
+        """Store random bytes anywhere in a FIFO's window, up to the end of the BAR."""
         offset += self.layout.fifo_stride * fifo
         size = min(size, self.sizes[AMP_PCI.fifo_bar] - offset)
         data = random.Random(seed).randbytes(size)
@@ -212,7 +216,7 @@ class Hostile(QuiesceBench):
 
     @action
     async def reload_driver(self, *, fifo: int, size: int = 64) -> str | None:
-        """Zero both queues of a FIFO in stores of ``size`` bytes, as a driver does when loaded."""
+        """Zero both queues of a FIFO with stores of ``size`` bytes, like a driver when loaded."""
         for base in (self.driver(fifo, 0), self.device(fifo, 0)):
             for start in range(0, QUEUE.size, size):
                 data = bytes(min(size, QUEUE.size - start))
@@ -227,7 +231,7 @@ class Hostile(QuiesceBench):
 
     @action
     async def malformed(self, *, kind: str, fifo: int) -> str | None:
-        """Send a request that is not served, one of :data:`~testbench.hostile.malformed.KINDS`."""
+        """Send an invalid request, one of :data:`~testbench.hostile.malformed.KINDS`."""
         sent = await send_malformed(self, kind, fifo, self._next_message())
         return kind if sent else None
 
@@ -235,7 +239,8 @@ class Hostile(QuiesceBench):
     async def mask(self, *, vector: int, masked: bool, rest: bool = False) -> str | None:
         """Set or clear the mask bit of a vector.
 
-        From :meth:`rest` on it is certain that nothing may come: with ``rest``, at once.
+        The oracle excludes interrupts of a masked vector from the next :meth:`rest` on; with
+        ``rest``, from the end of this step.
         """
         offset = AMP_PCI.msix_control(vector)
         self.store_nowait(AMP_PCI.msix_bar, offset, bytes([masked, 0, 0, 0]))
@@ -271,7 +276,7 @@ class Hostile(QuiesceBench):
 
     @action
     async def stall_host(self, *, stalled: bool, which: int = 0) -> str | None:
-        """Let the host take no TLP of one stream, or again."""
+        """Stall one of the streams to the host, or resume it."""
         sinks = list(self.host.sinks.values())
         sink = sinks[which % len(sinks)]
         if stalled:
@@ -282,7 +287,7 @@ class Hostile(QuiesceBench):
 
     @action
     async def stall_device(self, *, stalled: bool) -> str | None:
-        """Let the device side take no message, or again."""
+        """Stall the message stream to the device side, or resume it."""
         if stalled:
             self.sink.pause()
             return "device_stalled"
@@ -291,7 +296,7 @@ class Hostile(QuiesceBench):
 
     @action
     async def pace(self, *, seed: int, longest: int) -> str | None:
-        """Random pauses on all streams of host and device side; ``longest`` 0 for none."""
+        """Set random pauses on all streams of host and device side; ``longest`` 0 for none."""
         rng = random.Random(seed)
         self.pause = max(self.pause, longest)
         for sink in (self.sink, *self.host.sinks.values()):
@@ -306,13 +311,13 @@ class Hostile(QuiesceBench):
 
     @action
     async def answer(self, *, fifo: int, size: int = QUEUE.slot_size, count: int = 1) -> None:
-        """Have the device side send messages of 8 to 64 bytes to an existing FIFO."""
+        """Send messages of 8 to 64 bytes from the device side to an existing FIFO."""
         for _ in range(count):
             self.offer(fifo, self._next_message(size))
 
     @action
     async def answer_with_data(self, *, fifo: int, dwords: int) -> None:
-        """Have the device side write to host memory and then, not waiting, send a message."""
+        """Write to host memory from the device side, then send a message without waiting."""
         if not self.writing:
             message = self._next_message()
             data = random.Random(self._message).randbytes(4 * dwords)
@@ -321,7 +326,7 @@ class Hostile(QuiesceBench):
 
     @action
     async def bad_packet(self, *, fifo: int, size: int) -> str | None:
-        """Have the device side send a packet of any size, 1 byte or more, to any FIFO."""
+        """Send a packet of any size, 1 byte or more, from the device side to any FIFO number."""
         self.offer(fifo, (self._next_message() * (size // QUEUE.slot_size + 1))[:size])
         if fifo >= self.num_fifos:
             return "packet_for_no_fifo"
@@ -329,7 +334,7 @@ class Hostile(QuiesceBench):
 
     @action
     async def stop_packet(self, *, cycles: int) -> str | None:
-        """Have the device side pause before every beat, in the middle of packets too."""
+        """Pause the device side before every beat, including beats within packets."""
         cycles = min(cycles, LONGEST_PAUSE)
         self.pause = max(self.pause, cycles)
         self.source.set_idle(pacing.every([cycles]) if cycles else None)
@@ -337,19 +342,19 @@ class Hostile(QuiesceBench):
 
     @action
     async def consume(self, *, fifo: int) -> None:
-        """Have the host free all of a device queue that it may have seen."""
+        """Free all slots of a device queue that the host may have seen, by a store to tail."""
         head = index_of(min(self.oracle.device[fifo].states).head)
         offset = self.device(fifo, QUEUE.tail_offset)
         self.store_nowait(AMP_PCI.fifo_bar, offset, head.to_bytes(4, "little"))
 
     @action
     async def reset_function(self) -> str | None:
-        """Function-level reset, in the middle of everything.
+        """Reset the function (FLR) at any time.
 
-        The host waits for the completion and enables the function again. A hard block passes on
-        what came before the request, then just does it.
+        The host waits for the completion and enables the function again. A hard block passes on all
+        earlier requests first, then pulses ``function_reset``.
         """
-        # The first has the completions, behind which requests may wait.
+        # The first sink has the completions: while it is stalled, requests are not accepted.
         next(iter(self.host.sinks.values())).resume()
         if self.core:
             await self.wait_until(lambda: not self.host.source.pending, "requests are not taken")
@@ -367,6 +372,6 @@ class Hostile(QuiesceBench):
 
     @action
     async def hot_reset(self, *, cycles: int = 3) -> str | None:
-        """``rst``, in the middle of everything, for 2 cycles or more; the host enables again."""
+        """Assert ``rst`` for 2 cycles or more at any time; the host enables the function again."""
         await self.restart(cycles=cycles)
         return "hot_reset"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A bench whose every store, request, packet and pulse the oracle hears of."""
+"""A bench that reports every store, request, packet and pulse to the oracle."""
 
 from __future__ import annotations
 
@@ -27,36 +27,37 @@ from .ram_shadow import RamShadow
 TAGS = 32
 HOST_TIMEOUT_US = 500.0
 MOST_CYCLES = 200_000
-"""Far longer than it takes to work off all that a history can ask for."""
+"""Limit in cycles for all work that a history can leave pending; far longer than it takes."""
 
 
 class HostileBench(QueueBench):
-    """Sends what it is told to without waiting, and tells the oracle.
+    """Sends without waiting, and reports to the oracle.
 
     Attributes
     ----------
     oracle
-        Knows what must hold.
+        Checks the endpoint's behaviour.
     tally
-        What was found to be right.
+        Counts of checked messages and interrupts.
     serves_memory
-        Whether Memory Space Enable is set in what the host has sent.
+        Value of Memory Space Enable as sent by the host.
     masked, msix_enabled, function_masked, bus_master
-        What the host has sent, of all that holds interrupts back.
+        Values of the vectors' mask bits, MSI-X Enable, Function Mask and Bus Master Enable as sent
+        by the host.
     layout, sizes
-        Of the shared RAM; bytes of each BAR.
+        Layout of the shared RAM; bytes of each BAR.
     dma
-        The device side's window onto host memory.
+        The device side's DMA.
     region
-        Bus address of a page of host memory, for the device side.
+        Bus address of a page of host memory for the device side.
     promises
-        What else it writes there.
+        Checks the order of DMA writes and messages.
     writing
-        Whether there is data under way whose message is still to be sent.
+        Whether a DMA write is in flight whose message is not sent yet.
     unsupported
-        Requests sent that are not supported.
+        Number of unsupported requests sent.
     pause
-        Cycles between two beats of a stream, at most, unless somebody stalls.
+        Longest pause in cycles between two beats of a stream that is not stalled.
     """
 
     def __init__(self, dut: Any) -> None:
@@ -88,7 +89,7 @@ class HostileBench(QueueBench):
         self.writing = False
 
     async def open(self) -> None:
-        """Reset the design and learn what its RAM holds. Once, before all histories."""
+        """Reset the design and read its RAM; once, before all histories."""
         await self.start()
         self.region = self.host.memory.allocate(PAGE)
         self.promises = DmaOrdering(self.dut, self.dma, self.host.memory, self._failures)
@@ -99,7 +100,7 @@ class HostileBench(QueueBench):
         return RamShadow(content, self.parameters.data_width // 8)
 
     async def begin(self) -> None:
-        """Bring everything to a known state, RAM apart: the start of a history."""
+        """Start a history: reset everything except the RAM contents."""
         if self._ended_well:
             await self.restart(cycles=2)
         else:
@@ -111,11 +112,11 @@ class HostileBench(QueueBench):
         self._ended_well = False
 
     def end(self) -> None:
-        """The history ended as it should."""
+        """End the history, without a failure."""
         self._ended_well = True
 
     async def hurry(self) -> None:
-        """No pauses and no stalls from now on, those under way included."""
+        """Remove all pauses and stalls, and wait for a pause in progress to end."""
         self._unblock_streams()
         await self.settle(self.pause)
         self.pause = 0
@@ -128,11 +129,11 @@ class HostileBench(QueueBench):
             source.set_idle(None)
 
     async def restart(self, *, cycles: int) -> None:
-        """Hold ``rst`` for so many cycles, then enable the function."""
+        """Assert ``rst`` for ``cycles`` cycles, then enable the function."""
         self._history += 1
         self._unblock_streams()
         self.pause = 0
-        # A source that was just given packets begins with them, and so drops them in the reset.
+        # Let sources start with packets queued just now: only then does reset drop them.
         await self.settle(1)
         self.dut.rst.value = 1
         if self.core:
@@ -148,7 +149,7 @@ class HostileBench(QueueBench):
         await self.enable()
 
     async def enable(self) -> None:
-        """Have the host enable the function after a reset, and fill in its table."""
+        """Enable the function after a reset, and write its MSI-X table."""
         await self.host.restore()
         self.serves_memory = self.bus_master = self.msix_enabled = True
         self.function_masked = False
@@ -156,30 +157,30 @@ class HostileBench(QueueBench):
         self.unblock()
 
     def unblock(self) -> None:
-        """Interrupts may come again."""
+        """Allow interrupts again."""
         for vector in self.oracle.vectors:
             vector.blocked = False
 
     def offer(self, fifo: int, data: bytes) -> None:
-        """Have the device side send a packet of any size."""
+        """Send a packet of any size from the device side."""
         well_formed = fifo < self.num_fifos and MIN_MESSAGE <= len(data) <= QUEUE.slot_size
         self.oracle.offers(fifo, data, well_formed=well_formed)
         self.source.send_nowait(AxisMessage(fifo, data))
 
     async def write_and_offer(self, fifo: int, message: bytes, data: bytes) -> None:
-        """Have the device side write data to host memory and send a message that promises it."""
+        """Write data to host memory from the device side, then send the message that follows it."""
         history = self._history
         if await self.promises.write(fifo, message, data) and history == self._history:
             self.offer(fifo, message)
         self.writing = False
 
     def check(self) -> None:
-        """Judge what was seen up to now.
+        """Check all events so far.
 
         Raises
         ------
         HostileFailure
-            Something is wrong.
+            A check failed.
         """
         self.oracle.catch_up(self.time_ns - 1.5 * CLOCK_PERIOD_NS)
         self._raise()
@@ -213,7 +214,7 @@ class HostileBench(QueueBench):
         dut, edge = self.dut, self.dut.clk.rising_edge
         doorbell, reset = dut.doorbell, dut.host_reset
         while True:
-            # A pulse begins between two edges and is sampled at the second.
+            # A pulse starts between two clock edges; sample it at the second.
             await First(doorbell.value_change, reset.value_change)
             await edge
             while True:
@@ -224,7 +225,7 @@ class HostileBench(QueueBench):
                     break
                 now = self.time_ns
                 if was_reset:
-                    # Told a cycle late.
+                    # `host_reset` is asserted one cycle after the reset takes effect.
                     self.oracle.sees(now - CLOCK_PERIOD_NS, RESET, self.oracle.reset)
                     self.oracle.sees(now, RESET_TOLD, self.oracle.reset_told)
                 for fifo in range(rung.bit_length()):
@@ -233,12 +234,12 @@ class HostileBench(QueueBench):
                 await edge
 
     async def wait_until(self, done: Callable[[], bool], what: str, step: int = 20) -> None:
-        """Let cycles pass until ``done``.
+        """Wait until ``done()``, polling every ``step`` cycles.
 
         Raises
         ------
         HostileFailure
-            That took far too long.
+            ``done()`` is still false after :data:`MOST_CYCLES`; ``what`` is the text.
         """
         for _ in range(0, MOST_CYCLES, step):
             if done():

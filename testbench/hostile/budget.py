@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""How long histories go on, and what is known of one that failed."""
+"""Limits on the number and time of histories, and the shortest history that failed."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from .errors import HostileFailure
 
 
 class OutOfTime(KeyboardInterrupt):
-    """No history may begin any more. An interrupt is all that Hypothesis stops at, at once."""
+    """The budget is used up. Hypothesis stops at once only for an interrupt."""
 
 
 class Budget:
-    """Decides whether another history may begin.
+    """Budget of histories in wall time and in number.
 
     Parameters
     ----------
     seconds
-        Wall time for all of them; ``None`` for as long as it takes.
+        Wall time of all histories; ``None`` for no limit.
     shrink
-        Wall time, after the first failure, to look for a shorter history that fails; ``None`` for
-        as long as it takes.
+        Wall time, after the first failure, to find a shorter history that fails; ``None`` for no
+        limit.
     histories, shrink_histories
-        Histories before the first failure and after it, where the outcome must not depend on the
-        machine's speed; ``None`` for any number.
+        Number of histories before and after the first failure, for results that do not depend on
+        the machine's speed; ``None`` for no limit.
 
     Attributes
     ----------
     failure
-        What went wrong in the shortest history that failed; ``None`` if none did.
+        Failure of the shortest history that failed; ``None`` without a failure.
     program
-        The steps of that one.
+        Steps of that history.
     lost
-        Messages that it is known to have lost.
+        Messages known to be lost in that history.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class Budget:
 
     @property
     def elapsed(self) -> float:
-        """Seconds of wall time."""
+        """Wall time so far in seconds."""
         return time.monotonic() - self._began
 
     def check(self) -> None:
-        """Count a history that begins, or raise :class:`OutOfTime` if none may any more."""
+        """Count the start of a history; raise :class:`OutOfTime` if the budget is used up."""
         if self._ends is not None and time.monotonic() >= self._ends:
             raise OutOfTime
         if self._left is not None:
@@ -69,7 +69,7 @@ class Budget:
             self._left -= 1
 
     def failed(self, error: BaseException, program: Sequence[str]) -> None:
-        """A history failed; there is some time for shorter ones."""
+        """Record a failed history; the first one starts the budget for shorter ones."""
         if self.failure is None:
             self._ends = None if self._shrink is None else time.monotonic() + self._shrink
             self._left = self._shrink_histories

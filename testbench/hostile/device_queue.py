@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a device queue may look like inside, and where the next packet may be written."""
+"""Possible states of a device queue, and the slots that the next packet may be written to."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from .state_set import GIVEN_UP, NOBODY, QUEUE, StateSet, index_of
 
 
 class DeviceQueueState(NamedTuple):
-    """Of a device queue.
+    """State of a device queue.
 
     Parameters
     ----------
     applied
-        See :class:`State`.
+        As :class:`~testbench.hostile.state_set.State`.
     head, tail
         Index words, 32 bits.
     begun
-        Packets that the engine has begun with.
+        Packets that the engine has started.
     slot
-        Of the packet under way, or :data:`NOBODY` or :data:`GIVEN_UP`.
+        Slot of the packet in progress, :data:`NOBODY` or :data:`GIVEN_UP`.
     void
-        Whether that one belongs to a queue that is no more.
+        Whether the packet in progress will be dropped: head was stored, or the function reset,
+        after it started.
     dropped
-        Well-formed packets that were dropped because of that.
+        Well-formed packets that were dropped for this reason.
     """
 
     applied: int = 0
@@ -39,21 +40,21 @@ class DeviceQueueState(NamedTuple):
 
     @property
     def room(self) -> bool:
-        """Whether one more message fits."""
+        """Whether the queue has space for a message."""
         return QUEUE.next(index_of(self.head)) != index_of(self.tail)
 
 
 class DeviceQueueStates(StateSet[DeviceQueueState]):
-    """Device queue: where the next packet may be written.
+    """Possible states of a device queue.
 
     Attributes
     ----------
     packets
-        For each packet that was offered, whether it is well-formed.
+        Whether each packet sent to this queue is well-formed.
     accepted
-        How many of them the engine took.
+        Number of packets that the engine has accepted.
     well_formed
-        How many of these are well-formed.
+        Number of accepted packets that are well-formed.
     """
 
     def __init__(self, name: str) -> None:
@@ -89,16 +90,16 @@ class DeviceQueueStates(StateSet[DeviceQueueState]):
         return state._replace(slot=NOBODY, head=QUEUE.next(state.slot))
 
     def offer(self, well_formed: bool) -> None:
-        """The device side has a packet for this queue."""
+        """Record a packet that the device side sends to this queue."""
         self.packets.append(well_formed)
 
     def took(self) -> set[int]:
-        """The engine took the last beat of the oldest packet.
+        """Record that the engine accepted the last beat of the oldest packet.
 
         Returns
         -------
         set of int
-            Slots that it may be in, with :data:`GIVEN_UP` if it may be in none.
+            Slots that the packet may be in; includes :data:`GIVEN_UP` if it may be in none.
         """
         self._keep(
             (
@@ -106,7 +107,7 @@ class DeviceQueueStates(StateSet[DeviceQueueState]):
                 for state in self._reachable()
                 if state.begun == self.accepted + 1 and state.slot != NOBODY
             ),
-            "a packet was taken without room",
+            "a packet was accepted without space",
         )
         self.well_formed += self.packets[self.accepted]
         self.accepted += 1
@@ -114,16 +115,16 @@ class DeviceQueueStates(StateSet[DeviceQueueState]):
 
     @property
     def delivered(self) -> int:
-        """Messages that certainly went into the queue."""
+        """Number of messages that are certainly in the queue."""
         return self.well_formed - self.most_dropped
 
     @property
     def most_dropped(self) -> int:
-        """How many well-formed packets may have been dropped."""
+        """Maximum number of well-formed packets that may have been dropped."""
         return max(state.dropped for state in self.states)
 
     def under_way(self) -> set[int]:
-        """Slots that the engine may be writing a packet to that it has not taken whole."""
+        """Slots that the engine may be writing with a packet that it has not fully accepted."""
         return {
             state.slot
             for state in self._reachable()
@@ -131,7 +132,7 @@ class DeviceQueueStates(StateSet[DeviceQueueState]):
         }
 
     def reset(self) -> None:
-        """The function is being reset: the queue is empty."""
+        """Record the start of a function reset: the queue is empty."""
         self._being_reset = True
         self.states = {
             DeviceQueueState(
@@ -145,22 +146,22 @@ class DeviceQueueStates(StateSet[DeviceQueueState]):
         }
 
     def reset_told(self) -> None:
-        """The reset is over."""
+        """Record the end of the function reset."""
         self.states = self._reachable()
         self._being_reset = False
 
     def at_rest(self, *, first: bool) -> None:
-        """All stores took effect, nothing is under way.
+        """Check the quiescent state: all stores have taken effect and no packet is in progress.
 
         Parameters
         ----------
         first
-            Whether the packet that waits longest is for this queue.
+            Whether the oldest waiting packet is for this queue.
 
         Raises
         ------
         HostileFailure
-            A packet was neither delivered nor dropped, or waits although there is room.
+            A packet was neither delivered nor dropped, or waits although the queue has space.
         """
         done = len(self.stores)
         waits = first and self.accepted < len(self.packets)
@@ -173,19 +174,19 @@ class DeviceQueueStates(StateSet[DeviceQueueState]):
                 and state.begun == self.accepted
                 and not (waits and state.room)
             ),
-            "a packet waits although there is room" if waits else "a packet is still under way",
+            "a packet waits although there is space" if waits else "a packet is still in progress",
         )
         self._compact()
 
     def reads(self, head: int, tail: int, ready: bool) -> None:
-        """At rest, the host found these index words, and ``device_queue_ready`` says so."""
+        """Check index words read by the host and ``device_queue_ready``, both when quiescent."""
         expected = {state.head for state in self.states}
         kept = {state for state in self.states if (state.head, state.tail) == (head, tail)}
         if not kept:
             lost = min((index_of(word) - index_of(head)) % QUEUE.capacity for word in expected)
             want = " or ".join(f"{s.head:#x} and {s.tail:#x}" for s in sorted(self.states))
             raise HostileFailure(
-                f"{self.name}: head reads {head:#x} and tail {tail:#x}, not {want}",
+                f"{self.name}: head reads {head:#x} and tail {tail:#x}, must be {want}",
                 lost=lost,
             )
         self._keep(

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Data that a message promises: the device side wrote it to host memory before it sent the message.
+"""Order of DMA writes and messages.
 
-The host that takes the message's interrupt must find the data, however late its writes left.
+The device side writes data to host memory, then sends a message. When the host receives the
+message's interrupt, the data must be in host memory, however long the writes took to leave.
 """
 
 from __future__ import annotations
@@ -17,25 +18,25 @@ from ..axi.dma import AxiDma
 from ..tlp.packets import memory_read
 
 PLACES = 64
-"""More than messages wait anywhere with their data."""
+"""Number of buffers; more than the messages with data that can be pending."""
 PLACE_SIZE = 1024
-"""Bytes; no place crosses 4 KiB, so that its data is one burst."""
+"""Bytes of a buffer; none crosses 4 KiB, so that its data is one burst."""
 
 
 @dataclass(slots=True, eq=False)
 class PendingData:
-    """What one message promises.
+    """Data that must be in host memory before a message's interrupt.
 
     Parameters
     ----------
     fifo, message
         The message.
     address, data
-        What host memory must hold.
+        The data and its bus address.
     taken_ns
-        When the endpoint took the message.
+        Simulation time at which the endpoint accepted the message, ``None`` before.
     late
-        Its interrupt came, and the data was not there.
+        Whether the interrupt arrived before the data.
     """
 
     fifo: int
@@ -47,23 +48,23 @@ class PendingData:
 
 
 class DmaOrdering:
-    """Writes data and judges whether it came in time.
+    """Writes data and checks that it arrives before the interrupt of its message.
 
     Parameters
     ----------
     dut
         The design's top.
     dma
-        The device side's window onto host memory.
+        The device side's DMA.
     memory
         Host memory.
     failures
-        Where broken promises are told.
+        List to append failures to.
 
     Attributes
     ----------
     pending
-        Writes that are not answered.
+        Number of DMA writes without a response.
     """
 
     def __init__(self, dut: Any, dma: AxiDma, memory: Any, failures: list[str]) -> None:
@@ -77,16 +78,16 @@ class DmaOrdering:
         self._open: list[PendingData] = []
 
     def forget(self) -> None:
-        """``rst`` came, or a history failed: no promise holds any more."""
+        """Drop all pending data: after ``rst`` or a failed history."""
         self._open.clear()
 
     async def write(self, fifo: int, message: bytes, data: bytes) -> bool:
-        """Write ``data``; returns when the endpoint has taken the burst, which may not have left.
+        """Write ``data``; return when the endpoint has accepted the burst, before it has left.
 
         Returns
         -------
         bool
-            Whether it was taken: a reset may come between.
+            Whether the burst was accepted rather than aborted by a reset.
         """
         address = self._region + self._made % PLACES * PLACE_SIZE
         self._made += 1
@@ -108,7 +109,7 @@ class DmaOrdering:
         try:
             await self._dma.write(promise.address, promise.data)
         except DmaError:
-            # A reset, or no bus mastering: nobody promised that.
+            # The write failed, by a reset or without bus mastering: there is no data to check.
             if promise in self._open:
                 self._open.remove(promise)
             return
@@ -118,17 +119,17 @@ class DmaOrdering:
             self._failures.append(f"the interrupt of {promise.message.hex()} overtook its data")
 
     def taken(self, message: bytes, time_ns: float) -> None:
-        """The endpoint took the last beat of a message."""
+        """Record that the endpoint accepted the last beat of a message."""
         for promise in self._open:
             if promise.message == message:
                 promise.taken_ns = time_ns
 
     def interrupted(self, fifo: int, time_ns: float) -> None:
-        """The interrupt of a FIFO came."""
+        """Check the data of the accepted messages of ``fifo``: its interrupt arrived."""
         for promise in list(self._open):
             if promise.fifo != fifo or promise.taken_ns is None or promise.taken_ns >= time_ns:
                 continue
             read = memory_read(promise.address, len(promise.data))
-            # The answer to the burst, which comes later, says whether there was to be data at all.
+            # Only the later response of the burst shows whether the data was to be written at all.
             promise.late = self._memory.load(read) != promise.data
             self._open.remove(promise)

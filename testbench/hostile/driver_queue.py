@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a driver queue may look like inside, and which message may come out of it next."""
+"""Possible states of a driver queue, and the messages that it may deliver next."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from .state_set import NOBODY, QUEUE, StateSet, index_of
 
 
 class DriverQueueState(NamedTuple):
-    """Of a driver queue.
+    """State of a driver queue.
 
     Parameters
     ----------
     applied
-        See :class:`State`.
+        As :class:`~testbench.hostile.state_set.State`.
     head, tail
         Index words, 32 bits.
     snapshot
-        Head's index when the newest doorbell rang.
+        Index of head at the newest doorbell.
     slot
-        Of the message that is being read or on offer, :data:`NOBODY` for none.
+        Slot of the message in flight, :data:`NOBODY` for none.
     settled
-        Whether tail has moved over that one, or never will.
+        Whether tail has advanced over the message in flight, or will not: tail was stored, or the
+        function reset, in between.
     """
 
     applied: int = 0
@@ -36,14 +37,14 @@ class DriverQueueState(NamedTuple):
 
     @property
     def owed(self) -> int:
-        """Messages that a doorbell has released and that have not come out."""
+        """Number of messages released by a doorbell and not delivered."""
         under_way = self.slot != NOBODY
         ahead = (self.snapshot - index_of(self.tail)) % QUEUE.capacity
         return ahead + (under_way and self.settled)
 
 
 class DriverQueueStates(StateSet[DriverQueueState]):
-    """Driver queue: which message may come out next."""
+    """Possible states of a driver queue."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name, DriverQueueState())
@@ -59,13 +60,13 @@ class DriverQueueStates(StateSet[DriverQueueState]):
         if store is not None and store.head:
             yield state._replace(applied=applied + 1, head=store.over(head))
         elif store is not None:
-            # A new life of the queue: what older doorbells allowed is void, and a message that is
-            # being read will not move it.
+            # A store to tail restarts the queue: earlier doorbells are cancelled, and a message in
+            # flight does not advance tail.
             tail = store.over(tail)
             yield DriverQueueState(applied + 1, head, tail, index_of(tail), slot, slot != NOBODY)
 
     def rang(self, number: int) -> None:
-        """The doorbell that was sent as ``number`` took its snapshot."""
+        """Record that doorbell ``number`` took its snapshot of head."""
         due = sum(store.number < number for store in self.stores)
         self._keep(
             (
@@ -73,26 +74,26 @@ class DriverQueueStates(StateSet[DriverQueueState]):
                 for state in self._reachable()
                 if state.applied == due
             ),
-            "a doorbell is not explained",
+            "no possible state for a doorbell",
         )
         self._compact()
 
     def reset(self) -> None:
-        """The function was reset: the queue is empty."""
+        """Record a function reset: the queue is empty."""
         self.states = {
             DriverQueueState(state.applied, slot=state.slot, settled=state.slot != NOBODY)
             for state in self._reachable()
         }
 
     def came_out(self, could_be: Callable[[int], bool], text: Callable[[], str]) -> None:
-        """A message came out.
+        """Record a message delivered to the device side.
 
         Parameters
         ----------
         could_be
-            Whether it may be what the slot holds.
+            Whether a slot may contain the message.
         text
-            What it was, for a message.
+            Returns a description of the message for errors.
         """
         slots: dict[int, bool] = {}
         kept = set()
@@ -112,7 +113,7 @@ class DriverQueueStates(StateSet[DriverQueueState]):
         self.states = kept
 
     def _skipped(self, could_be: Callable[[int], bool]) -> int:
-        """How many messages before the next that may have come out; 0 if none may."""
+        """Minimum number of messages skipped before one that may be the delivered; 0 if none."""
         found = []
         for state in self._reachable():
             first = index_of(state.tail) if state.slot == NOBODY else state.slot
@@ -123,7 +124,7 @@ class DriverQueueStates(StateSet[DriverQueueState]):
         return min(found, default=0)
 
     def readable(self, slots: Iterable[int]) -> set[int]:
-        """Those of ``slots`` that the engine may be reading, or may before a doorbell rings."""
+        """Those of ``slots`` that the engine may read before the next doorbell."""
         found = set()
         for state in self._reachable():
             tail = index_of(state.tail)
@@ -136,14 +137,14 @@ class DriverQueueStates(StateSet[DriverQueueState]):
         return found
 
     def written_head(self) -> int:
-        """Index that the host wrote to head last, if no reset came after it."""
+        """Index of the host's last store to head, or head itself after a reset."""
         for store in reversed(self.stores):
             if store.head:
                 return index_of(store.over(min(self.states).head))
         return index_of(min(self.states).head)
 
     def free_slots(self) -> int:
-        """How many messages certainly fit, as far as one can tell from what came out."""
+        """Number of messages that certainly fit, derived from the delivered messages."""
         free = QUEUE.capacity - 1
         for state in self.states:
             heads = {state.head, *(store.over(state.head) for store in self.stores if store.head)}
@@ -153,12 +154,17 @@ class DriverQueueStates(StateSet[DriverQueueState]):
         return free
 
     def at_rest(self, *, room: bool) -> None:
-        """All stores took effect, the device side takes what it is given, and time has passed.
+        """Check the quiescent state: all stores have taken effect and no message is in flight.
+
+        Parameters
+        ----------
+        room
+            Whether the released messages must have been delivered: the device queue has space.
 
         Raises
         ------
         HostileFailure
-            Messages that were released did not come out.
+            Released messages were not delivered.
         """
         done = len(self.stores)
         states = [state for state in self._reachable() if state.applied == done]
@@ -170,7 +176,7 @@ class DriverQueueStates(StateSet[DriverQueueState]):
         self._compact()
 
     def reads(self, head: int, tail: int) -> None:
-        """At rest, the host found these index words."""
+        """Check index words read by the host when quiescent."""
         self._keep(
             (state for state in self.states if (state.head, state.tail) == (head, tail)),
             f"head reads {head:#x} and tail {tail:#x}",

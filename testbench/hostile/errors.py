@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the oracle raises."""
+"""The error of the oracle."""
 
 from __future__ import annotations
 
 
 class HostileFailure(AssertionError):
-    """The endpoint did what no order of events explains, or did not do what it must.
+    """No possible order of events explains the endpoint's behaviour.
 
     Attributes
     ----------
     lost
-        Messages that are known to be lost, 0 where something else went wrong.
+        Number of messages known to be lost, 0 for other failures.
     """
 
     def __init__(self, text: str, *, lost: int = 0) -> None:

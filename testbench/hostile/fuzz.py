@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The cocotb test that lets histories run, and says what came of it in a file.
+"""The cocotb test that runs histories and writes the results to a file.
 
-The environment says how long, ``FUZZ_SECONDS`` of wall time and ``FUZZ_SHRINK_SECONDS`` more if a
-history fails, or as many histories as ``FUZZ_HISTORIES`` and ``FUZZ_SHRINK_HISTORIES``, and in
-which folder files go, ``FUZZ_FOLDER``.
+Environment variables set the limits: ``FUZZ_SECONDS`` of wall time, and ``FUZZ_SHRINK_SECONDS``
+more after a failure; or the numbers of histories ``FUZZ_HISTORIES`` and ``FUZZ_SHRINK_HISTORIES``.
+``FUZZ_FOLDER`` is the folder of the files.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from .machine import run_histories
 SECONDS, SHRINK_SECONDS, FOLDER = "FUZZ_SECONDS", "FUZZ_SHRINK_SECONDS", "FUZZ_FOLDER"
 HISTORIES, SHRINK_HISTORIES = "FUZZ_HISTORIES", "FUZZ_SHRINK_HISTORIES"
 FIGURES, TRAIL = "figures.json", "trail.txt"
-"""Files: the figures up to now, and the steps of the history under way."""
+"""Files: the current figures, and the steps of the current history."""
 BATCH = 25
-"""Histories after which the whole RAM is read back."""
+"""Number of histories between two checks of the whole RAM."""
 
 
 def figures(hostile: Hostile, course: Budget, *, done: bool) -> dict[str, Any]:
-    """What a run did up to now; ``done`` says that it came to its end."""
+    """Figures of a run so far; ``done`` marks the final ones."""
     tally = hostile.tally
     return {
         "done": done,
@@ -55,7 +55,7 @@ def _write(path: Path, content: dict[str, Any]) -> None:
 
 
 def _course() -> Budget:
-    """As the environment says: numbers of histories go before wall time."""
+    """The budget from the environment: numbers of histories take precedence over wall time."""
     if HISTORIES in os.environ:
         before, after = (int(os.environ[name]) for name in (HISTORIES, SHRINK_HISTORIES))
         return Budget(shrink=None, histories=before, shrink_histories=after)
@@ -64,12 +64,12 @@ def _course() -> Budget:
 
 
 async def fuzz(hostile: Hostile) -> None:
-    """Run histories as the environment says.
+    """Run histories within the limits of the environment, and write the files.
 
     Raises
     ------
-    HostileFailure
-        Something is not as it must be; the files tell the rest.
+    AssertionError
+        A history failed.
     """
     folder = Path(os.environ[FOLDER])
     seed = int(os.environ["COCOTB_RANDOM_SEED"])
@@ -96,5 +96,5 @@ async def fuzz(hostile: Hostile) -> None:
 
 @cocotb.test(timeout_time=1000, timeout_unit="sec")
 async def hostile_histories(dut: Any) -> None:
-    """After whatever two hostile ends do, nothing is lost, nothing is touched, and all works."""
+    """After any history, no message is lost, no other memory is changed, and the endpoint works."""
     await fuzz(Hostile(dut))

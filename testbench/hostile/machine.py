@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Hypothesis chooses what the hostile host and the device side do: a rule for each action."""
+"""Histories chosen by Hypothesis, with one or more rules for each action."""
 
 from __future__ import annotations
 
@@ -31,18 +31,19 @@ from .quiesce import LONGEST_PACKET
 from .recovery import WAYS, recover
 
 STEPS = 40
-"""Of a history, at most."""
+"""Longest history in steps."""
 SHORT, LONG = 12, 250
-"""Cycles of a short wait, which decides what meets what, and of one in which most things end."""
+"""Limits of short waits, which vary the overlap of actions, and of waits in which most work ends,
+in cycles."""
 
-# cocotb loads pytest's plugins to rewrite assertions, Hypothesis's among them, which then waits for
-# a session of pytest to begin and calls all work before it slow.
+# cocotb loads pytest's plugins to rewrite assertions. Hypothesis's plugin then warns of slow code
+# because no pytest session starts.
 warnings.filterwarnings("ignore", "Slow code in plugin", HypothesisWarning)
 
 RARE = frozenset({"reload_driver", "reset_function", "hot_reset", "pace"})
-"""What ends most of what is under way, or changes it for long."""
+"""Actions that end most work in flight, or slow it down for long."""
 APART = 8
-"""Steps from one of these to the next."""
+"""Minimum number of steps between two rare actions."""
 
 ENDS: dict[str, dict[str, Any]] = {
     "mask": {"masked": False},
@@ -54,15 +55,15 @@ ENDS: dict[str, dict[str, Any]] = {
     "stall_device": {"stalled": False},
     "stop_packet": {"cycles": 0},
 }
-"""What hinders all else and ends after some steps, and the arguments that end it."""
+"""Actions with a temporary effect on all others, and the arguments that end the effect."""
 LASTS = 12
-"""Steps that it lasts at most."""
+"""Longest temporary effect in steps."""
 
 Strategies = dict[str, st.SearchStrategy[Any]]
 
 
 def _strategies(num_fifos: int) -> dict[str, list[Strategies]]:
-    """For each action the ways to choose its arguments; each is a rule."""
+    """Strategies for the arguments of each action; each set is one rule."""
     fifo = st.integers(0, num_fifos - 1)
     seed = st.integers(0, 2**16)
     flag = st.booleans()
@@ -170,7 +171,17 @@ def _strategies(num_fifos: int) -> dict[str, list[Strategies]]:
 
 
 class History(RuleBasedStateMachine):
-    """What the two ends do, on the bench that a subclass has; it ends with a working exchange."""
+    """A history of host and device side; it ends with :func:`recover`.
+
+    Attributes
+    ----------
+    hostile, course
+        The bench and the budget, set by a subclass.
+    since_rare
+        Steps since the last rare action.
+    under_way
+        Temporary effects: remaining steps, action and arguments that end it.
+    """
 
     hostile: Hostile
     course: Budget
@@ -185,7 +196,7 @@ class History(RuleBasedStateMachine):
         self.do(self.hostile.begin)
 
     def do(self, coroutine: Callable[..., Coroutine[Any, Any, None]], **arguments: Any) -> None:
-        """Run a coroutine in the simulation."""
+        """Run a coroutine in the simulation; record its failure in the budget."""
         try:
             cocotb.task.resume(coroutine)(**arguments)
         except Exception as error:
@@ -194,7 +205,7 @@ class History(RuleBasedStateMachine):
             raise
 
     def end_what_is_over(self) -> None:
-        """End what has lasted long enough."""
+        """End the temporary effects that are over."""
         before, self.under_way = self.under_way, []
         for steps, name, arguments in before:
             if steps > 1:
@@ -204,11 +215,11 @@ class History(RuleBasedStateMachine):
 
     @initialize(way=st.sampled_from(WAYS), fifo=st.integers(0, MAX_FIFOS - 1))
     def ends(self, way: str, fifo: int) -> None:
-        """How the history will end."""
+        """Choose how the history ends."""
         self._ending = {"way": way, "fifo": fifo % self.hostile.num_fifos}
 
     def teardown(self) -> None:
-        """Put everything right again, and see that it works."""
+        """Recover, and check that the endpoint works."""
         if not self._broken:
             self.do(recover, hostile=self.hostile, **self._ending)
 
@@ -230,25 +241,25 @@ def _rule(name: str, strategies: Strategies) -> Callable[..., None]:
 
 
 def run_histories(hostile: Hostile, course: Budget, *, seed: int, histories: int) -> None:
-    """Run so many histories, fewer if one fails, which is then shrunk. Blocks: see ``bridge``.
+    """Run histories; shrink the first that fails. Blocking: call it through ``bridge``.
 
     Parameters
     ----------
     hostile
         The bench.
     course
-        Is told of those that fail, and ends it all in time.
+        The budget; also records failures.
     seed
-        The same seed gives the same histories.
+        Seed of the histories.
     histories
-        How many, without those that it takes to shrink.
+        Number of histories, without those for shrinking.
 
     Raises
     ------
     HostileFailure
-        That of the shrunk history; ``course`` has its steps.
+        The failure of the shrunk history; ``course`` has its steps.
     OutOfTime
-        The course is over.
+        The budget is used up.
     """
     rules = {
         f"{name}_{number}" if number else name: _rule(name, strategies)

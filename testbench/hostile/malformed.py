@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Requests that the endpoint does not serve: the oracle knows what becomes of each."""
+"""Requests that the endpoint must reject, with the expected result of each."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .requests import RequestBench
 NO_BAR = 5
 """A BAR that the function does not have."""
 REFUSED = ("crossing_read", "locked_read", "io_read", "fetch_and_add", "outside_read")
-"""Non-posted requests, which are answered with Unsupported Request."""
+"""Non-posted requests, completed with Unsupported Request."""
 UNSUPPORTED = ("crossing_store", "outside_store")
-"""Posted ones that are not supported, and counted."""
+"""Unsupported posted requests, which the endpoint counts."""
 KINDS = (
     *REFUSED,
     *UNSUPPORTED,
@@ -25,7 +25,7 @@ KINDS = (
     "short_payload",
     "long_payload",
 )
-"""What :func:`send_malformed` knows."""
+"""Kinds of :func:`send_malformed`."""
 
 
 async def send_malformed(bench: RequestBench, kind: str, fifo: int, data: bytes) -> bool:
@@ -33,22 +33,24 @@ async def send_malformed(bench: RequestBench, kind: str, fifo: int, data: bytes)
 
     Parameters
     ----------
-    bench, kind
-        Where, and what.
+    bench
+        The bench to send on.
+    kind
+        Kind of the request.
     fifo
-        In whose window or doorbell.
+        FIFO whose window or doorbell the request addresses.
     data
-        A slot's worth of bytes, for what has a payload.
+        Payload, as long as a slot.
 
     Returns
     -------
     bool
-        Whether it was sent: a read needs a tag.
+        Whether it was sent; a non-posted request is not sent without a free tag.
 
     Raises
     ------
     ValueError
-        There is no such kind.
+        ``kind`` does not exist.
     """
     if kind not in KINDS:
         raise ValueError(f"kind is {kind}: must be one of {', '.join(KINDS)}")
@@ -60,7 +62,7 @@ async def send_malformed(bench: RequestBench, kind: str, fifo: int, data: bytes)
 
 
 def _requests(bench: RequestBench, fifo: int, data: bytes) -> dict[str, tuple[int, Tlp]]:
-    """BAR and request of each kind."""
+    """BAR and request by kind."""
     registers, fifos = AMP_PCI.register_bar, AMP_PCI.fifo_bar
     outside = min(bench.host.bars.values()) - PAGE
     window = bench.host.bars[fifos] + bench.layout.fifo_stride * fifo

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Puts together what was sent, what was seen, and what must hold.
+"""The oracle: compares the stimuli with the observed events.
 
-What is seen at one clock edge comes from several tasks in any order, so it is kept and taken in the
-order in which the gateware does things.
+Several tasks report the events of one clock edge in any order, so the oracle collects them and
+handles them in the order of their effects in the gateware.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from .state_set import GIVEN_UP, QUEUE, IndexStore
 from .vectors import Vector
 
 RESET, RANG, CAME_OUT, TAKEN, INTERRUPTED, RESET_TOLD = range(6)
-"""What happens first of what is seen at one clock edge."""
+"""Kinds of events, in the order of their effects at one clock edge."""
 
 
 @dataclass(slots=True)
 class OfferedPacket:
-    """A packet that the device side has for a FIFO.
+    """A packet sent by the device side.
 
     Parameters
     ----------
     fifo
         ``tdest``; the FIFO need not exist.
     data
-        Its bytes, any number of them.
+        Its bytes, of any number.
     floor
-        Number below which every store of the host had taken effect when it was offered.
+        Stores of the host with a lower number had taken effect when the packet was sent.
     """
 
     fifo: int
@@ -44,20 +44,20 @@ class OfferedPacket:
 
     @property
     def slot_words(self) -> bytes:
-        """What the engine writes of it, from the start of the slot on."""
+        """Bytes that the engine writes to the slot."""
         return self.data[: QUEUE.slot_size]
 
 
 @dataclass(slots=True)
 class Tally:
-    """Figures of what was checked.
+    """Counts of checked events.
 
     Parameters
     ----------
     to_device, to_driver
-        Messages that were delivered, and found to be right.
+        Correctly delivered messages.
     interrupts
-        Interrupts that came.
+        Interrupts received.
     """
 
     to_device: int = 0
@@ -66,23 +66,27 @@ class Tally:
 
 
 class Oracle:
-    """Knows what must hold.
+    """Checks the endpoint's behaviour against the stimuli.
 
     Parameters
     ----------
     num_fifos
-        FIFOs of the design.
+        Number of FIFOs of the design.
     ram
-        What the FIFO BAR holds.
+        Contents of the FIFO BAR.
     tally
-        Figures to add to.
+        Counts to add to.
 
     Attributes
     ----------
     number
-        How many things the host has sent.
+        Number of stores, doorbells and requests sent by the host.
     confirmed
         All stores with a lower number have taken effect.
+    driver, device, vectors
+        State of the driver queue, the device queue and the interrupt of each FIFO.
+    touched
+        FIFOs with events since their index words were last checked.
     """
 
     def __init__(self, num_fifos: int, ram: RamShadow, tally: Tally) -> None:
@@ -92,7 +96,7 @@ class Oracle:
         self.begin(ram)
 
     def restart(self) -> None:
-        """The design was reset with ``rst``: queues are empty, and nothing is under way."""
+        """Start over after ``rst``: the queues are empty and nothing is in flight."""
         self.confirmed = self.number
         fifos = range(self.num_fifos)
         self.driver = [DriverQueueStates(f"driver queue {fifo}") for fifo in fifos]
@@ -111,40 +115,40 @@ class Oracle:
 
     @property
     def queues(self) -> list[DriverQueueStates | DeviceQueueStates]:
-        """All of them."""
+        """All driver and device queues."""
         return [*self.driver, *self.device]
 
     def give_up(self) -> None:
-        """A history failed: what is seen from now on is of no use until :meth:`begin`."""
+        """Ignore events until :meth:`begin`: a history failed."""
         self.restart()
         self._listens = False
 
     def begin(self, ram: RamShadow) -> None:
-        """Begin anew with this RAM."""
+        """Start over with new contents of the RAM."""
         self.ram = ram
         self.restart()
         self._listens = True
 
     def sees(self, time_ns: float, kind: int, effect: Callable[[], None]) -> None:
-        """Keep what was seen at ``time_ns`` for :meth:`catch_up`."""
+        """Record an event at ``time_ns``; :meth:`catch_up` calls ``effect``."""
         if not self._listens:
             return
         self._order += 1
         heapq.heappush(self._seen, (time_ns, kind, self._order, effect))
 
     def catch_up(self, before_ns: float = float("inf")) -> None:
-        """Take in what was seen before ``before_ns``.
+        """Handle the events before ``before_ns``.
 
         Raises
         ------
         HostileFailure
-            It is not what the endpoint may do.
+            An event is not allowed.
         """
         while self._seen and self._seen[0][0] < before_ns:
             heapq.heappop(self._seen)[3]()
 
     def stored(self, offset: int, data: bytes, enables: Iterable[bool]) -> None:
-        """The host sent a store to the FIFO BAR, whole dwords from byte ``offset`` on."""
+        """Record a store to the FIFO BAR: whole dwords from byte ``offset`` on."""
         self.number += 1
         on = list(enables)
         self.ram.host_store(self.number, offset, data, on)
@@ -171,7 +175,7 @@ class Oracle:
                 self._stored_slots[fifo].add(slot)
 
     def rings(self, fifos: Iterable[int]) -> None:
-        """The host sent a write that rings these FIFOs."""
+        """Record a write that rings the doorbells of ``fifos``."""
         self.number += 1
         for fifo in fifos:
             self.touched.add(fifo)
@@ -184,26 +188,26 @@ class Oracle:
             queue.barrier = first
 
     def asks(self) -> int:
-        """The host sent a request; the number is for :meth:`confirm` once it is answered."""
+        """Record a non-posted request; return its number for :meth:`confirm` at its completion."""
         self.number += 1
         return self.number
 
     def confirm(self, number: int) -> None:
-        """Every store before ``number`` has taken effect."""
+        """Record that every store before ``number`` has taken effect."""
         if number > self.confirmed:
             self.confirmed = number
             for queue in self.queues:
                 queue.confirm(number)
 
     def rang(self, fifo: int) -> None:
-        """The pulse of a doorbell."""
+        """Handle a doorbell pulse."""
         if not self._doorbells[fifo]:
-            raise HostileFailure(f"doorbell {fifo} rang, and nobody rang it")
+            raise HostileFailure(f"doorbell {fifo} pulsed without a write to it")
         number = self._doorbells[fifo][0]
         self.confirm(number)
         queue = self.driver[fifo]
         stored = self._stored_slots[fifo]
-        # The doorbell flushed them: who reads them later finds what was written before.
+        # The doorbell flushed earlier stores: a later read of these slots returns their data.
         for slot in stored - queue.readable(stored):
             self.ram.forget_before(number, self._slot_words(fifo, slot))
             stored.discard(slot)
@@ -216,26 +220,26 @@ class Oracle:
         return self.ram.range(base, QUEUE.slot_size)
 
     def reset(self) -> None:
-        """The function is being reset, until :meth:`reset_told`."""
+        """Record the start of a function reset; :meth:`reset_told` ends it."""
         self._was_reset = True
         for queue in self.queues:
             queue.reset()
         self.touched.update(range(self.num_fifos))
         for vector in self.vectors:
-            # Those that are on their way may still arrive.
+            # Interrupts in flight may still arrive.
             vector.owed = vector.blocked = False
 
     def reset_told(self) -> None:
-        """The device side knows of the reset: what it sends from now on is of the time after."""
+        """Record ``host_reset``: packets sent from now on belong to the time after the reset."""
         for queue in self.device:
             queue.reset_told()
 
     def came_out(self, fifo: int, data: bytes) -> None:
-        """A message came out to the device side."""
+        """Handle a message delivered to the device side."""
         if fifo >= self.num_fifos:
-            raise HostileFailure(f"a message came out for FIFO {fifo}")
+            raise HostileFailure(f"a message was delivered for FIFO {fifo}")
         if len(data) != QUEUE.slot_size:
-            raise HostileFailure(f"a message of {len(data)} bytes came out")
+            raise HostileFailure(f"a message of {len(data)} bytes was delivered")
         size = self.ram.word_bytes
 
         def could_be(slot: int) -> bool:
@@ -246,18 +250,18 @@ class Oracle:
             return True
 
         self.touched.add(fifo)
-        self.driver[fifo].came_out(could_be, lambda: f"{data.hex()} came out")
+        self.driver[fifo].came_out(could_be, lambda: f"{data.hex()} was delivered")
         self.tally.to_device += 1
 
     def offers(self, fifo: int, data: bytes, *, well_formed: bool) -> None:
-        """The device side has a packet."""
+        """Record a packet that the device side sends."""
         self._offered.append(OfferedPacket(fifo, data, self.confirmed))
         if fifo < self.num_fifos:
             self.touched.add(fifo)
             self.device[fifo].offer(well_formed)
 
     def taken(self) -> None:
-        """The engine took the last beat of the oldest packet."""
+        """Handle the last beat of the oldest packet, accepted by the engine."""
         packet = self._offered.pop(0)
         floor, self._last_taken = max(packet.floor, self._last_taken), self.confirmed
         if packet.fifo >= self.num_fifos:
@@ -287,7 +291,7 @@ class Oracle:
             )
 
     def cut_off(self) -> None:
-        """``rst`` came: what the engines had begun is written in part, some stores may be lost."""
+        """Handle ``rst``: packets in progress may be partly written, and stores may be lost."""
         self.catch_up()
         if self._offered and self._offered[0].fifo < self.num_fifos:
             packet = self._offered[0]
@@ -301,28 +305,28 @@ class Oracle:
         self.restart()
 
     def interrupted(self, fifo: int) -> None:
-        """The interrupt of a FIFO came."""
+        """Handle an interrupt of ``fifo``."""
         self.tally.interrupts += 1
         self.vectors[fifo].came()
 
     @property
     def waiting_packets(self) -> int:
-        """Packets of the device side that the engine has not taken."""
+        """Number of packets of the device side that the engine has not accepted."""
         return len(self._offered)
 
     def at_rest(self) -> None:
-        """Nothing is under way, nobody stalls, and time has passed.
+        """Check the quiescent state: nothing is in flight and no stream is stalled.
 
         Raises
         ------
         HostileFailure
-            Something is missing.
+            A doorbell, packet or message is missing.
         """
         self.catch_up()
         self.confirm(self.number + 1)
         for fifo, numbers in enumerate(self._doorbells):
             if numbers:
-                raise HostileFailure(f"doorbell {fifo} was rung {len(numbers)} times in vain")
+                raise HostileFailure(f"doorbell {fifo} has {len(numbers)} writes without a pulse")
         waiting = self._offered[0].fifo if self._offered else None
         for fifo in range(self.num_fifos):
             self.device[fifo].at_rest(first=waiting == fifo)
@@ -336,33 +340,33 @@ class Oracle:
     def reads(
         self, fifo: int, driver: tuple[int, int], device: tuple[int, int], ready: bool
     ) -> None:
-        """At rest, the host read these heads and tails, and ``device_queue_ready`` says so."""
+        """Check heads and tails read by the host and ``device_queue_ready``, when quiescent."""
         self.driver[fifo].reads(*driver)
         self.device[fifo].reads(*device, ready)
         self.touched.discard(fifo)
 
     def check_interrupts(self, pending: int, allowed: Iterable[bool]) -> None:
-        """At rest, these pending bits are set, and these vectors may send."""
+        """Check the pending bits when quiescent; ``allowed`` are the vectors that may send."""
         for fifo, may_send in enumerate(allowed):
             self.vectors[fifo].check(
                 pending >> fifo & 1, may_send=may_send, dropped=self.device[fifo].most_dropped
             )
         if pending >> self.num_fifos:
-            raise HostileFailure(f"pending bits of vectors that do not exist: {pending:#x}")
+            raise HostileFailure(f"pending bits of nonexistent vectors are set: {pending:#x}")
 
     def check_dropped(self, malformed: int, dropped: int) -> None:
-        """At rest, so many packets are counted as malformed, and as dropped."""
+        """Check the design's counters of malformed and of dropped packets when quiescent."""
         counts = {0}
         for queue in self.device:
             each = {state.dropped for state in queue.states}
             counts = {total + count for total in counts for count in each}
-        # One that is on offer in a reset is dropped, whatever it is.
+        # A malformed packet that is valid during a reset is counted as dropped.
         swapped = self._malformed - malformed if self._was_reset else 0
         if dropped - swapped not in counts or not 0 <= swapped <= self._malformed:
             want = " or ".join(map(str, sorted(counts)))
             raise HostileFailure(
-                f"{malformed} packets are counted as malformed, not {self._malformed}, "
-                f"and {dropped} as dropped, not {want}"
+                f"{malformed} packets are counted as malformed, must be {self._malformed}, "
+                f"and {dropped} as dropped, must be {want}"
             )
 
 

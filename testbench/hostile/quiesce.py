@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Coming to rest: nothing is under way any more, and all that was left behind is checked."""
+"""Quiescing: wait until nothing is in flight, then check the whole state."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from .errors import HostileFailure
 from .requests import RequestBench
 
 MESSAGE_CYCLES = 60
-"""Longer than a message takes from one stream to the next, without pauses between its beats."""
+"""Limit for a message from stream to stream, without pauses between its beats, in cycles."""
 LONGEST_PACKET = 4 * QUEUE.slot_size
 """Bytes of the longest packet that the device side sends."""
 
 
 class QuiesceBench(RequestBench):
-    """A bench that can wait until nothing is under way, and then looks at everything."""
+    """A bench that can quiesce and then check the whole state."""
 
     @property
     def calm(self) -> bool:
-        """Whether nobody stalls and the host can look around."""
+        """Whether no stream is stalled and the host can read memory."""
         return self.serves_memory and not any(
             sink.paused for sink in (self.sink, *self.host.sinks.values())
         )
 
     @property
     def _patience(self) -> int:
-        """Cycles in which some packet is taken or message comes out, if any is still to."""
+        """Cycles within which a packet or a message makes progress, if any is pending."""
         longest = LONGEST_PACKET if self.source.pending else QUEUE.slot_size
         return MESSAGE_CYCLES + self.pause * -(-longest * 8 // self.parameters.data_width)
 
     async def come_to_rest(self) -> None:
-        """Let everything that is under way end, and check it and all that it left behind.
+        """Wait until nothing is in flight, then check the whole state.
 
         Raises
         ------
         HostileFailure
-            Something is wrong.
+            A check failed.
         """
         host = self.host
-        await self.wait_until(lambda: not host.source.pending, "requests are not taken")
-        await self.wait_until(lambda: not host.requester.outstanding, "requests are not answered")
+        await self.wait_until(lambda: not host.source.pending, "requests are not accepted")
+        await self.wait_until(lambda: not host.requester.outstanding, "requests are not completed")
         await self.wait_until(
-            lambda: not self.writing and not self.promises.pending, "data does not leave"
+            lambda: not self.writing and not self.promises.pending, "DMA writes are not completed"
         )
         offset = AMP_PCI.version_offset
         version = await host.bar_read32(AMP_PCI.register_bar, offset)
@@ -68,11 +68,13 @@ class QuiesceBench(RequestBench):
         )
         counted = int(self.dut.count_unsupported_requests.value)
         if counted != self.unsupported:
-            raise HostileFailure(f"{counted} unsupported requests counted, not {self.unsupported}")
+            raise HostileFailure(
+                f"{counted} unsupported requests counted, must be {self.unsupported}"
+            )
         self._raise()
 
     async def read_all(self, places: Iterable[tuple[int, int, int]]) -> list[bytes]:
-        """Read several ranges at a time, each a BAR, an offset and a size."""
+        """Read several ranges concurrently, each a BAR, an offset and a size."""
         tasks = [cocotb.start_soon(self.host.bar_read(*place)) for place in places]
         return [await task for task in tasks]
 
@@ -94,12 +96,12 @@ class QuiesceBench(RequestBench):
             )
 
     async def check_ram(self, words: Iterable[int]) -> None:
-        """Read these words of the RAM back.
+        """Read ``words`` of the RAM back and compare them.
 
         Raises
         ------
         HostileFailure
-            One of them is not what it must be.
+            A word differs.
         """
         ram = self.oracle.ram
         ranges: list[tuple[int, int]] = []
@@ -116,13 +118,13 @@ class QuiesceBench(RequestBench):
                 raise HostileFailure(problem)
 
     async def sweep(self) -> None:
-        """Read the whole RAM back: nobody touched what nobody should."""
+        """Read the whole RAM back and compare it, to find stray writes."""
         await self.check_ram(range(len(self.oracle.ram) // self.oracle.ram.word_bytes))
 
     async def _check_interrupts(self) -> None:
         data = await self.host.bar_read(AMP_PCI.msix_bar, AMP_PCI.msix_pba_offset, 8)
         on = self.msix_enabled and not self.function_masked and self.bus_master
-        # Those that the read found pending may leave while it is under way, or have just left.
+        # Handle interrupts that left during the read of their pending bits.
         self.oracle.catch_up()
         self.oracle.check_interrupts(
             int.from_bytes(data, "little"), [on and not masked for masked in self.masked]

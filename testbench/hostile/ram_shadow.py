@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What each word of the FIFO BAR's RAM may hold, given stores whose time is known only in part.
+"""Possible contents of each word of the FIFO BAR's RAM.
 
-A word is what an engine reads or writes in one cycle. The host's stores take effect in the order in
-which they were sent, at a time that is known only when a later read is answered or a doorbell
-rings; those of the push engine meet them in any order.
+A word is the unit that an engine reads or writes in one cycle. The host's stores take effect in the
+order in which they were sent, at the latest when a later read completes or a later doorbell pulses.
+Writes of the push engine interleave with them in any order.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 TOO_MANY = 64
-"""Values beyond which a word that both sides write is not followed any more."""
+"""Maximum number of possible values of a word; beyond it the word is unknown."""
 
 
 def merged(old: bytes, data: bytes, enables: Iterable[bool]) -> bytes:
@@ -22,18 +22,18 @@ def merged(old: bytes, data: bytes, enables: Iterable[bool]) -> bytes:
 
 @dataclass(slots=True)
 class ShadowWord:
-    """A word that was written since it was last known.
+    """A word with writes since its contents were last known.
 
     Parameters
     ----------
     versions
-        Number of the store and what the word may hold from it on, oldest first.
+        Possible values of the word after each store, with the number of the store; oldest first.
     stores
-        The host's: number, data and enables.
+        The host's stores: number, data and byte enables.
     engine
-        Whether the push engine wrote.
+        Whether the push engine wrote the word.
     unknown
-        Whether it may hold anything.
+        Whether the word may have any value.
     """
 
     versions: list[tuple[int, frozenset[bytes]]]
@@ -43,12 +43,12 @@ class ShadowWord:
 
 
 class RamShadow:
-    """The RAM as the host may find it.
+    """Possible contents of the RAM.
 
     Parameters
     ----------
     content
-        What it holds now.
+        Initial contents.
     word_bytes
         Bytes of a word.
     """
@@ -65,7 +65,7 @@ class RamShadow:
     def pieces(
         self, offset: int, data: bytes, enables: Iterable[bool] | None = None
     ) -> Iterator[tuple[int, bytes, tuple[bool, ...]]]:
-        """Cut a store into words: each one's number, data and enables."""
+        """Split a store into words: number of the word, data and byte enables."""
         size = self.word_bytes
         lead = offset % size
         tail = -(lead + len(data)) % size
@@ -83,12 +83,12 @@ class RamShadow:
     def host_store(
         self, number: int, offset: int, data: bytes, enables: Iterable[bool] | None = None
     ) -> None:
-        """The host sent a store."""
+        """Record a store of the host."""
         for index, piece, on in self.pieces(offset, data, enables):
             word = self._word(index)
             last = self._all(word) if word.engine else word.versions[-1][1]
             values = frozenset(merged(old, piece, on) for old in last)
-            # Beside an engine's write the store may already be overwritten.
+            # A concurrent engine write may overwrite the store.
             word.versions.append((number, values | last if word.engine else values))
             word.stores.append((number, piece, on))
             self._bound(word)
@@ -99,18 +99,19 @@ class RamShadow:
     def engine_store(
         self, number: int, offset: int, data: bytes, *, certain: bool, floor: int
     ) -> None:
-        """The push engine wrote whole words.
+        """Record a write of whole words by the push engine.
 
         Parameters
         ----------
         number
-            Of the host's newest store.
+            Number of the host's newest store.
         offset, data
-            Where and what.
+            Offset and data of the write.
         certain
-            Whether it is known to have been here, and not in another slot or not at all.
+            Whether the write certainly happened at ``offset``, rather than in another slot or not
+            at all.
         floor
-            Stores of the host before this one had taken effect before.
+            Stores of the host with a lower number took effect before the write.
         """
         for index, piece, _ in self.pieces(offset, data):
             word = self._word(index)
@@ -128,7 +129,10 @@ class RamShadow:
                     read[index] |= values
 
     def forget_before(self, number: int, words: Iterable[int]) -> None:
-        """Every store before ``number`` took effect, and nobody read these words before."""
+        """Drop versions of ``words`` from before the last store below ``number``.
+
+        All these stores have taken effect, and no read of the words is in flight.
+        """
         for index in words:
             word = self._words.get(index)
             if word is not None and not word.engine:
@@ -139,53 +143,50 @@ class RamShadow:
                 del word.versions[:last]
 
     def abandon(self) -> None:
-        """A reset dropped stores that were under way: each took effect or did not."""
+        """Record a reset, which may have dropped any store in flight."""
         for word in self._words.values():
             word.versions = [(word.versions[-1][0], frozenset(self._all(word)))]
         self._reads.clear()
 
     def possible(self, index: int) -> frozenset[bytes] | None:
-        """What word ``index`` may hold, or have held since the last :meth:`forget_before`.
-
-        ``None`` stands for anything.
-        """
+        """Possible values of word ``index`` since the last :meth:`forget_before`; ``None`` for any."""
         word = self._words.get(index)
         if word is None:
             return frozenset([self._settled(index)])
         return None if word.unknown else frozenset(self._all(word))
 
     def range(self, offset: int, size: int) -> range:
-        """Numbers of the words that ``size`` bytes from ``offset`` lie in."""
+        """Numbers of the words that contain ``size`` bytes from ``offset``."""
         return range(offset // self.word_bytes, -(-(offset + size) // self.word_bytes))
 
     @property
     def touched(self) -> list[int]:
-        """Words that were written since they were last known, in order."""
+        """Numbers of the words with writes since their contents were last known, in order."""
         return sorted(self._words)
 
     def settle(self) -> None:
-        """Everything that was sent took effect and no engine is at work."""
+        """Record the quiescent state: all stores have taken effect and the engine is idle."""
         for word in self._words.values():
             if not word.engine:
                 del word.versions[:-1]
             elif len(word.versions[-1][1]) == 1:
-                # Certain, and later than all before: the engine's order is that of its packets.
+                # The last write is certain and, as packets are in order, later than all others.
                 del word.versions[:-1]
 
     def mismatch(self, offset: int, data: bytes, ignored: frozenset[int]) -> str | None:
-        """Compare whole words that were read back; whatever agrees is known from now on.
+        """Compare whole words read back; the contents of matching words are known afterwards.
 
         Parameters
         ----------
         offset, data
-            Whole words.
+            Offset and contents of the words.
         ignored
             Offsets of dwords that are not RAM.
 
         Returns
         -------
         str or None
-            Where they differ, and how.
+            Description of the first difference, ``None`` without one.
         """
         size = self.word_bytes
         for start in range(0, len(data), size):
@@ -196,7 +197,7 @@ class RamShadow:
                 self._same(index, found, value, ignored) for value in values
             ):
                 want = " or ".join(sorted(value.hex() for value in values))
-                return f"BAR1+{offset + start:#x} holds {found.hex()}, not {want}"
+                return f"BAR1+{offset + start:#x} reads {found.hex()}, must be {want}"
             kept = values is not None and len(values) == 1
             known = next(iter(values)) if values is not None and kept else found
             self._content[index * size : (index + 1) * size] = known
@@ -204,9 +205,9 @@ class RamShadow:
         return None
 
     def open_read(self, offset: int, size: int) -> dict[int, set[bytes]] | None:
-        """A read was sent: collect what it may find, until :meth:`close_read`.
+        """Start a read: collect its possible results until :meth:`close_read`.
 
-        ``None`` if one of its words may hold anything.
+        Returns ``None`` if one of its words may have any value.
         """
         read: dict[int, set[bytes]] = {}
         for index in self.range(offset, size):
@@ -223,11 +224,11 @@ class RamShadow:
         return read
 
     def close_read(self, read: dict[int, set[bytes]]) -> None:
-        """The read was answered, or will not be."""
+        """End a read, which has completed or was not sent."""
         self._reads = [other for other in self._reads if other is not read]
 
     def latest(self, offset: int, size: int) -> bytes:
-        """What the host wrote there last, one possibility where a reset left several."""
+        """Latest data written by the host; one of the possible values after a reset."""
         found = b""
         for index in self.range(offset, size):
             word = self._words.get(index)

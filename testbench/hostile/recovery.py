@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""How a history ends: the host and the device side behave again, and everything works again."""
+"""End of a history: host and device side behave well, and the endpoint must work again."""
 
 from __future__ import annotations
 
@@ -8,33 +8,35 @@ from .actions import Hostile
 from .errors import HostileFailure
 
 WAYS = ("none", "reload", "function", "hot")
-"""Nothing but to go on, a driver that is loaded anew, a function-level reset, a hot reset."""
+"""Without a reset, by reloading a driver, by a function-level reset, by a hot reset."""
 MOST_BYTES = 500
-"""That the device side writes to host memory and reads back."""
+"""Most bytes that :func:`use_memory` writes and reads back."""
 ROUNDS = 10
-"""Far more than it takes to make room for all packets that a history can leave waiting."""
+"""Limit on rounds of freeing slots for waiting packets; far more than any history needs."""
 
 
 async def recover(hostile: Hostile, *, way: str, fifo: int = 0) -> None:
-    """End a history: check what it left, reset in one of :data:`WAYS`, and exchange messages.
+    """End a history: check its state, recover in one of :data:`WAYS`, and exchange messages.
 
     Parameters
     ----------
     hostile
         The bench.
-    way, fifo
-        How to reset, and whose driver is loaded anew.
+    way
+        How to recover.
+    fifo
+        FIFO whose driver is reloaded.
 
     Raises
     ------
     HostileFailure
-        Something is not as it must be.
+        A check failed.
     """
     hostile.note(f"await recover(hostile, way={way!r}, fifo={fifo})")
     hostile.recovering = True
     await hostile.hurry()
     await hostile.wait_until(
-        lambda: hostile.host.requester.outstanding < 8, "requests are not answered"
+        lambda: hostile.host.requester.outstanding < 8, "requests are not completed"
     )
     await hostile.configure(memory=True)
     await hostile.configure(bus_master=True)
@@ -56,16 +58,16 @@ async def recover(hostile: Hostile, *, way: str, fifo: int = 0) -> None:
 
 
 async def exchange(hostile: Hostile) -> None:
-    """A message each way on every FIFO, with its interrupt, each delivered at once.
+    """Exchange one message in each direction on every FIFO, with an interrupt.
 
     Raises
     ------
     HostileFailure
-        One is missing.
+        A message or an interrupt is missing.
     """
     tally, interrupts = hostile.tally, hostile.host.interrupts
     for _ in range(ROUNDS):
-        # What was held back for want of room or of a doorbell goes first.
+        # First flush messages that wait for free slots or for a doorbell.
         for fifo in range(hostile.num_fifos):
             await hostile.consume(fifo=fifo)
         await hostile.doorbells(first=0, count=hostile.num_fifos)
@@ -80,23 +82,26 @@ async def exchange(hostile: Hostile) -> None:
     messages = hostile.num_fifos
     out, back = tally.to_device - before[0], tally.to_driver - before[1]
     if (out, back) != (messages, messages):
-        raise HostileFailure(f"afterwards {out} of {messages} messages came out and {back} back")
+        raise HostileFailure(
+            f"after recovery {out} messages to the device and {back} to the driver were delivered, "
+            f"must be {messages} each"
+        )
     for vector in range(hostile.num_fifos):
         if interrupts[vector] <= before[2][vector]:
-            raise HostileFailure(f"afterwards interrupt {vector} did not come")
+            raise HostileFailure(f"after recovery interrupt {vector} is missing")
 
 
 async def use_memory(hostile: Hostile) -> None:
-    """The device side writes host memory and reads it back.
+    """Write to host memory from the device side and read it back.
 
     Raises
     ------
     HostileFailure
-        It finds something else.
+        The data differs.
     """
     place = hostile.region + hostile.steps % QUEUE.slot_size
     data = (place.to_bytes(8, "little") * QUEUE.slot_size)[: 1 + hostile.steps % MOST_BYTES]
     await hostile.dma.write(place, data)
     found = await hostile.dma.read(place, len(data))
     if found != data:
-        raise HostileFailure(f"wrote {data.hex()} to host memory and read {found.hex()}")
+        raise HostileFailure(f"host memory reads {found.hex()}, must be {data.hex()}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Stores and requests of a hostile host, sent without waiting: the oracle hears of each."""
+"""Stores and requests of a hostile host, sent without waiting and reported to the oracle."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from .bench import TAGS, HostileBench
 from .oracle import RANG
 
 SPARE_TAGS = 2
-"""Tags that no request of a history takes, so that one to look around with never waits."""
+"""Tags reserved for :class:`QuiesceBench`, so that its reads do not wait for a tag."""
 
 Check = Callable[[list[Tlp]], str | None]
-"""Says what is wrong with the completions of a request."""
+"""Checks the completions of a request; returns a description of the error."""
 
 
 class RequestBench(HostileBench):
-    """A bench whose host sends memory requests and switches what configuration space switches."""
+    """A bench whose host sends memory requests and changes configuration settings."""
 
     def store_nowait(self, bar: int, offset: int, data: bytes) -> None:
         """Send a store of any size and alignment."""
@@ -45,7 +45,7 @@ class RequestBench(HostileBench):
         return int(self.host.max_payload_size)
 
     def send_write(self, bar: int, tlp: Tlp, *, supported: bool = True) -> None:
-        """Send a memory write that the request's own fields may keep from taking effect."""
+        """Send a memory write, which may be poisoned, malformed or, if not ``supported``, invalid."""
         self.host.send_nowait(tlp, bar=bar)
         if not self._comes_through(tlp):
             return
@@ -70,7 +70,7 @@ class RequestBench(HostileBench):
             self._stored_masks(offset, data, enables)
 
     def _comes_through(self, tlp: Tlp) -> bool:
-        """Whether a TLP is not discarded whole, its first beat showing that it is malformed."""
+        """Whether a TLP is not discarded as malformed on its first beat."""
         dwords = len(tlp.payload) // 4
         lanes = int(self.parameters.data_width) // 32
         return self.core or dwords == tlp.length or min(dwords, tlp.length) > lanes
@@ -85,17 +85,23 @@ class RequestBench(HostileBench):
     async def ask_nowait(
         self, tlp: Tlp, check: Check, *, bar: int = 0, flushes: bool = True
     ) -> bool:
-        """Send a request; ``check`` looks at its completions when they are there.
+        """Send a non-posted request; pass its completions to ``check``.
 
         Parameters
         ----------
+        tlp
+            The request.
+        check
+            Checks the completions.
+        bar
+            The matching BAR.
         flushes
-            Whether its answer says that every store before it took effect.
+            Whether its completion implies that every earlier store has taken effect.
 
         Returns
         -------
         bool
-            Whether there was a tag for it.
+            Whether it was sent: a tag was free.
         """
         requester = self.host.requester
         if requester.outstanding >= TAGS - SPARE_TAGS:
@@ -123,20 +129,20 @@ class RequestBench(HostileBench):
         return True
 
     async def refuse_nowait(self, tlp: Tlp, *, bar: int = 0) -> bool:
-        """Send a request that must be answered with Unsupported Request."""
+        """Send a request that must be completed with Unsupported Request."""
 
         def check(answers: list[Tlp]) -> str | None:
             good = (
                 len(answers) == 1 and answers[0].status == CplStatus.UR and not answers[0].payload
             )
-            return None if good else f"must be refused, got {answers}"
+            return None if good else f"completed with {answers}, must be UR"
 
         sent = await self.ask_nowait(tlp, check, bar=bar)
         self.unsupported += sent
         return sent
 
     async def read_nowait(self, bar: int, offset: int, size: int) -> bool:
-        """Send a read of 1 to 4,096 bytes within 4 KiB; what the RAM holds is compared."""
+        """Send a read of 1 to 4,096 bytes within 4 KiB; compare the data with the RAM shadow."""
         tlp = memory_read(self.host.bars[bar] + offset, size)
         if not self.serves_memory:
             return await self.refuse_nowait(tlp, bar=bar)
@@ -147,10 +153,10 @@ class RequestBench(HostileBench):
             if read is not None:
                 ram.close_read(read)
             if any(answer.status != CplStatus.SC for answer in answers):
-                return f"refused: {answers}"
+                return f"completed with {answers}, must be SC"
             data = b"".join(answer.payload for answer in answers)
             if len(data) != 4 * tlp.length:
-                return f"{len(data)} bytes came"
+                return f"completed with {len(data)} bytes, must be {4 * tlp.length}"
             if read is None:
                 return None
             lead = offset & 3
@@ -173,11 +179,11 @@ class RequestBench(HostileBench):
             found = bytes(data[at - offset] for at in covered)
             if not any(found == bytes(value[at - base] for at in covered) for value in values):
                 want = " or ".join(value.hex() for value in values)
-                return f"BAR1+{base:#x} reads {found.hex()}, must be of {want}"
+                return f"BAR1+{base:#x} reads {found.hex()}, must be in {want}"
         return None
 
     def _engine_writes(self, offset: int) -> bool:
-        """Whether the push engine may be writing there: what a read finds is not known."""
+        """Whether the push engine may write there, which makes the result of a read unknown."""
         within = offset % SPSC_PAGES.fifo_stride - SPSC_PAGES.device_queue
         return QUEUE.slots_offset <= within < QUEUE.size
 
@@ -189,9 +195,13 @@ class RequestBench(HostileBench):
         msix: bool | None = None,
         function_mask: bool | None = None,
     ) -> bool:
-        """Switch what configuration space or the hard block's pins switch; returns if it could.
+        """Change settings in configuration space or on the hard block's pins.
 
-        A function behind a hard block has no Memory Space Enable of its own.
+        Returns
+        -------
+        bool
+            Whether the change was made: it needs a free tag, and a function behind a hard block has
+            no Memory Space Enable of its own.
         """
         if self.core and memory is not None:
             return False
@@ -227,6 +237,6 @@ class RequestBench(HostileBench):
             tlp = config_write(self.host.device_id, MSIX_ENABLE.offset, control, 0xC)
 
         def check(answers: list[Tlp]) -> str | None:
-            return None if answers[0].status == CplStatus.SC else f"refused: {answers}"
+            return None if answers[0].status == CplStatus.SC else f"completed with {answers}"
 
         return await self.ask_nowait(tlp, check, flushes=False)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What two queues of a FIFO may look like inside, followed through all that can have happened.
+"""Possible states of the queues of a FIFO.
 
-Each class keeps a set of states: one for every order in which the host's stores to the index words
-can have met the steps of the engine. What is seen from outside removes the states that do not
-explain it; where none is left, the endpoint did what it may not. Written from the rules of the
-queues (the patch series, ``spsc_send`` and ``spsc_recv``, and doorbells that take a snapshot of
-head), not from the gateware.
+A :class:`StateSet` has one state for every possible order of the host's stores to the index words
+and the engine's steps. An observed event removes the states that do not explain it; if none
+remains, the endpoint violates the rules. Written from the rules of the queues (``spsc_send`` and
+``spsc_recv`` of the patch series, and doorbells that take a snapshot of head), not from the
+gateware.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from .errors import HostileFailure
 
 QUEUE = SPSC_PAGES.queue
 NOBODY = -1
-"""In place of a slot: no message is under way."""
+"""In place of a slot: no message is in flight."""
 GIVEN_UP = -2
-"""Likewise: one that was on offer as the function was reset is being thrown away."""
+"""In place of a slot: a packet that was valid during a function reset is being discarded."""
 
 
 class IndexStore(NamedTuple):
@@ -30,11 +30,11 @@ class IndexStore(NamedTuple):
     Parameters
     ----------
     number
-        Order of all that the host sent.
+        Number in the order of the host's stores, doorbells and requests.
     head
-        Whether to head; otherwise to tail.
+        Whether the store is to head rather than to tail.
     data, mask
-        32 bits, and the bits that are enabled.
+        32 bits, and their bit enables.
     """
 
     number: int
@@ -43,21 +43,21 @@ class IndexStore(NamedTuple):
     mask: int
 
     def over(self, old: int) -> int:
-        """The word after the store."""
+        """The word ``old`` after the store."""
         return old & ~self.mask | self.data & self.mask
 
 
 def index_of(word: int) -> int:
-    """What an index word counts as (``spsc_load_index``)."""
+    """Index of an index word (``spsc_load_index``)."""
     return word % QUEUE.capacity
 
 
 class State(Protocol):
-    """Of a queue."""
+    """State of a queue."""
 
     @property
     def applied(self) -> int:
-        """Stores that took effect, of those that :class:`StateSet` keeps."""
+        """Number of stores that have taken effect, of those in :attr:`StateSet.stores`."""
 
     def _replace(self, *, applied: int) -> Self: ...
 
@@ -68,20 +68,24 @@ StateT = TypeVar("StateT", bound=State)
 
 
 class StateSet(Generic[StateT]):
-    """A set of states, and the stores that are still to take effect in some of them.
+    """The possible states of a queue, and the stores that have not taken effect in all of them.
 
     Parameters
     ----------
     name
-        For messages.
+        Name for error texts.
     state
-        The only one at first.
+        Initial state.
 
     Attributes
     ----------
+    states
+        The possible states.
+    stores
+        Stores that have not taken effect in all states, oldest first.
     barrier
-        Number of the oldest doorbell that was sent and has not rung: no store after it has taken
-        effect. ``None`` without one.
+        Number of the oldest doorbell without a pulse: no store after it has taken effect. ``None``
+        without one.
     """
 
     def __init__(self, name: str, state: StateT) -> None:
@@ -91,26 +95,26 @@ class StateSet(Generic[StateT]):
         self.barrier: int | None = None
 
     def store(self, store: IndexStore) -> None:
-        """The host sent a store."""
+        """Record a store of the host."""
         self.stores.append(store)
 
     def confirm(self, number: int) -> None:
-        """Every store before ``number`` has taken effect."""
+        """Record that every store before ``number`` has taken effect."""
         due = sum(store.number < number for store in self.stores)
         if not due:
             return
         self._keep(
             (state for state in self._reachable() if state.applied >= due),
-            "stores are not explained",
+            "no possible state after stores",
         )
         self._compact()
 
     def _steps(self, state: StateT) -> Iterable[StateT]:
-        """States that follow by what is not seen from outside."""
+        """States that follow by one step that is not observable."""
         raise NotImplementedError
 
     def _next_store(self, applied: int) -> IndexStore | None:
-        """The store that may take effect where ``applied`` of them have."""
+        """The store that may take effect after the first ``applied`` ones."""
         if applied == len(self.stores):
             return None
         store = self.stores[applied]
@@ -131,7 +135,7 @@ class StateSet(Generic[StateT]):
         if not kept:
             what = text if isinstance(text, str) else text()
             before = ", ".join(str(state) for state in sorted(self.states)[:4])
-            raise HostileFailure(f"{self.name}: {what}; before it was {before}")
+            raise HostileFailure(f"{self.name}: {what}; states before: {before}")
         self.states = kept
 
     def _compact(self) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""When the interrupt of a FIFO must come, may come, and must not."""
+"""Required, allowed and forbidden interrupts of a FIFO."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from .errors import HostileFailure
 
 @dataclass(slots=True)
 class Vector:
-    """What is known of an interrupt.
+    """State of an interrupt vector.
 
     Parameters
     ----------
     name
-        For messages.
+        Name for error texts.
     raises
-        Messages since it was last known to be quiet: as many interrupts may come, no more.
+        Maximum number of interrupts allowed: one for each message since the last check.
     owed
-        A message was taken after which no interrupt came.
+        Whether an interrupt is required: a message was accepted since the last interrupt.
     dropped
-        How many messages may have been dropped by then.
+        Number of messages that may have been dropped when ``owed`` was set.
     blocked
-        None may come: masked, disabled or without bus mastering, and nothing on its way.
+        Whether no interrupt may arrive: the vector is masked, MSI-X disabled or bus mastering off,
+        and none is in flight.
     """
 
     name: str
@@ -33,44 +34,44 @@ class Vector:
     blocked: bool = False
 
     def raised(self, *, certain: bool, dropped: int) -> None:
-        """A message was taken; ``certain`` if it is known to have been for a queue that still is.
+        """Record an accepted message.
 
         Parameters
         ----------
         certain
-            Whether it is known to go into the queue.
+            Whether the message certainly goes into the queue.
         dropped
-            How many of that queue's messages may have been dropped by now.
+            Number of the queue's messages that may have been dropped so far.
         """
         self.raises += 1
         if certain:
             self.owed, self.dropped = True, dropped
 
     def came(self) -> None:
-        """The interrupt came."""
+        """Handle an interrupt."""
         if self.blocked:
-            raise HostileFailure(f"{self.name} came although it is held back")
+            raise HostileFailure(f"{self.name} arrived although it is blocked")
         if not self.raises:
-            raise HostileFailure(f"{self.name} came, and there was no message for it")
+            raise HostileFailure(f"{self.name} arrived without a message")
         self.raises -= 1
         self.owed = False
 
     def check(self, pending: int, *, may_send: bool, dropped: int) -> None:
-        """At rest, the pending bit reads so.
+        """Check the pending bit when quiescent.
 
         Parameters
         ----------
         pending
-            0 or 1.
+            Pending bit, 0 or 1.
         may_send
-            Whether nothing holds the vector back.
+            Whether the vector is not blocked.
         dropped
-            As for :meth:`raised`: a store to head may have come even after a message's last beat.
+            As :meth:`raised`; larger if a store to head followed a message's last beat.
         """
         if pending and may_send:
-            raise HostileFailure(f"{self.name} is pending and may be sent")
+            raise HostileFailure(f"{self.name} is pending although it may be sent")
         if self.owed and self.dropped >= dropped and not pending:
-            raise HostileFailure(f"{self.name} is lost, and there is a message for it")
+            raise HostileFailure(f"{self.name} is missing after a message")
         if pending and not self.raises:
-            raise HostileFailure(f"{self.name} is pending, and there was no message")
+            raise HostileFailure(f"{self.name} is pending without a message")
         self.raises, self.owed, self.blocked = pending, bool(pending), not may_send
