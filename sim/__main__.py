@@ -41,13 +41,13 @@ DEVICE = "[FIFO:]" + "|".join(KINDS)
 
 
 def _parser() -> argparse.ArgumentParser:
-    every = argparse.ArgumentParser(add_help=False)
-    every.add_argument("--sim", choices=SIMULATORS, help="default: Verilator if installed")
-    every.add_argument("--fifos", type=int, metavar=f"1..{MAX_FIFOS}")
-    every.add_argument("--data-width", type=int, choices=DATA_WIDTHS)
-    every.add_argument("--seed", type=lambda text: int(text, 0), help="default: random")
-    common = argparse.ArgumentParser(add_help=False, parents=[every])
-    common.add_argument(
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--sim", choices=SIMULATORS, help="default: Verilator if installed")
+    common.add_argument("--fifos", type=int, metavar=f"1..{MAX_FIFOS}")
+    common.add_argument("--data-width", type=int, choices=DATA_WIDTHS)
+    common.add_argument("--seed", type=lambda text: int(text, 0), help="default: random")
+    recording = argparse.ArgumentParser(add_help=False, parents=[common])
+    recording.add_argument(
         "--waves",
         nargs="?",
         const="auto",
@@ -62,9 +62,9 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(prog="python -m sim", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    demo = commands.add_parser("demo", parents=[common], help="the main job, step by step")
+    demo = commands.add_parser("demo", parents=[recording], help="the main job, step by step")
     demo.add_argument("--revision", choices=REVISIONS, default=V1.revision, help="wire revision")
-    run = commands.add_parser("run", parents=[common, timeout], help="run cocotb modules")
+    run = commands.add_parser("run", parents=[recording, timeout], help="run cocotb modules")
     run.add_argument(
         "modules",
         nargs="+",
@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--shell", choices=SHELLS, default=AMP_PCI.name)
     run.add_argument("--layout", choices=LAYOUTS, default=SPSC_PAGES.name)
     serve = commands.add_parser(
-        "serve", parents=[common, timeout], help="a PCI device for virtual machines, on a socket"
+        "serve", parents=[recording, timeout], help="a PCI device for virtual machines, on a socket"
     )
     serve.add_argument("--vfio-user", type=Path, required=True, metavar="SOCKET")
     serve.add_argument(
@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.add_argument("--quiet", action="store_true", help="do not print messages and interrupts")
     guest = commands.add_parser(
-        "guest", parents=[common], help="a Linux guest on QEMU drives the gateware"
+        "guest", parents=[recording], help="a Linux guest on QEMU drives the gateware"
     )
     guest.add_argument("--kernel", type=Path, metavar="FILE", help="boot your own guest")
     guest.add_argument(
@@ -122,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     fuzz = commands.add_parser(
         "fuzz",
-        parents=[every],
+        parents=[common],
         help="hostile histories, on several builds in turn unless one is selected",
     )
     fuzz.add_argument("--seconds", type=float, default=60.0, help="default: %(default)g")
@@ -164,8 +164,8 @@ def _run(options: argparse.Namespace, configuration: BuildConfiguration) -> int:
 
 
 def _fuzz(options: argparse.Namespace, configuration: BuildConfiguration) -> int:
-    one = options.top or options.data_width or options.fifos is not None
-    builds = [configuration] if one else configurations(configuration.simulator)
+    is_selected = options.top or options.data_width or options.fifos is not None
+    builds = [configuration] if is_selected else configurations(configuration.simulator)
     return run_fuzz(builds, seconds=options.seconds, seed=options.seed)
 
 

@@ -144,9 +144,9 @@ def verilog_file(configuration: BuildConfiguration) -> Path:
     name = f"{module}-f{configuration.num_fifos}-w{configuration.data_width}"
     if configuration.completion_timeout != COMPLETION_TIMEOUT:
         name += f"-t{configuration.completion_timeout}"
-    for choice, usual in ((configuration.shell, AMP_PCI), (configuration.layout, SPSC_PAGES)):
-        if choice != usual.name:
-            name += f"-{choice}"
+    for selected, default in ((configuration.shell, AMP_PCI), (configuration.layout, SPSC_PAGES)):
+        if selected != default.name:
+            name += f"-{selected}"
     if not configuration.dma:
         name += "-nodma"
     name += "".join(option.removeprefix("-") for option in configuration.block.chosen())
@@ -196,20 +196,20 @@ def build(configuration: BuildConfiguration) -> Built:
     )
     name = f"{simulator.name}-{configuration.top}-f{configuration.num_fifos}"
     folder = BUILD_ROOT / "cache" / f"{name}-w{configuration.data_width}-{key}"
-    done = folder / "built"
+    marker = folder / "built"
     with _locked(folder):
-        if not done.exists():
+        if not marker.exists():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             _run_builder(simulator.name, configuration, source, folder, options)
-            done.touch()
+            marker.touch()
     return Built(folder=folder, verilog=source, simulator=simulator.name)
 
 
 @contextmanager
 def builder_environment(simulator: str) -> Iterator[None]:
     """Set environment variables that the compiler reads; the runner does not pass them on."""
-    before = dict(os.environ)
+    saved_environment = dict(os.environ)
     os.environ["MAKEFLAGS"] = " ".join(_make_variables(simulator))
     if shutil.which("ccache"):
         os.environ.setdefault("OBJCACHE", "ccache")
@@ -218,7 +218,7 @@ def builder_environment(simulator: str) -> Iterator[None]:
         yield
     finally:
         os.environ.clear()
-        os.environ.update(before)
+        os.environ.update(saved_environment)
 
 
 def _make_variables(simulator: str) -> tuple[str, ...]:
@@ -246,7 +246,7 @@ def _run_builder(
             )
     except (RuntimeError, SystemExit) as error:
         log = folder / "build.log"
-        last = log.read_text(errors="replace").splitlines()[-20:] if log.exists() else []
+        last_lines = log.read_text(errors="replace").splitlines()[-20:] if log.exists() else []
         raise BuildError(
-            "\n".join([f"{simulator} could not build the gateware, log {log}", *last])
+            "\n".join([f"{simulator} could not build the gateware, log {log}", *last_lines])
         ) from error

@@ -38,7 +38,7 @@ class EventPrinter:
         self.console = console
         self._several = several
 
-    def tell(self, event: dict[str, Any]) -> None:
+    def print_event(self, event: dict[str, Any]) -> None:
         """Print one event."""
         facts = dict(event)
         kind = facts.pop("kind")
@@ -60,7 +60,7 @@ class EventPrinter:
         self.console.print(Rule(styled(title), align="left"))
         self.console.print(styled((text, "italic")))
 
-    def _untold(self, messages: int) -> None:
+    def _omitted(self, messages: int) -> None:
         self._line(None, (f"… and {messages} more messages, in the trace", "dim"))
 
     def _message(self, time_ns: float, direction: str, fifo: int, text: str) -> None:

@@ -110,7 +110,9 @@ def simulate(
         **(environment or {}),
     }
     modules = [modules] if isinstance(modules, str) else list(modules)
-    died = _run(built, configuration, modules, folder, testcase, seed, variables, log, results)
+    runner_error = _run(
+        built, configuration, modules, folder, testcase, seed, variables, log, results
+    )
 
     where = f"{' '.join(modules)} on {built.simulator}, seed {seed}, log {log}"
     try:
@@ -121,8 +123,8 @@ def simulate(
         raise SimulationError(f"{failures} of {tests} tests failed: {where}\n{_tail(log)}")
     if not tests:
         raise SimulationError(f"no test ran: {where}")
-    if died is not None:
-        raise SimulationError(f"{died}: {where}\n{_tail(log)}")
+    if runner_error is not None:
+        raise SimulationError(f"{runner_error}: {where}\n{_tail(log)}")
     # Icarus continues after a failed assertion in the gateware, so the test would pass.
     if any(line.startswith("ERROR:") for line in log.read_text(errors="replace").splitlines()):
         raise SimulationError(f"the gateware asserted: {where}\n{_tail(log)}")

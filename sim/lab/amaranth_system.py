@@ -37,7 +37,7 @@ from testbench.tlp import Tlp
 from testbench.tlp.packets import memory_read, memory_write, more_to_come
 
 CLOCK_PERIOD_NS = 4
-PAYLOAD = 128
+MAX_PAYLOAD = 128
 """Bytes: the longest write and the longest read request."""
 MSI_ADDRESS = 0xFEE0_0000
 TIMEOUT_US = 1000.0
@@ -56,7 +56,7 @@ class SimulatedTime(AsyncioRuntime):
     def __init__(self) -> None:
         super().__init__()
         self.cycles = 0
-        self._numbers = itertools.count()
+        self._sequence = itertools.count()
         self._timers: list[tuple[float, int, asyncio.Future[None]]] = []
 
     async def wait(self, event: Event, timeout_us: float | None = None) -> bool:
@@ -66,7 +66,7 @@ class SimulatedTime(AsyncioRuntime):
             return True
         due = self.cycles + timeout_us * 1000 / CLOCK_PERIOD_NS
         timer = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._timers, (due, next(self._numbers), timer))
+        heapq.heappush(self._timers, (due, next(self._sequence), timer))
         waiting = asyncio.ensure_future(event.wait())
         try:
             await asyncio.wait({waiting, timer}, return_when=asyncio.FIRST_COMPLETED)
@@ -75,7 +75,7 @@ class SimulatedTime(AsyncioRuntime):
             timer.cancel()
         return event.is_set()
 
-    def cycle_over(self) -> None:
+    def advance_cycle(self) -> None:
         """Count one cycle and wake the tasks whose timeout ends with it."""
         self.cycles += 1
         while self._timers and self._timers[0][0] <= self.cycles:
@@ -84,36 +84,36 @@ class SimulatedTime(AsyncioRuntime):
                 timer.set_result(None)
 
 
-class _Source:
+class _BeatQueue:
     """Queue of beats that drives an input stream of the design."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
         self._beats: deque[tuple[Beat, asyncio.Future[None] | None]] = deque()
-        self._offered = False
+        self._valid = False
 
     async def send(self, beats: Iterator[Beat]) -> None:
         """Send ``beats``; returns once the design has accepted the last of them."""
         *others, last = beats
-        taken = asyncio.get_running_loop().create_future()
+        accepted = asyncio.get_running_loop().create_future()
         self._beats.extend((beat, None) for beat in others)
-        self._beats.append((last, taken))
-        await taken
+        self._beats.append((last, accepted))
+        await accepted
 
     def drive(self, ctx: Any) -> None:
         """Drive the next beat, if there is one."""
-        self._offered = bool(self._beats)
-        ctx.set(self.stream.valid, self._offered)
-        if self._offered:
+        self._valid = bool(self._beats)
+        ctx.set(self.stream.valid, self._valid)
+        if self._valid:
             for name, value in self._beats[0][0].items():
                 ctx.set(self.stream.payload[name], value)
 
     def advance(self, ready: int) -> None:
         """Retire the beat if the design accepted it at this clock edge: ``ready`` was set."""
-        if self._offered and ready:
-            _, taken = self._beats.popleft()
-            if taken is not None and not taken.done():
-                taken.set_result(None)
+        if self._valid and ready:
+            _, accepted = self._beats.popleft()
+            if accepted is not None and not accepted.done():
+                accepted.set_result(None)
 
 
 class AmaranthSystem:
@@ -181,14 +181,14 @@ class AmaranthSystem:
         self._simulator = Simulator(self._dut)
         self._simulator.add_clock(CLOCK_PERIOD_NS * 1e-9)
         self._simulator.add_testbench(self._pins, background=True)
-        self._requests = _Source(self._dut.rx_req_tlp)
-        self._messages = _Source(self._dut.s_axis_msg)
+        self._requests = _BeatQueue(self._dut.rx_req_tlp)
+        self._messages = _BeatQueue(self._dut.s_axis_msg)
         self._received: asyncio.Queue[AxisMessage] = asyncio.Queue()
-        self._reading = Lock(self.runtime)
-        self._answers: asyncio.Queue[Tlp] = asyncio.Queue()
-        self._room = 0
-        self._room_changed = self.runtime.event()
-        self._turns: dict[int, Lock] = {}
+        self._read_lock = Lock(self.runtime)
+        self._completions: asyncio.Queue[Tlp] = asyncio.Queue()
+        self._queue_ready = 0
+        self._queue_ready_changed = self.runtime.event()
+        self._send_locks: dict[int, Lock] = {}
         self._clock: asyncio.Task[None] | None = None
         self.host = self.port = self
         self.device_side = DeviceBus(
@@ -230,23 +230,23 @@ class AmaranthSystem:
     async def bar_read(self, bar: int, offset: int, size: int) -> bytes:
         """As :meth:`models.bus.HostFunction.bar_read`."""
         data = b""
-        async with self._reading:
-            for address, count in split(_address(bar, offset), size, PAYLOAD):
+        async with self._read_lock:
+            for address, count in split(_address(bar, offset), size, MAX_PAYLOAD):
                 request = memory_read(address, count)
                 await self._requests.send(_on_bar(request.beats(self._data_width), bar))
-                answers = [await self._answers.get()]
-                while more_to_come(answers[-1]):
-                    answers.append(await self._answers.get())
-                data += read_data(request, count, answers)
+                completions = [await self._completions.get()]
+                while more_to_come(completions[-1]):
+                    completions.append(await self._completions.get())
+                data += read_data(request, count, completions)
         return data
 
     async def bar_write(self, bar: int, offset: int, data: bytes) -> None:
         """As :meth:`models.bus.HostFunction.bar_write`."""
-        done = 0
-        for address, count in split(_address(bar, offset), len(data), PAYLOAD):
-            request = memory_write(address, data[done : done + count])
+        sent = 0
+        for address, count in split(_address(bar, offset), len(data), MAX_PAYLOAD):
+            request = memory_write(address, data[sent : sent + count])
             await self._requests.send(_on_bar(request.beats(self._data_width), bar))
-            done += count
+            sent += count
 
     def interrupt(self, vector: int) -> Event:
         """As :meth:`models.bus.HostFunction.interrupt`."""
@@ -266,10 +266,10 @@ class AmaranthSystem:
 
     async def send(self, fifo: int, message: bytes) -> None:
         """As :meth:`models.bus.DevicePort.send`. This host never resets the function."""
-        async with self._turns.setdefault(fifo, Lock(self.runtime)):
-            while not self._room >> fifo & 1:
-                self._room_changed.clear()
-                await self._room_changed.wait()
+        async with self._send_locks.setdefault(fifo, Lock(self.runtime)):
+            while not self._queue_ready >> fifo & 1:
+                self._queue_ready_changed.clear()
+                await self._queue_ready_changed.wait()
             await self._messages.send(AxisMessage(fifo, message).beats(self._data_width))
 
     # Pins
@@ -279,16 +279,16 @@ class AmaranthSystem:
             # One step for each clock edge, rising and falling.
             self._simulator.advance()
             self._simulator.advance()
-            self.runtime.cycle_over()
+            self.runtime.advance_cycle()
             await asyncio.sleep(0)
 
     async def _pins(self, ctx: Any) -> None:
         dut = self._dut
         sources = (self._requests, self._messages)
         sinks: tuple[tuple[Any, Any, Callable[[Any], None]], ...] = (
-            (dut.tx_cpl_tlp, TlpAssembler("tx_cpl_tlp", self._data_width), self._completed),
-            (dut.tx_msix_wr_req_tlp, TlpAssembler("tx_msix_wr_req_tlp", 32), self._interrupted),
-            (dut.m_axis_msg, AxisAssembler("m_axis_msg", self._data_width), self._popped),
+            (dut.tx_cpl_tlp, TlpAssembler("tx_cpl_tlp", self._data_width), self._on_completion),
+            (dut.tx_msix_wr_req_tlp, TlpAssembler("tx_msix_wr_req_tlp", 32), self._on_interrupt),
+            (dut.m_axis_msg, AxisAssembler("m_axis_msg", self._data_width), self._on_message),
         )
         for stream, _, _ in sinks:
             ctx.set(stream.ready, 1)
@@ -302,28 +302,28 @@ class AmaranthSystem:
                 *(source.stream.ready for source in sources),
                 *itertools.chain.from_iterable((sink.valid, sink.payload) for sink, _, _ in sinks),
             )
-            _, _, room, *rest = await tick
-            if room != self._room:
-                self._room = room
-                self._room_changed.set()
-            for source, ready in zip(sources, rest, strict=False):
+            _, _, queue_ready, *samples = await tick
+            if queue_ready != self._queue_ready:
+                self._queue_ready = queue_ready
+                self._queue_ready_changed.set()
+            for source, ready in zip(sources, samples, strict=False):
                 source.advance(ready)
-            offered = iter(rest[len(sources) :])
+            sink_samples = iter(samples[len(sources) :])
             for sink, assembler, deliver in sinks:
-                valid, payload = next(offered), next(offered)
+                valid, payload = next(sink_samples), next(sink_samples)
                 if valid:
                     fields = dict(sink.payload.shape())
                     packet = assembler.feed({name: int(payload[name]) for name in fields})
                     if packet is not None:
                         deliver(packet)
 
-    def _completed(self, packet: TlpPacket) -> None:
-        self._answers.put_nowait(packet.tlp)
+    def _on_completion(self, packet: TlpPacket) -> None:
+        self._completions.put_nowait(packet.tlp)
 
-    def _interrupted(self, packet: TlpPacket) -> None:
+    def _on_interrupt(self, packet: TlpPacket) -> None:
         self._interrupts.raised(int.from_bytes(packet.tlp.payload, "little"))
 
-    def _popped(self, message: AxisMessage) -> None:
+    def _on_message(self, message: AxisMessage) -> None:
         self._received.put_nowait(message)
 
 

@@ -92,16 +92,16 @@ def run_fuzz(
             build(configuration)
 
     runs: list[dict[str, Any]] = []
-    ends = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds
     for number, configuration in enumerate(builds):
-        share = max(1.0, (ends - time.monotonic()) / (len(builds) - number))
-        with console.status(f"{_name(configuration)}, {share:.0f} s ..."):
-            runs.append(_run(configuration, folder, share, seed))
+        share_s = max(1.0, (deadline - time.monotonic()) / (len(builds) - number))
+        with console.status(f"{_name(configuration)}, {share_s:.0f} s ..."):
+            runs.append(_run(configuration, folder, share_s, seed))
         if not runs[-1]["ok"]:
             break
     report = _report(runs, seed, seconds)
     (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
-    _tell(console, report, folder)
+    _print_report(console, report, folder)
     return 0 if report["ok"] else 1
 
 
@@ -116,7 +116,7 @@ def _run(
 ) -> dict[str, Any]:
     folder = root / _name(configuration)
     folder.mkdir(parents=True)
-    error = _simulate_apart(configuration, folder, seconds, seed)
+    error = _simulate_in_process(configuration, folder, seconds, seed)
     try:
         figures = json.loads((folder / histories.FIGURES).read_text())
     except FileNotFoundError:
@@ -139,49 +139,49 @@ def _run(
     }
 
 
-def _simulate_apart(
+def _simulate_in_process(
     configuration: BuildConfiguration, folder: Path, seconds: float, seed: int
 ) -> str | None:
     """Run the histories in another process; returns the error text, if any."""
     context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe(duplex=False)
+    receiver, sender = context.Pipe(duplex=False)
     process = context.Process(
         target=_simulate,
-        args=(there, configuration, HISTORIES, folder, (seconds, SHRINK_SECONDS), seed),
+        args=(sender, configuration, HISTORIES, folder, (seconds, SHRINK_SECONDS), seed),
     )
     process.start()
-    there.close()
+    sender.close()
     grace = SHRINK_SECONDS + GRACE_SECONDS
     try:
-        if not _ends_in_time(here, folder / histories.TRAIL, seconds + grace):
+        if not _has_result_in_time(receiver, folder / histories.TRAIL, seconds + grace):
             return f"the simulation hangs: it did not end within {grace:g} s after its time"
-        return str(here.recv()) or None
+        return str(receiver.recv()) or None
     except EOFError:
         process.join()
         return f"the simulation died with exit status {process.exitcode}"
     finally:
         if process.is_alive() and process.pid is not None:
-            _end(process.pid)
+            _kill_session(process.pid)
         process.join()
 
 
-def _ends_in_time(result: Connection, trail: Path, limit: float) -> bool:
+def _has_result_in_time(result: Connection, trail: Path, limit: float) -> bool:
     """Whether a result arrives within ``limit`` seconds of the first history.
 
     ``trail`` exists once the first history begins. The time that a simulator takes to start does
     not count: it does not show whether the simulator hangs.
     """
-    ends = time.monotonic() + START_SECONDS
-    begun = False
-    while time.monotonic() < ends:
-        if not begun and trail.exists():
-            begun, ends = True, time.monotonic() + limit
+    deadline = time.monotonic() + START_SECONDS
+    started = False
+    while time.monotonic() < deadline:
+        if not started and trail.exists():
+            started, deadline = True, time.monotonic() + limit
         if result.poll(POLL_SECONDS):
             return True
     return False
 
 
-def _end(session: int) -> None:
+def _kill_session(session: int) -> None:
     """Kill all processes of a session: the simulator is a child of the process started here."""
     try:
         os.killpg(session, signal.SIGKILL)
@@ -225,7 +225,7 @@ def _report(runs: list[dict[str, Any]], seed: int, seconds: float) -> dict[str, 
     }
 
 
-def _repeat(run: dict[str, Any], seed: int, seconds: float) -> str:
+def _repeat_command(run: dict[str, Any], seed: int, seconds: float) -> str:
     """The command that repeats a run, with twice the time for a busier machine."""
     options = {
         "seed": seed,
@@ -239,7 +239,7 @@ def _repeat(run: dict[str, Any], seed: int, seconds: float) -> str:
     return shlex.join(["python", "-m", "sim", "fuzz", *words])
 
 
-def _tell(console: Console, report: dict[str, Any], folder: Path) -> None:
+def _print_report(console: Console, report: dict[str, Any], folder: Path) -> None:
     table = Table(box=None)
     for column in ("build", "histories", "steps", "faults", "to device", "to driver", "lost"):
         table.add_column(column, justify="left" if column == "build" else "right")
@@ -255,7 +255,7 @@ def _tell(console: Console, report: dict[str, Any], folder: Path) -> None:
         if not run["ok"]:
             console.print(f"[bold red]Failed:[/] {escape(run['failure'])}")
             console.print("\n".join(run["program"]), markup=False, soft_wrap=True)
-            repeat = _repeat(run, report["seed"], report["seconds"])
+            repeat = _repeat_command(run, report["seed"], report["seconds"])
             console.print(f"Repeat it: {repeat}", markup=False, soft_wrap=True)
     console.print(f"report: {os.path.relpath(folder / 'report.json')}", soft_wrap=True)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from builds import BUILDS, COMPLETION_TIMEOUT
 
-from figures import document
+from figures import baseline
 from hdl.tlp import DATA_WIDTHS
 from hdl.verilog import TOPS
 from models.shell import MAX_FIFOS
@@ -15,11 +15,10 @@ from sim import toolchain
 from sim.build import BUILD_ROOT, BuildConfiguration
 from sim.lab.bench import command
 from sim.lab.bench.bounds import FIGURES
-from sim.lab.bench.bridge import LEAST_SHARE
+from sim.lab.bench.bridge import MIN_RATIO
 from sim.run import SimulationError
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "figures.md").read_text()
-EXPECTED = {top: document.cycles(DOCUMENT, top) for top in TOPS}
+EXPECTED = baseline.load(Path(__file__).parents[2] / baseline.BASELINE)["cycles"]
 
 
 def check(top, fifos, width, simulator=None):
@@ -32,12 +31,12 @@ def check(top, fifos, width, simulator=None):
     )
     name = f"bench-{simulator or 'best'}-{top}-{width}"
     measured = command.measure(configuration, BUILD_ROOT / "test" / name)
-    # The document has six digits, which are more than any count takes.
+    # The baseline has six digits.
     assert measured["one"] == pytest.approx(EXPECTED[top][str(width)], rel=1e-5)
-    assert all(entry["ok"] for entry in command.judge(measured["one"], width).values())
+    assert all(entry["ok"] for entry in command.check_figures(measured["one"], width).values())
     if fifos > 1:
-        rates = {key: measured["every"][key] for key in command.OF_RATES}
-        assert all(entry["ok"] for entry in command.judge(rates, width).values())
+        rates = {key: measured["every"][key] for key in command.RATE_KEYS}
+        assert all(entry["ok"] for entry in command.check_figures(rates, width).values())
 
 
 @pytest.mark.parametrize("top", sorted(BUILDS))
@@ -66,9 +65,9 @@ def values_at_bound(width):
 
 @pytest.mark.parametrize("width", DATA_WIDTHS)
 def test_bound_is_within_limit(width):
-    judged = command.judge(values_at_bound(width), width)
-    assert set(judged) == {figure.key for figure in FIGURES}
-    assert all(entry["ok"] for entry in judged.values())
+    checked = command.check_figures(values_at_bound(width), width)
+    assert set(checked) == {figure.key for figure in FIGURES}
+    assert all(entry["ok"] for entry in checked.values())
 
 
 def test_limits_at_128_bits():
@@ -123,7 +122,7 @@ def fake(monkeypatch, tmp_path):
         command, "_simulation_speed", lambda *_: {"thin": speed, "root_complex": speed}
     )
     rates = {"reads_per_s": 100, "writes_per_s": 200}
-    shares = {"reads_ratio": LEAST_SHARE, "writes_ratio": LEAST_SHARE}
+    shares = {"reads_ratio": MIN_RATIO, "writes_ratio": MIN_RATIO}
     bridge = {"memory": rates, "verilator": rates | shares}
     monkeypatch.setattr(command, "measure_bridge", lambda *_: bridge)
     monkeypatch.setattr(command, "BUILD_ROOT", tmp_path)
@@ -160,7 +159,7 @@ def test_slow_bridge_fails_command(fake):
     bridge["verilator"]["reads_ratio"] = 0.039
     assert command.run_bench() == 1
     assert json.loads(path.read_text())["failures"] == [
-        f"bridge on verilator: reads_ratio is 0.039, must reach {LEAST_SHARE:g}"
+        f"bridge on verilator: reads_ratio is 0.039, must reach {MIN_RATIO:g}"
     ]
 
 

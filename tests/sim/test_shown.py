@@ -53,7 +53,7 @@ def test_event_text_is_printed_without_markup(kind, text):
         "chapter": {"title": text, "text": text},
         "message": {"time_ns": 1.0, "direction": TO_DEVICE, "fifo": 0, "text": text},
     }[kind]
-    printer.tell({"kind": kind, **facts})
+    printer.print_event({"kind": kind, **facts})
     lines = out.getvalue().splitlines()
     assert sum(shown(text) in line for line in lines) == (2 if kind == "chapter" else 1)
     assert all(line.isprintable() for line in lines)

@@ -29,10 +29,10 @@ from ...vm.vfio_user.client import Client
 from ...vm.vfio_user.server import VfioUserServer, listening
 
 READS, WRITES = 1000, 4000
-TURNS = 3
+REPETITIONS = 3
 """Measurements, of which the best counts: other processes load the machine."""
 QUADWORD = 8
-LEAST_SHARE = 0.04
+MIN_RATIO = 0.04
 """Limit for the gateware on Verilator, as a fraction of the rate from memory: a ratio does not
 depend on the machine's speed."""
 
@@ -47,51 +47,51 @@ def measure_bridge(simulators: list[str], folder: Path) -> dict[str, Rates]:
     with tempfile.TemporaryDirectory(prefix="amp-bench-") as name:
         path = Path(name) / "socket"
         with _memory_server(path):
-            rates = {"memory": _best(path)}
+            rates = {"memory": _best_rates(path)}
         for simulator in simulators:
             served = Server(
                 BuildConfiguration(simulator=simulator), path, folder=folder / f"bridge-{simulator}"
             )
             with served:
-                measured = _best(path)
+                measured = _best_rates(path)
             served.check()
             for kind in ("reads", "writes"):
-                share = measured[f"{kind}_per_s"] / rates["memory"][f"{kind}_per_s"]
-                measured[f"{kind}_ratio"] = round(share, 3)
+                ratio = measured[f"{kind}_per_s"] / rates["memory"][f"{kind}_per_s"]
+                measured[f"{kind}_ratio"] = round(ratio, 3)
             rates[simulator] = measured
     return rates
 
 
-def missed(rates: dict[str, Rates]) -> Iterator[str]:
+def missed_limits(rates: dict[str, Rates]) -> Iterator[str]:
     """Yield a line for each rate below its limit."""
     for kind in ("reads_ratio", "writes_ratio"):
-        if "verilator" in rates and rates["verilator"][kind] < LEAST_SHARE:
-            share = rates["verilator"][kind]
-            yield f"bridge on verilator: {kind} is {share:g}, must reach {LEAST_SHARE:g}"
+        if "verilator" in rates and rates["verilator"][kind] < MIN_RATIO:
+            ratio = rates["verilator"][kind]
+            yield f"bridge on verilator: {kind} is {ratio:g}, must reach {MIN_RATIO:g}"
 
 
-def _best(path: Path) -> Rates:
-    turns = [_rates(path) for _ in range(TURNS)]
-    return {key: max(rates[key] for rates in turns) for key in turns[0]}
+def _best_rates(path: Path) -> Rates:
+    repetitions = [_measure_rates(path) for _ in range(REPETITIONS)]
+    return {key: max(rates[key] for rates in repetitions) for key in repetitions[0]}
 
 
-def _rates(path: Path) -> Rates:
-    bar, place = AMP_PCI.fifo_bar, SPSC_PAGES.queue.slots_offset
+def _measure_rates(path: Path) -> Rates:
+    bar, slots_offset = AMP_PCI.fifo_bar, SPSC_PAGES.queue.slots_offset
     with Client(path) as client:
         client.write32(wire.CONFIG_REGION, space.COMMAND, space.MEMORY_SPACE_ENABLE.mask)
         started = time.perf_counter()
         for _ in range(READS):
-            client.read(bar, place, 4)
+            client.read(bar, slots_offset, 4)
         reads = READS / (time.perf_counter() - started)
 
         started = time.perf_counter()
         for number in range(WRITES):
-            at = place + QUADWORD * (number % 8)
-            client.write(bar, at, number.to_bytes(QUADWORD, "little"), posted=True)
+            offset = slots_offset + QUADWORD * (number % 8)
+            client.write(bar, offset, number.to_bytes(QUADWORD, "little"), posted=True)
         # Posted: the completion of a later read shows that they are done.
-        last = client.read(bar, place + QUADWORD * ((WRITES - 1) % 8), QUADWORD)
+        last_quadword = client.read(bar, slots_offset + QUADWORD * ((WRITES - 1) % 8), QUADWORD)
         writes = WRITES / (time.perf_counter() - started)
-        assert int.from_bytes(last, "little") == WRITES - 1, "the last write is missing"
+        assert int.from_bytes(last_quadword, "little") == WRITES - 1, "the last write is missing"
     return {"reads_per_s": round(reads), "writes_per_s": round(writes)}
 
 

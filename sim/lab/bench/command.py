@@ -22,15 +22,15 @@ from ...build import BUILD_ROOT, BuildConfiguration
 from ...console import console as wide_console
 from ...run import simulate
 from .bounds import FIGURES
-from .bridge import Rates, measure_bridge, missed
+from .bridge import Rates, measure_bridge, missed_limits
 from .measures import FOLDER
 
-__all__ = ["judge", "measure", "run_bench"]
+__all__ = ["check_figures", "measure", "run_bench"]
 
 Figures = dict[str, float]
-Judged = dict[str, dict[str, Any]]
+CheckedFigures = dict[str, dict[str, Any]]
 
-OF_RATES = ("pop_cycles_per_message", "push_cycles_per_message", "both_cycles_per_message")
+RATE_KEYS = ("pop_cycles_per_message", "push_cycles_per_message", "both_cycles_per_message")
 
 
 def measure(configuration: BuildConfiguration, folder: Path) -> dict[str, Figures]:
@@ -53,7 +53,7 @@ def measure(configuration: BuildConfiguration, folder: Path) -> dict[str, Figure
     return figures
 
 
-def judge(values: Mapping[str, float], width: int) -> Judged:
+def check_figures(values: Mapping[str, float], width: int) -> CheckedFigures:
     """Each figure with its bound, its limit, and whether it is within the limit."""
     return {
         figure.key: {
@@ -100,16 +100,16 @@ def run_bench(*, simulator: str | None = None, jobs: int = 1) -> int:
     folder = BUILD_ROOT / "bench"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    counted_on = toolchain.find(simulator).name
+    simulator_name = toolchain.find(simulator).name
     builds = {
         (top, width, fifos): BuildConfiguration(
-            top=top, data_width=width, num_fifos=fifos, simulator=counted_on
+            top=top, data_width=width, num_fifos=fifos, simulator=simulator_name
         )
         for top in TOPS
         for width, fifos in [*((width, 1) for width in DATA_WIDTHS), (128, MAX_FIFOS)]
     }
     with (
-        console.status(f"counting cycles of {len(builds)} builds on {counted_on} ..."),
+        console.status(f"counting cycles of {len(builds)} builds on {simulator_name} ..."),
         ProcessPoolExecutor(jobs) as pool,
     ):
         tasks = {
@@ -118,14 +118,15 @@ def run_bench(*, simulator: str | None = None, jobs: int = 1) -> int:
         }
         measured = {key: task.result() for key, task in tasks.items()}
 
-    tops: dict[str, dict[str, Judged]] = {}
-    every: dict[str, Judged] = {}
+    tops: dict[str, dict[str, CheckedFigures]] = {}
+    every: dict[str, CheckedFigures] = {}
     for top in TOPS:
         tops[top] = {
-            str(width): judge(measured[top, width, 1]["one"], width) for width in DATA_WIDTHS
+            str(width): check_figures(measured[top, width, 1]["one"], width)
+            for width in DATA_WIDTHS
         }
-        rates = {key: measured[top, 128, MAX_FIFOS]["every"][key] for key in OF_RATES}
-        every[top] = judge(rates, 128)
+        rates = {key: measured[top, 128, MAX_FIFOS]["every"][key] for key in RATE_KEYS}
+        every[top] = check_figures(rates, 128)
     with console.status("timing the simulation on each simulator ..."):
         speed = {
             name: _simulation_speed(name, folder / f"speed-{name}")
@@ -137,18 +138,18 @@ def run_bench(*, simulator: str | None = None, jobs: int = 1) -> int:
 
     failures = [
         f"{where}: {key} is {entry['value']:g}, must reach {entry['limit']:g}"
-        for where, judged in (
+        for where, checked in (
             *((f"{top}, {width} bits", tops[top][width]) for top in TOPS for width in tops[top]),
             *((f"{top}, {MAX_FIFOS} FIFOs", every[top]) for top in TOPS),
         )
-        for key, entry in judged.items()
+        for key, entry in checked.items()
         if not entry["ok"]
     ]
-    failures += missed(bridge)
+    failures += missed_limits(bridge)
     report = {
         "ok": not failures,
         "failures": failures,
-        "simulator": counted_on,
+        "simulator": simulator_name,
         "widths": tops["endpoint"],
         "core": {"widths": tops["core"]},
         "every_fifo": {"num_fifos": MAX_FIFOS, "data_width": 128, **every},
@@ -173,14 +174,14 @@ def run_bench(*, simulator: str | None = None, jobs: int = 1) -> int:
     return 0 if report["ok"] else 1
 
 
-def _cycles_table(top: str, widths: Mapping[str, Judged], every: Judged) -> Table:
+def _cycles_table(top: str, widths: Mapping[str, CheckedFigures], every: CheckedFigures) -> Table:
     table = Table(title=f"{top}: measured / bound", box=None, title_justify="left")
     table.add_column("figure")
     for width in widths:
         table.add_column(f"{width} bits", justify="right")
     table.add_column(f"128 bits, {MAX_FIFOS} FIFOs", justify="right")
     for figure in FIGURES:
-        cells = [_cell(judged[figure.key]) for judged in widths.values()]
+        cells = [_cell(checked[figure.key]) for checked in widths.values()]
         cells.append(_cell(every[figure.key]) if figure.key in every else "")
         table.add_row(figure.key, *cells)
     return table

@@ -40,7 +40,7 @@ READS = 64
 DMA_TRANSFERS = 16
 DMA_BYTES = 4096
 LATENCY_NS = 1000
-PAYLOAD = 256
+MAX_PAYLOAD = 256
 
 
 class Edges:
@@ -60,20 +60,20 @@ class Edges:
 
     def clear(self) -> None:
         """Discard the recorded edges."""
-        self.seen: list[int] = []
-        self.taken: list[int] = []
+        self.valid: list[int] = []
+        self.accepted: list[int] = []
 
     def sample(self, edge: int) -> None:
         """Sample the stream at clock edge ``edge``."""
         if self._valid.value == "1":
-            self.seen.append(edge)
+            self.valid.append(edge)
             if self._ready.value == "1":
-                self.taken.append(edge)
+                self.accepted.append(edge)
 
     @property
     def span(self) -> int:
         """Edges from the first accepted beat to the last."""
-        return self.taken[-1] - self.taken[0] + 1
+        return self.accepted[-1] - self.accepted[0] + 1
 
 
 class Measurement:
@@ -81,7 +81,7 @@ class Measurement:
 
     def __init__(self, dut: Any) -> None:
         self.dut = dut
-        self.bench = QueueBench(dut, max_payload_size=PAYLOAD)
+        self.bench = QueueBench(dut, max_payload_size=MAX_PAYLOAD)
         core = self.bench.parameters.top == "core"
         self.dma = AxiDma(dut)
         names = {
@@ -113,32 +113,32 @@ class Measurement:
             for stream in self.streams.values():
                 stream.sample(self.edge)
 
-    async def quiet(self) -> None:
+    async def settle(self) -> None:
         """Wait until the design is idle, and discard the recorded edges."""
         await self.bench.settle(100)
         for stream in self.streams.values():
             stream.clear()
 
-    async def empty(self, fifos: int = 1) -> None:
+    async def drain(self, fifos: int = 1) -> None:
         """Drain both queues of each FIFO."""
         for fifo in range(fifos):
             await self.bench.set_device_tail(fifo, await self.bench.device_head(fifo))
         while self.bench.sink.pending:
             self.bench.sink.recv_nowait()
-        await self.quiet()
+        await self.settle()
 
     async def fill(self, fifo: int = 0, count: int = MESSAGES) -> None:
         """Put messages into a driver queue, without a doorbell."""
         first = await self.bench.driver_tail(fifo)
         await self.bench.fill(fifo, range(count), first=first)
-        await self.quiet()
+        await self.settle()
 
-    def offer(self, fifo: int, count: int = MESSAGES) -> None:
+    def send(self, fifo: int, count: int = MESSAGES) -> None:
         """Queue messages on the device side, to be sent at one beat per cycle."""
         for number in range(count):
             self.bench.source.send_nowait(AxisMessage(fifo, slot_bytes(number)))
 
-    async def until(self, ready: Callable[[], bool]) -> None:
+    async def wait_until(self, ready: Callable[[], bool]) -> None:
         """Wait until ``ready()`` is true."""
         for _ in range(20_000):
             if ready():
@@ -149,18 +149,18 @@ class Measurement:
 
 async def rates(m: Measurement, fifos: int = 1) -> dict[str, float]:
     """Message rates over ``fifos`` FIFOs: to the device, from the device, both at once."""
-    each = MESSAGES // fifos
-    count = each * fifos
+    messages_per_fifo = MESSAGES // fifos
+    count = messages_per_fifo * fifos
     beats = count * m.beats
 
     async def fill() -> None:
         for fifo in range(fifos):
-            await m.fill(fifo, each)
+            await m.fill(fifo, messages_per_fifo)
 
-    def offer() -> None:
-        for _ in range(each):
+    def send() -> None:
+        for _ in range(messages_per_fifo):
             for fifo in range(fifos):
-                m.offer(fifo, 1)
+                m.send(fifo, 1)
 
     async def ring() -> None:
         await m.bench.host.bar_write(
@@ -169,29 +169,29 @@ async def rates(m: Measurement, fifos: int = 1) -> dict[str, float]:
 
     await fill()
     await ring()
-    await m.until(lambda: len(m["out"].taken) == beats)
+    await m.wait_until(lambda: len(m["out"].accepted) == beats)
     pop = m["out"].span / count
-    await m.empty(fifos)
+    await m.drain(fifos)
 
     before = sum(m.bench.host.interrupts.values())
-    offer()
-    await m.until(lambda: len(m["in"].taken) == beats)
+    send()
+    await m.wait_until(lambda: len(m["in"].accepted) == beats)
     await m.bench.settle(100)
     push = m["in"].span / count
     interrupts = sum(m.bench.host.interrupts.values()) - before
-    await m.empty(fifos)
+    await m.drain(fifos)
 
     await fill()
     tail = await m.bench.device_head(0)
-    await m.quiet()
-    offer()
+    await m.settle()
+    send()
     await ring()
     # The driver retires messages meanwhile: the last one needs device queue space for its response.
-    await m.until(lambda: len(m["in"].taken) >= beats // 2)
-    await m.bench.set_device_tail(0, (tail + each // 4) % SPSC_PAGES.queue.capacity)
-    await m.until(lambda: len(m["out"].taken) == len(m["in"].taken) == beats)
+    await m.wait_until(lambda: len(m["in"].accepted) >= beats // 2)
+    await m.bench.set_device_tail(0, (tail + messages_per_fifo // 4) % SPSC_PAGES.queue.capacity)
+    await m.wait_until(lambda: len(m["out"].accepted) == len(m["in"].accepted) == beats)
     both = max(m["out"].span, m["in"].span) / count
-    await m.empty(fifos)
+    await m.drain(fifos)
     return {
         "pop_cycles_per_message": pop,
         "push_cycles_per_message": push,
@@ -205,7 +205,7 @@ async def host_rate(m: Measurement) -> dict[str, float]:
     host, bench, queue = m.bench.host, m.bench, SPSC_PAGES.queue
     fifo_bar, register_bar = host.bars[AMP_PCI.fifo_bar], host.bars[AMP_PCI.register_bar]
     index = await bench.driver_tail(0)
-    await m.quiet()
+    await m.settle()
 
     def write(bar: int, address: int, data: bytes) -> None:
         host.send_nowait(memory_write(address, data, requester_id=host.requester_id), bar=bar)
@@ -217,11 +217,11 @@ async def host_rate(m: Measurement) -> dict[str, float]:
         write(AMP_PCI.fifo_bar, slot, slot_bytes(number))
         write(AMP_PCI.fifo_bar, head, index.to_bytes(4, "little"))
         write(AMP_PCI.register_bar, register_bar + AMP_PCI.notify(0), b"\1\0\0\0")
-    await m.until(lambda: len(m["out"].taken) == HOST_MESSAGES * m.beats)
+    await m.wait_until(lambda: len(m["out"].accepted) == HOST_MESSAGES * m.beats)
     cycles = m["request"].span / HOST_MESSAGES
-    got = [bench.sink.recv_nowait().data for _ in range(HOST_MESSAGES)]
-    assert got == [slot_bytes(number) for number in range(HOST_MESSAGES)]
-    await m.empty()
+    received = [bench.sink.recv_nowait().data for _ in range(HOST_MESSAGES)]
+    assert received == [slot_bytes(number) for number in range(HOST_MESSAGES)]
+    await m.drain()
     return {"host_cycles_per_message": cycles}
 
 
@@ -230,30 +230,30 @@ async def latencies(m: Measurement) -> dict[str, float]:
     await m.fill(count=1)
     await m.bench.ring(0)
     await m.bench.settle(100)
-    to_stream = m["out"].seen[0] - m["request"].taken[-1]
-    await m.empty()
+    to_stream = m["out"].valid[0] - m["request"].accepted[-1]
+    await m.drain()
 
-    m.offer(0, 1)
+    m.send(0, 1)
     await m.bench.settle(100)
-    to_interrupt = m["interrupt"].seen[0] - m["in"].taken[-1]
-    await m.empty()
+    to_interrupt = m["interrupt"].valid[0] - m["in"].accepted[-1]
+    await m.drain()
 
     await m.fill(count=1)
     echo = cocotb.start_soon(_echo(m.dut))
     await m.bench.ring(0)
     await m.bench.settle(200)
     echo.cancel()
-    there_and_back = m["interrupt"].seen[0] - m["request"].taken[-1]
-    await m.empty()
+    round_trip = m["interrupt"].valid[0] - m["request"].accepted[-1]
+    await m.drain()
 
     await m.bench.host.bar_read(AMP_PCI.register_bar, AMP_PCI.version_offset, 4)
     await m.bench.settle(100)
-    read = m["completion"].seen[0] - m["request"].taken[-1]
-    await m.quiet()
+    read = m["completion"].valid[0] - m["request"].accepted[-1]
+    await m.settle()
     return {
         "doorbell_to_stream_cycles": to_stream,
         "stream_to_msix_cycles": to_interrupt,
-        "doorbell_to_msix_cycles": there_and_back,
+        "doorbell_to_msix_cycles": round_trip,
         "mmio_read_cycles": read,
     }
 
@@ -285,9 +285,9 @@ async def read_rate(m: Measurement) -> dict[str, float]:
     for read in reads:
         await read
     beats = READS * 64 // m.beat_bytes
-    assert len(m["completion"].taken) == beats, "other TLPs were sent as well"
+    assert len(m["completion"].accepted) == beats, "other TLPs were sent as well"
     rate = READS * 64 / m["completion"].span
-    await m.quiet()
+    await m.settle()
     return {"read_bytes_per_cycle": rate}
 
 
@@ -302,9 +302,9 @@ async def dma_rates(m: Measurement) -> dict[str, float]:
     async def answer(request: Tlp) -> None:
         await Timer(LATENCY_NS, "ns")
         size = 4 * request.length
-        for offset in range(0, size, PAYLOAD):
+        for offset in range(0, size, MAX_PAYLOAD):
             address = request.address + offset
-            payload = await host.memory.read(address, min(PAYLOAD, size - offset))
+            payload = await host.memory.read(address, min(MAX_PAYLOAD, size - offset))
             host.complete_nowait(
                 completion(
                     request,
@@ -315,11 +315,11 @@ async def dma_rates(m: Measurement) -> dict[str, float]:
                 )
             )
 
-    def take(request: Tlp) -> None:
+    def on_request(request: Tlp) -> None:
         if request.kind not in MEMORY_WRITES:
             cocotb.start_soon(answer(request))
 
-    host.on_request = take
+    host.on_request = on_request
     tasks = [
         cocotb.start_soon(m.dma.read(region + number * DMA_BYTES, DMA_BYTES))
         for number in range(DMA_TRANSFERS)
@@ -327,7 +327,7 @@ async def dma_rates(m: Measurement) -> dict[str, float]:
     for task in tasks:
         assert await task == data
     read = DMA_TRANSFERS * DMA_BYTES / m["data"].span
-    await m.quiet()
+    await m.settle()
     writes = [
         cocotb.start_soon(m.dma.write(region + number * DMA_BYTES, data))
         for number in range(DMA_TRANSFERS)
@@ -335,7 +335,7 @@ async def dma_rates(m: Measurement) -> dict[str, float]:
     for transfer in writes:
         await transfer
     write = DMA_TRANSFERS * DMA_BYTES / m["write"].span
-    await m.quiet()
+    await m.settle()
     return {"dma_read_bytes_per_cycle": read, "dma_write_bytes_per_cycle": write}
 
 
@@ -344,7 +344,7 @@ async def figures(dut: Any) -> None:
     """Measure all figures and write ``figures.json``."""
     m = Measurement(dut)
     await m.bench.start()
-    await m.quiet()
+    await m.settle()
     fifos = m.bench.parameters.num_fifos
     values: dict[str, dict[str, float]] = {"one": {}}
     for measure in (rates, host_rate, latencies, read_rate, dma_rates):

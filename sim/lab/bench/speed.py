@@ -39,11 +39,11 @@ async def _exchange(dut: Any, name: str, *, root_complex: bool) -> None:
     for number in range(EXCHANGES):
         interrupt = bench.host.interrupt(0)
         await bench.write_slot(0, slot, slot_bytes(number))
-        slot, at = queue.next(slot), slot
+        slot, index = queue.next(slot), slot
         await bench.set_driver_head(0, slot)
         await bench.ring(0)
         await interrupt.wait()
-        assert await bench.device_slot(0, at) == slot_bytes(number)
+        assert await bench.device_slot(0, index) == slot_bytes(number)
         await bench.set_device_tail(0, slot)
     seconds = time.perf_counter() - started
     figures = {

@@ -33,22 +33,22 @@ def run_demo(
         Exit status: 0 if the scenario passed.
     """
     console = Console(highlight=False)
-    teller = Reporter(console)
+    reporter = Reporter(console)
     started = time.monotonic()
     simulator = toolchain.find(configuration.simulator).name
     folder = BUILD_ROOT / "demo"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
 
-    teller.opening(simulator, configuration.num_fifos, configuration.data_width)
+    reporter.opening(simulator, configuration.num_fifos, configuration.data_width)
     with console.status("building the gateware: Amaranth to Verilog to a simulation ..."):
         build(configuration)
-    outcome, failure = _run_and_tell(configuration, revision, folder, teller, seed)
+    outcome, failure = _run_and_print(configuration, revision, folder, reporter, seed)
 
     report: dict[str, Any] = {
-        "ok": failure is None and teller.figures is not None,
+        "ok": failure is None and reporter.figures is not None,
         "simulator": simulator,
-        **(teller.figures or {}),
+        **(reporter.figures or {}),
         "wall_s": round(time.monotonic() - started, 3),
     }
     if outcome is not None:
@@ -65,15 +65,15 @@ def run_demo(
         "the same, JSON": folder / TRACE_JSON,
         "report": folder / "report.json",
     }
-    teller.closing(report, files)
+    reporter.closing(report, files)
     return 0
 
 
-def _run_and_tell(
+def _run_and_print(
     configuration: BuildConfiguration,
     revision: str,
     folder: Path,
-    teller: Reporter,
+    reporter: Reporter,
     seed: int | None,
 ) -> tuple[Outcome | None, str | None]:
     """Run the simulation in another thread and print its events in this one."""
@@ -97,6 +97,6 @@ def _run_and_tell(
     thread = threading.Thread(target=run)
     thread.start()
     for event in follow(events, thread.is_alive):
-        teller.tell(event)
+        reporter.print_event(event)
     thread.join()
     return outcome, failure

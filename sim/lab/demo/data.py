@@ -29,7 +29,7 @@ from models.ethernet import NetworkPeer
 from testbench.system import GatewareSystem
 
 from ...peer import OWN_IP, PEER_IP, PEER_MAC
-from .events import Story
+from .events import EventWriter
 
 ENTROPY, BLOCK, CONSOLE, NETWORK = 0, 1, 3, 4
 """Device numbers, with a gap: drivers must follow the bitmap."""
@@ -52,7 +52,7 @@ SHOWN_MESSAGES = 6
 
 
 @dataclass
-class Result:
+class Totals:
     """Totals of the data chapters of all FIFOs."""
 
     rng_bytes: int = 0
@@ -62,7 +62,7 @@ class Result:
     pings_ok: int = 0
 
 
-class Machine:
+class DemoDevices:
     """The devices of a FIFO, with access to their contents.
 
     Parameters
@@ -89,40 +89,40 @@ class DataChapters:
 
     Parameters
     ----------
-    story
+    events
         Receives the events.
     system
         The running system.
-    machine
+    devices_of_fifo
         The FIFO's devices.
     fifo
         Number of the FIFO.
     where
         Suffix of chapter titles that names the FIFO.
-    result
+    totals
         Totals to add to.
     """
 
     def __init__(
         self,
-        story: Story,
+        events: EventWriter,
         system: GatewareSystem,
-        machine: Machine,
+        devices_of_fifo: DemoDevices,
         fifo: int,
         where: str,
-        result: Result,
+        totals: Totals,
     ) -> None:
-        self._story = story
+        self._events = events
         self._system = system
-        self._machine = machine
+        self._devices = devices_of_fifo
         self._fifo = fifo
         self._where = where
-        self._result = result
+        self._totals = totals
 
-    async def tell(self, paths: dict[int, VirtioDriver]) -> None:
-        """Run all chapters; ``paths`` has the driver of each device."""
-        entropy, block = paths[ENTROPY], paths[BLOCK]
-        console, network = paths[CONSOLE], paths[NETWORK]
+    async def run(self, drivers: dict[int, VirtioDriver]) -> None:
+        """Run all chapters; ``drivers`` has the driver of each device."""
+        entropy, block = drivers[ENTROPY], drivers[BLOCK]
+        console, network = drivers[CONSOLE], drivers[NETWORK]
         assert isinstance(entropy, EntropyDriver) and isinstance(block, BlockDriver)
         assert isinstance(console, ConsoleDriver) and isinstance(network, NetworkDriver)
         await self._chapter(
@@ -143,7 +143,7 @@ class DataChapters:
             "Console",
             "The driver sends a line to the console and receives one.",
             console,
-            lambda: self._talk(console),
+            lambda: self._exchange_lines(console),
         )
         await self._chapter(
             "Network",
@@ -153,38 +153,40 @@ class DataChapters:
         )
 
     async def _chapter(
-        self, title: str, text: str, path: VirtioDriver, work: Callable[[], Awaitable[str]]
+        self, title: str, text: str, driver: VirtioDriver, work: Callable[[], Awaitable[str]]
     ) -> None:
-        system, story = self._system, self._story
-        story.chapter(f"{title}{self._where}", text)
-        before = asdict(path.statistics)
+        system, events = self._system, self._events
+        events.chapter(f"{title}{self._where}", text)
+        before = asdict(driver.statistics)
         cycles = system.cycles
         interrupts = sum(system.host.interrupts.values())
-        story.limit_messages(SHOWN_MESSAGES)
+        events.limit_messages(SHOWN_MESSAGES)
         outcome = await work()
-        story.show_messages()
-        moved = {key: value - before[key] for key, value in asdict(path.statistics).items()}
-        story.tell(
+        events.show_messages()
+        transferred = {key: value - before[key] for key, value in asdict(driver.statistics).items()}
+        events.write(
             "work",
             fifo=self._fifo,
             device=title.lower(),
             outcome=outcome,
             interrupts=sum(system.host.interrupts.values()) - interrupts,
             cycles=system.cycles - cycles,
-            **moved,
+            **transferred,
         )
 
     async def _read_entropy(self, entropy: EntropyDriver) -> str:
         data = await entropy.read(RNG_BYTES, request_size=RNG_REQUEST)
         # A separate source with the same seed, read in the same pieces.
-        source = random.Random(self._machine.seed)
-        wanted = b"".join(source.randbytes(RNG_REQUEST) for _ in range(RNG_BYTES // RNG_REQUEST))
-        assert data == wanted, "the random bytes differ from the source's"
-        self._result.rng_bytes += len(data)
+        entropy_source = random.Random(self._devices.seed)
+        expected = b"".join(
+            entropy_source.randbytes(RNG_REQUEST) for _ in range(RNG_BYTES // RNG_REQUEST)
+        )
+        assert data == expected, "the random bytes differ from the source's"
+        self._totals.rng_bytes += len(data)
         return "all bytes equal those of the entropy source"
 
     async def _copy_disk(self, block: BlockDriver) -> str:
-        image = random.Random(self._machine.seed + 1).randbytes(SECTOR * SECTORS)
+        image = random.Random(self._devices.seed + 1).randbytes(SECTOR * SECTORS)
         assert await block.sectors() == SECTORS
         starts = range(0, SECTORS, SECTORS_AT_ONCE)
         size = SECTOR * SECTORS_AT_ONCE
@@ -196,41 +198,42 @@ class DataChapters:
             await write
         await block.flush()
         reads = [cocotb.start_soon(block.read(at, SECTORS_AT_ONCE)) for at in starts]
-        back = b"".join([await read for read in reads])
+        read_back = b"".join([await read for read in reads])
         digests = {
-            hashlib.sha256(data).hexdigest() for data in (image, back, self._machine.disk.contents)
+            hashlib.sha256(data).hexdigest()
+            for data in (image, read_back, self._devices.disk.contents)
         }
-        self._result.blk_bytes += len(image)
-        self._result.blk_sha256_ok &= len(digests) == 1
+        self._totals.blk_bytes += len(image)
+        self._totals.blk_sha256_ok &= len(digests) == 1
         assert len(digests) == 1, "image, disk and data read back differ"
         return f"SHA-256 of image, disk and data read back: {digests.pop()[:16]}…"
 
-    async def _talk(self, console: ConsoleDriver) -> str:
+    async def _exchange_lines(self, console: ConsoleDriver) -> str:
         await console.write(PRINTED)
-        self._machine.console.type(TYPED)
+        self._devices.console.type(TYPED)
         line = await console.read_line()
-        ok = self._machine.console.output == PRINTED and line == TYPED
-        self._result.console_ok &= ok
+        ok = self._devices.console.output == PRINTED and line == TYPED
+        self._totals.console_ok &= ok
         assert ok, "a console line was lost or changed"
         return f"“{PRINTED.decode().strip()}” “{line.decode().strip()}”"
 
     async def _ping(self, network: NetworkDriver) -> str:
         mac = await network.resolve(OWN_IP, PEER_IP)
         assert mac == PEER_MAC, "ARP found another MAC address"
-        generator = random.Random(self._machine.seed + 2)
+        generator = random.Random(self._devices.seed + 2)
         for sequence in range(1, PINGS + 1):
             payload = generator.randbytes(PING_BYTES)
             reply = await network.ping(OWN_IP, mac, PEER_IP, sequence=sequence, payload=payload)
             assert reply == payload, f"ping {sequence} came back changed"
-            self._result.pings_ok += 1
+            self._totals.pings_ok += 1
         return f"{PINGS} of {PINGS} pings answered by {mac.hex(':')}"
 
 
-def figures(system: GatewareSystem, result: Result) -> dict[str, Any]:
+def figures(system: GatewareSystem, totals: Totals) -> dict[str, Any]:
     """The report's data figures: totals, and bytes that crossed the DMA window."""
     statistics = system.dma.statistics
     return {
-        **asdict(result),
+        **asdict(totals),
         "dma_read_bytes": statistics.bytes_read,
         "dma_write_bytes": statistics.bytes_written,
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 
-class Story:
+class EventWriter:
     """Writes events as they happen, one JSON object per line.
 
     Parameters
@@ -19,30 +19,30 @@ class Story:
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("w", encoding="utf-8")
-        self._left: int | None = None
-        self._untold = {"message": 0, "interrupt": 0}
+        self._remaining: int | None = None
+        self._omitted = {"message": 0, "interrupt": 0}
 
-    def tell(self, kind: str, **facts: Any) -> None:
+    def write(self, kind: str, **facts: Any) -> None:
         """Write an event."""
-        if kind in self._untold and self._left is not None:
-            if self._left == 0:
-                self._untold[kind] += 1
+        if kind in self._omitted and self._remaining is not None:
+            if self._remaining == 0:
+                self._omitted[kind] += 1
                 return
-            self._left -= kind == "message"
+            self._remaining -= kind == "message"
         self._file.write(json.dumps({"kind": kind, **facts}, ensure_ascii=False) + "\n")
         self._file.flush()
 
     def chapter(self, title: str, text: str) -> None:
         """Begin a chapter."""
-        self.tell("chapter", title=title, text=text)
+        self.write("chapter", title=title, text=text)
 
     def limit_messages(self, count: int) -> None:
         """Write the next ``count`` messages; only count the others."""
-        self._left = count
+        self._remaining = count
 
     def show_messages(self) -> None:
         """Write the number of messages left out, and all messages from here on."""
-        self._left = None
-        if any(self._untold.values()):
-            self.tell("untold", messages=self._untold["message"])
-        self._untold = dict.fromkeys(self._untold, 0)
+        self._remaining = None
+        if any(self._omitted.values()):
+            self.write("omitted", messages=self._omitted["message"])
+        self._omitted = dict.fromkeys(self._omitted, 0)

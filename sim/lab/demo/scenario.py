@@ -28,8 +28,8 @@ from testbench.system import GatewareSystem
 from testbench.trace import TraceEntry
 
 from . import data
-from .data import Machine, Result
-from .events import Story
+from .data import DemoDevices, Totals
+from .events import EventWriter
 
 EVENTS = "DEMO_EVENTS"
 """Environment variable: the file of events, one JSON object per line."""
@@ -45,10 +45,10 @@ EVENT_TIMEOUT_US = 1000.0
 async def demo(dut: Any) -> None:
     """All chapters, then a comparison of the messages at both ends, then the figures."""
     build = parameters()
-    story = Story(Path(os.environ[EVENTS]))
+    events = EventWriter(Path(os.environ[EVENTS]))
     seed = int(os.environ["COCOTB_RANDOM_SEED"])
-    machines = [Machine(seed + fifo) for fifo in range(build.num_fifos)]
-    devices_by_fifo = [machine.devices for machine in machines]
+    demo_devices = [DemoDevices(seed + fifo) for fifo in range(build.num_fifos)]
+    devices_by_fifo = [devices_of_fifo.devices for devices_of_fifo in demo_devices]
     revision = os.environ[REVISION]
     system = GatewareSystem(
         dut,
@@ -57,30 +57,30 @@ async def demo(dut: Any) -> None:
         root_complex=True,
         max_payload_size=PAYLOAD_SIZE,
     )
-    system.trace.on_entry = lambda entry: _tell_message(story, entry)
+    system.trace.on_entry = lambda entry: _write_message(events, entry)
     received: list[tuple[Direction, int, bytes]] = []
     for bus in system.buses:
         bus.observers.append(lambda *seen: received.append(seen))
 
-    story.chapter("Enumeration", "A root complex finds the PCI function and assigns its BARs.")
+    events.chapter("Enumeration", "A root complex finds the PCI function and assigns its BARs.")
     # Drivers consume interrupts: wait for the same event before they do.
     for fifo in range(build.num_fifos):
-        system.runtime.spawn(_tell_interrupts(story, system, fifo))
+        system.runtime.spawn(_write_interrupts(events, system, fifo))
     await system.start()
-    enumerated = await _enumerated(system)
-    story.tell("enumerated", **enumerated)
+    enumerated = await _enumeration(system)
+    events.write("enumerated", **enumerated)
 
     devices: list[dict[str, Any]] = []
-    result = Result()
+    totals = Totals()
     for fifo in range(build.num_fifos):
-        devices += await _one_fifo(story, system, fifo, machines[fifo], result)
+        devices += await _run_fifo(events, system, fifo, demo_devices[fifo], totals)
     await system.finish()
     _compare_ends(system, received)
 
     folder = Path.cwd()
     system.trace.write_json_lines(folder / TRACE_JSON)
     system.trace.write_text(folder / TRACE_TEXT)
-    story.tell(
+    events.write(
         "figures",
         num_fifos=build.num_fifos,
         data_width=build.data_width,
@@ -90,51 +90,55 @@ async def demo(dut: Any) -> None:
         messages_to_device=system.trace.count(Direction.TO_DEVICE),
         messages_to_driver=system.trace.count(Direction.TO_DRIVER),
         interrupts=sum(system.host.interrupts.values()),
-        **data.figures(system, result),
+        **data.figures(system, totals),
         tlps_checked=system.monitor.completions + system.monitor.requests,
         cycles=system.cycles,
         sim_time_ns=system.time_ns,
     )
 
 
-async def _one_fifo(
-    story: Story, system: GatewareSystem, fifo: int, machine: Machine, result: Result
+async def _run_fifo(
+    events: EventWriter,
+    system: GatewareSystem,
+    fifo: int,
+    devices_of_fifo: DemoDevices,
+    totals: Totals,
 ) -> list[dict[str, Any]]:
     driver = system.drivers[fifo]
     where = f" on FIFO {fifo}" if len(system.drivers) > 1 else ""
-    story.chapter(
+    events.chapter(
         f"Discovery{where}",
         "The driver requests the list of devices from the bus; the response is a bitmap.",
     )
     numbers = await driver.discover()
     found: list[dict[str, Any]] = []
-    paths: dict[int, VirtioDriver] = {}
+    drivers: dict[int, VirtioDriver] = {}
     for number in numbers:
         device = await driver.device(number)
         name = device_name(device.info.device_id) or "unknown"
         found.append(
             {"fifo": fifo, "dev_num": number, "device_id": device.info.device_id, "name": name}
         )
-        story.tell("device", **found[-1], max_vqs=device.info.max_vqs)
+        events.write("device", **found[-1], max_vqs=device.info.max_vqs)
     for entry in found:
-        story.chapter(
+        events.chapter(
             f"Bring-up of device {entry['dev_num']}, {entry['name']}{where}",
             "Reset, acknowledge, negotiate features, set up each queue, DRIVER_OK.",
         )
         probe = data.DRIVERS[entry["dev_num"]].probe
-        paths[entry["dev_num"]] = await probe(driver, entry["dev_num"], system.host.memory)
-    await _config_change(story, system, fifo, paths[data.CONSOLE].device, where)
-    await data.DataChapters(story, system, machine, fifo, where, result).tell(paths)
-    for path in paths.values():
-        path.stop()
+        drivers[entry["dev_num"]] = await probe(driver, entry["dev_num"], system.host.memory)
+    await _config_change(events, system, fifo, drivers[data.CONSOLE].device, where)
+    await data.DataChapters(events, system, devices_of_fifo, fifo, where, totals).run(drivers)
+    for driver_of_device in drivers.values():
+        driver_of_device.stop()
     if driver.dialect.has("BUS_EVENT_DEVICE", MessageKind.EVENT):
-        await _hot_plug(story, system, fifo, where)
+        await _hot_plug(events, system, fifo, where)
     return found
 
 
-async def _hot_plug(story: Story, system: GatewareSystem, fifo: int, where: str) -> None:
+async def _hot_plug(events: EventWriter, system: GatewareSystem, fifo: int, where: str) -> None:
     driver = system.drivers[fifo]
-    story.chapter(
+    events.chapter(
         f"Hot-plug{where}",
         "A device is plugged, and EVENT_DEVICE reports it; the driver brings it up. Then it is "
         "unplugged.",
@@ -143,7 +147,7 @@ async def _hot_plug(story: Story, system: GatewareSystem, fifo: int, where: str)
     assert await driver.wait_device(DeviceState.ADDED, EVENT_TIMEOUT_US) == number
     device = await driver.probe(number)
     name = device_name(device.info.device_id)
-    story.tell(
+    events.write(
         "note", text=f"device {number} added: {name}, up with status {await device.status():#04x}"
     )
     await system.device_side.unplug(fifo, number)
@@ -152,17 +156,17 @@ async def _hot_plug(story: Story, system: GatewareSystem, fifo: int, where: str)
         await device.status()
         raise AssertionError("a removed device answered")
     except NoDeviceError:
-        story.tell("note", text=f"device {number} removed: requests to it fail at once")
+        events.write("note", text=f"device {number} removed: requests to it fail at once")
 
 
 async def _config_change(
-    story: Story, system: GatewareSystem, fifo: int, console: RemoteDevice, where: str
+    events: EventWriter, system: GatewareSystem, fifo: int, console: RemoteDevice, where: str
 ) -> None:
     transport = system.device_side.transports[fifo]
     device = transport.devices[data.CONSOLE]
     assert isinstance(device, ConsoleDevice)
 
-    story.chapter(
+    events.chapter(
         f"Events{where}",
         "The console's window changes size while the interrupt is masked: the interrupt stays "
         "pending, and is sent when the mask is cleared.",
@@ -179,26 +183,26 @@ async def _config_change(
     await system.settle()
     pending = await system.host.bar_read(AMP_PCI.msix_bar, AMP_PCI.msix_pba_offset, 8)
     assert int.from_bytes(pending, "little") == 1 << vector, "the masked interrupt is not pending"
-    story.tell("note", text=f"vector {vector} is masked; its pending bit is set")
+    events.write("note", text=f"vector {vector} is masked; its pending bit is set")
     await system.host.bar_write(AMP_PCI.msix_bar, mask, b"\0\0\0\0")
 
     assert await console.wait_config(EVENT_TIMEOUT_US) is not None, "EVENT_CONFIG did not arrive"
     size = await console.read_config(0, 4)
     assert size != size_before and size == b"\x84\0\x2b\0"
-    story.tell("note", text="the driver reads the new size: 132 columns, 43 rows")
+    events.write("note", text="the driver reads the new size: 132 columns, 43 rows")
 
 
-async def _tell_interrupts(story: Story, system: GatewareSystem, fifo: int) -> None:
+async def _write_interrupts(events: EventWriter, system: GatewareSystem, fifo: int) -> None:
     vector = AMP_PCI.vector_of(fifo, len(system.drivers))
     event = system.host.interrupt(vector)
     while True:
         await event.wait()
         event.clear()
-        story.tell("interrupt", time_ns=system.time_ns, vector=vector)
+        events.write("interrupt", time_ns=system.time_ns, vector=vector)
 
 
-def _tell_message(story: Story, entry: TraceEntry) -> None:
-    story.tell(
+def _write_message(events: EventWriter, entry: TraceEntry) -> None:
+    events.write(
         "message",
         time_ns=entry.time_ns,
         direction=entry.direction,
@@ -207,7 +211,7 @@ def _tell_message(story: Story, entry: TraceEntry) -> None:
     )
 
 
-async def _enumerated(system: GatewareSystem) -> dict[str, Any]:
+async def _enumeration(system: GatewareSystem) -> dict[str, Any]:
     """The function as the root complex enumerated it."""
     function = system.host.function
     bars = []

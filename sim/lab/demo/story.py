@@ -25,17 +25,17 @@ POLL_S = 0.05
 
 def follow(path: Path, running: Callable[[], bool]) -> Iterator[dict[str, Any]]:
     """Yield the events of ``path`` as they are written, until ``running()`` is false."""
-    position, rest = 0, ""
+    position, incomplete = 0, ""
     while True:
-        more = running()
+        is_running = running()
         if path.exists():
             with path.open(encoding="utf-8") as file:
                 file.seek(position)
-                rest += file.read()
+                incomplete += file.read()
                 position = file.tell()
-            *lines, rest = rest.split("\n")
+            *lines, incomplete = incomplete.split("\n")
             yield from map(json.loads, lines)
-        if not more:
+        if not is_running:
             return
         time.sleep(POLL_S)
 
@@ -52,7 +52,7 @@ class Reporter(EventPrinter):
     def __init__(self, console: Console) -> None:
         super().__init__(console)
         self.figures: dict[str, Any] | None = None
-        self._works: list[tuple[str, int, int, int, int, int, str]] = []
+        self._work_rows: list[tuple[str, int, int, int, int, int, str]] = []
 
     def opening(self, simulator: str, num_fifos: int, data_width: int) -> None:
         """Print the introduction."""
@@ -115,17 +115,19 @@ class Reporter(EventPrinter):
         cycles: int,
     ) -> None:
         self._line(None, (outcome, "bold"))
-        each = f"{cycles / requests:,.0f}" if requests else "-"
+        per_request = f"{cycles / requests:,.0f}" if requests else "-"
         self._line(
             None,
             (
                 f"{requests} requests, {bytes_out:,} bytes out, {bytes_in:,} in, {interrupts} "
-                f"interrupts, {cycles:,} cycles, {each} per request",
+                f"interrupts, {cycles:,} cycles, {per_request} per request",
                 "",
             ),
         )
         where = f"{device} {fifo}" if self._several else device
-        self._works.append((where, requests, bytes_out, bytes_in, interrupts, cycles, each))
+        self._work_rows.append(
+            (where, requests, bytes_out, bytes_in, interrupts, cycles, per_request)
+        )
 
     def _figures(self, **figures: Any) -> None:
         self.figures = figures
@@ -133,16 +135,16 @@ class Reporter(EventPrinter):
     def closing(self, report: dict[str, Any], files: dict[str, Path | None]) -> None:
         """Print the tables of figures and the files' paths."""
         self.console.print()
-        work = Table(title="Work of the devices", title_justify="left")
-        work.add_column("device")
+        work_table = Table(title="Work of the devices", title_justify="left")
+        work_table.add_column("device")
         for column in ("requests", "bytes out", "bytes in", "interrupts", "cycles", "per request"):
-            work.add_column(column, justify="right")
-        for name, *counts, each in self._works:
-            work.add_row(styled(name), *(f"{count:,}" for count in counts), each)
-        self.console.print(work)
-        table = Table(title="Totals", title_justify="left", show_header=False)
-        table.add_column(style="bold")
-        table.add_column(justify="right")
+            work_table.add_column(column, justify="right")
+        for name, *counts, per_request in self._work_rows:
+            work_table.add_row(styled(name), *(f"{count:,}" for count in counts), per_request)
+        self.console.print(work_table)
+        totals_table = Table(title="Totals", title_justify="left", show_header=False)
+        totals_table.add_column(style="bold")
+        totals_table.add_column(justify="right")
         rows = (
             ("messages, driver to device", report["messages_to_device"]),
             ("messages, device to driver", report["messages_to_driver"]),
@@ -155,8 +157,8 @@ class Reporter(EventPrinter):
             ("wall time", f"{report['wall_s']:.1f} s"),
         )
         for name, value in rows:
-            table.add_row(name, str(value))
-        self.console.print(table)
+            totals_table.add_row(name, str(value))
+        self.console.print(totals_table)
         list_files(self.console, files)
         waves = files.get("waves")
         if waves is not None:

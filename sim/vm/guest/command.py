@@ -31,7 +31,7 @@ from .qemu import QUIET
 from .report import GuestReport, HostRecord, make_report
 from .session import TIMEOUT_S, GuestSession
 from .store import Store
-from .story import GuestTeller
+from .story import GuestReporter
 
 STORE = Path(__file__).resolve().parents[3] / ".cache" / "guest"
 """Folder of downloads."""
@@ -81,15 +81,15 @@ def run_guest(
     folder = BUILD_ROOT / "guest"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    teller = GuestTeller(terminal)
+    reporter = GuestReporter(terminal)
     store = Store(STORE)
     started = time.monotonic()
     seed = new_seed() if seed is None else seed
     try:
-        qemu = fetch_qemu.find(store, teller.note)
+        qemu = fetch_qemu.find(store, reporter.note)
         if kernel is not None or initrd is not None:
             if kernel is None:
-                kernel = fetch_kernel.find(store, teller.note).image
+                kernel = fetch_kernel.find(store, reporter.note).image
             return boot_own(
                 configuration,
                 qemu,
@@ -104,7 +104,7 @@ def run_guest(
                 terminal=terminal,
             )
         report = _run_ours(
-            configuration, qemu, store, teller, folder, seed, append or QUIET, timeout_s
+            configuration, qemu, store, reporter, folder, seed, append or QUIET, timeout_s
         )
     except GuestError as error:
         failed = isinstance(error, DownloadError)
@@ -117,20 +117,20 @@ def run_guest(
     report["qemu"] = qemu.version
     report["wall_s"] = round(time.monotonic() - started, 3)
     _write(folder, report)
-    return _close(report, folder, teller, terminal)
+    return _close(report, folder, reporter, terminal)
 
 
 def _run_ours(
     configuration: BuildConfiguration,
     qemu: Qemu,
     store: Store,
-    teller: GuestTeller,
+    reporter: GuestReporter,
     folder: Path,
     seed: int,
     append: str,
     timeout_s: float,
 ) -> dict[str, Any]:
-    kernel = fetch_kernel.find(store, teller.note)
+    kernel = fetch_kernel.find(store, reporter.note)
     simulator = toolchain.find(configuration.simulator).name
     program = compile_program(facts.header(configuration), kernel, folder)
     told, witness = GuestReport(), HostRecord(configuration, seed)
@@ -150,7 +150,7 @@ def _run_ours(
     )
     disk = folder / "disk.img"
     disk.write_bytes(bytes(len(witness.image)))
-    teller.opening(configuration, simulator)
+    reporter.opening(configuration, simulator)
     # A socket's path has a short limit, which a build folder's path may exceed.
     with tempfile.TemporaryDirectory(prefix="amp-guest-") as meeting:
         server = Server(
@@ -162,7 +162,7 @@ def _run_ours(
             trace=folder / "trace.jsonl",
         )
         with server:
-            session = GuestSession(server, teller, told, witness, folder, timeout_s=timeout_s)
+            session = GuestSession(server, reporter, told, witness, folder, timeout_s=timeout_s)
             session.run(qemu, kernel.image, initrd, append)
         try:
             server.check()
@@ -183,9 +183,9 @@ def _write(folder: Path, report: dict[str, Any]) -> None:
     (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
 
 
-def _close(report: dict[str, Any], folder: Path, teller: GuestTeller, terminal: Console) -> int:
+def _close(report: dict[str, Any], folder: Path, reporter: GuestReporter, terminal: Console) -> int:
     if report["ok"]:
-        teller.figures(report)
+        reporter.figures(report)
     files = {
         "console": folder / "console.log",
         "message trace": folder / "trace.jsonl",

@@ -20,7 +20,7 @@ from .facts import CONSOLE_LINE
 from .fetch_qemu import Qemu
 from .qemu import Guest, command_line
 from .report import FAILED, GuestReport, HostRecord
-from .story import GuestTeller
+from .story import GuestReporter
 
 TIMEOUT_S = 170.0
 """Time limit of the guest, from power on to its end."""
@@ -42,7 +42,7 @@ class GuestSession:
     ----------
     server
         Serves the endpoint.
-    teller
+    reporter
         Prints all events.
     told, witness
         Collect the guest's events and the host's record.
@@ -60,7 +60,7 @@ class GuestSession:
     def __init__(
         self,
         server: Server,
-        teller: GuestTeller,
+        reporter: GuestReporter,
         told: GuestReport,
         witness: HostRecord,
         folder: Path,
@@ -69,7 +69,7 @@ class GuestSession:
     ) -> None:
         self.boot_s: float | None = None
         self._server = server
-        self._teller = teller
+        self._reporter = reporter
         self._told = told
         self._witness = witness
         self._console_log = folder / "console.log"
@@ -119,7 +119,7 @@ class GuestSession:
                 self._note(source, event, started)
             for reader in readers:
                 reader.join()
-        self._teller.end_chapter()
+        self._reporter.end_chapter()
 
     def _follow_guest(self, started: float) -> bool:
         """Process events until the guest or its time ends; returns whether the guest ended."""
@@ -170,15 +170,15 @@ class GuestSession:
             return
         if source == "server":
             self._note_server(event)
-            self._teller.server(event)
+            self._reporter.server(event)
             return
         self._told.add(event)
         if event.get("event") == "booted":
             self.boot_s = round(time.monotonic() - started, 3)
         if event.get("event") == FAILED:
             # Print the chapter's omitted messages before the failure ends the output.
-            self._teller.end_chapter()
-        self._teller.guest(event)
+            self._reporter.end_chapter()
+        self._reporter.guest(event)
 
     def _note_server(self, event: Mapping[str, Any]) -> None:
         if event["kind"] == "console":

@@ -34,10 +34,10 @@ CHAPTERS = {
 """Title and text of each step of the guest's program."""
 SHOWN_MESSAGES = 4
 """Messages of a chapter that are printed; the trace has all of them."""
-NOT_SHOWN = ("random", "step", "messages", "done", "failed")
+HIDDEN_KINDS = ("random", "step", "messages", "done", "failed")
 
 
-class GuestTeller:
+class GuestReporter:
     """Prints the events of guest and server.
 
     Parameters
@@ -50,7 +50,7 @@ class GuestTeller:
         self.console = console
         self._printer = EventPrinter(console)
         self._shown = 0
-        self._untold = 0
+        self._omitted = 0
 
     def opening(self, configuration: BuildConfiguration, simulator: str) -> None:
         """Print the introduction."""
@@ -76,14 +76,14 @@ class GuestTeller:
         kind = event.get("kind")
         if kind in ("message", "interrupt"):
             if self._shown < SHOWN_MESSAGES:
-                self._printer.tell(dict(event))
+                self._printer.print_event(dict(event))
             else:
-                self._untold += kind == "message"
+                self._omitted += kind == "message"
             self._shown += kind == "message"
         elif kind == "console":
-            self._note(f"the console device received “{str(event['text']).strip()}”")
+            self._print_note(f"the console device received “{str(event['text']).strip()}”")
         elif kind == "error":
-            self._note(f"server: {event.get('text')}")
+            self._print_note(f"server: {event.get('text')}")
 
     def guest(self, event: Mapping[str, Any]) -> None:
         """Print an event of the guest's program."""
@@ -92,19 +92,19 @@ class GuestTeller:
             self.end_chapter()
             step = str(event.get("step"))
             title, text = CHAPTERS.get(step, (step, ""))
-            self._printer.tell({"kind": "chapter", "title": title, "text": text})
-        elif kind not in NOT_SHOWN:
+            self._printer.print_event({"kind": "chapter", "title": title, "text": text})
+        elif kind not in HIDDEN_KINDS:
             facts = {k: v for k, v in event.items() if k not in ("event", "step")}
-            self._note(f"{kind}: {brief(kind, facts)}")
+            self._print_note(f"{kind}: {brief(kind, facts)}")
 
     def end_chapter(self) -> None:
         """Print the number of messages that were not shown."""
-        if self._untold:
-            self._printer.tell({"kind": "untold", "messages": self._untold})
-        self._shown = self._untold = 0
+        if self._omitted:
+            self._printer.print_event({"kind": "omitted", "messages": self._omitted})
+        self._shown = self._omitted = 0
 
-    def _note(self, text: str) -> None:
-        self._printer.tell({"kind": "note", "text": text})
+    def _print_note(self, text: str) -> None:
+        self._printer.print_event({"kind": "note", "text": text})
 
     def figures(self, report: Mapping[str, Any]) -> None:
         """Print the table of figures."""
@@ -120,8 +120,8 @@ class GuestTeller:
             ("interrupts counted by Linux", report["interrupts"]),
             ("MSI-X writes", report["msix_writes"]),
             ("random bytes", f"{report['rng_bytes']:,}"),
-            ("reads of BAR1", f"{_counted(report['mmio_reads_per_s'])}/s"),
-            ("posted writes to BAR1", f"{_counted(report['mmio_writes_per_s'])}/s"),
+            ("reads of BAR1", f"{_formatted(report['mmio_reads_per_s'])}/s"),
+            ("posted writes to BAR1", f"{_formatted(report['mmio_writes_per_s'])}/s"),
             ("booted after", f"{report['boot_s']:.1f} s"),
             ("wall time", f"{report['wall_s']:.1f} s"),
         ):
@@ -132,31 +132,31 @@ class GuestTeller:
 def brief(kind: str, facts: Mapping[str, Any]) -> str:
     """The facts of a guest's event in one line; accepts facts of any type and value."""
     try:
-        return _sentence(kind, facts)
+        return _describe(kind, facts)
     except (KeyError, TypeError, ValueError):
-        return _listed(facts)
+        return _list_facts(facts)
 
 
-def _sentence(kind: str, facts: Mapping[str, Any]) -> str:
+def _describe(kind: str, facts: Mapping[str, Any]) -> str:
     if kind == "function":
         ids = f"{facts['vendor_id']:04x}:{facts['device_id']:04x}"
         return f"{facts['address']} {ids} class {facts['class_code']:06x} rev {facts['revision']}"
     if kind == "bar":
-        more = ", prefetchable" if facts["prefetchable"] else ""
-        return f"{facts['bar']}, {facts['size'] // 1024} KiB at {facts['address']:#010x}{more}"
+        suffix = ", prefetchable" if facts["prefetchable"] else ""
+        return f"{facts['bar']}, {facts['size'] // 1024} KiB at {facts['address']:#010x}{suffix}"
     if kind == "capability":
         name = CAPABILITY_NAMES.get(facts["id"], f"id {facts['id']:#04x}")
-        more = f", {facts['vectors']} vector(s)" if "vectors" in facts else ""
-        return f"{name} at {facts['offset']:#x}{more}"
+        suffix = f", {facts['vectors']} vector(s)" if "vectors" in facts else ""
+        return f"{name} at {facts['offset']:#x}{suffix}"
     if kind == "device":
         name = device_name(facts["virtio_id"])
         return f"{facts['number']}, {name} (virtio id {facts['virtio_id']})"
-    return _listed(facts)
+    return _list_facts(facts)
 
 
-def _listed(facts: Mapping[str, Any]) -> str:
+def _list_facts(facts: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {str(value).strip()}" for name, value in facts.items())
 
 
-def _counted(value: Any) -> str:
+def _formatted(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int | float) else str(value)

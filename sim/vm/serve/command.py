@@ -128,7 +128,7 @@ def run_serve(
         for event in server.events():
             # After a stop, discard the events that still wait.
             if not server.stopping:
-                printer.tell(event)
+                printer.print_event(event)
     outcome = server.check()
     _closing(terminal, server.report)
     list_files(

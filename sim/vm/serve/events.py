@@ -17,7 +17,7 @@ MOST_WAITING = 10_000
 class EventChannel:
     """A queue of :data:`MOST_WAITING` events, between threads.
 
-    An event ``untold`` replaces dropped events and has their number.
+    An event ``omitted`` replaces dropped events and has their number.
     """
 
     def __init__(self, most: int = MOST_WAITING) -> None:
@@ -32,14 +32,14 @@ class EventChannel:
             if len(self._events) >= self._most:
                 self._dropped += 1
                 return
-            self._tell_dropped()
+            self._put_dropped()
             self._events.append(event)
             self._changed.notify()
 
     def end(self) -> None:
         """Mark the end of the events."""
         with self._changed:
-            self._tell_dropped()
+            self._put_dropped()
             self._events.append(None)
             self._changed.notify()
 
@@ -56,7 +56,7 @@ class EventChannel:
         while (event := self.get()) is not None:
             yield event
 
-    def _tell_dropped(self) -> None:
+    def _put_dropped(self) -> None:
         if self._dropped:
-            self._events.append({"kind": "untold", "messages": self._dropped})
+            self._events.append({"kind": "omitted", "messages": self._dropped})
             self._dropped = 0

@@ -19,7 +19,7 @@ from sim.vm.guest.facts import CONSOLE_LINE
 from sim.vm.guest.fetch_qemu import Qemu
 from sim.vm.guest.report import GuestReport, HostRecord
 from sim.vm.guest.session import GuestSession
-from sim.vm.guest.story import GuestTeller
+from sim.vm.guest.story import GuestReporter
 
 # Writes the guest's events to the second serial port, as QEMU does.
 QEMU = """#!/bin/sh
@@ -68,8 +68,8 @@ def run(tmp_path):
         server = server or Server([])
         told, witness = GuestReport(), HostRecord(CONFIGURATION, SEED)
         with (tmp_path / "terminal").open("w") as terminal:
-            teller = GuestTeller(Console(file=terminal, width=100))
-            session = GuestSession(server, teller, told, witness, tmp_path, timeout_s=timeout_s)
+            reporter = GuestReporter(Console(file=terminal, width=100))
+            session = GuestSession(server, reporter, told, witness, tmp_path, timeout_s=timeout_s)
             session.run(qemu, tmp_path / "kernel", tmp_path / "initrd", "append")
         return session, told, witness, server
 

@@ -10,7 +10,7 @@ from guest_runs import good_events, good_witness, told
 from rich.console import Console
 
 from sim.vm.guest.report import make_report
-from sim.vm.guest.story import GuestTeller, brief
+from sim.vm.guest.story import GuestReporter, brief
 
 HOSTILE = "[/]\x1b[2J[bold]\u202e"
 SHOWN = "[/]\\x1b[2J[bold]\\u202e"
@@ -22,30 +22,30 @@ def terminal():
 
 
 @pytest.fixture
-def teller(terminal):
-    return GuestTeller(Console(file=terminal, width=200, force_terminal=True, no_color=True))
+def reporter(terminal):
+    return GuestReporter(Console(file=terminal, width=200, force_terminal=True, no_color=True))
 
 
-def test_step_name_is_escaped(teller, terminal):
-    teller.guest({"event": "step", "step": HOSTILE})
-    teller.guest({"event": "step"})
+def test_step_name_is_escaped(reporter, terminal):
+    reporter.guest({"event": "step", "step": HOSTILE})
+    reporter.guest({"event": "step"})
     assert SHOWN in terminal.getvalue() and "\x1b[2J" not in terminal.getvalue()
 
 
-def test_facts_are_escaped(teller, terminal):
-    teller.guest({"event": HOSTILE, HOSTILE: HOSTILE})
-    teller.server({"kind": "error", "text": HOSTILE})
+def test_facts_are_escaped(reporter, terminal):
+    reporter.guest({"event": HOSTILE, HOSTILE: HOSTILE})
+    reporter.server({"kind": "error", "text": HOSTILE})
     assert terminal.getvalue().count(SHOWN) == 4 and "\x1b[2J" not in terminal.getvalue()
 
 
-def test_figures_are_escaped(teller, terminal):
+def test_figures_are_escaped(reporter, terminal):
     events = [
         {**event, "kernel": HOSTILE} if event["event"] == "booted" else event
         for event in good_events()
     ]
     events.append({"event": "rates", "mmio_reads_per_s": HOSTILE, "mmio_writes_per_s": None})
     report = make_report(told(events), good_witness())
-    teller.figures({**report, "qemu": "11", "boot_s": 1.0, "wall_s": 2.0})
+    reporter.figures({**report, "qemu": "11", "boot_s": 1.0, "wall_s": 2.0})
     assert terminal.getvalue().count(SHOWN) == 2 and "\x1b[2J" not in terminal.getvalue()
 
 

@@ -152,7 +152,7 @@ def terminal():
 def listener(terminal, fifo=0, number=2, several=False):
     """The observer of a console device, connected to a terminal."""
     printer = ServePrinter(Console(file=terminal, width=120), several=several)
-    line = SimpleNamespace(tell=lambda kind, **facts: printer.tell({"kind": kind, **facts}))
+    line = SimpleNamespace(tell=lambda kind, **facts: printer.print_event({"kind": kind, **facts}))
     return Service._printer(SimpleNamespace(_line=line), fifo, number)
 
 

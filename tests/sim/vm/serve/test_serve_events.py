@@ -18,7 +18,7 @@ def test_dropped_events_are_counted():
     events.put({"kind": "note", "number": 5})
     events.end()
     kinds = [(event["kind"], event.get("messages", event.get("number"))) for event in events]
-    assert kinds == [("note", 1), ("note", 2), ("untold", 2), ("note", 5)]
+    assert kinds == [("note", 1), ("note", 2), ("omitted", 2), ("note", 5)]
     assert events.get() is None and list(events) == []
 
 
