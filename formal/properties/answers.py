@@ -215,7 +215,7 @@ def answers_are_complete(h: Harness) -> None:
     h.assume(failed | (asked.address[:10] + asked.length_m1 < 1024))
     h.assume(failed | (asked.crosses == _crossed(asked.address[:10], asked.length_m1)))
     begun = h.register(1, "begun")
-    h.ensure(~begun | (part.inside("mask") == most - 1))
+    h.ensure(~begun | (part.inside("payload_mask") == most - 1))
 
     taken = completer.i.valid & completer.i.ready
     chooses = Signal()

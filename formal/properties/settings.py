@@ -161,7 +161,7 @@ def completions_are_planned(h: Harness) -> None:
     known = h.register(code, "code_before")
     limited = Mux(known > 5, 5, known)
     begun = h.register(1, "begun")
-    mask, fell = part.inside("mask"), part.inside("setting_fell")
+    mask, fell = part.inside("payload_mask"), part.inside("setting_fell")
     h.ensure(~begun | (mask == (Const(32, 11) << limited)[:11] - 1))
 
     taken = completer.i.valid & completer.i.ready
@@ -323,8 +323,8 @@ PROOFS = (
         harness=completions_are_planned,
         mutant=Mutant(
             module="hdl.completer",
-            before="(mask & ~(largest - 1)[:10]).any()",
-            after="(mask & ~(largest - 1)[:10]).all()",
+            before="(payload_mask & ~(largest - 1)[:10]).any()",
+            after="(payload_mask & ~(largest - 1)[:10]).all()",
         ),
     ),
     Proof(

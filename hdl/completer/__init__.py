@@ -79,19 +79,22 @@ class Completer(wiring.Component):
         m.submodules.tracker = tracker = DepartureTracker(MAX_REQUESTS)
 
         largest = coded_dwords(self.control.max_payload_size)
-        # The largest payload is a power of two: `mask` has the dword address bits within a block.
-        mask = Signal(10)
-        block = Signal(len(BLOCK_BITS))
-        m.d.sync += [mask.eq((largest - 1)[:10]), block.eq(largest[BLOCK_BITS.start :])]
+        # The largest payload is a power of two: `payload_mask` has the dword address bits within it.
+        payload_mask = Signal(10)
+        payload_block = Signal(len(BLOCK_BITS))
+        m.d.sync += [
+            payload_mask.eq((largest - 1)[:10]),
+            payload_block.eq(largest[BLOCK_BITS.start :]),
+        ]
 
         wiring.connect(m, wiring.flipped(self.i), planner.i)
         wiring.connect(m, planner.o, fetcher.i)
         wiring.connect(m, fetcher.words, wiring.flipped(self.words))
         wiring.connect(m, packetizer.o, wiring.flipped(self.o))
         m.d.comb += [
-            planner.mask.eq(mask),
-            planner.block.eq(block),
-            fetcher.mask.eq(mask),
+            planner.mask.eq(payload_mask),
+            planner.block.eq(payload_block),
+            fetcher.mask.eq(payload_mask),
             fetcher.completer_id.eq(self.control.completer_id),
             fetcher.has_space.eq(packetizer.has_space),
             packetizer.fetched.eq(fetcher.fetched),
@@ -99,13 +102,13 @@ class Completer(wiring.Component):
         ]
 
         # `planned` and `setting_fell` are registered: requests accepted in the cycle in which
-        # `mask` changes are planned to the former mask.
+        # `payload_mask` changes are planned to its former value.
         memory_space_enable_q = Signal()
         setting_fell = Signal()
         m.d.sync += [
             memory_space_enable_q.eq(self.control.memory_space_enable),
             setting_fell.eq(
-                (mask & ~(largest - 1)[:10]).any()
+                (payload_mask & ~(largest - 1)[:10]).any()
                 | (memory_space_enable_q & ~self.control.memory_space_enable)
             ),
             tracker.planned.eq(self.i.valid & self.i.ready),

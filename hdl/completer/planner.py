@@ -30,7 +30,7 @@ def bytes_after(last_be: Value) -> Value:
 
 
 def has_next(queue: fifo.SyncFIFO) -> Value:
-    """``queue`` is not empty in the next cycle. Registered, it is ``valid`` without a comparison."""
+    """``queue`` is not empty in the next cycle; registered, it drives ``valid``."""
     return queue.w_en | (queue.level > 1) | ((queue.level == 1) & ~queue.r_en)
 
 
