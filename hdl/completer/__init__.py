@@ -79,7 +79,7 @@ class Completer(wiring.Component):
         m.submodules.tracker = tracker = DepartureTracker(MAX_REQUESTS)
 
         largest = coded_dwords(self.control.max_payload_size)
-        # The largest payload is a power of two: `payload_mask` has the dword address bits within it.
+        # The largest payload is a power of two: `payload_mask` selects the dword within it.
         payload_mask = Signal(10)
         payload_block = Signal(len(BLOCK_BITS))
         m.d.sync += [
