@@ -149,7 +149,7 @@ class RamShadow:
         self._reads.clear()
 
     def possible(self, index: int) -> frozenset[bytes] | None:
-        """Possible values of word ``index`` since the last :meth:`forget_before`; ``None`` for any."""
+        """Possible values of a word since the last :meth:`forget_before`; ``None`` for any."""
         word = self._words.get(index)
         if word is None:
             return frozenset([self._settled(index)])

@@ -45,7 +45,7 @@ class RequestBench(HostileBench):
         return int(self.host.max_payload_size)
 
     def send_write(self, bar: int, tlp: Tlp, *, supported: bool = True) -> None:
-        """Send a memory write, which may be poisoned, malformed or, if not ``supported``, invalid."""
+        """Send a memory write; poisoned, malformed and unsupported ones must have no effect."""
         self.host.send_nowait(tlp, bar=bar)
         if not self._comes_through(tlp):
             return

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Wires from s_axi_dma to m_axi, where a memory model is: an AXI window with nothing behind it, to
-// test the testbench. Responses are what came from the memory, ORed with `bresp` and `rresp`; no
-// request passes while `hold` is set.
+// Wires from s_axi_dma to m_axi, which connects to a memory model, to test the testbench. Responses
+// are those of the memory, ORed with `bresp` and `rresp`. `hold` blocks the address channels.
 `timescale 1ns / 1ps
 module axi_slice #(parameter W = 128) (
     input clk, input rst, input hold, input [1:0] bresp, input [1:0] rresp,

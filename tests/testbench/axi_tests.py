@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The devices' DMA object on an AXI window with cocotbext-axi's memory behind it.
+"""Tests of the devices' DMA on an AXI window with cocotbext-axi's memory behind it.
 
-``test_axi.py`` runs this on a slice of wires.
+``test_axi.py`` runs them on a slice of wires.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ async def reset(dut: Any) -> None:
 
 
 async def start(dut: Any) -> AxiRam:
-    """The memory behind the window."""
+    """Start clock and reset; return the memory behind the window."""
     Clock(dut.clk, 4, "ns", impl="gpi").start()
     for name in ("hold", "bresp", "rresp"):
         getattr(dut, name).value = 0
@@ -48,8 +48,8 @@ async def start(dut: Any) -> AxiRam:
     options=[{}, {"burst_beats": 1}, {"burst_beats": 3}, {"beat_bytes": 1}, {"beat_bytes": 4}],
     pauses=[False, True],
 )
-async def data_arrives(dut: Any, options: dict[str, int], pauses: bool) -> None:
-    """Any address, any size, several tasks at once."""
+async def accesses_transfer_data(dut: Any, options: dict[str, int], pauses: bool) -> None:
+    """Accesses of any address and size from several tasks transfer the right data."""
     dma = AxiDma(dut, pauses=random_pauses(5) if pauses else None, **options)
     ram = await start(dut)
     content = bytearray(random.Random(1).randbytes(4 * 2048))
@@ -110,7 +110,7 @@ async def narrow_beats(dut: Any) -> None:
 
 
 @cocotb.test(**LIMIT)
-async def every_response_but_okay_is_an_error(dut: Any) -> None:
+async def any_response_except_okay_raises(dut: Any) -> None:
     dma = AxiDma(dut)
     await start(dut)
     for code, name in ((1, "EXOKAY"), (2, "SLVERR"), (3, "DECERR")):
@@ -129,7 +129,7 @@ async def every_response_but_okay_is_an_error(dut: Any) -> None:
 
 
 @cocotb.test(**LIMIT)
-async def addresses_and_sizes_that_cannot_be(dut: Any) -> None:
+async def invalid_addresses_and_sizes_raise(dut: Any) -> None:
     dma = AxiDma(dut)
     await start(dut)
     end = 1 << 64
@@ -146,7 +146,7 @@ async def addresses_and_sizes_that_cannot_be(dut: Any) -> None:
 
 
 @cocotb.test(**LIMIT)
-async def options_that_make_no_sense(dut: Any) -> None:
+async def invalid_options_raise(dut: Any) -> None:
     lanes = len(dut.s_axi_dma_wdata) // 8
     for options, text in (
         ({"burst_beats": 0}, "burst_beats is 0: must be 1 to 256"),
@@ -160,7 +160,7 @@ async def options_that_make_no_sense(dut: Any) -> None:
 
 
 @cocotb.test(**LIMIT)
-async def cancelled_access_leaves_the_others_alone(dut: Any) -> None:
+async def cancelled_access_does_not_disturb_others(dut: Any) -> None:
     dma = AxiDma(dut, pauses=random_pauses(1))
     ram = await start(dut)
     ram.write(HIGH, bytes(range(256)))
@@ -182,7 +182,7 @@ async def cancelled_access_leaves_the_others_alone(dut: Any) -> None:
 
 
 @cocotb.test(**LIMIT)
-async def reset_fails_what_is_under_way(dut: Any) -> None:
+async def reset_fails_accesses_in_flight(dut: Any) -> None:
     dma = AxiDma(dut)
     ram = await start(dut)
     ram.write(HIGH, bytes(range(100)))
@@ -200,7 +200,7 @@ async def reset_fails_what_is_under_way(dut: Any) -> None:
     dut.rst.value = 1
     assert await read == "read of 100 bytes at 0x1234567000: aborted by reset"
     assert await write == "write of 1 bytes at 0x1234567000: aborted by reset"
-    # What is asked for during the reset waits for its end.
+    # An access during reset waits for the end of reset.
     waiting = cocotb.start_soon(dma.read(HIGH + 1, 4))
     await ClockCycles(dut.clk, 10)
     dut.hold.value = 0
@@ -234,7 +234,7 @@ async def inputs_are_low_before_the_first_access(dut: Any) -> None:
 
 
 class CountingClock:
-    """Stands in for the clock, and counts who waits for its edges."""
+    """Replaces the clock and counts waits for its edges."""
 
     def __init__(self, clk: Any) -> None:
         self.clk = clk
@@ -250,8 +250,8 @@ class CountingClock:
 
 
 @cocotb.test(**LIMIT)
-async def nothing_wakes_while_idle(dut: Any) -> None:
-    """The library waits for ``RisingEdge(clock)``; it is told one that counts."""
+async def idle_dma_waits_for_no_clock_edges(dut: Any) -> None:
+    """The library waits for ``RisingEdge(clock)``, which this test replaces by a counting one."""
     from cocotbext.axi import stream
 
     counter = CountingClock(dut.clk)
@@ -276,8 +276,8 @@ async def nothing_wakes_while_idle(dut: Any) -> None:
 
 
 @cocotb.test(**LIMIT)
-async def pauses_slow_it_down(dut: Any) -> None:
-    """Nine cycles of pause after each cycle without one: a beat in ten cycles."""
+async def pauses_reduce_throughput(dut: Any) -> None:
+    """With nine cycles of pause after each cycle without one, a beat takes ten cycles."""
     dma = AxiDma(dut, pauses={"r": pacing.every([9])})
     await start(dut)
     began = get_sim_time("ns")
@@ -287,17 +287,17 @@ async def pauses_slow_it_down(dut: Any) -> None:
 
 
 @cocotb.test(**LIMIT)
-async def raw_transfers(dut: Any) -> None:
+async def channels_send_transfers_as_given(dut: Any) -> None:
     ram = await start(dut)
     channels = AxiChannels(dut)
     lanes = channels.lanes
     ones = int.from_bytes(b"\xaa" * lanes, "little")
-    # Strobes with holes, and a beat with none.
+    # Strobes with a hole, a beat without strobes.
     answer = await channels.write(HIGH, [(ones, 0b101), (ones, 0), (ones, 1)], transfer_id=9)
     assert answer.responses == [AxiResp.OKAY]
     assert ram.read(HIGH, 3) == b"\xaa\0\xaa"
     assert ram.read(HIGH + lanes, 1) == b"\0" and ram.read(HIGH + 2 * lanes, 1) == b"\xaa"
-    # FIXED: both beats to the same place. WRAP: the second begins the block again.
+    # FIXED: both beats at the same address. WRAP: the second beat wraps to the start of the block.
     await channels.write(HIGH + 256, [(1, 1), (2, 1)], burst=AxiBurstType.FIXED)
     assert ram.read(HIGH + 256, 1) == b"\2"
     assert ram.read(HIGH + 256 + lanes, 1) == b"\0"
@@ -321,8 +321,8 @@ async def raw_transfers(dut: Any) -> None:
 
 
 @cocotb.test(expect_error=AssertionError, **LIMIT)
-async def burst_across_4_kib_is_sent_as_it_is(dut: Any) -> None:
-    """The memory model refuses it by an assertion: it did arrive."""
+async def burst_across_4_kib_is_sent(dut: Any) -> None:
+    """The burst arrives: the memory model rejects it with an assertion."""
     await start(dut)
     channels = AxiChannels(dut)
     await channels.read(HIGH + 4096 - channels.lanes, 2)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Stands in for the core, to test the testbench: a request that comes in on rx_req_tlp leaves as the
-// design's own on tx_rd_req_tlp or tx_wr_req_tlp, and what answers it goes from rx_cpl_tlp to
-// tx_cpl_tlp, back to who asked.
+// Replaces the core, to test the testbench: a request on rx_req_tlp is sent as the design's request
+// on tx_rd_req_tlp or tx_wr_req_tlp, and its completions go from rx_cpl_tlp to tx_cpl_tlp, back to
+// the requester.
 `timescale 1ns / 1ps
 module core_slice #(parameter W = 128) (
     input clk, input rst, input ext_tag_enable, input rcb_128b,

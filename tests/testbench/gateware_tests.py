@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The hosts and the device port on the gateware; ``test_gateware.py`` runs them."""
+"""Tests of the hosts and the device port on the gateware; ``test_gateware.py`` runs them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def reset(dut: Any) -> None:
 
 
 async def thin_host(dut: Any, **options: Any) -> tuple[Any, TlpMonitor]:
-    """A thin host on whichever top this is, started, and a monitor."""
+    """Start a thin host on the top under test, with a monitor."""
     Clock(dut.clk, PERIOD_NS, "ns", impl="gpi").start()
     drive_idle(dut)
     host: TlpHost
@@ -73,8 +73,8 @@ async def thin_host(dut: Any, **options: Any) -> tuple[Any, TlpMonitor]:
     return host, monitor
 
 
-async def memory_is_there(host: Any) -> None:
-    """Every host has memory, below and above 4 GiB."""
+async def check_memory(host: Any) -> None:
+    """Check the host's memory below and above 4 GiB."""
     for base in (None, 1 << 36):
         address = host.memory.allocate(100, 256, base=base)
         assert address % 256 == 0 and (address >= 1 << 36) == (base is not None)
@@ -83,7 +83,7 @@ async def memory_is_there(host: Any) -> None:
 
 
 async def exercise(host: Any, port: StreamDevicePort) -> None:
-    """What every host can do: registers, memory, a message each way, an interrupt."""
+    """Exercise a host: registers, memory, a message in each direction, an interrupt."""
     version = await host.bar_read(AMP_PCI.register_bar, AMP_PCI.version_offset, 4)
     assert int.from_bytes(version, "little") == AMP_PCI.version
     generator = random.Random(1)
@@ -109,18 +109,18 @@ async def exercise(host: Any, port: StreamDevicePort) -> None:
 
 @cocotb.test(**LIMIT)
 @cocotb.parametrize(msi_address=[0xFEE0_0000, 0x12_0000_0000])
-async def thin_host_does_it_all(dut: Any, msi_address: int) -> None:
+async def thin_host_accesses_everything(dut: Any, msi_address: int) -> None:
     host, monitor = await thin_host(
         dut, idle=pacing.randomly(1), stall=pacing.randomly(2), msi_address=msi_address
     )
-    await memory_is_there(host)
+    await check_memory(host)
     await exercise(host, StreamDevicePort(dut))
     monitor.finish()
 
 
 @cocotb.test(skip=CORE, **LIMIT)
 @cocotb.parametrize(max_payload_size=[128, 512])
-async def root_complex_does_it_all(dut: Any, max_payload_size: int) -> None:
+async def root_complex_accesses_everything(dut: Any, max_payload_size: int) -> None:
     Clock(dut.clk, PERIOD_NS, "ns", impl="gpi").start()
     drive_idle(dut)
     host = RootComplexHost(
@@ -137,14 +137,14 @@ async def root_complex_does_it_all(dut: Any, max_payload_size: int) -> None:
     function = await host.start()
     assert (function.vendor_id, function.device_id) == (AMP_PCI.vendor_id, AMP_PCI.device_id)
     assert host.vectors == AMP_PCI.num_vectors(BUILD.num_fifos)
-    await memory_is_there(host)
+    await check_memory(host)
     await exercise(host, StreamDevicePort(dut))
     assert monitor.max_payload_size == max_payload_size
     monitor.finish()
 
 
 @cocotb.test(skip=not CORE, **LIMIT)
-async def core_is_given_completions_that_nobody_asked_for(dut: Any) -> None:
+async def core_counts_unexpected_completions(dut: Any) -> None:
     host, monitor = await thin_host(dut)
     for tag in range(5):
         read = memory_read(0x1000, 64, requester_id=host.device_id, tag=tag)
@@ -164,7 +164,7 @@ async def tag_size_is_set(dut: Any, extended_tags: bool) -> None:
 
 
 @cocotb.test(skip=CORE, **LIMIT)
-async def thin_host_finds_what_there_is(dut: Any) -> None:
+async def thin_host_enumerates_the_function(dut: Any) -> None:
     host, _ = await thin_host(dut)
     function = host.function
     assert (function.vendor_id, function.device_id) == (AMP_PCI.vendor_id, AMP_PCI.device_id)
@@ -177,7 +177,7 @@ async def thin_host_finds_what_there_is(dut: Any) -> None:
 
 
 @cocotb.test(**LIMIT)
-async def refusals_have_names(dut: Any) -> None:
+async def unsupported_requests_raise(dut: Any) -> None:
     host, monitor = await thin_host(dut)
     host.bars[7] = 0x1000
     with pytest.raises(CompletionError, match=r"MRD32 .* was completed with UR") as caught:
@@ -189,7 +189,7 @@ async def refusals_have_names(dut: Any) -> None:
 
 
 @cocotb.test(**LIMIT)
-async def more_pieces_than_tags(dut: Any) -> None:
+async def accesses_with_more_requests_than_tags(dut: Any) -> None:
     host, monitor = await thin_host(dut, tags=2, max_read_request_size=128)
     base = SPSC_PAGES.device_queue_base(0)
     data = random.Random(2).randbytes(4000)
@@ -204,7 +204,7 @@ async def more_pieces_than_tags(dut: Any) -> None:
 
 
 @cocotb.test(**LIMIT)
-async def raw_requests_bring_their_completions(dut: Any) -> None:
+async def raw_request_returns_its_completions(dut: Any) -> None:
     host, monitor = await thin_host(dut)
     address = host.bars[AMP_PCI.fifo_bar] + 0x60
     answers = await host.request(memory_read(address, 1024, tc=3), bar=AMP_PCI.fifo_bar)
@@ -214,7 +214,7 @@ async def raw_requests_bring_their_completions(dut: Any) -> None:
 
 
 @cocotb.test(**LIMIT)
-async def reset_in_the_middle_of_a_read(dut: Any) -> None:
+async def reset_during_a_read(dut: Any) -> None:
     host, monitor = await thin_host(dut)
     reading = cocotb.start_soon(host.bar_read(AMP_PCI.fifo_bar, 0, 4096))
     await ClockCycles(dut.clk, 20)
@@ -228,7 +228,7 @@ async def reset_in_the_middle_of_a_read(dut: Any) -> None:
 
 
 @cocotb.test(**LIMIT)
-async def full_queue_holds_back_its_own_fifo_only(dut: Any) -> None:
+async def full_device_queue_blocks_only_its_fifo(dut: Any) -> None:
     host, monitor = await thin_host(dut)
     port = StreamDevicePort(dut)
     fits = QUEUE.capacity - 1
@@ -236,7 +236,7 @@ async def full_queue_holds_back_its_own_fifo_only(dut: Any) -> None:
     await ClockCycles(dut.clk, 3000)
     assert [sender.done() for sender in senders] == [True] * fits + [False] * 3
     await with_timeout(port.send(1, b"otherway"), 1, "us")
-    # The driver takes one message: one more enters, the next in order.
+    # The driver frees one slot: the next message in order is accepted.
     queue = SPSC_PAGES.device_queue_base(0)
     await host.bar_write(AMP_PCI.fifo_bar, queue + QUEUE.tail_offset, b"\1\0\0\0")
     await with_timeout(senders[fits], 2, "us")
@@ -248,7 +248,7 @@ async def full_queue_holds_back_its_own_fifo_only(dut: Any) -> None:
 
 
 async def random_accesses(dma: AxiDma, memory: Any, base: int | None) -> None:
-    """What devices read and write is what software writes and reads."""
+    """Check that devices and host software read each other's writes."""
     generator = random.Random(5)
     start = memory.allocate(16384, base=base)
     content = bytearray(generator.randbytes(16384))
@@ -271,7 +271,7 @@ async def random_accesses(dma: AxiDma, memory: Any, base: int | None) -> None:
 
 @cocotb.test(**LIMIT)
 @cocotb.parametrize(base=[None, 1 << 36])
-async def devices_reach_the_thin_hosts_memory(dut: Any, base: int | None) -> None:
+async def devices_access_thin_host_memory(dut: Any, base: int | None) -> None:
     dma = AxiDma(dut, pauses=random_pauses(6, 0.1))
     host, monitor = await thin_host(
         dut,
@@ -287,7 +287,7 @@ async def devices_reach_the_thin_hosts_memory(dut: Any, base: int | None) -> Non
 
 @cocotb.test(skip=CORE, **LIMIT)
 @cocotb.parametrize(base=[None, 1 << 36])
-async def devices_reach_the_root_complexs_memory(dut: Any, base: int | None) -> None:
+async def devices_access_root_complex_memory(dut: Any, base: int | None) -> None:
     Clock(dut.clk, PERIOD_NS, "ns", impl="gpi").start()
     dma = AxiDma(dut)
     host = RootComplexHost(dut, num_fifos=BUILD.num_fifos)
@@ -301,7 +301,7 @@ async def devices_reach_the_root_complexs_memory(dut: Any, base: int | None) -> 
 
 
 @cocotb.test(**LIMIT)
-async def wrong_answers_reach_devices_as_errors(dut: Any) -> None:
+async def faulty_completions_are_dma_errors(dut: Any) -> None:
     dma = AxiDma(dut)
     host, monitor = await thin_host(dut, memory_options={"split": Split.SMALLEST})
     address = host.memory.allocate(4096)
@@ -324,8 +324,8 @@ async def wrong_answers_reach_devices_as_errors(dut: Any) -> None:
 
 
 @cocotb.test(**LIMIT)
-async def answer_after_the_completion_timeout(dut: Any) -> None:
-    """The read fails in its time, its late answer hurts no other, and its tag is used again."""
+async def completion_after_the_timeout(dut: Any) -> None:
+    """The read fails at the timeout; its late completion has no effect and its tag is reused."""
     dma = AxiDma(dut)
     host, monitor = await thin_host(dut)
     address = host.memory.allocate(4096)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The thin hosts' memory on slices; ``test_host_slices.py`` runs them.
+"""Tests of the thin hosts' memory on slices; ``test_host_slices.py`` runs them.
 
-A slice sends the host's own requests back to it as the design's, and the answers to whoever asked:
-what ``bar_read`` and ``bar_write`` reach is the host's memory.
+A slice sends the host's requests back to the host as the design's, and their completions to the
+requester: ``bar_read`` and ``bar_write`` access the host's own memory.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LOW, HIGH = 0x1000_0000, 0x12_0000_0000
 
 
 async def start(dut: Any, **options: Any) -> Any:
-    """A thin host on whichever slice this is, and 16 KiB of its memory as BAR 0."""
+    """Start a thin host on the slice under test, with 16 KiB of its memory as BAR 0."""
     Clock(dut.clk, 4, "ns", impl="gpi").start()
     host: Any
     if hasattr(dut, "rx_req_tlp_valid"):
@@ -52,8 +52,8 @@ async def start(dut: Any, **options: Any) -> Any:
 
 @cocotb.test(**LIMIT)
 @cocotb.parametrize(base=[LOW, HIGH], slow=[False, True])
-async def data_arrives(dut: Any, base: int, slow: bool) -> None:
-    """Software sees what a bus master writes, and it reads what software wrote."""
+async def accesses_transfer_data(dut: Any, base: int, slow: bool) -> None:
+    """Host software and a bus master read each other's writes."""
     host = await start(
         dut,
         idle=pacing.randomly(1),
@@ -85,8 +85,8 @@ async def data_arrives(dut: Any, base: int, slow: bool) -> None:
 
 
 @cocotb.test(**LIMIT)
-async def reads_at_once_take_the_time_that_was_asked_for(dut: Any) -> None:
-    """Eight reads of 1 µs each, side by side; a short one that comes later overtakes them."""
+async def concurrent_reads_have_their_latency(dut: Any) -> None:
+    """Eight concurrent reads take 1 µs each; a later read with a short latency overtakes them."""
     host = await start(dut, memory_options={"latency": iter([1000.0] * 8 + [100.0])})
     began = get_sim_time("ns")
     slow = [cocotb.start_soon(host.bar_read(0, 64 * number, 64)) for number in range(8)]
@@ -124,7 +124,7 @@ async def refusals_and_faults(dut: Any) -> None:
 
 
 @cocotb.test(expect_error=UnexpectedTlp, **LIMIT)
-async def second_answer_reaches_the_requester(dut: Any) -> None:
+async def repeated_completion_is_unexpected(dut: Any) -> None:
     host = await start(dut)
     host.memory.faults.append(Fault(repeated()))
     await host.bar_read(0, 0, 4)
@@ -132,7 +132,7 @@ async def second_answer_reaches_the_requester(dut: Any) -> None:
 
 
 @cocotb.test(**LIMIT)
-async def abandoned_reads_are_not_answered(dut: Any) -> None:
+async def abandoned_reads_are_not_completed(dut: Any) -> None:
     host = await start(dut, memory_options={"latency": iter([500.0])})
     reading = cocotb.start_soon(host.bar_read(0, 0, 4))
     await ClockCycles(dut.clk, 20)
@@ -143,7 +143,7 @@ async def abandoned_reads_are_not_answered(dut: Any) -> None:
 
 
 @cocotb.test(**LIMIT)
-async def own_server_comes_first(dut: Any) -> None:
+async def on_request_replaces_memory(dut: Any) -> None:
     host = await start(dut)
     taken: list[Tlp] = []
     host.on_request = taken.append
@@ -154,7 +154,7 @@ async def own_server_comes_first(dut: Any) -> None:
 
 
 @cocotb.test(**LIMIT)
-async def other_requests_fail_the_test(dut: Any) -> None:
+async def unsupported_request_raises(dut: Any) -> None:
     host = await start(dut)
     with pytest.raises(UnexpectedTlp, match="not a memory request: IOWR"):
         host.receive(Tlp(TlpKind.IOWR, length=1, address=0x1000, first_be=0xF, payload=bytes(4)))
@@ -192,7 +192,7 @@ async def core_has_its_own_bundles_and_pacing(dut: Any) -> None:
 
 
 @cocotb.test(skip=not CORE, **LIMIT)
-async def hard_block_says_what_is_wrong(dut: Any) -> None:
+async def completion_error_codes(dut: Any) -> None:
     codes: list[int] = []
     TlpWatcher(dut, "rx_cpl_tlp", on_packet=lambda packet: codes.append(packet.error))
     host = await start(dut)
@@ -205,8 +205,8 @@ async def hard_block_says_what_is_wrong(dut: Any) -> None:
 
 
 @cocotb.test(skip=not CORE, **LIMIT)
-async def monitor_watches_the_requester(dut: Any) -> None:
-    """The slice's requests carry the host's id: to the monitor it is the requester."""
+async def monitor_follows_tag_reuse(dut: Any) -> None:
+    """The slice's requests carry the host's id, so the monitor has this id as ``device_id``."""
     monitor = TlpMonitor.attach(
         dut,
         to_design=["rx_cpl_tlp"],
@@ -216,14 +216,14 @@ async def monitor_watches_the_requester(dut: Any) -> None:
         max_payload_size=256,
         completion_timeout_ns=2000.0,
     )
-    # One tag for all: soon used again, which it may be because the monitor sees the completions.
+    # With a single tag, each request reuses it: legal once the monitor has seen the completions.
     host = await start(dut, tags=1, memory_options={"latency": repeat(20.0), "split": Split.RANDOM})
     read = memory_read(host.bars[0], 512, requester_id=0x0019, tag=0)
     for _ in range(5):
         await host.bar_write(0, 3, bytes(700))
         await host.bar_read(0, 5, 1300)
     assert monitor.traffic == host.memory.traffic
-    # What a hard block calls an error ends a read that lacks most of its answer.
+    # A completion with an error code of the hard block ends an incomplete read.
     host.completion_error = lambda tlp: CompletionErrorCode.MISMATCH
     host.memory.faults.append(Fault(silent(after=1)))
     host.memory.faults.append(Fault(silent(), times=None))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Requests, right answers and a monitor that tells which rules a packet breaks."""
+"""Requests, correct completions, and a monitor that lists the rules that a packet violates."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ MSIX = memory_write(0xFEE0_0010, bytes(4), requester_id=DEVICE)
 
 
 def monitor(**options: Any) -> TlpMonitor:
-    """A monitor of a function that has its number and may send requests."""
+    """A monitor of a function with a known id that may send requests."""
     return TlpMonitor(device_id=DEVICE, bus_master=True, **options)
 
 
 def whole(request: Tlp, **fields: Any) -> Tlp:
-    """The right answer to ``request`` in one completion, with ``fields`` wrong."""
+    """The correct single completion of ``request`` with data, with ``fields`` replaced."""
     answer = completion(request, DEVICE, bytes(4 * request.length))
     return answer.replace(**fields) if fields else answer
 
 
 def bare(request: Tlp, status: int = CplStatus.UR, **fields: Any) -> Tlp:
-    """The right answer to ``request`` without data, with ``fields`` wrong."""
+    """The correct completion of ``request`` without data, with ``fields`` replaced."""
     return completion(request, DEVICE, status=status, **fields)
 
 
 def broken(check: TlpMonitor, packet: Tlp) -> set[str]:
-    """Names of the rules that ``packet`` breaks."""
+    """Names of the rules that ``packet`` violates."""
     before = len(check.violations)
     check.fatal = False
     check.design_sent(Tlp.unpack(packet.pack(), packet.payload))

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// A register slice from rx_tlp to tx_tlp and from s_axis_msg to m_axis_msg, to test the testbench:
-// what goes in comes out, unless `fault` is set.
-//   1  tx_tlp_valid falls after a beat has waited for a cycle
-//   2  tx_tlp_data changes after a beat has waited for a cycle
-//   3  m_axis_msg_tvalid falls after a beat has waited for a cycle
-//   4  m_axis_msg_tdest changes after a beat has waited for a cycle
+// A register slice from rx_tlp to tx_tlp and from s_axis_msg to m_axis_msg, to test the testbench.
+// `fault` injects an error:
+//   1  tx_tlp_valid is deasserted after a beat has waited for one cycle
+//   2  tx_tlp_data changes after a beat has waited for one cycle
+//   3  m_axis_msg_tvalid is deasserted after a beat has waited for one cycle
+//   4  m_axis_msg_tdest changes after a beat has waited for one cycle
 //   5  tx_tlp_data is undefined (Icarus only)
 `timescale 1ns / 1ps
 module slice #(parameter W = 128) (

@@ -25,10 +25,10 @@ SIMULATORS_AND_WIDTHS = [
 def run_slice(
     toplevel: str, module: str, simulator: str, width: int, folder: Path, *, at_least: int
 ) -> None:
-    """Run ``module`` on ``<toplevel>.v``, and require that ``at_least`` tests ran and passed."""
+    """Run ``module`` on ``<toplevel>.v``; require at least ``at_least`` tests and no failure."""
     if simulator not in toolchain.available():
         pytest.skip(f"{simulator} is not on this machine")
-    # Under pytest the runner would judge by itself, and only by its exit status.
+    # Under pytest, the runner would check the results itself, by the exit status only.
     pytest_test = os.environ.pop("PYTEST_CURRENT_TEST", None)
     try:
         runner = get_runner(simulator)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Streams, runtime and port on a register slice; ``test_streams.py`` runs them."""
+"""Tests of streams, runtime and requester on a register slice; ``test_streams.py`` runs them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def start(dut: Any, fault: int = 0) -> None:
 
 
 def some_packets(seed: int, count: int) -> list[Tlp]:
-    """Packets with and without payload, of many lengths."""
+    """Random packets with and without payload."""
     generator = random.Random(seed)
     packets = []
     for tag in range(count):
@@ -76,7 +76,7 @@ def some_messages(seed: int, count: int) -> list[AxisMessage]:
 @cocotb.test(**LIMIT)
 @cocotb.parametrize(idle=list(PACINGS), stall=list(PACINGS))
 async def tlps_arrive(dut: Any, idle: str, stall: str) -> None:
-    """Every packet arrives whole and in order, whatever the pacing."""
+    """Every packet arrives complete and in order with any pacing."""
     source = TlpSource(dut, "rx_tlp", idle=PACINGS[idle](1))
     sink = TlpSink(dut, "tx_tlp", stall=PACINGS[stall](2))
     watchers = [TlpWatcher(dut, "rx_tlp"), TlpWatcher(dut, "tx_tlp")]
@@ -106,8 +106,8 @@ async def messages_arrive(dut: Any, idle: str, stall: str) -> None:
 
 
 @cocotb.test(**LIMIT)
-async def full_speed(dut: Any) -> None:
-    """Without pauses a beat moves on every clock."""
+async def full_throughput(dut: Any) -> None:
+    """Without pauses, one beat is accepted on every clock edge."""
     source, sink = TlpSource(dut, "rx_tlp"), TlpSink(dut, "tx_tlp")
     watcher = TlpWatcher(dut, "tx_tlp")
     await start(dut)
@@ -121,8 +121,8 @@ async def full_speed(dut: Any) -> None:
 
 
 @cocotb.test(**LIMIT)
-async def back_pressure_is_what_was_asked_for(dut: Any) -> None:
-    """Each beat waits three cycles: four clocks for each."""
+async def stall_sets_the_back_pressure(dut: Any) -> None:
+    """With three cycles of stall, each beat takes four cycles."""
     source = AxisMessageSource(dut)
     sink = AxisMessageSink(dut, stall=pacing.every([3]))
     watcher = AxisMessageWatcher(dut, "m_axis_msg")
@@ -137,7 +137,7 @@ async def back_pressure_is_what_was_asked_for(dut: Any) -> None:
 
 
 @cocotb.test(**LIMIT)
-async def send_waits_for_the_design(dut: Any) -> None:
+async def send_returns_on_acceptance(dut: Any) -> None:
     source, sink = AxisMessageSource(dut), AxisMessageSink(dut)
     accepted: list[AxisMessage] = []
     source.on_accept.append(accepted.append)
@@ -157,7 +157,7 @@ async def send_waits_for_the_design(dut: Any) -> None:
 
 
 @cocotb.test(**LIMIT)
-async def full_sink_holds_the_design_back(dut: Any) -> None:
+async def full_sink_stalls_the_design(dut: Any) -> None:
     source, sink = AxisMessageSource(dut), AxisMessageSink(dut, max_queued=2)
     await start(dut)
     messages = some_messages(8, 6)
@@ -174,8 +174,8 @@ async def full_sink_holds_the_design_back(dut: Any) -> None:
 
 
 @cocotb.test(**LIMIT)
-async def reset_drops_what_is_under_way(dut: Any) -> None:
-    """A reset in the middle of packets: what is sent afterwards arrives, and nothing else."""
+async def reset_drops_packets_in_flight(dut: Any) -> None:
+    """After a reset within packets, only packets sent afterwards arrive."""
     source, sink = TlpSource(dut, "rx_tlp"), TlpSink(dut, "tx_tlp")
     TlpWatcher(dut, "rx_tlp")
     TlpWatcher(dut, "tx_tlp")
@@ -191,7 +191,7 @@ async def reset_drops_what_is_under_way(dut: Any) -> None:
         await waiting
         assert source.pending == 0
         while sink.pending:
-            # What was through before the reset stays received.
+            # Packets received before the reset stay in the queue.
             assert sink.recv_nowait().tlp.payload in (bytes(64), bytes(256))
         packet = memory_write(0x40, bytes([cycles]) * 40, tag=cycles)
         await source.send(TlpPacket(packet))
@@ -200,7 +200,7 @@ async def reset_drops_what_is_under_way(dut: Any) -> None:
 
 
 @cocotb.test(**LIMIT)
-async def what_is_queued_during_reset_waits_for_its_end(dut: Any) -> None:
+async def packet_queued_during_reset_is_sent_after_it(dut: Any) -> None:
     source, sink = TlpSource(dut, "rx_tlp"), TlpSink(dut, "tx_tlp")
     packet = memory_write(0x40, bytes(64))
     await start(dut)
@@ -214,7 +214,7 @@ async def what_is_queued_during_reset_waits_for_its_end(dut: Any) -> None:
 
 
 class CountingEdge:
-    """Stands in for a clock's trigger and counts who waits for it."""
+    """Replaces a clock's trigger and counts waits for it."""
 
     def __init__(self, clk: Any) -> None:
         self.rising_edge = self
@@ -227,7 +227,7 @@ class CountingEdge:
 
 
 @cocotb.test(**LIMIT)
-async def nothing_wakes_while_idle(dut: Any) -> None:
+async def idle_streams_wait_for_no_clock_edges(dut: Any) -> None:
     clk = CountingEdge(dut.clk)
     source, sink = TlpSource(dut, "rx_tlp", clk=clk), TlpSink(dut, "tx_tlp", clk=clk)
     TlpWatcher(dut, "rx_tlp", clk=clk)
@@ -243,7 +243,7 @@ async def nothing_wakes_while_idle(dut: Any) -> None:
     await sink.recv()
     await ClockCycles(dut.clk, 10)
     assert before < clk.count < before + 20
-    # Nor does a stall wake the two sides of it.
+    # A stall does not wake source or sink either.
     blocked.pause()
     for message in some_messages(9, 3):
         messages.send_nowait(message)
@@ -274,32 +274,32 @@ async def stalled_message(dut: Any, fault: int) -> None:
 
 
 @cocotb.test(expect_error=StreamError, **LIMIT)
-async def valid_that_falls_fails_the_test(dut: Any) -> None:
+async def deasserted_valid_fails(dut: Any) -> None:
     await stalled_tlp(dut, 1)
 
 
 @cocotb.test(expect_error=StreamError, **LIMIT)
-async def payload_that_changes_fails_the_test(dut: Any) -> None:
+async def changed_payload_fails(dut: Any) -> None:
     await stalled_tlp(dut, 2)
 
 
 @cocotb.test(expect_error=StreamError, **LIMIT)
-async def tvalid_that_falls_fails_the_test(dut: Any) -> None:
+async def deasserted_tvalid_fails(dut: Any) -> None:
     await stalled_message(dut, 3)
 
 
 @cocotb.test(expect_error=StreamError, **LIMIT)
-async def tdest_that_changes_fails_the_test(dut: Any) -> None:
+async def changed_tdest_fails(dut: Any) -> None:
     await stalled_message(dut, 4)
 
 
 @cocotb.test(expect_error=StreamError, skip=os.environ.get("SIM") != "icarus", **LIMIT)
-async def undefined_payload_fails_the_test(dut: Any) -> None:
+async def undefined_payload_fails(dut: Any) -> None:
     await stalled_tlp(dut, 5)
 
 
 @cocotb.test(skip=os.environ.get("SIM") != "icarus", **LIMIT)
-async def undefined_lanes_that_do_not_count_pass(dut: Any) -> None:
+async def undefined_disabled_lanes_pass(dut: Any) -> None:
     source, sink = TlpSource(dut, "rx_tlp"), TlpSink(dut, "tx_tlp")
     TlpWatcher(dut, "tx_tlp")
     await start(dut, 5)
@@ -308,7 +308,7 @@ async def undefined_lanes_that_do_not_count_pass(dut: Any) -> None:
 
 
 @cocotb.test(**LIMIT)
-async def trace_has_time_direction_and_fifo(dut: Any) -> None:
+async def trace_records_time_direction_and_fifo(dut: Any) -> None:
     source, sink = AxisMessageSource(dut), AxisMessageSink(dut)
     trace = MessageTrace(decode=lambda raw, revision: raw, describe=bytes.hex)
     trace.attach(dut)
@@ -373,7 +373,7 @@ async def requester_times_out(dut: Any) -> None:
     except TlpTimeout as error:
         assert "with 0 completions received" in str(error)
     assert 2000 <= get_sim_time("ns") - began <= 3000
-    # The tag is not used again until the late answer comes.
+    # The tag is not reused until the late completion arrives.
     waiting = cocotb.start_soon(requester.open(memory_read(4, 4)))
     await Timer(5, "us")
     assert not waiting.done()
@@ -384,7 +384,7 @@ async def requester_times_out(dut: Any) -> None:
     assert requester.outstanding == 0
     try:
         requester.receive(completion(second.request, 0, bytes(4)))
-        raise AssertionError("second answer accepted")
+        raise AssertionError("second completion accepted")
     except UnexpectedTlp as error:
         assert "no outstanding request for CPLD" in str(error)
 
@@ -398,7 +398,7 @@ async def requester_waits_for_a_tag(dut: Any) -> None:
     requester.receive(completion(first.request, 0, bytes(128)))
     try:
         await with_timeout(waiting, 1, "us")
-        raise AssertionError("a tag was free after half an answer")
+        raise AssertionError("the tag was free after the first of two completions")
     except SimTimeoutError:
         pass
     waiting = cocotb.start_soon(requester.open(memory_read(0, 4)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Runs ``axi_tests.py`` on a slice of wires, on each simulator that the machine has."""
+"""Runs ``axi_tests.py`` on a slice of wires, on each installed simulator."""
 
 from __future__ import annotations
 

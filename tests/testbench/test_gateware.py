@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Runs ``gateware_tests.py`` on both tops, on each simulator that the machine has."""
+"""Runs ``gateware_tests.py`` on both tops, on each installed simulator."""
 
 from __future__ import annotations
 

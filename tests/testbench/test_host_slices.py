@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Runs ``memory_tests.py`` on both slices, on each simulator that the machine has."""
+"""Runs ``memory_tests.py`` on both slices, on each installed simulator."""
 
 from __future__ import annotations
 

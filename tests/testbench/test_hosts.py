@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What hosts are made of, without a simulator: pieces of accesses, data of answers, pacing."""
+"""Parts of the hosts without a simulator: split accesses, data of completions, pacing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from testbench.tlp.packets import byte_enables, completion, memory_read
 @given(
     st.integers(0, 1 << 34), st.integers(0, 20_000), st.sampled_from([128, 256, 512, 1024, 4096])
 )
-def test_pieces_are_legal_and_complete(address: int, size: int, limit: int):
+def test_split_requests_are_legal_and_complete(address: int, size: int, limit: int):
     place = address
     for start, count in split(address, size, limit):
         assert start == place
@@ -29,37 +29,37 @@ def test_pieces_are_legal_and_complete(address: int, size: int, limit: int):
     assert place == address + size
 
 
-def test_nothing_is_one_piece_of_nothing():
+def test_split_of_zero_bytes_is_one_zero_length_request():
     assert list(split(0x123, 0, 128)) == [(0x123, 0)]
 
 
-def test_data_of_an_unaligned_answer_in_pieces():
+def test_read_data_of_unaligned_split_completions():
     request = memory_read(0x7E, 70)
     payload = bytes(range(72))
     pieces = [completion(request, 0, payload[:4]), completion(request, 0, payload[4:])]
     assert read_data(request, 70, pieces) == payload[2:72]
 
 
-def test_refused_read():
+def test_read_data_of_unsuccessful_completion_raises():
     request = memory_read(0x1000, 4)
     with pytest.raises(CompletionError, match=r"MRD32 .* was completed with UR$") as caught:
         read_data(request, 4, [completion(request, 0, status=CplStatus.UR)])
     assert caught.value.status == CplStatus.UR
 
 
-def test_short_answer():
+def test_read_data_of_short_completion_raises():
     request = memory_read(0x1000, 8)
     with pytest.raises(HostError, match="was completed with 4 bytes"):
         read_data(request, 8, [completion(request, 0, bytes(4))])
 
 
 @pytest.mark.parametrize("tags", [0, 257])
-def test_number_of_tags(tags: int):
+def test_invalid_number_of_tags_raises(tags: int):
     with pytest.raises(ValueError, match=f"tags is {tags}: must be 1 to 256"):
         Requester(tags=tags)
 
 
-def test_pacing():
+def test_pacing_patterns():
     assert list(islice(pacing.never(), 3)) == [0, 0, 0]
     assert list(islice(pacing.every([1, 0, 4]), 5)) == [1, 0, 4, 1, 0]
     first = list(islice(pacing.randomly(7, 0.5, 3), 1000))
@@ -70,7 +70,7 @@ def test_pacing():
     assert 0 not in islice(pacing.randomly(7, 1.0), 100)
 
 
-def test_pacing_that_makes_no_sense():
+def test_invalid_pacing_raises():
     with pytest.raises(ValueError, match="probability is 2: must be 0 to 1"):
         next(pacing.randomly(1, 2))
     with pytest.raises(ValueError, match="longest is 0: must be 1 or more"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Host memory as a bus master meets it: order, latency, faults and counts, without a simulator."""
+"""Host memory as a completer: order, latency, faults and counts, without a simulator."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BLOCK = MEMORY_BASE
 
 
 class Bus:
-    """A host memory with 4 KiB of it, and what it sent, with time."""
+    """A host memory with 4 KiB allocated, and its completions with their time."""
 
     def __init__(self, latency: Iterable[float] | None = None, **options: Any) -> None:
         self.sent: list[tuple[float, Tlp]] = []
@@ -35,14 +35,14 @@ class Bus:
         self.memory.take(request, self.now, 128)
 
     def finish(self) -> list[Tlp]:
-        """Let time go on until nothing waits."""
+        """Advance time until all reads are complete; return all completions."""
         while (due := self.memory.run(self.now)) is not None:
             assert due > self.now
             self.now = due
         return [answer for _, answer in self.sent]
 
 
-def test_at_once():
+def test_reads_complete_at_once_without_latency():
     bus = Bus()
     bus.take(memory_write(BLOCK + 3, b"hello"))
     bus.take(memory_read(BLOCK + 3, 5, tag=4))
@@ -52,7 +52,7 @@ def test_at_once():
     assert answer.payload[3:8] == b"hello"
 
 
-def test_latency_and_gap():
+def test_latencies_of_first_and_next_completion():
     bus = Bus([100.0, 30.0], split=Split.LARGEST)
     bus.now = 50.0
     bus.take(memory_read(BLOCK, 256))
@@ -61,7 +61,7 @@ def test_latency_and_gap():
     assert [when for when, _ in bus.sent] == [150.0, 180.0]
 
 
-def test_read_sees_the_writes_before_it_and_those_that_pass_it():
+def test_read_returns_earlier_writes_and_those_that_pass_it():
     bus = Bus(repeat(100.0))
     bus.take(memory_write(BLOCK, b"\1\1\1\1"))
     bus.take(memory_read(BLOCK, 8))
@@ -70,7 +70,7 @@ def test_read_sees_the_writes_before_it_and_those_that_pass_it():
     assert answer.payload == b"\1\1\1\1\2\2\2\2"
 
 
-def test_content_is_that_of_the_first_completion():
+def test_memory_is_read_at_the_first_completion():
     bus = Bus(repeat(10.0))
     bus.take(memory_read(BLOCK, 256))
     bus.memory.run(10.0)
@@ -82,7 +82,7 @@ def test_completions_overtake_and_interleave():
     bus = Bus([100.0, 10.0, 40.0, 40.0], split=Split.LARGEST)
     bus.take(memory_read(BLOCK, 256, tag=1))
     bus.take(memory_read(BLOCK, 256, tag=2))
-    # Tag 2 begins at 10 and goes on at 50; tag 1 begins at 100.
+    # Tag 2 has completions at 10 and 50; tag 1 starts at 100.
     assert [answer.tag for answer in bus.finish()] == [2, 2, 1, 1]
     bus = Bus([10.0, 20.0, 15.0, 15.0], split=Split.LARGEST)
     bus.take(memory_read(BLOCK, 256, tag=1))
@@ -90,7 +90,7 @@ def test_completions_overtake_and_interleave():
     assert [answer.tag for answer in bus.finish()] == [1, 2, 1, 2]
 
 
-def test_answers_of_one_read_stay_in_order():
+def test_completions_of_one_read_stay_in_order():
     bus = Bus(latencies(5, shortest_ns=0, tail=0.5), split=Split.RANDOM, seed=3)
     requests = [memory_read(BLOCK + 64 * tag, 1024, tag=tag) for tag in range(32)]
     for request in requests:
@@ -106,7 +106,7 @@ def test_answers_of_one_read_stay_in_order():
     assert bus.memory.outstanding == 0
 
 
-def test_the_same_seeds_give_the_same_packets():
+def test_same_seeds_give_the_same_completions():
     def run() -> list[tuple[float, Tlp]]:
         bus = Bus(latencies(5), split=Split.RANDOM, seed=3)
         for tag in range(8):
@@ -117,7 +117,7 @@ def test_the_same_seeds_give_the_same_packets():
     assert run() == run()
 
 
-def test_what_is_not_there():
+def test_unallocated_and_poisoned_requests_are_refused():
     bus = Bus(completer_id=0x19)
     stray_read, stray_write = memory_read(0x10, 8, tag=3), memory_write(0x10, bytes(8))
     poison = memory_write(BLOCK, b"\xff" * 4, ep=1)
@@ -132,7 +132,7 @@ def test_what_is_not_there():
     assert asyncio.run(bus.memory.read(BLOCK, 4)) == bytes(4)
 
 
-def test_traffic():
+def test_traffic_counts_enabled_bytes():
     bus = Bus()
     bus.take(memory_read(BLOCK + 1, 5))
     bus.take(memory_write(BLOCK + 2, bytes(77)))
@@ -140,7 +140,7 @@ def test_traffic():
     assert bus.memory.traffic == Traffic(reads=1, read_bytes=5, writes=2, write_bytes=77)
 
 
-def test_faults_in_their_order():
+def test_first_matching_fault_applies():
     bus = Bus()
     bus.memory.faults += [
         Fault(refused(CplStatus.CA), when=lambda read: read.tag == 1),
@@ -156,7 +156,7 @@ def test_faults_in_their_order():
     assert bus.memory.outstanding == 0
 
 
-def test_late_answer():
+def test_fault_delays_completion():
     bus = Bus(repeat(10.0))
     bus.memory.faults.append(Fault(right, after_ns=1000.0))
     bus.take(memory_read(BLOCK, 4, tag=1))
@@ -165,7 +165,7 @@ def test_late_answer():
     assert [(when, answer.tag) for when, answer in bus.sent] == [(10.0, 2), (1010.0, 1)]
 
 
-def test_abandon():
+def test_abandon_drops_reads_in_flight():
     bus = Bus(repeat(10.0))
     bus.take(memory_read(BLOCK, 4))
     assert bus.memory.outstanding == 1
@@ -180,7 +180,7 @@ def test_latency_can_be_replaced():
     assert bus.memory.run(0.0) is None and len(bus.sent) == 1
 
 
-def test_latencies():
+def test_latencies_are_seeded_and_in_range():
     first = list(islice(latencies(7), 2000))
     assert first == list(islice(latencies(7), 2000)) != list(islice(latencies(8), 2000))
     assert all(100 <= latency <= 3000 for latency in first)
@@ -195,11 +195,11 @@ def test_latencies():
         ({"shortest_ns": 500.0}, "latencies are 500, 400 and 3000 ns: must not decrease"),
     ],
 )
-def test_latencies_that_make_no_sense(options: dict[str, Any], text: str):
+def test_invalid_latencies_raise(options: dict[str, Any], text: str):
     with pytest.raises(ValueError, match=text):
         next(latencies(1, **options))
 
 
-def test_boundary_that_makes_no_sense():
+def test_invalid_boundary_raises():
     with pytest.raises(ValueError, match="read_completion_boundary is 32: must be 64 or 128"):
         MemoryCompleter(print, read_completion_boundary=32)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Host memory without a bus: what is allocated, and what requests do to it."""
+"""Host memory without a bus: allocations, and execution of memory requests."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def poke(memory: SparseMemory, address: int, data: bytes) -> None:
         max_size=12,
     )
 )
-def test_allocations_are_aligned_apart_and_zero(wanted: list[tuple[int, int, int | None]]):
+def test_allocations_are_aligned_separate_and_zeroed(wanted: list[tuple[int, int, int | None]]):
     memory = SparseMemory(base=LOW)
     given_out = []
     for size, align, base in wanted:
@@ -60,19 +60,19 @@ def test_allocations_are_aligned_apart_and_zero(wanted: list[tuple[int, int, int
         (1, 24, "align is 24: must be a power of two"),
     ],
 )
-def test_allocation_that_makes_no_sense(size: int, align: int, text: str):
+def test_invalid_allocation_raises(size: int, align: int, text: str):
     with pytest.raises(ValueError, match=text):
         SparseMemory(base=LOW).allocate(size, align)
 
 
-def test_end_of_the_address_space():
+def test_allocation_beyond_the_address_space_raises():
     memory = SparseMemory(base=(1 << 64) - 4096)
     assert memory.allocate(4096) == (1 << 64) - 4096
     with pytest.raises(HostMemoryError, match=r"no room for 1 bytes from 0x1000\d{13}"):
         memory.allocate(1)
 
 
-def test_software_leaves_its_memory():
+def test_access_outside_an_allocation_raises():
     memory = SparseMemory(base=LOW)
     address = memory.allocate(100, 64)
     for start, size in ((address - 1, 1), (address + 100, 1), (address, 101), (0, 4)):
@@ -83,7 +83,7 @@ def test_software_leaves_its_memory():
 
 
 @given(st.integers(0, 130), st.integers(0, 130), st.sampled_from([LOW, HIGH]))
-def test_write_request_stores_what_it_enables(offset: int, size: int, base: int):
+def test_write_request_stores_enabled_bytes(offset: int, size: int, base: int):
     memory = SparseMemory(base=base)
     address = memory.allocate(260, 64)
     poke(memory, address, b"\x11" * 260)
@@ -93,7 +93,7 @@ def test_write_request_stores_what_it_enables(offset: int, size: int, base: int)
     assert peek(memory, address, 260) == expected
 
 
-def test_holes_in_the_byte_enables():
+def test_byte_enables_with_holes():
     memory = SparseMemory(base=LOW)
     address = memory.allocate(16)
     write = Tlp(
@@ -123,7 +123,7 @@ def test_zero_length_requests_change_nothing():
 
 
 @given(st.integers(0, 140), st.integers(1, 200))
-def test_read_request(offset: int, size: int):
+def test_read_request_returns_enabled_bytes(offset: int, size: int):
     memory = SparseMemory(base=LOW)
     address = memory.allocate(340, 64)
     poke(memory, address, bytes(n % 251 for n in range(340)))
@@ -135,8 +135,8 @@ def test_read_request(offset: int, size: int):
     assert set(data[:lead] + data[lead + size :]) <= {JUNK}
 
 
-def test_requests_at_the_edges():
-    """A read may take the whole cache line, a write nothing that is not allocated."""
+def test_requests_at_the_edges_of_an_allocation():
+    """A read may cover the whole cache line, a write only allocated bytes."""
     memory = SparseMemory(base=LOW)
     address = memory.allocate(20, 16, base=LOW + 16)
     assert address == LOW + 16
@@ -150,14 +150,14 @@ def test_requests_at_the_edges():
     assert peek(memory, address, 20) == bytes(19) + b"z"
 
 
-def test_write_with_too_little_payload():
+def test_write_with_short_payload_is_refused():
     memory = SparseMemory(base=LOW)
     address = memory.allocate(16)
     assert not memory.store(memory_write(address, bytes(8), length=3))
 
 
 @given(st.integers(0, 8191), st.integers(0, 300))
-def test_bytes_that_count(address: int, size: int):
+def test_traffic_counts_enabled_bytes(address: int, size: int):
     read, write = memory_read(address, size), memory_write(address, bytes(size))
     assert byte_mask(read) == ((1 << size) - 1) << (address & 3)
     traffic = Traffic()

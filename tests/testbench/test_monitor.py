@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The protocol monitor: for each rule one packet that breaks it, and legal traffic that passes."""
+"""The protocol monitor: a packet that violates each rule, and legal traffic without violations."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ CAS = Tlp(
 
 
 def answer_rules(request: Tlp, *answers: Tlp) -> set[str]:
-    """Names of the rules that ``answers`` break as the answer to ``request``."""
+    """Names of the rules that ``answers`` violate as completions of ``request``."""
     check = monitor(max_payload_size=256)
     check.host_sent(request)
     found: set[str] = set()
@@ -72,7 +72,7 @@ LEGAL_ANSWERS = {
 
 
 @pytest.mark.parametrize("name", LEGAL_ANSWERS)
-def test_legal_answer(name: str):
+def test_legal_completion_has_no_violation(name: str):
     request, answer = LEGAL_ANSWERS[name]
     check = monitor()
     check.host_sent(request)
@@ -144,13 +144,13 @@ BROKEN_ANSWERS: dict[str, tuple[Tlp, Tlp, str]] = {
 
 
 @pytest.mark.parametrize("name", BROKEN_ANSWERS)
-def test_broken_answer(name: str):
+def test_completion_violates_rule(name: str):
     request, answer, rule = BROKEN_ANSWERS[name]
     assert rule in answer_rules(request, answer)
 
 
 def pieces(request: Tlp, *lengths: int) -> list[Tlp]:
-    """The right answer to ``request``, cut to ``lengths`` dwords wherever that may be."""
+    """The completions of ``request``, split into ``lengths`` dwords at any boundary."""
     first, remaining = request_bytes(request)
     answers = []
     for length in lengths:
@@ -173,8 +173,8 @@ def pieces(request: Tlp, *lengths: int) -> list[Tlp]:
     [(7, 32, 32, 29), (39, 61), (7, 64, 29), (39, 32, 29)],
     ids=["at each boundary", "largest first", "largest second", "uneven"],
 )
-def test_legal_splits(lengths: tuple[int, ...]):
-    """400 bytes from 0x64, Max_Payload_Size 256: boundaries at 0x80, 0x100 and 0x180."""
+def test_legal_split_has_no_violation(lengths: tuple[int, ...]):
+    """400 bytes from 0x64 with Max_Payload_Size 256 have boundaries at 0x80, 0x100 and 0x180."""
     assert not answer_rules(LONG, *pieces(LONG, *lengths))
 
 
@@ -189,22 +189,22 @@ def test_legal_splits(lengths: tuple[int, ...]):
     ],
     ids=["not at a boundary", "at 64 bytes", "before a boundary", "too long", "too much"],
 )
-def test_broken_splits(lengths: tuple[int, ...], rule: str):
+def test_split_violates_rule(lengths: tuple[int, ...], rule: str):
     assert rule in answer_rules(LONG, *pieces(LONG, *lengths))
 
 
-def test_second_piece_that_repeats_the_first_header():
+def test_second_completion_with_header_of_the_first():
     first, second = pieces(LONG, 39, 61)
     wrong = second.replace(byte_count=first.byte_count, lower_address=first.lower_address)
     assert answer_rules(LONG, first, wrong) == {"byte-count", "lower-address"}
 
 
-def test_read_within_a_boundary_is_not_split():
+def test_split_within_a_boundary_is_violation():
     request = memory_read(0xC000_0000, 128, requester_id=HOST, tag=5)
     assert "split" in answer_rules(request, *pieces(request, 16, 16))
 
 
-def test_error_ends_a_split_answer():
+def test_error_status_ends_a_split_read():
     first, second = pieces(LONG, 39, 61)
     failed = second.replace(kind=TlpKind.CPL, length=0, payload=b"", status=CplStatus.CA)
     assert not answer_rules(LONG, first, failed)
@@ -213,7 +213,7 @@ def test_error_ends_a_split_answer():
 
 @given(st.integers(0, 4095), st.integers(1, 4096), st.sampled_from([128, 256, 512]), st.data())
 def test_every_legal_split_passes(offset: int, size: int, payload: int, data: st.DataObject):
-    """A reference completer that cuts at random boundaries breaks no rule."""
+    """A reference completer that splits at random boundaries violates no rule."""
     size = min(size, 4096 - offset)
     request = memory_read(0xC000_0000 + offset, size, requester_id=HOST, tag=9)
     start, end = request.address, request.address + 4 * request.length
@@ -234,23 +234,23 @@ def test_every_legal_split_passes(offset: int, size: int, payload: int, data: st
     check.finish()
 
 
-def test_second_answer():
+def test_second_completion_is_unexpected():
     assert answer_rules(READ, whole(READ), whole(READ)) == {"unexpected-completion"}
 
 
-def test_answer_to_a_posted_request():
+def test_completion_of_posted_request_is_unexpected():
     write = memory_write(0xC000_0000, bytes(4), requester_id=HOST, tag=5)
     assert answer_rules(write, bare(write)) == {"unexpected-completion"}
 
 
-def test_missing_answer():
+def test_finish_reports_missing_completion():
     check = monitor()
     check.host_sent(READ)
     with pytest.raises(ProtocolViolation, match=r"no-completion .* without a complete answer"):
         check.finish()
 
 
-def test_half_an_answer():
+def test_finish_reports_incomplete_read():
     check = monitor(max_payload_size=256)
     check.host_sent(LONG)
     assert not broken(check, pieces(LONG, 39, 61)[0])
@@ -258,7 +258,7 @@ def test_half_an_answer():
         check.finish()
 
 
-def test_reserved_bit_of_a_completion():
+def test_reserved_bit_of_completion_is_violation():
     check = monitor(fatal=False)
     check.host_sent(READ)
     answer = whole(READ)
@@ -266,7 +266,7 @@ def test_reserved_bit_of_a_completion():
     assert [item.rule for item in check.violations] == ["reserved"]
 
 
-def test_fourth_dword_of_a_completion():
+def test_fourth_dword_of_completion_is_violation():
     check = monitor(fatal=False)
     check.host_sent(READ)
     answer = whole(READ)
@@ -274,14 +274,14 @@ def test_fourth_dword_of_a_completion():
     assert [item.rule for item in check.violations] == ["reserved"]
 
 
-def test_host_that_reuses_a_tag():
+def test_host_reusing_an_outstanding_tag_raises():
     check = monitor()
     check.host_sent(READ)
     with pytest.raises(HostMistake, match=r"tag 0x5 of 00:03\.1 is in use"):
         check.host_sent(LONG)
 
 
-def test_same_tag_of_two_requesters():
+def test_two_requesters_may_use_the_same_tag():
     check = monitor()
     other = READ.replace(requester_id=HOST + 8)
     check.host_sent(READ)
@@ -321,7 +321,7 @@ LEGAL_REQUESTS = {
 
 
 @pytest.mark.parametrize("name", LEGAL_REQUESTS)
-def test_legal_request(name: str):
+def test_legal_request_has_no_violation(name: str):
     assert not broken(monitor(), LEGAL_REQUESTS[name])
 
 
@@ -358,7 +358,7 @@ BROKEN_REQUESTS: dict[str, tuple[Tlp, str]] = {
 
 
 @pytest.mark.parametrize("name", BROKEN_REQUESTS)
-def test_broken_request(name: str):
+def test_request_violates_rule(name: str):
     packet, rule = BROKEN_REQUESTS[name]
     assert rule in broken(monitor(), packet)
 
@@ -366,8 +366,8 @@ def test_broken_request(name: str):
 @pytest.mark.parametrize(
     "short, long", [(MSIX, TlpKind.MWR64), (OWN_READ, TlpKind.MRD64)], ids=["write", "read"]
 )
-def test_headers_that_are_always_long(short: Tlp, long: TlpKind):
-    """For a block that takes the address from where such a header has it."""
+def test_four_dword_headers_below_4_gib(short: Tlp, long: TlpKind):
+    """Some hard blocks require 4-dword headers for every address."""
     assert broken(monitor(always_four_dwords=True), short) == {"address-form"}
     assert not broken(monitor(always_four_dwords=True), short.replace(kind=long))
 
@@ -384,8 +384,8 @@ def test_violation_is_raised_with_time_and_section():
         check.finish()
 
 
-def test_every_rule_is_tried() -> None:
-    """A rule that no test breaks would be a rule that nobody knows to work."""
+def test_every_rule_has_a_test() -> None:
+    """Every rule has a test that violates it."""
     tried = {rule for _, _, rule in BROKEN_ANSWERS.values()}
     tried |= {rule for _, rule in BROKEN_REQUESTS.values()}
     tried |= {"split", "no-completion", "bus-master", "memory-space", "tag"}

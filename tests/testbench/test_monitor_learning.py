@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the monitor learns from configuration writes and resets, and what it then expects."""
+"""Settings that the monitor learns from configuration writes and resets, and their checks."""
 
 from __future__ import annotations
 
@@ -14,47 +14,47 @@ CONFIG_READ = config_read(DEVICE, 0x10, requester_id=HOST, tag=5)
 
 
 def learner() -> TlpMonitor:
-    """A monitor that knows only what configuration writes tell it."""
+    """A monitor that learns all settings from configuration writes."""
     return TlpMonitor()
 
 
 def write(
     check: TlpMonitor, offset: int, value: int, first_be: int = 0xF, tag: int = 1, **fields: int
 ) -> Tlp:
-    """Write configuration space; the design accepted it and has not completed it."""
+    """Send a configuration write that the design accepts but does not complete."""
     request = config_write(DEVICE, offset, value, first_be, requester_id=HOST, tag=tag, **fields)
     check.host_sent(request)
     return request
 
 
 def complete(check: TlpMonitor, request: Tlp, status: CplStatus = CplStatus.SC) -> None:
-    """Let the design complete a write."""
+    """Complete a configuration write."""
     assert not broken(check, bare(request, status))
 
 
 def configure(check: TlpMonitor, offset: int, value: int, first_be: int = 0xF) -> None:
-    """Write configuration space and let the design complete it."""
+    """Send a configuration write and complete it."""
     complete(check, write(check, offset, value, first_be))
 
 
-def test_request_before_the_function_has_a_number():
+def test_request_before_first_config_write_is_violation():
     assert broken(learner(), MSIX) == {"requester-id", "bus-master"}
 
 
-def test_completion_before_the_function_has_a_number():
+def test_completion_before_first_config_write_has_id_zero():
     check = learner()
     check.host_sent(CONFIG_READ)
     assert not broken(check, whole(CONFIG_READ, completer_id=0))
 
 
-def test_function_learns_its_number_and_bus_mastering():
+def test_id_and_bus_master_enable_are_learned():
     check = learner()
     configure(check, COMMAND, 0x6, 0b0011)
     assert not broken(check, MSIX)
     assert broken(check, MSIX.replace(requester_id=DEVICE + 0x100)) == {"requester-id"}
 
 
-def test_bus_mastering_ends_with_the_completion_of_the_write():
+def test_request_after_bus_master_disable_is_violation():
     check = learner()
     configure(check, COMMAND, 0x6)
     stop = config_write(DEVICE, COMMAND, 0x2, requester_id=HOST, tag=2)
@@ -64,7 +64,7 @@ def test_bus_mastering_ends_with_the_completion_of_the_write():
     assert broken(check, MSIX) == {"bus-master"}
 
 
-def test_command_byte_that_is_not_enabled_changes_nothing():
+def test_disabled_command_byte_is_ignored():
     check = learner()
     configure(check, COMMAND, 0x6, 0b0010)
     assert broken(check, MSIX) == {"bus-master"}
@@ -101,11 +101,11 @@ def test_tag_size_is_learned():
 
 
 def payload(size: int) -> int:
-    """Device Control with the code of ``size`` as Max_Payload_Size, 512-byte reads."""
+    """Value of Device Control with Max_Payload_Size ``size`` and 512-byte reads."""
     return (size.bit_length() - 8) << 5 | 2 << 12
 
 
-def test_completion_longer_than_a_size_that_fell():
+def test_completion_longer_than_lowered_size_is_violation():
     check = learner()
     configure(check, DEVICE_CONTROL, payload(512))
     check.host_sent(LONG)
@@ -117,7 +117,7 @@ def test_completion_longer_than_a_size_that_fell():
     assert broken(check, rest) == {"max-payload"}
 
 
-def test_completion_of_the_former_size_before_the_write_is_completed():
+def test_old_size_may_be_used_until_the_write_completes():
     check = learner()
     configure(check, DEVICE_CONTROL, payload(512))
     check.host_sent(LONG)
@@ -126,7 +126,7 @@ def test_completion_of_the_former_size_before_the_write_is_completed():
     complete(check, fall)
 
 
-def test_size_that_grows_may_be_used_from_the_write_on():
+def test_raised_size_may_be_used_from_the_write_on():
     check = learner()
     configure(check, COMMAND, 0x6)
     check.host_sent(LONG)
@@ -139,7 +139,7 @@ def test_size_that_grows_may_be_used_from_the_write_on():
     assert not broken(check, long)
 
 
-def test_writes_and_reads_longer_than_sizes_that_fell():
+def test_requests_longer_than_lowered_sizes_are_violations():
     check = learner()
     configure(check, COMMAND, 0x6)
     configure(check, DEVICE_CONTROL, payload(512))
@@ -156,7 +156,7 @@ def test_writes_and_reads_longer_than_sizes_that_fell():
     assert not broken(check, reads[2])
 
 
-def test_of_two_writes_that_wait_the_larger_may_be_used():
+def test_larger_of_two_pending_sizes_may_be_used():
     check = learner()
     configure(check, COMMAND, 0x6)
     grow = write(check, DEVICE_CONTROL, payload(512), tag=2)
@@ -169,7 +169,7 @@ def test_of_two_writes_that_wait_the_larger_may_be_used():
     assert broken(check, long) == {"max-payload"}
 
 
-def test_write_that_is_refused_changes_nothing():
+def test_unsuccessful_write_is_ignored():
     check = learner()
     configure(check, COMMAND, 0x6)
     refused = write(check, DEVICE_CONTROL, payload(512), ep=1)
@@ -179,10 +179,10 @@ def test_write_that_is_refused_changes_nothing():
     assert not broken(check, MSIX)
 
 
-def test_bus_mastering_ends_in_d3hot():
+def test_request_in_d3hot_is_violation():
     check = learner()
     configure(check, COMMAND, 0x6)
-    # D1 and D2 do not exist.
+    # Writes of D1 and D2 are ignored: the function does not support them.
     for state in (1, 2):
         configure(check, POWER_STATE.offset, state)
         assert not broken(check, MSIX)
@@ -194,7 +194,7 @@ def test_bus_mastering_ends_in_d3hot():
     assert not broken(check, MSIX)
 
 
-def test_read_served_after_memory_space_is_off():
+def test_read_completed_after_memory_disable_is_violation():
     for offset, value in ((COMMAND, 0x4), (POWER_STATE.offset, POWER_D3HOT)):
         check = learner()
         configure(check, COMMAND, 0x6)
@@ -209,7 +209,7 @@ def test_read_served_after_memory_space_is_off():
         assert not broken(check, bare(READ.replace(tag=7)))
 
 
-def test_read_that_came_while_memory_space_was_off():
+def test_read_received_while_memory_disabled_must_fail():
     check = learner()
     configure(check, COMMAND, 0x4)
     check.host_sent(READ)
@@ -219,7 +219,7 @@ def test_read_that_came_while_memory_space_was_off():
     assert not broken(check, whole(READ))
 
 
-def test_read_served_after_a_function_level_reset():
+def test_read_completed_after_function_reset_is_violation():
     check = learner()
     configure(check, COMMAND, 0x6)
     check.host_sent(READ)
@@ -245,7 +245,7 @@ def test_function_level_reset_may_drop_requests():
     assert check.outstanding == [READ]
 
 
-def test_reset_forgets_everything():
+def test_reset_drops_outstanding_requests():
     check = monitor()
     check.host_sent(READ)
     check.reset()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The design's own reads as the monitor sees them: when a tag is free, and how much moved."""
+"""The monitor's checks of the design's reads: reuse of tags, and traffic counts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ READ = memory_read(0x1044, 250, requester_id=DEVICE, tag=3)
 
 
 def right(*lengths: int) -> list[Tlp]:
-    """The right completions of ``READ``, which asks for 63 dwords, cut to ``lengths`` dwords."""
+    """The correct completions of ``READ``, which has 63 dwords, split into ``lengths`` dwords."""
     answers = []
     address, remaining = 0x1044, 250
     for length in lengths:
@@ -39,26 +39,26 @@ ERROR = completion(READ, ROOT, status=CplStatus.UR)
 
 
 def asked(**options: object) -> TlpMonitor:
-    """A monitor that has seen ``READ`` leave."""
+    """A monitor with ``READ`` outstanding."""
     check = monitor(**options)
     assert not broken(check, READ)
     return check
 
 
 def free(check: TlpMonitor) -> bool:
-    """Whether the tag of ``READ`` may be used again."""
+    """Whether the tag of ``READ`` may be reused."""
     return not broken(check, READ)
 
 
-def test_tag_in_use():
+def test_reuse_of_outstanding_tag_is_violation():
     assert broken(asked(), READ) == {"tag"}
 
 
-def test_another_tag():
+def test_different_tag_is_legal():
     assert not broken(asked(), READ.replace(tag=4))
 
 
-def test_complete_answer():
+def test_last_completion_frees_the_tag():
     check = asked()
     check.host_sent(FIRST)
     assert not free(check)
@@ -69,20 +69,20 @@ def test_complete_answer():
 
 
 @pytest.mark.parametrize("status", [CplStatus.UR, CplStatus.CA, CplStatus.CRS, 3])
-def test_error_ends_the_read(status: int):
+def test_error_status_frees_the_tag(status: int):
     check = asked()
     check.host_sent(ERROR.replace(status=status))
     assert free(check)
 
 
-def test_error_in_the_middle_ends_the_read():
+def test_error_after_first_completion_frees_the_tag():
     check = asked()
     check.host_sent(FIRST)
     check.host_sent(ERROR.replace(byte_count=SECOND.byte_count))
     assert free(check)
 
 
-def test_poisoned_data_is_data():
+def test_poisoned_completion_does_not_end_the_read():
     check = asked()
     check.host_sent(FIRST.replace(ep=1))
     assert not free(check)
@@ -103,14 +103,14 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_answer_that_does_not_fit_may_end_the_read(name: str):
+def test_mismatched_completion_may_end_the_read(name: str):
     check = asked()
     check.host_sent(WRONG[name])
     assert free(check)
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_answer_that_does_not_fit_need_not_end_the_read(name: str):
+def test_mismatched_completion_need_not_end_the_read(name: str):
     check = asked()
     for answer in (WRONG[name], FIRST, SECOND):
         check.host_sent(answer)
@@ -118,13 +118,13 @@ def test_answer_that_does_not_fit_need_not_end_the_read(name: str):
 
 
 @pytest.mark.parametrize("fields", [{"tag": 4}, {"requester_id": DEVICE + 8}])
-def test_answer_for_someone_else_changes_nothing(fields: dict[str, int]):
+def test_completion_of_another_request_is_ignored(fields: dict[str, int]):
     check = asked()
     check.host_sent(ERROR.replace(**fields))
     assert not free(check)
 
 
-def test_error_code_of_the_hard_block():
+def test_hard_block_error_code_frees_the_tag():
     for code in CompletionErrorCode:
         check = asked()
         check.host_sent(FIRST, code)
@@ -132,19 +132,19 @@ def test_error_code_of_the_hard_block():
         assert free(check) != kept, code
 
 
-def test_completion_timeout():
+def test_completion_timeout_frees_the_tag():
     now = 0.0
     check = asked(completion_timeout_ns=1000.0, now=lambda: now)
     now = 999.0
     assert broken(check, READ) == {"tag"}
-    # The second read holds the tag from its own time on.
+    # The second read uses the tag from 999 ns on.
     now = 1998.0
     assert broken(check, READ) == {"tag"}
     now = 2998.0
     assert free(check)
 
 
-def test_late_answer_changes_nothing_but_for_the_read_that_has_the_tag():
+def test_late_completion_counts_for_the_read_with_its_tag():
     now = 0.0
     check = asked(completion_timeout_ns=1000.0, now=lambda: now)
     now = 1500.0
@@ -154,14 +154,14 @@ def test_late_answer_changes_nothing_but_for_the_read_that_has_the_tag():
     assert free(check)
 
 
-def test_no_completion_timeout():
+def test_tag_stays_in_use_without_timeout():
     now = 0.0
     check = asked(now=lambda: now)
     now = 1e12
     assert not free(check)
 
 
-def test_completion_timeout_needs_time():
+def test_completion_timeout_requires_now():
     with pytest.raises(ValueError, match="completion_timeout_ns requires now"):
         TlpMonitor(completion_timeout_ns=1.0)
 
@@ -174,14 +174,14 @@ def test_function_level_reset_frees_the_tags():
     assert free(check)
 
 
-def test_extended_tags():
+def test_tag_limit_depends_on_extended_tags():
     wide = READ.replace(tag=255)
     assert broken(monitor(), wide) == {"tag-size"}
     assert not broken(monitor(extended_tags=True), wide)
     assert broken(monitor(extended_tags=True), READ.replace(tag=256)) == {"tag-size"}
 
 
-def test_traffic():
+def test_traffic_counts_enabled_bytes():
     check = asked()
     assert not broken(check, MSIX)
     assert not broken(check, memory_write(0x2003, bytes(66), requester_id=DEVICE))

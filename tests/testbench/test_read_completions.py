@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Completions of a bus master's reads: right ones cut anywhere legal, and wrong ones."""
+"""Completions of a bus master's reads: correct ones with any legal split, and faulty ones."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def answers(request: Tlp, data: bytes, split: Split, **options: int) -> list[Tlp
     st.sampled_from(Split),
     st.integers(0, 99),
 )
-def test_right_answers(
+def test_completions_of_any_read_are_correct(
     offset: int, size: int, payload: int, boundary: int, split: Split, seed: int
 ):
-    """Written from section 2.3.1.1 anew, not from the code."""
+    """The checks are derived from section 2.3.1.1, not from the code."""
     size = min(size, 4096 - offset)
     request = memory_read((1 << 34) + offset, size, requester_id=0x1234, tag=0x5A, tc=2, attr=2)
     data = random.Random(seed).randbytes(4 * request.length)
@@ -59,14 +59,14 @@ def test_right_answers(
         assert (remaining <= 0) == (number == len(found))
 
 
-def test_largest_is_fewest():
+def test_largest_split_has_fewest_completions():
     sizes = [4 * answer.length for answer in answers(REQUEST, DATA, Split.LARGEST)]
     assert sizes == [68, 128, 128, 76]
     sizes = [4 * answer.length for answer in answers(REQUEST, DATA, Split.SMALLEST)]
     assert sizes == [4, 64, 64, 64, 64, 64, 64, 12]
 
 
-def test_random_cuts_are_those_of_the_seed():
+def test_random_splits_depend_on_the_seed():
     cuts = {
         seed: [answer.length for answer in answers(REQUEST, DATA, Split.RANDOM, seed=seed)]
         for seed in range(20)
@@ -82,17 +82,17 @@ def changed(change: faults.Change) -> list[Tlp]:
     return change(REQUEST, list(RIGHT))
 
 
-def test_late():
+def test_right_changes_nothing():
     assert changed(faults.right) == RIGHT
 
 
-def test_silent():
+def test_silent_drops_completions():
     assert changed(faults.silent()) == []
     assert changed(faults.silent(after=2)) == RIGHT[:2]
 
 
 @pytest.mark.parametrize("status", [CplStatus.UR, CplStatus.CA, CplStatus.CRS])
-def test_refused(status: CplStatus):
+def test_refused_ends_with_error_status(status: CplStatus):
     (answer,) = changed(faults.refused(status))
     assert (answer.kind, answer.status, answer.length) == (TlpKind.CPL, status, 0)
     assert answer.payload == b"" and answer.byte_count == 400
@@ -106,7 +106,7 @@ def test_success_without_data():
     assert (answer.kind, answer.status, answer.payload) == (TlpKind.CPL, CplStatus.SC, b"")
 
 
-def test_poisoned():
+def test_poisoned_sets_ep():
     assert [answer.ep for answer in changed(faults.poisoned())] == [1, 1, 1, 1]
     assert [answer.ep for answer in changed(faults.poisoned(at=1))] == [0, 1, 0, 0]
     assert [answer.ep for answer in changed(faults.poisoned(at=9))] == [0, 0, 0, 1]
@@ -115,7 +115,7 @@ def test_poisoned():
     ]
 
 
-def test_altered():
+def test_altered_replaces_fields():
     found = changed(faults.altered(byte_count=4096))
     assert found == [RIGHT[0].replace(byte_count=4096), *RIGHT[1:]]
     found = changed(faults.altered(at=2, lower_address=lambda answer: answer.lower_address ^ 4))
@@ -123,7 +123,7 @@ def test_altered():
     assert (found[:2], found[3:]) == (RIGHT[:2], RIGHT[3:])
 
 
-def test_too_much_and_too_little():
+def test_too_much_and_too_little_change_the_last_completion():
     last = changed(faults.too_much(2))[-1]
     assert last.length == RIGHT[-1].length + 2 and last.payload == RIGHT[-1].payload + bytes(8)
     last = changed(faults.too_little())[-1]
@@ -139,7 +139,7 @@ def test_unexpected_completions():
     assert changed(faults.preceded(requester_id=1)) == [RIGHT[0].replace(requester_id=1), *RIGHT]
 
 
-def test_which_requests_a_fault_meets():
+def test_fault_selects_requests():
     once, always = Fault(faults.silent()), Fault(faults.silent(), times=None)
     some = Fault(faults.silent(), when=lambda read: read.length > 9, times=2)
     short, long = memory_read(0, 4), memory_read(0, 64)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The root complex's memory as its software uses it, without a simulator."""
+"""The root complex's memory for host software, without a simulator."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WHERE = [0, FOUR_GIB, 0x12 * FOUR_GIB]
 
 
 class Root:
-    """As much of a root complex as memory needs: it has an address space and a pool in it."""
+    """The parts of a root complex that its memory uses: an address space with a pool."""
 
     def __init__(self) -> None:
         self.mem_address_space = AddressSpace(2**64)
@@ -25,7 +25,7 @@ class Root:
 
 
 @pytest.mark.parametrize("base", WHERE)
-def test_allocations_are_aligned_apart_and_zero(base: int):
+def test_allocations_are_aligned_separate_and_zeroed(base: int):
     root = Root()
     memory = RootComplexMemory(root, base=base)
     wanted = [(1, 1), (100, 16), (4096, 4096), (20, 65536), (70, 1), (12345, 4096)]
@@ -37,27 +37,27 @@ def test_allocations_are_aligned_apart_and_zero(base: int):
         asyncio.run(memory.write(address, bytes([number]) * size))
         given_out.append((address, size))
     for number, (address, size) in enumerate(given_out, start=1):
-        # What a bus master sees is the root complex's address space.
+        # A bus master reads the root complex's address space.
         assert asyncio.run(root.mem_address_space.read(address, size)) == bytes([number]) * size
     for (first, size), (second, _) in pairwise(sorted(given_out)):
         assert second >= first + size
 
 
-def test_pool_for_one_allocation():
+def test_base_selects_the_pool():
     memory = RootComplexMemory(Root())
     assert memory.allocate(64, base=FOUR_GIB) == FOUR_GIB
     assert memory.allocate(64) < FOUR_GIB
     assert memory.allocate(64, base=FOUR_GIB) > FOUR_GIB
 
 
-def test_a_beat_around_a_small_allocation_can_be_read():
+def test_whole_cache_line_of_small_allocation_is_readable():
     root = Root()
     address = RootComplexMemory(root).allocate(3, 1)
     assert address % 64 == 0
     assert asyncio.run(root.mem_address_space.read(address, 64)) == bytes(64)
 
 
-def test_what_is_not_there():
+def test_access_outside_an_allocation_raises():
     memory = RootComplexMemory(Root())
     for address in (0, 0x7000_0000, 7 * FOUR_GIB):
         with pytest.raises(HostMemoryError, match=f"read of 4 bytes at {address:#x}: Invalid"):
@@ -69,7 +69,7 @@ def test_what_is_not_there():
 
 
 @pytest.mark.parametrize("base", [4096, FOUR_GIB + 1, -FOUR_GIB, 1 << 63])
-def test_base_that_makes_no_sense(base: int):
+def test_invalid_base_raises(base: int):
     text = "must be a multiple of 4 GiB below"
     with pytest.raises(ValueError, match=f"base is {base:#x}: {text}"):
         RootComplexMemory(Root(), base=base)
@@ -78,6 +78,6 @@ def test_base_that_makes_no_sense(base: int):
 
 
 @pytest.mark.parametrize(("size", "align", "field"), [(0, 1, "size"), (1, 3, "align")])
-def test_allocation_that_makes_no_sense(size: int, align: int, field: str):
+def test_invalid_allocation_raises(size: int, align: int, field: str):
     with pytest.raises(ValueError, match=f"{field} is"):
         RootComplexMemory(Root()).allocate(size, align)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Runs ``slice_tests.py`` on each simulator that the machine has, and checks the framings."""
+"""Runs ``slice_tests.py`` on each installed simulator, and tests the framings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from testbench.tlp.packets import memory_write
 
 
 @pytest.mark.parametrize(("simulator", "width"), SIMULATORS_AND_WIDTHS)
-def test_on_a_register_slice(simulator: str, width: int, tmp_path: Path):
+def test_streams_on_a_register_slice(simulator: str, width: int, tmp_path: Path):
     run_slice("slice", "slice_tests", simulator, width, tmp_path, at_least=40)
 
 
@@ -40,7 +40,7 @@ BROKEN_TLPS = {
 
 
 @pytest.mark.parametrize("name", BROKEN_TLPS)
-def test_broken_tlp_framing(name: str):
+def test_tlp_framing_error_raises(name: str):
     beats, text = BROKEN_TLPS[name]
     assembler = TlpAssembler("tx_tlp", 128)
     with pytest.raises(StreamError, match=f"tx_tlp: .*{text}"):
@@ -61,7 +61,7 @@ BROKEN_MESSAGES = {
 
 
 @pytest.mark.parametrize("name", BROKEN_MESSAGES)
-def test_broken_message_framing(name: str):
+def test_message_framing_error_raises(name: str):
     beats, text = BROKEN_MESSAGES[name]
     assembler = AxisAssembler("m_axis_msg", 64)
     with pytest.raises(StreamError, match=f"m_axis_msg: .*{text}"):

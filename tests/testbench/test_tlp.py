@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The TLP codec: against bytes worked out by hand, against cocotbext-pcie's, and round trips."""
+"""The TLP codec: against headers encoded by hand, against cocotbext-pcie, and round trips."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from testbench.tlp.packets import (
 
 
 def test_memory_write_by_hand():
-    """MWr 3 dwords, requester 00:03.1, to 0xC000_1001..0xC000_100A: figures 2-5 and 2-15."""
+    """MWr of 3 dwords from 00:03.1 to 0xC000_1001..0xC000_100A (figures 2-5 and 2-15)."""
     packet = memory_write(0xC000_1001, bytes(range(1, 11)), requester_id=pcie_id(0, 3, 1), tag=0xA5)
     assert packet.pack() == int("400000030019A57EC000100000000000", 16)
     assert packet.payload == bytes([0, *range(1, 11), 0])
@@ -60,8 +60,8 @@ def test_configuration_write_by_hand():
     assert packet.payload == bytes.fromhex("44332211")
 
 
-def test_lengths_and_byte_counts_that_read_zero():
-    """0 stands for 1,024 dwords and for 4,096 bytes (sections 2.2.2 and 2.2.9)."""
+def test_zero_encodes_maximum_length_and_byte_count():
+    """0 encodes 1,024 dwords and 4,096 bytes (sections 2.2.2 and 2.2.9)."""
     read = memory_read(0, 4096)
     assert read.length == 1024 and Tlp.unpack(read.pack()).length == 1024
     answer = completion(read, 0, bytes(4096))
@@ -133,8 +133,8 @@ def test_beats_carry_the_packet(packet: Tlp, width: int):
 
 
 @given(st.integers(0, (1 << 128) - 1))
-def test_any_header_survives_but_for_what_has_no_field(header: int):
-    """Illegal headers too, so that tests can send them; a 3-dword one has no fourth dword."""
+def test_header_round_trip_keeps_all_fields(header: int):
+    """Illegal headers survive too, so that tests can send them."""
     packet = Tlp.unpack(header)
     lost = 0 if packet.four_dwords and not packet.is_completion else 0xFFFF_FFFF
     if packet.is_completion:
@@ -145,7 +145,7 @@ def test_any_header_survives_but_for_what_has_no_field(header: int):
     assert packet.header == header
 
 
-def test_foreign_packet_by_the_foreign_constructor():
+def test_packet_built_by_cocotbext_pcie():
     foreign = ForeignTlp()
     foreign.fmt_type = TlpType.CPL
     foreign.status = CplStatus.UR
@@ -157,13 +157,13 @@ def test_foreign_packet_by_the_foreign_constructor():
     assert id_text(packet.completer_id) == "01:00.0" and id_text(packet.requester_id) == "00:01.2"
 
 
-def test_packet_that_cocotbext_pcie_does_not_know():
+def test_packet_unsupported_by_cocotbext_pcie_raises():
     with pytest.raises(TlpError, match="cocotbext-pcie cannot carry kind 0x3f"):
         to_cocotbext(Tlp(0x3F))
 
 
 @given(st.integers(0, 1 << 40), st.integers(0, 4096))
-def test_byte_enables_cover_what_was_asked(address: int, size: int):
+def test_byte_enables_cover_the_requested_bytes(address: int, size: int):
     start, length, first, last = byte_enables(address, size)
     packet = Tlp(TlpKind.MRD64, length=length, address=start, first_be=first, last_be=last)
     if size:
@@ -210,7 +210,7 @@ def test_byte_count_of_table_2_39(enables: tuple[int, int], count: int):
     assert request_bytes(packet)[1] == count
 
 
-def test_zero_length_write_has_a_dword():
+def test_zero_length_write_has_one_dword():
     packet = memory_write(0x1003, b"")
     assert (packet.address, packet.length, packet.payload) == (0x1000, 1, bytes(4))
     assert (packet.first_be, packet.last_be) == (0, 0)
@@ -221,12 +221,12 @@ def test_configuration_read_targets_a_function():
     assert (packet.completer_id, packet.address, packet.length) == (0x0325, 0x3C, 1)
 
 
-def test_payload_of_broken_dwords_is_refused():
+def test_payload_of_partial_dwords_raises():
     with pytest.raises(TlpError, match="payload is 3 bytes: must be a multiple of 4"):
         Tlp(TlpKind.MWR32, length=1, payload=bytes(3)).pack()
 
 
-def test_field_that_does_not_fit_is_refused():
+def test_field_that_does_not_fit_raises():
     with pytest.raises(TlpError, match="does not fit its header"):
         Tlp(TlpKind.MRD32, length=1, address=1 << 32).pack()
 

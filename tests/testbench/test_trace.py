@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The message trace: decoded, not decodable, as JSON lines and as text."""
+"""The message trace: decoded and undecodable messages, as JSON lines and as text."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_json_lines(tmp_path: Path):
     assert str(trace.entries[1]).endswith("fifo 1  07  (message is 1 byte: must be 2 or more)")
 
 
-def test_each_entry_is_told_as_it_comes():
+def test_on_entry_is_called_with_each_entry():
     seen: list[TraceEntry] = []
     trace = make_trace(on_entry=seen.append)
     trace.record(Direction.TO_DEVICE, 0, b"\x05\x06")
