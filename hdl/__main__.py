@@ -8,8 +8,8 @@ from pathlib import Path
 from models.layout import LAYOUTS, SPSC_PAGES
 from models.shell import AMP_PCI, MAX_FIFOS, SHELLS
 
-from .beside import files_beside
 from .block_options import BlockOptions
+from .companions import companion_files
 from .dma.limits import COMPLETION_TIMEOUT
 from .tlp import DATA_WIDTHS
 from .verilog import MODULE_NAMES, SHIMS, TOPS, generate
@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     module = options.name or MODULE_NAMES[options.top]
     _write(options.output, text)
-    for suffix, content in files_beside(text, module, options.output.name).items():
+    for suffix, content in companion_files(text, module, options.output.name).items():
         _write(options.output.with_suffix(suffix), content)
     return 0
 

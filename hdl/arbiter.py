@@ -67,48 +67,50 @@ class PacketArbiter(wiring.Component):
         valids = Signal(count)
         m.d.comb += [valids[index].eq(self.i[index].valid) for index in range(count)]
 
-        turn = Signal(range(max(count, 2)), init=self._rest)
+        selected = Signal(range(max(count, 2)), init=self._rest)
         last = Signal(range(max(count, 2)), init=count - 1)
-        inside = Signal()
+        in_packet = Signal()
         can_load = Signal()
-        goes = Signal()
-        ends = Signal()
+        transfers = Signal()
+        packet_ends = Signal()
         m.d.comb += can_load.eq(~self.o.valid | self.o.ready)
-        waits = ~inside & valids[:urgent].any() if urgent else Const(0)
-        last_beat = Signal()
-        loaded = 0
+        priority_waits = ~in_packet & valids[:urgent].any() if urgent else Const(0)
+        eop = Signal()
+        merged = 0
         for index in range(count):
-            held_back = waits if index >= urgent else Const(0)
+            blocked = priority_waits if index >= urgent else Const(0)
             # One register per input, cleared while another input is selected, so that OR gates
             # merge them: multiplexers would take twice the area.
-            own = Signal(self.o.p.shape(), reset_less=True, name=f"own_{index}")
-            loaded = loaded | Value.cast(own)
+            payload = Signal(self.o.p.shape(), reset_less=True, name=f"payload_{index}")
+            merged = merged | Value.cast(payload)
             with m.If(can_load):
-                m.d.sync += own.eq(self.i[index].p)
-            with m.If(can_load & (turn != index)):
-                m.d.sync += own.eq(0)
-            with m.If(turn == index):
+                m.d.sync += payload.eq(self.i[index].p)
+            with m.If(can_load & (selected != index)):
+                m.d.sync += payload.eq(0)
+            with m.If(selected == index):
                 m.d.comb += [
-                    goes.eq(valids[index] & ~held_back),
-                    last_beat.eq(self.i[index].p.eop),
-                    self.i[index].ready.eq(can_load & ~held_back),
+                    transfers.eq(valids[index] & ~blocked),
+                    eop.eq(self.i[index].p.eop),
+                    self.i[index].ready.eq(can_load & ~blocked),
                 ]
-        m.d.comb += [self.o.p.eq(loaded), ends.eq(goes & can_load & last_beat)]
+        m.d.comb += [self.o.p.eq(merged), packet_ends.eq(transfers & can_load & eop)]
         with m.If(can_load):
-            m.d.sync += self.o.valid.eq(goes)
-            with m.If(goes):
-                m.d.sync += inside.eq(~last_beat)
+            m.d.sync += self.o.valid.eq(transfers)
+            with m.If(transfers):
+                m.d.sync += in_packet.eq(~eop)
 
         others = Signal(count)
-        m.d.comb += [others[index].eq(valids[index] & (turn != index)) for index in range(count)]
+        m.d.comb += [
+            others[index].eq(valids[index] & (selected != index)) for index in range(count)
+        ]
         pick: Value | int = round_robin(others & ~((1 << urgent) - 1), last)
         for index in reversed(range(urgent)):
             pick = Mux(others[index], index, pick)
-        with m.If(ends | ~(goes | inside)):
+        with m.If(packet_ends | ~(transfers | in_packet)):
             with m.If(others.any()):
-                m.d.sync += turn.eq(pick)
-            with m.Elif(~ends):
-                m.d.sync += turn.eq(self._rest)
-        with m.If(goes & (turn >= urgent)):
-            m.d.sync += last.eq(turn)
+                m.d.sync += selected.eq(pick)
+            with m.Elif(~packet_ends):
+                m.d.sync += selected.eq(self._rest)
+        with m.If(transfers & (selected >= urgent)):
+            m.d.sync += last.eq(selected)
         return m

@@ -10,8 +10,8 @@ from .dma.limits import COMPLETION_BYTES, MOST_COMPLETIONS, TAGS
 
 __all__ = ["NO_OPTIONS", "BlockOptions"]
 
-FEWEST_HEADERS = MOST_COMPLETIONS
-MOST_HEADERS = MOST_COMPLETIONS * TAGS
+MIN_HEADERS = MOST_COMPLETIONS
+MAX_HEADERS = MOST_COMPLETIONS * TAGS
 """Enough for the completions of all outstanding reads."""
 
 
@@ -69,9 +69,9 @@ class BlockOptions:
 
     def __post_init__(self) -> None:
         headers = self.completion_headers
-        if headers is not None and not FEWEST_HEADERS <= headers <= MOST_HEADERS:
+        if headers is not None and not MIN_HEADERS <= headers <= MAX_HEADERS:
             raise ValueError(
-                f"completion_headers is {headers}: must be {FEWEST_HEADERS} to {MOST_HEADERS}"
+                f"completion_headers is {headers}: must be {MIN_HEADERS} to {MAX_HEADERS}"
             )
 
     @classmethod

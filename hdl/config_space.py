@@ -69,7 +69,7 @@ class ConfigSpace(wiring.Component):
     settled : In(1)
         No TLP built under a former setting is inside. Sampled from the fourth cycle on after a
         request takes effect.
-    left : In(1)
+    departed : In(1)
         The completion accepted last leaves the endpoint in this cycle, or has left.
     errors : In(ErrorPulses())
         Errors of the core.
@@ -100,7 +100,7 @@ class ConfigSpace(wiring.Component):
                 "max_read_request_size": Out(3),
                 "function_reset": Out(1),
                 "settled": In(1),
-                "left": In(1),
+                "departed": In(1),
                 "malformed": In(1),
                 "transactions_pending": In(1),
                 "errors": In(ErrorPulses()),
@@ -109,12 +109,11 @@ class ConfigSpace(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        beat = self.i.p
-        request = Signal(beat.shape())
+        request = Signal(self.i.p.shape())
         header = RequestHeader(request.hdr)
         target = ConfigTarget(header.dword2)
 
-        taken = Signal()
+        execute = Signal()
         is_write = header.word0.has_payload
         poisoned = is_write & header.word0.ep
         dword = Signal(10)
@@ -125,45 +124,19 @@ class ConfigSpace(wiring.Component):
             dword.eq(target.register),
             write_data.eq(request.data[:32]),
             write_mask.eq(Cat(header.first_be[byte].replicate(8) for byte in range(4))),
-            write.eq(taken & is_write & ~poisoned),
+            write.eq(execute & is_write & ~poisoned),
         ]
 
-        # One request is buffered while the previous completion is pending. `free` stays low until
-        # the request has taken effect and the outputs derived from it are valid, two cycles later,
-        # because later TLPs are matched against them. `i.valid` is late: it drives `free` only.
-        free = Signal(init=1)
-        was_free = Signal()
-        came = Signal()
-        discarded = Signal()
-        waiting = Signal()
-        dropped = Signal()
         settling = Signal(3)
-        m.d.comb += [self.i.ready.eq(free), came.eq(was_free & ~free)]
-        m.d.sync += [
-            was_free.eq(free),
-            settling.eq(Cat(taken, settling)),
-            self.function_reset.eq(0),
-        ]
-        with m.If(free):
-            m.d.sync += [
-                request.eq(beat),
-                discarded.eq(self.discard),
-                free.eq(~(self.i.valid & beat.sop)),
-            ]
-        with m.If(came):
-            m.d.sync += [waiting.eq(~discarded), dropped.eq(discarded)]
-        with m.If(taken):
-            m.d.sync += waiting.eq(0)
-        with m.If(settling[1] | dropped):
-            m.d.sync += [free.eq(1), dropped.eq(0)]
+        waiting = self._buffer_request(m, request, execute, settling)
 
-        flr_wanted = Signal()
+        flr_pending = Signal()
         values = self._build_registers(
-            m, dword, write, write_data, write_mask, taken & poisoned, flr_wanted
+            m, dword, write, write_data, write_mask, execute & poisoned, flr_pending
         )
         flr = spec.INITIATE_FLR
         with m.If(write & (dword == flr.offset // 4) & write_mask[flr.lsb]):
-            m.d.sync += flr_wanted.eq(write_data[flr.lsb])
+            m.d.sync += flr_pending.eq(write_data[flr.lsb])
 
         pending = spec.TRANSACTIONS_PENDING
         read_value = Signal(32)
@@ -175,10 +148,10 @@ class ConfigSpace(wiring.Component):
                         m.d.comb += read_value[pending.lsb].eq(self.transactions_pending)
 
         completion = Signal(CompletionHeader)
-        answer = Signal(32)
+        completion_data = Signal(32)
         with m.FSM():
             with m.State("IDLE"), m.If(waiting):
-                m.d.comb += taken.eq(1)
+                m.d.comb += execute.eq(1)
                 status = Mux(
                     poisoned,
                     CompletionStatus.UNSUPPORTED_REQUEST.value,
@@ -197,43 +170,79 @@ class ConfigSpace(wiring.Component):
                     completion.byte_count.eq(4),
                     completion.requester_id.eq(header.requester_id),
                     completion.tag.eq(header.tag),
-                    answer.eq(read_value),
+                    completion_data.eq(read_value),
                 ]
                 with m.If(is_write):
                     m.d.sync += self.completer_id.eq(Cat(Const(0, 3), target.device, target.bus))
-                m.next = "ANSWER"
-            with m.State("ANSWER"), m.If(~settling.any() & self.settled):
+                m.next = "SETTLE"
+            with m.State("SETTLE"), m.If(~settling.any() & self.settled):
                 m.d.sync += [
                     self.o.valid.eq(1),
                     self.o.p.hdr.eq(completion),
                     self.o.p.hdr[80:96].eq(self.completer_id),
-                    self.o.p.data.eq(answer),
+                    self.o.p.data.eq(completion_data),
                     self.o.p.strb.eq(completion.word0.fmt == TlpFormat.DATA_3DW),
                 ]
-                m.next = "LEAVE"
-            with m.State("LEAVE"), m.If(self.o.ready):
+                m.next = "SEND"
+            with m.State("SEND"), m.If(self.o.ready):
                 m.d.sync += self.o.valid.eq(0)
-                m.next = "LEFT"
-            with m.State("LEFT"), m.If(self.left):
-                m.d.sync += [self.function_reset.eq(flr_wanted), flr_wanted.eq(0)]
+                m.next = "DEPART"
+            with m.State("DEPART"), m.If(self.departed):
+                m.d.sync += [self.function_reset.eq(flr_pending), flr_pending.eq(0)]
                 m.next = "IDLE"
         m.d.comb += [self.o.p.sop.eq(1), self.o.p.eop.eq(1)]
         return m
 
-    def _build_registers(self, m, dword, write, write_data, write_mask, refused, flr_wanted):
+    def _buffer_request(self, m, request, execute, settling):
+        """Buffer one request while the previous completion is pending.
+
+        ``settling`` delays ``execute`` by one cycle per bit. Returns a signal that is high while
+        ``request`` waits for ``execute``.
+        """
+        # `free` stays low until the request has taken effect and the outputs derived from it are
+        # valid, two cycles later, because later TLPs are matched against them. `i.valid` is late:
+        # it drives `free` only.
+        free = Signal(init=1)
+        free_q = Signal()
+        arrived = Signal()
+        discard_q = Signal()
+        waiting = Signal()
+        drop = Signal()
+        m.d.comb += [self.i.ready.eq(free), arrived.eq(free_q & ~free)]
+        m.d.sync += [
+            free_q.eq(free),
+            settling.eq(Cat(execute, settling)),
+            self.function_reset.eq(0),
+        ]
+        with m.If(free):
+            m.d.sync += [
+                request.eq(self.i.p),
+                discard_q.eq(self.discard),
+                free.eq(~(self.i.valid & self.i.p.sop)),
+            ]
+        with m.If(arrived):
+            m.d.sync += [waiting.eq(~discard_q), drop.eq(discard_q)]
+        with m.If(execute):
+            m.d.sync += waiting.eq(0)
+        with m.If(settling[1] | drop):
+            m.d.sync += [free.eq(1), drop.eq(0)]
+        return waiting
+
+    def _build_registers(
+        self, m, dword, write, write_data, write_mask, poisoned_write, flr_pending
+    ):
         """Build a register for each bit that is not constant.
 
         Returns the value of each dword by its offset.
         """
         # An error that a completion reports is advisory, hence correctable (section 6.2.3.2.4.1).
-        # So are `refused`, a poisoned configuration write, and an unexpected completion (section
-        # 6.2.3.2.4.5).
+        # So are `poisoned_write` and an unexpected completion (section 6.2.3.2.4.5).
         parity_error_response = Signal()
-        events = {
+        errors = {
             spec.UNSUPPORTED_REQUEST_DETECTED: self.errors.unsupported_posted
             | self.errors.unsupported_non_posted,
             spec.CORRECTABLE_ERROR_DETECTED: self.errors.unsupported_non_posted
-            | refused
+            | poisoned_write
             | self.errors.completion_unexpected,
             spec.NON_FATAL_ERROR_DETECTED: self.errors.unsupported_posted
             | self.errors.poisoned
@@ -241,7 +250,7 @@ class ConfigSpace(wiring.Component):
             | self.errors.completion_timeout,
             spec.FATAL_ERROR_DETECTED: self.malformed,
             spec.DETECTED_PARITY_ERROR: self.errors.poisoned
-            | refused
+            | poisoned_write
             | self.errors.completion_poisoned,
             spec.MASTER_DATA_PARITY_ERROR: self.errors.completion_poisoned & parity_error_response,
             spec.RECEIVED_MASTER_ABORT: self.errors.completion_unsupported,
@@ -249,8 +258,8 @@ class ConfigSpace(wiring.Component):
         }
         values = {}
         for offset, register in self._registers.items():
-            stored = register.writable | register.write_one_clears
-            if not stored:
+            variable = register.writable | register.write_one_clears
+            if not variable:
                 values[offset] = Const(register.reset, 32)
                 continue
             value = Signal(32, init=register.reset, name=f"config_{offset:03x}")
@@ -259,8 +268,8 @@ class ConfigSpace(wiring.Component):
             if offset == spec.POWER_STATE.offset:
                 # D1 and D2 are not supported: ignore writes of them.
                 state = spec.POWER_STATE
-                wanted = write_data[state.lsb : state.lsb + state.width]
-                selected &= (wanted == spec.POWER_D0) | (wanted == spec.POWER_D3HOT)
+                new_state = write_data[state.lsb : state.lsb + state.width]
+                selected &= (new_state == spec.POWER_D0) | (new_state == spec.POWER_D3HOT)
             for byte in range(4):
                 with m.If(selected & write_mask[8 * byte]):
                     for bit in range(8 * byte, 8 * byte + 8):
@@ -269,13 +278,13 @@ class ConfigSpace(wiring.Component):
                         elif register.write_one_clears >> bit & 1:
                             with m.If(write_data[bit]):
                                 m.d.sync += value[bit].eq(0)
-            for field, event in events.items():
+            for field, error in errors.items():
                 if field.offset == offset:
-                    with m.If(event):
+                    with m.If(error):
                         m.d.sync += value[field.lsb].eq(1)
             with m.If(self.function_reset):
                 for bit in range(32):
-                    if stored >> bit & 1 and not register.survives_flr >> bit & 1:
+                    if variable >> bit & 1 and not register.survives_flr >> bit & 1:
                         m.d.sync += value[bit].eq(register.reset >> bit & 1)
 
         def field(field):
@@ -295,10 +304,10 @@ class ConfigSpace(wiring.Component):
         # A pending function-level reset clears both at once: from its completion on, the host
         # considers the function reset, so no request and no completion of an earlier read may
         # leave. Registered again: long routes.
-        serves = in_d0 & ~flr_wanted & ~self.function_reset
+        active = in_d0 & ~flr_pending & ~self.function_reset
         m.d.sync += [
-            self.memory_space_enable.eq(field(spec.MEMORY_SPACE_ENABLE) & serves),
-            self.bus_master_enable.eq(field(spec.BUS_MASTER_ENABLE) & serves),
+            self.memory_space_enable.eq(field(spec.MEMORY_SPACE_ENABLE) & active),
+            self.bus_master_enable.eq(field(spec.BUS_MASTER_ENABLE) & active),
         ]
         for bar in self._geometry.bar_sizes:
             m.d.comb += self.bar[bar].eq(values[spec.bar_offset(bar)])

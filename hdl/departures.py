@@ -10,18 +10,18 @@ from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["DepartureTracker", "former_offer"]
+__all__ = ["DepartureTracker", "former_beat"]
 
 
-def former_offer(m: Module, offer: stream.Interface, fell: Value) -> Signal:
-    """High while ``offer`` holds a beat that was valid when ``fell``, a level or a pulse, was high.
+def former_beat(m: Module, source: stream.Interface, fell: Value) -> Signal:
+    """High while ``source`` holds a beat that was valid while ``fell``, level or pulse, was high.
 
     Valid in the cycle of ``fell``, too.
     """
     former = Signal()
-    was_former = Signal()
-    m.d.comb += former.eq(offer.valid & (was_former | fell))
-    m.d.sync += was_former.eq(former & ~offer.ready)
+    former_q = Signal()
+    m.d.comb += former.eq(source.valid & (former_q | fell))
+    m.d.sync += former_q.eq(former & ~source.ready)
     return former
 
 
@@ -60,14 +60,16 @@ class DepartureTracker(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         inside = Signal(range(self._most + 1))
-        to_go = Signal.like(inside)
-        after = Signal.like(inside)
+        former_items = Signal.like(inside)
+        inside_next = Signal.like(inside)
         m.d.comb += [
-            after.eq(inside + self.planned - self.departed),
-            self.former.eq(to_go != 0),
+            inside_next.eq(inside + self.planned - self.departed),
+            self.former.eq(former_items != 0),
         ]
         m.d.sync += [
-            inside.eq(after),
-            to_go.eq(Mux(self.fell, after, to_go - (self.departed & self.former))),
+            inside.eq(inside_next),
+            former_items.eq(
+                Mux(self.fell, inside_next, former_items - (self.departed & self.former))
+            ),
         ]
         return m

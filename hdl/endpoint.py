@@ -38,7 +38,7 @@ class Route(enum.Enum, shape=2):
     REQUEST = 0
     CONFIG = 1
     COMPLETION = 2
-    NOWHERE = 3
+    DROP = 3
 
 
 class AmpPciEndpoint(wiring.Component):
@@ -164,40 +164,40 @@ class AmpPciEndpoint(wiring.Component):
             ):
                 m.d.comb += bar_id.eq(bar)
 
-        # `check.discard` is late, so it does not gate `begins`: only few registers depend on it.
-        begins = Signal(Route)
+        # `check.discard` is late, so it does not gate `first_route`: few registers depend on it.
+        first_route = Signal(Route)
         with m.If(
             (word0.type == TlpType.CONFIG_0)
             & ~word0.four_dwords
             & (word0.length == 1)
             & (ConfigTarget(header.dword2).function == 0)
         ):
-            m.d.comb += begins.eq(Route.CONFIG)
+            m.d.comb += first_route.eq(Route.CONFIG)
         with m.Elif(word0.is_completion):
-            m.d.comb += begins.eq(Route.COMPLETION)
+            m.d.comb += first_route.eq(Route.COMPLETION)
+        later_route = Signal(Route)
         route = Signal(Route)
-        now_route = Signal(Route)
-        m.d.comb += now_route.eq(Mux(beat.sop, begins, route))
+        m.d.comb += route.eq(Mux(beat.sop, first_route, later_route))
 
         # `ready` does not depend on the kind of the beat, which is decoded late. Completions never
         # stall; only the request and configuration paths can. A configuration request may move a
         # BAR, so the TLPs behind it stall until it has taken effect.
         request, completion = core.rx_req_tlp, core.rx_cpl_tlp
-        taken = Signal()
+        accepted = Signal()
         m.d.comb += [
             self.rx_tlp.ready.eq(request.ready & config.i.ready),
-            taken.eq(self.rx_tlp.valid & self.rx_tlp.ready),
+            accepted.eq(self.rx_tlp.valid & self.rx_tlp.ready),
         ]
-        with m.If(taken & beat.sop):
-            m.d.sync += route.eq(Mux(check.discard, Route.NOWHERE, begins))
+        with m.If(accepted & beat.sop):
+            m.d.sync += later_route.eq(Mux(check.discard, Route.DROP, first_route))
         # A beat is valid for one consumer only if the other one that may stall is ready.
-        for stream, kind, offered in (
+        for stream, kind, valid in (
             (request, Route.REQUEST, self.rx_tlp.valid & config.i.ready),
             (config.i, Route.CONFIG, self.rx_tlp.valid & request.ready),
-            (completion, Route.COMPLETION, taken),
+            (completion, Route.COMPLETION, accepted),
         ):
             m.d.comb += [stream.p[field].eq(beat[field]) for field in RAW_FIELDS]
-            m.d.comb += stream.valid.eq(offered & (now_route == kind))
+            m.d.comb += stream.valid.eq(valid & (route == kind))
         m.d.comb += [
             request.p.bar_id.eq(bar_id),
             request.p.func_num.eq(0),
@@ -205,7 +205,7 @@ class AmpPciEndpoint(wiring.Component):
             core.rx_discard.eq(beat.sop & check.discard),
             config.discard.eq(check.discard),
             check.beat.eq(beat),
-            check.taken.eq(taken),
+            check.taken.eq(accepted),
             check.max_payload_size.eq(config.max_payload_size),
             config.malformed.eq(check.malformed),
             config.transactions_pending.eq(core.status_transactions_pending),
@@ -217,9 +217,9 @@ class AmpPciEndpoint(wiring.Component):
 
     def _collect_sent(self, m, core, config, arbiter):
         """Merge all TLPs to send; MSI-X writes, which completions must not overtake, go first."""
-        answer, config_answer = arbiter.i[1:3]
-        wiring.connect(m, core.tx_cpl_tlp, answer)
-        wiring.connect(m, config.o, config_answer)
+        completions, config_completions = arbiter.i[1:3]
+        wiring.connect(m, core.tx_cpl_tlp, completions)
+        wiring.connect(m, config.o, config_completions)
         wiring.connect(m, arbiter.o, wiring.flipped(self.tx_tlp))
         requests = [core.tx_msix_wr_req_tlp]
         if self._dma:
@@ -234,5 +234,5 @@ class AmpPciEndpoint(wiring.Component):
         # leave before the completion of the write that changed it.
         m.d.comb += [
             config.settled.eq(core.status_config_settled),
-            config.left.eq(~self.tx_tlp.valid | self.tx_tlp.ready),
+            config.departed.eq(~self.tx_tlp.valid | self.tx_tlp.ready),
         ]

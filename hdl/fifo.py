@@ -33,7 +33,7 @@ class StreamFifo(wiring.Component):
         Input.
     o : Out(stream.Signature(shape))
         Output.
-    roomy : Out(1)
+    half_empty : Out(1)
         The memory is less than half full.
 
     Raises
@@ -51,7 +51,7 @@ class StreamFifo(wiring.Component):
             {
                 "i": In(stream.Signature(shape)),
                 "o": Out(stream.Signature(shape)),
-                "roomy": Out(1),
+                "half_empty": Out(1),
             }
         )
 
@@ -66,39 +66,39 @@ class StreamFifo(wiring.Component):
         write = words.write_port()
         read = words.read_port(domain="comb" if distributed else "sync")
         level = Signal(range(depth + 1))
-        stored = Signal()
-        taken = Signal()
+        push = Signal()
+        pop = Signal()
         can_load = Signal()
         m.d.comb += [
             self.i.ready.eq(~level[-1]),
-            self.roomy.eq(level[-2:] == 0),
-            stored.eq(self.i.valid & self.i.ready),
+            self.half_empty.eq(level[-2:] == 0),
+            push.eq(self.i.valid & self.i.ready),
             can_load.eq(~self.o.valid | self.o.ready),
-            write.addr.eq(self._place(m, "tail", stored)),
+            write.addr.eq(self._place(m, "tail", push)),
             write.data.eq(self.i.p),
-            write.en.eq(stored),
-            read.addr.eq(self._place(m, "head", taken)),
+            write.en.eq(push),
+            read.addr.eq(self._place(m, "head", pop)),
         ]
-        with m.If(stored ^ taken):
-            m.d.sync += level.eq(level + Mux(taken, -1, 1))
-        there = level != 0
+        with m.If(push ^ pop):
+            m.d.sync += level.eq(level + Mux(pop, -1, 1))
+        not_empty = level != 0
         if distributed:
-            arrived = there
-            m.d.comb += taken.eq(there & can_load)
+            read_valid = not_empty
+            m.d.comb += pop.eq(not_empty & can_load)
         else:
-            arrived = Signal()
-            m.d.comb += [taken.eq(there & (~arrived | can_load)), read.en.eq(taken)]
-            m.d.sync += arrived.eq(taken | (arrived & ~can_load))
+            read_valid = Signal()
+            m.d.comb += [pop.eq(not_empty & (~read_valid | can_load)), read.en.eq(pop)]
+            m.d.sync += read_valid.eq(pop | (read_valid & ~can_load))
         with m.If(can_load):
-            m.d.sync += [self.o.valid.eq(arrived), self.o.p.eq(read.data)]
+            m.d.sync += [self.o.valid.eq(read_valid), self.o.p.eq(read.data)]
         return m
 
-    def _place(self, m, name, moves):
+    def _place(self, m, name, advance):
         """Pointer into the memory; increments with ``moves``."""
-        place = Signal(range(self._depth), name=name)
-        with m.If(moves):
-            m.d.sync += place.eq(place + 1)
-        return place
+        pointer = Signal(range(self._depth), name=name)
+        with m.If(advance):
+            m.d.sync += pointer.eq(pointer + 1)
+        return pointer
 
 
 class SkidBuffer(wiring.Component):
@@ -126,17 +126,17 @@ class SkidBuffer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         # The word accepted in the cycle in which the output stalled.
-        spare = Signal(self._shape)
-        spared = Signal()
-        m.d.comb += self.i.ready.eq(~spared)
+        skid = Signal(self._shape)
+        skid_valid = Signal()
+        m.d.comb += self.i.ready.eq(~skid_valid)
         with m.If(~self.o.valid | self.o.ready):
             m.d.sync += [
-                self.o.valid.eq(spared | self.i.valid),
-                self.o.p.eq(Mux(spared, spare, self.i.p)),
-                spared.eq(0),
+                self.o.valid.eq(skid_valid | self.i.valid),
+                self.o.p.eq(Mux(skid_valid, skid, self.i.p)),
+                skid_valid.eq(0),
             ]
         with m.Else():
-            m.d.sync += spared.eq(spared | self.i.valid)
-        with m.If(~spared):
-            m.d.sync += spare.eq(self.i.p)
+            m.d.sync += skid_valid.eq(skid_valid | self.i.valid)
+        with m.If(~skid_valid):
+            m.d.sync += skid.eq(self.i.p)
         return m

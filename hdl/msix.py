@@ -13,7 +13,7 @@ from amaranth.lib.wiring import In, Out
 from models.shell import MSIX_CONTROL_OFFSET, MSIX_ENTRY_SIZE
 
 from .arbiter import round_robin
-from .departures import former_offer
+from .departures import former_beat
 from .geometry import Geometry
 from .interfaces import FunctionControl, WordRead, WordWrite
 from .tlp import memory_header
@@ -89,6 +89,11 @@ class MsixController(wiring.Component):
     def __init__(self, geometry: Geometry):
         self._geometry = g = geometry
         self._vectors = g.shell.num_vectors(g.num_fifos)
+        # At least two words: the address of a memory of one has no bits, which Verilog cannot
+        # express. A power of two, so that the upper bits of an address select the table.
+        words = -(-self._vectors * MSIX_ENTRY_SIZE // g.word_bytes)
+        self._index_bits = max(1, (words - 1).bit_length())
+        self._depth = 1 << self._index_bits
         super().__init__(
             {
                 "host": In(MsixHostPort(g)),
@@ -104,23 +109,19 @@ class MsixController(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        g = self._geometry
         vectors = self._vectors
-        first_word = g.word(g.shell.msix_table_offset)
-        # At least two words: the address of a memory of one has no bits, which Verilog cannot
-        # express. A power of two, so that the upper bits of an address select the table.
-        index_bits = max(1, (-(-vectors * MSIX_ENTRY_SIZE // g.word_bytes) - 1).bit_length())
-        depth = 1 << index_bits
-
         masked = Signal(vectors, init=-1)
         pending = Signal(vectors)
+        # Nonzero bytes in the upper half of each vector's address. An address above 4 GiB changes
+        # the header's format, and the output of the RAM is too late to select it.
+        upper = [Signal(4, name=f"upper_{vector}") for vector in range(vectors)]
 
         # Software does not write an entry that is unmasked (PCI Local Bus 3.0 section 6.8.2), so
         # the sender's read during a host write need not be defined. Distributed RAM: the table is
         # wide and shallow, and would leave several block RAMs almost empty.
         m.submodules.table = table = memory.Memory(
-            shape=g.data_width,
-            depth=depth,
+            shape=self._geometry.data_width,
+            depth=self._depth,
             init=[],
             attrs={"ram_style": "distributed", "no_rw_check": 1},
         )
@@ -128,94 +129,100 @@ class MsixController(wiring.Component):
         host_port = table.read_port()
         sender_port = table.read_port()
 
-        clearing = Signal(range(depth + 1))
+        self._write_words(m, port, masked, upper)
+        self._read_words(m, host_port, masked, pending)
+        self._send(m, pending, masked, Array(nonzero.any() for nonzero in upper), sender_port)
+        return m
 
-        def in_table(address):
-            return (address - first_word)[index_bits:] == 0
+    def _table_word(self, address):
+        """Word of the table at ``address``, and whether ``address`` is in the table."""
+        offset = address - self._geometry.word(self._geometry.shell.msix_table_offset)
+        return offset[: self._index_bits], offset[self._index_bits :] == 0
 
-        # Register the write: `write_enable` is late and has high fan-out here.
-        written = Signal()
-        address = Signal.like(self.host.write.address)
-        content = Signal.like(self.host.write.data)
-        mask = Signal.like(self.host.write.mask)
+    def _write_words(self, m, port, masked, upper):
+        """Clear the table, or execute a host write one cycle after it is accepted."""
+        g = self._geometry
+        clearing = Signal(range(self._depth + 1))
+        # Register the write: `enable` is late and has high fan-out here.
+        write_q = Signal()
+        address_q = Signal.like(self.host.write.address)
+        data_q = Signal.like(self.host.write.data)
+        mask_q = Signal.like(self.host.write.mask)
         m.d.sync += [
-            written.eq(self.host.write.enable),
-            address.eq(self.host.write.address),
-            content.eq(self.host.write.data),
-            mask.eq(self.host.write.mask),
+            write_q.eq(self.host.write.enable),
+            address_q.eq(self.host.write.address),
+            data_q.eq(self.host.write.data),
+            mask_q.eq(self.host.write.mask),
         ]
         m.d.comb += [
             self.host.write_ready.eq(~(self.control.reset | self.busy)),
-            self.host.read_ready.eq(~(self.busy | written)),
+            self.host.read_ready.eq(~(self.busy | write_q)),
         ]
 
         with m.If(self.control.reset):
             m.d.sync += [self.busy.eq(1), clearing.eq(0), masked.eq(-1)]
         with m.Elif(self.busy):
-            m.d.sync += [clearing.eq(clearing + 1), self.busy.eq(clearing != depth - 1)]
+            m.d.sync += [clearing.eq(clearing + 1), self.busy.eq(clearing != self._depth - 1)]
+        word, in_table = self._table_word(address_q)
         with m.If(self.busy):
             m.d.comb += [port.addr.eq(clearing), port.en.eq(-1)]
         with m.Else():
-            m.d.comb += [
-                port.addr.eq((address - first_word)[:index_bits]),
-                port.data.eq(content),
-            ]
-            with m.If(written & in_table(address)):
-                m.d.comb += port.en.eq(mask & self._stored_bytes(m, port.addr, depth))
+            m.d.comb += [port.addr.eq(word), port.data.eq(data_q)]
+            with m.If(write_q & in_table):
+                m.d.comb += port.en.eq(mask_q & self._stored_bytes(m, port.addr))
 
-        # Nonzero bytes in the upper half of each vector's address. An address above 4 GiB changes
-        # the header's format, and the output of the RAM is too late to select it.
-        upper = [Signal(4, name=f"upper_{vector}") for vector in range(vectors)]
-        for vector, nonzero in enumerate(upper):
+        for vector in range(self._vectors):
             offset = g.shell.msix_entry(vector) + 4
             for byte in range(4):
-                at = 4 * g.lane(offset) + byte
-                with m.If(written & (address == g.word(offset)) & mask[at]):
-                    m.d.sync += nonzero[byte].eq(content.word_select(at, 8).any())
+                byte_lane = 4 * g.lane(offset) + byte
+                with m.If(write_q & (address_q == g.word(offset)) & mask_q[byte_lane]):
+                    m.d.sync += upper[vector][byte].eq(data_q.word_select(byte_lane, 8).any())
             with m.If(self.control.reset | self.busy):
-                m.d.sync += nonzero.eq(0)
-
-        # Mask and pending bits are read one cycle after `read_enable`.
-        controls = Signal(g.data_width)
-        was_read = Signal()
-        was_at = Signal.like(self.host.read.address)
-        for vector in range(vectors):
+                m.d.sync += upper[vector].eq(0)
             offset = g.shell.msix_control(vector)
-            word, lane = g.word(offset), g.lane(offset)
+            lane = g.lane(offset)
             with m.If(
-                written & (address == word) & mask[4 * lane] & ~self.control.reset & ~self.busy
+                write_q
+                & (address_q == g.word(offset))
+                & mask_q[4 * lane]
+                & ~self.control.reset
+                & ~self.busy
             ):
-                m.d.sync += masked[vector].eq(content[32 * lane])
-            with m.If(was_at == word):
-                m.d.comb += controls[32 * lane].eq(masked[vector])
-        pba_word, pba_lane = g.word(g.shell.msix_pba_offset), g.lane(g.shell.msix_pba_offset)
-        with m.If(was_at == pba_word):
-            m.d.comb += controls[32 * pba_lane : 32 * pba_lane + vectors].eq(pending)
+                m.d.sync += masked[vector].eq(data_q[32 * lane])
+
+    def _read_words(self, m, port, masked, pending):
+        """Serve host reads: mask and pending bits after one cycle, the table after two."""
+        g = self._geometry
+        read_q = Signal()
+        address_q = Signal.like(self.host.read.address)
+        controls = Signal(g.data_width)
+        for vector in range(self._vectors):
+            offset = g.shell.msix_control(vector)
+            with m.If(address_q == g.word(offset)):
+                m.d.comb += controls[32 * g.lane(offset)].eq(masked[vector])
+        pba_offset = g.shell.msix_pba_offset
+        with m.If(address_q == g.word(pba_offset)):
+            m.d.comb += controls[32 * g.lane(pba_offset) :][: self._vectors].eq(pending)
 
         # The first cycle reads the RAM; the second one registers its output, which is late.
-        from_table = Signal()
         m.d.comb += [
-            host_port.addr.eq((self.host.read.address - first_word)[:index_bits]),
-            # Always enabled: `read_enable` is late.
-            host_port.en.eq(1),
-            self.host.read_controls.eq(Mux(was_read, controls, 0)),
-            from_table.eq(was_read & in_table(was_at)),
+            port.addr.eq(self._table_word(self.host.read.address)[0]),
+            # Always enabled: `enable` is late.
+            port.en.eq(1),
+            self.host.read_controls.eq(Mux(read_q, controls, 0)),
         ]
         m.d.sync += [
-            was_read.eq(self.host.read.enable),
-            was_at.eq(self.host.read.address),
-            self.host.read.data.eq(Mux(from_table, host_port.data, 0)),
+            read_q.eq(self.host.read.enable),
+            address_q.eq(self.host.read.address),
+            self.host.read.data.eq(Mux(read_q & self._table_word(address_q)[1], port.data, 0)),
         ]
 
-        self._send(m, pending, masked, Array(nonzero.any() for nonzero in upper), sender_port)
-        return m
-
-    def _stored_bytes(self, m, word, depth):
+    def _stored_bytes(self, m, word):
         """Mask of the bytes of ``word`` that the table's memory stores: neither the control dwords
         nor bytes past the last vector."""
         g = self._geometry
         stored = Signal(g.word_bytes)
-        for index in range(depth):
+        for index in range(self._depth):
             mask = 0
             for byte in range(g.word_bytes):
                 offset = index * g.word_bytes + byte
@@ -239,31 +246,31 @@ class MsixController(wiring.Component):
             & self.control.bus_master_enable
             & ~self.control.reset
         )
-        ready = Signal(vectors)
+        sendable = Signal(vectors)
         vector = Signal(range(max(vectors, 2)))
         picked = Signal(range(max(vectors, 2)))
         sent = Signal(vectors)
         m.d.comb += [
-            ready.eq(Mux(allowed, pending & ~masked, 0)),
-            picked.eq(round_robin(ready, vector)),
+            sendable.eq(Mux(allowed, pending & ~masked, 0)),
+            picked.eq(round_robin(sendable, vector)),
         ]
-        taken = Signal.like(vector)
+        sent_vector = Signal.like(vector)
         refusable = Signal()
         refused = Signal(vectors)
-        m.d.comb += refused.eq((self.refused & refusable) << taken)
+        m.d.comb += refused.eq((self.refused & refusable) << sent_vector)
         with m.If(self.o.valid & self.o.ready):
-            m.d.sync += [taken.eq(vector), refusable.eq(1)]
+            m.d.sync += [sent_vector.eq(vector), refusable.eq(1)]
         with m.Elif(self.refused):
             m.d.sync += refusable.eq(0)
         with m.If(self.control.reset):
             m.d.sync += refusable.eq(0)
         # `raised` is late, so `held` follows one cycle later.
-        was_raised = Signal(vectors)
-        blocked = Signal(vectors)
-        m.d.comb += self.held.eq((was_raised & blocked).any())
+        raised_q = Signal(vectors)
+        blocked_q = Signal(vectors)
+        m.d.comb += self.held.eq((raised_q & blocked_q).any())
         m.d.sync += [
-            was_raised.eq(self.raised),
-            blocked.eq(masked | (~allowed).replicate(vectors)),
+            raised_q.eq(self.raised),
+            blocked_q.eq(masked | (~allowed).replicate(vectors)),
             pending.eq((pending & ~sent) | self.raised | refused),
         ]
         with m.If(self.control.reset):
@@ -279,7 +286,7 @@ class MsixController(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += port.addr.eq(picked * words if words > 1 else picked // entries)
-                with m.If(ready.any() & (~self.o.valid | self.o.ready)):
+                with m.If(sendable.any() & (~self.o.valid | self.o.ready)):
                     m.d.sync += vector.eq(picked)
                     m.next = "ADDRESS" if words > 1 else "FETCH"
             if words > 1:
@@ -295,12 +302,12 @@ class MsixController(wiring.Component):
                         port.data.word_select(vector % entries, MSIX_ENTRY_SIZE * 8)
                     )
                 m.d.sync += long.eq(1 if g.block.force_64_bit_addresses else is_long[vector])
-                with m.If(ready.bit_select(vector, 1)):
+                with m.If(sendable.bit_select(vector, 1)):
                     m.d.comb += sent.eq(1 << vector)
                     m.d.sync += [self.o.valid.eq(1), requester_id.eq(self.control.requester_id)]
                 m.next = "IDLE"
         m.d.comb += [
-            self.former.eq(former_offer(m, self.o, ~allowed)),
+            self.former.eq(former_beat(m, self.o, ~allowed)),
             self.o.p.hdr.eq(
                 memory_header(
                     address=entry[2:64],

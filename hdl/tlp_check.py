@@ -75,75 +75,79 @@ class TlpCheck(wiring.Component):
         ignored = word0.is_message & message_code.matches(*IGNORED_MESSAGES)
 
         # A TLP is in progress, and its remaining dwords.
-        open_ = Signal()
-        left = Signal(11)
+        in_packet = Signal()
+        remaining = Signal(11)
 
         # First beats are checked in the same cycle, because the result routes the TLP.
         length = Signal(11)
-        fits = Signal()
+        single_beat = Signal()
         m.d.comb += [
             length.eq(Cat(word0.length, word0.length == 0)),
-            fits.eq(length <= lanes),
+            single_beat.eq(length <= lanes),
         ]
-        ragged_start = beat.strb != Mux(
-            fits, payload_lanes(length[: lanes.bit_length()], lanes), (1 << lanes) - 1
+        bad_first_strb = beat.strb != Mux(
+            single_beat, payload_lanes(length[: lanes.bit_length()], lanes), (1 << lanes) - 1
         )
-        wrong_start = Mux(word0.has_payload, (beat.eop != fits) | ragged_start, ~beat.eop)
+        bad_first_length = Mux(
+            word0.has_payload, (beat.eop != single_beat) | bad_first_strb, ~beat.eop
+        )
         # The limit is a power of two: a greater length has a higher bit set, or the limit's bit and
         # a lower one.
         limit = Signal(11)
-        below = Signal(11)
-        m.d.sync += [limit.eq(coded_dwords(self.max_payload_size)), below.eq(limit - 1)]
+        limit_m1 = Signal(11)
+        m.d.sync += [limit.eq(coded_dwords(self.max_payload_size)), limit_m1.eq(limit - 1)]
         too_long = word0.has_payload & (
-            (length & ~(limit | below)).any() | ((length & limit).any() & (length & below).any())
+            (length & ~(limit | limit_m1)).any()
+            | ((length & limit).any() & (length & limit_m1).any())
         )
         bad_start = Signal()
         m.d.comb += [
-            bad_start.eq(~defined | (~word0.td & wrong_start) | too_long),
+            bad_start.eq(~defined | (~word0.td & bad_first_length) | too_long),
             self.discard.eq(bad_start | ignored),
         ]
 
         # Later beats are checked one cycle later, to keep these comparisons off the path above.
-        taken = Signal()
-        sop = Signal()
-        eop = Signal()
-        strb = Signal(lanes)
-        count = Signal(11)
-        was_bad = Signal()
-        digest = Signal()
+        taken_q = Signal()
+        sop_q = Signal()
+        eop_q = Signal()
+        strb_q = Signal(lanes)
+        length_q = Signal(11)
+        bad_start_q = Signal()
+        digest_q = Signal()
         m.d.sync += [
-            taken.eq(self.taken),
-            sop.eq(beat.sop),
-            eop.eq(beat.eop),
-            strb.eq(beat.strb),
-            count.eq(Mux(word0.has_payload, length, 0)),
-            was_bad.eq(bad_start),
-            digest.eq(word0.td),
+            taken_q.eq(self.taken),
+            sop_q.eq(beat.sop),
+            eop_q.eq(beat.eop),
+            strb_q.eq(beat.strb),
+            length_q.eq(Mux(word0.has_payload, length, 0)),
+            bad_start_q.eq(bad_start),
+            digest_q.eq(word0.td),
         ]
-        ends = left <= lanes
+        should_end = remaining <= lanes
         # `strb` is undefined in a TLP without payload.
-        ragged = (left != 0) & (strb != payload_lanes(left, lanes))
-        wrong_length = (eop != ends) | ragged
-        now_left = Mux(sop, count, left)
-        with m.If(taken):
+        bad_strb = (remaining != 0) & (strb_q != payload_lanes(remaining, lanes))
+        bad_length = (eop_q != should_end) | bad_strb
+        remaining_now = Mux(sop_q, length_q, remaining)
+        with m.If(taken_q):
             m.d.sync += [
-                open_.eq((sop | open_) & ~eop),
-                left.eq(now_left - lanes),
+                in_packet.eq((sop_q | in_packet) & ~eop_q),
+                remaining.eq(remaining_now - lanes),
             ]
 
-        # One more cycle later, errors are reported, once per TLP.
-        began = Signal()
-        wrong = Signal()
-        settled = Signal()
-        judged = Signal()
+        # One more cycle later, errors are reported, once per TLP. Later beats of a TLP with a bad
+        # first beat or a digest are exempt.
+        began_q = Signal()
+        error = Signal()
+        exempt = Signal()
+        reported = Signal()
         m.d.sync += [
-            began.eq(taken & sop),
-            wrong.eq(taken & Mux(sop, was_bad | open_, open_ & wrong_length)),
-            settled.eq(was_bad | digest),
-            self.malformed.eq(wrong & (began | ~judged)),
+            began_q.eq(taken_q & sop_q),
+            error.eq(taken_q & Mux(sop_q, bad_start_q | in_packet, in_packet & bad_length)),
+            exempt.eq(bad_start_q | digest_q),
+            self.malformed.eq(error & (began_q | ~reported)),
         ]
-        with m.If(began):
-            m.d.sync += judged.eq(settled)
-        with m.Elif(wrong):
-            m.d.sync += judged.eq(1)
+        with m.If(began_q):
+            m.d.sync += reported.eq(exempt)
+        with m.Elif(error):
+            m.d.sync += reported.eq(1)
         return m

@@ -58,20 +58,20 @@ class WriteMerger(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         # The selection is fixed from the first cycle with `o.valid` to the end of the TLP.
-        stands = Signal()
-        interrupt_before = Signal()
+        locked = Signal()
+        interrupt_q = Signal()
         interrupt = Signal()
-        room = Signal(init=1)
+        has_space = Signal(init=1)
         valid = Signal()
-        ends = Signal()
+        tlp_ends = Signal()
         m.d.comb += [
-            interrupt.eq(Mux(stands, interrupt_before, self.interrupts.valid)),
+            interrupt.eq(Mux(locked, interrupt_q, self.interrupts.valid)),
             valid.eq(Mux(interrupt, self.interrupts.valid, self.writes.valid)),
-            self.o.valid.eq(valid & room),
+            self.o.valid.eq(valid & has_space),
             self.o.p.eq(self.writes.p),
-            self.writes.ready.eq(self.o.ready & room & ~interrupt),
-            self.interrupts.ready.eq(self.o.ready & room & interrupt),
-            ends.eq(self.o.valid & self.o.ready & self.o.p.eop),
+            self.writes.ready.eq(self.o.ready & has_space & ~interrupt),
+            self.interrupts.ready.eq(self.o.ready & has_space & interrupt),
+            tlp_ends.eq(self.o.valid & self.o.ready & self.o.p.eop),
         ]
         with m.If(interrupt):
             m.d.comb += [
@@ -79,19 +79,19 @@ class WriteMerger(wiring.Component):
             ]
             m.d.comb += [self.o.p.data.eq(self.interrupts.p.data), self.o.p.strb.eq(1)]
         m.d.sync += [
-            stands.eq((stands | self.o.valid) & ~ends),
-            interrupt_before.eq(interrupt),
+            locked.eq((locked | self.o.valid) & ~tlp_ends),
+            interrupt_q.eq(interrupt),
         ]
         if self._block.sequence_numbers:
             m.submodules.queue = queue = ConfirmationQueue()
             m.d.comb += [
-                room.eq(queue.room),
-                queue.taken.eq(ends),
+                has_space.eq(queue.room),
+                queue.taken.eq(tlp_ends),
                 queue.mark.eq(~interrupt),
                 queue.confirmed.eq(self.confirmed),
                 self.write_confirmed.eq(queue.marked),
                 self.empty.eq(queue.empty),
             ]
         else:
-            m.d.comb += [room.eq(1), self.empty.eq(1)]
+            m.d.comb += [has_space.eq(1), self.empty.eq(1)]
         return m

@@ -14,7 +14,7 @@ from litepcie.tlp.packetizer import LitePCIeTLPPacketizer
 from migen import ClockDomain, If, Module, Signal
 from migen.fhdl import verilog
 
-from hdl.beside import Port, instance
+from hdl.companions import Port, instance
 from hdl.shims.series7 import BAR_HIT, BARS, BEGINS, ENDS, PLACE_BITS, RX_USER_BITS
 
 ENDIANNESS = "big"

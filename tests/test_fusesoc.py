@@ -8,7 +8,7 @@ from unittest import mock
 
 import pytest
 
-from hdl.beside import ports_of
+from hdl.companions import ports_of
 from hdl.verilog import MODULE_NAMES, default_data_width
 from sim import toolchain
 

@@ -9,7 +9,7 @@ import pytest
 from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import get_runner
 
-from hdl.beside import ports_of
+from hdl.companions import ports_of
 from hdl.shims.series7 import DATA_WIDTHS
 from sim import toolchain
 from sim.build import (

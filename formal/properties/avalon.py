@@ -40,8 +40,8 @@ def what_comes_late_is_taken(h: Harness) -> None:
     h.ensure(~buffer.valid | (level < depth))
     h.ensure_held(buffer.o, "words")
     # Since it was less than half full, it has become fuller by a word a cycle at most.
-    roomy = level < depth // 2
-    full_for = h.count("full_for", (ALLOWANCE + 2).bit_length(), while_=~roomy)
+    half_empty = level < depth // 2
+    full_for = h.count("full_for", (ALLOWANCE + 2).bit_length(), while_=~half_empty)
     h.ensure(level <= depth // 2 + full_for)
     h.ensure(~buffer.ready | (full_for == 0))
     for cycle in range(ALLOWANCE):
@@ -246,7 +246,7 @@ PROOFS = (
         cover_depth=40,
         mutant=Mutant(
             module="hdl.shims.avalon",
-            before="self.ready.eq(fifo.roomy)",
+            before="self.ready.eq(fifo.half_empty)",
             after="self.ready.eq(fifo.i.ready)",
             depth=30,
         ),

@@ -44,7 +44,7 @@ def configuration_requests_are_completed(h: Harness) -> None:
         h.ensure(~config.o.valid | condition)
     h.ensure(~config.o.valid | (config.o.p.strb == ~is_write))
     h.ensure_held(config.o, "completions")
-    not_stalled = config.o.ready & config.left & config.settled
+    not_stalled = config.o.ready & config.departed & config.settled
     wait_cycles = h.count("wait_cycles", 4, while_=(outstanding != 0) & not_stalled & ~completed)
     h.ensure(wait_cycles < 8)
     h.cover(completed & (outstanding == 2))
@@ -54,14 +54,14 @@ def configuration_requests_are_completed(h: Harness) -> None:
     state, waiting = part.inside("fsm_state"), part.inside("waiting")
     answering, leaving = state == 1, state == 2
     idle = state == 0
-    free_q, free = part.inside("was_free"), part.inside("free")
+    free_q, free = part.inside("free_q"), part.inside("free")
     arrived = free_q & ~free
-    arrived_valid = arrived & ~part.inside("discarded")
+    arrived_valid = arrived & ~part.inside("discard_q")
     h.ensure(outstanding == waiting + arrived_valid + (answering | leaving))
-    h.ensure(~(arrived & (waiting | part.inside("dropped"))))
+    h.ensure(~(arrived & (waiting | part.inside("drop"))))
     h.ensure(config.o.valid == leaving)
     h.ensure(~(waiting & free))
-    h.ensure(~(waiting & part.inside("dropped")))
+    h.ensure(~(waiting & part.inside("drop")))
     settling = part.inside("settling")
     h.ensure(~(settling.any() & (waiting | arrived)))
     h.ensure(~(settling[:2].any() & free))
@@ -116,7 +116,7 @@ PROOFS = (
         depth=3,
         mutant=Mutant(
             module="hdl.config_space",
-            before="waiting.eq(~discarded)",
+            before="waiting.eq(~discard_q)",
             after="waiting.eq(1)",
         ),
     ),

@@ -45,7 +45,7 @@ def writes_stay_whole(h: Harness) -> None:
     h.ensure(~(taken & interrupt))
     h.ensure(~taken | (merger.o.p == merger.writes.p))
     h.ensure(~interrupt | (merger.o.p.hdr == merger.interrupts.p.hdr))
-    h.ensure(~within | (part.inside("stands") & ~part.inside("interrupt_before")))
+    h.ensure(~within | (part.inside("locked") & ~part.inside("interrupt_q")))
     h.cover(interrupt)
 
 
@@ -195,7 +195,7 @@ def shims_settle(h: Harness) -> None:
     h.cover(inside & ~former & shim.former)
 
     # For the induction.
-    to_go = part.inside("tracker", "to_go")
+    to_go = part.inside("tracker", "former_items")
     h.ensure(part.inside("tracker", "inside") == count)
     h.ensure(part.inside("was") == before)
     h.ensure((count <= DEPTH) & (to_go <= count))
@@ -247,8 +247,8 @@ PROOFS = (
         harness=writes_stay_whole,
         mutant=Mutant(
             module="hdl.write_merger",
-            before="stands.eq((stands | self.o.valid) & ~ends)",
-            after="stands.eq((stands | (self.o.valid & self.o.ready)) & ~ends)",
+            before="locked.eq((locked | self.o.valid) & ~tlp_ends)",
+            after="locked.eq((locked | (self.o.valid & self.o.ready)) & ~tlp_ends)",
         ),
     ),
     Proof(

@@ -75,7 +75,7 @@ class Vectors:
             taken.eq(Mux(takes, self.vector, taken)),
             refusable.eq(~msix.control.reset & (takes | (refusable & ~msix.refused))),
         ]
-        h.ensure(part.inside("taken") == taken)
+        h.ensure(part.inside("sent_vector") == taken)
         h.ensure(part.inside("refusable") == refusable)
         refused = h.register(msix.refused & refusable, "refused_q")
         refused_vector = h.register(taken, "taken_q")
@@ -300,8 +300,8 @@ PROOFS = (
             depth=3,
             mutant=Mutant(
                 module="hdl.msix",
-                before="picked.eq(round_robin(ready, vector))",
-                after="picked.eq(round_robin(ready, Const(0, len(vector))))",
+                before="picked.eq(round_robin(sendable, vector))",
+                after="picked.eq(round_robin(sendable, Const(0, len(vector))))",
                 depth=30,
             ),
         )

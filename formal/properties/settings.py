@@ -57,7 +57,7 @@ def former_items_are_followed(h: Harness) -> None:
     h.cover(inside & ~former & tracker.former)
 
     # For the induction.
-    to_go = part.inside("to_go")
+    to_go = part.inside("former_items")
     h.ensure(part.inside("inside") == count)
     h.ensure((count <= MOST) & (to_go <= count))
     h.ensure(~inside | (ahead < count))
@@ -222,7 +222,7 @@ def completions_are_planned(h: Harness) -> None:
     behind_queue = sum([*beats, *(step.valid & step.closes for step in steps)], start=Const(0))
     h.ensure((newest - oldest - waiting)[: len(newest)] == 0)
     h.ensure(waiting + arrived.valid + stage.valid <= 16 - part.inside("packetizer", "has_space"))
-    inside, to_go = part.inside("tracker", "inside"), part.inside("tracker", "to_go")
+    inside, to_go = part.inside("tracker", "inside"), part.inside("tracker", "former_items")
     counted = inside + planned - departed
     h.ensure(counted == level + behind_queue)
     h.ensure(~(queued & former & ~fell) | (to_go - departed > behind_queue + behind))
@@ -242,7 +242,7 @@ def completion_waits_until_settled(h: Harness) -> None:
     h.assume(~config.i.valid | config.i.p.sop)
     incoming = RequestHeader(config.i.p.hdr)
     h.assume(incoming.word0.type == TlpType.CONFIG_0)
-    written = part.inside("taken")
+    written = part.inside("execute")
     age = h.count("age", 3, while_=~written)
     offered = h.register(config.o.valid, "was_valid")
     rises = config.o.valid & ~offered
@@ -278,7 +278,7 @@ PROOFS = (
         harness=former_items_are_followed,
         mutant=Mutant(
             module="hdl.departures",
-            before="Mux(self.fell, after, ",
+            before="Mux(self.fell, inside_next, ",
             after="Mux(self.fell, inside - self.departed, ",
         ),
     ),

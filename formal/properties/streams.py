@@ -81,7 +81,7 @@ def skid_buffer_keeps_order(h: Harness) -> None:
     h.ensure(stage.o.valid == (stored != 0))
     h.ensure(stage.i.ready == (stored != 2))
     h.ensure(~stage.o.valid | (stage.o.p == oldest))
-    h.ensure(~part.inside("spared") | (part.inside("spare") == newest))
+    h.ensure(~part.inside("skid_valid") | (part.inside("skid") == newest))
     h.ensure_held(stage.o, "words")
     h.cover(leaves & (stored == 2))
 
@@ -184,8 +184,8 @@ PROOFS = (
         "two vectors, 64 bits",
         interrupts_hold(64),
         "hdl.msix",
-        "with m.If(ready.any() & (~self.o.valid | self.o.ready)):",
-        "with m.If(ready.any()):",
+        "with m.If(sendable.any() & (~self.o.valid | self.o.ready)):",
+        "with m.If(sendable.any()):",
         mutant_depth=30,
     ),
     _proof(
@@ -204,7 +204,7 @@ PROOFS = (
         arbitrated_tlps_hold,
         "hdl.arbiter",
         "can_load.eq(~self.o.valid | self.o.ready)",
-        "can_load.eq(~self.o.valid | self.o.ready | inside)",
+        "can_load.eq(~self.o.valid | self.o.ready | in_packet)",
     ),
     _proof(
         "fifo-words-hold-4",
@@ -222,7 +222,7 @@ PROOFS = (
         buffered_words_hold(32),
         "hdl.fifo",
         "can_load.eq(~self.o.valid | self.o.ready)",
-        "can_load.eq(~self.o.valid | self.o.ready | stored)",
+        "can_load.eq(~self.o.valid | self.o.ready | push)",
     ),
     Proof(
         property="skid-buffer-keeps-order",
@@ -233,8 +233,8 @@ PROOFS = (
         harness=skid_buffer_keeps_order,
         mutant=Mutant(
             module="hdl.fifo",
-            before="Mux(spared, spare, self.i.p)",
-            after="Mux(spared & self.i.valid, spare, self.i.p)",
+            before="Mux(skid_valid, skid, self.i.p)",
+            after="Mux(skid_valid & self.i.valid, skid, self.i.p)",
         ),
     ),
     _proof(

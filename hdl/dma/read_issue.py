@@ -10,7 +10,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..departures import former_offer
+from ..departures import former_beat
 from ..geometry import Geometry
 from ..tlp import header_signature
 from .axi import ADDRESS_WIDTH, ID_WIDTH, PAGE_BITS, Address, BurstCheck, address_channel
@@ -280,7 +280,7 @@ class ReadIssuer(wiring.Component):
         m.d.comb += [
             self.o.p.sop.eq(1),
             self.o.p.eop.eq(1),
-            self.former.eq(former_offer(m, self.o, fell | dead)),
+            self.former.eq(former_beat(m, self.o, fell | dead)),
         ]
         m.d.sync += [
             self.sent.eq(self.o.valid & self.o.ready & ~recalled & ~self.reset),

@@ -150,7 +150,7 @@ class WriteRequester(wiring.Component):
         failed = Signal(PENDING_WRITES)
         current = Signal(bits)
         m.d.comb += [
-            segmenter.room.eq(beats.roomy & segments.roomy),
+            segmenter.room.eq(beats.half_empty & segments.half_empty),
             finder.max_payload_size.eq(self.max_payload_size),
             collector.reset.eq(self.reset),
             id_of_begun.addr.eq(begun),

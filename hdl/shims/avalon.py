@@ -64,7 +64,7 @@ class ReceiveBuffer(wiring.Component):
         m.submodules.fifo = fifo = StreamFifo(self._shape, depth=self._depth)
         wiring.connect(m, fifo.o, wiring.flipped(self.o))
         m.d.comb += [fifo.i.valid.eq(self.valid), fifo.i.p.eq(self.p)]
-        m.d.sync += self.ready.eq(fifo.roomy)
+        m.d.sync += self.ready.eq(fifo.half_empty)
         return m
 
 

@@ -66,9 +66,9 @@ def test_ready_and_half_empty_follow_the_level(depth):
         for _ in range(1 if depth <= DISTRIBUTED_DEPTH else 2):
             await put()
         for level in range(depth):
-            assert ctx.get(dut.roomy) == (level < depth // 2), level
+            assert ctx.get(dut.half_empty) == (level < depth // 2), level
             await put()
-        assert not ctx.get(dut.i.ready) and not ctx.get(dut.roomy)
+        assert not ctx.get(dut.i.ready) and not ctx.get(dut.half_empty)
 
     simulate(dut, bench)
 

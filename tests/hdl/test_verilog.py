@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from hdl.__main__ import main
-from hdl.beside import ports_of
+from hdl.companions import ports_of
 from hdl.verilog import MODULE_NAMES, generate
 from sim import toolchain
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Port", "files_beside", "instance", "port_table", "ports_of", "wires"]
+__all__ = ["Port", "companion_files", "instance", "port_table", "ports_of", "wires"]
 
 WAIVERS = Path(__file__).parent / "lint.vlt"
 CLOCK_OR_RESET = re.compile(r"(user_)?(clk|rst|reset)(_out)?|coreclkout_hip|reset_status(_n)?")
@@ -45,12 +45,14 @@ def ports_of(text: str, module: str) -> list[Port]:
     ValueError
         ``text`` does not define ``module``.
     """
-    found = re.search(rf"^module {re.escape(module)}\((.*?)\);$(.*?)^endmodule", text, re.M | re.S)
-    if found is None:
+    definition = re.search(
+        rf"^module {re.escape(module)}\((.*?)\);$(.*?)^endmodule", text, re.M | re.S
+    )
+    if definition is None:
         raise ValueError(f"there is no module {module}")
-    order = [name.strip() for name in found[1].split(",")]
-    declared = re.findall(r"^  (input|output) (?:\[(\d+):0\] )?(\w+);", found[2], re.M)
-    ports = {name: Port(name, way, int(high or 0) + 1) for way, high, name in declared}
+    order = [name.strip() for name in definition[1].split(",")]
+    declared = re.findall(r"^  (input|output) (?:\[(\d+):0\] )?(\w+);", definition[2], re.M)
+    ports = {name: Port(name, direction, int(msb or 0) + 1) for direction, msb, name in declared}
     return [ports[name] for name in order]
 
 
@@ -69,8 +71,8 @@ def port_table(module: str, ports: list[Port]) -> str:
 
 def instance(module: str, ports: list[Port]) -> str:
     """Format an instance that connects each port to a wire of the same name."""
-    joints = ",\n".join(f"    .{port.name}({port.name})" for port in _sorted(ports))
-    return f"{module} {module}_inst (\n{joints}\n);\n"
+    connections = ",\n".join(f"    .{port.name}({port.name})" for port in _sorted(ports))
+    return f"{module} {module}_inst (\n{connections}\n);\n"
 
 
 def wires(ports: list[Port]) -> str:
@@ -87,7 +89,7 @@ def waivers_of(file: str) -> str:
     return re.sub(r"^(lint_off .*)$", rf'\1 -file "*{file}"', WAIVERS.read_text(), flags=re.M)
 
 
-def files_beside(text: str, module: str, file: str) -> dict[str, str]:
+def companion_files(text: str, module: str, file: str) -> dict[str, str]:
     """Contents, by suffix, of the files that accompany ``text``, written to ``file``."""
     ports = ports_of(text, module)
     return {
