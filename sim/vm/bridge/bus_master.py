@@ -77,7 +77,7 @@ class BusMaster:
             elif request.ep or not self._store(request):
                 self.on_refused(request)
         elif request.kind in MEMORY_READS:
-            self._answer(request)
+            self._complete(request)
         else:
             raise UnexpectedTlp(f"unsupported request: {request}")
 
@@ -87,18 +87,18 @@ class BusMaster:
             for start, end in _runs(byte_mask(request))
         )
 
-    def _answer(self, request: Tlp) -> None:
+    def _complete(self, request: Tlp) -> None:
         data = bytearray(4 * request.length)
         # A zero-length read checks that its address is mapped.
         for start, end in _runs(byte_mask(request) or 1):
-            piece = self._memory.read(request.address + start, end - start)
-            if piece is None:
+            data_read = self._memory.read(request.address + start, end - start)
+            if data_read is None:
                 self.on_refused(request)
-                refusal = completion(request, self._host.requester_id, status=CplStatus.UR)
-                self._host.complete_nowait(refusal)
+                response = completion(request, self._host.requester_id, status=CplStatus.UR)
+                self._host.complete_nowait(response)
                 return
-            data[start:end] = piece
-        for answer in read_answers(
+            data[start:end] = data_read
+        for part in read_answers(
             request,
             bytes(data),
             completer_id=self._host.requester_id,
@@ -107,7 +107,7 @@ class BusMaster:
             split=Split.LARGEST,
             generator=self._generator,
         ):
-            self._host.complete_nowait(answer)
+            self._host.complete_nowait(part)
 
 
 def _vector_of(write: Tlp) -> int | None:

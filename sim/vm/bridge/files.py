@@ -23,13 +23,13 @@ class Readiness(Protocol):
     def watch(self, file: int, listener: Callable[[], None]) -> None:
         """From now on, while waiting, call ``listener`` whenever ``file`` can be read."""
 
-    def forget(self, file: int) -> None:
+    def unwatch(self, file: int) -> None:
         """End :meth:`watch`."""
 
-    def remind(self, delay_s: float, listener: Callable[[], None]) -> None:
+    def call_later(self, delay_s: float, listener: Callable[[], None]) -> None:
         """While waiting, call ``listener`` once, after ``delay_s`` seconds of host time."""
 
-    def glance(self) -> None:
+    def poll_listeners(self) -> None:
         """Call the listeners whose files can be read, for use in long work without a wait."""
 
 
@@ -40,7 +40,7 @@ class BlockingReadiness:
         self._listeners: dict[int, Callable[[], None]] = {}
         self._poll = select.poll()
         # Sorted by time, then by the order of their calls.
-        self._reminders: list[tuple[float, int, Callable[[], None]]] = []
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
 
     def watch(self, file: int, listener: Callable[[], None]) -> None:
@@ -48,15 +48,15 @@ class BlockingReadiness:
         self._listeners[file] = listener
         self._poll.register(file, select.POLLIN)
 
-    def forget(self, file: int) -> None:
-        """As :meth:`Readiness.forget`."""
+    def unwatch(self, file: int) -> None:
+        """As :meth:`Readiness.unwatch`."""
         if self._listeners.pop(file, None) is not None:
             self._poll.unregister(file)
 
-    def remind(self, delay_s: float, listener: Callable[[], None]) -> None:
-        """As :meth:`Readiness.remind`."""
-        reminder = (time.monotonic() + delay_s, next(self._order), listener)
-        heapq.heappush(self._reminders, reminder)
+    def call_later(self, delay_s: float, listener: Callable[[], None]) -> None:
+        """As :meth:`Readiness.call_later`."""
+        timer = (time.monotonic() + delay_s, next(self._order), listener)
+        heapq.heappush(self._timers, timer)
 
     async def readable(self, file: int) -> None:
         """As :meth:`Readiness.readable`."""
@@ -66,15 +66,15 @@ class BlockingReadiness:
         """As :meth:`Readiness.writable`."""
         await self._wait(file, select.POLLOUT | select.POLLRDHUP)
 
-    def glance(self) -> None:
-        """As :meth:`Readiness.glance`."""
-        self._call(self._poll.poll(0))
+    def poll_listeners(self) -> None:
+        """As :meth:`Readiness.poll_listeners`."""
+        self._call_listeners(self._poll.poll(0))
 
     async def _wait(self, file: int, events: int) -> None:
-        while not self.look(file, events, None):
+        while not self.poll(file, events, None):
             pass
 
-    def look(self, file: int, events: int, timeout_ms: float | None) -> bool:
+    def poll(self, file: int, events: int, timeout_ms: float | None) -> bool:
         """Wait up to ``timeout_ms``, ``None`` for no limit, and call listeners.
 
         Returns
@@ -82,24 +82,24 @@ class BlockingReadiness:
         bool
             Whether ``file`` is ready.
         """
-        if self._reminders:
-            left_ms = max(0.0, 1000 * (self._reminders[0][0] - time.monotonic()))
-            timeout_ms = left_ms if timeout_ms is None else min(timeout_ms, left_ms)
+        if self._timers:
+            due_ms = max(0.0, 1000 * (self._timers[0][0] - time.monotonic()))
+            timeout_ms = due_ms if timeout_ms is None else min(timeout_ms, due_ms)
         self._poll.register(file, events)
         try:
             ready = self._poll.poll(timeout_ms)
         finally:
             self._poll.unregister(file)
-        self._call(ready)
+        self._call_listeners(ready)
         return any(which == file for which, _ in ready)
 
-    def _call(self, ready: list[tuple[int, int]]) -> None:
+    def _call_listeners(self, ready: list[tuple[int, int]]) -> None:
         for which, _ in ready:
             listener = self._listeners.get(which)
             if listener is not None:
                 listener()
-        while self._reminders and self._reminders[0][0] <= time.monotonic():
-            heapq.heappop(self._reminders)[2]()
+        while self._timers and self._timers[0][0] <= time.monotonic():
+            heapq.heappop(self._timers)[2]()
 
 
 def is_ready(file: int, events: int) -> bool:

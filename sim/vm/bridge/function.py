@@ -74,7 +74,7 @@ class PciFunction(Protocol):
             Return at once, not when the function has accepted the write.
         """
 
-    async def open_vectors(self, vectors: Collection[int]) -> None:
+    async def set_unmasked_vectors(self, vectors: Collection[int]) -> None:
         """Unmask these vectors in the MSI-X table, and mask all others."""
 
     async def reset(self) -> None:

@@ -103,9 +103,9 @@ class GatewareFunction:
         self.vectors = 0
         self.on_interrupt: Callable[[int], None] = lambda vector: None
         self.readiness = SimulationReadiness(
-            clock_period_ns=CLOCK_PERIOD_NS, busy=self._busy, signs=self._signs
+            clock_period_ns=CLOCK_PERIOD_NS, busy=self._busy, activity=self._activity
         )
-        self._open: frozenset[int] = frozenset()
+        self._unmasked: frozenset[int] = frozenset()
 
     async def start(self) -> None:
         """Reset and enumerate the gateware, and restart it.
@@ -121,20 +121,20 @@ class GatewareFunction:
             raise HostError("the function has no MSI-X capability")
         self.bar_sizes = function.bar_sizes
         self.vectors = function.msix_vectors
-        self._places = dict(self.host.bars)
+        self._bar_addresses = dict(self.host.bars)
         await self.restart()
 
     async def config_read(self, offset: int, size: int) -> bytes:
         """As :meth:`PciFunction.config_read`."""
         data = b""
-        with _refusals(f"read of {size} bytes at {offset:#x} of configuration space"):
+        with _access_errors(f"read of {size} bytes at {offset:#x} of configuration space"):
             # Reading all of configuration space takes a thousand reads: keep every tag in use.
-            for group in _groups(_dwords(offset, size), READS_AT_ONCE):
+            for group in _grouped(_dwords(offset, size), READS_AT_ONCE):
                 reads = [cocotb.start_soon(self._config_read(*piece)) for piece in group]
-                for answer in [await read for read in reads]:
-                    if isinstance(answer, HostError):
-                        raise answer
-                    data += answer
+                for result in [await read for read in reads]:
+                    if isinstance(result, HostError):
+                        raise result
+                    data += result
         return data
 
     async def _config_read(self, offset: int, size: int) -> bytes | HostError:
@@ -146,17 +146,17 @@ class GatewareFunction:
 
     async def config_write(self, offset: int, data: bytes) -> None:
         """As :meth:`PciFunction.config_write`."""
-        with _refusals(f"write of {len(data)} bytes at {offset:#x} of configuration space"):
+        with _access_errors(f"write of {len(data)} bytes at {offset:#x} of configuration space"):
             start = 0
             for at, count in _dwords(offset, len(data)):
                 piece = data[start : start + count]
                 await self.host.config_write(at, int.from_bytes(piece, "little"), count)
-                await self._follow(at, piece)
+                await self._track_config_write(at, piece)
                 start += count
 
     async def bar_read(self, bar: int, offset: int, size: int) -> bytes:
         """As :meth:`PciFunction.bar_read`."""
-        with _refusals(f"read of {size} bytes at {offset:#x} of BAR{bar}"):
+        with _access_errors(f"read of {size} bytes at {offset:#x} of BAR{bar}"):
             return await self.host.bar_read(bar, offset, size)
 
     async def bar_write(self, bar: int, offset: int, data: bytes, *, posted: bool) -> None:
@@ -168,13 +168,13 @@ class GatewareFunction:
         if self.host.source.pending > MOST_WAITING_WRITES:
             await self.host.source.drained()
 
-    async def open_vectors(self, vectors: Collection[int]) -> None:
-        """As :meth:`PciFunction.open_vectors`."""
-        changed = self._open ^ frozenset(vectors)
+    async def set_unmasked_vectors(self, vectors: Collection[int]) -> None:
+        """As :meth:`PciFunction.set_unmasked_vectors`."""
+        changed = self._unmasked ^ frozenset(vectors)
         if changed:
-            self._open = frozenset(vectors)
-            with _refusals("access to the MSI-X table"):
-                await self._fill_table(changed)
+            self._unmasked = frozenset(vectors)
+            with _access_errors("access to the MSI-X table"):
+                await self._write_table(changed)
 
     async def reset(self) -> None:
         """As :meth:`PciFunction.reset`."""
@@ -190,43 +190,43 @@ class GatewareFunction:
         # Drain what the devices still send: it must not reach the next client.
         await self.readiness.settle()
         self.host.requester.abandon()
-        self._open = frozenset()
+        self._unmasked = frozenset()
         await self.system.reset()
-        await self._arrange()
+        await self._set_up()
 
-    async def _arrange(self) -> None:
+    async def _set_up(self) -> None:
         """Set up a function after a reset: BARs, payload size and MSI-X table."""
-        for bar, place in self._places.items():
-            await self.host.config_write(bar_offset(bar), place)
-            self.host.bars[bar] = place
-        await self._follow_payload()
-        await self._fill_table()
+        for bar, address in self._bar_addresses.items():
+            await self.host.config_write(bar_offset(bar), address)
+            self.host.bars[bar] = address
+        await self._track_payload_size()
+        await self._write_table()
 
-    async def _follow(self, offset: int, data: bytes) -> None:
+    async def _track_config_write(self, offset: int, data: bytes) -> None:
         """Update the bridge after a configuration write within one dword."""
         dword = offset & -DWORD
         value = int.from_bytes(data, "little") << 8 * (offset - dword)
         if dword == DEVICE_CONTROL:
             if value & INITIATE_FLR.mask:
                 await self.system.settle(RESET_CYCLES)
-                await self._arrange()
+                await self._set_up()
             else:
-                await self._follow_payload()
+                await self._track_payload_size()
         elif dword == POWER_STATE.offset:
             # Table writes are skipped while the function is not in D0.
-            await self._fill_table()
+            await self._write_table()
         elif dword in map(bar_offset, self.host.bars):
-            await self._follow_bars()
+            await self._track_bars()
 
-    async def _follow_bars(self) -> None:
+    async def _track_bars(self) -> None:
         for bar in self.host.bars:
             self.host.bars[bar] = await self.host.config_read(bar_offset(bar)) & ~BAR_FLAGS
 
-    async def _follow_payload(self) -> None:
+    async def _track_payload_size(self) -> None:
         control = await self.host.config_read(MAX_PAYLOAD_SIZE.offset)
         self.host.max_payload_size = coded_size(MAX_PAYLOAD_SIZE.of(control))
 
-    async def _fill_table(self, vectors: Iterable[int] | None = None) -> None:
+    async def _write_table(self, vectors: Iterable[int] | None = None) -> None:
         """Write the MSI-X table entries of ``vectors``, by default of all."""
         power = await self.host.config_read(POWER_STATE.offset)
         if POWER_STATE.of(power) != POWER_D0:
@@ -234,18 +234,18 @@ class GatewareFunction:
         bar, table = self.host.function.msix_table
         async with self._memory_space():
             for vector in range(self.vectors) if vectors is None else vectors:
-                address, message = msix_message(vector)
-                place = table + MSIX_ENTRY_SIZE * vector
-                masked = int(vector not in self._open)
+                message_address, message_data = msix_message(vector)
+                address = table + MSIX_ENTRY_SIZE * vector
+                masked = int(vector not in self._unmasked)
                 # Masked while it changes, as the specification requires (PCI 3.0 section 6.8.3.2).
-                for lane, value in (
+                for offset, value in (
                     (MSIX_CONTROL_OFFSET, 1),
-                    (0, address & 0xFFFF_FFFF),
-                    (4, address >> 32),
-                    (8, message),
+                    (0, message_address & 0xFFFF_FFFF),
+                    (4, message_address >> 32),
+                    (8, message_data),
                     (MSIX_CONTROL_OFFSET, masked),
                 ):
-                    self.host.bar_write_nowait(bar, place + lane, value.to_bytes(4, "little"))
+                    self.host.bar_write_nowait(bar, address + offset, value.to_bytes(4, "little"))
             # The completion of the read shows that all writes are done.
             await self.host.bar_read(bar, table, 4)
 
@@ -272,7 +272,7 @@ class GatewareFunction:
             self.host.source.pending or self.host.requester.outstanding or system.dma.under_way
         )
 
-    def _signs(self) -> Hashable:
+    def _activity(self) -> Hashable:
         port = self.system.port
         return (self.host.sink.received, port.sink.received, port.source.pending)
 
@@ -282,15 +282,15 @@ def _dwords(offset: int, size: int) -> Iterator[tuple[int, int]]:
     return split(offset, size, DWORD)
 
 
-def _groups(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
+def _grouped(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
     """Yield ``items`` in groups of ``size``."""
-    rest = iter(items)
-    while group := list(itertools.islice(rest, size)):
+    remaining = iter(items)
+    while group := list(itertools.islice(remaining, size)):
         yield group
 
 
 @contextmanager
-def _refusals(access: str) -> Iterator[None]:
+def _access_errors(access: str) -> Iterator[None]:
     try:
         yield
     except HostError as error:

@@ -91,9 +91,9 @@ class GuestMemory:
             There are :data:`MOST_MAPPINGS` already.
         """
         _check(mapping)
-        at = bisect_right(self._starts, mapping.address)
-        before = self._mappings[at - 1 : at] if at else []
-        for other in (*before, *self._mappings[at : at + 1]):
+        index = bisect_right(self._starts, mapping.address)
+        previous = self._mappings[index - 1 : index] if index else []
+        for other in (*previous, *self._mappings[index : index + 1]):
             if mapping.address < other.end and other.address < mapping.end:
                 raise MappingOverlapError(
                     f"{mapping.size:#x} bytes at {mapping.address:#x} overlap those at "
@@ -101,8 +101,8 @@ class GuestMemory:
                 )
         if len(self._mappings) >= MOST_MAPPINGS:
             raise TooManyMappingsError(f"there are {MOST_MAPPINGS} mappings already")
-        self._starts.insert(at, mapping.address)
-        self._mappings.insert(at, mapping)
+        self._starts.insert(index, mapping.address)
+        self._mappings.insert(index, mapping)
 
     def unmap(self, address: int, size: int) -> None:
         """Remove the mapping of exactly this range, and close its file.
@@ -112,11 +112,15 @@ class GuestMemory:
         NoMappingError
             There is no such mapping.
         """
-        at = bisect_right(self._starts, address) - 1
-        if at < 0 or self._mappings[at].address != address or self._mappings[at].size != size:
+        index = bisect_right(self._starts, address) - 1
+        if (
+            index < 0
+            or self._mappings[index].address != address
+            or self._mappings[index].size != size
+        ):
             raise NoMappingError(f"no mapping has {size:#x} bytes at {address:#x}")
-        self._starts.pop(at)
-        _close(self._mappings.pop(at))
+        self._starts.pop(index)
+        _close(self._mappings.pop(index))
 
     def clear(self) -> None:
         """Remove every mapping."""
@@ -129,7 +133,7 @@ class GuestMemory:
         """``size`` bytes from ``address``, or ``None`` if not all of them are readable."""
         data = b""
         while size:
-            mapping = self._at(address)
+            mapping = self._find(address)
             if mapping is None or mapping.file is None or not mapping.readable:
                 return None
             count = min(size, mapping.end - address)
@@ -154,7 +158,7 @@ class GuestMemory:
         """
         pieces = []
         while data:
-            mapping = self._at(address)
+            mapping = self._find(address)
             if mapping is None or mapping.file is None or not mapping.writable:
                 return False
             count = min(len(data), mapping.end - address)
@@ -165,15 +169,15 @@ class GuestMemory:
             pieces.append((mapping.file, data[:count], offset))
             address, data = address + count, data[count:]
         try:
-            return all(os.pwrite(file, piece, at) == len(piece) for file, piece, at in pieces)
+            return all(os.pwrite(file, piece, start) == len(piece) for file, piece, start in pieces)
         except OSError:
             return False
 
-    def _at(self, address: int) -> Mapping | None:
-        at = bisect_right(self._starts, address) - 1
-        if at < 0 or address >= self._mappings[at].end:
+    def _find(self, address: int) -> Mapping | None:
+        index = bisect_right(self._starts, address) - 1
+        if index < 0 or address >= self._mappings[index].end:
             return None
-        return self._mappings[at]
+        return self._mappings[index]
 
 
 def _check(mapping: Mapping) -> None:

@@ -13,9 +13,9 @@ from cocotb.triggers import Timer
 
 from .files import BlockingReadiness
 
-CHUNK_CYCLES = 4
+POLL_CYCLES = 4
 """Cycles between two polls of the files: the delay of a request."""
-QUIET_CYCLES = 128
+IDLE_CYCLES = 128
 """Cycles without activity at the ports after which the design is idle: many times the latency
 between any two ports (docs/figures.md: doorbell to MSI-X in about 15)."""
 
@@ -29,53 +29,53 @@ class SimulationReadiness(BlockingReadiness):
         Period of the simulated clock.
     busy
         Returns whether requests are in flight, all of which complete.
-    signs
+    activity
         Returns a value that changes with any activity at the design's ports.
     """
 
     def __init__(
-        self, *, clock_period_ns: float, busy: Callable[[], bool], signs: Callable[[], Hashable]
+        self, *, clock_period_ns: float, busy: Callable[[], bool], activity: Callable[[], Hashable]
     ) -> None:
         super().__init__()
-        self._chunk_ns = CHUNK_CYCLES * clock_period_ns
+        self._poll_ns = POLL_CYCLES * clock_period_ns
         self._busy = busy
-        self._signs = signs
-        self._last = signs()
-        self._quiet_cycles = 0
+        self._activity = activity
+        self._last_activity = activity()
+        self._idle_cycles = 0
 
     def watch(self, file: int, listener: Callable[[], None]) -> None:
         """As :meth:`Readiness.watch`."""
 
-        def stir() -> None:
-            self._quiet_cycles = 0
+        def wake() -> None:
+            self._idle_cycles = 0
             listener()
 
-        super().watch(file, stir)
+        super().watch(file, wake)
 
     async def settle(self) -> None:
         """Run until the design is idle; listeners are called meanwhile."""
-        self._quiet_cycles = 0
-        while not self._quiet():
-            self.glance()
+        self._idle_cycles = 0
+        while not self._is_idle():
+            self.poll_listeners()
             await self._run()
 
     async def _wait(self, file: int, events: int) -> None:
         while True:
-            quiet = self._quiet()
-            if self.look(file, events, None if quiet else 0):
+            is_idle = self._is_idle()
+            if self.poll(file, events, None if is_idle else 0):
                 break
-            if not quiet:
+            if not is_idle:
                 await self._run()
         # The caller's next accesses may have effects that appear only after some cycles.
-        self._quiet_cycles = 0
+        self._idle_cycles = 0
 
     async def _run(self) -> None:
-        self._quiet_cycles += CHUNK_CYCLES
-        await Timer(self._chunk_ns, "ns")
+        self._idle_cycles += POLL_CYCLES
+        await Timer(self._poll_ns, "ns")
 
-    def _quiet(self) -> bool:
-        signs = self._signs()
-        if signs != self._last or self._busy():
-            self._last = signs
-            self._quiet_cycles = 0
-        return self._quiet_cycles >= QUIET_CYCLES
+    def _is_idle(self) -> bool:
+        activity = self._activity()
+        if activity != self._last_activity or self._busy():
+            self._last_activity = activity
+            self._idle_cycles = 0
+        return self._idle_cycles >= IDLE_CYCLES

@@ -27,7 +27,7 @@ class MemoryFunction:
         Contents of configuration space and of each BAR.
     refuse
         Fail every access to a BAR.
-    opened
+    unmasked
         The unmasked vectors.
     resets, restarts
         Number of resets and restarts.
@@ -42,7 +42,7 @@ class MemoryFunction:
         self.config = bytearray(self.config_size)
         self.bars = {bar: bytearray(size) for bar, size in bar_sizes.items()}
         self.refuse = False
-        self.opened: frozenset[int] = frozenset()
+        self.unmasked: frozenset[int] = frozenset()
         self.resets = 0
         self.restarts = 0
 
@@ -64,9 +64,9 @@ class MemoryFunction:
         self._check()
         self.bars[bar][offset : offset + len(data)] = data
 
-    async def open_vectors(self, vectors: Collection[int]) -> None:
-        """As :meth:`PciFunction.open_vectors`."""
-        self.opened = frozenset(vectors)
+    async def set_unmasked_vectors(self, vectors: Collection[int]) -> None:
+        """As :meth:`PciFunction.set_unmasked_vectors`."""
+        self.unmasked = frozenset(vectors)
 
     async def reset(self) -> None:
         """As :meth:`PciFunction.reset`."""
@@ -75,7 +75,7 @@ class MemoryFunction:
     async def restart(self) -> None:
         """As :meth:`PciFunction.restart`."""
         self.restarts += 1
-        self.opened = frozenset()
+        self.unmasked = frozenset()
 
     def _check(self) -> None:
         if self.refuse:

@@ -15,7 +15,7 @@ from models.config_space import config_space
 from models.layout import QueueLayout, SharedLayout
 from models.shell import MSIX_CONTROL_OFFSET, PciShell
 
-MOST_PLACES = 4
+MAX_NAMES = 4
 """Places that are named for one access, which may span a whole BAR."""
 WORD = 4
 """Bytes of a register or an index word."""
@@ -102,8 +102,8 @@ def _msix(shell: PciShell, num_fifos: int) -> Iterator[NamedBytes]:
     for vector in range(vectors):
         for offset, name in MSIX_FIELDS:
             yield NamedBytes(shell.msix_entry(vector) + offset, WORD, f"vector {vector} {name}")
-    for at in range(-(-vectors // 64)):
-        yield NamedBytes(shell.msix_pba_offset + PENDING_BITS * at, PENDING_BITS, "pending bits")
+    for word in range(-(-vectors // 64)):
+        yield NamedBytes(shell.msix_pba_offset + PENDING_BITS * word, PENDING_BITS, "pending bits")
 
 
 def _config(shell: PciShell, layout: SharedLayout, num_fifos: int) -> Iterator[NamedBytes]:
@@ -126,31 +126,31 @@ def _start(place: NamedBytes) -> int:
 
 def _describe(places: list[NamedBytes], offset: int, data: bytes) -> str:
     end = offset + len(data)
-    named: list[str] = []
+    names: list[str] = []
     first = max(0, bisect_right(places, offset, key=_start) - 1)
     for place in places[first:]:
         if place.start >= end:
             break
         if offset < place.start + place.size:
-            if len(named) == MOST_PLACES:
-                return ", ".join([*named, "…"])
-            named.append(_part(place, offset, data))
-    return ", ".join(named) or "reserved"
+            if len(names) == MAX_NAMES:
+                return ", ".join([*names, "…"])
+            names.append(_describe_part(place, offset, data))
+    return ", ".join(names) or "reserved"
 
 
-def _part(place: NamedBytes, offset: int, data: bytes) -> str:
+def _describe_part(place: NamedBytes, offset: int, data: bytes) -> str:
     """Description of the part of ``place`` that ``data`` at ``offset`` covers."""
     start = max(offset, place.start)
     end = min(offset + len(data), place.start + place.size)
-    piece = data[start - offset : end - offset]
+    data_part = data[start - offset : end - offset]
     first, last = start - place.start, end - place.start - 1
     name = place.name
-    if len(piece) != place.size:
+    if len(data_part) != place.size:
         name += f" byte {first}" if first == last else f" bytes {first} to {last}"
     if not place.is_number:
         return name
-    value = int.from_bytes(piece, "little")
-    if place.limit is None or len(piece) != place.size:
+    value = int.from_bytes(data_part, "little")
+    if place.limit is None or len(data_part) != place.size:
         return f"{name} = {value:#x}"
     wrapped = f" ({value % place.limit} modulo {place.limit})" if value >= place.limit else ""
     return f"{name} = {value}{wrapped}"

@@ -32,8 +32,8 @@ MEMORY_MB = 1024
 class ServePrinter(EventPrinter):
     """Prints the server's events."""
 
-    def _client(self, state: str, why: str) -> None:
-        self._note(f"client {state}" + (f": {why}" if why else ""))
+    def _client(self, state: str, reason: str) -> None:
+        self._note(f"client {state}" + (f": {reason}" if reason else ""))
 
     def _console(self, fifo: int, dev_num: int, text: str) -> None:
         where = f"fifo {fifo} " if self._several else ""
@@ -130,7 +130,7 @@ def run_serve(
             if not server.stopping:
                 printer.print_event(event)
     outcome = server.check()
-    _closing(terminal, server.report)
+    _print_totals(terminal, server.report)
     list_files(
         terminal,
         {"waves": outcome.waves, "messages": trace, "accesses": accesses, "log": outcome.log},
@@ -138,12 +138,12 @@ def run_serve(
     return 0
 
 
-def _closing(terminal: Console, report: dict[str, Any]) -> None:
+def _print_totals(terminal: Console, report: dict[str, Any]) -> None:
     terminal.print()
     for device in report["devices"]:
         name = place_name((device["fifo"], device["dev_num"]), len(report["dropped_messages"]))
-        gone = "" if device["here"] else ", removed"
-        print_plain(terminal, (f"{name}, {device['device']}{gone}", "bold"), f": {device['text']}")
+        state = "" if device["here"] else ", removed"
+        print_plain(terminal, (f"{name}, {device['device']}{state}", "bold"), f": {device['text']}")
     for fifo, drops in enumerate(report["dropped_messages"]):
         if drops:
             reasons = ", ".join(f"{reason} {count:,}" for reason, count in drops.items())
@@ -159,7 +159,7 @@ def _closing(terminal: Console, report: dict[str, Any]) -> None:
 
 
 def _type_lines(server: Server) -> None:
-    typed = TypedText(server.type, server.order)
+    typed = TypedText(server.type, server.send_command)
     # In the background, with SIGTTIN ignored, a read of the terminal fails with EIO.
     with contextlib.suppress(OSError):
         while data := os.read(0, 1 << 12):

@@ -46,7 +46,7 @@ class CommandError(ValueError):
 class _Command:
     arguments: str
     summary: str
-    do: Callable[[list[str]], Awaitable[str]]
+    run: Callable[[list[str]], Awaitable[str]]
 
 
 class DeviceCommands:
@@ -87,13 +87,13 @@ class DeviceCommands:
         self._num_fifos = len(side.transports)
         self._has_device_event = dialect.has("BUS_EVENT_DEVICE", MessageKind.EVENT)
         self._revision = dialect.revision
-        where = "[FIFO:]N"
+        place = "[FIFO:]N"
         self._commands: Mapping[str, _Command] = {
-            "resize": _Command(f"{where} SECTORS", "a disk's size", self._resize),
-            "size": _Command(f"{where} COLUMNSxROWS", "a console's size", self._size),
-            "link": _Command(f"{where} up|down", "a network device's link", self._link),
+            "resize": _Command(f"{place} SECTORS", "a disk's size", self._resize),
+            "size": _Command(f"{place} COLUMNSxROWS", "a console's size", self._size),
+            "link": _Command(f"{place} up|down", "a network device's link", self._link),
             "plug": _Command(f"[FIFO:]{'|'.join(KINDS)}", "add a device", self._plug),
-            "unplug": _Command(where, "remove a device", self._unplug),
+            "unplug": _Command(place, "remove a device", self._unplug),
             "help": _Command("", "show this", self._help),
         }
 
@@ -114,7 +114,7 @@ class DeviceCommands:
         if len(words) != len(command.arguments.split()):
             usage = f"{MARK}{name} {command.arguments}".strip()
             raise CommandError(f"{name} has {counted(len(words), 'argument')}: must be {usage}")
-        return await command.do(words)
+        return await command.run(words)
 
     async def _help(self, words: list[str]) -> str:
         rows = [
@@ -127,8 +127,8 @@ class DeviceCommands:
     async def _resize(self, words: list[str]) -> str:
         place, served = self._find(words[0])
         device = _of_kind(served.device, BlockDevice, "resize", "blk")
-        most = LARGEST_IN_MEMORY // SECTOR if served.file is None else LARGEST_IN_FILE // SECTOR
-        sectors = _number("sectors", words[1], 1, most)
+        limit = LARGEST_IN_MEMORY // SECTOR if served.file is None else LARGEST_IN_FILE // SECTOR
+        sectors = _number("sectors", words[1], 1, limit)
         device.resize(sectors)
         text = f"{self._name(place)} has {counted(sectors, 'sector')}"
         if served.file is not None:
@@ -167,16 +167,16 @@ class DeviceCommands:
             raise
         self._devices.add(place, served)
         self.on_plugged(place, served)
-        return f"{self._name(place)} is {spec}{self._heard()}"
+        return f"{self._name(place)} is {spec}{self._event_note()}"
 
     async def _unplug(self, words: list[str]) -> str:
         place, served = self._find(words[0])
         await self._side.unplug(*place)
         self._devices.remove(place, served)
         self.on_unplugged(served)
-        return f"{self._name(place)}, {served.spec}, is removed{self._heard()}"
+        return f"{self._name(place)}, {served.spec}, is removed{self._event_note()}"
 
-    def _heard(self) -> str:
+    def _event_note(self) -> str:
         if self._has_device_event:
             return ""
         return f"; {self._revision} has no event for this: the driver is not notified"
@@ -191,14 +191,14 @@ class DeviceCommands:
     def _find(self, text: str) -> tuple[Place, ServedDevice]:
         """The device that ``[FIFO:]N`` names."""
         fifo_text, colon, number_text = text.rpartition(":")
-        most = self._num_fifos - 1
-        fifo = _number("FIFO", fifo_text, 0, most) if colon else 0
+        limit = self._num_fifos - 1
+        fifo = _number("FIFO", fifo_text, 0, limit) if colon else 0
         number = _number("device", number_text, 0, LARGEST_SCREEN)
         served = self._devices.get((fifo, number))
         if served is None:
-            there = ", ".join(map(str, self._devices.places(fifo))) or "none"
+            numbers = ", ".join(map(str, self._devices.places(fifo))) or "none"
             raise CommandError(
-                f"device is {number}: must be one of those behind FIFO {fifo}: {there}"
+                f"device is {number}: must be one of those behind FIFO {fifo}: {numbers}"
             )
         return (fifo, number), served
 

@@ -32,23 +32,25 @@ class ConsoleText:
 
     Attributes
     ----------
-    remind
-        Schedules a call, as :meth:`~sim.vm.bridge.files.Readiness.remind`: shows an unfinished line
-        in time when no other output arrives.
+    call_later
+        Schedules a call, as :meth:`~sim.vm.bridge.files.Readiness.call_later`, so that an
+        unfinished line is shown in time when no other output arrives.
     """
 
     def __init__(
         self, show: Callable[[str], None], *, now: Callable[[], float] = time.monotonic
     ) -> None:
-        self.remind: Callable[[float, Callable[[], None]], None] = lambda delay_s, listener: None
+        self.call_later: Callable[[float, Callable[[], None]], None] = lambda delay_s, listener: (
+            None
+        )
         self._show = show
         self._now = now
         # Invalid UTF-8 becomes U+FFFD; an incomplete character waits for its remaining bytes.
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._unfinished = ""
-        self._began = 0.0
-        self._last = 0.0
-        self._reminder_set = False
+        self._start_time = 0.0
+        self._last_time = 0.0
+        self._timer_set = False
 
     def __call__(self, data: bytes) -> None:
         """Process a piece of output."""
@@ -59,7 +61,7 @@ class ConsoleText:
         """Seconds until an unfinished line must be shown; ``None`` without one."""
         if not self._unfinished:
             return None
-        due = min(self._last + PATIENCE_S, self._began + LONGEST_WAIT_S)
+        due = min(self._last_time + PATIENCE_S, self._start_time + LONGEST_WAIT_S)
         return max(0.0, due - self._now())
 
     def show_due(self) -> None:
@@ -76,32 +78,32 @@ class ConsoleText:
     def _add(self, text: str) -> None:
         if not text:
             return
-        self._last = self._now()
-        *lines, rest = text.split("\n")
+        self._last_time = self._now()
+        *lines, unfinished = text.split("\n")
         for line in lines:
             self._unfinished += line + "\n"
             self._flush()
-        began = not self._unfinished
-        self._unfinished += rest
+        is_new = not self._unfinished
+        self._unfinished += unfinished
         while len(self._unfinished) > LONGEST_LINE:
             self._show(self._unfinished[:LONGEST_LINE])
             self._unfinished = self._unfinished[LONGEST_LINE:]
-            began = True
-        if began and self._unfinished:
-            self._began = self._last
-            self._set_reminder()
+            is_new = True
+        if is_new and self._unfinished:
+            self._start_time = self._last_time
+            self._set_timer()
 
-    def _set_reminder(self) -> None:
+    def _set_timer(self) -> None:
         # At most one reminder is pending, however many lines begin.
         due = self.due_in()
-        if due is not None and not self._reminder_set:
-            self._reminder_set = True
-            self.remind(due, self._reminded)
+        if due is not None and not self._timer_set:
+            self._timer_set = True
+            self.call_later(due, self._on_timer)
 
-    def _reminded(self) -> None:
-        self._reminder_set = False
+    def _on_timer(self) -> None:
+        self._timer_set = False
         self.show_due()
-        self._set_reminder()
+        self._set_timer()
 
     def _flush(self) -> None:
         if self._unfinished:

@@ -34,8 +34,8 @@ class ControlChannel:
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
         # Several threads of the command send; the lock keeps objects whole.
-        self._sending = threading.Lock()
-        self._rest = b""
+        self._send_lock = threading.Lock()
+        self._received = b""
 
     @classmethod
     def connect(cls, path: str) -> ControlChannel:
@@ -52,12 +52,12 @@ class ControlChannel:
         """Close this end."""
         self._socket.close()
 
-    def finish(self) -> None:
+    def end_sending(self) -> None:
         """Signal the other end that this one sends nothing more."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
 
-    def tell(self, kind: str, **facts: Any) -> None:
+    def send_event(self, kind: str, **facts: Any) -> None:
         """Send an event; it is dropped if the other end is closed."""
         self.send({"kind": kind, **facts})
 
@@ -65,12 +65,12 @@ class ControlChannel:
         """Send an object and files; they are dropped if the other end is closed."""
         data = json.dumps(item).encode() + b"\n"
         # The connection may be broken, reset, or closed at this end.
-        with self._sending, contextlib.suppress(OSError):
+        with self._send_lock, contextlib.suppress(OSError):
             if files:
                 data = data[socket.send_fds(self._socket, [data], files) :]
             self._socket.sendall(data)
 
-    def first(self) -> tuple[dict[str, Any], list[int]]:
+    def receive_first(self) -> tuple[dict[str, Any], list[int]]:
         """Receive the first object, and the files sent with it.
 
         Raises
@@ -79,16 +79,16 @@ class ControlChannel:
             The other end is closed.
         """
         files: list[int] = []
-        while b"\n" not in self._rest:
-            data, more, _, _ = socket.recv_fds(self._socket, 1 << 16, MOST_FILES)
+        while b"\n" not in self._received:
+            data, new_files, _, _ = socket.recv_fds(self._socket, 1 << 16, MOST_FILES)
             if not data:
                 raise EOFError("the other end is closed")
-            files += more
-            self._rest += data
-        line, self._rest = self._rest.split(b"\n", 1)
+            files += new_files
+            self._received += data
+        line, self._received = self._received.split(b"\n", 1)
         return json.loads(line), files
 
-    def take(self) -> list[dict[str, Any]] | None:
+    def receive(self) -> list[dict[str, Any]] | None:
         """Wait for objects and return those received; ``None`` at the end."""
         try:
             data = self._socket.recv(1 << 16)
@@ -96,9 +96,9 @@ class ControlChannel:
             return None
         if not data:
             return None
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        *lines, self._received = (self._received + data).split(b"\n")
         return [json.loads(line) for line in lines]
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        while (items := self.take()) is not None:
+        while (items := self.receive()) is not None:
             yield from items

@@ -32,7 +32,7 @@ class DriverHints:
 
     Parameters
     ----------
-    tell
+    report
         Called with a line of text for each sign.
     dialect
         Dialect of the bus.
@@ -45,14 +45,14 @@ class DriverHints:
 
     Attributes
     ----------
-    remind
-        Schedules a call, as :meth:`~sim.vm.bridge.files.Readiness.remind`, so that a silent driver
-        is reported although nothing happens.
+    call_later
+        Schedules a call, as :meth:`~sim.vm.bridge.files.Readiness.call_later`, so that a silent
+        driver is reported although nothing happens.
     """
 
     def __init__(
         self,
-        tell: Callable[[str], None],
+        report: Callable[[str], None],
         dialect: Dialect,
         others: Iterable[Dialect],
         shell: PciShell,
@@ -61,31 +61,33 @@ class DriverHints:
         *,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.remind: Callable[[float, Callable[[], None]], None] = lambda delay_s, listener: None
-        self._tell = tell
+        self.call_later: Callable[[float, Callable[[], None]], None] = lambda delay_s, listener: (
+            None
+        )
+        self._report = report
         self._now = now
         self._dialect = dialect
         self._others = [other for other in others if other.revision != dialect.revision]
         self._shell = shell
         self._layout = layout
-        self._magic_places = {layout.driver_queue_base(fifo): fifo for fifo in range(num_fifos)}
-        self._told: set[str] = set()
+        self._magic_offsets = {layout.driver_queue_base(fifo): fifo for fifo in range(num_fifos)}
+        self._reported: set[str] = set()
         # For each FIFO whose driver has received a list of devices and sent no request to any: the
         # next_offset that other dialects decode from the response, and the time of the response.
         self._misread: dict[int, dict[int, list[str]]] = {}
-        self._answered: dict[int, float] = {}
-        self._reminders: set[int] = set()
+        self._response_times: dict[int, float] = {}
+        self._timers: set[int] = set()
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Start over for another client, with another driver."""
-        self._told.clear()
+        self._reported.clear()
         self._misread.clear()
 
     def read(self, bar: int, offset: int, size: int) -> None:
         """Examine a read of a BAR."""
-        fifo = self._magic_places.get(offset)
+        fifo = self._magic_offsets.get(offset)
         if bar == self._shell.fifo_bar and size == MAGIC_SIZE and fifo is not None:
-            self._once(
+            self._report_once(
                 "layout",
                 fifo,
                 f"the driver reads {size} bytes at BAR{bar} + {offset:#x}, the magic of the "
@@ -98,10 +100,10 @@ class DriverHints:
         try:
             message = self._dialect.decode(raw)
         except MessageError:
-            self._undecodable(fifo, raw)
+            self._examine_undecodable(fifo, raw)
             return
         if message.role == "BUS_GET_DEVICES" and message.kind is MessageKind.REQUEST:
-            self._asks_again(fifo, message.number("offset"))
+            self._check_next_offset(fifo, message.number("offset"))
         elif not message.bus:
             self._misread.pop(fifo, None)
 
@@ -111,32 +113,32 @@ class DriverHints:
             message = self._dialect.decode(raw)
         except MessageError:
             return
-        answers = message.role == "BUS_GET_DEVICES" and message.kind is MessageKind.RESPONSE
-        if not answers or not any(bytes(message.bitmap)):
+        is_device_list = message.role == "BUS_GET_DEVICES" and message.kind is MessageKind.RESPONSE
+        if not is_device_list or not any(bytes(message.bitmap)):
             return
         found: dict[int, list[str]] = {}
         for other in self._others:
             try:
-                following = other.decode(raw).number("next_offset")
+                next_offset = other.decode(raw).number("next_offset")
             except MessageError:
                 continue
-            if following != message.number("next_offset"):
-                found.setdefault(following, []).append(other.revision)
+            if next_offset != message.number("next_offset"):
+                found.setdefault(next_offset, []).append(other.revision)
         if found:
             self._misread[fifo] = found
-            self._answered[fifo] = self._now()
-            self._set_reminder(fifo)
+            self._response_times[fifo] = self._now()
+            self._set_timer(fifo)
 
-    def look(self, fifo: int) -> None:
+    def check_silence(self, fifo: int) -> None:
         """Report the driver of ``fifo`` if it has been silent since it received the list."""
         if fifo not in self._misread:
             return
-        if self._now() < self._answered[fifo] + SILENCE_S:
-            self._set_reminder(fifo)
+        if self._now() < self._response_times[fifo] + SILENCE_S:
+            self._set_timer(fifo)
             return
         misread = self._misread.pop(fifo).values()
         others = " or ".join(revision for revisions in misread for revision in revisions)
-        self._once(
+        self._report_once(
             "revision",
             fifo,
             f"the driver has requested the list of devices, and sent no request to a device for "
@@ -144,51 +146,51 @@ class DriverHints:
             f"{self._dialect.revision}",
         )
 
-    def _set_reminder(self, fifo: int) -> None:
+    def _set_timer(self, fifo: int) -> None:
         # At most one reminder per FIFO, however often the driver requests the list.
-        if fifo not in self._reminders:
-            self._reminders.add(fifo)
-            left = self._answered[fifo] + SILENCE_S - self._now()
-            self.remind(left, lambda: self._reminded(fifo))
+        if fifo not in self._timers:
+            self._timers.add(fifo)
+            delay_s = self._response_times[fifo] + SILENCE_S - self._now()
+            self.call_later(delay_s, lambda: self._on_timer(fifo))
 
-    def _reminded(self, fifo: int) -> None:
-        self._reminders.discard(fifo)
-        self.look(fifo)
+    def _on_timer(self, fifo: int) -> None:
+        self._timers.discard(fifo)
+        self.check_silence(fifo)
 
-    def _asks_again(self, fifo: int, offset: int) -> None:
+    def _check_next_offset(self, fifo: int, offset: int) -> None:
         revisions = self._misread.pop(fifo, {}).get(offset, [])
         if revisions and offset:
             other = " or ".join(revisions)
-            self._once(
+            self._report_once(
                 "revision",
                 fifo,
                 f"the driver requests devices from {offset} on, the next_offset that {other} reads "
                 f"in a response of {self._dialect.revision}: it speaks {other}, see --revision",
             )
 
-    def _undecodable(self, fifo: int, raw: bytes) -> None:
+    def _examine_undecodable(self, fifo: int, raw: bytes) -> None:
         if len(raw) < HEADER_SIZE:
             return
         type_bits, msg_id, _, _, size = HEADER.unpack_from(raw)
-        layout = self._request(type_bits, msg_id)
+        layout = self._request_layout(type_bits, msg_id)
         if layout is not None and layout.role == "SET_VQUEUE" and size == OLD_QUEUE_MESSAGE_SIZE:
-            self._once(
+            self._report_once(
                 "44 bytes",
                 fifo,
                 f"{layout.name} has {size} bytes, as in the dialect of autumn 2025: the driver "
                 f"gets no response, {self._dialect.revision} has {layout.min_size}",
             )
         elif layout is not None and self._has_old_header(layout, raw, size):
-            self._once(
+            self._report_once(
                 "6 bytes",
                 fifo,
                 f"{layout.name} has a header of {OLD_HEADER.size} bytes, as in the dialect of July "
                 f"2025: the driver gets no response, {self._dialect.revision} has {HEADER_SIZE}",
             )
         else:
-            self._of_another(fifo, raw)
+            self._examine_in_other_dialects(fifo, raw)
 
-    def _of_another(self, fifo: int, raw: bytes) -> None:
+    def _examine_in_other_dialects(self, fifo: int, raw: bytes) -> None:
         found = []
         for other in self._others:
             with contextlib.suppress(MessageError):
@@ -198,14 +200,14 @@ class DriverHints:
         if found:
             others = " or ".join(revision for revision, _ in found)
             message = found[0][1]
-            self._once(
+            self._report_once(
                 "message",
                 fifo,
                 f"{message.name} of {message.msg_size} bytes is a message of {others}, not of "
                 f"{self._dialect.revision}",
             )
 
-    def _request(self, type_bits: int, msg_id: int) -> MessageLayout | None:
+    def _request_layout(self, type_bits: int, msg_id: int) -> MessageLayout | None:
         bus, response = bool(type_bits & TYPE_BUS), bool(type_bits & TYPE_RESPONSE)
         for layout in self._dialect.messages:
             if (layout.bus, layout.msg_id) == (
@@ -218,11 +220,11 @@ class DriverHints:
     def _has_old_header(self, layout: MessageLayout, raw: bytes, size: int) -> bool:
         """Whether the size is valid at its offset in the old header, but not in the current one."""
         *_, old_size = OLD_HEADER.unpack_from(raw)
-        least = layout.min_size - HEADER_SIZE + OLD_HEADER.size
-        fits = old_size >= least if layout.arrays else old_size == least
+        min_size = layout.min_size - HEADER_SIZE + OLD_HEADER.size
+        fits = old_size >= min_size if layout.arrays else old_size == min_size
         return fits and old_size <= len(raw) and not layout.min_size <= size
 
-    def _once(self, sign: str, fifo: int, text: str) -> None:
-        if sign not in self._told:
-            self._told.add(sign)
-            self._tell(f"FIFO {fifo}: {text}")
+    def _report_once(self, sign: str, fifo: int, text: str) -> None:
+        if sign not in self._reported:
+            self._reported.add(sign)
+            self._report(f"FIFO {fifo}: {text}")

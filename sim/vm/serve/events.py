@@ -20,8 +20,8 @@ class EventChannel:
     An event ``omitted`` replaces dropped events and has their number.
     """
 
-    def __init__(self, most: int = MOST_WAITING) -> None:
-        self._most = most
+    def __init__(self, capacity: int = MOST_WAITING) -> None:
+        self._capacity = capacity
         self._events: deque[Event | None] = deque()
         self._dropped = 0
         self._changed = threading.Condition()
@@ -29,7 +29,7 @@ class EventChannel:
     def put(self, event: Event) -> None:
         """Add an event, or drop it if the queue is full."""
         with self._changed:
-            if len(self._events) >= self._most:
+            if len(self._events) >= self._capacity:
                 self._dropped += 1
                 return
             self._put_dropped()

@@ -50,7 +50,7 @@ class ControlSocket:
 
     def close(self) -> None:
         """Close every connection."""
-        self._readiness.forget(self._listener.fileno())
+        self._readiness.unwatch(self._listener.fileno())
         for client in tuple(self._clients):
             client.close()
 
@@ -82,32 +82,32 @@ class _Client:
         self._readiness = readiness
         self._run = run
         self._closed = closed
-        self._waiting = b""
-        self._ended = False
+        self._received = b""
+        self._end_of_input = False
         self._open = True
-        self._reads = False
+        self._watching = False
         self._answering = False
-        self._going_on = False
+        self._executing = False
         self._unsent = b""
         self._retries = 0
-        self._read_on()
+        self._resume_reading()
 
     def close(self) -> None:
         """Close the connection."""
         if self._open:
             self._open = False
-            self._pause()
+            self._stop_reading()
             self._socket.close()
             self._closed(self)
 
-    def _read_on(self) -> None:
-        self._reads = True
+    def _resume_reading(self) -> None:
+        self._watching = True
         self._readiness.watch(self._socket.fileno(), self._read)
 
-    def _pause(self) -> None:
-        if self._reads:
-            self._reads = False
-            self._readiness.forget(self._socket.fileno())
+    def _stop_reading(self) -> None:
+        if self._watching:
+            self._watching = False
+            self._readiness.unwatch(self._socket.fileno())
 
     def _read(self) -> None:
         try:
@@ -117,35 +117,37 @@ class _Client:
         except OSError:
             self.close()
             return
-        self._pause()
+        self._stop_reading()
         # The last line may have no line end; the client still waits for its answer.
-        self._ended = not data
-        self._waiting += data or (b"\n" if self._waiting else b"")
-        self._go_on()
+        self._end_of_input = not data
+        self._received += data or (b"\n" if self._received else b"")
+        self._execute_lines()
 
-    def _go_on(self) -> None:
+    def _execute_lines(self) -> None:
         """Execute the received lines, until one is not answered at once."""
-        if self._going_on:
+        if self._executing:
             return
-        self._going_on = True
+        self._executing = True
         while self._open and not self._answering:
-            line, end, rest = self._waiting.partition(b"\n")
+            line, end, rest = self._received.partition(b"\n")
             if end:
-                self._waiting = rest
+                self._received = rest
                 self._answering = True
-                self._run(line.decode(errors="replace"), self._say)
+                self._run(line.decode(errors="replace"), self._answer)
             elif len(line) > LONGEST_COMMAND:
-                self._waiting, self._ended = b"", True
+                self._received, self._end_of_input = b"", True
                 self._answering = True
-                self._say(False, f"line has {len(line)} bytes: must be {LONGEST_COMMAND} at most")
-            elif self._ended:
+                self._answer(
+                    False, f"line has {len(line)} bytes: must be {LONGEST_COMMAND} at most"
+                )
+            elif self._end_of_input:
                 self.close()
             else:
-                self._read_on()
+                self._resume_reading()
                 break
-        self._going_on = False
+        self._executing = False
 
-    def _say(self, done: bool, text: str) -> None:
+    def _answer(self, done: bool, text: str) -> None:
         word = "ok" if done else "error"
         self._unsent = "".join(f"{word} {shown(line)}\n" for line in text.split("\n")).encode()
         self._retries = 0
@@ -164,9 +166,9 @@ class _Client:
             return
         if not self._unsent:
             self._answering = False
-            self._go_on()
+            self._execute_lines()
         elif self._retries == MOST_RETRIES:
             self.close()
         else:
             self._retries += 1
-            self._readiness.remind(RETRY_S, self._send)
+            self._readiness.call_later(RETRY_S, self._send)

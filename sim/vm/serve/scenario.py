@@ -53,28 +53,28 @@ async def serve(dut: Any) -> None:
     # A terminal sends signals to the whole process group; only the command acts on them.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    line = ControlChannel.connect(os.environ[CONTROL])
-    line.tell("started", pid=os.getpid())
-    wishes, files = line.first()
-    specs = [DeviceSpec(**spec) for spec in wishes["devices"]]
-    devices = ServedDevices(specs, parameters().num_fifos, wishes["seed"])
-    function = GatewareFunction(dut, devices.by_fifo, revision=wishes["revision"])
+    channel = ControlChannel.connect(os.environ[CONTROL])
+    channel.send_event("started", pid=os.getpid())
+    settings, files = channel.receive_first()
+    specs = [DeviceSpec(**spec) for spec in settings["devices"]]
+    devices = ServedDevices(specs, parameters().num_fifos, settings["seed"])
+    function = GatewareFunction(dut, devices.by_fifo, revision=settings["revision"])
     with contextlib.ExitStack() as stack:
         listener, *controls = (
             stack.enter_context(socket.socket(fileno=number)) for number in files
         )
         trace, accesses = (
             name and stack.enter_context(Path(name).open("w", encoding="utf-8"))
-            for name in (wishes["trace"], wishes["accesses"])
+            for name in (settings["trace"], settings["accesses"])
         )
         service = Service(
             function,
             devices,
             listener,
-            line,
-            revision=wishes["revision"],
-            folder=wishes["folder"],
-            quiet=wishes["quiet"],
+            channel,
+            revision=settings["revision"],
+            folder=settings["folder"],
+            quiet=settings["quiet"],
             trace=trace,
             accesses=accesses,
         )
@@ -83,8 +83,8 @@ async def serve(dut: Any) -> None:
         with contextlib.suppress(ScenarioStopped):
             await service.run()
         service.end()
-        line.tell("report", **service.report())
-    line.close()
+        channel.send_event("report", **service.report())
+    channel.close()
     violations = function.system.monitor.violations
     assert not violations, f"the gateware violated {len(violations)} rules: {violations[0]}"
 
@@ -100,7 +100,7 @@ class Service:
         The devices behind it.
     listener
         The socket that clients connect to.
-    line
+    channel
         The control channel to the command: sends events, receives typed text and commands.
     revision
         Wire revision.
@@ -119,7 +119,7 @@ class Service:
         function: GatewareFunction,
         devices: ServedDevices,
         listener: socket.socket,
-        line: ControlChannel,
+        channel: ControlChannel,
         *,
         revision: str = "v1",
         folder: str = "",
@@ -129,28 +129,28 @@ class Service:
     ) -> None:
         self._function = function
         self._devices = devices
-        self._line = line
+        self._channel = channel
         self._quiet = quiet
         self._trace = trace
         self._accesses = accesses
         self._messages = dict.fromkeys(Direction, 0)
         self._refusals = 0
-        shape, dialect = function.system.parameters, dialect_of(revision)
-        self._names = AccessNames(shape.shell, shape.layout, shape.num_fifos)
+        build, dialect = function.system.parameters, dialect_of(revision)
+        self._names = AccessNames(build.shell, build.layout, build.num_fifos)
         self._hints = DriverHints(
-            lambda text: line.tell("note", text=text),
+            lambda text: channel.send_event("note", text=text),
             dialect,
             REVISIONS.values(),
-            shape.shell,
-            shape.layout,
-            shape.num_fifos,
+            build.shell,
+            build.layout,
+            build.num_fifos,
         )
-        self._hints.remind = function.readiness.remind
+        self._hints.call_later = function.readiness.call_later
         function.system.trace.on_entry = self._message
         # First in the list: the event is sent before the guest gets the interrupt.
         function.bus_master.on_interrupt.insert(0, self._interrupt)
         function.bus_master.on_refused = self._refused
-        function.system.monitor.on_violation = lambda violation: line.tell(
+        function.system.monitor.on_violation = lambda violation: channel.send_event(
             "error", text=f"the gateware violated a rule: {violation}"
         )
         self._texts: dict[ServedDevice, ConsoleText] = {}
@@ -161,11 +161,11 @@ class Service:
         )
         self._commands.on_plugged = self._plugged
         self._commands.on_unplugged = self._unplugged
-        function.readiness.watch(line.fileno(), self._listen)
+        function.readiness.watch(channel.fileno(), self._read_input)
         self._server = VfioUserServer(listener, function, function.readiness)
         self._server.on_client = self._client
         self._server.on_access = self._access
-        self._server.on_error = lambda text: line.tell("error", text=text)
+        self._server.on_error = lambda text: channel.send_event("error", text=text)
 
     async def run(self) -> None:
         """Start the function and serve it.
@@ -176,12 +176,12 @@ class Service:
             The command has requested the end.
         """
         await self._function.start()
-        self._line.tell("listening")
+        self._channel.send_event("listening")
         await self._server.run()
 
     def listen(self, listener: socket.socket) -> ControlSocket:
         """Accept lines from the clients of a control socket as well."""
-        return ControlSocket(listener, self._function.readiness, self._remote)
+        return ControlSocket(listener, self._function.readiness, self._execute_line)
 
     def end(self) -> None:
         """Show the unfinished lines of all consoles."""
@@ -215,35 +215,37 @@ class Service:
 
     # Operator input
 
-    def _listen(self) -> None:
-        wishes = self._line.take()
-        if wishes is None:
+    def _read_input(self) -> None:
+        items = self._channel.receive()
+        if items is None:
             raise ScenarioStopped
-        for wish in wishes:
-            if "command" in wish:
-                self._do(wish["command"], self._answerer(wish["number"]))
+        for item in items:
+            if "command" in item:
+                self._execute(item["command"], self._answer_sender(item["number"]))
             else:
-                self._type(wish["text"])
+                self._type(item["text"])
 
-    def _answerer(self, number: int | None = None) -> Answer:
-        return lambda done, text: self._line.tell("answer", done=done, text=text, number=number)
+    def _answer_sender(self, number: int | None = None) -> Answer:
+        return lambda done, text: self._channel.send_event(
+            "answer", done=done, text=text, number=number
+        )
 
-    def _remote(self, line: str, answer: Answer) -> None:
+    def _execute_line(self, line: str, answer: Answer) -> None:
         """Execute a script's line; the operator sees the answers to commands, too."""
-        tell = self._answerer()
+        answer_operator = self._answer_sender()
 
-        def both(done: bool, text: str) -> None:
-            tell(done, text)
+        def answer_both(done: bool, text: str) -> None:
+            answer_operator(done, text)
             answer(done, text)
 
         def typed(text: str) -> None:
             self._type(text)
             answer(True, "typed")
 
-        split = TypedText(typed, lambda command: self._do(command, both))
-        split.feed(f"{line}\n".encode())
+        splitter = TypedText(typed, lambda command: self._execute(command, answer_both))
+        splitter.feed(f"{line}\n".encode())
 
-    def _do(self, command: str, answer: Answer) -> None:
+    def _execute(self, command: str, answer: Answer) -> None:
         async def run() -> None:
             try:
                 done, text = True, await self._commands.run(command)
@@ -264,8 +266,8 @@ class Service:
 
     def _plugged(self, place: Place, served: ServedDevice) -> None:
         if isinstance(served.device, ConsoleDevice):
-            text = self._printer(*place)
-            text.remind = self._function.readiness.remind
+            text = self._make_console_text(*place)
+            text.call_later = self._function.readiness.call_later
             served.device.output_observers.append(text)
             self._texts[served] = text
 
@@ -276,16 +278,18 @@ class Service:
 
     # Events of clients and devices
 
-    def _client(self, state: str, why: str) -> None:
+    def _client(self, state: str, reason: str) -> None:
         # The next guest starts with a new character and a new line.
         for text in self._texts.values():
             text.end()
-        self._hints.forget()
+        self._hints.reset()
         if self._refusals > MOST_REFUSALS:
-            more = self._refusals - MOST_REFUSALS
-            self._line.tell("error", text=f"{more:,} more requests to unmapped memory are refused")
+            count = self._refusals - MOST_REFUSALS
+            self._channel.send_event(
+                "error", text=f"{count:,} more requests to unmapped memory are refused"
+            )
         self._refusals = 0
-        self._line.tell("client", state=state, why=why)
+        self._channel.send_event("client", state=state, reason=reason)
 
     def _message(self, entry: TraceEntry) -> None:
         self._messages[entry.direction] += 1
@@ -300,7 +304,7 @@ class Service:
         if self._trace is not None:
             self._write(self._trace, json.dumps(entry.to_json()))
         if not self._quiet:
-            self._line.tell(
+            self._channel.send_event(
                 "message",
                 time_ns=entry.time_ns,
                 direction=entry.direction,
@@ -320,11 +324,11 @@ class Service:
         else:
             where, name = f"BAR{region}", self._names.bar(region, offset, data)
         # In memory order, as in the message trace.
-        shown = data[:SHOWN_BYTES].hex() + ("…" if len(data) > SHOWN_BYTES else "")
+        shown_bytes = data[:SHOWN_BYTES].hex() + ("…" if len(data) > SHOWN_BYTES else "")
         self._write(
             self._accesses,
             f"{self._function.system.time_ns:>14.1f} ns  {verb:<5}  {where:<6}  {offset:#06x}  "
-            f"{len(data):>4}  {shown:<16}  {name}",
+            f"{len(data):>4}  {shown_bytes:<16}  {name}",
         )
 
     def _write(self, file: TextIO, line: str) -> None:
@@ -332,7 +336,9 @@ class Service:
             file.write(line + "\n")
             file.flush()
         except OSError as error:
-            self._line.tell("error", text=f"{file.name}: {error.strerror}; the file is closed")
+            self._channel.send_event(
+                "error", text=f"{file.name}: {error.strerror}; the file is closed"
+            )
             with contextlib.suppress(OSError):
                 file.close()
             if file is self._trace:
@@ -342,15 +348,17 @@ class Service:
 
     def _interrupt(self, vector: int) -> None:
         if not self._quiet:
-            self._line.tell("interrupt", time_ns=self._function.system.time_ns, vector=vector)
+            self._channel.send_event(
+                "interrupt", time_ns=self._function.system.time_ns, vector=vector
+            )
 
     def _refused(self, request: Tlp) -> None:
         self._refusals += 1
         if self._refusals <= MOST_REFUSALS:
-            whose = "unmapped memory" if self._server.has_client else "the client is disconnected"
-            self._line.tell("error", text=f"{whose}: {request} is refused")
+            reason = "unmapped memory" if self._server.has_client else "the client is disconnected"
+            self._channel.send_event("error", text=f"{reason}: {request} is refused")
 
-    def _printer(self, fifo: int, number: int) -> ConsoleText:
+    def _make_console_text(self, fifo: int, number: int) -> ConsoleText:
         return ConsoleText(
-            lambda text: self._line.tell("console", fifo=fifo, dev_num=number, text=text)
+            lambda text: self._channel.send_event("console", fifo=fifo, dev_num=number, text=text)
         )

@@ -30,12 +30,12 @@ from .devices import DeviceSpec
 
 Place = tuple[int, int]
 """FIFO and device number."""
-MOST_DEPARTED = 64
+MOST_REMOVED = 64
 """The number of removed devices, the latest, that the report includes."""
 
 
 @dataclass
-class DeviceWork:
+class DeviceCounters:
     """Counters of a device.
 
     Attributes
@@ -72,7 +72,7 @@ class DeviceWork:
         if self.errors:
             parts.append(counted(self.errors, "error"))
         if self.dropped:
-            reasons = ", ".join(f"{why} {count:,}" for why, count in self.dropped.items())
+            reasons = ", ".join(f"{reason} {count:,}" for reason, count in self.dropped.items())
             frames = counted(sum(self.dropped.values()), "frame")
             parts.append(f"{frames} dropped ({reasons})")
         if self.failures:
@@ -87,13 +87,13 @@ class CountedStorage:
     ----------
     inner
         The storage.
-    work
+    counters
         The counters.
     """
 
-    def __init__(self, inner: Storage, work: DeviceWork) -> None:
+    def __init__(self, inner: Storage, counters: DeviceCounters) -> None:
         self.inner = inner
-        self._work = work
+        self._counters = counters
 
     @property
     def size(self) -> int:
@@ -108,13 +108,13 @@ class CountedStorage:
     def read(self, offset: int, size: int) -> bytes:
         """As :meth:`Storage.read`."""
         data = self.inner.read(offset, size)
-        self._work.bytes_to_driver += len(data)
+        self._counters.bytes_to_driver += len(data)
         return data
 
     def write(self, offset: int, data: bytes) -> None:
         """As :meth:`Storage.write`."""
         self.inner.write(offset, data)
-        self._work.bytes_from_driver += len(data)
+        self._counters.bytes_from_driver += len(data)
 
     def flush(self) -> None:
         """As :meth:`Storage.flush`."""
@@ -146,7 +146,7 @@ class ServedDevice:
     def __init__(self, spec: DeviceSpec, seed: int | None = None) -> None:
         self.spec = spec
         self.typed = 0
-        self._work = DeviceWork()
+        self._counters = DeviceCounters()
         self._source = os.urandom if seed is None else random.Random(seed).randbytes
         self._peer = NetworkPeer(PEER_MAC, PEER_IP)
         self.device = self._make()
@@ -165,31 +165,31 @@ class ServedDevice:
 
     def note(self, direction: Direction, message: Message) -> None:
         """Count a message to or from the device."""
-        self._work.messages += 1
+        self._counters.messages += 1
         if direction is Direction.TO_DRIVER and message.role == "EVENT_CONFIG":
-            self._work.failures += bool(message.number("status") & DeviceStatus.NEEDS_RESET)
+            self._counters.failures += bool(message.number("status") & DeviceStatus.NEEDS_RESET)
 
     @property
-    def work(self) -> DeviceWork:
+    def counters(self) -> DeviceCounters:
         """The device's counters, up to date."""
-        device, work = self.device, self._work
+        device, counters = self.device, self._counters
         if isinstance(device, BlockDevice):
-            work.requests = sum(device.statuses.values())
-            work.errors = work.requests - device.statuses[RequestStatus.OK]
+            counters.requests = sum(device.statuses.values())
+            counters.errors = counters.requests - device.statuses[RequestStatus.OK]
         elif isinstance(device, ConsoleDevice):
-            work.bytes_to_driver = self.typed - device.waiting
+            counters.bytes_to_driver = self.typed - device.waiting
         elif isinstance(device, NetworkDevice):
-            work.requests = device.sent + device.received
-            work.dropped = {reason.value: count for reason, count in device.drops.items()}
-        return work
+            counters.requests = device.sent + device.received
+            counters.dropped = {reason.value: count for reason, count in device.drops.items()}
+        return counters
 
     def _make(self) -> VirtioDevice:
-        kind, work = self.spec.kind, self._work
+        kind, counters = self.spec.kind, self._counters
         if kind == "rng":
             return EntropyDevice(source=self._random)
         if kind == "blk":
             disk = BlockDevice(storage=None if self.spec.image is None else self.spec.open())
-            disk.storage = CountedStorage(disk.storage, work)
+            disk.storage = CountedStorage(disk.storage, counters)
             return disk
         if kind == "console":
             console = ConsoleDevice()
@@ -199,18 +199,18 @@ class ServedDevice:
 
     def _random(self, size: int) -> bytes:
         data = self._source(size)
-        self._work.requests += 1
-        self._work.bytes_to_driver += len(data)
+        self._counters.requests += 1
+        self._counters.bytes_to_driver += len(data)
         return data
 
     def _printed(self, data: bytes) -> None:
-        self._work.requests += 1
-        self._work.bytes_from_driver += len(data)
+        self._counters.requests += 1
+        self._counters.bytes_from_driver += len(data)
 
     def _wire(self, frame: bytes) -> list[bytes]:
         answers = self._peer.answer(frame)
-        self._work.bytes_from_driver += len(frame)
-        self._work.bytes_to_driver += sum(map(len, answers))
+        self._counters.bytes_from_driver += len(frame)
+        self._counters.bytes_to_driver += sum(map(len, answers))
         return answers
 
 
@@ -229,14 +229,14 @@ class ServedDevices:
 
     def __init__(self, specs: Iterable[DeviceSpec], num_fifos: int, seed: int | None) -> None:
         self._seed = seed
-        self._here: dict[Place, ServedDevice] = {}
-        self._departed: deque[dict[str, Any]] = deque(maxlen=MOST_DEPARTED)
+        self._devices: dict[Place, ServedDevice] = {}
+        self._removed: deque[dict[str, Any]] = deque(maxlen=MOST_REMOVED)
         self._by_fifo: list[dict[int, VirtioDevice]] = [{} for _ in range(num_fifos)]
         for spec in specs:
-            behind = self._by_fifo[spec.fifo]
+            devices = self._by_fifo[spec.fifo]
             served = self.make(spec)
-            self.add((spec.fifo, len(behind)), served)
-            behind[len(behind)] = served.device
+            self.add((spec.fifo, len(devices)), served)
+            devices[len(devices)] = served.device
 
     @property
     def by_fifo(self) -> list[dict[int, VirtioDevice]]:
@@ -249,51 +249,54 @@ class ServedDevices:
 
     def add(self, place: Place, served: ServedDevice) -> None:
         """Add a device at ``place``."""
-        self._here[place] = served
+        self._devices[place] = served
 
     def remove(self, place: Place, served: ServedDevice) -> None:
         """Remove ``served`` from ``place``, which another device may occupy already."""
-        if self._here.get(place) is served:
-            del self._here[place]
+        if self._devices.get(place) is served:
+            del self._devices[place]
         served.close()
         # Keep the report, not the device, whose memory is freed.
-        self._departed.append(_report(place, served, here=False))
+        self._removed.append(_report(place, served, is_present=False))
 
     def get(self, place: Place) -> ServedDevice | None:
         """The device at ``place``."""
-        return self._here.get(place)
+        return self._devices.get(place)
 
     def places(self, fifo: int) -> list[int]:
         """Numbers of the devices behind ``fifo``."""
-        return sorted(number for behind, number in self._here if behind == fifo)
+        return sorted(number for device_fifo, number in self._devices if device_fifo == fifo)
 
     def consoles(self) -> Iterator[tuple[Place, ServedDevice, ConsoleDevice]]:
         """Yield the place and the device of every console."""
-        for place, served in self._here.items():
+        for place, served in self._devices.items():
             if isinstance(served.device, ConsoleDevice):
                 yield place, served, served.device
 
     def note(self, direction: Direction, fifo: int, message: Message) -> None:
         """Count a message for the device that sent it or receives it."""
-        served = None if message.bus else self._here.get((fifo, message.dev_num))
+        served = None if message.bus else self._devices.get((fifo, message.dev_num))
         if served is not None:
             served.note(direction, message)
 
     def report(self) -> list[dict[str, Any]]:
         """The counters of each device, the removed ones first."""
-        here = sorted(self._here.items(), key=_place)
-        return [*self._departed, *(_report(place, served, here=True) for place, served in here)]
+        present = sorted(self._devices.items(), key=_place)
+        return [
+            *self._removed,
+            *(_report(place, served, is_present=True) for place, served in present),
+        ]
 
 
-def _report(place: Place, served: ServedDevice, *, here: bool) -> dict[str, Any]:
+def _report(place: Place, served: ServedDevice, *, is_present: bool) -> dict[str, Any]:
     fifo, number = place
     return {
         "fifo": fifo,
         "dev_num": number,
         "device": str(served.spec),
-        "here": here,
-        **asdict(served.work),
-        "text": str(served.work),
+        "here": is_present,
+        **asdict(served.counters),
+        "text": str(served.counters),
     }
 
 

@@ -29,7 +29,7 @@ from .events import Event, EventChannel
 from .qemu import device_argument
 
 SCENARIO = "sim.vm.serve.scenario"
-LOOK_S = 0.1
+POLL_S = 0.1
 """Interval of checks that a simulation that has not connected yet is still alive."""
 COMMAND_S = 10.0
 """Default time limit of a command."""
@@ -125,7 +125,7 @@ class Server:
         self._answers: dict[int, queue.SimpleQueue[tuple[bool, str] | None]] = {}
         self._numbers = itertools.count(1)
         self._failure: Exception | None = None
-        self._line: ControlChannel | None = None
+        self._channel: ControlChannel | None = None
         self._pid: int | None = None
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -171,13 +171,13 @@ class Server:
 
     def type(self, text: str) -> None:
         """Type ``text`` into every console behind the endpoint."""
-        line = self._line
-        if line is not None:
-            line.send({"text": text})
+        channel = self._channel
+        if channel is not None:
+            channel.send({"text": text})
 
-    def order(self, command: str) -> None:
+    def send_command(self, command: str) -> None:
         """Send a command, see :mod:`sim.vm.serve.commands`; its answer is an event ``answer``."""
-        self._order(command, 0)
+        self._send_command(command, 0)
 
     def command(self, command: str, timeout_s: float = COMMAND_S) -> str:
         """Send a command and wait for its answer.
@@ -190,11 +190,11 @@ class Server:
             The server has ended, or no answer arrives within ``timeout_s``.
         """
         number = next(self._numbers)
-        answers = self._answers[number] = queue.SimpleQueue()
+        answer_queue = self._answers[number] = queue.SimpleQueue()
         try:
-            if not self._order(command, number):
+            if not self._send_command(command, number):
                 raise ServeError(f"{command}: nothing is served")
-            answer = answers.get(timeout=timeout_s)
+            answer = answer_queue.get(timeout=timeout_s)
         except queue.Empty:
             raise ServeError(f"{command}: no answer within {timeout_s:g} s") from None
         finally:
@@ -206,20 +206,20 @@ class Server:
             raise RefusedCommandError(text)
         return text
 
-    def _order(self, command: str, number: int) -> bool:
-        line = self._line
-        if line is not None:
-            line.send({"command": command, "number": number})
-        return line is not None
+    def _send_command(self, command: str, number: int) -> bool:
+        channel = self._channel
+        if channel is not None:
+            channel.send({"command": command, "number": number})
+        return channel is not None
 
     def stop(self) -> None:
         """End the simulation, and :meth:`events` with it; a signal handler may call this."""
-        again = self.stopping
+        was_stopping = self.stopping
         self._stopping.set()
-        line = self._line
-        if line is not None:
-            line.finish()
-        if not again:
+        channel = self._channel
+        if channel is not None:
+            channel.end_sending()
+        if not was_stopping:
             killer = threading.Timer(STOP_S, self._kill)
             killer.daemon = True
             killer.start()
@@ -247,15 +247,15 @@ class Server:
 
     def _start(self, control: Path, listeners: Sequence[socket.socket]) -> None:
         """Start the thread of the simulation and the one that communicates with it."""
-        meeting = socket.socket(socket.AF_UNIX)
-        meeting.bind(str(control))
-        meeting.listen(1)
+        control_listener = socket.socket(socket.AF_UNIX)
+        control_listener.bind(str(control))
+        control_listener.listen(1)
         simulation = threading.Thread(target=self._simulate, args=(str(control),))
-        conversation = threading.Thread(
-            target=self._converse,
-            args=(meeting, simulation, tuple(listener.fileno() for listener in listeners)),
+        communication = threading.Thread(
+            target=self._communicate,
+            args=(control_listener, simulation, tuple(listener.fileno() for listener in listeners)),
         )
-        self._threads = [simulation, conversation]
+        self._threads = [simulation, communication]
         for thread in self._threads:
             thread.start()
 
@@ -279,33 +279,38 @@ class Server:
             # check() raises it, in the caller's thread.
             self._failure = error
 
-    def _converse(
-        self, meeting: socket.socket, simulation: threading.Thread, listeners: tuple[int, ...]
+    def _communicate(
+        self,
+        control_listener: socket.socket,
+        simulation: threading.Thread,
+        listeners: tuple[int, ...],
     ) -> None:
         try:
-            line = self._meet(meeting, simulation)
-            if line is None:
+            channel = self._accept(control_listener, simulation)
+            if channel is None:
                 return
-            with contextlib.closing(line):
-                line.send(self._settings(), listeners)
-                self._line = line
+            with contextlib.closing(channel):
+                channel.send(self._settings(), listeners)
+                self._channel = channel
                 if self.stopping:
-                    line.finish()
-                for event in line:
-                    self._take(event)
-                self._line = None
+                    channel.end_sending()
+                for event in channel:
+                    self._dispatch(event)
+                self._channel = None
         finally:
             self._events.end()
             for answer in tuple(self._answers.values()):
                 answer.put(None)
 
-    def _meet(self, meeting: socket.socket, simulation: threading.Thread) -> ControlChannel | None:
+    def _accept(
+        self, control_listener: socket.socket, simulation: threading.Thread
+    ) -> ControlChannel | None:
         """Wait for the simulation to connect; ``None`` if it ends first or must stop."""
-        with meeting:
-            while not select.select([meeting], (), (), LOOK_S)[0]:
+        with control_listener:
+            while not select.select([control_listener], (), (), POLL_S)[0]:
                 if self.stopping or not simulation.is_alive():
                     return None
-            return ControlChannel(meeting.accept()[0])
+            return ControlChannel(control_listener.accept()[0])
 
     def _settings(self) -> dict[str, Any]:
         return {
@@ -317,16 +322,16 @@ class Server:
             **self._files,
         }
 
-    def _take(self, event: Event) -> None:
+    def _dispatch(self, event: Event) -> None:
         facts = {name: value for name, value in event.items() if name != "kind"}
         if event["kind"] == "started":
             self._pid = facts["pid"]
         elif event["kind"] == "report":
             self.report = facts
         elif event["kind"] == "answer":
-            answers = self._answers.get(facts.pop("number") or 0)
-            if answers is not None:
-                answers.put((facts["done"], facts["text"]))
+            answer_queue = self._answers.get(facts.pop("number") or 0)
+            if answer_queue is not None:
+                answer_queue.put((facts["done"], facts["text"]))
             self._events.put({"kind": "answer", **facts})
         else:
             self._events.put(event)

@@ -30,34 +30,34 @@ class TypedText:
         self._text = text
         self._command = command
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._held = ""
-        self._line_begins = True
+        self._pending = ""
+        self._at_line_start = True
 
     def feed(self, data: bytes) -> None:
         """Process typed bytes."""
-        self._take(self._decoder.decode(data))
+        self._process(self._decoder.decode(data))
 
     def end(self) -> None:
         """End of input: an unfinished command line is complete."""
-        self._take(self._decoder.decode(b"", final=True))
-        if self._held:
-            self._command(self._held)
-        self._held = ""
+        self._process(self._decoder.decode(b"", final=True))
+        if self._pending:
+            self._command(self._pending)
+        self._pending = ""
 
-    def _take(self, text: str) -> None:
-        self._held += text
-        while self._held:
-            if self._line_begins and self._held.startswith(MARK):
-                if self._held.startswith(2 * MARK):
-                    self._held = self._held.removeprefix(MARK)
-                    self._line_begins = False
+    def _process(self, text: str) -> None:
+        self._pending += text
+        while self._pending:
+            if self._at_line_start and self._pending.startswith(MARK):
+                if self._pending.startswith(2 * MARK):
+                    self._pending = self._pending.removeprefix(MARK)
+                    self._at_line_start = False
                     continue
-                line, end, rest = self._held.partition("\n")
-                if not end and len(self._held) <= LONGEST_COMMAND:
+                line, end, rest = self._pending.partition("\n")
+                if not end and len(self._pending) <= LONGEST_COMMAND:
                     return
                 self._command(line[:LONGEST_COMMAND])
-                self._held = rest
+                self._pending = rest
                 continue
-            line, end, self._held = self._held.partition("\n")
-            self._line_begins = bool(end)
+            line, end, self._pending = self._pending.partition("\n")
+            self._at_line_start = bool(end)
             self._text(line + end)

@@ -10,7 +10,7 @@ from ..bridge.guest_memory import MOST_MAPPINGS
 from . import wire
 from .checks import RequestError
 
-OWN = {
+LIMITS = {
     "max_msg_fds": wire.MOST_FILES,
     "max_data_xfer_size": wire.MOST_DATA,
     "max_dma_maps": MOST_MAPPINGS,
@@ -19,7 +19,7 @@ OWN = {
 """Limits of the server."""
 
 
-def agree(data: bytes) -> dict[str, Any]:
+def negotiate(data: bytes) -> dict[str, Any]:
     """The server's capabilities for a client's version data: the proposed ones, within limits.
 
     Raises
@@ -27,9 +27,9 @@ def agree(data: bytes) -> dict[str, Any]:
     RequestError
         ``data`` is not JSON, or a value is invalid.
     """
-    agreed: dict[str, Any] = {}
+    negotiated: dict[str, Any] = {}
     proposed = _parse(data)
-    for name, limit in OWN.items():
+    for name, limit in LIMITS.items():
         value = proposed.get(name)
         if value is None:
             continue
@@ -37,8 +37,8 @@ def agree(data: bytes) -> dict[str, Any]:
             raise RequestError(f"{name} is {value!r}: must be {type(limit).__name__}")
         if not isinstance(limit, bool) and value < 1:
             raise RequestError(f"{name} is {value}: must be 1 or more")
-        agreed[name] = min(limit, value)
-    return agreed
+        negotiated[name] = min(limit, value)
+    return negotiated
 
 
 def pack_capabilities(capabilities: dict[str, Any]) -> bytes:

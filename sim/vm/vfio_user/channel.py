@@ -13,10 +13,10 @@ from collections.abc import Callable
 from ..bridge.files import Readiness, is_ready
 from .wire import HEADER, MOST_BYTES, MOST_FILES, ClientMessage
 
-MOST_IN_A_ROW = 32
+MOST_CONSECUTIVE = 32
 """Messages received before other listeners are served."""
 FILE = struct.Struct("=i")
-ROOM_FOR_FILES = socket.CMSG_SPACE(MOST_FILES * FILE.size)
+FILES_SPACE = socket.CMSG_SPACE(MOST_FILES * FILE.size)
 
 
 class ChannelClosedError(Exception):
@@ -59,7 +59,7 @@ class Channel:
         # Files of the message whose header is being read.
         self._files: list[int] = []
         self._lost_files = False
-        self._in_a_row = 0
+        self._consecutive = 0
 
     def close(self) -> None:
         """Close the socket, and all files that were not handed out with a message."""
@@ -67,7 +67,7 @@ class Channel:
         close_all(self._files)
 
     @property
-    def other_has_ended(self) -> bool:
+    def peer_has_ended(self) -> bool:
         """Whether the other end sends nothing more; unread data may remain."""
         return is_ready(self._socket.fileno(), select.POLLRDHUP)
 
@@ -82,10 +82,10 @@ class Channel:
             The size in the header is invalid.
         """
         # A client that sends without pause must not starve other listeners.
-        self._in_a_row += 1
-        if self._in_a_row == MOST_IN_A_ROW:
+        self._consecutive += 1
+        if self._consecutive == MOST_CONSECUTIVE:
             await self._wait()
-        header = await self._read(HEADER.size, self._take_header)
+        header = await self._read(HEADER.size, self._receive_header)
         number, command, size, flags, error = HEADER.unpack(header)
         if not HEADER.size <= size <= MOST_BYTES:
             raise FramingError(
@@ -93,7 +93,7 @@ class Channel:
             )
         payload = await self._read(size - HEADER.size, self._socket.recv)
         files, self._files = self._files, []
-        lost, self._lost_files = self._lost_files, False
+        lost_files, self._lost_files = self._lost_files, False
         return ClientMessage(
             id=number,
             command=command,
@@ -101,7 +101,7 @@ class Channel:
             error=error,
             payload=payload,
             files=files,
-            lost_files=lost,
+            lost_files=lost_files,
         )
 
     async def send(self, message: ClientMessage) -> None:
@@ -117,18 +117,18 @@ class Channel:
             try:
                 data = data[self._socket.send(data) :]
             except BlockingIOError:
-                if self.other_has_ended:
+                if self.peer_has_ended:
                     raise ChannelClosedError("the other end does not read replies") from None
                 await self._readiness.writable(self._socket.fileno())
             except OSError as error:
                 raise ChannelClosedError(str(error)) from None
 
-    async def _read(self, count: int, take: Callable[[int], bytes]) -> bytes:
+    async def _read(self, count: int, receive: Callable[[int], bytes]) -> bytes:
         """Read exactly ``count`` bytes; ``take(n)`` returns at most n bytes."""
         data = b""
         while len(data) < count:
             try:
-                piece = take(count - len(data))
+                piece = receive(count - len(data))
             except BlockingIOError:
                 await self._wait()
                 continue
@@ -140,15 +140,15 @@ class Channel:
         return data
 
     async def _wait(self) -> None:
-        self._in_a_row = 0
+        self._consecutive = 0
         await self._readiness.readable(self._socket.fileno())
 
-    def _take_header(self, room: int) -> bytes:
-        data, ancillary, flags, _ = self._socket.recvmsg(room, ROOM_FOR_FILES)
+    def _receive_header(self, size: int) -> bytes:
+        data, ancillary, flags, _ = self._socket.recvmsg(size, FILES_SPACE)
         for level, kind, packed in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                whole = packed[: len(packed) - len(packed) % FILE.size]
-                self._files += (file for (file,) in FILE.iter_unpack(whole))
+                complete = packed[: len(packed) - len(packed) % FILE.size]
+                self._files += (file for (file,) in FILE.iter_unpack(complete))
         surplus = self._files[MOST_FILES:]
         del self._files[MOST_FILES:]
         self._lost_files |= bool(surplus) or bool(flags & socket.MSG_CTRUNC)

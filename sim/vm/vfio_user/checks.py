@@ -38,7 +38,7 @@ def fields(message: ClientMessage, layout: struct.Struct) -> tuple[tuple[Any, ..
     return layout.unpack_from(message.payload), message.payload[layout.size :]
 
 
-def exactly(message: ClientMessage, layout: struct.Struct) -> tuple[Any, ...]:
+def exact_fields(message: ClientMessage, layout: struct.Struct) -> tuple[Any, ...]:
     """The fields of ``layout``, which must be the whole payload; checks ``argsz`` if it has one."""
     values, rest = fields(message, layout)
     if rest:
@@ -48,7 +48,7 @@ def exactly(message: ClientMessage, layout: struct.Struct) -> tuple[Any, ...]:
     return values
 
 
-def question(message: ClientMessage, layout: struct.Struct) -> tuple[Any, ...]:
+def query_fields(message: ClientMessage, layout: struct.Struct) -> tuple[Any, ...]:
     """The fields of ``layout``; checks ``argsz``, and that the second field, flags, is 0.
 
     The payload may be longer: a client may reserve space for the longest reply that it supports.
@@ -66,13 +66,13 @@ def check_argsz(argsz: int, layout: struct.Struct) -> None:
         raise RequestError(f"argsz is {argsz}: must be {layout.size} or more")
 
 
-def beyond(flags: int, known: int) -> int:
-    """The bits of ``flags`` that are not in ``known``."""
+def unknown_bits(flags: int, allowed: int) -> int:
+    """The bits of ``flags`` that are not in ``allowed``."""
     # In Python 3.11 the complement of an enum's flag only has bits that the enum defines.
-    return flags & ~int(known)
+    return flags & ~int(allowed)
 
 
-def one_flag(flags: int) -> bool:
+def is_one_bit(flags: int) -> bool:
     """Whether exactly one bit is set."""
     return flags != 0 and flags & flags - 1 == 0
 

@@ -111,8 +111,10 @@ class Client:
         TimeoutError
             No reply arrived in time.
         """
-        number, command, size, flags, error = wire.HEADER.unpack(self._take(wire.HEADER.size))
-        payload = self._take(size - wire.HEADER.size)
+        number, command, size, flags, error = wire.HEADER.unpack(
+            self._receive_bytes(wire.HEADER.size)
+        )
+        payload = self._receive_bytes(size - wire.HEADER.size)
         return ClientMessage(id=number, command=command, flags=flags, error=error, payload=payload)
 
     def request(self, command: Command, payload: bytes = b"", files: Sequence[int] = ()) -> bytes:
@@ -142,8 +144,8 @@ class Client:
         """Propose a version; returns the negotiated capabilities."""
         proposed = CAPABILITIES if capabilities is None else capabilities
         data = json.dumps({"capabilities": proposed}).encode() + b"\0"
-        answer = self.request(Command.VERSION, wire.VERSION.pack(major, minor) + data)
-        agreed = json.loads(answer[wire.VERSION.size :].rstrip(b"\0"))
+        reply = self.request(Command.VERSION, wire.VERSION.pack(major, minor) + data)
+        agreed = json.loads(reply[wire.VERSION.size :].rstrip(b"\0"))
         return dict(agreed["capabilities"])
 
     def read(self, region: int, offset: int, count: int) -> bytes:
@@ -174,8 +176,8 @@ class Client:
             wire.WRITE_OF_MANY.pack(offset, region, len(data), data)
             for region, offset, data in writes
         )
-        answer = self.request(Command.REGION_WRITE_MULTI, payload)
-        return int(wire.WRITE_COUNT.unpack(answer)[0])
+        reply = self.request(Command.REGION_WRITE_MULTI, payload)
+        return int(wire.WRITE_COUNT.unpack(reply)[0])
 
     def map(
         self,
@@ -198,14 +200,14 @@ class Client:
     def region_info(self, index: int) -> tuple[int, int]:
         """Flags and size of a region."""
         payload = wire.REGION_INFO.pack(wire.REGION_INFO.size, 0, index, 0, 0, 0)
-        answer = wire.REGION_INFO.unpack(self.request(Command.DEVICE_GET_REGION_INFO, payload))
-        return answer[1], answer[4]
+        reply = wire.REGION_INFO.unpack(self.request(Command.DEVICE_GET_REGION_INFO, payload))
+        return reply[1], reply[4]
 
     def irq_info(self, index: int) -> tuple[int, int]:
         """Flags and count of an interrupt type."""
         payload = wire.IRQ_INFO.pack(wire.IRQ_INFO.size, 0, index, 0)
-        answer = wire.IRQ_INFO.unpack(self.request(Command.DEVICE_GET_IRQ_INFO, payload))
-        return answer[1], answer[3]
+        reply = wire.IRQ_INFO.unpack(self.request(Command.DEVICE_GET_IRQ_INFO, payload))
+        return reply[1], reply[3]
 
     def set_irqs(
         self,
@@ -235,11 +237,13 @@ class Client:
         """Yield id and offset of each capability in configuration space."""
         (offset,) = self.read(wire.CONFIG_REGION, 0x34, 1)
         while offset:
-            identity, following = struct.unpack("BB", self.read(wire.CONFIG_REGION, offset, 2))
-            yield identity, offset
-            offset = following
+            capability_id, next_offset = struct.unpack(
+                "BB", self.read(wire.CONFIG_REGION, offset, 2)
+            )
+            yield capability_id, offset
+            offset = next_offset
 
-    def _take(self, count: int) -> bytes:
+    def _receive_bytes(self, count: int) -> bytes:
         data = b""
         while len(data) < count:
             piece = self.socket.recv(count - len(data))

@@ -48,20 +48,20 @@ class ClientInterrupts:
 
     async def assign(self, index: int, start: int, files: Sequence[int | None]) -> None:
         """Assign eventfds, or none, to interrupts from ``start`` on; takes over the files."""
-        leaving = []
+        removed = []
         for number, file in enumerate(files, start):
-            before = self._files.get((index, number))
+            previous = self._files.get((index, number))
             if file is not None:
                 self._files[index, number] = file
-                if before is not None:
-                    os.close(before)
-            elif before is not None:
-                leaving.append((index, number))
+                if previous is not None:
+                    os.close(previous)
+            elif previous is not None:
+                removed.append((index, number))
         try:
             # Mask before closing: earlier interrupts go to the old eventfd, later ones are pending.
-            await self._open(leaving)
+            await self._update_mask(removed)
         finally:
-            for key in leaving:
+            for key in removed:
                 os.close(self._files.pop(key))
 
     async def disable(self, index: int) -> None:
@@ -76,7 +76,7 @@ class ClientInterrupts:
             self._masked |= set(vectors)
         else:
             self._masked -= set(vectors)
-        await self._open()
+        await self._update_mask()
 
     def trigger(self, index: int, numbers: Iterable[int]) -> None:
         """Signal interrupts of a type as if the function had raised them."""
@@ -89,11 +89,11 @@ class ClientInterrupts:
         while self._files:
             os.close(self._files.popitem()[1])
 
-    async def _open(self, without: Collection[tuple[int, int]] = ()) -> None:
+    async def _update_mask(self, without: Collection[tuple[int, int]] = ()) -> None:
         assigned = {
             number for index, number in self._files.keys() - set(without) if index == Irq.MSIX
         }
-        await self._function.open_vectors(assigned - self._masked)
+        await self._function.set_unmasked_vectors(assigned - self._masked)
 
     def _signal(self, index: int, number: int) -> None:
         file = self._files.get((index, number))

@@ -45,14 +45,14 @@ def listening(path: Path) -> Iterator[socket.socket]:
             listener.bind(str(path))
         except OSError as error:
             raise SocketError(f"{path}: {error.strerror}") from None
-        own = path.lstat().st_ino
+        inode = path.lstat().st_ino
         try:
             listener.listen(1)
             yield listener
         finally:
             # Keep a file that has replaced the socket.
             with contextlib.suppress(FileNotFoundError):
-                if path.lstat().st_ino == own:
+                if path.lstat().st_ino == inode:
                     path.unlink()
     finally:
         listener.close()
@@ -116,7 +116,7 @@ class VfioUserServer:
         self._readiness = readiness
         self._channel: Channel | None = None
         self.statistics = SessionStatistics()
-        self.on_client: Callable[[str, str], None] = lambda state, why: None
+        self.on_client: Callable[[str, str], None] = lambda state, reason: None
         self.on_access: OnAccess = lambda verb, region, offset, data: None
         self.on_error: Callable[[str], None] = lambda text: None
 
@@ -144,28 +144,28 @@ class VfioUserServer:
         self._channel = channel = Channel(connection, self._readiness)
         session = ClientSession(channel, self._function, self._readiness, self.statistics)
         session.on_access, session.on_error = self.on_access, self.on_error
-        self._readiness.watch(self._listener.fileno(), self._turn_away)
+        self._readiness.watch(self._listener.fileno(), self._refuse_second)
         self.on_client("connected", "")
-        why = ""
+        reason = ""
         try:
             await session.run()
         except (ChannelClosedError, FramingError, VersionError) as error:
-            why = str(error)
+            reason = str(error)
         finally:
-            self._readiness.forget(self._listener.fileno())
+            self._readiness.unwatch(self._listener.fileno())
             self._channel = None
             session.close()
         await self._function.restart()
-        self.on_client("disconnected", why)
+        self.on_client("disconnected", reason)
 
-    def _turn_away(self) -> None:
+    def _refuse_second(self) -> None:
         """Disconnect a second client, unless the first has already ended its connection."""
         assert self._channel is not None
-        if self._channel.other_has_ended:
+        if self._channel.peer_has_ended:
             # The next client is accepted once the first one's remaining requests are done.
-            self._readiness.forget(self._listener.fileno())
+            self._readiness.unwatch(self._listener.fileno())
             return
-        second = self._accept()
-        if second is not None:
-            second.close()
+        connection = self._accept()
+        if connection is not None:
+            connection.close()
             self.on_error("a second client was disconnected: only one is served at a time")

@@ -20,19 +20,19 @@ from ..bridge.files import Readiness
 from ..bridge.function import FunctionAccessError, PciFunction
 from ..bridge.guest_memory import Mapping, MappingError
 from . import wire
-from .capabilities import agree, pack_capabilities
+from .capabilities import negotiate, pack_capabilities
 from .channel import Channel, FramingError, close_all
 from .checks import (
     RequestError,
     VersionError,
-    beyond,
     check_argsz,
     command_name,
     error_code,
-    exactly,
+    exact_fields,
     fields,
-    one_flag,
-    question,
+    is_one_bit,
+    query_fields,
+    unknown_bits,
 )
 from .interrupts import ClientInterrupts
 from .wire import ClientMessage, Command, Flags
@@ -109,7 +109,7 @@ class ClientSession:
         self._readiness = readiness
         self._interrupts = ClientInterrupts(function)
         self._negotiated = False
-        self._most_data = wire.MOST_DATA
+        self._max_data = wire.MOST_DATA
         self._sizes = {**function.bar_sizes, wire.CONFIG_REGION: function.config_size}
         self._handlers: dict[int, Callable[[ClientMessage], Awaitable[bytes]]] = {
             Command.VERSION: self._version,
@@ -136,7 +136,7 @@ class ClientSession:
             The client sent an invalid message, and has got an error reply.
         """
         while True:
-            self._readiness.glance()
+            self._readiness.poll_listeners()
             try:
                 message = await self._channel.receive()
             except FramingError as error:
@@ -158,7 +158,7 @@ class ClientSession:
     async def _answer(self, message: ClientMessage) -> None:
         self.statistics.requests += 1
         try:
-            payload = await self._do(message)
+            payload = await self._execute(message)
         except (RequestError, MappingError, FunctionAccessError) as error:
             self.statistics.errors += 1
             self.on_error(f"{command_name(message.command)}: {error}"[:LONGEST_ERROR])
@@ -181,8 +181,8 @@ class ClientSession:
             )
         )
 
-    async def _do(self, message: ClientMessage) -> bytes:
-        if beyond(message.flags, Flags.NO_REPLY):
+    async def _execute(self, message: ClientMessage) -> bytes:
+        if unknown_bits(message.flags, Flags.NO_REPLY):
             raise RequestError(f"flags are {message.flags:#x}: must be 0 or {Flags.NO_REPLY:#x}")
         handler = self._handlers.get(message.command)
         if handler is None:
@@ -199,16 +199,16 @@ class ClientSession:
         (major, minor), data = fields(message, wire.VERSION)
         if major != wire.MAJOR:
             raise VersionError(f"major is {major}: must be {wire.MAJOR}", errno.ENOTSUP)
-        capabilities = agree(data)
+        capabilities = negotiate(data)
         self._negotiated = True
-        self._most_data = capabilities.get("max_data_xfer_size", wire.MOST_DATA)
+        self._max_data = capabilities.get("max_data_xfer_size", wire.MOST_DATA)
         # A client that proposes no capabilities may not accept any.
         text = pack_capabilities(capabilities) if data else b""
         return wire.VERSION.pack(wire.MAJOR, min(minor, wire.MINOR)) + text
 
     async def _map(self, message: ClientMessage) -> bytes:
-        _, flags, offset, address, size = exactly(message, wire.DMA_MAP)
-        if beyond(flags, wire.MapFlags.READABLE | wire.MapFlags.WRITABLE):
+        _, flags, offset, address, size = exact_fields(message, wire.DMA_MAP)
+        if unknown_bits(flags, wire.MapFlags.READABLE | wire.MapFlags.WRITABLE):
             raise RequestError(f"flags are {flags:#x}: must be within 0x3")
         if len(message.files) > 1:
             raise RequestError(f"the message has {len(message.files)} files: must be one at most")
@@ -227,8 +227,8 @@ class ClientSession:
         return b""
 
     async def _unmap(self, message: ClientMessage) -> bytes:
-        _, flags, address, size = exactly(message, wire.DMA_UNMAP)
-        if beyond(flags, wire.UNMAP_ALL):
+        _, flags, address, size = exact_fields(message, wire.DMA_UNMAP)
+        if unknown_bits(flags, wire.UNMAP_ALL):
             raise RequestError(f"flags are {flags:#x}: must be 0 or {wire.UNMAP_ALL:#x}")
         if not flags:
             self._function.memory.unmap(address, size)
@@ -239,12 +239,12 @@ class ClientSession:
         return message.payload
 
     async def _device_info(self, message: ClientMessage) -> bytes:
-        question(message, wire.DEVICE_INFO)
+        query_fields(message, wire.DEVICE_INFO)
         flags = wire.DeviceFlags.RESET | wire.DeviceFlags.PCI
         return wire.DEVICE_INFO.pack(wire.DEVICE_INFO.size, flags, wire.REGIONS, len(wire.Irq))
 
     async def _region_info(self, message: ClientMessage) -> bytes:
-        index = question(message, wire.REGION_INFO)[2]
+        index = query_fields(message, wire.REGION_INFO)[2]
         if index >= wire.REGIONS:
             raise RequestError(f"index is {index}: must be below {wire.REGIONS}")
         size = self._sizes.get(index, 0)
@@ -252,7 +252,7 @@ class ClientSession:
         return wire.REGION_INFO.pack(wire.REGION_INFO.size, flags, index, 0, size, 0)
 
     async def _irq_info(self, message: ClientMessage) -> bytes:
-        index = question(message, wire.IRQ_INFO)[2]
+        index = query_fields(message, wire.IRQ_INFO)[2]
         if index >= len(wire.Irq):
             raise RequestError(f"index is {index}: must be below {len(wire.Irq)}")
         flags, count = self._interrupts.info(index)
@@ -268,29 +268,29 @@ class ClientSession:
                 f"index is {index}, start {start}, count {count}: type {index} has {limit}"
             )
         data_flag, action = flags & wire.IRQ_DATA, flags & wire.IRQ_ACTION
-        surplus = beyond(flags, wire.IRQ_DATA | wire.IRQ_ACTION)
-        if surplus or not one_flag(data_flag) or not one_flag(action):
+        surplus = unknown_bits(flags, wire.IRQ_DATA | wire.IRQ_ACTION)
+        if surplus or not is_one_bit(data_flag) or not is_one_bit(action):
             raise RequestError(f"flags are {flags:#x}: must be one kind of data and one action")
-        wanted = count if data_flag == wire.IrqSetFlags.DATA_BOOL else 0
-        if len(data) != wanted:
-            raise RequestError(f"{len(data)} bytes of data: must be {wanted}")
+        expected = count if data_flag == wire.IrqSetFlags.DATA_BOOL else 0
+        if len(data) != expected:
+            raise RequestError(f"{len(data)} bytes of data: must be {expected}")
         if data_flag != wire.IrqSetFlags.DATA_EVENTFD and message.files:
             raise RequestError(f"the message has {len(message.files)} files: must be none")
         if data_flag == wire.IrqSetFlags.DATA_EVENTFD:
             await self._set_eventfds(message, index, action, start, count)
             return b""
-        chosen = list(range(start, start + count))
+        vectors = list(range(start, start + count))
         if data_flag == wire.IrqSetFlags.DATA_BOOL:
-            chosen = [vector for vector, on in zip(chosen, data, strict=True) if on]
+            vectors = [vector for vector, is_set in zip(vectors, data, strict=True) if is_set]
         if action == wire.IrqSetFlags.ACTION_TRIGGER:
             if count:
-                self._interrupts.trigger(index, chosen)
+                self._interrupts.trigger(index, vectors)
             elif data_flag == wire.IrqSetFlags.DATA_NONE:
                 await self._interrupts.disable(index)
         elif not self._interrupts.info(index)[0] & wire.IrqFlags.MASKABLE:
             raise RequestError(f"interrupts of type {index} cannot be masked", errno.ENOTSUP)
         else:
-            await self._interrupts.mask(chosen, action == wire.IrqSetFlags.ACTION_MASK)
+            await self._interrupts.mask(vectors, action == wire.IrqSetFlags.ACTION_MASK)
         return b""
 
     async def _set_eventfds(
@@ -309,7 +309,7 @@ class ClientSession:
         await self._interrupts.assign(index, start, files)
 
     async def _read(self, message: ClientMessage) -> bytes:
-        region, offset, count = self._access(exactly(message, wire.REGION_ACCESS))
+        region, offset, count = self._access(exact_fields(message, wire.REGION_ACCESS))
         if region == wire.CONFIG_REGION:
             data = await self._function.config_read(offset, count)
         else:
@@ -337,7 +337,7 @@ class ClientSession:
                 raise RequestError(f"count is {size}: must be {len(piece)} at most")
             writes.append((region, offset, piece[:size]))
         for region, offset, piece in writes:
-            self._readiness.glance()
+            self._readiness.poll_listeners()
             await self._store(region, offset, piece, posted=not message.wants_reply)
         return wire.WRITE_COUNT.pack(count)
 
@@ -361,8 +361,8 @@ class ClientSession:
         size = self._sizes.get(region, 0)
         if not size:
             raise RequestError(f"region is {region}: must be one of {sorted(self._sizes)}")
-        if not 1 <= count <= self._most_data:
-            raise RequestError(f"count is {count}: must be {span(1, self._most_data)}")
+        if not 1 <= count <= self._max_data:
+            raise RequestError(f"count is {count}: must be {span(1, self._max_data)}")
         if offset + count > size:
             raise RequestError(f"{count} bytes at {offset:#x} of region {region}: it has {size:#x}")
         return region, offset, count

@@ -41,9 +41,9 @@ def answer(client, fifo=0):
     return decode(slot), head
 
 
-def wait_for(what, seconds=10):
+def wait_until(condition, seconds=10):
     deadline = time.monotonic() + seconds
-    while not what():
+    while not condition():
         assert time.monotonic() < deadline, "time limit exceeded"
         time.sleep(0.005)
 

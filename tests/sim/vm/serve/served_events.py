@@ -32,13 +32,13 @@ class Served:
         self.server.stop()
         self._reader.join()
 
-    def left(self):
+    def drain(self):
         """Yield the queued events."""
         while not self.events.empty():
             yield self.events.get()
 
-    def forget(self):
-        list(self.left())
+    def discard_events(self):
+        list(self.drain())
 
     def next(self, kind, timeout_s=10):
         """Wait for the next event of a kind."""

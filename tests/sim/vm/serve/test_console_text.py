@@ -152,15 +152,17 @@ def terminal():
 def listener(terminal, fifo=0, number=2, several=False):
     """The observer of a console device, connected to a terminal."""
     printer = ServePrinter(Console(file=terminal, width=120), several=several)
-    line = SimpleNamespace(tell=lambda kind, **facts: printer.print_event({"kind": kind, **facts}))
-    return Service._printer(SimpleNamespace(_line=line), fifo, number)
+    channel = SimpleNamespace(
+        send_event=lambda kind, **facts: printer.print_event({"kind": kind, **facts})
+    )
+    return Service._make_console_text(SimpleNamespace(_channel=channel), fifo, number)
 
 
 def test_line_in_two_pieces_is_printed_once(terminal):
-    told = listener(terminal)
+    observer = listener(terminal)
     data = "temperature: 21 °C\n".encode()
-    told(data[:17])
-    told(data[17:])
+    observer(data[:17])
+    observer(data[17:])
     assert terminal.getvalue().split() == ["console", "2", "temperature:", "21", "°C"]
     assert terminal.getvalue().count("\n") == 1
 
@@ -177,8 +179,8 @@ def test_lines_of_two_consoles_are_separate(terminal):
 
 
 def test_guest_output_is_escaped_on_terminal(terminal):
-    told = listener(terminal)
-    told(b"[bold]\x1b[2J[/]\x07 \xc2\x9b1m \xe2\x80\xaeabc :skull:\ttab\r\n")
+    observer = listener(terminal)
+    observer(b"[bold]\x1b[2J[/]\x07 \xc2\x9b1m \xe2\x80\xaeabc :skull:\ttab\r\n")
     (line,) = terminal.getvalue().splitlines()
     assert line.split()[2:] == [
         "[bold]\\x1b[2J[/]\\x07",
@@ -193,14 +195,14 @@ def test_reminder_shows_prompt(shown):
     """At most one reminder is pending, with any number of lines."""
     reading, writing = os.pipe()
     readiness, text = BlockingReadiness(), ConsoleText(shown.append)
-    text.remind = readiness.remind
+    text.call_later = readiness.call_later
     for number in range(100):
         text(b"line %d\nlog" % number)
     text(b"in: ")
-    assert len(readiness._reminders) == 1
-    readiness.remind(4 * PATIENCE_S, lambda: os.write(writing, b"x"))
+    assert len(readiness._timers) == 1
+    readiness.call_later(4 * PATIENCE_S, lambda: os.write(writing, b"x"))
     run_alone(readiness.readable(reading))
-    assert shown[-1] == "login: " and not readiness._reminders
+    assert shown[-1] == "login: " and not readiness._timers
     for file in (reading, writing):
         os.close(file)
 
@@ -208,14 +210,14 @@ def test_reminder_shows_prompt(shown):
 def test_reminders_are_called_while_waiting():
     """In order, once each; a file that is ready ends the wait before a later reminder."""
     reading, writing = os.pipe()
-    readiness, told = BlockingReadiness(), []
-    readiness.remind(0.06, lambda: os.write(writing, b"x"))
+    readiness, called = BlockingReadiness(), []
+    readiness.call_later(0.06, lambda: os.write(writing, b"x"))
     for name in "ab":
-        readiness.remind(0.03, lambda name=name: told.append(name))
+        readiness.call_later(0.03, lambda name=name: called.append(name))
     run_alone(readiness.readable(reading))
-    assert told == ["a", "b"]
-    readiness.remind(5, lambda: told.append("late"))
+    assert called == ["a", "b"]
+    readiness.call_later(5, lambda: called.append("late"))
     run_alone(readiness.readable(reading))
-    assert told == ["a", "b"]
+    assert called == ["a", "b"]
     for file in (reading, writing):
         os.close(file)

@@ -16,17 +16,17 @@ from models.virtual_time import run
 from sim.vm.serve.driver_hints import SILENCE_S, DriverHints
 
 
-class Watch:
+class HintBench:
     """Hints of a bus, the texts reported so far, and a clock that the test advances."""
 
     def __init__(self, dialect, others=(V1, R1)):
-        self.told = []
+        self.texts = []
         self.time = 0.0
         self.due = []
         self.hints = DriverHints(
-            self.told.append, dialect, others, AMP_PCI, SPSC_PAGES, 2, now=lambda: self.time
+            self.texts.append, dialect, others, AMP_PCI, SPSC_PAGES, 2, now=lambda: self.time
         )
-        self.hints.remind = lambda delay_s, listener: self.due.append(
+        self.hints.call_later = lambda delay_s, listener: self.due.append(
             (self.time + delay_s, listener)
         )
 
@@ -39,8 +39,8 @@ class Watch:
 
 
 @pytest.fixture(params=[V1, R1], ids=str)
-def watch(request):
-    return Watch(request.param)
+def bench(request):
+    return HintBench(request.param)
 
 
 def slot(text):
@@ -62,10 +62,10 @@ def found(dialect, bitmap=b"\1\0\0\0"):
     return answer.wire()
 
 
-def test_read_of_magic_names_self_describing_layout(watch):
+def test_read_of_magic_names_self_describing_layout(bench):
     for _ in range(3):
-        watch.hints.read(1, 0x1000, 2)
-    (text,) = watch.told
+        bench.hints.read(1, 0x1000, 2)
+    (text,) = bench.texts
     assert text.startswith("FIFO 0: the driver reads 2 bytes at BAR1 + 0x1000")
     assert "self-describing area" in text and "spsc-pages" in text
 
@@ -74,21 +74,21 @@ def test_read_of_magic_names_self_describing_layout(watch):
     ("bar", "offset", "size"),
     [(1, 0x1000, 1), (1, 0x1000, 4), (1, 0x1040, 2), (1, 0x2000, 2), (0, 0x1000, 2), (1, 0, 2)],
 )
-def test_valid_reads_give_no_hint(watch, bar, offset, size):
-    watch.hints.read(bar, offset, size)
-    assert watch.told == []
+def test_valid_reads_give_no_hint(bench, bar, offset, size):
+    bench.hints.read(bar, offset, size)
+    assert bench.texts == []
 
 
-def test_read_of_magic_names_fifo(watch):
-    watch.hints.read(1, 0x5000, 2)
-    assert watch.told[0].startswith("FIFO 1: the driver reads 2 bytes at BAR1 + 0x5000")
+def test_read_of_magic_names_fifo(bench):
+    bench.hints.read(1, 0x5000, 2)
+    assert bench.texts[0].startswith("FIFO 1: the driver reads 2 bytes at BAR1 + 0x5000")
 
 
-def test_set_vqueue_of_44_bytes_names_autumn_2025(watch):
+def test_set_vqueue_of_44_bytes_names_autumn_2025(bench):
     raw = slot("00 0a 0000 0100 2c00" + "00" * 36)
     for _ in range(3):
-        watch.hints.to_device(0, raw)
-    (text,) = watch.told
+        bench.hints.to_device(0, raw)
+    (text,) = bench.texts
     assert text.startswith("FIFO 0: SET_VQUEUE has 44 bytes, as in the dialect of autumn 2025")
 
 
@@ -104,10 +104,10 @@ def test_set_vqueue_of_44_bytes_names_autumn_2025(watch):
         ("00 08 0300 0a00 0000 0000", "SET_DEVICE_STATUS"),
     ],
 )
-def test_header_of_six_bytes_names_july_2025(watch, raw, name):
+def test_header_of_six_bytes_names_july_2025(bench, raw, name):
     for _ in range(3):
-        watch.hints.to_device(1, slot(raw))
-    (text,) = watch.told
+        bench.hints.to_device(1, slot(raw))
+    (text,) = bench.texts
     assert text.startswith("FIFO 1: ") and name in text
     assert "has a header of 6 bytes, as in the dialect of July 2025" in text
 
@@ -125,16 +125,16 @@ def test_header_of_six_bytes_names_july_2025(watch, raw, name):
         "",
     ],
 )
-def test_valid_and_unknown_messages_give_no_hint(watch, raw):
+def test_valid_and_unknown_messages_give_no_hint(bench, raw):
     """A valid message whose token looks like a size, an invalid one, a response, an unknown id."""
-    watch.hints.to_device(0, slot(raw))
-    watch.hints.to_device(0, bytes.fromhex(raw))
-    watch.hints.to_driver(0, bytes.fromhex(raw))
-    assert watch.told == []
+    bench.hints.to_device(0, slot(raw))
+    bench.hints.to_device(0, bytes.fromhex(raw))
+    bench.hints.to_driver(0, bytes.fromhex(raw))
+    assert bench.texts == []
 
 
-def test_every_message_of_the_dialect_gives_no_hint(watch):
-    dialect = watch.hints._dialect
+def test_every_message_of_the_dialect_gives_no_hint(bench):
+    dialect = bench.hints._dialect
     for layout in dialect.messages:
         fields = {field.name: 0 for field in layout.fields if not field.reserved}
         fields |= {
@@ -144,122 +144,122 @@ def test_every_message_of_the_dialect_gives_no_hint(watch):
         }
         fields |= {array.name: () for array in layout.arrays if array.element_bits == 32}
         raw = dialect.message(layout.name, layout.kind, token=12, **fields).wire()
-        watch.hints.to_device(0, raw.ljust(64, b"\0"))
-        watch.hints.to_driver(0, raw)
-    assert watch.told == []
+        bench.hints.to_device(0, raw.ljust(64, b"\0"))
+        bench.hints.to_driver(0, raw)
+    assert bench.texts == []
 
 
 def test_message_of_another_revision_names_it():
-    watch = Watch(V1)
-    watch.hints.to_device(0, R1.message("GET_SHM", shmid=0).wire())
-    watch.hints.to_device(0, R1.message("GET_SHM", shmid=1).wire())
-    assert watch.told == ["FIFO 0: GET_SHM of 12 bytes is a message of r1, not of v1"]
+    bench = HintBench(V1)
+    bench.hints.to_device(0, R1.message("GET_SHM", shmid=0).wire())
+    bench.hints.to_device(0, R1.message("GET_SHM", shmid=1).wire())
+    assert bench.texts == ["FIFO 0: GET_SHM of 12 bytes is a message of r1, not of v1"]
 
 
 def test_all_matching_revisions_are_named():
     """With a dialect between the two: v1 with the GET_SHM of r1."""
     shm = [layout for layout in R1.messages if layout.name == "GET_SHM"]
     between = Dialect("between", max_size=V1.max_size, messages=(*V1.messages, *shm))
-    watch = Watch(V1, (V1, between, R1))
-    watch.hints.to_device(0, R1.message("GET_SHM", shmid=0).wire())
-    assert "is a message of between or r1, not of v1" in watch.told[0]
-    watch.hints.to_driver(0, found(V1))
-    watch.hints.to_device(0, MORE_DEVICES)
-    assert "it speaks r1, see --revision" in watch.told[1]
+    bench = HintBench(V1, (V1, between, R1))
+    bench.hints.to_device(0, R1.message("GET_SHM", shmid=0).wire())
+    assert "is a message of between or r1, not of v1" in bench.texts[0]
+    bench.hints.to_driver(0, found(V1))
+    bench.hints.to_device(0, MORE_DEVICES)
+    assert "it speaks r1, see --revision" in bench.texts[1]
     for more in (MORE_DEVICES, None):
-        watch = Watch(R1, (V1, between, R1))
-        watch.hints.to_driver(0, found(R1))
+        bench = HintBench(R1, (V1, between, R1))
+        bench.hints.to_driver(0, found(R1))
         if more is not None:
-            watch.hints.to_device(0, more)
-        watch.pass_time(2 * SILENCE_S)
-        assert "speaks v1 or between" in watch.told[0] and len(watch.told) == 1
+            bench.hints.to_device(0, more)
+        bench.pass_time(2 * SILENCE_S)
+        assert "speaks v1 or between" in bench.texts[0] and len(bench.texts) == 1
 
 
 @pytest.mark.parametrize(("bus", "driver"), [(V1, "r1"), (R1, "v1")], ids=["r1 on v1", "v1 on r1"])
 def test_misread_next_offset_names_revision(bus, driver):
     """The driver decodes the number of devices as the next offset."""
-    watch = Watch(bus)
+    bench = HintBench(bus)
     for _ in range(2):
-        watch.hints.to_device(0, DEVICES)
-        watch.hints.to_driver(0, found(bus))
-        watch.hints.to_device(0, MORE_DEVICES)
-    (text,) = watch.told
+        bench.hints.to_device(0, DEVICES)
+        bench.hints.to_driver(0, found(bus))
+        bench.hints.to_device(0, MORE_DEVICES)
+    (text,) = bench.texts
     assert text.startswith("FIFO 0: the driver requests devices from 32 on")
     assert f"it speaks {driver}, see --revision" in text
-    watch.pass_time(2 * SILENCE_S)
-    assert len(watch.told) == 1
+    bench.pass_time(2 * SILENCE_S)
+    assert len(bench.texts) == 1
 
 
 @pytest.mark.parametrize(("bus", "driver"), [(V1, "r1"), (R1, "v1")], ids=["r1 on v1", "v1 on r1"])
 def test_silence_after_device_list_names_revision(bus, driver):
-    watch = Watch(bus)
-    watch.hints.to_device(0, DEVICES)
-    watch.hints.to_driver(0, found(bus))
-    watch.pass_time(0.9 * SILENCE_S)
-    watch.hints.to_device(0, bus.message("BUS_PING", data=1).wire())
-    assert watch.told == []
-    watch.pass_time(0.2 * SILENCE_S)
-    (text,) = watch.told
+    bench = HintBench(bus)
+    bench.hints.to_device(0, DEVICES)
+    bench.hints.to_driver(0, found(bus))
+    bench.pass_time(0.9 * SILENCE_S)
+    bench.hints.to_device(0, bus.message("BUS_PING", data=1).wire())
+    assert bench.texts == []
+    bench.pass_time(0.2 * SILENCE_S)
+    (text,) = bench.texts
     assert f"a driver that speaks {driver} finds none in a response of {bus.revision}" in text
-    watch.pass_time(9 * SILENCE_S)
-    assert len(watch.told) == 1
+    bench.pass_time(9 * SILENCE_S)
+    assert len(bench.texts) == 1
 
 
-def test_request_to_device_gives_no_hint(watch):
-    watch.hints.to_device(0, DEVICES)
-    watch.hints.to_driver(0, found(watch.hints._dialect))
-    watch.hints.to_device(0, INFO)
+def test_request_to_device_gives_no_hint(bench):
+    bench.hints.to_device(0, DEVICES)
+    bench.hints.to_driver(0, found(bench.hints._dialect))
+    bench.hints.to_device(0, INFO)
     # An empty bus has no device to send a request to.
-    watch.hints.to_driver(1, found(watch.hints._dialect, bytes(4)))
-    watch.pass_time(2 * SILENCE_S)
-    assert watch.told == []
+    bench.hints.to_driver(1, found(bench.hints._dialect, bytes(4)))
+    bench.pass_time(2 * SILENCE_S)
+    assert bench.texts == []
 
 
-def test_silence_counts_from_last_response(watch):
+def test_silence_counts_from_last_response(bench):
     for _ in range(50):
-        watch.hints.to_device(0, DEVICES)
-        watch.hints.to_driver(0, found(watch.hints._dialect))
-        assert len(watch.due) == 1
-        watch.pass_time(0.5 * SILENCE_S)
-    assert watch.told == []
-    watch.pass_time(SILENCE_S)
-    assert len(watch.told) == 1
+        bench.hints.to_device(0, DEVICES)
+        bench.hints.to_driver(0, found(bench.hints._dialect))
+        assert len(bench.due) == 1
+        bench.pass_time(0.5 * SILENCE_S)
+    assert bench.texts == []
+    bench.pass_time(SILENCE_S)
+    assert len(bench.texts) == 1
 
 
-def test_hints_start_over_with_next_client(watch):
-    watch.hints.read(1, 0x1000, 2)
-    watch.hints.to_driver(0, found(watch.hints._dialect))
-    watch.hints.forget()
-    watch.pass_time(2 * SILENCE_S)
-    assert len(watch.told) == 1
-    watch.hints.read(1, 0x1000, 2)
-    assert len(watch.told) == 2
+def test_hints_start_over_with_next_client(bench):
+    bench.hints.read(1, 0x1000, 2)
+    bench.hints.to_driver(0, found(bench.hints._dialect))
+    bench.hints.reset()
+    bench.pass_time(2 * SILENCE_S)
+    assert len(bench.texts) == 1
+    bench.hints.read(1, 0x1000, 2)
+    assert len(bench.texts) == 2
 
 
-def test_random_bytes_are_accepted(watch):
+def test_random_bytes_are_accepted(bench):
     generator = random.Random(1)
     for _ in range(3000):
         raw = bytearray(generator.randbytes(generator.randrange(65)))
         if raw and generator.random() < 0.7:
             raw[:2] = bytes([generator.randrange(4), generator.randrange(0x48)])[: len(raw)]
-        watch.hints.to_device(0, bytes(raw))
-        watch.hints.to_driver(0, bytes(raw))
-    assert len(watch.told) <= 5
+        bench.hints.to_device(0, bytes(raw))
+        bench.hints.to_driver(0, bytes(raw))
+    assert len(bench.texts) <= 5
 
 
 @pytest.mark.parametrize(("bus", "driver"), [("v1", "r1"), ("r1", "v1")])
 def test_model_driver_of_other_revision_is_named(bus, driver):
     """The messages of a driver and devices of models/, not made by hand."""
-    watch = Watch(REVISIONS[bus])
+    bench = HintBench(REVISIONS[bus])
 
     async def main():
         async with ModelSystem([{0: EntropyDevice(), 2: EntropyDevice()}], revision=bus) as system:
 
             def observe(direction, fifo, raw):
                 if direction is Direction.TO_DEVICE:
-                    watch.hints.to_device(fifo, raw)
+                    bench.hints.to_device(fifo, raw)
                 else:
-                    watch.hints.to_driver(fifo, raw)
+                    bench.hints.to_driver(fifo, raw)
 
             system.device_side.observers.append(observe)
             (own,) = system.drivers
@@ -270,8 +270,8 @@ def test_model_driver_of_other_revision_is_named(bus, driver):
             other.stop()
 
     run(main())
-    watch.pass_time(2 * SILENCE_S)
-    assert len(watch.told) == 1 and driver in watch.told[0]
+    bench.pass_time(2 * SILENCE_S)
+    assert len(bench.texts) == 1 and driver in bench.texts[0]
 
 
 def test_get_devices_request_is_equal_in_all_revisions():

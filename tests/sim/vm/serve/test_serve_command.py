@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from builds import BUILDS, COMPLETION_TIMEOUT
-from by_hand import answer, ask, wait_for
+from by_hand import answer, ask, wait_until
 from vfio_host import socket_folder, socket_in, with_host
 
 from models.bus import Direction
@@ -69,7 +69,7 @@ class Command:
         return self.log.read_text()
 
     def __enter__(self):
-        wait_for(lambda: READY in self.text or self.process.poll() is not None, 120)
+        wait_until(lambda: READY in self.text or self.process.poll() is not None, 120)
         assert self.process.poll() is None, self.text
         return self
 
@@ -90,7 +90,7 @@ def exchange(path, count=3):
         client.write(wire.CONFIG_REGION, 4, b"\6\0")
         for number in range(1, count + 1):
             ask(client, number)
-            wait_for(lambda number=number: answer(client)[1] == number)
+            wait_until(lambda number=number: answer(client)[1] == number)
 
 
 def processes_of(group):
@@ -110,9 +110,9 @@ def test_output_trace_and_access_file(path, tmp_path):
     with Command(path, *files, "--device", "rng", "--device", "1:console") as command:
         assert f"-device '{device_argument(path)}'" in command.text
         exchange(path)
-        wait_for(lambda: "client disconnected" in command.text)
+        wait_until(lambda: "client disconnected" in command.text)
         exchange(path, 1)
-        wait_for(lambda: command.text.count("client disconnected") == 2)
+        wait_until(lambda: command.text.count("client disconnected") == 2)
         assert command.end(signal.SIGINT) == 0
         text = command.text
     assert "Traceback" not in text
@@ -156,7 +156,7 @@ def test_sigterm_during_start_ends_server(path, delay_s):
         command.process.terminate()
         # Before the handler is installed, the signal ends Python itself.
         assert command.process.wait(20) in (0, 130, -signal.SIGTERM), command.text
-        wait_for(lambda: not processes_of(command.process.pid))
+        wait_until(lambda: not processes_of(command.process.pid))
         assert not path.exists()
 
 
@@ -177,7 +177,7 @@ def test_sigint_ends_server_during_long_request(path):
 def test_full_disk_closes_trace_and_server_continues(path):
     with Command(path, "--trace", "/dev/full", "--accesses", "/dev/full") as command:
         exchange(path)
-        wait_for(lambda: "client disconnected" in command.text)
+        wait_until(lambda: "client disconnected" in command.text)
         assert command.end(signal.SIGINT) == 0
         assert command.text.count("No space left on device; the file is closed") == 2
 
@@ -186,7 +186,7 @@ def test_simulation_ends_with_killed_command(path):
     with Command(path) as command:
         os.kill(command.process.pid, signal.SIGKILL)
         command.process.wait()
-        wait_for(lambda: not processes_of(command.process.pid))
+        wait_until(lambda: not processes_of(command.process.pid))
     # The next command replaces the socket that is left.
     with Command(path) as command:
         exchange(path, 1)
@@ -204,7 +204,7 @@ def test_typed_line_reaches_console(path):
             await talk.write(b"printed\n")
 
         with_host(command, program)
-        wait_for(lambda: "console 0 printed" in command.text)
+        wait_until(lambda: "console 0 printed" in command.text)
         assert command.end(signal.SIGINT) == 0
     os.close(own)
     os.close(theirs)
@@ -221,7 +221,7 @@ def test_typed_line_with_mark_is_command(path):
             (b"!unplug 1\n", "device 0:1, blk, is removed"),
         ):
             os.write(own, line)
-            wait_for(lambda text=text: text in " ".join(command.text.split()))
+            wait_until(lambda text=text: text in " ".join(command.text.split()))
         assert command.process.poll() is None and "\x1b" not in command.text
         assert command.end(signal.SIGINT) == 0
         assert "device 0:1, blk, removed: 0 requests" in command.text
@@ -251,7 +251,7 @@ def test_quiet_prints_no_messages_and_reports_devices_at_end(path, tmp_path):
             await network.send(bytes(13))
 
         with_host(command, program)
-        wait_for(lambda: "client disconnected" in command.text)
+        wait_until(lambda: "client disconnected" in command.text)
         assert command.end(signal.SIGINT) == 0
     text = " ".join(command.text.split())
     assert "BUS_" not in text and "MSI-X vector" not in text and "EVENT_" not in text

@@ -6,12 +6,12 @@ import threading
 
 from sim.vm.bridge import simulation
 from sim.vm.bridge.files import run_alone
-from sim.vm.bridge.simulation import QUIET_CYCLES, SimulationReadiness
+from sim.vm.bridge.simulation import IDLE_CYCLES, SimulationReadiness
 from sim.vm.serve.events import EventChannel
 
 
 def test_dropped_events_are_counted():
-    events = EventChannel(most=3)
+    events = EventChannel(capacity=3)
     for number in range(5):
         events.put({"kind": "note", "number": number})
     assert events.get()["number"] == 0
@@ -50,36 +50,36 @@ class Cycles:
 def test_simulation_runs_until_idle_and_after_each_listener(monkeypatch):
     monkeypatch.setattr(simulation, "Timer", Cycles)
     reading, writing = os.pipe()
-    told, telling = os.pipe()
-    signs = [0]
+    pipe_read, pipe_write = os.pipe()
+    activity = [0]
     readiness = SimulationReadiness(
-        clock_period_ns=1, busy=lambda: False, signs=lambda: tuple(signs)
+        clock_period_ns=1, busy=lambda: False, activity=lambda: tuple(activity)
     )
     passed = []
 
     def listen():
-        os.read(told, 1)
+        os.read(pipe_read, 1)
         passed.append(Cycles.passed)
         # An effect that only this listener sees, and that needs the simulation to run.
         if len(passed) < 3:
-            os.write(telling, b"x")
+            os.write(pipe_write, b"x")
         else:
             os.write(writing, b"x")
 
-    readiness.watch(told, listen)
+    readiness.watch(pipe_read, listen)
     Cycles.passed = 0
-    timer = threading.Timer(0.2, os.write, (telling, b"x"))
+    timer = threading.Timer(0.2, os.write, (pipe_write, b"x"))
     timer.start()
     run_alone(readiness.readable(reading))
     timer.join()
     # It slept after its quiet cycles, was woken, and ran again after each listener.
-    assert passed[0] == QUIET_CYCLES
+    assert passed[0] == IDLE_CYCLES
     assert Cycles.passed > passed[0]
     # A file that was waited for also starts the simulation.
     before = Cycles.passed
     threading.Timer(0.2, os.write, (writing, b"x")).start()
     os.read(reading, 1)
     run_alone(readiness.readable(reading))
-    assert Cycles.passed - before == QUIET_CYCLES
-    for file in (reading, writing, told, telling):
+    assert Cycles.passed - before == IDLE_CYCLES
+    for file in (reading, writing, pipe_read, pipe_write):
         os.close(file)

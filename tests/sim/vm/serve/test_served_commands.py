@@ -34,13 +34,13 @@ def served(revision, image, tmp_path_factory):
     devices = ["rng", f"blk={image}", "console", "net", "1:console"]
     with serving(devices, tmp_path_factory.mktemp("serve"), revision=revision) as served:
         yield served
-    assert not [event for event in served.left() if event["kind"] == "error"]
+    assert not [event for event in served.drain() if event["kind"] == "error"]
 
 
 @pytest.fixture
 def run(served, revision):
     """Runs a program on a new client of the server."""
-    served.forget()
+    served.discard_events()
     return lambda program: with_host(served, program, revision)
 
 
@@ -189,4 +189,4 @@ def test_command_without_running_server_raises_error(served):
     idle = Server(configuration("verilator"), served.path, ["rng"])
     with pytest.raises(ServeError, match="nothing is served"):
         idle.command("!help")
-    idle.order("!help")
+    idle.send_command("!help")

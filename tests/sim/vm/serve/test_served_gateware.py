@@ -9,7 +9,7 @@ import time
 
 import pytest
 from builds import BUILDS
-from by_hand import answer, ask, get_devices, pending, wait_for
+from by_hand import answer, ask, get_devices, pending, wait_until
 from vfio_host import SEED
 
 from models import config_space as space
@@ -103,9 +103,9 @@ def test_masked_interrupt_stays_pending(enabled):
 
     enabled.write32(CONFIG, space.MSIX_ENABLE.offset, space.MSIX_ENABLE.mask)
     ask(enabled, 1)
-    wait_for(is_pending)
+    wait_until(is_pending)
     enabled.assign(0, [signal])
-    wait_for(lambda: pending(signal))
+    wait_until(lambda: pending(signal))
     assert not is_pending()
     mask = space.MSIX_ENABLE.mask | space.MSIX_FUNCTION_MASK.mask
     steps = (
@@ -129,10 +129,10 @@ def test_masked_interrupt_stays_pending(enabled):
     for number, (close, reopen) in enumerate(steps, start=2):
         close()
         ask(enabled, number)
-        wait_for(is_pending)
+        wait_until(is_pending)
         assert pending(signal) == 0
         reopen()
-        wait_for(lambda: pending(signal))
+        wait_until(lambda: pending(signal))
     message, count = answer(enabled)
     assert (message.token, count) == (5, 5)
     # A vector that software masked in the table stays masked when other vectors change.
@@ -159,12 +159,12 @@ def test_doorbell_is_processed_without_another_access(enabled, before):
     filler.payload = wire.REGION_ACCESS.pack(base, FIFO_BAR, 4) + head.to_bytes(4, "little")
     doorbell.payload = wire.REGION_ACCESS.pack(AMP_PCI.notify(0), 0, 4) + b"\1\0\0\0"
     enabled.send_raw(filler.pack() * before + doorbell.pack())
-    wait_for(lambda: pending(signal))
+    wait_until(lambda: pending(signal))
     # The write has its reply before the gateware has processed it.
     enabled.write(FIFO_BAR, base + SPSC_PAGES.queue.slot_offset(head), get_devices(8))
     enabled.write32(FIFO_BAR, base, head + 1)
     enabled.write(0, AMP_PCI.notify(0), b"\1\0\0\0")
-    wait_for(lambda: pending(signal))
+    wait_until(lambda: pending(signal))
     os.close(signal)
 
 
@@ -177,7 +177,7 @@ def test_reset_with_pending_messages(enabled, how):
         enabled.write32(CONFIG, space.MSIX_ENABLE.offset, space.MSIX_ENABLE.mask)
         enabled.assign(0, [signal])
         ask(enabled, 3)
-        wait_for(lambda: pending(signal))
+        wait_until(lambda: pending(signal))
         if how == "DEVICE_RESET":
             enabled.reset()
             enabled.reset()
@@ -202,7 +202,7 @@ def test_vectors_assigned_in_d3hot_are_set_in_d0(enabled):
     enabled.assign(0, [signal])
     enabled.write32(CONFIG, power, space.POWER_D0)
     ask(enabled, 9)
-    wait_for(lambda: pending(signal))
+    wait_until(lambda: pending(signal))
     os.close(signal)
 
 

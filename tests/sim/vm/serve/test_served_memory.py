@@ -20,7 +20,7 @@ from sim.vm.bridge.files import BlockingReadiness
 from sim.vm.serve.devices import parse_devices
 from sim.vm.serve.events import EventChannel
 from sim.vm.serve.scenario import Service
-from sim.vm.serve.served import MOST_DEPARTED, ServedDevices
+from sim.vm.serve.served import MOST_REMOVED, ServedDevices
 from sim.vm.vfio_user.session import Verb
 from testbench.tlp.traffic import Traffic
 from testbench.trace import MessageTrace
@@ -34,7 +34,7 @@ class Bench:
     """A service with a fake simulation, which makes many events per second."""
 
     def __init__(self, folder):
-        self.events = EventChannel(most=100)
+        self.events = EventChannel(capacity=100)
         devices = ServedDevices(parse_devices(["rng", "console"], 1), 1, 7)
         pure = ModelSystem(devices.by_fifo)
         self.trace = MessageTrace(now=lambda: 0.0)
@@ -61,7 +61,7 @@ class Bench:
         ends = socket.socketpair()
         line = SimpleNamespace(
             fileno=ends[0].fileno,
-            tell=lambda kind, **facts: self.events.put({"kind": kind, **facts}),
+            send_event=lambda kind, **facts: self.events.put({"kind": kind, **facts}),
             ends=ends,
         )
         self.files = [(folder / name).open("w") for name in ("trace", "accesses")]
@@ -138,7 +138,7 @@ def test_memory_does_not_grow_while_serving(bench):
     # The console device keeps its latest output, up to its own limit.
     kept = len(bench.console.output)
     assert max(growth) < SLACK + 2 * kept, growth
-    assert len(bench.readiness._reminders) <= 2
+    assert len(bench.readiness._timers) <= 2
 
 
 def test_removed_devices_free_their_memory(bench):
@@ -163,7 +163,7 @@ def test_removed_devices_free_their_memory(bench):
     finally:
         tracemalloc.stop()
     assert max(sizes) - sizes[0] < SLACK, sizes
-    assert len(bench.service.report()["devices"]) == 2 + MOST_DEPARTED
+    assert len(bench.service.report()["devices"]) == 2 + MOST_REMOVED
     assert len(bench.service._texts) == 1
 
 

@@ -26,7 +26,7 @@ def served(tmp_path_factory):
 
 @pytest.fixture
 def client(served):
-    served.forget()
+    served.discard_events()
     with Client(served.path) as client:
         client.write(wire.CONFIG_REGION, 4, b"\6\0")
         yield client
@@ -45,7 +45,7 @@ def test_self_describing_layout_is_reported_once(served, client):
     client.close()
     assert "self-describing area" in served.next("note")["text"]
     served.next("client")
-    assert not [event for event in served.left() if event["kind"] == "note"]
+    assert not [event for event in served.drain() if event["kind"] == "note"]
 
 
 @pytest.mark.parametrize(
@@ -63,11 +63,11 @@ def test_other_dialect_is_reported_once(served, client, raw, text):
     client.close()
     while served.next("client")["state"] != "disconnected":
         pass
-    assert not [event for event in served.left() if event["kind"] == "note"]
+    assert not [event for event in served.drain() if event["kind"] == "note"]
 
 
 def test_requests_to_unmapped_memory_are_reported_and_counted(served):
-    served.forget()
+    served.discard_events()
     size = 4 * PAGE
 
     async def program(host, driver):
@@ -85,7 +85,7 @@ def test_requests_to_unmapped_memory_are_reported_and_counted(served):
 
 
 def test_request_after_disconnect_is_reported(served):
-    served.forget()
+    served.discard_events()
     size = 1 << 17
 
     async def program(host, driver):

@@ -151,7 +151,7 @@ def test_lines_of_one_client_are_executed_in_order(path):
         slow.sendall(b"first\nsecond\n")
         assert remote.ask(b"now\n") == b"ok done\n"
         assert [line for line, _ in answers] == ["first"]
-        remote.readiness.remind(0, lambda: answers[0][1](False, "late"))
+        remote.readiness.call_later(0, lambda: answers[0][1](False, "late"))
         remote.ask(b"now\n")
         assert slow.recv(100) == b"error late\n"
         remote.ask(b"now\n")

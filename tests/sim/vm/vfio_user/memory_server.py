@@ -27,7 +27,7 @@ class MemoryServer:
         self.function = MemoryFunction(BAR_SIZES, VECTORS)
         self.errors = []
         self.clients = []
-        self.gone = threading.Event()
+        self.disconnected = threading.Event()
         self.failure = None
 
     def __enter__(self):
@@ -69,7 +69,7 @@ class MemoryServer:
     def _client(self, state, why):
         self.clients.append((state, why))
         if state == "disconnected":
-            self.gone.set()
+            self.disconnected.set()
 
     def _end(self):
         raise StopError

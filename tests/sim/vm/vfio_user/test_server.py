@@ -72,8 +72,8 @@ def test_function_restarts_after_each_client(server):
     for number in range(3):
         with server.client() as client:
             client.write(0, 0, b"left")
-        server.gone.wait(10)
-        server.gone.clear()
+        server.disconnected.wait(10)
+        server.disconnected.clear()
         assert server.function.restarts == number + 1
     assert server.clients == [("connected", ""), ("disconnected", server.clients[1][1])] * 3
 
@@ -127,8 +127,8 @@ def test_all_received_files_are_closed(server):
     signals = [os.eventfd(0) for _ in range(4)]
     with server.client() as client:
         assert client.read(0, 0, 1) == b"\0"
-    server.gone.wait(10)
-    server.gone.clear()
+    server.disconnected.wait(10)
+    server.disconnected.clear()
     before = open_files()
     with server.client() as client:
         for number in range(8):
@@ -164,7 +164,7 @@ def test_all_received_files_are_closed(server):
         while _unread(client):
             time.sleep(0.001)
         assert open_files() <= before + 7 + 3 + 2 + wire.MOST_FILES
-    server.gone.wait(10)
+    server.disconnected.wait(10)
     assert open_files() == before
     for file in (memory, *signals):
         os.close(file)
@@ -270,8 +270,8 @@ def test_files_stay_with_messages_in_any_split(server, pages):
                         client.send_raw(piece, its)
             assert [client.receive().error for _ in order] == [0] * 8
             assert mapped(server) == [n if n in owners else None for n in range(8)]
-        server.gone.wait(10)
-        server.gone.clear()
+        server.disconnected.wait(10)
+        server.disconnected.clear()
 
 
 def test_client_closes_files_of_reply(tmp_path):

@@ -309,7 +309,7 @@ def test_mappings_above_limit_are_refused(client, memory):
 def test_interrupt_actions(client, server):
     signals = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(3)]
     client.assign(1, signals[:2])
-    assert server.function.opened == {1, 2}
+    assert server.function.unmasked == {1, 2}
     server.function.on_interrupt(2)
     server.function.on_interrupt(2)
     server.function.on_interrupt(0)
@@ -321,30 +321,30 @@ def test_interrupt_actions(client, server):
     client.set_irqs(IrqSetFlags.DATA_EVENTFD | TRIGGER, 1, 1)
     server.function.on_interrupt(2)
     server.function.on_interrupt(1)
-    assert os.eventfd_read(signals[2]) == 1 and server.function.opened == {2}
+    assert os.eventfd_read(signals[2]) == 1 and server.function.unmasked == {2}
     client.set_irqs(IrqSetFlags.DATA_NONE | TRIGGER, 2, 1)
     client.set_irqs(IrqSetFlags.DATA_BOOL | TRIGGER, 0, 4, data=b"\1\1\0\1")
     assert os.eventfd_read(signals[2]) == 1
     client.set_irqs(IrqSetFlags.DATA_BOOL | IrqSetFlags.ACTION_MASK, 1, 2, data=b"\0\1")
-    assert server.function.opened == set()
+    assert server.function.unmasked == set()
     client.set_irqs(IrqSetFlags.DATA_NONE | IrqSetFlags.ACTION_UNMASK, 0, VECTORS)
-    assert server.function.opened == {2}
+    assert server.function.unmasked == {2}
     client.set_irqs(IrqSetFlags.DATA_NONE | TRIGGER, 0, 0)
-    assert server.function.opened == set()
+    assert server.function.unmasked == set()
     server.function.on_interrupt(2)
     with pytest.raises(BlockingIOError):
         os.eventfd_read(signals[2])
     client.set_irqs(
         IrqSetFlags.DATA_EVENTFD | TRIGGER, 0, 1, index=wire.Irq.ERROR, files=signals[:1]
     )
-    assert server.function.opened == set()
+    assert server.function.unmasked == set()
     # Triggering type ERROR signals its own eventfd, not a vector's.
     client.assign(0, signals[1:2])
     client.set_irqs(IrqSetFlags.DATA_NONE | TRIGGER, 0, 1, index=wire.Irq.ERROR)
     assert os.eventfd_read(signals[0]) == 1
     mask = IrqSetFlags.DATA_NONE | IrqSetFlags.ACTION_MASK
     refused(errno.ENOTSUP, client.set_irqs, mask, 0, 1, index=wire.Irq.ERROR)
-    assert server.function.opened == {0}
+    assert server.function.unmasked == {0}
     with pytest.raises(BlockingIOError):
         os.eventfd_read(signals[1])
     for signal in signals:
@@ -381,7 +381,7 @@ def test_wrong_number_of_eventfds_is_refused(client, server):
     refused(errno.EINVAL, client.set_irqs, IrqSetFlags.DATA_NONE | TRIGGER, 0, 1, files=signals[:1])
     mask = IrqSetFlags.DATA_EVENTFD | IrqSetFlags.ACTION_MASK
     refused(errno.ENOTSUP, client.set_irqs, mask, 0, 1, files=signals[:1])
-    assert server.function.opened == set()
+    assert server.function.unmasked == set()
     for signal in signals:
         os.close(signal)
 
