@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from .dma.limits import COMPLETION_BYTES, MOST_COMPLETIONS, TAGS
+from .dma.limits import COMPLETION_BYTES, MAX_COMPLETIONS, TAGS
 
 __all__ = ["NO_OPTIONS", "BlockOptions"]
 
-MIN_HEADERS = MOST_COMPLETIONS
-MAX_HEADERS = MOST_COMPLETIONS * TAGS
+MIN_HEADERS = MAX_COMPLETIONS
+MAX_HEADERS = MAX_COMPLETIONS * TAGS
 """Enough for the completions of all outstanding reads."""
 
 

@@ -23,7 +23,7 @@ class Geometry:
     Attributes
     ----------
     block
-        What the hard block needs or offers.
+        Needs and offers of the hard block.
     lanes, lane_bits
         Dwords in a word, and the bits to number them.
     word_bytes
@@ -33,21 +33,22 @@ class Geometry:
     word_address_bits
         Bits of a word address within the largest BAR.
     fifo_shape
-        Shape of a FIFO's number: one bit at least, since Verilog has no signals of none.
+        Shape of a FIFO number: at least one bit, because Verilog has no signals of zero bits.
     index_shape, indices_shape
         Shapes of a queue index, and of one for each FIFO.
     advance_shape
-        Structure by which an engine moves an index that we own: ``valid``, ``fifo``, ``value``.
+        Structure with which an engine advances an index: ``valid``, ``fifo``, ``value``.
     slot_words
         Words in a slot.
-    bank_bit, device_bank
-        The bit of a word address in the FIFO BAR that tells the two kinds of queues apart, and what
-        it is where the device queues lie.
+    bank_bit
+        Bit of a word address in the FIFO BAR that selects driver queues or device queues.
+    device_bank
+        Value of that bit for the device queues.
     index_words
         Word addresses in the FIFO BAR of the index words: by FIFO, driver queue before device
         queue, head before tail.
     index_bits
-        The bits of a word address by which these differ.
+        Bits of a word address that differ among them.
 
     Raises
     ------
@@ -107,12 +108,12 @@ class Geometry:
         return offset // self.word_bytes
 
     def may_be_index(self, address: Value) -> Value:
-        """Whether a word address in the FIFO BAR has what those of all index words share."""
+        """The word address has the bits that the addresses of all index words share."""
         shared = [bit for bit in range(len(address)) if bit not in self.index_bits]
         return Cat(address[bit] == (self.index_words[0] >> bit & 1) for bit in shared).all()
 
     def which_index(self, word: int) -> int:
-        """The value of :attr:`index_bits` of the index word at word address ``word``."""
+        """Number of the index word at word address ``word``: its :attr:`index_bits`."""
         return sum((word >> bit & 1) << place for place, bit in enumerate(self.index_bits))
 
     def lane(self, offset: int) -> int:

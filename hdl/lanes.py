@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Moving lanes within a word: the barrel rotators of the ingress and the completer."""
+"""Barrel rotators for the lanes of a word."""
 
 from amaranth.hdl import Cat, Mux, Value
 
@@ -7,7 +7,7 @@ __all__ = ["rotate_left_lanes", "rotate_right_lanes"]
 
 
 def rotate_left_lanes(value: Value, amount: Value, lane_width: int, lanes: int) -> Value:
-    """``value`` with its lane 0 moved to lane ``amount``, the top lanes coming round."""
+    """Rotate ``value`` so that lane 0 moves to lane ``amount``."""
     width = lane_width * lanes
     for bit in range(len(amount)):
         shift = lane_width << bit
@@ -16,7 +16,7 @@ def rotate_left_lanes(value: Value, amount: Value, lane_width: int, lanes: int) 
 
 
 def rotate_right_lanes(value: Value, amount: Value, lane_width: int, lanes: int) -> Value:
-    """``value`` with its lane ``amount`` moved to lane 0, the low lanes coming round."""
+    """Rotate ``value`` so that lane ``amount`` moves to lane 0."""
     for bit in range(len(amount)):
         shift = lane_width << bit
         value = Mux(amount[bit], Cat(value[shift:], value[:shift]), value)

@@ -85,8 +85,8 @@ class WriteMerger(wiring.Component):
         if self._block.sequence_numbers:
             m.submodules.queue = queue = ConfirmationQueue()
             m.d.comb += [
-                has_space.eq(queue.room),
-                queue.taken.eq(tlp_ends),
+                has_space.eq(queue.has_space),
+                queue.accepted.eq(tlp_ends),
                 queue.mark.eq(~interrupt),
                 queue.confirmed.eq(self.confirmed),
                 self.write_confirmed.eq(queue.marked),

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from ..proof import Proof
 from . import (
-    answers,
     avalon,
+    completions,
     configuration,
     consumer,
     hard_blocks,
@@ -27,7 +27,7 @@ GROUPS = (
     consumer,
     producer,
     interrupts,
-    answers,
+    completions,
     configuration,
     settings,
     requests,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The driver queues, which the gateware consumes."""
+"""Driver queues, which the gateware consumes."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ CAPACITY = geometry(128, 1).layout.queue.capacity
 
 
 class Reading:
-    """The message under way, told from the read port alone.
+    """The message in flight, derived from the read port alone.
 
     Attributes
     ----------
     read
-        What is read in this cycle is offered in the next; else it is of no consequence.
+        The word read in this cycle is valid on the stream in the next one.
     access
-        What it is.
+        The decoded address.
     first, last
-        It is the first word of a message, the last one.
+        The word is the first, the last one of a message.
     begun, fifo, slot, word
-        Words of a message have been read, and which one comes next.
+        A word of a message has been read, and the word that comes next.
     """
 
     def __init__(self, h: Harness, g: Geometry, pop: PopEngine, part: Part):
@@ -66,7 +66,7 @@ class Reading:
             ]
 
     def ensure_whole(self, h: Harness) -> None:
-        """Every read is of a slot; a message's words follow each other."""
+        """Assert that every read is of a slot, and that a message is read in order."""
         access, read = self.access, self.read
         same = (access.fifo == self.fifo) & (access.slot == self.slot)
         h.ensure(~read | access.inside)
@@ -74,7 +74,7 @@ class Reading:
         h.ensure(~read | ~self.begun | same)
 
     def explain(self, h: Harness, g: Geometry, part: Part) -> None:
-        """For the induction: the engine's registers say the same."""
+        """Relate the registers of the engine to this object, for the induction."""
         h.ensure(part.inside("active") == self.begun)
         h.ensure(part.inside("word") == self.word)
         h.ensure(~self.begun | (part.inside("last_fifo") == self.fifo))
@@ -120,8 +120,10 @@ def tail_follows_reads(h: Harness) -> None:
 
 
 def messages_are_delivered(h: Harness) -> None:
-    """The host fills slots that are free, moves head past them and rings when it likes; contents
-    are watched in one word of one slot, whichever the solver likes."""
+    """The host fills free slots, advances head past them and rings the doorbell at any time.
+
+    The data is compared in one word of one slot, chosen by the solver.
+    """
     g = geometry(128, 2)
     queue = g.layout.queue
     indices, inner, written = add_indices(h, g, driven=("driver_advance", "reset"))
@@ -141,7 +143,7 @@ def messages_are_delivered(h: Harness) -> None:
         posted = h.signal(g.index_shape, f"posted_{fifo}")
         with h.m.If(here):
             h.m.d.sync += posted.eq(written.data[:32])
-        # What a driver that behaves does.
+        # A driver that obeys the protocol.
         h.assume(~(writes & (written.address == g.word(base + queue.tail_offset))))
         h.assume(~here | written.mask[:4].all())
         h.assume(~here | (written.data[:32] == after(posted, CAPACITY)))
@@ -149,7 +151,7 @@ def messages_are_delivered(h: Harness) -> None:
         handed_over = distance(tail, host.slot, CAPACITY) < distance(tail, posted, CAPACITY)
         h.assume(~(writes & host.inside & (host.fifo == fifo) & handed_over))
 
-        # In order and once: message after message, none before it has been handed over.
+        # In order and once, and no message before it has been handed over.
         delivered = h.signal(g.index_shape, f"delivered_{fifo}")
         ends = reading.last & (reading.access.fifo == fifo)
         with h.m.If(ends):
@@ -157,7 +159,7 @@ def messages_are_delivered(h: Harness) -> None:
         begins = reading.first & (reading.access.fifo == fifo)
         h.ensure(~begins | ((reading.access.slot == delivered) & (delivered != posted)))
 
-        # The head arrives step by step where the engine looks.
+        # The head reaches the engine two cycles later.
         stages = [posted]
         for stage in range(2):
             stages.append(h.register(stages[-1], f"posted_{fifo}_{stage}"))
@@ -198,15 +200,15 @@ def messages_are_delivered(h: Harness) -> None:
     h.ensure(~pop.o.valid | (beat.tlast == is_last))
     h.ensure(~pop.o.valid | (beat.tdest == h.kept(seen.fifo, read, "is_for")))
     h.ensure(~pop.o.valid | beat.tkeep.all())
-    # A beat for each word, and each until it is taken.
+    # One beat for each word, held until it is accepted.
     waits = pop.o.valid & ~pop.o.ready
     h.ensure(~(read & waits))
     h.ensure(pop.o.valid == (h.register(read, "was_read") | h.register(waits, "waited")))
     h.cover(pop.o.valid & shows & beat.tlast & shown.any())
 
 
-def doorbells_are_heard(h: Harness) -> None:
-    """Three cycles after it rang, a doorbell has shown the head that was written before it."""
+def doorbells_sample_the_head(h: Harness) -> None:
+    """Three cycles after a doorbell, the sampled head is the one written before it."""
     g = geometry(128, 2)
     indices, part, _ = add_indices(h, g)
     for fifo in range(g.num_fifos):
@@ -219,7 +221,7 @@ def doorbells_are_heard(h: Harness) -> None:
             rung.append(h.register(rung[-1], f"rung_{fifo}_{stage}"))
             heads.append(h.register(heads[-1], f"head_{fifo}_{stage}"))
         heard = rung[-1] & ~undone.any() & (heads[-1] < CAPACITY)
-        # For the induction: where the word is on its way to being the index.
+        # For the induction: the word in each stage between the write and the index.
         fresh = part.inside(f"driver_head_{fifo}", "written_q")
         settles = part.inside(f"driver_head_{fifo}", "updates")
         index = part.inside(f"driver_head_{fifo}", "index")
@@ -230,8 +232,8 @@ def doorbells_are_heard(h: Harness) -> None:
         h.cover(heard & (indices.driver.head[fifo] == CAPACITY - 1))
 
 
-def queues_take_turns(width: int, fifos: int) -> Callable[[Harness], None]:
-    """Any indices, moving as they like, but for those of the queue that waits."""
+def queues_are_served_in_bounded_time(width: int, fifos: int) -> Callable[[Harness], None]:
+    """Any indices that change at any time, except those of the waiting queue."""
 
     def fill(h: Harness) -> None:
         g = geometry(width, fifos)
@@ -243,7 +245,7 @@ def queues_take_turns(width: int, fifos: int) -> Callable[[Harness], None]:
         snapshot = data.View(g.indices_shape, pop.indices.head)[fifo]
         has_message = (tail != snapshot) & pop.has_space.bit_select(fifo, 1) & ~pop.reset
         begins = part.inside("step") & ~part.inside("active") & (part.inside("fifo") == fifo)
-        # Nothing counts while the stream is not ready, and it does not begin anew after.
+        # Cycles in which the stream stalls do not count, and do not reset the count.
         limit = fifos * g.slot_words
         waited = h.signal(range(2 * limit), "waited")
         with h.m.If(~has_message | begins):
@@ -251,8 +253,8 @@ def queues_take_turns(width: int, fifos: int) -> Callable[[Harness], None]:
         with h.m.Elif(~waited.all() & (~pop.o.valid | pop.o.ready)):
             h.m.d.sync += waited.eq(waited + 1)
         h.ensure(waited < limit)
-        # For the induction: how far the turn has come, and what is left of the message under way.
-        # A queue's turn passes it by only during a message of its own.
+        # For the induction: FIFOs before the waiting one, and words left of the message in flight.
+        # The grant passes a waiting queue only during a message of its own.
         words, active = g.slot_words, part.inside("active")
         word, turn = part.inside("word"), part.inside("grant")
         h.ensure(turn < fifos)
@@ -269,9 +271,9 @@ def queues_take_turns(width: int, fifos: int) -> Callable[[Harness], None]:
 PROOFS = (
     Proof(
         property="reads-stay-in-queue",
-        statement="with a host that writes anything at any time and resets: every read is of a "
-        "slot of a driver queue, a message begins at tail and only if tail is not the snapshot, "
-        "its words are read in order, and every index is below 62; three FIFOs, 128 bits",
+        statement="every read is of a slot of a driver queue, a message begins at tail and only if "
+        "tail is not the doorbell head, its words are read in order, and every index is below 62; "
+        "for a host that writes anything at any time and resets, three FIFOs, 128 bits",
         source="patch series, spsc_recv; virtio-msg over shared memory, hostile peers",
         module="hdl.queues.pop",
         harness=reads_stay_in_queue,
@@ -284,8 +286,8 @@ PROOFS = (
     ),
     Proof(
         property="tail-follows-reads",
-        statement="with any host: tail moves by one with the last word of each message, and not "
-        "if the host reset the function or wrote the tail since it began; two FIFOs, 128 bits",
+        statement="tail advances by one with the last word of each message, unless the host reset "
+        "the function or wrote the tail since its first word; any host, two FIFOs, 128 bits",
         source="patch series, spsc_recv",
         module="hdl.queues.pop",
         harness=tail_follows_reads,
@@ -299,8 +301,8 @@ PROOFS = (
     ),
     Proof(
         property="messages-are-delivered",
-        statement="with a host that behaves: each message leaves once, in order and whole, with "
-        "what was written into its slot, whatever the stream's pauses; two FIFOs, 128 bits",
+        statement="each message leaves once, in order and whole, with the data of its slot, for "
+        "any back-pressure; a host that obeys the protocol, two FIFOs, 128 bits",
         source="patch series, spsc_send and spsc_recv",
         module="hdl.queues.pop",
         harness=messages_are_delivered,
@@ -312,13 +314,13 @@ PROOFS = (
         ),
     ),
     Proof(
-        property="doorbells-are-heard",
-        statement="with any host: three cycles after a doorbell the snapshot is the head that the "
-        "host had written by then, unless it is beyond the capacity, or the host has reset the "
-        "function or written the tail meanwhile; two FIFOs",
+        property="doorbells-sample-the-head",
+        statement="three cycles after a doorbell the doorbell head is the head that the host wrote "
+        "before, unless that is beyond the capacity, or the host has reset the function or written "
+        "the tail since; any host, two FIFOs",
         source="patch series, vmsg_bus_amp_pci_process",
         module="hdl.queues.index_words",
-        harness=doorbells_are_heard,
+        harness=doorbells_sample_the_head,
         depth=5,
         mutant=Mutant(
             module="hdl.queues.index_words",
@@ -328,13 +330,13 @@ PROOFS = (
     ),
     *(
         Proof(
-            property=f"queues-take-turns-{fifos}",
-            statement="with any host: a queue with a message begins within "
-            f"{fifos * geometry(width, fifos).slot_words} cycles in which the stream could "
-            f"take a beat, whatever the other FIFOs do; {fifos} FIFOs, {width} bits",
+            property=f"queues-are-served-in-bounded-time-{fifos}",
+            statement="a queue with a message starts within "
+            f"{fifos * geometry(width, fifos).slot_words} cycles in which the stream is ready, for "
+            f"any activity of the other FIFOs; any host, {fifos} FIFOs, {width} bits",
             source="no doorbell is lost; patch series, vmsg_bus_amp_pci_process",
             module="hdl.queues.pop",
-            harness=queues_take_turns(width, fifos),
+            harness=queues_are_served_in_bounded_time(width, fifos),
             depth=2,
             mutant=Mutant(
                 module="hdl.arbiter",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Index arithmetic, of the real capacity."""
+"""Index arithmetic for the capacity of the default layout."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ __all__ = ["CAPACITY", "PROOFS"]
 CAPACITY = SPSC_PAGES.queue.capacity
 
 
-def sanitiser_is_mod(h: Harness) -> None:
-    """By induction over the bits: it is so of 0, and setting any bit that is clear adds what the
-    bit weighs. (Against a divider at once, no solver gets done.)"""
+def index_modulo_is_exact(h: Harness) -> None:
+    """By induction over the bits: the remainder of 0 is 0, and setting a bit adds its weight.
+
+    Solvers do not finish on a comparison with a divider.
+    """
     clear, set_ = IndexModulo(CAPACITY), IndexModulo(CAPACITY)
     h.add("clear", clear, driven=["value"])
     h.add("set", set_, driven=["value"])
@@ -53,12 +55,12 @@ def successor_is_next(h: Harness) -> None:
 
 PROOFS = (
     Proof(
-        property="sanitiser-is-mod",
-        statement=f"a cycle after any 32-bit value the remainder is value mod {CAPACITY}, and "
-        "out_of_range tells the values beyond",
+        property="index-modulo-is-exact",
+        statement=f"one cycle after any 32-bit value the remainder is the value mod {CAPACITY}, "
+        f"and out_of_range is high for values of {CAPACITY} and above",
         source="patch series, spsc_load_index",
         module="hdl.queues.modulo",
-        harness=sanitiser_is_mod,
+        harness=index_modulo_is_exact,
         mutant=Mutant(
             module="hdl.queues.modulo",
             before="digit[1:].all() & (digit[0] ^ top)",
@@ -67,7 +69,7 @@ PROOFS = (
     ),
     Proof(
         property="successor-is-next",
-        statement=f"the index after one below {CAPACITY} is the next one, 0 after the last",
+        statement=f"the successor of an index below {CAPACITY} is the next index, or 0 after the last",
         source="patch series, spsc_send and spsc_recv",
         module="hdl.queues.modulo",
         harness=successor_is_next,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The device queues, which the gateware fills."""
+"""Device queues, which the gateware produces."""
 
 from __future__ import annotations
 
@@ -34,30 +34,30 @@ CAPACITY = geometry(128, 1).layout.queue.capacity
 
 
 class PacketTracker:
-    """The packet under way, told from the stream alone.
+    """The packet in flight, derived from the stream alone.
 
     Attributes
     ----------
     accepted, ends
-        A beat is taken in this cycle, a packet's last one.
-    under_way, beats
-        Beats have been taken and the last one has not; how many, up to one more than fit.
+        A beat is accepted in this cycle, the last beat of a packet.
+    in_flight, beats
+        Beats have been accepted, but not the last one; their number, up to one more than fit.
     sound
-        What has been taken can be the beginning of a message.
+        The accepted beats can be the beginning of a message.
     good
-        With ``ends``: it is a message.
+        With ``ends``: the packet is a message.
     fifo
-        Which it is for.
+        FIFO of the packet.
     """
 
     def __init__(self, h: Harness, g: Geometry, push: PushEngine):
         beat, words = push.i.p, g.slot_words
         self.accepted = push.i.valid & push.i.ready
         self.ends = self.accepted & beat.tlast
-        self.under_way = h.kept(~beat.tlast, self.accepted, "under_way")
+        self.in_flight = h.kept(~beat.tlast, self.accepted, "in_flight")
         self.beats = Signal(range(words + 1), name="beats")
         self.sound = Signal(name="sound")
-        first = ~self.under_way
+        first = ~self.in_flight
         self.begun_for = h.kept(beat.tdest, self.accepted & first, "begun_for")
         self.fifo = Mux(first, beat.tdest, self.begun_for)
         full = beat.tkeep.all()
@@ -76,8 +76,11 @@ class PacketTracker:
 
 
 class Filling:
-    """The slot under way, told from the write port alone; attributes as of
-    :class:`~formal.properties.consumer.Reading`. A message may be given up at any word."""
+    """The slot being filled, derived from the write port alone.
+
+    Attributes as in :class:`~formal.properties.consumer.Reading`. A message may be abandoned at any
+    word.
+    """
 
     def __init__(self, h: Harness, g: Geometry, push: PushEngine):
         self.access = access = SlotAccess(g, g.layout.device_queue, push.ram.p.address)
@@ -89,7 +92,7 @@ class Filling:
         self.word = h.kept(access.word + 1, self.written, "word")[: len(access.word)]
 
     def explain(self, h: Harness, g: Geometry, part: Part) -> None:
-        """For the induction: the engine's registers say the same."""
+        """Relate the registers of the engine to this object, for the induction."""
         active = part.inside("active")
         h.ensure((part.inside("word") != 0) == active)
         h.ensure(~active | (part.inside("word") == self.word))
@@ -120,7 +123,7 @@ def writes_stay_in_queue(h: Harness) -> None:
         here = filling.first & (access.fifo == fifo)
         tail_before = h.register(tail, f"tail_before_{fifo}")
         h.ensure(~here | ((access.slot == head) & (after(head, CAPACITY) != tail_before)))
-        # For the induction: what the engine knew of the room a cycle ago.
+        # For the induction: `slot_free` is one cycle old.
         mine = part.inside("active") & (filling.fifo == fifo)
         h.ensure(~mine | part.inside("aborted") | (filling.slot == head))
         vacant = part.inside("free", "slot_free")[fifo]
@@ -131,8 +134,8 @@ def writes_stay_in_queue(h: Harness) -> None:
 
 
 def messages_are_stored(h: Harness) -> None:
-    """The device side sends anything. The host moves tail over what it has been given and writes
-    into no device queue; contents are watched in one word of one slot."""
+    """The device side sends any packets. The host advances tail over the messages that it has been
+    given and writes into no device queue. The data is compared in one word of one slot."""
     g = geometry(128, 2)
     queue, words = g.layout.queue, g.slot_words
     indices, inner, host = add_indices(h, g, driven=("device_advance", "reset"))
@@ -144,7 +147,7 @@ def messages_are_stored(h: Harness) -> None:
     filling.explain(h, g, part)
     moves = push.indices.advance
 
-    # Each message moves head once, when it is whole; nothing else does.
+    # Each message advances head once, when it is whole; nothing else does.
     completed = packet.ends & packet.good
     owed = h.latch("owed", rises=completed & ~moves.valid, falls=moves.valid)
     owed_fifo = h.kept(packet.fifo, packet.accepted, "owed_fifo")
@@ -156,12 +159,12 @@ def messages_are_stored(h: Harness) -> None:
     active, padding = part.inside("active"), part.inside("padding")
     swallowing = part.inside("draining")
     h.ensure(owed == padding)
-    h.ensure(packet.under_way == ((active & ~padding) | swallowing))
+    h.ensure(packet.in_flight == ((active & ~padding) | swallowing))
     h.ensure(~(active & ~padding) | (part.inside("word") == packet.beats))
     h.ensure(~(active & ~padding) | (part.inside("check", "malformed_q") == ~packet.sound))
     h.ensure(~swallowing | ~packet.sound | (packet.beats == words))
     h.ensure(~active | (part.inside("last_fifo") == owed_fifo))
-    h.ensure(~packet.under_way | (packet.begun_for == owed_fifo))
+    h.ensure(~packet.in_flight | (packet.begun_for == owed_fifo))
     for name in ("aborted", "drop_next", "drain_drops"):
         h.ensure(~part.inside(name))
 
@@ -176,7 +179,7 @@ def messages_are_stored(h: Harness) -> None:
         here = writes & (write_address == g.word(base + queue.tail_offset))
         read = h.signal(g.index_shape, f"read_{fifo}")
         reads.append(read)
-        # The head that the host may have read by now: not in a cycle in which it wrote.
+        # The head that the host may have read: it does not read in a cycle in which it writes.
         shown = inner.inside(f"device_head_{fifo}", "word")
         visible_before = h.signal(g.index_shape, f"visible_{fifo}")
         visible = Mux(could_read, shown, visible_before)
@@ -185,7 +188,7 @@ def messages_are_stored(h: Harness) -> None:
         h.ensure(shown == h.register(head, f"head_before_{fifo}"))
         with h.m.If(here):
             h.m.d.sync += read.eq(host.data[:32])
-        # What a driver that behaves does.
+        # A driver that obeys the protocol.
         h.assume(~(writes & (write_address == g.word(base + queue.head_offset))))
         h.assume(~here | host.mask[:4].all())
         h.assume(~here | (host.data[:32] == after(read, CAPACITY)))
@@ -213,7 +216,7 @@ def messages_are_stored(h: Harness) -> None:
     slot = h.constant(g.index_shape, "watched_slot")
     word = h.constant(range(words), "watched_word")
     h.assume(slot < CAPACITY)
-    # The watched word of the packet under way, with zeros past its end.
+    # The watched word of the packet in flight, with zeros past its end.
     beat = push.i.p
     kept = Cat(
         beat.tdata.word_select(byte, 8) & beat.tkeep[byte].replicate(8)
@@ -235,7 +238,7 @@ def messages_are_stored(h: Harness) -> None:
     place = distance(start, slot, CAPACITY)
     is_seen = place < distance(start, Mux(fifo, visibles[1], visibles[0]), CAPACITY)
     h.ensure(~is_seen | (stored == content))
-    # For the induction: a word on its way to the RAM counts as if it were there.
+    # For the induction: a word in the register before the RAM counts as stored.
     under_way = store.inside("pushed") & (store.inside("push_address") == address)
     settled = Mux(under_way, store.inside("push_data"), stored)
     handed_over = place < distance(start, end, CAPACITY)
@@ -249,7 +252,7 @@ def messages_are_stored(h: Harness) -> None:
 
 
 def host_reads_are_of_the_ram(h: Harness) -> None:
-    """Of any word that nobody writes in the same cycle."""
+    """Reads of any word that is not written in the same cycle."""
     g = geometry(128, 2)
     memory = FifoMemory(g)
     part = h.add("memory", memory)
@@ -270,7 +273,7 @@ def host_reads_are_of_the_ram(h: Harness) -> None:
     h.ensure(
         ~h.register(known, "known_before") | (memory.host.read.data == h.register(hidden, "hidden"))
     )
-    # For the induction: the banks' outputs between.
+    # For the induction: the selected bank.
     enabled = h.register(memory.host.read.enable, "enabled")
     h.ensure(part.inside("from_driver") == (enabled & ~h.register(in_device, "was_in_device")))
     h.ensure(part.inside("from_device") == (enabled & h.register(in_device, "was_in_bank")))
@@ -278,7 +281,7 @@ def host_reads_are_of_the_ram(h: Harness) -> None:
 
 
 def messages_wait_for_writes(h: Harness) -> None:
-    """Each write that the window takes is counted a cycle later, until it leaves."""
+    """The window counts each write from the cycle after its acceptance until it departs."""
     push = PushEngine(geometry(128, 2))
     part = h.add("push", push, driven=("writes_pending",))
     h.assume_held(push.i, "message")
@@ -290,8 +293,8 @@ def messages_wait_for_writes(h: Harness) -> None:
     h.assume(~taken | (pending != PENDING_WRITES))
     h.ensure(pending <= PENDING_WRITES)
 
-    # What was taken before a packet's last beat was first on offer, and has not left; for the
-    # packet on offer, and for the one whose slot is being filled up.
+    # Writes accepted before the last beat of a packet was first valid that have not departed: for
+    # the valid packet, and for the one whose slot is being padded.
     ends = push.i.valid & push.i.p.tlast
     was_on_offer = h.register(ends & ~push.i.ready, "was_on_offer")
     owed_before = Signal.like(pending, name="owed_before")
@@ -307,7 +310,7 @@ def messages_wait_for_writes(h: Harness) -> None:
     h.ensure(~push.indices.advance.valid | (still == 0))
     h.cover(push.indices.advance.valid & (pending != 0))
 
-    # For the induction: the engine counts no fewer.
+    # For the induction: the engine counts at least as many.
     counted, counts = part.inside("fence", "counted"), part.inside("fence", "remaining")
     h.ensure(part.inside("fence", "any_remaining") == (counts != 0))
     h.ensure(~counted | ~(part.inside("padding") | ends) | (still <= counts))
@@ -324,10 +327,10 @@ def messages_wait_for_writes(h: Harness) -> None:
 PROOFS = (
     Proof(
         property="writes-stay-in-queue",
-        statement="with a host that writes anything at any time and resets, and any packets: every "
-        "write is to a slot of a device queue, a message begins at head and only if the queue was "
-        "not full the cycle before, head moves by one with the last word alone, with the FIFO's "
-        "interrupt, and every index is below 62; three FIFOs, 128 bits",
+        statement="every write is to a slot of a device queue, a message begins at head and only "
+        "if the queue was not full in the previous cycle, head advances by one, with the last word "
+        "only and with the FIFO's interrupt, and every index is below 62; for any packets and a "
+        "host that writes anything at any time and resets, three FIFOs, 128 bits",
         source="patch series, spsc_send; virtio-msg over shared memory, hostile peers",
         module="hdl.queues.push",
         harness=writes_stay_in_queue,
@@ -340,9 +343,10 @@ PROOFS = (
     ),
     Proof(
         property="messages-are-stored",
-        statement="with any packets and a host that behaves: each packet that is a message is in "
-        "its slot, once, in order and whole, with zeros past its end, when the host sees head and "
-        "until it moves tail; every other packet moves nothing and is told; two FIFOs, 128 bits",
+        statement="each packet that is a message is in its slot, once, in order and whole, with "
+        "zeros past its end, from when head is visible to the host until it advances tail; every "
+        "other packet advances nothing and is reported; any packets, a host that obeys the "
+        "protocol, two FIFOs, 128 bits",
         source="patch series, spsc_send and spsc_recv",
         module="hdl.queues.push",
         harness=messages_are_stored,
@@ -355,9 +359,9 @@ PROOFS = (
     ),
     Proof(
         property="messages-wait-for-writes",
-        statement="with any packets, any host and any resets: head does not move before each write "
-        "to host memory has left that was taken before the packet's last beat was on offer; "
-        "two FIFOs, 128 bits",
+        statement="head does not advance before every write to host memory has departed that was "
+        "accepted before the packet's last beat was valid; any packets, host and resets, two "
+        "FIFOs, 128 bits",
         source="PCI Express Base 4.0 section 2.4.1, a posted request does not pass another",
         module="hdl.queues.push",
         harness=messages_wait_for_writes,
@@ -370,9 +374,8 @@ PROOFS = (
     ),
     Proof(
         property="host-reads-are-of-the-ram",
-        statement="two cycles after a host read its data is the word that was read, unless the "
-        "push engine's write to that very word was under way, and zero where nothing was read; "
-        "128 bits",
+        statement="two cycles after a host read its data is the word in the RAM, unless a write of "
+        "the push engine to that word is in flight, and zero when nothing was read; 128 bits",
         source="PCI Express Base 4.0 section 2.2.9, data of a completion",
         module="hdl.queues.memory",
         harness=host_reads_are_of_the_ram,

@@ -11,7 +11,7 @@ from amaranth.hdl import Cat, Const, Mux, Value
 from amaranth.lib import data
 
 from hdl.completer import Completer, CompletionPlan, WordFetch
-from hdl.completer.fetcher import Segment
+from hdl.completer.fetcher import RestPlan
 from hdl.completer.packetizer import CompletionBeat
 from hdl.config_space import ConfigSpace
 from hdl.departures import DepartureTracker
@@ -197,7 +197,7 @@ def completions_are_planned(h: Harness) -> None:
     h.ensure(~completer.i.ready | (level < depth))
     current = former | fell
     h.ensure(~queued | current | ((plan.extent & ~mask) == 0))
-    rest = data.View(Segment(g), part.inside("fetcher", "rest"))
+    rest = data.View(RestPlan(g), part.inside("fetcher", "rest"))
     continued, prepared = (part.inside("fetcher", name) for name in ("continued", "prepared"))
     h.ensure(~(mine & continued & prepared) | current | ((rest.extent & ~mask) == 0))
     some = part.inside("planner", "o__valid")

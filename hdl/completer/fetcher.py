@@ -55,11 +55,10 @@ class WordFetch(data.StructLayout):
         )
 
 
-class Segment(data.StructLayout):
-    """The completion that starts next: ``word``, address of its first word; ``length_m1``, dwords
-    of the request from here on, less one; ``extent``, ``single``, ``pair``, ``whole``,
-    ``skipped`` and ``tail`` as in :class:`~hdl.completer.planner.CompletionPlan`; ``offset``, lane
-    of its first dword."""
+class RestPlan(data.StructLayout):
+    """The next completion of a request that has further ones: ``word``, address of its first word;
+    ``length_m1``, dwords of the request from there on, less one; ``extent``, ``single``, ``pair``
+    and ``whole`` as in :class:`~hdl.completer.planner.CompletionPlan`."""
 
     def __init__(self, geometry: Geometry):
         super().__init__(
@@ -67,14 +66,20 @@ class Segment(data.StructLayout):
                 "word": geometry.word_address_bits,
                 "length_m1": 10,
                 "extent": 10,
-                "offset": geometry.lane_bits,
-                "skipped": 2,
-                "tail": signed(4),
                 "single": 1,
                 "pair": 1,
                 "whole": 1,
             }
         )
+
+
+class NextCompletion(data.StructLayout):
+    """The completion that starts next: the fields of :class:`RestPlan`; ``offset``, lane of its
+    first dword; ``skipped`` and ``tail`` as in :class:`~hdl.completer.planner.CompletionPlan`."""
+
+    def __init__(self, geometry: Geometry):
+        rest = {name: field.shape for name, field in RestPlan(geometry)}
+        super().__init__({**rest, "offset": geometry.lane_bits, "skipped": 2, "tail": signed(4)})
 
 
 class WordFetcher(wiring.Component):
@@ -193,13 +198,9 @@ class WordFetcher(wiring.Component):
         return m
 
     def _plan_rest(self, m, continued, prepared):
-        """Plan the next completion of a request.
-
-        It starts at a block boundary, so its ``offset`` and ``skipped`` stay 0; :meth:`_current`
-        adds ``tail``.
-        """
+        """Plan the next completion of a request."""
         lane_bits = self._geometry.lane_bits
-        rest = Signal(Segment(self._geometry))
+        rest = Signal(RestPlan(self._geometry))
         fits = (rest.length_m1 & ~self.mask) == 0
         m.d.sync += [
             prepared.eq(continued),
@@ -213,9 +214,11 @@ class WordFetcher(wiring.Component):
     def _current(self, m, continued, rest):
         """The completion that starts with the next step that is not ``busy``."""
         plan, lane_bits = self.i.p, self._geometry.lane_bits
-        current = Signal(Segment(self._geometry))
+        current = Signal(NextCompletion(self._geometry))
         with m.If(continued):
-            m.d.comb += [current.eq(rest), current.tail.eq(4 - plan.after)]
+            # It starts at a block boundary: `offset` and `skipped` are 0.
+            m.d.comb += [getattr(current, name).eq(getattr(rest, name)) for name, _ in rest.shape()]
+            m.d.comb += current.tail.eq(4 - plan.after)
         with m.Else():
             m.d.comb += [
                 current.word.eq(plan.request.address[lane_bits:]),

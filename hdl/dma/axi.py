@@ -26,7 +26,7 @@ __all__ = [
     "last_byte",
     "next_beat",
     "read_data_channel",
-    "within_beat",
+    "beat_mask",
     "write_data_channel",
     "write_response_channel",
 ]
@@ -111,7 +111,7 @@ class AxiSignature(wiring.Signature):
         )
 
 
-def within_beat(size: Value, width: int) -> Value:
+def beat_mask(size: Value, width: int) -> Value:
     """Mask, ``width`` bits wide, of the address bits within a beat of ``size``."""
     largest = (1 << len(size)) - 1
     return Cat(*(size > bit for bit in range(largest)), Const(0, width))[:width]
@@ -124,7 +124,7 @@ def next_beat(address: Value, size: Value) -> Value:
 
 def last_byte(address: Value, size: Value) -> Value:
     """Address of the last byte of the beat at ``address``."""
-    return address | within_beat(size, len(address))
+    return address | beat_mask(size, len(address))
 
 
 class BurstCheck(wiring.Component):
@@ -142,13 +142,13 @@ class BurstCheck(wiring.Component):
     served : Out(1)
         The burst is INCR, or a single beat of any type; its beats are no wider than the bus; it
         stays within 4 KiB.
-    final : Out(PAGE_BITS)
+    last_addr : Out(PAGE_BITS)
         Offset of the last byte in its 4 KiB page, with ``served``.
     """
 
     def __init__(self, data_width: int):
         self._largest_size = (check_data_width(data_width) // 8).bit_length() - 1
-        super().__init__({"burst": In(Address), "served": Out(1), "final": Out(PAGE_BITS)})
+        super().__init__({"burst": In(Address), "served": Out(1), "last_addr": Out(PAGE_BITS)})
 
     def elaborate(self, platform):
         m = Module()
@@ -156,14 +156,14 @@ class BurstCheck(wiring.Component):
         in_page = burst.addr[:PAGE_BITS]
         # `served` is low for larger sizes: leave out the upper bits of `size`.
         size = burst.size[: self._largest_size.bit_length()]
-        final = Signal(PAGE_BITS + 1 + len(burst.len))
+        last_addr = Signal(PAGE_BITS + 1 + len(burst.len))
         m.d.comb += [
-            final.eq(last_byte(in_page, size) + (burst.len << size)),
-            self.final.eq(final),
+            last_addr.eq(last_byte(in_page, size) + (burst.len << size)),
+            self.last_addr.eq(last_addr),
             self.served.eq(
                 ((burst.burst == BurstType.INCR) | (burst.len == 0))
                 & (burst.size <= self._largest_size)
-                & (final[PAGE_BITS:] == 0)
+                & (last_addr[PAGE_BITS:] == 0)
             ),
         ]
         return m

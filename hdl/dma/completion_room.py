@@ -10,7 +10,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from .limits import COMPLETION_BYTES, MOST_COMPLETIONS, REQUEST_BYTES, TAGS
+from .limits import COMPLETION_BYTES, MAX_COMPLETIONS, REQUEST_BYTES, TAGS
 
 __all__ = ["CompletionRoom"]
 
@@ -29,52 +29,54 @@ class CompletionRoom(wiring.Component):
     Attributes
     ----------
     allocate : In(1)
-        One-cycle pulse: a read with ``tag`` begins. Only with ``room``.
+        One-cycle pulse: a read with ``tag`` begins. Only with ``has_space``.
     tag : In(range(tags))
         Its tag.
-    first, last : In(range(REQUEST_BYTES))
+    first_offset, last_offset : In(range(REQUEST_BYTES))
         Offset of its first and last byte in their aligned block.
     take : In(1)
         One-cycle pulse: the read with ``taken_tag`` is fully answered or timed out.
     taken_tag : In(range(tags))
         Its tag.
-    room : Out(1)
+    has_space : Out(1)
         The buffer has space for the completions of one more read of any length.
     """
 
     def __init__(self, headers: int, *, tags: int = TAGS):
         self._headers = headers
         self._tags = tags
-        place = range(REQUEST_BYTES)
+        offset = range(REQUEST_BYTES)
         super().__init__(
             {
                 "allocate": In(1),
                 "tag": In(range(tags)),
-                "first": In(place),
-                "last": In(place),
+                "first_offset": In(offset),
+                "last_offset": In(offset),
                 "take": In(1),
                 "taken_tag": In(range(tags)),
-                "room": Out(1),
+                "has_space": Out(1),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        place_bits = (COMPLETION_BYTES - 1).bit_length()
-        under_way = Signal(range(self._headers + 1))
+        block_bits = (COMPLETION_BYTES - 1).bit_length()
+        outstanding = Signal(range(self._headers + 1))
         # Completions of the read, less one.
-        more = Signal(range(MOST_COMPLETIONS))
-        m.submodules.table = table = memory.Memory(shape=more.shape(), depth=self._tags, init=[])
+        length_m1 = Signal(range(MAX_COMPLETIONS))
+        m.submodules.table = table = memory.Memory(
+            shape=length_m1.shape(), depth=self._tags, init=[]
+        )
         store, look_up = table.write_port(), table.read_port(domain="comb")
         m.d.comb += [
-            more.eq((self.last >> place_bits) - (self.first >> place_bits)),
+            length_m1.eq((self.last_offset >> block_bits) - (self.first_offset >> block_bits)),
             store.addr.eq(self.tag),
-            store.data.eq(more),
+            store.data.eq(length_m1),
             store.en.eq(self.allocate),
             look_up.addr.eq(self.taken_tag),
-            self.room.eq(under_way <= self._headers - MOST_COMPLETIONS),
+            self.has_space.eq(outstanding <= self._headers - MAX_COMPLETIONS),
         ]
-        m.d.sync += under_way.eq(
-            under_way + Mux(self.allocate, more + 1, 0) - Mux(self.take, look_up.data + 1, 0)
+        m.d.sync += outstanding.eq(
+            outstanding + Mux(self.allocate, length_m1 + 1, 0) - Mux(self.take, look_up.data + 1, 0)
         )
         return m

@@ -21,11 +21,11 @@ class ConfirmationQueue(wiring.Component):
 
     Attributes
     ----------
-    taken : In(1)
-        One-cycle pulse: a TLP is handed over. Only with ``room``.
+    accepted : In(1)
+        One-cycle pulse: a TLP is handed over. Only with ``has_space``.
     mark : In(1)
         Mark of that TLP.
-    room : Out(1)
+    has_space : Out(1)
         One more TLP may be handed over. Once high, it stays high until that happens.
     confirmed : In(1)
         One-cycle pulse: the oldest TLP departed. Ignored while the queue is empty.
@@ -46,9 +46,9 @@ class ConfirmationQueue(wiring.Component):
         self._depth = depth
         super().__init__(
             {
-                "taken": In(1),
+                "accepted": In(1),
                 "mark": In(1),
-                "room": Out(1, init=1),
+                "has_space": Out(1, init=1),
                 "confirmed": In(1),
                 "marked": Out(1),
                 "empty": Out(1, init=1),
@@ -62,23 +62,23 @@ class ConfirmationQueue(wiring.Component):
         newest = Signal(range(self._depth))
         oldest = Signal(range(self._depth))
         level = Signal(range(self._depth + 1))
-        after = Signal.like(level)
-        leaves = Signal()
+        next_level = Signal.like(level)
+        departs = Signal()
         m.d.comb += [
-            leaves.eq(self.confirmed & ~self.empty),
-            self.marked.eq(leaves & look_up.data),
+            departs.eq(self.confirmed & ~self.empty),
+            self.marked.eq(departs & look_up.data),
             store.addr.eq(newest),
             store.data.eq(self.mark),
-            store.en.eq(self.taken),
+            store.en.eq(self.accepted),
             look_up.addr.eq(oldest),
-            after.eq(level + Mux(self.taken ^ leaves, Mux(self.taken, 1, -1), 0)),
+            next_level.eq(level + Mux(self.accepted ^ departs, Mux(self.accepted, 1, -1), 0)),
         ]
         m.d.sync += [
-            newest.eq(newest + self.taken),
-            oldest.eq(oldest + leaves),
-            level.eq(after),
-            self.empty.eq(after == 0),
-            self.room.eq(~after[-1]),
+            newest.eq(newest + self.accepted),
+            oldest.eq(oldest + departs),
+            level.eq(next_level),
+            self.empty.eq(next_level == 0),
+            self.has_space.eq(~next_level[-1]),
         ]
         return m
 
@@ -118,19 +118,19 @@ class ConfirmationSerializer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        waiting = Signal(range(CONFIRMATIONS + 2))
+        pending = Signal(range(CONFIRMATIONS + 2))
         # TLPs handed over in full and not confirmed.
         whole = Signal(range(CONFIRMATIONS + 1))
-        inside = Signal()
-        come = sum(self.i[port] for port in range(len(self.i)))
-        owed = waiting + come - self.o
-        whole_after = whole + (self.beat & self.last) - self.o
-        inside_after = Mux(self.beat, ~self.last, inside)
-        most = whole_after + inside_after
-        m.d.comb += self.o.eq((self.i.any() | waiting.any()) & whole.any())
+        in_progress = Signal()
+        arrivals = sum(self.i[port] for port in range(len(self.i)))
+        total = pending + arrivals - self.o
+        next_whole = whole + (self.beat & self.last) - self.o
+        next_in_progress = Mux(self.beat, ~self.last, in_progress)
+        limit = next_whole + next_in_progress
+        m.d.comb += self.o.eq((self.i.any() | pending.any()) & whole.any())
         m.d.sync += [
-            inside.eq(inside_after),
-            whole.eq(whole_after),
-            waiting.eq(Mux(owed > most, most, owed)),
+            in_progress.eq(next_in_progress),
+            whole.eq(next_whole),
+            pending.eq(Mux(total > limit, limit, total)),
         ]
         return m

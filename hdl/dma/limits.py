@@ -9,7 +9,7 @@ __all__ = [
     "COMPLETION_BYTES",
     "COMPLETION_TIMEOUT",
     "MAX_COMPLETION_TIMEOUT",
-    "MOST_COMPLETIONS",
+    "MAX_COMPLETIONS",
     "PENDING_WRITES",
     "REQUEST_BYTES",
     "TAGS",
@@ -27,7 +27,7 @@ REQUEST_BYTES = 512
 COMPLETION_BYTES = 64
 """The smaller Read Completion Boundary: completions may end at its multiples (section 2.3.1.1)."""
 
-MOST_COMPLETIONS = REQUEST_BYTES // COMPLETION_BYTES
+MAX_COMPLETIONS = REQUEST_BYTES // COMPLETION_BYTES
 """Maximum number of completions of a read, which stays between two multiples of
 :data:`REQUEST_BYTES`."""
 

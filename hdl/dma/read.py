@@ -110,7 +110,7 @@ class ReadRequester(wiring.Component):
 
         # Ring pointers have one bit more than a tag, to tell a full ring from an empty one.
         newest = Signal(TAG_BITS + 1)
-        known = Signal(TAG_BITS + 1)
+        newest_q = Signal(TAG_BITS + 1)
         oldest = Signal(TAG_BITS + 1)
         used = Signal(range(TAGS + 1))
         new_tag, old_tag = newest[:TAG_BITS], oldest[:TAG_BITS]
@@ -118,36 +118,36 @@ class ReadRequester(wiring.Component):
         done = Signal(TAGS)
         failed = Signal(TAGS)
         may_return = Signal()
-        has_room = Signal()
+        has_space = Signal()
         has_failed = Signal()
-        gives_up = Signal()
-        taken = Signal()
-        taken_tag = Signal(TAG_BITS)
+        times_out = Signal()
+        take_q = Signal()
+        take_tag_q = Signal(TAG_BITS)
 
-        m.submodules.chunks = chunks = memory.Memory(shape=ReadContext, depth=TAGS, init=[])
-        store, look_up = chunks.write_port(), chunks.read_port(domain="comb")
+        m.submodules.contexts = contexts = memory.Memory(shape=ReadContext, depth=TAGS, init=[])
+        store, look_up = contexts.write_port(), contexts.read_port(domain="comb")
         m.d.comb += [
             issuer.reset.eq(self.reset),
             issuer.bus_master_enable.eq(self.bus_master_enable),
             issuer.requester_id.eq(self.requester_id),
             issuer.max_read_request_size.eq(self.max_read_request_size),
-            issuer.free.eq(~used[-1] & ~receiver.busy & has_room),
+            issuer.tag_free.eq(~used[-1] & ~receiver.busy & has_space),
             issuer.tag.eq(new_tag),
             store.addr.eq(new_tag),
-            store.data.eq(issuer.chunk),
+            store.data.eq(issuer.context),
             store.en.eq(issuer.allocate),
             receiver.requester_id.eq(self.requester_id),
             receiver.outstanding.eq(unanswered),
             receiver.expect.eq(issuer.allocate),
             receiver.expected_tag.eq(new_tag),
-            receiver.awaited.eq(issuer.awaited),
+            receiver.awaited.eq(issuer.expected),
             look_up.addr.eq(old_tag),
             returner.reset.eq(reset),
             returner.tag.eq(old_tag),
-            returner.chunk.eq(look_up.data),
-            returner.ready.eq(may_return | gives_up),
-            returner.failed.eq(has_failed | gives_up),
-            self.failed.eq(returner.lost),
+            returner.context.eq(look_up.data),
+            returner.ready.eq(may_return | times_out),
+            returner.failed.eq(has_failed | times_out),
+            self.failed.eq(returner.retire_failed),
             self.former.eq(issuer.former),
             self.unexpected.eq(receiver.unexpected),
             self.unsupported.eq(receiver.unsupported),
@@ -155,52 +155,52 @@ class ReadRequester(wiring.Component):
             self.poisoned.eq(receiver.poisoned),
         ]
         if g.block.completion_headers is None:
-            m.d.comb += has_room.eq(1)
+            m.d.comb += has_space.eq(1)
         else:
             m.submodules.room = room = CompletionRoom(g.block.completion_headers)
             m.d.comb += [
                 room.allocate.eq(issuer.allocate),
                 room.tag.eq(new_tag),
-                room.first.eq(issuer.awaited.offset),
-                room.last.eq(issuer.last_byte),
+                room.first_offset.eq(issuer.expected.offset),
+                room.last_offset.eq(issuer.last_offset),
                 room.take.eq(returner.take),
                 room.taken_tag.eq(old_tag),
-                has_room.eq(room.room),
+                has_space.eq(room.has_space),
             ]
         # The lookup is registered: `returner` does not take tags in consecutive cycles, so `oldest`
         # is stable when the result is used.
         m.d.sync += [
-            may_return.eq((known != oldest) & done.bit_select(old_tag, 1)),
+            may_return.eq((newest_q != oldest) & done.bit_select(old_tag, 1)),
             has_failed.eq(failed.bit_select(old_tag, 1) | reset),
             self.outstanding.eq(unanswered.any()),
         ]
         self._connect_buffer(m, receiver, returner)
-        waits_too_long = self._watch_time(m, issuer, unanswered, old_tag)
+        overdue = self._watch_timeout(m, issuer, unanswered, old_tag)
 
-        # `waits_too_long` lags by two cycles: ignore it for two cycles after an event that may
+        # `overdue` lags by two cycles: ignore it for two cycles after an event that may
         # change the oldest read or its state.
-        lately = Signal(2)
-        m.d.sync += lately.eq(Cat(receiver.ended | returner.take | reset, lately))
+        changes_q = Signal(2)
+        m.d.sync += changes_q.eq(Cat(receiver.ended | returner.take | reset, changes_q))
         m.d.comb += [
-            gives_up.eq(waits_too_long & ~lately.any() & ~self.timeout_disable),
-            self.timed_out.eq(gives_up & returner.take),
+            times_out.eq(overdue & ~changes_q.any() & ~self.timeout_disable),
+            self.timed_out.eq(times_out & returner.take),
         ]
 
-        # The bits of a new tag are written one cycle after the allocation; `known` follows, so that
+        # The bits of a new tag are written one cycle after the allocation; `newest_q` follows, so that
         # they are not looked up before.
-        allocated = Signal()
-        unsent = Signal()
+        allocate_q = Signal()
+        failed_q = Signal()
         m.d.sync += [
-            allocated.eq(issuer.allocate),
-            unsent.eq(issuer.failed),
-            known.eq(newest),
+            allocate_q.eq(issuer.allocate),
+            failed_q.eq(issuer.failed),
+            newest_q.eq(newest),
         ]
         with m.If(issuer.allocate):
             m.d.sync += newest.eq(newest + 1)
-        with m.If(allocated):
+        with m.If(allocate_q):
             m.d.sync += [
-                done.bit_select(known[:TAG_BITS], 1).eq(unsent),
-                failed.bit_select(known[:TAG_BITS], 1).eq(unsent),
+                done.bit_select(newest_q[:TAG_BITS], 1).eq(failed_q),
+                failed.bit_select(newest_q[:TAG_BITS], 1).eq(failed_q),
             ]
         with m.If(issuer.sent):
             m.d.sync += unanswered.bit_select(issuer.sent_tag, 1).eq(1)
@@ -213,10 +213,10 @@ class ReadRequester(wiring.Component):
             ]
         with m.If(returner.take):
             m.d.sync += oldest.eq(oldest + 1)
-        m.d.sync += [taken.eq(returner.take), taken_tag.eq(old_tag)]
-        with m.If(taken):
+        m.d.sync += [take_q.eq(returner.take), take_tag_q.eq(old_tag)]
+        with m.If(take_q):
             # Already 0 unless the read timed out.
-            m.d.sync += unanswered.bit_select(taken_tag, 1).eq(0)
+            m.d.sync += unanswered.bit_select(take_tag_q, 1).eq(0)
         with m.If(issuer.allocate ^ returner.retire):
             m.d.sync += used.eq(used + Mux(returner.retire, -1, 1))
         with m.If(reset):
@@ -242,7 +242,7 @@ class ReadRequester(wiring.Component):
                 returner.read_data[bits].eq(read.data),
             ]
 
-    def _watch_time(self, m, issuer, unanswered, oldest):
+    def _watch_timeout(self, m, issuer, unanswered, oldest):
         """Return whether the read with tag ``oldest`` has been outstanding for too long.
 
         The result lags by two cycles.
@@ -262,11 +262,11 @@ class ReadRequester(wiring.Component):
             look_up.addr.eq(oldest),
         ]
         elapsed = Signal(8)
-        waiting = Signal()
-        too_long = Signal()
+        outstanding_q = Signal()
+        overdue = Signal()
         m.d.sync += [
             elapsed.eq(now[ticks:] - look_up.data),
-            waiting.eq(unanswered.bit_select(oldest, 1)),
-            too_long.eq(waiting & (elapsed >= limit)),
+            outstanding_q.eq(unanswered.bit_select(oldest, 1)),
+            overdue.eq(outstanding_q & (elapsed >= limit)),
         ]
-        return too_long
+        return overdue

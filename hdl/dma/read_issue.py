@@ -15,7 +15,7 @@ from ..geometry import Geometry
 from ..tlp import header_signature
 from .axi import ADDRESS_WIDTH, ID_WIDTH, PAGE_BITS, Address, BurstCheck, address_channel
 from .limits import REQUEST_BYTES, TAGS, block_mask
-from .span import dwords_beyond_first, span_header
+from .span import span_header, span_length_m1
 
 __all__ = ["TAG_BITS", "ExpectedData", "ReadContext", "ReadIssuer"]
 
@@ -31,7 +31,7 @@ class ReadContext(data.Struct):
         AXI ID of the burst.
     size : 3 bits
         Size of a beat.
-    more : 9 bits
+    beats_m1 : 9 bits
         Beats less one.
     last : 1 bit
         The last beat is the last of its burst.
@@ -41,7 +41,7 @@ class ReadContext(data.Struct):
 
     id: ID_WIDTH
     size: 3
-    more: range(REQUEST_BYTES)
+    beats_m1: range(REQUEST_BYTES)
     last: 1
     offset: range(REQUEST_BYTES)
 
@@ -51,7 +51,7 @@ class ExpectedData(data.Struct):
 
     Attributes
     ----------
-    tail : 2 bits
+    last_byte : 2 bits
         Position of the last byte in its dword.
     dwords : 8 bits
         Dwords that are missing.
@@ -59,7 +59,7 @@ class ExpectedData(data.Struct):
         Offset of the next byte, as in :class:`ReadContext`.
     """
 
-    tail: 2
+    last_byte: 2
     dwords: range(REQUEST_BYTES // 4 + 1)
     offset: range(REQUEST_BYTES)
 
@@ -77,9 +77,9 @@ class ReadPiece(data.Struct):
         Size of a beat.
     last : 1 bit
         The piece is the last of its burst.
-    void : 1 bit
+    abort : 1 bit
         The piece fails and is not sent.
-    final : 9 bits
+    last_offset : 9 bits
         Offset of the last byte in its aligned block.
     address : 64 bits
         Address of the first byte.
@@ -88,8 +88,8 @@ class ReadPiece(data.Struct):
     id: ID_WIDTH
     size: 3
     last: 1
-    void: 1
-    final: range(REQUEST_BYTES)
+    abort: 1
+    last_offset: range(REQUEST_BYTES)
     address: ADDRESS_WIDTH
 
 
@@ -114,17 +114,17 @@ class ReadIssuer(wiring.Component):
         Requester ID of the function.
     max_read_request_size : In(3)
         Encoding of Device Control.
-    free : In(1)
+    tag_free : In(1)
         ``tag`` may be allocated.
     tag : In(TAG_BITS)
         The next tag.
     allocate : Out(1)
-        One-cycle pulse: ``tag`` is allocated to ``chunk``.
-    chunk : Out(ReadContext)
+        One-cycle pulse: ``tag`` is allocated to ``context``.
+    context : Out(ReadContext)
         How to return the data, with ``allocate``.
-    awaited : Out(ExpectedData)
+    expected : Out(ExpectedData)
         Data to expect, with ``allocate``.
-    last_byte : Out(range(REQUEST_BYTES))
+    last_offset : Out(range(REQUEST_BYTES))
         Offset of the last byte of the piece, with ``allocate``.
     failed : Out(1)
         With ``allocate``: the piece fails and no read is sent.
@@ -147,12 +147,12 @@ class ReadIssuer(wiring.Component):
                 "bus_master_enable": In(1),
                 "requester_id": In(16),
                 "max_read_request_size": In(3),
-                "free": In(1),
+                "tag_free": In(1),
                 "tag": In(TAG_BITS),
                 "allocate": Out(1),
-                "chunk": Out(ReadContext),
-                "awaited": Out(ExpectedData),
-                "last_byte": Out(range(REQUEST_BYTES)),
+                "context": Out(ReadContext),
+                "expected": Out(ExpectedData),
+                "last_offset": Out(range(REQUEST_BYTES)),
                 "failed": Out(1),
                 "sent": Out(1),
                 "sent_tag": Out(TAG_BITS),
@@ -165,111 +165,117 @@ class ReadIssuer(wiring.Component):
         g = self._geometry
         block_bits = (REQUEST_BYTES - 1).bit_length()
 
-        address = Signal(Address)
-        waiting = Signal()
-        stale = Signal()
-        active = Signal()
+        request = Signal(Address)
+        request_valid = Signal()
+        request_aborts = Signal()
+        burst_valid = Signal()
         served = Signal()
-        void = Signal()
+        burst_aborts = Signal()
         page = Signal(ADDRESS_WIDTH - PAGE_BITS)
         start = Signal(PAGE_BITS)
-        final = Signal(PAGE_BITS)
-        length = Signal.like(address.len)
-        identifier = Signal(ID_WIDTH)
+        last_addr = Signal(PAGE_BITS)
+        beats_m1 = Signal.like(request.len)
+        axi_id = Signal(ID_WIDTH)
         size = Signal(3)
         m.submodules.check = check = BurstCheck(g.data_width)
-        m.d.comb += [check.burst.eq(address), self.ar.ready.eq(~waiting)]
+        m.d.comb += [check.burst.eq(request), self.ar.ready.eq(~request_valid)]
         with m.If(self.reset):
-            m.d.sync += [stale.eq(1), void.eq(1)]
+            m.d.sync += [request_aborts.eq(1), burst_aborts.eq(1)]
         with m.If(self.ar.ready):
-            m.d.sync += [waiting.eq(self.ar.valid), address.eq(self.ar.p), stale.eq(self.reset)]
-        # The burst stays until its last piece has left, as the piece may be split again.
-        cut_valid = Signal()
-        with m.If(waiting & ~active & (~cut_valid | self.allocate)):
             m.d.sync += [
-                waiting.eq(0),
-                active.eq(1),
+                request_valid.eq(self.ar.valid),
+                request.eq(self.ar.p),
+                request_aborts.eq(self.reset),
+            ]
+        # The burst stays until its last piece has left, as the piece may be split again.
+        piece_valid = Signal()
+        with m.If(request_valid & ~burst_valid & (~piece_valid | self.allocate)):
+            m.d.sync += [
+                request_valid.eq(0),
+                burst_valid.eq(1),
                 served.eq(check.served),
-                void.eq(stale | self.reset),
-                Cat(start, page).eq(address.addr),
-                final.eq(check.final),
-                length.eq(address.len),
-                identifier.eq(address.id),
-                size.eq(address.size),
+                burst_aborts.eq(request_aborts | self.reset),
+                Cat(start, page).eq(request.addr),
+                last_addr.eq(check.last_addr),
+                beats_m1.eq(request.len),
+                axi_id.eq(request.id),
+                size.eq(request.size),
             ]
 
-        cut = Signal(ReadPiece)
+        piece = Signal(ReadPiece)
         mask = Signal(block_bits)
         next_mask = Signal(block_bits)
         fell = Signal()
         block_end = Signal(PAGE_BITS)
-        last = Signal()
+        is_last = Signal()
         m.d.comb += [
             next_mask.eq(block_mask(self.max_read_request_size)),
             block_end.eq(start | mask),
-            last.eq(~served | (block_end == (final | mask))),
+            is_last.eq(~served | (block_end == (last_addr | mask))),
         ]
         m.d.sync += [mask.eq(next_mask), fell.eq((mask & ~next_mask).any())]
         with m.If(self.reset):
-            m.d.sync += cut.void.eq(1)
-        with m.If(active & ~cut_valid):
+            m.d.sync += piece.abort.eq(1)
+        with m.If(burst_valid & ~piece_valid):
             m.d.sync += [
-                cut_valid.eq(1),
-                cut.id.eq(identifier),
-                cut.size.eq(Mux(served, size, 0)),
-                cut.last.eq(last),
-                cut.void.eq(~served | void | self.reset),
-                cut.final.eq(Mux(served, Mux(last, final, block_end)[:block_bits], length)),
-                cut.address.eq(Cat(start, page)),
+                piece_valid.eq(1),
+                piece.id.eq(axi_id),
+                piece.size.eq(Mux(served, size, 0)),
+                piece.last.eq(is_last),
+                piece.abort.eq(~served | burst_aborts | self.reset),
+                piece.last_offset.eq(
+                    Mux(served, Mux(is_last, last_addr, block_end)[:block_bits], beats_m1)
+                ),
+                piece.address.eq(Cat(start, page)),
                 start.eq(block_end + 1),
-                active.eq(~last),
+                burst_valid.eq(~is_last),
             ]
             with m.If(~served):
-                m.d.sync += cut.address[:block_bits].eq(0)
+                m.d.sync += piece.address[:block_bits].eq(0)
         # The size of a piece that fails does not matter, as it is not sent.
-        with m.If(fell & cut_valid & ~cut.void):
-            m.d.sync += [cut_valid.eq(0), start.eq(cut.address[:PAGE_BITS]), active.eq(1)]
+        with m.If(fell & piece_valid & ~piece.abort):
+            m.d.sync += [piece_valid.eq(0), start.eq(piece.address[:PAGE_BITS]), burst_valid.eq(1)]
 
-        offset = cut.address[:block_bits]
-        more = dwords_beyond_first(offset, cut.final)
-        tail = cut.final[:2]
+        offset = piece.address[:block_bits]
+        length_m1 = span_length_m1(offset, piece.last_offset)
+        last_byte = piece.last_offset[:2]
         # Registered: a read that becomes valid in the first cycle of a reset counts as one that was
         # valid before it.
-        dead = Signal(init=1)
-        m.d.sync += dead.eq(self.reset | ~self.bus_master_enable)
-        fails = cut.void | dead
+        stopped_q = Signal(init=1)
+        m.d.sync += stopped_q.eq(self.reset | ~self.bus_master_enable)
+        aborts = piece.abort | stopped_q
         m.d.comb += [
-            self.chunk.id.eq(cut.id),
-            self.chunk.size.eq(cut.size),
-            self.chunk.more.eq((cut.final >> cut.size) - (offset >> cut.size)),
-            self.chunk.last.eq(cut.last),
-            self.chunk.offset.eq(offset),
-            self.awaited.offset.eq(offset),
-            self.awaited.dwords.eq(more + 1),
-            self.awaited.tail.eq(tail),
-            self.last_byte.eq(cut.final),
-            self.failed.eq(fails | self.reset),
-            self.allocate.eq(cut_valid & self.free & (fails | ~self.o.valid) & ~fell),
+            self.context.id.eq(piece.id),
+            self.context.size.eq(piece.size),
+            self.context.beats_m1.eq((piece.last_offset >> piece.size) - (offset >> piece.size)),
+            self.context.last.eq(piece.last),
+            self.context.offset.eq(offset),
+            self.expected.offset.eq(offset),
+            self.expected.dwords.eq(length_m1 + 1),
+            self.expected.last_byte.eq(last_byte),
+            self.last_offset.eq(piece.last_offset),
+            self.failed.eq(aborts | self.reset),
+            self.allocate.eq(piece_valid & self.tag_free & (aborts | ~self.o.valid) & ~fell),
         ]
 
-        tag = Signal(TAG_BITS)
-        recalled = Signal()
+        issued_tag = Signal(TAG_BITS)
+        issued_aborts = Signal()
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
         with m.If(self.reset):
-            m.d.sync += recalled.eq(1)
+            m.d.sync += issued_aborts.eq(1)
         with m.If(self.allocate):
-            m.d.sync += cut_valid.eq(0)
-            with m.If(~fails):
+            m.d.sync += piece_valid.eq(0)
+            with m.If(~aborts):
                 m.d.sync += [
                     self.o.valid.eq(1),
-                    recalled.eq(self.reset),
-                    tag.eq(self.tag),
+                    issued_aborts.eq(self.reset),
+                    issued_tag.eq(self.tag),
                     self.o.p.hdr.eq(
                         span_header(
-                            address=cut.address,
-                            more=more,
-                            tail=tail,
+                            address=piece.address,
+                            length_m1=length_m1,
+                            last_byte=last_byte,
                             requester_id=self.requester_id,
                             tag=self.tag,
                             write=False,
@@ -280,10 +286,10 @@ class ReadIssuer(wiring.Component):
         m.d.comb += [
             self.o.p.sop.eq(1),
             self.o.p.eop.eq(1),
-            self.former.eq(former_beat(m, self.o, fell | dead)),
+            self.former.eq(former_beat(m, self.o, fell | stopped_q)),
         ]
         m.d.sync += [
-            self.sent.eq(self.o.valid & self.o.ready & ~recalled & ~self.reset),
-            self.sent_tag.eq(tag),
+            self.sent.eq(self.o.valid & self.o.ready & ~issued_aborts & ~self.reset),
+            self.sent_tag.eq(issued_tag),
         ]
         return m

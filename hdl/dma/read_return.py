@@ -31,7 +31,7 @@ class ReadReturn(wiring.Component):
         The function is being reset: every tag that was taken and is not fully fetched fails.
     tag : In(TAG_BITS)
         The oldest tag that has not been taken.
-    chunk : In(ReadContext)
+    context : In(ReadContext)
         How to return its data.
     ready : In(1)
         The tag may be taken.
@@ -41,7 +41,7 @@ class ReadReturn(wiring.Component):
         One-cycle pulse: the tag is taken.
     retire : Out(1)
         One-cycle pulse: the last beat of a tag was fetched.
-    lost : Out(1)
+    retire_failed : Out(1)
         With ``retire``: its read failed.
     read_enable : Out(1)
         Fetch a word from the buffer.
@@ -59,12 +59,12 @@ class ReadReturn(wiring.Component):
                 "r": Out(read_data_channel(geometry.data_width)),
                 "reset": In(1),
                 "tag": In(TAG_BITS),
-                "chunk": In(ReadContext),
+                "context": In(ReadContext),
                 "ready": In(1),
                 "failed": In(1),
                 "take": Out(1),
                 "retire": Out(1),
-                "lost": Out(1),
+                "retire_failed": Out(1),
                 "read_enable": Out(1),
                 "read_address": Out(TAG_BITS + (words - 1).bit_length()),
                 "read_data": In(geometry.data_width),
@@ -76,74 +76,77 @@ class ReadReturn(wiring.Component):
         word_bits = self._geometry.word_bytes.bit_length() - 1
         out = self.r.p
 
-        following = Signal(ReadContext)
-        following_tag = Signal(TAG_BITS)
-        following_failed = Signal()
-        follows = Signal()
-        m.d.comb += self.take.eq(self.ready & ~follows)
-        with m.If(~follows):
+        next_context = Signal(ReadContext)
+        next_tag = Signal(TAG_BITS)
+        next_failed = Signal()
+        next_valid = Signal()
+        m.d.comb += self.take.eq(self.ready & ~next_valid)
+        with m.If(~next_valid):
             m.d.sync += [
-                follows.eq(self.ready),
-                following.eq(self.chunk),
-                following_tag.eq(self.tag),
-                following_failed.eq(self.failed),
+                next_valid.eq(self.ready),
+                next_context.eq(self.context),
+                next_tag.eq(self.tag),
+                next_failed.eq(self.failed),
             ]
 
-        active = Signal()
-        chunk = Signal(ReadContext)
+        context_valid = Signal()
+        context = Signal(ReadContext)
         tag = Signal(TAG_BITS)
         failed = Signal()
-        final = Signal()
-        step = Signal()
-        moves = Signal()
+        is_last = Signal()
+        fetch = Signal()
+        advance = Signal()
         m.d.comb += [
-            moves.eq(follows & (~active | (step & final))),
-            self.read_enable.eq(step),
-            self.read_address.eq(Cat(chunk.offset[word_bits:], tag)),
+            advance.eq(next_valid & (~context_valid | (fetch & is_last))),
+            self.read_enable.eq(fetch),
+            self.read_address.eq(Cat(context.offset[word_bits:], tag)),
         ]
-        with m.If(step):
+        with m.If(fetch):
             m.d.sync += [
-                chunk.offset.eq(next_beat(chunk.offset, chunk.size)),
-                chunk.more.eq(chunk.more - 1),
-                final.eq(chunk.more == 1),
-                active.eq(~final),
+                context.offset.eq(next_beat(context.offset, context.size)),
+                context.beats_m1.eq(context.beats_m1 - 1),
+                is_last.eq(context.beats_m1 == 1),
+                context_valid.eq(~is_last),
             ]
-        with m.If(moves):
+        with m.If(advance):
             m.d.sync += [
-                follows.eq(0),
-                active.eq(1),
-                chunk.eq(following),
-                final.eq(following.more == 0),
-                tag.eq(following_tag),
-                failed.eq(following_failed),
+                next_valid.eq(0),
+                context_valid.eq(1),
+                context.eq(next_context),
+                is_last.eq(next_context.beats_m1 == 0),
+                tag.eq(next_tag),
+                failed.eq(next_failed),
             ]
         with m.If(self.reset):
-            m.d.sync += [following_failed.eq(1), failed.eq(1)]
-        m.d.sync += [self.retire.eq(step & final), self.lost.eq(step & final & failed)]
+            m.d.sync += [next_failed.eq(1), failed.eq(1)]
+        m.d.sync += [
+            self.retire.eq(fetch & is_last),
+            self.retire_failed.eq(fetch & is_last & failed),
+        ]
 
-        fetched = Signal()
-        identifier = Signal.like(out.id)
-        last = Signal()
-        void = Signal()
+        word_valid = Signal()
+        word_id = Signal.like(out.id)
+        word_last = Signal()
+        word_failed = Signal()
         can_load = ~self.r.valid | self.r.ready
-        can_fetch = ~fetched | can_load
-        m.d.comb += step.eq(active & can_fetch)
+        can_fetch = ~word_valid | can_load
+        m.d.comb += fetch.eq(context_valid & can_fetch)
         with m.If(can_fetch):
             m.d.sync += [
-                fetched.eq(active),
-                identifier.eq(chunk.id),
-                last.eq(final & chunk.last),
-                void.eq(failed),
+                word_valid.eq(context_valid),
+                word_id.eq(context.id),
+                word_last.eq(is_last & context.last),
+                word_failed.eq(failed),
             ]
         with m.If(can_load):
             m.d.sync += [
-                self.r.valid.eq(fetched),
-                out.id.eq(identifier),
-                out.resp.eq(Mux(void, Response.SLVERR, Response.OKAY)),
-                out.last.eq(last),
+                self.r.valid.eq(word_valid),
+                out.id.eq(word_id),
+                out.resp.eq(Mux(word_failed, Response.SLVERR, Response.OKAY)),
+                out.last.eq(word_last),
                 out.data.eq(self.read_data),
             ]
         # Clear the register instead of gating the data: the path from the memory has no slack.
-        with m.If(can_load & void):
+        with m.If(can_load & word_failed):
             m.d.sync += out.data.eq(0)
         return m

@@ -30,7 +30,7 @@ __all__ = ["WriteRequester"]
 
 SEGMENT_DEPTH = 16
 
-MOST_SEGMENTS = 2 * SEGMENT_DEPTH - 1
+MAX_SEGMENTS = 2 * SEGMENT_DEPTH - 1
 """Bound on the segments between their first piece and their last beat."""
 
 
@@ -65,10 +65,10 @@ class WriteRequester(wiring.Component):
         As in :class:`~hdl.dma.write_sender.WriteSender`.
     pending : Out(range(PENDING_WRITES + 1))
         Bursts whose data was accepted and whose memory writes have not all departed.
-    taken : Out(1)
+    accepted : Out(1)
         One-cycle pulse: the last beat of a burst was accepted in the cycle before. ``pending``
         counts the burst from the next cycle on.
-    left : Out(1)
+    departed : Out(1)
         One-cycle pulse: all memory writes of a burst have departed or were dropped.
     failed : Out(1)
         One-cycle pulse: a burst is answered with SLVERR.
@@ -92,8 +92,8 @@ class WriteRequester(wiring.Component):
                 "confirmed": In(1),
                 "empty": Out(1),
                 "pending": Out(range(PENDING_WRITES + 1)),
-                "taken": Out(1),
-                "left": Out(1),
+                "accepted": Out(1),
+                "departed": Out(1),
                 "failed": Out(1),
                 "former": Out(1),
             }
@@ -129,11 +129,11 @@ class WriteRequester(wiring.Component):
 
         # Delay `fell` like `begins`: a segment whose first piece is accepted while `finder.fell` is
         # high counts as former.
-        m.submodules.tracker = tracker = DepartureTracker(MOST_SEGMENTS)
+        m.submodules.tracker = tracker = DepartureTracker(MAX_SEGMENTS)
         m.d.sync += tracker.fell.eq(finder.fell)
         m.d.comb += [
             tracker.planned.eq(segmenter.begins),
-            tracker.departed.eq(sender.departed),
+            tracker.departed.eq(sender.segment_departed),
             self.former.eq(finder.fell | tracker.fell | tracker.former | sender.former),
         ]
 
@@ -141,8 +141,8 @@ class WriteRequester(wiring.Component):
         # answered. The pointers have one bit more than a place, to tell a full ring from an empty
         # one.
         pointer = range(2 * PENDING_WRITES)
-        begun, sent, left, answered = (
-            Signal(pointer, name=name) for name in ("begun", "sent", "left", "answered")
+        begun, sent, departed, answered = (
+            Signal(pointer, name=name) for name in ("begun", "sent", "departed", "answered")
         )
         bits = (PENDING_WRITES - 1).bit_length()
         m.submodules.ids = ids = memory.Memory(shape=ID_WIDTH, depth=PENDING_WRITES, init=[])
@@ -150,7 +150,7 @@ class WriteRequester(wiring.Component):
         failed = Signal(PENDING_WRITES)
         current = Signal(bits)
         m.d.comb += [
-            segmenter.room.eq(beats.half_empty & segments.half_empty),
+            segmenter.has_space.eq(beats.half_empty & segments.half_empty),
             finder.max_payload_size.eq(self.max_payload_size),
             collector.reset.eq(self.reset),
             id_of_begun.addr.eq(begun),
@@ -159,47 +159,47 @@ class WriteRequester(wiring.Component):
             id_of_oldest.addr.eq(answered),
         ]
         # Registered: a burst that is answered in this cycle makes space from the next cycle on.
-        after_begun = Mux(collector.begun, begun + 1, begun)[: len(begun)]
-        m.d.sync += collector.room.eq((after_begun ^ answered) != PENDING_WRITES)
+        next_begun = Mux(collector.begun, begun + 1, begun)[: len(begun)]
+        m.d.sync += collector.has_space.eq((next_begun ^ answered) != PENDING_WRITES)
         # Clear the failure of the burst that had the place before, one cycle after the new burst
         # begins: `begun` is late.
-        started = Signal()
-        m.d.sync += started.eq(collector.begun & ~self.reset)
-        with m.If(started):
+        begun_q = Signal()
+        m.d.sync += begun_q.eq(collector.begun & ~self.reset)
+        with m.If(begun_q):
             m.d.sync += failed.bit_select(current, 1).eq(0)
         with m.If(collector.failing):
             m.d.sync += failed.bit_select(current, 1).eq(1)
         with m.If(collector.begun):
             m.d.sync += [begun.eq(begun + 1), current.eq(begun)]
-        with m.If(collector.complete ^ sender.left):
-            m.d.sync += self.pending.eq(self.pending + Mux(sender.left, -1, 1))
+        with m.If(collector.complete ^ sender.burst_departed):
+            m.d.sync += self.pending.eq(self.pending + Mux(sender.burst_departed, -1, 1))
 
         # Look up one cycle ahead whether the burst of the next segment has failed.
-        after = Signal(bits)
+        next_sent = Signal(bits)
         m.d.comb += [
-            after.eq(sent + 1),
+            next_sent.eq(sent + 1),
             sender.bus_master_enable.eq(self.bus_master_enable & ~self.reset),
             sender.requester_id.eq(self.requester_id),
             sender.confirmed.eq(self.confirmed),
             self.empty.eq(sender.empty),
-            self.taken.eq(collector.complete),
-            self.left.eq(sender.left),
+            self.accepted.eq(collector.complete),
+            self.departed.eq(sender.burst_departed),
         ]
-        m.d.sync += sender.void.eq(
-            Mux(sender.sent, failed.bit_select(after, 1), failed.bit_select(sent[:bits], 1))
+        m.d.sync += sender.abort.eq(
+            Mux(sender.sent, failed.bit_select(next_sent, 1), failed.bit_select(sent[:bits], 1))
             | self.reset
         )
         with m.If(sender.discards):
             m.d.sync += failed.bit_select(sent[:bits], 1).eq(1)
         with m.If(sender.sent):
             m.d.sync += sent.eq(sent + 1)
-        with m.If(sender.left):
-            m.d.sync += left.eq(left + 1)
+        with m.If(sender.burst_departed):
+            m.d.sync += departed.eq(departed + 1)
 
         m.d.sync += self.failed.eq(0)
         with m.If(self.b.ready):
             m.d.sync += self.b.valid.eq(0)
-        with m.If((~self.b.valid | self.b.ready) & (answered != left)):
+        with m.If((~self.b.valid | self.b.ready) & (answered != departed)):
             error = failed.bit_select(answered[:bits], 1)
             m.d.sync += [
                 self.b.valid.eq(1),

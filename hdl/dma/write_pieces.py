@@ -93,36 +93,36 @@ class PieceFinder(wiring.Component):
         begins = Signal(g.word_bytes)
         finishes = Signal(g.word_bytes)
         valid = Signal()
-        single = Signal()
+        has_one_run = Signal()
 
         # Second stage: positions of the lowest run. A word without bytes is skipped unless it is
         # the last of its burst.
         held = Signal()
-        top = Signal()
+        may_continue = Signal()
         advances = Signal()
-        more = Signal()
+        several = Signal()
         strb = self.i.p.strb
         first_of = Signal(g.word_bytes)
         m.d.comb += [
             first_of.eq(strb & ~(strb << 1)),
             advances.eq(valid & (~held | self.o.ready)),
-            more.eq(_several(begins)),
+            several.eq(_several(begins)),
             # With several runs, the departure of the last one is late: accept the next word a cycle
             # later.
-            self.i.ready.eq(~valid | (single & (~held | self.o.ready))),
-            self.o.valid.eq(held & (~top | valid)),
-            out.closes.eq(~top | ~begins[0]),
+            self.i.ready.eq(~valid | (has_one_run & (~held | self.o.ready))),
+            self.o.valid.eq(held & (~may_continue | valid)),
+            out.closes.eq(~may_continue | ~begins[0]),
         ]
         with m.If(advances):
             m.d.sync += [
-                valid.eq(more),
+                valid.eq(several),
                 begins.eq(begins & (begins - 1)),
                 finishes.eq(finishes & (finishes - 1)),
             ]
         with m.If(self.i.ready):
             m.d.sync += [
                 valid.eq(self.i.valid),
-                single.eq(~_several(first_of)),
+                has_one_run.eq(~_several(first_of)),
                 begins.eq(first_of),
                 finishes.eq(strb & ~(strb >> 1)),
                 content.eq(self.i.p.data),
@@ -141,16 +141,16 @@ class PieceFinder(wiring.Component):
         with m.If(advances):
             m.d.sync += [
                 held.eq(begins.any() | last_word),
-                top.eq(finishes[-1] & ~finishes[:-1].any() & ~at_limit & ~last_word),
+                may_continue.eq(finishes[-1] & ~finishes[:-1].any() & ~at_limit & ~last_word),
                 out.data.eq(content),
                 out.word.eq(word),
                 out.first.eq(_lowest(begins)),
                 out.last.eq(_lowest(finishes)),
-                out.ends.eq(last_word & ~more),
+                out.ends.eq(last_word & ~several),
                 out.empty.eq(~begins.any()),
             ]
         with m.If(self.fell):
-            m.d.sync += top.eq(0)
+            m.d.sync += may_continue.eq(0)
         return m
 
 

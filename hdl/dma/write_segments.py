@@ -14,7 +14,7 @@ from ..geometry import Geometry
 from ..lanes import rotate_right_lanes
 from .axi import ADDRESS_WIDTH
 from .limits import REQUEST_BYTES
-from .span import dwords_beyond_first
+from .span import span_length_m1
 from .write_pieces import Piece
 
 __all__ = ["Segment", "Segmenter"]
@@ -29,18 +29,18 @@ class Segment(data.Struct):
         It is the last of its burst.
     empty : 1 bit
         It has no bytes: the last word of its burst had none.
-    tail : 2 bits
+    last_byte : 2 bits
         Position of the last byte in its dword.
-    more : 7 bits
-        Dwords beyond the first.
+    length_m1 : 7 bits
+        Length in dwords less one.
     address : 64 bits
         Address of the first byte.
     """
 
     ends: 1
     empty: 1
-    tail: 2
-    more: range(REQUEST_BYTES // 4)
+    last_byte: 2
+    length_m1: range(REQUEST_BYTES // 4)
     address: ADDRESS_WIDTH
 
 
@@ -55,10 +55,10 @@ class Segmenter(wiring.Component):
     i : In(stream of Piece)
         Pieces.
     beats : Out(stream of data_width)
-        Payload; ``ready`` is ignored, ``room`` guarantees space.
+        Payload; ``ready`` is ignored, ``has_space`` guarantees space.
     segments : Out(stream of Segment)
-        Segments; ``ready`` is ignored, ``room`` guarantees space.
-    room : In(1)
+        Segments; ``ready`` is ignored, ``has_space`` guarantees space.
+    has_space : In(1)
         There is space for four more beats and four more segments.
     begins : Out(1)
         One-cycle pulse: a piece that begins a segment was accepted in the cycle before.
@@ -71,7 +71,7 @@ class Segmenter(wiring.Component):
                 "i": In(stream.Signature(Piece(geometry))),
                 "beats": Out(stream.Signature(geometry.data_width)),
                 "segments": Out(stream.Signature(Segment)),
-                "room": In(1),
+                "has_space": In(1),
                 "begins": Out(1),
             }
         )
@@ -83,59 +83,59 @@ class Segmenter(wiring.Component):
         piece, segment = self.i.p, self.segments.p
 
         # The piece accepted before belongs to the same segment.
-        under_way = Signal()
+        in_segment = Signal()
         offset = Signal(g.lane_bits)
-        moved = Signal()
+        shifted = Signal()
         # The segment before has one beat more than the words that it spans.
         flush = Signal()
-        spills = Signal()
+        overflows = Signal()
         # Low address bits of the last byte.
-        final = Signal(range(REQUEST_BYTES))
+        last_addr = Signal(range(REQUEST_BYTES))
 
         first_lane, last_lane = piece.first[2:], piece.last[2:]
-        goes = self.i.valid & self.i.ready
-        m.d.comb += spills.eq(
-            goes & under_way & moved & piece.closes & (last_lane >= offset),
+        accept = self.i.valid & self.i.ready
+        m.d.comb += overflows.eq(
+            accept & in_segment & shifted & piece.closes & (last_lane >= offset),
         )
         m.d.comb += [
-            segment.more.eq(dwords_beyond_first(segment.address, final)),
-            segment.tail.eq(final[:2]),
+            segment.length_m1.eq(span_length_m1(segment.address, last_addr)),
+            segment.last_byte.eq(last_addr[:2]),
         ]
         m.d.sync += [
-            flush.eq(spills),
-            self.i.ready.eq(self.room & ~spills),
-            self.segments.valid.eq(goes & piece.closes),
-            self.begins.eq(goes & ~under_way),
+            flush.eq(overflows),
+            self.i.ready.eq(self.has_space & ~overflows),
+            self.segments.valid.eq(accept & piece.closes),
+            self.begins.eq(accept & ~in_segment),
         ]
-        with m.If(goes):
+        with m.If(accept):
             m.d.sync += [
-                under_way.eq(~piece.closes),
+                in_segment.eq(~piece.closes),
                 segment.ends.eq(piece.ends),
                 segment.empty.eq(piece.empty),
-                final.eq(Cat(piece.last, piece.word)),
+                last_addr.eq(Cat(piece.last, piece.word)),
             ]
-            with m.If(~under_way):
+            with m.If(~in_segment):
                 m.d.sync += [
                     segment.address.eq(Cat(piece.first, piece.word)),
                     offset.eq(first_lane),
-                    moved.eq(first_lane != 0),
+                    shifted.eq(first_lane != 0),
                 ]
 
         # Dwords that move to a lower lane wait for those of the next word.
         previous = Signal(g.data_width)
         rotated = Signal(g.data_width)
         from_previous = Signal(lanes)
-        full = under_way | piece.closes | (first_lane == 0)
+        full = in_segment | piece.closes | (first_lane == 0)
         m.d.comb += rotated.eq(
-            rotate_right_lanes(piece.data, Mux(under_way, offset, first_lane), 32, lanes)
+            rotate_right_lanes(piece.data, Mux(in_segment, offset, first_lane), 32, lanes)
         )
         with m.If(flush):
             m.d.comb += from_previous.eq(-1)
-        with m.Elif(under_way & moved):
+        with m.Elif(in_segment & shifted):
             m.d.comb += from_previous.eq(Const((1 << lanes) - 1) >> offset)
-        with m.If(goes):
+        with m.If(accept):
             m.d.sync += previous.eq(rotated)
-        m.d.sync += self.beats.valid.eq(flush | (goes & full & ~piece.empty))
+        m.d.sync += self.beats.valid.eq(flush | (accept & full & ~piece.empty))
         for lane in range(lanes):
             bits = slice(32 * lane, 32 * lane + 32)
             m.d.sync += self.beats.p[bits].eq(

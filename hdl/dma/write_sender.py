@@ -19,9 +19,9 @@ from .write_segments import Segment
 
 __all__ = ["WriteSender"]
 
-MOST_TLPS = 4
+MAX_TLPS = 4
 """Maximum number of TLPs inside: one whose beats are being accepted, two in the skid buffer, and
-one whose ``departed`` pulse is a cycle late."""
+one whose departure is counted a cycle late."""
 
 
 class WriteSender(wiring.Component):
@@ -35,7 +35,7 @@ class WriteSender(wiring.Component):
         Payload. The first beat of a segment is valid at most one cycle after the segment.
     o : Out(raw_signature(data_width))
         Memory writes. Once valid, a write is never withdrawn, nor is the write behind it.
-    void : In(1)
+    abort : In(1)
         The burst of the valid segment has failed. May lag by one cycle after ``discards``.
     bus_master_enable : In(1)
         Bus Master Enable of the Command register, low during a reset.
@@ -48,10 +48,10 @@ class WriteSender(wiring.Component):
     confirmed : In(1)
         With ``sequence_numbers``, a one-cycle pulse: the oldest TLP that was accepted from ``o``
         has left the hard block.
-    left : Out(1)
+    burst_departed : Out(1)
         One-cycle pulse, in the order of the bursts: all TLPs of a burst have left ``o``, or with
         ``sequence_numbers`` the hard block.
-    departed : Out(1)
+    segment_departed : Out(1)
         One-cycle pulse, in the order of the segments: a segment has left ``o`` or was discarded.
     empty : Out(1)
         Every TLP that was accepted from ``o`` has left the hard block; always high without
@@ -68,15 +68,15 @@ class WriteSender(wiring.Component):
                 "segments": In(stream.Signature(Segment)),
                 "beats": In(stream.Signature(geometry.data_width)),
                 "o": Out(raw_signature(geometry.data_width)),
-                "void": In(1),
+                "abort": In(1),
                 "bus_master_enable": In(1),
                 "requester_id": In(16),
                 "discards": Out(1),
                 "sent": Out(1),
                 "confirmed": In(1),
-                "left": Out(1),
+                "burst_departed": Out(1),
                 "empty": Out(1),
-                "departed": Out(1),
+                "segment_departed": Out(1),
                 "former": Out(1),
             }
         )
@@ -88,60 +88,60 @@ class WriteSender(wiring.Component):
         tlp = raw_signature(g.data_width).members["payload"].shape
 
         # Skid buffer: `o.ready` is late; stop it here.
-        m.submodules.stage = stage = SkidBuffer(data.StructLayout({"tlp": tlp, "closes": 1}))
+        m.submodules.stage = stage = SkidBuffer(data.StructLayout({"tlp": tlp, "ends_burst": 1}))
 
         # The segment whose beats are being accepted, to be sent or discarded.
         sending = Signal()
         discarding = Signal()
         ends = Signal()
         strb = Signal(g.lanes)
-        beats_left = Signal(range(REQUEST_BYTES // g.word_bytes))
-        final = Signal()
+        beats_m1 = Signal(range(REQUEST_BYTES // g.word_bytes))
+        is_last = Signal()
 
         # Accept the segment one cycle later: whether it is done is late.
-        handled = Signal()
-        waits = self.segments.valid & ~handled
+        done_q = Signal()
+        segment_valid = self.segments.valid & ~done_q
         idle = ~sending & ~discarding
-        all_left = idle & ~stage.o.valid & self.empty
-        may_leave = self.bus_master_enable & ~self.void
-        last_beat = self.beats.valid & final
+        all_departed = idle & ~stage.o.valid & self.empty
+        may_send = self.bus_master_enable & ~self.abort
+        last_beat = self.beats.valid & is_last
         starts = Signal()
-        passes = Signal()
+        skips = Signal()
         # The next segment may begin. Whether it does is late, and the registers loaded with it need
         # not depend on that.
-        free = Signal()
+        can_begin = Signal()
         m.d.comb += [
             self.beats.ready.eq((sending & stage.i.ready) | discarding),
-            free.eq(idle | (sending & last_beat & stage.i.ready)),
-            starts.eq(waits & ~segment.empty & may_leave & free),
+            can_begin.eq(idle | (sending & last_beat & stage.i.ready)),
+            starts.eq(segment_valid & ~segment.empty & may_send & can_begin),
             # Only after all before it has departed, so that bursts complete in order.
-            self.discards.eq(waits & ~segment.empty & ~may_leave & all_left),
-            passes.eq(waits & segment.empty & all_left),
-            self.segments.ready.eq(handled),
-            self.sent.eq(handled & segment.ends),
+            self.discards.eq(segment_valid & ~segment.empty & ~may_send & all_departed),
+            skips.eq(segment_valid & segment.empty & all_departed),
+            self.segments.ready.eq(done_q),
+            self.sent.eq(done_q & segment.ends),
         ]
-        tlp_leaves = Signal()
-        room = Signal()
-        closes = Signal()
+        tlp_departs = Signal()
+        has_space = Signal()
+        burst_departs = Signal()
         if g.block.sequence_numbers:
             m.submodules.queue = queue = ConfirmationQueue()
             m.d.comb += [
-                room.eq(queue.room),
-                queue.taken.eq(tlp_leaves),
-                queue.mark.eq(stage.o.p.closes),
+                has_space.eq(queue.has_space),
+                queue.accepted.eq(tlp_departs),
+                queue.mark.eq(stage.o.p.ends_burst),
                 queue.confirmed.eq(self.confirmed),
-                closes.eq(queue.marked),
+                burst_departs.eq(queue.marked),
                 self.empty.eq(queue.empty),
             ]
         else:
             m.d.comb += [
-                room.eq(1),
-                closes.eq(stage.o.valid & stage.o.ready & stage.o.p.closes),
+                has_space.eq(1),
+                burst_departs.eq(stage.o.valid & stage.o.ready & stage.o.p.ends_burst),
                 self.empty.eq(1),
             ]
-        m.submodules.tracker = tracker = DepartureTracker(MOST_TLPS)
+        m.submodules.tracker = tracker = DepartureTracker(MAX_TLPS)
         m.d.comb += [
-            tlp_leaves.eq(stage.o.valid & stage.o.ready & stage.o.p.tlp.eop),
+            tlp_departs.eq(stage.o.valid & stage.o.ready & stage.o.p.tlp.eop),
             # No TLP begins while bus mastering is off, so one counted in the cycle of the fall
             # began before it.
             tracker.fell.eq(~self.bus_master_enable),
@@ -149,34 +149,34 @@ class WriteSender(wiring.Component):
         ]
         m.d.sync += [
             tracker.planned.eq(starts),
-            tracker.departed.eq(tlp_leaves),
-            self.departed.eq(tlp_leaves | (discarding & last_beat) | passes),
-            handled.eq(starts | self.discards | passes),
+            tracker.departed.eq(tlp_departs),
+            self.segment_departed.eq(tlp_departs | (discarding & last_beat) | skips),
+            done_q.eq(starts | self.discards | skips),
             sending.eq(starts | (sending & ~(last_beat & stage.i.ready))),
             discarding.eq(self.discards | (discarding & ~last_beat)),
-            self.left.eq(closes | (discarding & last_beat & ends) | passes),
+            self.burst_departed.eq(burst_departs | (discarding & last_beat & ends) | skips),
         ]
 
         out = stage.i.p.tlp
-        beats_more = segment.more[g.lane_bits :]
+        next_beats_m1 = segment.length_m1[g.lane_bits :]
         with m.If(self.beats.valid & self.beats.ready):
             m.d.sync += [
                 out.sop.eq(0),
-                beats_left.eq(beats_left - 1),
-                final.eq(beats_left == 1),
+                beats_m1.eq(beats_m1 - 1),
+                is_last.eq(beats_m1 == 1),
             ]
-        with m.If(free):
+        with m.If(can_begin):
             m.d.sync += [
                 ends.eq(segment.ends),
-                strb.eq(Const((1 << g.lanes) - 1) >> ~segment.more[: g.lane_bits]),
-                beats_left.eq(beats_more),
-                final.eq(beats_more == 0),
+                strb.eq(Const((1 << g.lanes) - 1) >> ~segment.length_m1[: g.lane_bits]),
+                beats_m1.eq(next_beats_m1),
+                is_last.eq(next_beats_m1 == 0),
                 out.sop.eq(1),
                 out.hdr.eq(
                     span_header(
                         address=segment.address,
-                        more=segment.more,
-                        tail=segment.tail,
+                        length_m1=segment.length_m1,
+                        last_byte=segment.last_byte,
                         requester_id=self.requester_id,
                         write=True,
                         force_64_bit_addresses=g.block.force_64_bit_addresses,
@@ -185,12 +185,12 @@ class WriteSender(wiring.Component):
             ]
         m.d.comb += [
             stage.i.valid.eq(sending & self.beats.valid),
-            stage.i.p.closes.eq(final & ends),
-            self.o.valid.eq(stage.o.valid & room),
+            stage.i.p.ends_burst.eq(is_last & ends),
+            self.o.valid.eq(stage.o.valid & has_space),
             self.o.p.eq(stage.o.p.tlp),
-            stage.o.ready.eq(self.o.ready & room),
+            stage.o.ready.eq(self.o.ready & has_space),
             out.data.eq(self.beats.p),
-            out.strb.eq(strb | (~final).replicate(g.lanes)),
-            out.eop.eq(final),
+            out.strb.eq(strb | (~is_last).replicate(g.lanes)),
+            out.eop.eq(is_last),
         ]
         return m

@@ -50,7 +50,7 @@ class WriteCollector(wiring.Component):
         AW channel. The next address is accepted while a burst is in progress.
     w : In(write_data_channel(data_width))
         W channel.
-    room : In(1)
+    has_space : In(1)
         One more burst may begin.
     reset : In(1)
         The function is being reset: a burst whose address was accepted, but that has not begun, is
@@ -73,7 +73,7 @@ class WriteCollector(wiring.Component):
             {
                 "aw": In(address_channel()),
                 "w": In(write_data_channel(geometry.data_width)),
-                "room": In(1),
+                "has_space": In(1),
                 "reset": In(1),
                 "o": Out(stream.Signature(written_word(geometry))),
                 "begun": Out(1),
@@ -89,56 +89,60 @@ class WriteCollector(wiring.Component):
         word_bits = g.word_bytes.bit_length() - 1
         beat, out = self.w.p, self.o.p
 
-        address = Signal(Address)
-        waiting = Signal()
-        stale = Signal()
-        active = Signal()
+        request = Signal(Address)
+        request_valid = Signal()
+        request_aborts = Signal()
+        burst_valid = Signal()
         served = Signal()
         word = Signal(ADDRESS_WIDTH - word_bits)
         lowest = Signal(word_bits)
         size = Signal(3)
-        beats_left = Signal(8)
-        final = Signal()
+        beats_m1 = Signal(8)
+        is_last = Signal()
 
         m.submodules.check = check = BurstCheck(g.data_width)
         m.d.comb += [
-            check.burst.eq(address),
-            self.aw.ready.eq(~waiting),
-            self.begun.eq(waiting & ~active & self.room),
-            self.id.eq(address.id),
+            check.burst.eq(request),
+            self.aw.ready.eq(~request_valid),
+            self.begun.eq(request_valid & ~burst_valid & self.has_space),
+            self.id.eq(request.id),
         ]
         with m.If(self.reset):
-            m.d.sync += stale.eq(1)
+            m.d.sync += request_aborts.eq(1)
         with m.If(self.aw.ready):
-            m.d.sync += [waiting.eq(self.aw.valid), address.eq(self.aw.p), stale.eq(self.reset)]
+            m.d.sync += [
+                request_valid.eq(self.aw.valid),
+                request.eq(self.aw.p),
+                request_aborts.eq(self.reset),
+            ]
         with m.If(self.begun):
             m.d.sync += [
-                waiting.eq(0),
-                active.eq(1),
-                served.eq(check.served & ~stale),
-                Cat(lowest, word).eq(address.addr),
-                size.eq(address.size),
-                beats_left.eq(address.len),
-                final.eq(address.len == 0),
+                request_valid.eq(0),
+                burst_valid.eq(1),
+                served.eq(check.served & ~request_aborts),
+                Cat(lowest, word).eq(request.addr),
+                size.eq(request.size),
+                beats_m1.eq(request.len),
+                is_last.eq(request.len == 0),
             ]
 
         # Words are assembled in the output register itself; `valid` rises when the word is
         # complete.
-        fresh = Signal(init=1)
-        taken = Signal()
+        word_empty = Signal(init=1)
+        accept = Signal()
         highest = Signal(word_bits)
         word_done = Signal()
         wrong_last = Signal()
         m.d.comb += [
-            self.w.ready.eq(active & (~self.o.valid | self.o.ready)),
-            taken.eq(self.w.valid & self.w.ready),
+            self.w.ready.eq(burst_valid & (~self.o.valid | self.o.ready)),
+            accept.eq(self.w.valid & self.w.ready),
             highest.eq(last_byte(lowest, size)),
-            word_done.eq(final | highest.all()),
-            self.failing.eq((active & ~served) | wrong_last),
+            word_done.eq(is_last | highest.all()),
+            self.failing.eq((burst_valid & ~served) | wrong_last),
         ]
         m.d.sync += [
-            self.complete.eq(taken & final),
-            wrong_last.eq(taken & (beat.last != final)),
+            self.complete.eq(accept & is_last),
+            wrong_last.eq(accept & (beat.last != is_last)),
         ]
 
         # Strobes outside the lanes of the beat are ignored.
@@ -149,17 +153,17 @@ class WriteCollector(wiring.Component):
         )
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
-        with m.If(taken):
+        with m.If(accept):
             m.d.sync += [
                 lowest.eq(highest + 1),
-                beats_left.eq(beats_left - 1),
-                final.eq(beats_left == 1),
-                active.eq(~final),
-                fresh.eq(word_done),
+                beats_m1.eq(beats_m1 - 1),
+                is_last.eq(beats_m1 == 1),
+                burst_valid.eq(~is_last),
+                word_empty.eq(word_done),
                 self.o.valid.eq(word_done),
-                out.strb.eq(Mux(fresh, 0, out.strb) | strobes),
+                out.strb.eq(Mux(word_empty, 0, out.strb) | strobes),
                 out.word.eq(word),
-                out.last.eq(final),
+                out.last.eq(is_last),
             ]
             # A burst stays within its page: increment only the address bits within the page.
             in_page = word[: PAGE_BITS - word_bits]

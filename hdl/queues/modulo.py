@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Arithmetic on SPSC indices: the sanitiser and the successor.
+"""Arithmetic on SPSC indices: the successor, and the reduction of untrusted indices.
 
-An index read from shared memory may be anything (the peer is hostile); one that is the capacity or
-more counts modulo the capacity (the patch series, ``spsc_load_index``).
+The peer is hostile, so an index that it writes may have any value. It is reduced modulo the
+capacity (the patch series, ``spsc_load_index``).
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
@@ -20,7 +20,7 @@ def index_width(capacity: int) -> int:
 def successor(index: Value, capacity: int) -> Value:
     """The index after ``index``, wrapped to 0 at ``capacity``; ``index_width(capacity)`` bits."""
     width = index_width(capacity)
-    # Bit by bit: so short a count is slower by a carry chain.
+    # Bit by bit: a carry chain is slower for a count this short.
     after = Cat(index[bit] ^ index[:bit].all() for bit in range(width))
     return after if capacity == 1 << width else Mux(index == capacity - 1, 0, after)
 
@@ -28,7 +28,7 @@ def successor(index: Value, capacity: int) -> Value:
 def _residues(value: Value, capacity: int, bound: int) -> tuple[Value, int]:
     """A value congruent to ``value`` modulo ``capacity``, and its largest possible value.
 
-    Each bit above the index weighs ``2**bit mod capacity`` instead of ``2**bit``. Bits of equal
+    Each bit above the index has weight ``2**bit mod capacity`` instead of ``2**bit``. Bits of equal
     weight are counted first.
     """
     width = index_width(capacity)
@@ -37,7 +37,7 @@ def _residues(value: Value, capacity: int, bound: int) -> tuple[Value, int]:
         columns.setdefault((1 << bit) % capacity, []).append(value[bit])
     low = value[: width - 1]
     largest = len(low) and (1 << len(low)) - 1
-    # Counts that do not overlap share a summand, and the summands are added in pairs.
+    # Counts that do not overlap share a summand; summands are added in pairs.
     summands: list[list[tuple[int, Value]]] = [[(0, low)]]
     for weight, bits in sorted(columns.items()):
         if not weight:
@@ -84,8 +84,8 @@ def _digits(capacity: int) -> tuple[int, int] | None:
 def _digit_sum(value: Value, width: int) -> Value:
     """A sum of ``width + 1`` bits congruent to ``value`` modulo ``2**width - 1``.
 
-    There a digit counts the same wherever it is, and a carry out of the top comes in again below:
-    three digits become two without a carry chain, until one adder is left.
+    Modulo ``2**width - 1`` every digit has weight 1, and a carry out of the top re-enters at the
+    bottom: carry-save adders reduce three digits to two, and one adder is left.
     """
     digits = [value[at : at + width] for at in range(0, len(value), width)]
     carry_in = digits.pop() if len(digits[-1]) == 1 else Const(0, 1)
@@ -98,16 +98,16 @@ def _digit_sum(value: Value, width: int) -> Value:
 
 
 def _one_digit(total: Value, width: int) -> Value:
-    """A sum of :func:`_digit_sum` modulo ``2**width - 1``; in gates, since it is so short."""
+    """A sum of :func:`_digit_sum` modulo ``2**width - 1``, in gates instead of a carry chain."""
     digit, top = total[:width], total[width]
-    more = [digit[bit] ^ (top & digit[:bit].all()) for bit in range(width)]
-    # All ones are nothing, and so are all but the last with one more.
-    nothing = digit[1:].all() & (digit[0] ^ top)
-    return Mux(nothing, 0, Cat(more[0] | (top & digit.all()), *more[1:]))
+    incremented = [digit[bit] ^ (top & digit[:bit].all()) for bit in range(width)]
+    # All ones are congruent to 0, and so is the value below with a carry.
+    is_zero = digit[1:].all() & (digit[0] ^ top)
+    return Mux(is_zero, 0, Cat(incremented[0] | (top & digit.all()), *incremented[1:]))
 
 
 class IndexModulo(wiring.Component):
-    """``remainder = value mod capacity``, a cycle later, without a divider.
+    """``remainder = value mod capacity``, one cycle later, without a divider.
 
     Parameters
     ----------
@@ -119,11 +119,11 @@ class IndexModulo(wiring.Component):
     Attributes
     ----------
     value : In(width)
-        The index word as it is in shared memory.
+        Index word, any value.
     remainder : Out(index_width(capacity))
-        The index that ``value`` of the cycle before counts as.
+        ``value`` of the previous cycle, modulo the capacity.
     out_of_range : Out(1)
-        It was the capacity or more.
+        ``value`` of the previous cycle was the capacity or more.
     """
 
     def __init__(self, capacity: int, *, width: int = 32):
@@ -162,7 +162,7 @@ class IndexModulo(wiring.Component):
         return Cat(low[:shift], _one_digit(total, width))
 
     def _by_weights(self, m):
-        """The remainder modulo any capacity."""
+        """The remainder modulo any capacity, by folding the high bits."""
         capacity = self._capacity
         value, bound = self.value, (1 << self._width) - 1
         registered = False
@@ -171,7 +171,7 @@ class IndexModulo(wiring.Component):
             if folded_bound >= bound:
                 break
             step = Signal(range(folded_bound + 1), name=f"folded_{folded_bound}")
-            # The first fold is the longest.
+            # Register the first fold, which is the longest.
             m.d["comb" if registered else "sync"] += step.eq(folded)
             value, bound, registered = step, folded_bound, True
         if not registered:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Requests of the host: each that is not posted gets one complete answer, and others get none."""
+"""Requests of the host: a non-posted request is completed once, a posted request never."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from amaranth.hdl import Cat, Const, Mux, Signal, Value, unsigned
 from amaranth.lib import data
 
 from hdl.completer import Completer, CompletionPlan, WordFetch
-from hdl.completer.fetcher import Segment
+from hdl.completer.fetcher import RestPlan
 from hdl.geometry import Geometry
 from hdl.ingress import RequestBeat, RequestIngress
 from hdl.payload import PayloadAligner
@@ -31,9 +31,9 @@ POSTED = (
     "01-00000",  # MWr
     "0-110---",  # Msg, MsgD
     "0-00101-",  # Cpl, CplD, CplLk, CplDLk
-    "100-----",  # prefixes, which have no request's meaning
+    "100-----",  # prefixes
 )
-"""Fmt and Type of every TLP (PCI Express Base 4.0 table 2-3); what is none is kept from us."""
+"""Fmt and Type of every TLP (PCI Express Base 4.0 table 2-3); malformed TLPs do not arrive."""
 
 
 def _is_direct(offset: Value, dwords: Value, lanes: int) -> Value:
@@ -58,13 +58,13 @@ def _num_words(offset: Value, dwords: Value, lanes: int) -> Value:
 
 
 def _crossed(first: Value, more: Value) -> Value:
-    """Of each size that a block can have: whether the dwords ``first`` to ``first + more`` would
-    leave one of that size, were they fewer than it has."""
+    """Block boundaries that the dwords ``first`` to ``first + more`` cross, a bit for each block
+    size; valid if they are fewer than the block has."""
     return Cat((first[:bit] + more[:bit])[bit] for bit in BLOCK_BITS)
 
 
-def requests_are_heard(h: Harness) -> None:
-    """Beats that begin no TLP may be anything."""
+def requests_are_decoded(h: Harness) -> None:
+    """Beats without ``sop`` may have any content."""
     g = geometry(128, 2)
     ingress = RequestIngress(g)
     part = h.add("ingress", ingress)
@@ -118,7 +118,7 @@ def requests_are_heard(h: Harness) -> None:
     ):
         h.ensure(~ingress.reads.valid | right)
 
-    # For the induction: the register says what came.
+    # For the induction: the content of the decoder's register.
     valid = part.inside("decoder", "o__valid")
     arrival = data.View(RequestBeat(g), part.inside("decoder", "o__payload"))
     h.ensure(owed == (valid & arrival.needs_completion))
@@ -148,21 +148,21 @@ def requests_are_heard(h: Harness) -> None:
     h.cover(leaves & ~success & comes)
 
 
-class Answer:
-    """The answer to one request, whichever the solver likes, as PCI Express wants it.
+class ExpectedCompletions:
+    """The completions of one request, chosen by the solver, as PCI Express requires them.
 
     Attributes
     ----------
     request
-        What is answered.
+        The request.
     good
-        It is a read that is served.
+        The request is a read that succeeds.
     left, place
-        Dwords that no completion has begun with, and the dword address of the first of them.
+        Dwords beyond the completions that have started, and the dword address of the first one.
     length
-        Dwords that the next completion brings: up to a multiple of the largest payload.
+        Dwords of the next completion: up to a multiple of the largest payload.
     words
-        Words of memory that it takes.
+        Words of memory that it lies in.
     """
 
     def __init__(self, h: Harness, g: Geometry, request: data.View, most: Value):
@@ -195,9 +195,9 @@ class Answer:
         }
 
 
-def answers_are_complete(h: Harness) -> None:
-    """What is followed is one request, from the queue it waits in to the last word that is read for
-    it; completions are looked at as they begin."""
+def completions_are_complete(h: Harness) -> None:
+    """Follow one request from the queue to the last word that is read for it. Each completion is
+    checked as it starts."""
     g = geometry(128, 2)
     completer = Completer(g)
     driven = ("control_max_payload_size", "control_completer_id")
@@ -227,9 +227,9 @@ def answers_are_complete(h: Harness) -> None:
     at = h.kept(produce, chooses, "at")
     queued = h.signal(1, "queued")
     mine = queued & (consume == at)
-    answer = Answer(h, g, request, most)
+    answer = ExpectedCompletions(h, g, request, most)
 
-    # A step reads a word. The first one of a completion is told from those before.
+    # A step reads a word. The first step of a completion follows from the number of those before.
     step, address = completer.words.enable, completer.words.address
     steps_left = h.signal(10, "steps_left")
     word = h.signal(g.word_address_bits, "word")
@@ -258,10 +258,10 @@ def answers_are_complete(h: Harness) -> None:
         ]
     with h.m.Elif(done):
         h.m.d.sync += queued.eq(0)
-    # It leaves the queue with the last word of its last completion.
+    # The request leaves the queue with the last word of its last completion.
     h.ensure(~h.register(done, "was_done") | (consume == (at + 1)[: len(at)]))
 
-    # What is done with the word that a step reads, and what the completion says.
+    # The word that a step reads, and the header of the completion.
     stage = data.View(WordFetch(g), part.inside("fetcher", "fetched"))
     stepped = h.register(mine & step, "stepped")
     started = h.register(starts, "started")
@@ -284,12 +284,12 @@ def answers_are_complete(h: Harness) -> None:
         h.ensure(~started | (said == expected))
     h.ensure(stage.valid == h.register(step, "any_step"))
 
-    # Each word has room to wait, whatever comes of it.
+    # There is space for each word that is in flight.
     arrived = data.View(WordFetch(g), part.inside("packetizer", "arrived"))
     waiting = part.inside("packetizer", "beats", "level") + arrived.valid + stage.valid
     h.ensure(waiting <= 16 - part.inside("packetizer", "has_space"))
 
-    # For the induction: what is queued stays, with what was planned.
+    # For the induction: the queued request keeps its plan.
     row = part.row(h, at, "planner", "queue", "storage")
     plan = data.View(CompletionPlan(g), h.kept(part.inside("planner", "plan"), chooses, "planned"))
     depth = 1 << len(consume)
@@ -301,7 +301,7 @@ def answers_are_complete(h: Harness) -> None:
         )
         waits = (place - consume)[: len(at)] < level
         h.ensure(~waits | (other.sole == (other.single & other.whole)))
-    rest = data.View(Segment(g), part.inside("fetcher", "rest"))
+    rest = data.View(RestPlan(g), part.inside("fetcher", "rest"))
     h.ensure(~rest.single | rest.whole)
     h.ensure((level <= depth) & ((produce - consume - level)[: len(produce)] == 0))
     h.ensure(~completer.i.ready | (level < depth))
@@ -324,7 +324,7 @@ def answers_are_complete(h: Harness) -> None:
         h.ensure(~fresh | right)
     h.ensure(~queued | (Value.cast(plan.request) == Value.cast(request)))
     h.ensure(~queued | (plan.after == answer.after))
-    # What is left once a completion is under way, and that completion.
+    # The rest of the request while a completion is in flight.
     for right in (
         answer.good,
         (answer.place & (most - 1)) == 0,
@@ -350,9 +350,9 @@ def answers_are_complete(h: Harness) -> None:
     h.cover(done & ~answer.good)
 
 
-def payloads_are_moved(h: Harness) -> None:
-    """Each dword of the words is its own number. The words of a payload come in order, as many as
-    are wanted, with any pauses."""
+def payloads_are_aligned(h: Harness) -> None:
+    """The value of each dword is its number. The words of a payload arrive in order, with any
+    pauses."""
     g = geometry(128, 1)
     lanes = g.lanes
     aligner = PayloadAligner(g)
@@ -392,7 +392,7 @@ def payloads_are_moved(h: Harness) -> None:
         h.ensure(~here | (beat.data.word_select(lane, 32) == offset + place + lane))
     h.ensure(~leaves | goes)
     h.ensure(~(goes & last) | leaves)
-    # For the induction: where it stands, and the word before.
+    # For the induction: the position in the payload, and the previous word.
     h.ensure(beats == Mux((count == 0) | direct, count, count - 1))
     h.ensure(part.inside("started") == (beats != 0))
     h.ensure(count < words)
@@ -414,14 +414,14 @@ def _last_bit(bits: Value) -> Value:
 
 PROOFS = (
     Proof(
-        property="requests-are-heard",
-        statement="of any requests: each non-posted one leaves the ingress once, with its own "
-        "fields, as Unsupported Request unless it is a memory read in a BAR of function 0 within "
-        "4 KiB; nothing else does; none waits longer than three cycles if nobody holds it up; two "
-        "FIFOs, 128 bits",
+        property="requests-are-decoded",
+        statement="each non-posted request leaves the ingress once, with its own fields, as "
+        "Unsupported Request unless it is a memory read in a BAR of function 0 within 4 KiB; "
+        "nothing else leaves; none waits for more than three cycles without back-pressure; any "
+        "requests, two FIFOs, 128 bits",
         source="PCI Express Base 4.0 sections 2.2.9, 2.3.1",
         module="hdl.ingress",
-        harness=requests_are_heard,
+        harness=requests_are_decoded,
         depth=3,
         mutant=Mutant(
             module="hdl.ingress.decoder",
@@ -430,14 +430,14 @@ PROOFS = (
         ),
     ),
     Proof(
-        property="answers-are-complete",
-        statement="of any requests, of up to 4 KiB, whatever the largest payload: each is answered "
-        "once, in order, by completions with its own fields and the right byte counts, lower "
-        "addresses and boundaries, whose words are all asked for, in order; as many words come as "
-        "beats have room; two FIFOs, 128 bits",
+        property="completions-are-complete",
+        statement="each request is completed once, in order, by completions with its own fields "
+        "and the right byte counts, lower addresses and boundaries, and all their words are read, in "
+        "order; there is space for the beat of each word read; any requests of up to 4 KiB, any "
+        "maximum payload size, two FIFOs, 128 bits",
         source="PCI Express Base 4.0 sections 2.2.9, 2.3.1.1",
         module="hdl.completer",
-        harness=answers_are_complete,
+        harness=completions_are_complete,
         depth=3,
         mutant=Mutant(
             module="hdl.completer.fetcher",
@@ -448,12 +448,12 @@ PROOFS = (
         cover_depth=40,
     ),
     Proof(
-        property="payloads-are-moved",
-        statement="of a payload of 1 to 1,024 dwords from any lane of its first word, with any "
-        "pauses: each beat has the right dwords, strobes, beginning and end; 128 bits",
+        property="payloads-are-aligned",
+        statement="each beat has the right dwords, strobes, sop and eop; payloads of 1 to 1,024 "
+        "dwords from any lane of the first word, with any pauses, 128 bits",
         source="generic TLP interface of verilog-pcie",
         module="hdl.payload",
-        harness=payloads_are_moved,
+        harness=payloads_are_aligned,
         depth=3,
         mutant=Mutant(
             module="hdl.payload",
