@@ -69,8 +69,8 @@ def test_lost_message_fails_fuzz(run, capsys):
     assert only["program"][0] == "await hostile.begin()"
     assert any(step.startswith("await hostile.publish(") for step in only["program"])
     assert only["failure"].endswith(("messages were not delivered", "were skipped"))
-    told = capsys.readouterr().out
-    assert "Repeat it: python -m sim fuzz --seed 5" in told and "await hostile.begin()" in told
+    output = capsys.readouterr().out
+    assert "Repeat it: python -m sim fuzz --seed 5" in output and "await hostile.begin()" in output
 
 
 @pytest.mark.parametrize("bench, text", [("hangs", "hangs"), ("dies", "ended without results")])

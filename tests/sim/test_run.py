@@ -126,7 +126,7 @@ def test_demo_report(revision, monkeypatch, tmp_path, capsys):
     """The demo's report has the endpoint's properties, and its figures are consistent."""
     monkeypatch.setattr("sim.lab.demo.command.BUILD_ROOT", tmp_path)
     assert run_demo(CONFIGURATION, revision=revision, seed=1) == 0
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     report = json.loads((tmp_path / "demo" / "report.json").read_text())
     assert (report["ok"], report["revision"]) == (True, revision)
     assert (report["num_fifos"], report["data_width"]) == (2, 128)
@@ -155,12 +155,12 @@ def test_demo_report(revision, monkeypatch, tmp_path, capsys):
     assert ways.count("driver→device") == report["messages_to_device"] > 0
     assert ways.count("device→driver") == report["messages_to_driver"] > 0
     # The omitted messages are counted.
-    left_out = sum(int(count) for count in re.findall(r"… and (\d+) more messages", told))
-    shown = told.count("driver ─► device") + told.count("driver ◄─ device")
-    assert shown + left_out == report["messages_to_device"] + report["messages_to_driver"]
-    assert ("Hot-plug" in told) == REVISIONS[revision].has("BUS_EVENT_DEVICE", "event")
+    omitted = sum(int(count) for count in re.findall(r"… and (\d+) more messages", output))
+    shown = output.count("driver ─► device") + output.count("driver ◄─ device")
+    assert shown + omitted == report["messages_to_device"] + report["messages_to_driver"]
+    assert ("Hot-plug" in output) == REVISIONS[revision].has("BUS_EVENT_DEVICE", "event")
     for device in ("entropy 1", "disk 0", "console 1", "network 0"):
-        assert device in told
+        assert device in output
     assert 0 < report["interrupts"] <= report["messages_to_driver"]
     assert report["cycles"] * 4 == pytest.approx(report["sim_time_ns"], abs=4)
     assert report["wall_s"] > 0 and report["simulator"] in toolchain.available()

@@ -72,15 +72,19 @@ def mirrors(codename: str) -> list[PackageSource]:
     DownloadError
         The machine has no such source.
     """
-    form = "$(REPO_URI) $(RELEASE) $(COMPONENT)"
+    line_format = "$(REPO_URI) $(RELEASE) $(COMPONENT)"
     # Release info exists only after an update of the machine's own lists.
-    options = ["--no-release-info", "--format", form]
+    options = ["--no-release-info", "--format", line_format]
     command = ["apt-get", "indextargets", *options, "Created-By: Packages"]
-    wanted = {codename, f"{codename}-updates", f"{codename}-security"}
+    suites_of_release = {codename, f"{codename}-updates", f"{codename}-security"}
     found: dict[str, list[str]] = {}
     for line in _run(command).splitlines():
         uri, suite, component = (*line.split(), "", "", "")[:3]
-        if suite in wanted and component == "main" and suite not in found.setdefault(uri, []):
+        if (
+            suite in suites_of_release
+            and component == "main"
+            and suite not in found.setdefault(uri, [])
+        ):
             found[uri].append(suite)
     sources = [PackageSource(uri, tuple(suites)) for uri, suites in found.items() if suites]
     if not any(codename in source.suites for source in sources):
@@ -230,8 +234,8 @@ def _run(command: Sequence[str], folder: Path | None = None) -> str:
     except FileNotFoundError as error:
         raise DownloadError(f"{command[0]} is not on this machine") from error
     if outcome.returncode:
-        said = (outcome.stderr.strip() or outcome.stdout.strip()).splitlines()[-SHOWN_LINES:]
-        raise DownloadError("\n".join([f"{command[0]} failed", *said]))
+        output = (outcome.stderr.strip() or outcome.stdout.strip()).splitlines()[-SHOWN_LINES:]
+        raise DownloadError("\n".join([f"{command[0]} failed", *output]))
     return outcome.stdout
 
 

@@ -27,7 +27,7 @@ from .errors import DownloadError, GuestError
 from .fetch_qemu import Qemu
 from .own import boot_own
 from .program import compile_program
-from .qemu import QUIET
+from .qemu import DEFAULT_APPEND
 from .report import GuestReport, HostRecord, make_report
 from .session import TIMEOUT_S, GuestSession
 from .store import Store
@@ -103,24 +103,27 @@ def run_guest(
                 folder=folder,
                 terminal=terminal,
             )
-        report = _run_ours(
-            configuration, qemu, store, reporter, folder, seed, append or QUIET, timeout_s
+        report = _run_builtin(
+            configuration, qemu, store, reporter, folder, seed, append or DEFAULT_APPEND, timeout_s
         )
     except GuestError as error:
-        failed = isinstance(error, DownloadError)
+        download_failed = isinstance(error, DownloadError)
         problems = [str(error)]
-        _write(folder, {"ok": False, "download_failed": failed, "problems": problems, "seed": seed})
+        _write_report(
+            folder,
+            {"ok": False, "download_failed": download_failed, "problems": problems, "seed": seed},
+        )
         console.print_plain(terminal, ("The guest was not run:", "bold red"), f" {error}")
         return error.exit_status
     except KeyboardInterrupt:
         return console.INTERRUPTED
     report["qemu"] = qemu.version
     report["wall_s"] = round(time.monotonic() - started, 3)
-    _write(folder, report)
-    return _close(report, folder, reporter, terminal)
+    _write_report(folder, report)
+    return _print_result(report, folder, reporter, terminal)
 
 
-def _run_ours(
+def _run_builtin(
     configuration: BuildConfiguration,
     qemu: Qemu,
     store: Store,
@@ -133,9 +136,9 @@ def _run_ours(
     kernel = fetch_kernel.find(store, reporter.note)
     simulator = toolchain.find(configuration.simulator).name
     program = compile_program(facts.header(configuration), kernel, folder)
-    told, witness = GuestReport(), HostRecord(configuration, seed)
+    guest_report, host_record = GuestReport(), HostRecord(configuration, seed)
     # Another seed than the entropy source's, so that the image differs from the random bytes.
-    witness.image = random.Random(seed + 1).randbytes(SECTOR * SECTORS)
+    host_record.image = random.Random(seed + 1).randbytes(SECTOR * SECTORS)
     initrd = folder / "initramfs"
     initrd.write_bytes(
         initramfs.archive(
@@ -144,34 +147,36 @@ def _run_ours(
                 initramfs.console(),
                 initramfs.file("init", program.init.read_bytes(), executable=True),
                 initramfs.file(program.module.name, program.module.read_bytes()),
-                initramfs.file("disk.bin", witness.image),
+                initramfs.file("disk.bin", host_record.image),
             ]
         )
     )
     disk = folder / "disk.img"
-    disk.write_bytes(bytes(len(witness.image)))
+    disk.write_bytes(bytes(len(host_record.image)))
     reporter.opening(configuration, simulator)
     # A socket's path has a short limit, which a build folder's path may exceed.
-    with tempfile.TemporaryDirectory(prefix="amp-guest-") as meeting:
+    with tempfile.TemporaryDirectory(prefix="amp-guest-") as socket_folder:
         server = Server(
             configuration,
-            Path(meeting) / "socket",
+            Path(socket_folder) / "socket",
             devices=["rng", f"blk={disk}", "console", "net"],
             folder=folder,
             seed=seed,
             trace=folder / "trace.jsonl",
         )
         with server:
-            session = GuestSession(server, reporter, told, witness, folder, timeout_s=timeout_s)
+            session = GuestSession(
+                server, reporter, guest_report, host_record, folder, timeout_s=timeout_s
+            )
             session.run(qemu, kernel.image, initrd, append)
         try:
             server.check()
         except SimulationError as error:
-            witness.problems.append(str(error))
-    witness.server = server.report
-    witness.disk = disk.read_bytes()
+            host_record.problems.append(str(error))
+    host_record.server = server.report
+    host_record.disk = disk.read_bytes()
     return {
-        **make_report(told, witness),
+        **make_report(guest_report, host_record),
         "simulator": simulator,
         "num_fifos": configuration.num_fifos,
         "data_width": configuration.data_width,
@@ -179,11 +184,13 @@ def _run_ours(
     }
 
 
-def _write(folder: Path, report: dict[str, Any]) -> None:
+def _write_report(folder: Path, report: dict[str, Any]) -> None:
     (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
 
 
-def _close(report: dict[str, Any], folder: Path, reporter: GuestReporter, terminal: Console) -> int:
+def _print_result(
+    report: dict[str, Any], folder: Path, reporter: GuestReporter, terminal: Console
+) -> int:
     if report["ok"]:
         reporter.figures(report)
     files = {

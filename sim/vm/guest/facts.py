@@ -124,10 +124,10 @@ def message_facts() -> Iterator[tuple[str, str]]:
     """Yield name and C text of each constant of the messages."""
     yield "VMSG_HEADER_SIZE", str(HEADER_SIZE)
     yield "VMSG_MAX_SIZE", str(DIALECT.max_size)
-    codes = HEADER.format.lstrip("<")
-    for at, name in enumerate(HEADER_FIELDS):
-        offset = struct.calcsize("<" + codes[:at])
-        yield f"VMSG_HEADER_{name.upper()}", f"{offset}, {struct.calcsize('<' + codes[at])}"
+    formats = HEADER.format.lstrip("<")
+    for index, name in enumerate(HEADER_FIELDS):
+        offset = struct.calcsize("<" + formats[:index])
+        yield f"VMSG_HEADER_{name.upper()}", f"{offset}, {struct.calcsize('<' + formats[index])}"
     for layout in DIALECT.messages:
         yield from _message(layout)
 

@@ -19,10 +19,10 @@ from .store import Store
 NAME = "kernel"
 RECIPE = 1
 METAPACKAGE = "linux-image-cloud-amd64"
-BRING_YOUR_OWN = "use your own kernel, KERNEL=… INITRD=…"
+USE_YOUR_OWN = "use your own kernel, KERNEL=… INITRD=…"
 # Dependencies of the headers that are fetched; the compiler is the machine's.
-PARTS = ("linux-headers-", "linux-kbuild-")
-LIBRARY = "lib"
+NEEDED_PREFIXES = ("linux-headers-", "linux-kbuild-")
+LIBRARY_PREFIX = "lib"
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Kernel:
     libraries: Path
 
 
-def find(store: Store, tell: Callable[[str], None]) -> Kernel:
+def find(store: Store, notify: Callable[[str], None]) -> Kernel:
     """The kernel in ``store``, downloaded if missing.
 
     Raises
@@ -60,7 +60,7 @@ def find(store: Store, tell: Callable[[str], None]) -> Kernel:
     with store.locked():
         facts = store.facts(NAME, RECIPE)
         if facts is None:
-            fetch(store, require_debian(BRING_YOUR_OWN), tell)
+            fetch(store, require_debian(USE_YOUR_OWN), notify)
             facts = store.facts(NAME, RECIPE)
     if facts is None:
         raise DownloadError(f"{store.root / NAME} is not readable after the download")
@@ -76,7 +76,7 @@ def _kernel(folder: Path, release: str) -> Kernel:
     )
 
 
-def fetch(store: Store, debian: Debian, tell: Callable[[str], None]) -> None:
+def fetch(store: Store, debian: Debian, notify: Callable[[str], None]) -> None:
     """Download the newest kernel into the locked ``store``; raises as :func:`find`."""
     with store.scratch() as scratch:
         apt_folder, root = scratch / "apt", scratch / NAME
@@ -87,7 +87,7 @@ def fetch(store: Store, debian: Debian, tell: Callable[[str], None]) -> None:
         release = release_of(apt.show(METAPACKAGE))
         packages = [f"linux-image-{release}", *needed(apt, f"linux-headers-{release}")]
         size = sum(archive.size for archive in apt.only(packages))
-        tell(
+        notify(
             f"downloading Linux {release} of Debian {debian.codename} and its headers: "
             f"{len(packages)} packages, {size / 1e6:.1f} MB, kept in {store.root / NAME}"
         )
@@ -120,16 +120,17 @@ def release_of(metapackage: dict[str, str]) -> str:
 def needed(apt: PrivateApt, package: str) -> list[str]:
     """``package`` and those of its dependencies that building a module needs."""
     found: list[str] = []
-    waiting = [package]
-    while waiting:
-        name = waiting.pop()
+    pending = [package]
+    while pending:
+        name = pending.pop()
         if name in found:
             continue
         found.append(name)
-        waiting += [
-            other
-            for other in dependencies(apt.show(name).get("Depends", ""))
-            if other.startswith(PARTS) or (other.startswith(LIBRARY) and not installed(other))
+        pending += [
+            dependency
+            for dependency in dependencies(apt.show(name).get("Depends", ""))
+            if dependency.startswith(NEEDED_PREFIXES)
+            or (dependency.startswith(LIBRARY_PREFIX) and not installed(dependency))
         ]
     return found
 

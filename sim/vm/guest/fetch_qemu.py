@@ -74,14 +74,14 @@ def _output(command: Sequence[str]) -> str:
     return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
 
 
-def find(store: Store, tell: Callable[[str], None]) -> Qemu:
+def find(store: Store, notify: Callable[[str], None]) -> Qemu:
     """The machine's QEMU, or the one in ``store``, downloaded if missing.
 
     Parameters
     ----------
     store
         Keeps the download.
-    tell
+    notify
         Called with a line of text about each download.
 
     Raises
@@ -98,7 +98,7 @@ def find(store: Store, tell: Callable[[str], None]) -> Qemu:
     with store.locked():
         if store.facts(NAME, RECIPE) is None:
             release = require_debian(INSTALL_HINT)
-            fetch(store, release, tell)
+            fetch(store, release, notify)
         found = examine(command_of(store.root / NAME))
     if found is None:
         raise UnavailableError(
@@ -116,33 +116,33 @@ def command_of(folder: Path) -> list[str]:
 
 
 def sources_for(
-    release: Debian, machine: Sequence[PackageSource]
+    release: Debian, machine_sources: Sequence[PackageSource]
 ) -> tuple[list[PackageSource], str | None]:
     """Package sources of a QEMU for a release, and the preferred suite."""
     if release.version is None or release.version >= FIRST_RELEASE_WITH_IT:
-        return list(machine), None
-    mirror = next(source.uri for source in machine if release.codename in source.suites)
+        return list(machine_sources), None
+    mirror = next(source.uri for source in machine_sources if release.codename in source.suites)
     return [PackageSource(mirror, BACKPORTED)], BACKPORTED[-1]
 
 
-def fetch(store: Store, release: Debian, tell: Callable[[str], None]) -> None:
+def fetch(store: Store, release: Debian, notify: Callable[[str], None]) -> None:
     """Download the newest QEMU into the locked ``store``; raises as :func:`find`."""
     sources, preferred = sources_for(release, mirrors(release.codename))
     with store.scratch() as scratch:
-        apt = PrivateApt(_made(scratch / "apt"), sources, release=preferred)
+        apt = PrivateApt(_make_folder(scratch / "apt"), sources, release=preferred)
         apt.update()
         version = apt.show(PACKAGES[0])["Version"]
         archives = apt.closure(PACKAGES)
         size = sum(archive.size for archive in archives)
         suites = " ".join(suite for source in sources for suite in source.suites)
-        tell(
+        notify(
             f"downloading QEMU {version} of Debian ({suites}): {len(archives)} packages, "
             f"{size / 1e6:.1f} MB, kept in {store.root / NAME}"
         )
-        root = _made(scratch / "root")
+        root = _make_folder(scratch / "root")
         for archive in apt.download_closure(PACKAGES):
             unpack(archive, root)
-        runtime = _made(scratch / NAME)
+        runtime = _make_folder(scratch / NAME)
         prune(root, runtime)
         if examine(command_of(runtime)) is None:
             raise DownloadError(f"the fetched QEMU {version} does not run on this machine")
@@ -156,21 +156,21 @@ def prune(root: Path, runtime: Path) -> None:
     loader = folders[0] / LOADER
     program = root / "usr/bin" / PROGRAM
     path = ":".join(map(str, folders))
-    listed = _output([str(loader), "--library-path", path, "--list", str(program)])
-    libraries = re.findall(r"=> (/\S+) ", listed)
-    if "not found" in listed or not libraries:
-        raise DownloadError(f"the loader of the fetched QEMU reports:\n{listed}")
+    loader_output = _output([str(loader), "--library-path", path, "--list", str(program)])
+    libraries = re.findall(r"=> (/\S+) ", loader_output)
+    if "not found" in loader_output or not libraries:
+        raise DownloadError(f"the loader of the fetched QEMU reports:\n{loader_output}")
     for folder, files in (
         ("bin", [program]),
         ("lib", [loader, *map(Path, libraries)]),
         ("firmware", [file for pattern in FIRMWARE for file in sorted(root.glob(pattern))]),
     ):
-        target = _made(runtime / folder)
+        target = _make_folder(runtime / folder)
         for file in files:
             if file.exists():
                 shutil.copy2(file, target / file.name)
 
 
-def _made(folder: Path) -> Path:
+def _make_folder(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder

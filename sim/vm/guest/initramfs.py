@@ -14,7 +14,7 @@ from dataclasses import dataclass
 MAGIC = b"070701"
 END = "TRAILER!!!"
 ALIGNMENT = 4
-MOST = 0xFFFF_FFFF
+MAX_SIZE = 0xFFFF_FFFF
 CONSOLE_DEVICE = (5, 1)
 """Major and minor number of /dev/console, which Linux opens for process 1."""
 
@@ -79,9 +79,9 @@ def archive(entries: Iterable[Entry]) -> bytes:
             raise InitramfsError(f"{entry.name} is a duplicate")
         if parent not in folders:
             raise InitramfsError(f"{entry.name}: there is no folder {parent}")
-        if len(entry.contents) > MOST:
+        if len(entry.contents) > MAX_SIZE:
             size = len(entry.contents)
-            raise InitramfsError(f"{entry.name} has {size} bytes: must be {MOST} at most")
+            raise InitramfsError(f"{entry.name} has {size} bytes: must be {MAX_SIZE} at most")
         names.add(entry.name)
         if stat.S_ISDIR(entry.mode):
             folders.add(entry.name)
@@ -98,9 +98,9 @@ def _packed(entry: Entry, number: int) -> bytes:
         *(number, entry.mode, 0, 0, links, 0, len(entry.contents), 0, 0),
         *(*entry.device, len(name), 0),
     )
-    head = MAGIC + b"".join(b"%08X" % value for value in numbers) + name
-    return _filled(head) + _filled(entry.contents)
+    header = MAGIC + b"".join(b"%08X" % value for value in numbers) + name
+    return _padded(header) + _padded(entry.contents)
 
 
-def _filled(data: bytes) -> bytes:
+def _padded(data: bytes) -> bytes:
     return data + bytes(-len(data) % ALIGNMENT)

@@ -46,17 +46,17 @@ def debian(os_release: Path = OS_RELEASE, machine: str | None = None) -> Debian 
     return Debian(codename, int(version) if version.isdigit() else None)
 
 
-def require_debian(what: str) -> Debian:
+def require_debian(advice: str) -> Debian:
     """This machine's Debian release.
 
     Raises
     ------
     UnavailableError
-        The machine is not Debian on amd64; ``what`` says what to do instead.
+        The machine is not Debian on amd64; ``advice`` says what to do instead.
     """
     found = debian()
     if found is None:
-        raise UnavailableError(f"this machine is not Debian on amd64: {what}")
+        raise UnavailableError(f"this machine is not Debian on amd64: {advice}")
     return found
 
 

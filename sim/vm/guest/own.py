@@ -21,7 +21,7 @@ from .errors import GuestError
 from .fetch_qemu import Qemu
 from .qemu import GDB_PORT, Guest, command_line
 
-APPEND = "console=ttyS0"
+DEFAULT_APPEND = "console=ttyS0"
 MEMORY_MB = 1024
 
 
@@ -55,11 +55,11 @@ def boot_own(
         if path is not None and not path.is_file():
             raise GuestError(f"{name} is {path}: there is no such file")
     trace, accesses = folder / "trace.jsonl", folder / "accesses.txt"
-    with tempfile.TemporaryDirectory(prefix="amp-guest-") as meeting:
-        control = Path(meeting) / "control"
+    with tempfile.TemporaryDirectory(prefix="amp-guest-") as socket_folder:
+        control = Path(socket_folder) / "control"
         server = Server(
             configuration,
-            Path(meeting) / "socket",
+            Path(socket_folder) / "socket",
             devices=tuple(devices or DEFAULT),
             folder=folder,
             seed=seed,
@@ -71,14 +71,14 @@ def boot_own(
             guest = Guest(
                 kernel=kernel,
                 initrd=initrd,
-                append=APPEND if append is None else append,
+                append=DEFAULT_APPEND if append is None else append,
                 device=server.device_argument,
                 memory_mb=MEMORY_MB,
                 console="mon:stdio",
                 gdb=gdb,
                 wait=wait,
             )
-            _say(terminal, trace, accesses, control, gdb or wait, wait)
+            _print_usage(terminal, trace, accesses, control, gdb or wait, wait)
             reader = threading.Thread(target=_write_events, args=(server, folder / "events.log"))
             reader.start()
             try:
@@ -97,7 +97,7 @@ def boot_own(
     return status
 
 
-def _say(
+def _print_usage(
     terminal: Console, trace: Path, accesses: Path, control: Path, gdb: bool, wait: bool
 ) -> None:
     terminal.print(

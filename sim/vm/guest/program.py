@@ -87,5 +87,5 @@ def _run(command: Sequence[str], environment: Mapping[str, str] | None = None) -
             f"{command[0]} is not on this machine: install it (Debian: apt-get install gcc make)"
         ) from error
     if outcome.returncode:
-        said = (outcome.stdout + outcome.stderr).strip().splitlines()[-SHOWN_LINES:]
-        raise ProgramError("\n".join([f"{command[0]} failed on the guest's program", *said]))
+        output = (outcome.stdout + outcome.stderr).strip().splitlines()[-SHOWN_LINES:]
+        raise ProgramError("\n".join([f"{command[0]} failed on the guest's program", *output]))

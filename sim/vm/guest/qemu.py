@@ -10,7 +10,7 @@ from ..serve.qemu import memory_arguments
 from .fetch_qemu import Qemu
 
 MEMORY_MB = 256
-QUIET = "console=ttyS0 panic=-1 quiet"
+DEFAULT_APPEND = "console=ttyS0 panic=-1 quiet"
 GDB_PORT = 1234
 """Port of QEMU's gdb server, option ``-s``."""
 

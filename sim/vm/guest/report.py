@@ -117,58 +117,58 @@ class HostRecord:
         return bool(self.image) and self.disk[: len(self.image)] == self.image
 
 
-def make_report(told: GuestReport, witness: HostRecord) -> dict[str, Any]:
+def make_report(guest: GuestReport, host: HostRecord) -> dict[str, Any]:
     """The figures under their stable names, and ``problems``; ``ok`` if there are none."""
-    problems = list(problems_of(told, witness))
+    problems = list(problems_of(guest, host))
     return {
         "ok": not problems,
         "problems": problems,
-        "kernel": told.fact("booted", "kernel"),
-        "enumerated": told.enumerated(),
-        "messages_to_device": told.fact("messages", "messages_to_device", 0),
-        "messages_to_driver": told.fact("messages", "messages_to_driver", 0),
-        "interrupts": told.fact("messages", "interrupts", 0),
-        "msix_writes": witness.server.get("interrupts", 0),
-        "rng_bytes": len(told.random_bytes),
-        "blk_ok": bool(told.all("block")) and witness.disk_ok,
-        "console_ok": _console_ok(told, witness),
-        "ping_ok": _ping_ok(told),
-        "ping_us": [ping["round_trip_us"] for ping in told.all("ping")],
-        "devices": [_without_step(device) for device in told.all("device")],
-        "mmio_reads_per_s": told.fact("rates", "mmio_reads_per_s", 0),
-        "mmio_writes_per_s": told.fact("rates", "mmio_writes_per_s", 0),
-        "server": witness.server,
-        "seed": witness.seed,
+        "kernel": guest.fact("booted", "kernel"),
+        "enumerated": guest.enumerated(),
+        "messages_to_device": guest.fact("messages", "messages_to_device", 0),
+        "messages_to_driver": guest.fact("messages", "messages_to_driver", 0),
+        "interrupts": guest.fact("messages", "interrupts", 0),
+        "msix_writes": host.server.get("interrupts", 0),
+        "rng_bytes": len(guest.random_bytes),
+        "blk_ok": bool(guest.all("block")) and host.disk_ok,
+        "console_ok": _console_ok(guest, host),
+        "ping_ok": _ping_ok(guest),
+        "ping_us": [ping["round_trip_us"] for ping in guest.all("ping")],
+        "devices": [_without_step(device) for device in guest.all("device")],
+        "mmio_reads_per_s": guest.fact("rates", "mmio_reads_per_s", 0),
+        "mmio_writes_per_s": guest.fact("rates", "mmio_writes_per_s", 0),
+        "server": host.server,
+        "seed": host.seed,
     }
 
 
-def problems_of(told: GuestReport, witness: HostRecord) -> Iterator[str]:
+def problems_of(guest: GuestReport, host: HostRecord) -> Iterator[str]:
     """Yield a line for each failed check; of a guest that did not finish, only the reason."""
-    yield from witness.problems
-    if told.failure is not None:
-        yield told.failure
+    yield from host.problems
+    if guest.failure is not None:
+        yield guest.failure
         return
-    if not told.all("done"):
-        if not witness.problems:
+    if not guest.all("done"):
+        if not host.problems:
             yield "the guest ended before its program did"
         return
-    yield from _enumeration_problems(told, witness.configuration)
-    if told.fact("accesses", "accesses") != ACCESSES:
-        yield f"accesses tried are {told.fact('accesses', 'accesses')}: must be {ACCESSES}"
-    if told.random_bytes != witness.random_bytes():
+    yield from _enumeration_problems(guest, host.configuration)
+    if guest.fact("accesses", "accesses") != ACCESSES:
+        yield f"accesses tried are {guest.fact('accesses', 'accesses')}: must be {ACCESSES}"
+    if guest.random_bytes != host.random_bytes():
         yield "the random bytes differ from the source's"
-    if not told.all("block") or not witness.disk_ok:
+    if not guest.all("block") or not host.disk_ok:
         yield "the disk does not contain the image"
-    if not _console_ok(told, witness):
+    if not _console_ok(guest, host):
         yield "a console line was lost or changed"
-    if not _ping_ok(told):
+    if not _ping_ok(guest):
         yield "a ping failed"
-    yield from _count_problems(told, witness)
+    yield from _count_problems(guest, host)
 
 
-def _enumeration_problems(told: GuestReport, configuration: BuildConfiguration) -> Iterator[str]:
+def _enumeration_problems(guest: GuestReport, configuration: BuildConfiguration) -> Iterator[str]:
     shell, layout = shell_of(configuration.shell), layout_of(configuration.layout)
-    found = told.enumerated()
+    found = guest.enumerated()
     for name in (
         *("vendor_id", "device_id", "revision", "class_code"),
         *("subsystem_vendor_id", "subsystem_id"),
@@ -177,12 +177,12 @@ def _enumeration_problems(told: GuestReport, configuration: BuildConfiguration) 
             yield f"{name} is {found.get(name)}: must be {getattr(shell, name)}"
     bars = {bar["bar"]: (bar["size"], bar["prefetchable"]) for bar in found["bars"]}
     sizes = shell.bar_sizes(configuration.num_fifos, layout)
-    wanted = {bar: (size, bar == shell.fifo_bar) for bar, size in sizes.items()}
-    if bars != wanted:
-        yield f"BARs (size, prefetchable) are {bars}: must be {wanted}"
-    places = {item["id"]: item["offset"] for item in found["capabilities"]}
-    if places != (own := capabilities_of(configuration)):
-        yield f"capabilities (id: offset) are {places}: must be {own}"
+    expected = {bar: (size, bar == shell.fifo_bar) for bar, size in sizes.items()}
+    if bars != expected:
+        yield f"BARs (size, prefetchable) are {bars}: must be {expected}"
+    offsets = {item["id"]: item["offset"] for item in found["capabilities"]}
+    if offsets != (expected_capabilities := capabilities_of(configuration)):
+        yield f"capabilities (id: offset) are {offsets}: must be {expected_capabilities}"
     for msix in found["capabilities"]:
         if "vectors" in msix:
             yield from _msix_problems(msix, configuration)
@@ -190,7 +190,7 @@ def _enumeration_problems(told: GuestReport, configuration: BuildConfiguration) 
 
 def _msix_problems(msix: Mapping[str, Any], configuration: BuildConfiguration) -> Iterator[str]:
     shell = shell_of(configuration.shell)
-    wanted = {
+    expected = {
         "vectors": shell.num_vectors(configuration.num_fifos),
         "enabled": True,
         "table_bar": shell.msix_bar,
@@ -198,7 +198,7 @@ def _msix_problems(msix: Mapping[str, Any], configuration: BuildConfiguration) -
         "pba_bar": shell.msix_bar,
         "pba_offset": shell.msix_pba_offset,
     }
-    for name, value in wanted.items():
+    for name, value in expected.items():
         if msix.get(name) != value:
             yield f"MSI-X {name} is {msix.get(name)}: must be {value}"
 
@@ -216,18 +216,18 @@ def capabilities_of(configuration: BuildConfiguration) -> dict[int, int]:
     return found
 
 
-def _count_problems(told: GuestReport, witness: HostRecord) -> Iterator[str]:
+def _count_problems(guest: GuestReport, host: HostRecord) -> Iterator[str]:
     for name in ("messages_to_device", "messages_to_driver"):
-        guest, server = told.fact("messages", name), witness.server.get(name)
-        if guest is None or guest != server:
-            yield f"{name}: the guest counted {guest}, the server {server}"
-    if told.fact("messages", "unclaimed") != 0:
-        yield f"{told.fact('messages', 'unclaimed')} messages were not expected"
-    if not told.fact("messages", "used_events"):
+        guest_count, server = guest.fact("messages", name), host.server.get(name)
+        if guest_count is None or guest_count != server:
+            yield f"{name}: the guest counted {guest_count}, the server {server}"
+    if guest.fact("messages", "unclaimed") != 0:
+        yield f"{guest.fact('messages', 'unclaimed')} messages were not expected"
+    if not guest.fact("messages", "used_events"):
         yield "no EVENT_USED arrived"
-    pinged = {pings["fifo"]: pings for pings in told.all("pings")}
-    if sorted(pinged) != [*range(witness.configuration.num_fifos)]:
-        yield f"FIFOs tried are {sorted(pinged)}: must be all {witness.configuration.num_fifos}"
+    pinged = {pings["fifo"]: pings for pings in guest.all("pings")}
+    if sorted(pinged) != [*range(host.configuration.num_fifos)]:
+        yield f"FIFOs tried are {sorted(pinged)}: must be all {host.configuration.num_fifos}"
     for fifo, pings in pinged.items():
         if pings["pings"] != pings["interrupts"]:
             yield (
@@ -235,19 +235,19 @@ def _count_problems(told: GuestReport, witness: HostRecord) -> Iterator[str]:
                 f"interrupts of vector {pings['vector']}"
             )
     # An interrupt that arrives before the previous one is taken merges with it.
-    counted = told.fact("messages", "interrupts", 0)
-    sent = witness.server.get("interrupts", 0)
+    counted = guest.fact("messages", "interrupts", 0)
+    sent = host.server.get("interrupts", 0)
     if not 0 < counted <= sent:
         yield f"the module counted {counted} interrupts, the server {sent} MSI-X writes"
 
 
-def _console_ok(told: GuestReport, witness: HostRecord) -> bool:
-    return CONSOLE_LINE in witness.printed and told.fact("console", "text") == TYPED.decode()
+def _console_ok(guest: GuestReport, host: HostRecord) -> bool:
+    return CONSOLE_LINE in host.printed and guest.fact("console", "text") == TYPED.decode()
 
 
-def _ping_ok(told: GuestReport) -> bool:
-    sequences = [ping["sequence"] for ping in told.all("ping")]
-    return sequences == [*range(1, PINGS + 1)] and told.fact("peer", "hex") == PEER_MAC.hex()
+def _ping_ok(guest: GuestReport) -> bool:
+    sequences = [ping["sequence"] for ping in guest.all("ping")]
+    return sequences == [*range(1, PINGS + 1)] and guest.fact("peer", "hex") == PEER_MAC.hex()
 
 
 def _without_step(facts: Mapping[str, Any]) -> dict[str, Any]:

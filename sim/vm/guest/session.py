@@ -44,7 +44,7 @@ class GuestSession:
         Serves the endpoint.
     reporter
         Prints all events.
-    told, witness
+    guest_report, host_record
         Collect the guest's events and the host's record.
     folder
         Folder of logs.
@@ -61,8 +61,8 @@ class GuestSession:
         self,
         server: Server,
         reporter: GuestReporter,
-        told: GuestReport,
-        witness: HostRecord,
+        guest_report: GuestReport,
+        host_record: HostRecord,
         folder: Path,
         *,
         timeout_s: float = TIMEOUT_S,
@@ -70,28 +70,28 @@ class GuestSession:
         self.boot_s: float | None = None
         self._server = server
         self._reporter = reporter
-        self._told = told
-        self._witness = witness
+        self._guest_report = guest_report
+        self._host_record = host_record
         self._console_log = folder / "console.log"
         self._results = folder / "results.jsonl"
         self._timeout_s = timeout_s
         # Readers block while it is full; the server's channel then counts and drops events.
         self._events: queue.Queue[tuple[str, Event | None]] = queue.Queue(MOST_WAITING)
         self._typed = False
-        self._reading = {"guest", "server"}
+        self._open_sources = {"guest", "server"}
 
     def run(self, qemu: Qemu, kernel: Path, initrd: Path, append: str) -> None:
         """Boot the guest; returns when QEMU and the simulation have ended."""
-        reading, writing = os.pipe()
+        pipe_read, pipe_write = os.pipe()
         guest = Guest(
             kernel=kernel,
             initrd=initrd,
             append=append,
             device=self._server.device_argument,
-            results=writing,
+            results=pipe_write,
         )
         readers = [
-            threading.Thread(target=self._read_guest, args=(reading,), daemon=True),
+            threading.Thread(target=self._read_guest, args=(pipe_read,), daemon=True),
             threading.Thread(target=self._read_server, daemon=True),
         ]
         started = time.monotonic()
@@ -102,21 +102,21 @@ class GuestSession:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    pass_fds=[writing],
+                    pass_fds=[pipe_write],
                 )
         finally:
             # QEMU has the only other copy: reading ends when QEMU does.
-            os.close(writing)
+            os.close(pipe_write)
             for reader in readers:
                 reader.start()
         try:
-            with ended(process):
+            with ending(process):
                 if self._follow_guest(started):
-                    self._note_exit(process)
+                    self._record_exit(process)
         finally:
             self._server.stop()
-            for source, event in self._rest():
-                self._note(source, event, started)
+            for source, event in self._remaining_events():
+                self._record(source, event, started)
             for reader in readers:
                 reader.join()
         self._reporter.end_chapter()
@@ -124,55 +124,55 @@ class GuestSession:
     def _follow_guest(self, started: float) -> bool:
         """Process events until the guest or its time ends; returns whether the guest ended."""
         while True:
-            left = started + self._timeout_s - time.monotonic()
+            remaining_s = started + self._timeout_s - time.monotonic()
             try:
-                source, event = self._take(max(left, 0.0))
+                source, event = self._next_event(max(remaining_s, 0.0))
             except queue.Empty:
-                self._problem(f"the guest did not end within {self._timeout_s:g} s")
+                self._add_problem(f"the guest did not end within {self._timeout_s:g} s")
                 return False
             if source == "guest" and event is None:
                 return True
-            self._note(source, event, started)
+            self._record(source, event, started)
             if source == "server" and event is None:
-                self._problem("the server ended before the guest")
+                self._add_problem("the server ended before the guest")
                 return False
 
-    def _note_exit(self, process: subprocess.Popen[bytes]) -> None:
+    def _record_exit(self, process: subprocess.Popen[bytes]) -> None:
         try:
             status = process.wait(END_S)
         except subprocess.TimeoutExpired:
-            self._problem(f"QEMU did not end within {END_S:g} s")
+            self._add_problem(f"QEMU did not end within {END_S:g} s")
             return
         if status:
-            self._problem("\n".join([f"QEMU ended with status {status}", *self._last_lines()]))
-        elif not self._told.all("done") and self._told.failure is None:
-            self._problem("\n".join(["the guest's console ends with", *self._last_lines()]))
+            self._add_problem("\n".join([f"QEMU ended with status {status}", *self._last_lines()]))
+        elif not self._guest_report.all("done") and self._guest_report.failure is None:
+            self._add_problem("\n".join(["the guest's console ends with", *self._last_lines()]))
 
     def _last_lines(self) -> list[str]:
         return self._console_log.read_text(errors="replace").splitlines()[-SHOWN_LINES:]
 
-    def _rest(self) -> Iterator[tuple[str, Event]]:
+    def _remaining_events(self) -> Iterator[tuple[str, Event]]:
         """Yield the remaining events, until both readers have ended."""
-        while self._reading:
-            source, event = self._take()
+        while self._open_sources:
+            source, event = self._next_event()
             if event is not None:
                 yield source, event
 
-    def _take(self, timeout_s: float | None = None) -> tuple[str, Event | None]:
+    def _next_event(self, timeout_s: float | None = None) -> tuple[str, Event | None]:
         """The next event and its source; ``None`` at a source's end. Raises ``queue.Empty``."""
         source, event = self._events.get(timeout=timeout_s)
         if event is None:
-            self._reading.discard(source)
+            self._open_sources.discard(source)
         return source, event
 
-    def _note(self, source: str, event: Event | None, started: float) -> None:
+    def _record(self, source: str, event: Event | None, started: float) -> None:
         if event is None:
             return
         if source == "server":
-            self._note_server(event)
+            self._record_server_event(event)
             self._reporter.server(event)
             return
-        self._told.add(event)
+        self._guest_report.add(event)
         if event.get("event") == "booted":
             self.boot_s = round(time.monotonic() - started, 3)
         if event.get("event") == FAILED:
@@ -180,24 +180,24 @@ class GuestSession:
             self._reporter.end_chapter()
         self._reporter.guest(event)
 
-    def _note_server(self, event: Mapping[str, Any]) -> None:
+    def _record_server_event(self, event: Mapping[str, Any]) -> None:
         if event["kind"] == "console":
-            printed = self._witness.printed + str(event["text"])
-            self._witness.printed = printed[-KEPT_CHARACTERS:]
-            if not self._typed and CONSOLE_LINE in self._witness.printed:
+            printed = self._host_record.printed + str(event["text"])
+            self._host_record.printed = printed[-KEPT_CHARACTERS:]
+            if not self._typed and CONSOLE_LINE in self._host_record.printed:
                 self._typed = True
                 self._server.type(TYPED.decode())
         elif event["kind"] == "error":
-            self._problem(f"server: {event.get('text')}")
+            self._add_problem(f"server: {event.get('text')}")
 
-    def _problem(self, text: str) -> None:
-        self._witness.problems.append(text)
+    def _add_problem(self, text: str) -> None:
+        self._host_record.problems.append(text)
 
-    def _read_guest(self, reading: int) -> None:
+    def _read_guest(self, pipe_read: int) -> None:
         """Read the second serial port, one event per line; any other line is a failure."""
         try:
             with (
-                open(reading, encoding="ascii", errors="replace") as lines,
+                open(pipe_read, encoding="ascii", errors="replace") as lines,
                 self._results.open("w") as log,
             ):
                 for line in lines:
@@ -226,7 +226,7 @@ def parse_event(line: str) -> Event:
 
 
 @contextmanager
-def ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
+def ending(process: subprocess.Popen[bytes]) -> Iterator[None]:
     """End ``process`` at the end of the context, also after an exception."""
     try:
         yield

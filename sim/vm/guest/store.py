@@ -46,8 +46,8 @@ class Store:
             raise GuestError(f"cannot write to {self.root}: {error.strerror}") from error
         with lock_file as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            for left in self.root.glob(f"{PARTIAL}*"):
-                shutil.rmtree(left, ignore_errors=True)
+            for partial in self.root.glob(f"{PARTIAL}*"):
+                shutil.rmtree(partial, ignore_errors=True)
             yield
 
     def facts(self, name: str, recipe: int) -> dict[str, Any] | None:

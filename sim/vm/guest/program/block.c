@@ -22,7 +22,7 @@ struct request {
 
 static struct request requests[AT_ONCE];
 
-static void prepare(struct request *request)
+static void allocate_buffers(struct request *request)
 {
 	request->page = page_allocate();
 	request->data = page_allocate();
@@ -46,7 +46,7 @@ static void submit(struct virtqueue *queue, struct request *request, unsigned ty
 	request->head = virtqueue_add(queue, pieces, size ? 3 : 2);
 }
 
-static void await(struct virtqueue *queue, unsigned count)
+static void await_requests(struct virtqueue *queue, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
 		unsigned head, at = 0;
@@ -61,11 +61,11 @@ static void await(struct virtqueue *queue, unsigned count)
 	}
 }
 
-static void move(struct virtqueue *queue, int file, unsigned pages, unsigned type)
+static void transfer(struct virtqueue *queue, int file, unsigned pages, unsigned type)
 {
 	for (unsigned first = 0; first < pages; first += AT_ONCE) {
 		unsigned count = pages - first < AT_ONCE ? pages - first : AT_ONCE;
-		uint8_t wanted[PAGE];
+		uint8_t expected[PAGE];
 
 		for (unsigned i = 0; i < count; i++) {
 			memset(requests[i].data.bytes, 0, PAGE);
@@ -75,11 +75,11 @@ static void move(struct virtqueue *queue, int file, unsigned pages, unsigned typ
 			submit(queue, &requests[i], type, (first + i) * (PAGE / SECTOR), PAGE);
 		}
 		virtqueue_kick(queue);
-		await(queue, count);
+		await_requests(queue, count);
 		for (unsigned i = 0; type == VIRTIO_BLK_T_IN && i < count; i++) {
-			if (pread(file, wanted, PAGE, (first + i) * PAGE) != PAGE)
+			if (pread(file, expected, PAGE, (first + i) * PAGE) != PAGE)
 				fail_errno(IMAGE);
-			if (memcmp(wanted, requests[i].data.bytes, PAGE))
+			if (memcmp(expected, requests[i].data.bytes, PAGE))
 				fail("sectors from %u on differ from the image",
 				     (first + i) * (PAGE / SECTOR));
 		}
@@ -97,17 +97,17 @@ void block_copy(void)
 	if (file < 0 || fstat(file, &status))
 		fail_errno(IMAGE);
 	for (int i = 0; i < AT_ONCE; i++)
-		prepare(&requests[i]);
+		allocate_buffers(&requests[i]);
 	device_read_config(device, offsetof(struct virtio_blk_config, capacity), &capacity,
 			   sizeof(capacity));
 	if (capacity * SECTOR < (uint64_t)status.st_size)
 		fail("the disk has %llu sectors: must hold %lld bytes",
 		     (unsigned long long)capacity, (long long)status.st_size);
-	move(queue, file, status.st_size / PAGE, VIRTIO_BLK_T_OUT);
+	transfer(queue, file, status.st_size / PAGE, VIRTIO_BLK_T_OUT);
 	submit(queue, &requests[0], VIRTIO_BLK_T_FLUSH, 0, 0);
 	virtqueue_kick(queue);
-	await(queue, 1);
-	move(queue, file, status.st_size / PAGE, VIRTIO_BLK_T_IN);
+	await_requests(queue, 1);
+	transfer(queue, file, status.st_size / PAGE, VIRTIO_BLK_T_IN);
 	report("block", "\"sectors\": %llu, \"bytes\": %lld", (unsigned long long)capacity,
 	       (long long)status.st_size);
 	close(file);

@@ -11,12 +11,12 @@ void console_talk(void)
 	struct virtqueue *receive = &device->queues[CONSOLE_RECEIVE];
 	struct virtqueue *transmit = &device->queues[CONSOLE_TRANSMIT];
 	struct page typed = page_allocate(), printed = page_allocate();
-	struct piece room = {typed.bus, PAGE, true};
+	struct piece buffer = {typed.bus, PAGE, true};
 	struct piece line = {printed.bus, sizeof(CONSOLE_LINE) - 1, false};
 	uint32_t size = 0;
 	unsigned head;
 
-	virtqueue_add(receive, &room, 1);
+	virtqueue_add(receive, &buffer, 1);
 	virtqueue_kick(receive);
 	memcpy(printed.bytes, CONSOLE_LINE, sizeof(CONSOLE_LINE) - 1);
 	virtqueue_add(transmit, &line, 1);
@@ -25,13 +25,13 @@ void console_talk(void)
 	/* A line may arrive in several pieces. */
 	while (!size || typed.bytes[size - 1] != '\n') {
 		if (size)
-			virtqueue_add(receive, &room, 1);
+			virtqueue_add(receive, &buffer, 1);
 		if (size)
 			virtqueue_kick(receive);
 		size += virtqueue_await(receive, &head, "line typed by the host");
 		if (size >= PAGE)
 			fail("the typed line exceeds %d bytes", PAGE);
-		room = (struct piece){typed.bus + size, PAGE - size, true};
+		buffer = (struct piece){typed.bus + size, PAGE - size, true};
 	}
 	report_text("console", typed.bytes, size);
 }

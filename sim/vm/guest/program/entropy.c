@@ -12,10 +12,10 @@ void entropy_read(void)
 	unsigned head;
 
 	for (int request = 0; request < ENTROPY_REQUESTS; request++) {
-		struct piece room = {page.bus, ENTROPY_REQUEST_SIZE, true};
+		struct piece buffer = {page.bus, ENTROPY_REQUEST_SIZE, true};
 		uint32_t written;
 
-		virtqueue_add(queue, &room, 1);
+		virtqueue_add(queue, &buffer, 1);
 		virtqueue_kick(queue);
 		written = virtqueue_await(queue, &head, "random bytes");
 		if (written != ENTROPY_REQUEST_SIZE)

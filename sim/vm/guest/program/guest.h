@@ -29,14 +29,14 @@ void fail_errno(const char *what) __attribute__((noreturn));
 void finish(void) __attribute__((noreturn));
 int64_t now_us(void);
 
-/* A time limit. patience_left_us() fails once it has passed, with `what` in the text. */
-#define PATIENCE_US 20000000
-struct patience {
+/* A time limit. deadline_remaining_us() fails once it has passed, with `what` in the text. */
+#define TIMEOUT_US 20000000
+struct deadline {
 	int64_t end_us;
 	const char *what;
 };
-struct patience patience(const char *what);
-int64_t patience_left_us(const struct patience *patience);
+struct deadline deadline(const char *what);
+int64_t deadline_remaining_us(const struct deadline *deadline);
 
 /* pci.c: the function as Linux sees it */
 void pci_find(void);
@@ -52,9 +52,9 @@ void mmio_measure(volatile uint8_t *area);
 void interrupts_load_module(void);
 void interrupts_unload_module(void);
 void interrupts_open(void);
-void interrupts_wait(const struct patience *patience);
+void interrupts_wait(const struct deadline *deadline);
 uint64_t interrupts_counted(unsigned vector);
-uint64_t interrupts_counted_in_all(void);
+uint64_t interrupts_total(void);
 
 /* memory.c: pinned pages and their bus addresses */
 struct page {
@@ -78,8 +78,8 @@ struct message message_new(struct kind kind, unsigned dev_num);
 void messages_open(volatile uint8_t *registers, volatile uint8_t *fifos, unsigned fifo);
 void messages_send(const struct message *message);
 struct message messages_request(const struct message *request, struct kind response);
-bool messages_take_used(unsigned dev_num, unsigned queue);
-void messages_await_used(unsigned dev_num, unsigned queue, const struct patience *patience);
+bool messages_clear_used(unsigned dev_num, unsigned queue);
+void messages_await_used(unsigned dev_num, unsigned queue, const struct deadline *deadline);
 void messages_ping(uint32_t data);
 void messages_report(void);
 

@@ -40,7 +40,7 @@ void interrupts_open(void)
 		fail_errno(COUNTS);
 }
 
-static void take_counts(void)
+static void read_counts(void)
 {
 	/* EAGAIN: the counts have not changed since the last read. */
 	if (read(counts_fd, counts, sizeof(counts)) < 0 && errno != EAGAIN)
@@ -48,27 +48,27 @@ static void take_counts(void)
 }
 
 /* Returns after an interrupt that no previous call returned for, or at the deadline. */
-void interrupts_wait(const struct patience *patience)
+void interrupts_wait(const struct deadline *deadline)
 {
-	struct pollfd poll_for = {.fd = counts_fd, .events = POLLIN};
-	int64_t left_us = patience_left_us(patience);
+	struct pollfd poll_counts = {.fd = counts_fd, .events = POLLIN};
+	int64_t remaining_us = deadline_remaining_us(deadline);
 
-	if (poll(&poll_for, 1, (int)(left_us / 1000) + 1) < 0)
+	if (poll(&poll_counts, 1, (int)(remaining_us / 1000) + 1) < 0)
 		fail_errno(COUNTS);
-	take_counts();
+	read_counts();
 }
 
 uint64_t interrupts_counted(unsigned vector)
 {
-	take_counts();
+	read_counts();
 	return counts[vector];
 }
 
-uint64_t interrupts_counted_in_all(void)
+uint64_t interrupts_total(void)
 {
 	uint64_t total = 0;
 
-	take_counts();
+	read_counts();
 	for (int vector = 0; vector < AMP_MAX_VECTORS; vector++)
 		total += counts[vector];
 	return total;

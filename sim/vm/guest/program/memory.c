@@ -13,7 +13,7 @@
 #define PRESENT (1ull << 63)
 #define FRAME ((1ull << 55) - 1)
 
-static void forbid_moving(void)
+static void disable_compaction(void)
 {
 	static bool done;
 	int fd;
@@ -36,7 +36,7 @@ struct page page_allocate(void)
 	uint64_t entry;
 	int fd;
 
-	forbid_moving();
+	disable_compaction();
 	page.bytes = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (page.bytes == MAP_FAILED || mlock(page.bytes, PAGE))
 		fail_errno("allocating a locked page");

@@ -16,7 +16,7 @@ struct spsc {
 static volatile uint8_t *doorbell;
 static struct spsc to_device, to_driver;
 static unsigned sent, received, unclaimed, used_events;
-static unsigned used[AMP_MAX_DEVICES][NUM_QUEUES];
+static unsigned used_counts[AMP_MAX_DEVICES][NUM_QUEUES];
 static uint16_t last_token;
 
 uint64_t message_get(const struct message *message, unsigned offset, unsigned size)
@@ -79,13 +79,13 @@ void messages_open(volatile uint8_t *registers, volatile uint8_t *fifos, unsigne
 
 void messages_send(const struct message *message)
 {
-	struct patience room = patience("space in the driver queue");
-	uint32_t after = next(to_device.head);
+	struct deadline queue_space = deadline("space in the driver queue");
+	uint32_t new_head = next(to_device.head);
 	uint64_t words[VMSG_SLOT_SIZE / 8];
 
-	while (after == to_device.tail) {
+	while (new_head == to_device.tail) {
 		to_device.tail = *word(&to_device, SPSC_TAIL_OFFSET);
-		if (after == to_device.tail && patience_left_us(&room))
+		if (new_head == to_device.tail && deadline_remaining_us(&queue_space))
 			usleep(FULL_POLL_US);
 	}
 	memcpy(words, message->bytes, sizeof(words));
@@ -93,13 +93,13 @@ void messages_send(const struct message *message)
 		slot(&to_device, to_device.head)[i] = words[i];
 	/* Memory that the device reads is written before the doorbell; x86 keeps stores in order. */
 	barrier();
-	*word(&to_device, SPSC_HEAD_OFFSET) = after;
-	to_device.head = after;
+	*word(&to_device, SPSC_HEAD_OFFSET) = new_head;
+	to_device.head = new_head;
 	*(volatile uint32_t *)doorbell = 1;
 	sent++;
 }
 
-static struct message take(void)
+static struct message receive_message(void)
 {
 	struct message message = {{0}};
 	uint64_t words[VMSG_SLOT_SIZE / 8] = {slot(&to_driver, to_driver.tail)[0]};
@@ -120,20 +120,20 @@ static struct message take(void)
 	return message;
 }
 
-static bool is(const struct message *message, struct kind kind)
+static bool matches(const struct message *message, struct kind kind)
 {
 	return message_get(message, VMSG_HEADER_TYPE) == kind.type &&
 	       message_get(message, VMSG_HEADER_MSG_ID) == kind.id &&
 	       message_get(message, VMSG_HEADER_MSG_SIZE) >= kind.size;
 }
 
-static void note_event(const struct message *message)
+static void count_event(const struct message *message)
 {
 	uint64_t dev_num = message_get(message, VMSG_HEADER_DEV_NUM);
 	uint64_t queue = message_get(message, VMSG_EVENT_USED_EVENT_INDEX);
 
-	if (is(message, VMSG_EVENT_USED_EVENT) && dev_num < AMP_MAX_DEVICES && queue < NUM_QUEUES) {
-		used[dev_num][queue]++;
+	if (matches(message, VMSG_EVENT_USED_EVENT) && dev_num < AMP_MAX_DEVICES && queue < NUM_QUEUES) {
+		used_counts[dev_num][queue]++;
 		used_events++;
 	} else {
 		unclaimed++;
@@ -144,20 +144,20 @@ static void note_event(const struct message *message)
  * Waits for an interrupt and drains the device queue; returns whether one of the messages answers
  * `request`, copied to `answer`.
  */
-static bool collect(const struct patience *patience, const struct message *request,
-		    struct kind response, struct message *answer)
+static bool drain_device_queue(const struct deadline *deadline, const struct message *request,
+			       struct kind response, struct message *answer)
 {
 	bool answered = false;
 
-	interrupts_wait(patience);
+	interrupts_wait(deadline);
 	to_driver.head = *word(&to_driver, SPSC_HEAD_OFFSET);
 	if (to_driver.head >= SPSC_CAPACITY)
 		fail("head of the device queue is %u: must be below %u", to_driver.head,
 		     SPSC_CAPACITY);
 	while (to_driver.tail != to_driver.head) {
-		struct message message = take();
+		struct message message = receive_message();
 
-		if (request && !answered && is(&message, response) &&
+		if (request && !answered && matches(&message, response) &&
 		    message_get(&message, VMSG_HEADER_DEV_NUM) ==
 			    message_get(request, VMSG_HEADER_DEV_NUM) &&
 		    message_get(&message, VMSG_HEADER_TOKEN) ==
@@ -165,7 +165,7 @@ static bool collect(const struct patience *patience, const struct message *reque
 			*answer = message;
 			answered = true;
 		} else {
-			note_event(&message);
+			count_event(&message);
 		}
 	}
 	return answered;
@@ -173,29 +173,29 @@ static bool collect(const struct patience *patience, const struct message *reque
 
 struct message messages_request(const struct message *request, struct kind response)
 {
-	struct message asked = *request, answer;
+	struct message sent_request = *request, answer;
 	char what[64] = "response to ";
-	struct patience reply = patience(strncat(what, response.name, 40));
+	struct deadline response_deadline = deadline(strncat(what, response.name, 40));
 
-	message_put(&asked, VMSG_HEADER_TOKEN, ++last_token);
-	messages_send(&asked);
-	while (!collect(&reply, &asked, response, &answer))
+	message_put(&sent_request, VMSG_HEADER_TOKEN, ++last_token);
+	messages_send(&sent_request);
+	while (!drain_device_queue(&response_deadline, &sent_request, response, &answer))
 		;
 	return answer;
 }
 
-bool messages_take_used(unsigned dev_num, unsigned queue)
+bool messages_clear_used(unsigned dev_num, unsigned queue)
 {
-	bool told = used[dev_num][queue];
+	bool was_used = used_counts[dev_num][queue];
 
-	used[dev_num][queue] = 0;
-	return told;
+	used_counts[dev_num][queue] = 0;
+	return was_used;
 }
 
-void messages_await_used(unsigned dev_num, unsigned queue, const struct patience *patience)
+void messages_await_used(unsigned dev_num, unsigned queue, const struct deadline *deadline)
 {
-	while (!used[dev_num][queue])
-		collect(patience, NULL, VMSG_EVENT_USED_EVENT, NULL);
+	while (!used_counts[dev_num][queue])
+		drain_device_queue(deadline, NULL, VMSG_EVENT_USED_EVENT, NULL);
 }
 
 void messages_ping(uint32_t data)
@@ -214,5 +214,5 @@ void messages_report(void)
 	report("messages",
 	       "\"messages_to_device\": %u, \"messages_to_driver\": %u, \"used_events\": %u, "
 	       "\"unclaimed\": %u, \"interrupts\": %llu",
-	       sent, received, used_events, unclaimed, (unsigned long long)interrupts_counted_in_all());
+	       sent, received, used_events, unclaimed, (unsigned long long)interrupts_total());
 }

@@ -50,33 +50,33 @@ static void copy_in(volatile uint8_t *area, const uint8_t *from)
 	}
 }
 
-static void compare(volatile uint8_t *area, const uint8_t *wanted, unsigned width, unsigned at)
+static void compare(volatile uint8_t *area, const uint8_t *expected, unsigned width, unsigned at)
 {
 	for (unsigned word = 0; word < AREA; word += 8) {
-		uint64_t found = read_width(area + word, 8), want;
+		uint64_t found = read_width(area + word, 8), expected_word;
 
-		memcpy(&want, wanted + word, sizeof(want));
-		if (found != want)
+		memcpy(&expected_word, expected + word, sizeof(expected_word));
+		if (found != expected_word)
 			fail("after a write of %u bytes at %u, bytes %u to %u are %016" PRIx64
 			     ": must be %016" PRIx64,
-			     width, at, word, word + 7, found, want);
+			     width, at, word, word + 7, found, expected_word);
 	}
 }
 
-static void check_access(volatile uint8_t *area, uint8_t *wanted, unsigned width, unsigned at)
+static void check_access(volatile uint8_t *area, uint8_t *expected, unsigned width, unsigned at)
 {
 	uint64_t value = 0, found;
 
 	for (unsigned byte = 0; byte < width; byte++) {
-		wanted[at + byte] ^= 0x5a + byte;
-		value |= (uint64_t)wanted[at + byte] << 8 * byte;
+		expected[at + byte] ^= 0x5a + byte;
+		value |= (uint64_t)expected[at + byte] << 8 * byte;
 	}
 	write_width(area + at, width, value);
 	found = read_width(area + at, width);
 	if (found != value)
 		fail("a read of %u bytes at %u gives %" PRIx64 ": must be %" PRIx64, width, at, found,
 		     value);
-	compare(area, wanted, width, at);
+	compare(area, expected, width, at);
 }
 
 void mmio_check_registers(volatile uint8_t *registers)
@@ -94,16 +94,16 @@ void mmio_check_registers(volatile uint8_t *registers)
 void mmio_check_accesses(volatile uint8_t *area)
 {
 	static const uint8_t zeros[AREA];
-	uint8_t wanted[AREA];
+	uint8_t expected[AREA];
 	unsigned checked = 0;
 
 	for (unsigned byte = 0; byte < AREA; byte++)
-		wanted[byte] = 0x80 | byte;
-	copy_in(area, wanted);
-	compare(area, wanted, AREA, 0);
+		expected[byte] = 0x80 | byte;
+	copy_in(area, expected);
+	compare(area, expected, AREA, 0);
 	for (unsigned width = 1; width <= 8; width *= 2)
 		for (unsigned at = 8; at < 16; at += width, checked++)
-			check_access(area, wanted, width, at);
+			check_access(area, expected, width, at);
 	copy_in(area, zeros);
 	compare(area, zeros, AREA, 0);
 	report("accesses", "\"accesses\": %u", checked);

@@ -35,11 +35,11 @@ static struct virtqueue *receive, *transmit;
 static struct page frames[BUFFERS], out;
 static unsigned frame_of[QUEUE_SIZE];
 
-static void offer(unsigned frame)
+static void make_available(unsigned frame)
 {
-	struct piece room = {frames[frame].bus, PAGE, true};
+	struct piece buffer = {frames[frame].bus, PAGE, true};
 
-	frame_of[virtqueue_add(receive, &room, 1)] = frame;
+	frame_of[virtqueue_add(receive, &buffer, 1)] = frame;
 }
 
 static void send_frame(const void *frame, size_t size)
@@ -68,7 +68,7 @@ static void receive_frame(void *frame, size_t size)
 	memset(frame, 0, size);
 	memcpy(frame, frames[at].bytes + HEADER,
 	       written - HEADER < size ? written - HEADER : size);
-	offer(at);
+	make_available(at);
 	virtqueue_kick(receive);
 }
 
@@ -81,25 +81,25 @@ static void begin_frame(struct ether_header *ethernet, const uint8_t *to, uint16
 
 static void resolve(void)
 {
-	static const uint8_t everybody[ETH_ALEN] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
-	struct arp_frame ask = {0}, answer;
+	static const uint8_t broadcast[ETH_ALEN] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+	struct arp_frame request = {0}, reply;
 
-	begin_frame(&ask.ethernet, everybody, ETHERTYPE_ARP);
-	ask.arp.arp_hrd = htons(ARPHRD_ETHER);
-	ask.arp.arp_pro = htons(ETHERTYPE_IP);
-	ask.arp.arp_hln = ETH_ALEN;
-	ask.arp.arp_pln = sizeof(own_ip);
-	ask.arp.arp_op = htons(ARPOP_REQUEST);
-	memcpy(ask.arp.arp_sha, own_mac, ETH_ALEN);
-	memcpy(ask.arp.arp_spa, own_ip, sizeof(own_ip));
-	memcpy(ask.arp.arp_tpa, peer_ip, sizeof(peer_ip));
-	send_frame(&ask, sizeof(ask));
+	begin_frame(&request.ethernet, broadcast, ETHERTYPE_ARP);
+	request.arp.arp_hrd = htons(ARPHRD_ETHER);
+	request.arp.arp_pro = htons(ETHERTYPE_IP);
+	request.arp.arp_hln = ETH_ALEN;
+	request.arp.arp_pln = sizeof(own_ip);
+	request.arp.arp_op = htons(ARPOP_REQUEST);
+	memcpy(request.arp.arp_sha, own_mac, ETH_ALEN);
+	memcpy(request.arp.arp_spa, own_ip, sizeof(own_ip));
+	memcpy(request.arp.arp_tpa, peer_ip, sizeof(peer_ip));
+	send_frame(&request, sizeof(request));
 	for (int i = 0; i < LONGEST_WAIT_FRAMES; i++) {
-		receive_frame(&answer, sizeof(answer));
-		if (answer.ethernet.ether_type == htons(ETHERTYPE_ARP) &&
-		    answer.arp.arp_op == htons(ARPOP_REPLY) &&
-		    !memcmp(answer.arp.arp_spa, peer_ip, sizeof(peer_ip))) {
-			memcpy(peer_mac, answer.arp.arp_sha, ETH_ALEN);
+		receive_frame(&reply, sizeof(reply));
+		if (reply.ethernet.ether_type == htons(ETHERTYPE_ARP) &&
+		    reply.arp.arp_op == htons(ARPOP_REPLY) &&
+		    !memcmp(reply.arp.arp_spa, peer_ip, sizeof(peer_ip))) {
+			memcpy(peer_mac, reply.arp.arp_sha, ETH_ALEN);
 			return;
 		}
 	}
@@ -141,28 +141,28 @@ static void make_echo(struct echo_frame *frame, unsigned sequence)
 	frame->icmp.checksum = checksum(&frame->icmp, message);
 }
 
-static bool answers(const struct echo_frame *reply, const struct echo_frame *ask)
+static bool answers(const struct echo_frame *reply, const struct echo_frame *request)
 {
 	return reply->ethernet.ether_type == htons(ETHERTYPE_IP) &&
-	       reply->ip.protocol == IPPROTO_ICMP && reply->ip.saddr == ask->ip.daddr &&
+	       reply->ip.protocol == IPPROTO_ICMP && reply->ip.saddr == request->ip.daddr &&
 	       !checksum(&reply->ip, sizeof(reply->ip)) && reply->icmp.type == ICMP_ECHOREPLY &&
-	       reply->icmp.un.echo.id == ask->icmp.un.echo.id &&
-	       reply->icmp.un.echo.sequence == ask->icmp.un.echo.sequence &&
+	       reply->icmp.un.echo.id == request->icmp.un.echo.id &&
+	       reply->icmp.un.echo.sequence == request->icmp.un.echo.sequence &&
 	       !checksum(&reply->icmp, sizeof(reply->icmp) + PING_SIZE);
 }
 
 static void ping(unsigned sequence)
 {
-	struct echo_frame ask, reply;
+	struct echo_frame request, reply;
 	int64_t begin = now_us();
 
-	make_echo(&ask, sequence);
-	send_frame(&ask, sizeof(ask));
+	make_echo(&request, sequence);
+	send_frame(&request, sizeof(request));
 	for (int i = 0; i < LONGEST_WAIT_FRAMES; i++) {
 		receive_frame(&reply, sizeof(reply));
-		if (!answers(&reply, &ask))
+		if (!answers(&reply, &request))
 			continue;
-		if (memcmp(reply.payload, ask.payload, PING_SIZE))
+		if (memcmp(reply.payload, request.payload, PING_SIZE))
 			fail("ping %u: the reply has another payload", sequence);
 		report("ping", "\"sequence\": %u, \"round_trip_us\": %lld", sequence,
 		       (long long)(now_us() - begin));
@@ -181,7 +181,7 @@ void network_ping(void)
 	out = page_allocate();
 	for (unsigned frame = 0; frame < BUFFERS; frame++) {
 		frames[frame] = page_allocate();
-		offer(frame);
+		make_available(frame);
 	}
 	virtqueue_kick(receive);
 	resolve();

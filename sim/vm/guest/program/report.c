@@ -24,18 +24,18 @@ int64_t now_us(void)
 	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-struct patience patience(const char *what)
+struct deadline deadline(const char *what)
 {
-	return (struct patience){.end_us = now_us() + PATIENCE_US, .what = what};
+	return (struct deadline){.end_us = now_us() + TIMEOUT_US, .what = what};
 }
 
-int64_t patience_left_us(const struct patience *patience)
+int64_t deadline_remaining_us(const struct deadline *deadline)
 {
-	int64_t left = patience->end_us - now_us();
+	int64_t remaining = deadline->end_us - now_us();
 
-	if (left <= 0)
-		fail("%s: time limit of %d s exceeded", patience->what, PATIENCE_US / 1000000);
-	return left;
+	if (remaining <= 0)
+		fail("%s: time limit of %d s exceeded", deadline->what, TIMEOUT_US / 1000000);
+	return remaining;
 }
 
 static void end_guest(void)

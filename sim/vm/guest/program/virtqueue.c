@@ -57,7 +57,7 @@ void virtqueue_kick(struct virtqueue *queue)
 	messages_send(&event);
 }
 
-static void release(struct virtqueue *queue, unsigned head)
+static void free_chain(struct virtqueue *queue, unsigned head)
 {
 	unsigned last = head, count = 1;
 
@@ -77,19 +77,19 @@ static void release(struct virtqueue *queue, unsigned head)
 uint32_t virtqueue_await(struct virtqueue *queue, unsigned *head, const char *what)
 {
 	volatile struct vring_used *used = queue->used;
-	struct patience back = patience(what);
+	struct deadline chain_deadline = deadline(what);
 	volatile struct vring_used_elem *element;
 
 	while (used->idx == queue->used_seen) {
-		messages_take_used(queue->dev_num, queue->index);
+		messages_clear_used(queue->dev_num, queue->index);
 		if (used->idx == queue->used_seen)
-			messages_await_used(queue->dev_num, queue->index, &back);
+			messages_await_used(queue->dev_num, queue->index, &chain_deadline);
 	}
 	element = &used->ring[queue->used_seen++ % queue->size];
 	if (element->id >= queue->size)
 		fail("device %u, queue %u: used id is %u: must be below %u", queue->dev_num,
 		     queue->index, element->id, queue->size);
 	*head = element->id;
-	release(queue, *head);
+	free_chain(queue, *head);
 	return element->len;
 }

@@ -65,7 +65,7 @@ def good_events() -> list[Event]:
     return events
 
 
-def good_witness() -> HostRecord:
+def good_record() -> HostRecord:
     """The host's record."""
     return HostRecord(
         CONFIGURATION,
@@ -77,7 +77,7 @@ def good_witness() -> HostRecord:
     )
 
 
-def told(events: list[Event]) -> GuestReport:
+def guest_report(events: list[Event]) -> GuestReport:
     """A report of these events."""
     result = GuestReport()
     for event in events:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from guest_runs import good_events, good_witness, told
+from guest_runs import good_events, good_record, guest_report
 
 from sim.vm.guest.report import make_report
 
@@ -17,7 +17,7 @@ KEYS = {
 
 
 def test_report_of_good_run():
-    report = make_report(told(good_events()), good_witness())
+    report = make_report(guest_report(good_events()), good_record())
     assert report["ok"] is True and report["problems"] == []
     assert report.keys() >= KEYS
     assert report["rng_bytes"] == 4096 and report["kernel"] == "6.1"
@@ -59,7 +59,7 @@ def test_wrong_fact_is_reported(kind, change, text):
     # Of several capabilities, the one that has the changed fact.
     chosen = [event for event in chosen if change.keys() <= event.keys()]
     chosen[0].update(change)
-    report = make_report(told(events), good_witness())
+    report = make_report(guest_report(events), good_record())
     assert not report["ok"]
     assert any(text in problem for problem in report["problems"]), report["problems"]
 
@@ -67,7 +67,7 @@ def test_wrong_fact_is_reported(kind, change, text):
 @pytest.mark.parametrize("kind", ["bar", "capability", "pings", "random", "block", "ping", "peer"])
 def test_missing_event_is_reported(kind):
     events = [event for event in good_events() if event["event"] != kind]
-    assert not make_report(told(events), good_witness())["ok"]
+    assert not make_report(guest_report(events), good_record())["ok"]
 
 
 @pytest.mark.parametrize(
@@ -83,17 +83,17 @@ def test_missing_event_is_reported(kind):
     ],
 )
 def test_difference_from_host_is_reported(change, text):
-    witness = good_witness()
+    record = good_record()
     for name, value in change.items():
-        setattr(witness, name, value)
-    report = make_report(told(good_events()), witness)
+        setattr(record, name, value)
+    report = make_report(guest_report(good_events()), record)
     assert not report["ok"]
     assert any(text in problem for problem in report["problems"]), report["problems"]
 
 
 def test_failed_guest_reports_only_cause():
     events = [*good_events()[:2], {"event": "failed", "step": "accesses", "text": "no"}]
-    report = make_report(told(events), good_witness())
+    report = make_report(guest_report(events), good_record())
     assert report["problems"] == ["accesses: no"] and not report["ok"]
-    report = make_report(told([]), good_witness())
+    report = make_report(guest_report([]), good_record())
     assert report["problems"] == ["the guest ended before its program did"]

@@ -66,20 +66,22 @@ def run(tmp_path):
         text = QEMU.format(events=tmp_path / "events", then=then)
         qemu = Qemu((str(program(tmp_path, "qemu", text)),), "fake")
         server = server or Server([])
-        told, witness = GuestReport(), HostRecord(CONFIGURATION, SEED)
+        guest_report, record = GuestReport(), HostRecord(CONFIGURATION, SEED)
         with (tmp_path / "terminal").open("w") as terminal:
             reporter = GuestReporter(Console(file=terminal, width=100))
-            session = GuestSession(server, reporter, told, witness, tmp_path, timeout_s=timeout_s)
+            session = GuestSession(
+                server, reporter, guest_report, record, tmp_path, timeout_s=timeout_s
+            )
             session.run(qemu, tmp_path / "kernel", tmp_path / "initrd", "append")
-        return session, told, witness, server
+        return session, guest_report, record, server
 
     return run
 
 
 def test_guest_events_are_recorded_and_printed(run, tmp_path):
-    session, told, witness, _ = run(good_events())
-    assert witness.problems == [] and told.all("done") and session.boot_s is not None
-    assert len(told.random_bytes) == 4096
+    session, guest_report, record, _ = run(good_events())
+    assert record.problems == [] and guest_report.all("done") and session.boot_s is not None
+    assert len(guest_report.random_bytes) == 4096
     assert (tmp_path / "results.jsonl").read_text() == (tmp_path / "events").read_text()
     text = (tmp_path / "terminal").read_text()
     assert "0000:00:01.0 10ee:9039 class 088000 rev 1" in text
@@ -92,9 +94,9 @@ def test_console_line_is_answered_once(run):
         {"kind": "console", "fifo": 0, "dev_num": 2, "text": text}
         for text in (first, second, "more\n")
     ]
-    _, _, witness, server = run(good_events(), Server(events))
+    _, _, record, server = run(good_events(), Server(events))
     assert server.typed == [TYPED.decode()]
-    assert witness.printed == CONSOLE_LINE + "more\n" and witness.problems == []
+    assert record.printed == CONSOLE_LINE + "more\n" and record.problems == []
 
 
 def test_number_of_printed_messages_is_limited(run, tmp_path):
@@ -111,39 +113,39 @@ def test_event_queue_is_bounded_and_loses_nothing(run, monkeypatch):
     monkeypatch.setattr(session_module, "KEPT_CHARACTERS", 8)
     console = {"kind": "console", "fifo": 0, "dev_num": 2}
     events = [{**console, "text": f"{number:03}\n"} for number in range(200)]
-    _, told, witness, _ = run([{"event": "step"}] * 200 + good_events(), Server(events))
-    assert len(told.all("step")) == 200 and told.all("done")
-    assert witness.printed == "198\n199\n"
+    _, guest_report, record, _ = run([{"event": "step"}] * 200 + good_events(), Server(events))
+    assert len(guest_report.all("step")) == 200 and guest_report.all("done")
+    assert record.printed == "198\n199\n"
 
 
 def test_server_error_is_problem(run):
-    _, _, witness, _ = run(good_events(), Server([{"kind": "error", "text": "unmapped"}]))
-    assert witness.problems == ["server: unmapped"]
+    _, _, record, _ = run(good_events(), Server([{"kind": "error", "text": "unmapped"}]))
+    assert record.problems == ["server: unmapped"]
 
 
 def test_guest_is_ended_after_time_limit(run):
     started = time.monotonic()
-    _, _, witness, _ = run([], then="exec sleep 60", timeout_s=0.3)
-    assert witness.problems == ["the guest did not end within 0.3 s"]
+    _, _, record, _ = run([], then="exec sleep 60", timeout_s=0.3)
+    assert record.problems == ["the guest did not end within 0.3 s"]
     assert time.monotonic() - started < 5
 
 
 def test_early_end_of_server_is_problem(run):
-    _, _, witness, _ = run([], Server([], ends=True), then="exec sleep 60")
-    assert witness.problems == ["the server ended before the guest"]
+    _, _, record, _ = run([], Server([], ends=True), then="exec sleep 60")
+    assert record.problems == ["the server ended before the guest"]
 
 
 def test_failed_qemu_shows_last_output(run):
-    _, _, witness, _ = run([], then="echo 'no such device' >&2; exit 3")
-    assert witness.problems == ["QEMU ended with status 3\nno such device"]
+    _, _, record, _ = run([], then="echo 'no such device' >&2; exit 3")
+    assert record.problems == ["QEMU ended with status 3\nno such device"]
 
 
 def test_early_end_of_guest_shows_console(run):
-    _, _, witness, _ = run(good_events()[:3], then="echo 'Kernel panic'")
-    assert witness.problems == ["the guest's console ends with\nKernel panic"]
+    _, _, record, _ = run(good_events()[:3], then="echo 'Kernel panic'")
+    assert record.problems == ["the guest's console ends with\nKernel panic"]
 
 
 def test_invalid_event_is_failure(run):
-    _, told, _, _ = run([], raw='{"event": "booted"}\nnonsense\n[1]\n')
-    assert told.failure is not None and "not an event: 'nonsense" in told.failure
-    assert len(told.all("failed")) == 2
+    _, guest_report, _, _ = run([], raw='{"event": "booted"}\nnonsense\n[1]\n')
+    assert guest_report.failure is not None and "not an event: 'nonsense" in guest_report.failure
+    assert len(guest_report.all("failed")) == 2

@@ -6,7 +6,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from guest_runs import good_events, good_witness, told
+from guest_runs import good_events, good_record, guest_report
 from rich.console import Console
 
 from sim.vm.guest.report import make_report
@@ -44,7 +44,7 @@ def test_figures_are_escaped(reporter, terminal):
         for event in good_events()
     ]
     events.append({"event": "rates", "mmio_reads_per_s": HOSTILE, "mmio_writes_per_s": None})
-    report = make_report(told(events), good_witness())
+    report = make_report(guest_report(events), good_record())
     reporter.figures({**report, "qemu": "11", "boot_s": 1.0, "wall_s": 2.0})
     assert terminal.getvalue().count(SHOWN) == 2 and "\x1b[2J" not in terminal.getvalue()
 

@@ -25,13 +25,13 @@ static irqreturn_t count_interrupt(int irq, void *count)
 	return IRQ_HANDLED;
 }
 
-static bool news(struct file *file)
+static bool has_changed(struct file *file)
 {
-	u64 *told = file->private_data;
+	u64 *last_read = file->private_data;
 	int i;
 
 	for (i = 0; i < vectors; i++)
-		if (atomic64_read(&counts[i]) != told[i])
+		if (atomic64_read(&counts[i]) != last_read[i])
 			return true;
 	return false;
 }
@@ -50,26 +50,26 @@ static int counts_release(struct inode *inode, struct file *file)
 
 static ssize_t counts_read(struct file *file, char __user *to, size_t size, loff_t *offset)
 {
-	u64 *told = file->private_data;
+	u64 *last_read = file->private_data;
 	int i;
 
-	if (size < vectors * sizeof(*told))
+	if (size < vectors * sizeof(*last_read))
 		return -EINVAL;
-	if (!news(file) && file->f_flags & O_NONBLOCK)
+	if (!has_changed(file) && file->f_flags & O_NONBLOCK)
 		return -EAGAIN;
-	if (wait_event_interruptible(changed, news(file)))
+	if (wait_event_interruptible(changed, has_changed(file)))
 		return -ERESTARTSYS;
 	for (i = 0; i < vectors; i++)
-		told[i] = atomic64_read(&counts[i]);
-	if (copy_to_user(to, told, vectors * sizeof(*told)))
+		last_read[i] = atomic64_read(&counts[i]);
+	if (copy_to_user(to, last_read, vectors * sizeof(*last_read)))
 		return -EFAULT;
-	return vectors * sizeof(*told);
+	return vectors * sizeof(*last_read);
 }
 
 static __poll_t counts_poll(struct file *file, poll_table *table)
 {
 	poll_wait(file, &changed, table);
-	return news(file) ? EPOLLIN | EPOLLRDNORM : 0;
+	return has_changed(file) ? EPOLLIN | EPOLLRDNORM : 0;
 }
 
 static const struct file_operations counts_operations = {
