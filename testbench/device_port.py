@@ -47,13 +47,13 @@ class StreamDevicePort:
     ) -> None:
         self.source = AxisMessageSource(dut, clk=clk, reset=reset, idle=idle)
         self.sink = AxisMessageSink(dut, clk=clk, reset=reset, stall=stall)
-        self._room = dut.device_queue_ready
+        self._queue_ready = dut.device_queue_ready
         self._edge = self.source.clk.rising_edge
         self._runtime = CocotbRuntime()
-        self._turns: dict[int, Lock] = {}
+        self._locks: dict[int, Lock] = {}
         self._host_reset = dut.host_reset
         self._resets = 0
-        self._counter = cocotb.start_soon(self._count_resets())
+        self._reset_task = cocotb.start_soon(self._count_resets())
 
     async def receive(self) -> tuple[int, bytes]:
         """Wait for the next message of any FIFO; return the FIFO's number and the whole slot."""
@@ -67,11 +67,11 @@ class StreamDevicePort:
         the calls. A reset of the function discards the messages that are still waiting.
         """
         resets = self._resets
-        async with self._turns.setdefault(fifo, Lock(self._runtime)):
+        async with self._locks.setdefault(fifo, Lock(self._runtime)):
             # The flags include a message accepted at the last edge only from the next edge on.
             await self._edge
-            while not int(self._room.value) >> fifo & 1:
-                await self._room.value_change
+            while not int(self._queue_ready.value) >> fifo & 1:
+                await self._queue_ready.value_change
                 await self._edge
             if resets == self._resets:
                 await self.source.send_message(fifo, message)

@@ -42,10 +42,10 @@ class CocotbRuntime:
         steps = get_sim_steps(timeout_us, "us", round_mode="ceil")
         if steps <= 0:
             return False
-        late = Timer(steps, "step")
+        timer = Timer(steps, "step")
         # `event` is from `self.event`, so `event.wait()` is a cocotb trigger.
-        came = await First(cast(Trigger, event.wait()), late) is not late
-        return came or event.is_set()
+        fired = await First(cast(Trigger, event.wait()), timer) is not timer
+        return fired or event.is_set()
 
     async def yield_now(self) -> None:
         """Let all other ready coroutines run; simulated time does not advance."""

@@ -136,15 +136,15 @@ class Bench:
             await self.block.reset()
             return
         self.dut.rst.value = 1
-        self._abandon()
+        self._abandon_reads()
         # The sinks deliver packets of the last cycle before the reset only now.
         await self.dut.clk.rising_edge
-        self._abandon()
+        self._abandon_reads()
         await ClockCycles(self.dut.clk, RESET_CYCLES - 1)
         self.dut.rst.value = 0
         await self.dut.clk.rising_edge
 
-    def _abandon(self) -> None:
+    def _abandon_reads(self) -> None:
         if isinstance(self.host, TlpHost):
             self.host.memory.abandon()
 
@@ -264,7 +264,7 @@ class GatewareSystem(Bench):
         ]
         for driver in self.drivers:
             driver.rings = RingAllocator(memory=self.host.memory)
-        self._resets = cocotb.start_soon(self._follow_resets())
+        self._reset_task = cocotb.start_soon(self._follow_resets())
 
     def observe(self, observer: MessageObserver) -> None:
         """Call ``observer`` with each message that the drivers send or receive."""

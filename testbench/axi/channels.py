@@ -29,7 +29,7 @@ def drive_idle(dut: Any, prefix: str = PREFIX) -> None:
         getattr(dut, f"{prefix}_{name}").value = 0
 
 
-class BurstAnswer(NamedTuple):
+class BurstResponse(NamedTuple):
     """Response of a burst: one response for a write, one for each beat of a read with its data."""
 
     responses: list[AxiResp]
@@ -60,16 +60,16 @@ class AxiChannels:
         self, dut: Any, prefix: str = PREFIX, *, clk: Any = None, reset: Any = None
     ) -> None:
         bus = AxiBus.from_prefix(dut, prefix)
-        lines = (
+        clock_and_reset = (
             dut.clk if clk is None else clk,
             getattr(dut, "rst", None) if reset is None else reset,
         )
         self.lanes = len(getattr(dut, f"{prefix}_wdata")) // 8
-        self.aw = AxiAWSource(bus.write.aw, *lines)
-        self.w = AxiWSource(bus.write.w, *lines)
-        self.b = AxiBSink(bus.write.b, *lines)
-        self.ar = AxiARSource(bus.read.ar, *lines)
-        self.r = AxiRSink(bus.read.r, *lines)
+        self.aw = AxiAWSource(bus.write.aw, *clock_and_reset)
+        self.w = AxiWSource(bus.write.w, *clock_and_reset)
+        self.b = AxiBSink(bus.write.b, *clock_and_reset)
+        self.ar = AxiARSource(bus.read.ar, *clock_and_reset)
+        self.r = AxiRSink(bus.read.r, *clock_and_reset)
 
     async def write(
         self,
@@ -80,7 +80,7 @@ class AxiChannels:
         size: int | None = None,
         transfer_id: int = 0,
         length: int | None = None,
-    ) -> BurstAnswer:
+    ) -> BurstResponse:
         """Send one write burst and wait for its response. Not for concurrent calls.
 
         Parameters
@@ -98,22 +98,22 @@ class AxiChannels:
         length
             As ``awlen``, beats less one; ``None`` for the number of ``beats``.
         """
-        sent = list(beats)
+        transfers = list(beats)
         await self.aw.send(
             self.aw._transaction_obj(
                 awid=transfer_id,
                 awaddr=address,
-                awlen=len(sent) - 1 if length is None else length,
+                awlen=len(transfers) - 1 if length is None else length,
                 awsize=self._size(size),
                 awburst=burst,
             )
         )
-        for number, (data, strobes) in enumerate(sent, start=1):
-            last = int(number == len(sent))
+        for number, (data, strobes) in enumerate(transfers, start=1):
+            last = int(number == len(transfers))
             await self.w.send(self.w._transaction_obj(wdata=data, wstrb=strobes, wlast=last))
-        answer = await self.b.recv()
-        _require_id(int(answer.bid), transfer_id)
-        return BurstAnswer([AxiResp(int(answer.bresp))], [])
+        response = await self.b.recv()
+        _require_id(int(response.bid), transfer_id)
+        return BurstResponse([AxiResp(int(response.bresp))], [])
 
     async def read(
         self,
@@ -123,7 +123,7 @@ class AxiChannels:
         burst: int = AxiBurstType.INCR,
         size: int | None = None,
         transfer_id: int = 0,
-    ) -> BurstAnswer:
+    ) -> BurstResponse:
         """Send one read burst and wait for its beats, until ``rlast``. Not for concurrent calls.
 
         Parameters
@@ -142,19 +142,19 @@ class AxiChannels:
                 arburst=burst,
             )
         )
-        answer = BurstAnswer([], [])
+        response = BurstResponse([], [])
         while True:
             beat = await self.r.recv()
             _require_id(int(beat.rid), transfer_id)
-            answer.responses.append(AxiResp(int(beat.rresp)))
-            answer.beats.append(int(beat.rdata))
+            response.responses.append(AxiResp(int(beat.rresp)))
+            response.beats.append(int(beat.rdata))
             if int(beat.rlast):
-                return answer
+                return response
 
     def _size(self, size: int | None) -> int:
         return self.lanes.bit_length() - 1 if size is None else size
 
 
-def _require_id(given: int, sent: int) -> None:
-    if given != sent:
-        raise AssertionError(f"id is {given}: must be {sent}")
+def _require_id(received: int, expected: int) -> None:
+    if received != expected:
+        raise AssertionError(f"id is {received}: must be {expected}")

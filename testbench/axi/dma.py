@@ -125,7 +125,7 @@ class AxiDma:
         self._size = beat_bytes.bit_length() - 1
         self._pauses = {name: _cycles(cycles) for name, cycles in (pauses or {}).items()}
         self.statistics = DmaStatistics()
-        self._master: Any = None
+        self._manager: Any = None
         self._streams: dict[str, Any] = {}
         self._under_way = 0
         drive_idle(dut, prefix)
@@ -145,13 +145,13 @@ class AxiDma:
         """
         _check("read", address, size)
         began = get_sim_time("ns")
-        master = await self._open()
-        answer = await self._access(master.read(address, size, size=self._size))
-        _require_okay(answer, "read", address, size)
+        manager = await self._open()
+        response = await self._access(manager.read(address, size, size=self._size))
+        _require_okay(response, "read", address, size)
         self.statistics.reads += 1
         self.statistics.bytes_read += size
         self.statistics.read_ns += get_sim_time("ns") - began
-        return bytes(answer.data)
+        return bytes(response.data)
 
     async def write(self, address: int, data: bytes) -> None:
         """Write ``data``, 1 byte or more, at the 64-bit bus address ``address``.
@@ -163,9 +163,9 @@ class AxiDma:
         """
         _check("write", address, len(data))
         began = get_sim_time("ns")
-        master = await self._open()
-        answer = await self._access(master.write(address, bytes(data), size=self._size))
-        _require_okay(answer, "write", address, len(data))
+        manager = await self._open()
+        response = await self._access(manager.write(address, bytes(data), size=self._size))
+        _require_okay(response, "write", address, len(data))
         self.statistics.writes += 1
         self.statistics.bytes_written += len(data)
         self.statistics.write_ns += get_sim_time("ns") - began
@@ -185,13 +185,13 @@ class AxiDma:
         # An access started during reset would run at once: the library stops only on a reset edge.
         while self._reset is not None and self._reset.value != LOW:
             await self._reset.value_change
-        if self._master is None:
+        if self._manager is None:
             # The library logs every access with its data, which costs more than the access.
             logger = logging.getLogger(f"cocotb.{self._dut._name}.{self._prefix}")
             logger.setLevel(logging.WARNING)
             bus = AxiBus.from_prefix(self._dut, self._prefix)
-            self._master = AxiMaster(bus, self._clk, self._reset, max_burst_len=self._burst_beats)
-            write, read = self._master.write_if, self._master.read_if
+            self._manager = AxiMaster(bus, self._clk, self._reset, max_burst_len=self._burst_beats)
+            write, read = self._manager.write_if, self._manager.read_if
             self._streams = {
                 "aw": write.aw_channel,
                 "w": write.w_channel,
@@ -201,7 +201,7 @@ class AxiDma:
             }
             cocotb.start_soon(self._count("aw", "write_bursts"))
             cocotb.start_soon(self._count("ar", "read_bursts"))
-        return self._master
+        return self._manager
 
     async def _count(self, channel: str, statistic: str) -> None:
         """Count the transfers of an address channel."""
@@ -238,9 +238,9 @@ def _check(verb: str, address: int, size: int) -> None:
         raise DmaError(f"{verb} of {size} bytes at {address:#x}: beyond 64 bits of address")
 
 
-def _require_okay(answer: Any, verb: str, address: int, size: int) -> None:
+def _require_okay(response: Any, verb: str, address: int, size: int) -> None:
     # The library returns None for an access that a reset interrupted.
-    if answer is not None and answer.resp == AxiResp.OKAY:
+    if response is not None and response.resp == AxiResp.OKAY:
         return
-    response = "aborted by reset" if answer is None else f"response is {answer.resp.name}"
-    raise DmaError(f"{verb} of {size} bytes at {address:#x}: {response}")
+    reason = "aborted by reset" if response is None else f"response is {response.resp.name}"
+    raise DmaError(f"{verb} of {size} bytes at {address:#x}: {reason}")

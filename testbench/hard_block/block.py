@@ -112,7 +112,7 @@ class HardBlock:
         The design, with ``clk`` and ``rst``.
     device
         The block, for the root complex's link.
-    telling_cycles
+    config_latency
         Cycles until the design has received a setting from the block.
     design_counts_credits
         Whether reads without credits of the host wait in the design rather than in the block.
@@ -122,7 +122,7 @@ class HardBlock:
     """
 
     aliases: ClassVar[Mapping[str, str]]
-    telling_cycles: ClassVar[int] = 0
+    config_latency: ClassVar[int] = 0
     design_counts_credits: ClassVar[bool] = False
     streams: Mapping[str, Any]
     device: Any
@@ -130,7 +130,7 @@ class HardBlock:
     def __init__(self, dut: Any, parameters: Parameters) -> None:
         self.dut: Any = BlockSide(dut, self.aliases)
         self.parameters = parameters
-        self._join()
+        self._connect()
         shell, fifos = parameters.shell, parameters.num_fifos
         function = self.device.functions[0]
         function.vendor_id, function.device_id = shell.vendor_id, shell.device_id
@@ -138,13 +138,13 @@ class HardBlock:
         for bar, size in shell.bar_sizes(fifos, parameters.layout).items():
             function.configure_bar(bar, size, False, bar == shell.fifo_bar)
 
-    def _join(self) -> None:
+    def _connect(self) -> None:
         raise NotImplementedError
 
     def _build(self, model: Any, **options: Any) -> Any:
         """Create a ``model`` of cocotbext-pcie; all use the same names for pins and settings."""
         dut, parameters = self.dut, self.parameters
-        known = set(inspect.signature(model.__init__).parameters) - {"self", *options}
+        arguments = set(inspect.signature(model.__init__).parameters) - {"self", *options}
         shell = parameters.shell
         return model(
             pf0_msix_enable=True,
@@ -154,7 +154,7 @@ class HardBlock:
             pf0_msix_pba_bir=shell.msix_bar,
             pf0_msix_pba_offset=shell.msix_pba_offset,
             **options,
-            **{name: getattr(dut, name) for name in known if hasattr(dut, name)},
+            **{name: getattr(dut, name) for name in arguments if hasattr(dut, name)},
         )
 
     async def reset(self) -> None:
@@ -192,14 +192,16 @@ class HardBlock:
         receive, send = port.rx_handler, device.upstream_send
 
         numbers = count()
-        sinks = [PacketCount(end) for name, end in self.streams.items() if name.startswith("from")]
+        sinks = [
+            PacketCount(stream) for name, stream in self.streams.items() if name.startswith("from")
+        ]
 
-        async def in_force(number: int) -> None:
-            for _ in range(self.telling_cycles):
+        async def complete_write(number: int) -> None:
+            for _ in range(self.config_latency):
                 await self.dut.clk.rising_edge
             await settled(self.dut, clk=self.dut.clk)
             begun = [sink.begun for sink in sinks]
-            while any(sink.gone < before for sink, before in zip(sinks, begun, strict=True)):
+            while any(sink.gone < target for sink, target in zip(sinks, begun, strict=True)):
                 await self.dut.clk.rising_edge
             await ClockCycles(self.dut.clk, LINK_CYCLES)
             monitor.settings.completed(number, CplStatus.SC)
@@ -215,7 +217,7 @@ class HardBlock:
                 monitor.settings.written(packet, number)
             await receive(tlp)
             if packet.kind == TlpKind.CFGWR0:
-                cocotb.start_soon(in_force(number))
+                cocotb.start_soon(complete_write(number))
 
         async def sent(tlp: Any) -> None:
             monitor.design_sent(from_cocotbext(tlp))
@@ -239,7 +241,7 @@ class UltraScaleBlock(HardBlock):
         "rc_bus": "m_axis_rc",
     }
 
-    def _join(self) -> None:
+    def _connect(self) -> None:
         dut = self.dut
         self.device = self._build(
             self.model,
@@ -269,8 +271,8 @@ class UltraScalePlusBlock(UltraScaleBlock):
 
     model = UltraScalePlusPcieDevice
 
-    def _join(self) -> None:
-        super()._join()
+    def _connect(self) -> None:
+        super()._connect()
         # Value of PG213, completion space; the model's default is twice as large.
         self.device.rx_buf_cplh_fc_limit = 128
 
@@ -280,7 +282,7 @@ class Series7Block(HardBlock):
 
     aliases: ClassVar[Mapping[str, str]] = {"clk": "user_clk_out", "rst": "user_reset_out"}
 
-    def _join(self) -> None:
+    def _connect(self) -> None:
         dut, parameters = self.dut, self.parameters
         shell = parameters.shell
         # Start low, so that pins have their values before the first edge.
@@ -306,7 +308,7 @@ class Series7Block(HardBlock):
     def set_bus_mastering(self, on: bool) -> None:
         """As :class:`HardBlock`."""
         super().set_bus_mastering(on)
-        self.device.show()
+        self.device.drive_pins()
 
     async def function_reset(self) -> None:
         """As :class:`HardBlock`. The design reports no completion: the block assumes that the reset

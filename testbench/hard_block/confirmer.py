@@ -52,8 +52,8 @@ class Confirmer:
         self._deliver = sink.on_packet
         self.set_delays(repeat(USUAL_DELAY) if delays is None else delays)
         self._held: deque[TlpPacket] = deque()
-        self._came = Event()
-        sink.on_packet = self._take
+        self._arrived = Event()
+        sink.on_packet = self._hold
         cocotb.start_soon(self._run())
         cocotb.start_soon(self._drop())
 
@@ -83,9 +83,9 @@ class Confirmer:
         """Number of writes not yet confirmed."""
         return len(self._held)
 
-    def _take(self, packet: TlpPacket) -> None:
+    def _hold(self, packet: TlpPacket) -> None:
         self._held.append(packet)
-        self._came.set()
+        self._arrived.set()
 
     async def _drop(self) -> None:
         """Drop the held writes on reset: the link is down."""
@@ -96,12 +96,12 @@ class Confirmer:
     async def _run(self) -> None:
         while True:
             if not self._held:
-                self._came.clear()
-                await self._came.wait()
+                self._arrived.clear()
+                await self._arrived.wait()
             await ClockCycles(self._clk, max(next(self._delays), 1))
-            leaving = min(len(self._pulse), len(self._held))
-            for _ in range(leaving):
+            count = min(len(self._pulse), len(self._held))
+            for _ in range(count):
                 self._deliver(self._held.popleft())
-            self._pulse.value = (1 << leaving) - 1
+            self._pulse.value = (1 << count) - 1
             await self._clk.rising_edge
             self._pulse.value = 0

@@ -15,7 +15,7 @@ from cocotbext.pcie.intel.s10 import S10PcieDevice, S10RxBus, S10TxBus
 
 from .block import CLOCK_PERIOD_NS, MAX_PAYLOAD_SIZE, HardBlock
 
-TELLING_CYCLES = 40
+CONFIG_LATENCY = 40
 """Cycles for a block to output all of configuration space and for the design to register it."""
 SENDER_LATENCY = 3
 """Cycles from the block's ready to the beat that it allows."""
@@ -24,14 +24,14 @@ SENDER_LATENCY = 3
 async def watch_for_gaps(dut: Any, *, clk: Any) -> None:
     """Require that packets from the design have no gaps while the block is ready."""
     ready = deque([False] * SENDER_LATENCY)
-    inside = False
+    in_packet = False
     while True:
         await clk.rising_edge
         ready.append(dut.tx_st_ready.value == "1")
         if dut.tx_st_valid.value.is_resolvable and int(dut.tx_st_valid.value):
-            inside = not int(dut.tx_st_eop.value)
+            in_packet = not int(dut.tx_st_eop.value)
         else:
-            assert not (inside and ready[0]), "gap within a packet while the block is ready"
+            assert not (in_packet and ready[0]), "gap within a packet while the block is ready"
         ready.popleft()
 
 
@@ -48,10 +48,10 @@ class IntelBlock(HardBlock):
     tx_bus: Any
     flr_pins: ClassVar[tuple[str, str]]
     max_payload_size: int
-    telling_cycles = TELLING_CYCLES
+    config_latency = CONFIG_LATENCY
     design_counts_credits = True
 
-    def _join(self) -> None:
+    def _connect(self) -> None:
         dut = self.dut
         self.device = self._build(
             self.model,
@@ -67,12 +67,12 @@ class IntelBlock(HardBlock):
 
     async def function_reset(self) -> None:
         """As :class:`~testbench.hard_block.block.HardBlock`."""
-        told, answered = (getattr(self.dut, name) for name in self.flr_pins)
-        told.value = 1
-        while not int(answered.value) & 1:
-            await answered.value_change
+        request, acknowledge = (getattr(self.dut, name) for name in self.flr_pins)
+        request.value = 1
+        while not int(acknowledge.value) & 1:
+            await acknowledge.value_change
         await self.dut.clk.rising_edge
-        told.value = 0
+        request.value = 0
 
 
 class PTileBlock(IntelBlock):
@@ -87,9 +87,9 @@ class PTileBlock(IntelBlock):
     ports: ClassVar[Mapping[int, int]] = {128: 2, 256: 1, 512: 0}
     """Number of the block's port by data width."""
 
-    def _join(self) -> None:
+    def _connect(self) -> None:
         self.options = {"port_num": self.ports[self.parameters.data_width]}
-        super()._join()
+        super()._connect()
 
     async def reset(self) -> None:
         """As :class:`~testbench.hard_block.block.HardBlock`."""
@@ -108,7 +108,7 @@ class Stratix10Block(IntelBlock):
     flr_pins = ("flr_pf_active", "flr_pf_done")
     max_payload_size = MAX_PAYLOAD_SIZE
 
-    def _join(self) -> None:
-        super()._join()
+    def _connect(self) -> None:
+        super()._connect()
         # The model starts to report credits only for a design with ports for posted data credits.
         cocotb.start_soon(self.device._run_tx_fc_logic())

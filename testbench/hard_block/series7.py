@@ -36,12 +36,12 @@ with payloads of up to 256 bytes (PG054, completion space)."""
 
 def to_dwords(tlp: bytes) -> list[int]:
     """Dwords of a TLP, each with its first byte in the most significant bits."""
-    return [int.from_bytes(tlp[at : at + 4], "big") for at in range(0, len(tlp), 4)]
+    return [int.from_bytes(tlp[index : index + 4], "big") for index in range(0, len(tlp), 4)]
 
 
 def to_tlp(beats: bytes) -> bytes:
     """TLP of a frame, whose lanes have the bytes of each dword in reverse order."""
-    return b"".join(beats[at : at + 4][::-1] for at in range(0, len(beats), 4))
+    return b"".join(beats[index : index + 4][::-1] for index in range(0, len(beats), 4))
 
 
 class Series7Receiver:
@@ -64,7 +64,7 @@ class Series7Receiver:
         self._clk = clk
         self._lanes = len(self._pins["tdata"]) // 32
         self._queue: deque[tuple[list[int], int, Any]] = deque()
-        self._came = Event()
+        self._arrived = Event()
         self._pauses: Iterator[bool] = repeat(False)
         for pin in self._pins.values():
             pin.value = 0
@@ -77,29 +77,29 @@ class Series7Receiver:
     def put(self, dwords: list[int], bar: int | None, accepted: Any) -> None:
         """Queue a packet with matching BAR ``bar``; call ``accepted`` when it is accepted."""
         self._queue.append((dwords, 0 if bar is None else 1 << bar, accepted))
-        self._came.set()
+        self._arrived.set()
 
     def _beats(self) -> Iterator[tuple[dict[str, int], list[Any]]]:
         """Yield beats until the queue is empty, each with functions to call when accepted."""
         straddles = self._lanes == 4
-        carried: list[tuple[list[int], int, Any, int]] = []
-        while self._queue or carried:
-            if carried:
-                dwords, hits, accepted, at = carried.pop()
+        straddling: list[tuple[list[int], int, Any, int]] = []
+        while self._queue or straddling:
+            if straddling:
+                dwords, hits, accepted, index = straddling.pop()
             else:
                 dwords, hits, accepted = self._queue.popleft()
-                at = 0
-            while at < len(dwords):
+                index = 0
+            while index < len(dwords):
                 user = 0
-                if at == 0:
+                if index == 0:
                     user |= hits << BAR_HIT
                     if straddles:
                         user |= PRESENT << BEGINS
-                piece = dwords[at : at + self._lanes]
+                piece = dwords[index : index + self._lanes]
                 lanes = len(piece)
-                at += lanes
+                index += lanes
                 data = sum(dword << 32 * lane for lane, dword in enumerate(piece))
-                last = at == len(dwords)
+                last = index == len(dwords)
                 done = []
                 if last:
                     done.append(accepted)
@@ -111,17 +111,17 @@ class Series7Receiver:
                             for place, dword in enumerate(following[:HALF]):
                                 data |= dword << 32 * (HALF + place)
                             user |= its_hits << BAR_HIT | (PRESENT | 4 * HALF) << BEGINS
-                            carried.append((following, its_hits, its_accepted, HALF))
-                kept = (1 << 4 * lanes) - 1
-                yield {"tdata": data, "tkeep": kept, "tlast": last, "tuser": user}, done
+                            straddling.append((following, its_hits, its_accepted, HALF))
+                keep = (1 << 4 * lanes) - 1
+                yield {"tdata": data, "tkeep": keep, "tlast": last, "tuser": user}, done
 
     async def _run(self) -> None:
         edge = self._clk.rising_edge
         while True:
             if not self._queue:
                 self._pins["tvalid"].value = 0
-                self._came.clear()
-                await self._came.wait()
+                self._arrived.clear()
+                await self._arrived.wait()
                 await edge
             for beat, done in self._beats():
                 while next(self._pauses, False):
@@ -179,7 +179,7 @@ class Series7Device(Device):
         self.tx.queue_occupancy_limit_frames = TX_QUEUE
         for name in ("cfg_received_func_lvl_rst", "cfg_to_turnoff"):
             getattr(dut, name).value = 0
-        self.show()
+        self.drive_pins()
         cocotb.start_soon(self._forward())
 
     async def upstream_recv(self, tlp: Any) -> None:
@@ -188,10 +188,10 @@ class Series7Device(Device):
         if tlp.fmt_type in CONFIGURATION:
             self.bus_num = tlp.completer_id.bus
             # Update the pins before the completion of the write is sent.
-            answer = function.upstream_tx_handler
-            function.upstream_tx_handler = self._after_pins(answer)
+            send = function.upstream_tx_handler
+            function.upstream_tx_handler = self._updating_pins(send)
             await function.upstream_recv(tlp)
-            function.upstream_tx_handler = answer
+            function.upstream_tx_handler = send
             return
         if tlp.fmt_type in COMPLETIONS:
             self._complete(tlp)
@@ -219,14 +219,14 @@ class Series7Device(Device):
 
         self.rx.put(to_dwords(bytes(tlp.pack())), None, accepted)
 
-    def _after_pins(self, answer: Any) -> Any:
+    def _updating_pins(self, send_completion: Any) -> Any:
         async def send(tlp: Any) -> None:
-            self.show()
-            await answer(tlp)
+            self.drive_pins()
+            await send_completion(tlp)
 
         return send
 
-    def show(self) -> None:
+    def drive_pins(self) -> None:
         """Drive the configuration space pins."""
         function, dut = self.functions[0], self._dut
         capability = function.pcie_cap

@@ -222,8 +222,8 @@ class EndpointBfm(TlpHost):
         function = self.function
         if function is None:
             raise HostError("the function is not enumerated: call start() first")
-        for bar, place in self.bars.items():
-            await self.config_write(bar_offset(bar), place)
+        for bar, address in self.bars.items():
+            await self.config_write(bar_offset(bar), address)
         await self._set_payload_sizes(function)
         await self.config_write(COMMAND, MEMORY_SPACE_ENABLE.mask | BUS_MASTER_ENABLE.mask, 2)
         bar, offset = function.msix_table
@@ -242,28 +242,28 @@ class EndpointBfm(TlpHost):
 
     async def _place_bars(self, function: Enumerated) -> None:
         self.bars.clear()
-        place = MEMORY_WINDOW
+        address = MEMORY_WINDOW
         bar = 0
         while bar < 6:
             register = bar_offset(bar)
             await self.config_write(register, 0xFFFF_FFFF)
             probe = await self.config_read(register)
-            wide = probe & 0b111 == 0b100
-            if wide:
+            is_64_bit = probe & 0b111 == 0b100
+            if is_64_bit:
                 await self.config_write(register + 4, 0xFFFF_FFFF)
                 probe |= await self.config_read(register + 4) << 32
             if probe & ~0xF:
                 if probe & 1:
                     raise HostError(f"BAR{bar} reads {probe:#x}: only memory BARs are supported")
-                size = (~(probe & ~0xF) & (1 << 64 if wide else 1 << 32) - 1) + 1
-                place = (place + size - 1) & -size
-                await self.config_write(register, place)
-                if wide:
+                size = (~(probe & ~0xF) & (1 << 64 if is_64_bit else 1 << 32) - 1) + 1
+                address = (address + size - 1) & -size
+                await self.config_write(register, address)
+                if is_64_bit:
                     await self.config_write(register + 4, 0)
                 function.bar_sizes[bar] = size
-                self.bars[bar] = place
-                place += size
-            bar += 2 if wide else 1
+                self.bars[bar] = address
+                address += size
+            bar += 2 if is_64_bit else 1
 
     async def _walk_capabilities(self, function: Enumerated) -> None:
         offset = await self.config_read(0x34, 1)
@@ -354,11 +354,11 @@ class CoreBfm(TlpHost):
         self.dut = dut
         self.shell = shell
         self.device_id = device_id
-        place = MEMORY_WINDOW
+        address = MEMORY_WINDOW
         for bar, size in shell.bar_sizes(self.num_fifos, layout).items():
-            place = (place + size - 1) & -size
-            self.bars[bar] = place
-            place += size
+            address = (address + size - 1) & -size
+            self.bars[bar] = address
+            address += size
         self.source = TlpSource(dut, "rx_req_tlp", clk=clk, reset=reset, idle=idle)
         stalls = {
             "tx_cpl_tlp": stall,

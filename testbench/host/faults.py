@@ -72,8 +72,8 @@ def refused(status: int = CplStatus.UR, at: int = 0) -> Change:
     """End with completion ``at``, or the last one, with this status and no data."""
 
     def change(request: Tlp, answers: list[Tlp]) -> list[Tlp]:
-        place = _place(answers, at)
-        return [*answers[:place], _empty(answers[place], status)]
+        index = _index(answers, at)
+        return [*answers[:index], _error_completion(answers[index], status)]
 
     return change
 
@@ -89,7 +89,7 @@ def poisoned(at: int | None = None) -> Change:
     def change(request: Tlp, answers: list[Tlp]) -> list[Tlp]:
         if at is None:
             return [answer.replace(ep=1) for answer in answers]
-        return _with(answers, _place(answers, at), ep=1)
+        return _replace(answers, _index(answers, at), ep=1)
 
     return change
 
@@ -99,7 +99,7 @@ def altered(at: int = 0, **fields: Any) -> Change:
 
     A value is the field's new value, or a function from the correct completion to it.
     """
-    return lambda request, answers: _with(answers, _place(answers, at), **fields)
+    return lambda request, answers: _replace(answers, _index(answers, at), **fields)
 
 
 def too_much(dwords: int = 1) -> Change:
@@ -108,7 +108,7 @@ def too_much(dwords: int = 1) -> Change:
     def change(request: Tlp, answers: list[Tlp]) -> list[Tlp]:
         last = answers[-1]
         payload = last.payload + bytes(4 * dwords)
-        return _with(answers, len(answers) - 1, length=last.length + dwords, payload=payload)
+        return _replace(answers, len(answers) - 1, length=last.length + dwords, payload=payload)
 
     return change
 
@@ -120,14 +120,14 @@ def too_little(dwords: int = 1) -> Change:
         last = answers[-1]
         length = max(last.length - dwords, 1)
         payload = last.payload[: 4 * length]
-        return _with(answers, len(answers) - 1, length=length, payload=payload)
+        return _replace(answers, len(answers) - 1, length=length, payload=payload)
 
     return change
 
 
 def repeated(at: int = -1) -> Change:
     """Send completion ``at`` again after the last one, as an unexpected completion."""
-    return lambda request, answers: [*answers, answers[_place(answers, at)]]
+    return lambda request, answers: [*answers, answers[_index(answers, at)]]
 
 
 def preceded(**fields: Any) -> Change:
@@ -136,20 +136,20 @@ def preceded(**fields: Any) -> Change:
     For example ``preceded(tag=0x1F)`` for an unused tag, ``preceded(requester_id=0)`` for another
     requester. Values are as in :func:`altered`.
     """
-    return lambda request, answers: [_with(answers[:1], 0, **fields)[0], *answers]
+    return lambda request, answers: [_replace(answers[:1], 0, **fields)[0], *answers]
 
 
-def _place(answers: list[Tlp], at: int) -> int:
+def _index(answers: list[Tlp], at: int) -> int:
     # Clamp the index: a test does not always control the number of completions.
     return min(at, len(answers) - 1) if at >= 0 else max(at + len(answers), 0)
 
 
-def _empty(answer: Tlp, status: int) -> Tlp:
+def _error_completion(answer: Tlp, status: int) -> Tlp:
     kind = TlpKind.CPLLK if answer.kind in (TlpKind.CPLLK, TlpKind.CPLDLK) else TlpKind.CPL
     return answer.replace(kind=kind, status=status, length=0, payload=b"")
 
 
-def _with(answers: list[Tlp], place: int, **fields: Any) -> list[Tlp]:
-    answer = answers[place]
+def _replace(answers: list[Tlp], index: int, **fields: Any) -> list[Tlp]:
+    answer = answers[index]
     values = {name: value(answer) if callable(value) else value for name, value in fields.items()}
-    return [*answers[:place], answer.replace(**values), *answers[place + 1 :]]
+    return [*answers[:index], answer.replace(**values), *answers[index + 1 :]]

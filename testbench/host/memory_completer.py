@@ -146,7 +146,7 @@ class MemoryCompleter(SparseMemory):
         self.refused_writes: list[Tlp] = []
         self._send = send
         self._generator = random.Random(seed)
-        self._work: list[PendingRead] = []
+        self._reads: list[PendingRead] = []
         self._number = 0
         self.set_latency(latency)
 
@@ -157,11 +157,11 @@ class MemoryCompleter(SparseMemory):
     @property
     def outstanding(self) -> int:
         """Number of reads without all completions sent."""
-        return len(self._work)
+        return len(self._reads)
 
     def abandon(self) -> None:
         """Drop all reads in flight: the design was reset."""
-        self._work.clear()
+        self._reads.clear()
 
     def take(self, request: Tlp, now_ns: float, max_payload_size: int) -> None:
         """Accept a memory read or write; :meth:`run` completes reads.
@@ -182,42 +182,42 @@ class MemoryCompleter(SparseMemory):
             return
         self._number += 1
         due = now_ns + next(self._latency, 0.0)
-        heapq.heappush(self._work, PendingRead(due, self._number, request, max_payload_size))
+        heapq.heappush(self._reads, PendingRead(due, self._number, request, max_payload_size))
 
     def run(self, now_ns: float) -> float | None:
         """Run all steps due at ``now_ns``; return the time of the next step, or ``None``."""
-        while self._work and self._work[0].due_ns <= now_ns:
-            self._step(heapq.heappop(self._work))
-        return self._work[0].due_ns if self._work else None
+        while self._reads and self._reads[0].due_ns <= now_ns:
+            self._step(heapq.heappop(self._reads))
+        return self._reads[0].due_ns if self._reads else None
 
-    def _step(self, work: PendingRead) -> None:
-        if work.answers is None:
-            fault = self._fault(work.request)
-            work.answers = self._right_answers(work)
+    def _step(self, read: PendingRead) -> None:
+        if read.answers is None:
+            fault = self._matching_fault(read.request)
+            read.answers = self._completions(read)
             if fault is not None:
-                work.answers = list(fault.change(work.request, work.answers))
-                work.due_ns += fault.after_ns
-                heapq.heappush(self._work, work)
+                read.answers = list(fault.change(read.request, read.answers))
+                read.due_ns += fault.after_ns
+                heapq.heappush(self._reads, read)
                 return
-        if work.answers:
-            self._send(work.answers.pop(0))
-        if work.answers:
-            work.due_ns += next(self._latency, 0.0)
-            heapq.heappush(self._work, work)
+        if read.answers:
+            self._send(read.answers.pop(0))
+        if read.answers:
+            read.due_ns += next(self._latency, 0.0)
+            heapq.heappush(self._reads, read)
 
-    def _fault(self, request: Tlp) -> Fault | None:
+    def _matching_fault(self, request: Tlp) -> Fault | None:
         return next((fault for fault in self.faults if fault.meets(request)), None)
 
-    def _right_answers(self, work: PendingRead) -> list[Tlp]:
-        data = self.load(work.request)
+    def _completions(self, read: PendingRead) -> list[Tlp]:
+        data = self.load(read.request)
         if data is None:
-            self.refused_reads.append(work.request)
-            return [completion(work.request, self.completer_id, status=CplStatus.UR)]
+            self.refused_reads.append(read.request)
+            return [completion(read.request, self.completer_id, status=CplStatus.UR)]
         return read_answers(
-            work.request,
+            read.request,
             data,
             completer_id=self.completer_id,
-            max_payload_size=work.max_payload_size,
+            max_payload_size=read.max_payload_size,
             boundary=self.read_completion_boundary,
             split=self.split,
             generator=self._generator,

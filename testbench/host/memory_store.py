@@ -120,7 +120,7 @@ class SparseMemory:
         HostMemoryError
             The bytes are not all in one allocation.
         """
-        block = self._own(address, size, "read")
+        block = self._allocation(address, size, "read")
         offset = address - block.base
         return bytes(block.lines[offset : offset + size])
 
@@ -132,7 +132,7 @@ class SparseMemory:
         HostMemoryError
             The bytes are not all in one allocation.
         """
-        block = self._own(address, len(data), "write")
+        block = self._allocation(address, len(data), "write")
         offset = address - block.base
         block.lines[offset : offset + len(data)] = data
 
@@ -145,7 +145,7 @@ class SparseMemory:
         """
         mask = byte_mask(request)
         first, end = _span(mask)
-        block = self._block(request.address + first)
+        block = self._block_at(request.address + first)
         if block is None or request.address + end > block.base + len(block.lines):
             return None
         data = bytearray([JUNK]) * (4 * request.length)
@@ -169,7 +169,7 @@ class SparseMemory:
         mask = byte_mask(request)
         first, end = _span(mask)
         start = request.address + first
-        block = self._block(start)
+        block = self._block_at(start)
         if block is None or start < block.start or request.address + end > block.end:
             return False
         offset = request.address - block.base
@@ -179,7 +179,7 @@ class SparseMemory:
         block.lines[offset + first : offset + end] = data
         return True
 
-    def _block(self, address: int) -> Block | None:
+    def _block_at(self, address: int) -> Block | None:
         """The allocation whose cache lines contain ``address``."""
         # The cache line of the address may start before the allocation does.
         at = bisect_right(self._starts, address | LINE - 1) - 1
@@ -188,8 +188,8 @@ class SparseMemory:
         block = self._blocks[at]
         return block if block.base <= address < block.base + len(block.lines) else None
 
-    def _own(self, address: int, size: int, verb: str) -> Block:
-        block = self._block(address)
+    def _allocation(self, address: int, size: int, verb: str) -> Block:
+        block = self._block_at(address)
         if block is None or address < block.start or address + size > block.end:
             raise HostMemoryError(f"{verb} of {size} bytes at {address:#x}: not allocated")
         return block

@@ -28,7 +28,7 @@ class Split(StrEnum):
     """At pseudo-random boundaries."""
 
 
-def cut(
+def completion_sizes(
     address: int, size: int, *, limit: int, boundary: int, split: Split, generator: random.Random
 ) -> list[int]:
     """Sizes of the completions of a read of ``size`` bytes from ``address``.
@@ -83,12 +83,12 @@ def read_answers(
     completer_id
         16 bits.
     max_payload_size, boundary, split, generator
-        As :func:`cut`.
+        As :func:`completion_sizes`.
     """
     first, remaining = request_bytes(request)
     answers = []
     start = 0
-    for size in cut(
+    for size in completion_sizes(
         request.address,
         len(data),
         limit=max_payload_size,

@@ -61,7 +61,7 @@ class Pending:
         Simulation time at which it fails.
     completions
         Completions received so far.
-    late
+    timed_out
         Whether it has timed out.
     done
         Set when it is complete or has timed out.
@@ -70,7 +70,7 @@ class Pending:
     request: Tlp
     deadline_ns: float
     completions: list[Tlp] = field(default_factory=list)
-    late: bool = False
+    timed_out: bool = False
     done: Event = field(default_factory=Event)
 
     async def answers(self) -> list[Tlp]:
@@ -82,7 +82,7 @@ class Pending:
             The request timed out.
         """
         await self.done.wait()
-        if self.late:
+        if self.timed_out:
             raise TlpTimeout(
                 f"{self.request} timed out with {len(self.completions)} completions received"
             )
@@ -153,7 +153,7 @@ class Requester:
         self._free = deque(range(tags))
         self._freed = Event()
         self._pending: dict[int, Pending] = {}
-        self._watching = False
+        self._expiring = False
 
     @property
     def outstanding(self) -> int:
@@ -168,9 +168,9 @@ class Requester:
         request.tag = self._free.popleft()
         pending = Pending(request, get_sim_time("ns") + 1000 * self.timeout_us)
         self._pending[request.tag] = pending
-        if not self._watching:
-            self._watching = True
-            cocotb.start_soon(self._watch())
+        if not self._expiring:
+            self._expiring = True
+            cocotb.start_soon(self._expire_requests())
         return pending
 
     def receive(self, answer: Tlp) -> None:
@@ -195,20 +195,20 @@ class Requester:
     def abandon(self) -> None:
         """Fail all outstanding requests and free their tags: a reset has dropped them."""
         for tag, pending in self._pending.items():
-            pending.late = True
+            pending.timed_out = True
             pending.done.set()
             self._free.append(tag)
         self._pending.clear()
         self._freed.set()
 
-    async def _watch(self) -> None:
+    async def _expire_requests(self) -> None:
         # One timer for all requests: a timer for each costs more than the request itself. A
         # timed-out request keeps its tag until its completion, which no other request may receive.
-        while any(not pending.late for pending in self._pending.values()):
+        while any(not pending.timed_out for pending in self._pending.values()):
             await Timer(max(self.timeout_us / 2, 0.001), "us", round_mode="ceil")
             now = get_sim_time("ns")
             for pending in self._pending.values():
                 if now >= pending.deadline_ns:
-                    pending.late = True
+                    pending.timed_out = True
                     pending.done.set()
-        self._watching = False
+        self._expiring = False

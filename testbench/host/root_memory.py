@@ -37,7 +37,7 @@ class RootComplexMemory:
         self._space = rc.mem_address_space
         self._pools: dict[int, Any] = {0: rc.mem_pool}
         # The pools cannot free memory: reuse a freed region for the next allocation of its size.
-        self._live: dict[int, tuple[tuple[int, int], Any]] = {}
+        self._allocated: dict[int, tuple[tuple[int, int], Any]] = {}
         self._free: dict[tuple[int, int], list[tuple[int, Any]]] = {}
         # Never allocate address 0: drivers use it for no memory.
         rc.mem_pool.allocator.alloc(PAGE)
@@ -68,17 +68,17 @@ class RootComplexMemory:
             self._pools[base] = self._space.create_pool(base, POOL_SIZE)
         # The pool aligns regions to their size. Allocate whole cache lines: devices read whole
         # beats.
-        kind = base, max(size, align, LINE)
-        if self._free.get(kind):
-            address, region = self._free[kind].pop()
+        key = base, max(size, align, LINE)
+        if self._free.get(key):
+            address, region = self._free[key].pop()
             region.mem[:] = bytes(len(region.mem))
         else:
             try:
-                region = self._pools[base].alloc_region(kind[1])
+                region = self._pools[base].alloc_region(key[1])
             except Exception as error:
                 raise HostMemoryError(f"no room for {size} bytes from {base:#x} up") from error
             address = int(region.get_absolute_address(0))
-        self._live[address] = kind, region
+        self._allocated[address] = key, region
         return address
 
     def free(self, address: int) -> None:
@@ -89,10 +89,10 @@ class RootComplexMemory:
         HostMemoryError
             No allocation starts at ``address``.
         """
-        if address not in self._live:
+        if address not in self._allocated:
             raise HostMemoryError(f"address is {address:#x}: must be that of an allocation")
-        kind, region = self._live.pop(address)
-        self._free.setdefault(kind, []).append((address, region))
+        key, region = self._allocated.pop(address)
+        self._free.setdefault(key, []).append((address, region))
 
     async def read(self, address: int, size: int) -> bytes:
         """Read ``size`` bytes from ``address`` as host software.

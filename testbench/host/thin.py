@@ -88,7 +88,7 @@ class TlpHost(ABC):
             self.complete_nowait, **{"completer_id": requester_id, **(memory_options or {})}
         )
         self._serving = False
-        self._sooner = Event()
+        self._rescheduled = Event()
         self.bars: dict[int, int] = {}
         self._interrupts = InterruptLog(Event)
         self.interrupts = self._interrupts.counts
@@ -138,14 +138,14 @@ class TlpHost(ABC):
         TlpTimeout
             The read timed out.
         """
-        opened = []
+        requests = []
         for address, count in split(self.bars[bar] + offset, size, self.max_read_request_size):
             request = memory_read(address, count, requester_id=self.requester_id)
             pending = await self.requester.open(request)
             self.send_nowait(pending.request, bar=bar)
-            opened.append((pending, count))
+            requests.append((pending, count))
         data = b""
-        for pending, count in opened:
+        for pending, count in requests:
             data += read_data(pending.request, count, await pending.answers())
         return data
 
@@ -196,11 +196,11 @@ class TlpHost(ABC):
     async def write_msix_table(self, bar: int, offset: int, vectors: int) -> None:
         """Write and unmask ``vectors`` entries of the table at byte ``offset`` of BAR ``bar``."""
         for vector in range(vectors):
-            place = offset + MSIX_ENTRY_SIZE * vector
+            entry_offset = offset + MSIX_ENTRY_SIZE * vector
             entry = self.msix_entry(vector)
             # One dword at a time with the mask last, as drivers do.
             for lane in range(0, MSIX_ENTRY_SIZE, 4):
-                await self.bar_write(bar, place + lane, entry[lane : lane + 4])
+                await self.bar_write(bar, entry_offset + lane, entry[lane : lane + 4])
 
     def receive(self, tlp: Tlp) -> None:
         """Accept a packet from the design.
@@ -228,7 +228,7 @@ class TlpHost(ABC):
         self.memory.take(tlp, now, self.max_payload_size)
         if self.memory.run(now) is None:
             return
-        self._sooner.set()
+        self._rescheduled.set()
         if not self._serving:
             self._serving = True
             cocotb.start_soon(self._serve_later())
@@ -236,9 +236,9 @@ class TlpHost(ABC):
     async def _serve_later(self) -> None:
         # One task serves all reads; it ends when none is in flight.
         while (due := self.memory.run(get_sim_time("ns"))) is not None:
-            self._sooner.clear()
+            self._rescheduled.clear()
             wait = max(due - get_sim_time("ns"), 0.001)
-            await First(Timer(wait, "ns", round_mode="ceil"), self._sooner.wait())
+            await First(Timer(wait, "ns", round_mode="ceil"), self._rescheduled.wait())
         self._serving = False
 
     def _interrupted(self, tlp: Tlp) -> None:

@@ -58,8 +58,8 @@ class StreamSource(Stream[PacketT]):
         self.on_accept: list[Callable[[PacketT], None]] = []
         self._queue: deque[tuple[PacketT, Event | None]] = deque()
         self._wake = Event()
-        self._idle_event = Event()
-        self._idle_event.set()
+        self._drained = Event()
+        self._drained.set()
         self._driven: Beat = {}
         self.set_idle(idle)
         self._drive({self.framing.valid: 0, **dict.fromkeys(self.fields, 0)})
@@ -72,20 +72,20 @@ class StreamSource(Stream[PacketT]):
     def send_nowait(self, packet: PacketT) -> None:
         """Queue ``packet``."""
         self._queue.append((packet, None))
-        self._idle_event.clear()
+        self._drained.clear()
         self._wake.set()
 
     async def send(self, packet: PacketT) -> None:
         """Queue ``packet``; return when its last beat is accepted, or a reset has dropped it."""
         done = Event()
         self._queue.append((packet, done))
-        self._idle_event.clear()
+        self._drained.clear()
         self._wake.set()
         await done.wait()
 
     async def drained(self) -> None:
         """Wait until all queued packets have been accepted."""
-        await self._idle_event.wait()
+        await self._drained.wait()
 
     @property
     def pending(self) -> int:
@@ -105,7 +105,7 @@ class StreamSource(Stream[PacketT]):
         while True:
             if not self._queue:
                 self._drive({valid: 0})
-                self._idle_event.set()
+                self._drained.set()
                 self._wake.clear()
                 await self._wake.wait()
                 await edge
@@ -198,10 +198,10 @@ class StreamSink(Stream[PacketT]):
         self._arrived = Event()
         self._unblocked = Event()
         self._paused = False
-        self._wait = 0
+        self._stall_cycles = 0
         self._assembler = self.framing.assembler(self.name)
         self.set_stall(stall)
-        self._arm()
+        self._set_ready()
         self._task = cocotb.start_soon(self._run())
 
     def set_stall(self, stall: Iterable[int] | None) -> None:
@@ -248,11 +248,6 @@ class StreamSink(Stream[PacketT]):
         return len(self._packets)
 
     @property
-    def under_way(self) -> bool:
-        """Whether a packet is incomplete."""
-        return self._assembler.partial
-
-    @property
     def _blocked(self) -> bool:
         full = self.max_queued is not None and len(self._packets) >= self.max_queued
         return self._paused or full
@@ -262,9 +257,9 @@ class StreamSink(Stream[PacketT]):
         if not self._blocked:
             self._unblocked.set()
 
-    def _arm(self) -> None:
-        self._wait = next(self._stall, 0)
-        self.ready.value = int(self._wait == 0 and not self._blocked)
+    def _set_ready(self) -> None:
+        self._stall_cycles = next(self._stall, 0)
+        self.ready.value = int(self._stall_cycles == 0 and not self._blocked)
 
     async def _run(self) -> None:
         edge = self.clk.rising_edge
@@ -279,14 +274,14 @@ class StreamSink(Stream[PacketT]):
                 packet = self._assembler.feed(self._capture())
                 if packet is not None:
                     self._deliver(packet)
-                self._arm()
-            elif self._wait > 1:
-                self._wait -= 1
+                self._set_ready()
+            elif self._stall_cycles > 1:
+                self._stall_cycles -= 1
             elif self._blocked:
                 self._unblocked.clear()
                 await self._unblocked.wait()
             else:
-                self._wait = 0
+                self._stall_cycles = 0
                 self.ready.value = 1
 
     async def _valid_or_reset(self) -> None:

@@ -218,7 +218,7 @@ class Tlp:
                 | self.bcm << 12
                 | self.byte_count & 0xFFF
             )
-            tail = (self.requester_id << 16 | (self.tag & 0xFF) << 8 | self.lower_address) << 32
+            words2_3 = (self.requester_id << 16 | (self.tag & 0xFF) << 8 | self.lower_address) << 32
         else:
             word1 = (
                 self.requester_id << 16 | (self.tag & 0xFF) << 8 | self.last_be << 4 | self.first_be
@@ -226,15 +226,15 @@ class Tlp:
             low = self.address | self.processing_hint
             if self.kind in CONFIG_REQUESTS:
                 low |= self.completer_id << 16
-            tail = low if self.four_dwords else low << 32
-        if word0 >> 32 or word1 >> 32 or tail >> 64:
+            words2_3 = low if self.four_dwords else low << 32
+        if word0 >> 32 or word1 >> 32 or words2_3 >> 64:
             raise TlpError(f"a field of {self!r} does not fit its header")
-        return word0 << 96 | word1 << 64 | tail
+        return word0 << 96 | word1 << 64 | words2_3
 
     @classmethod
     def unpack(cls, header: int, payload: bytes = b"") -> Tlp:
         """Decode a 128-bit header and its payload; keep the header for rule checks."""
-        word0, word1, tail = header >> 96, header >> 64 & 0xFFFF_FFFF, header & (1 << 64) - 1
+        word0, word1, words2_3 = header >> 96, header >> 64 & 0xFFFF_FFFF, header & (1 << 64) - 1
         kind = word0 >> 24
         length = word0 & 0x3FF
         if not length and not (kind in (TlpKind.CPL, TlpKind.CPLLK) or kind & 0xF8 == 0x30):
@@ -254,7 +254,7 @@ class Tlp:
             header=header,
         )
         if kind in COMPLETIONS:
-            word2 = tail >> 32
+            word2 = words2_3 >> 32
             tlp.completer_id = word1 >> 16
             tlp.status = word1 >> 13 & 7
             tlp.bcm = word1 >> 12 & 1
@@ -267,7 +267,7 @@ class Tlp:
         tlp.tag |= word1 >> 8 & 0xFF
         tlp.last_be = word1 >> 4 & 0xF
         tlp.first_be = word1 & 0xF
-        low = tail if kind & 0x20 else tail >> 32
+        low = words2_3 if kind & 0x20 else words2_3 >> 32
         if kind in CONFIG_REQUESTS:
             tlp.completer_id = low >> 16
             low &= 0xFFFF
@@ -344,12 +344,12 @@ def to_cocotbext(packet: Tlp) -> Any:
         cocotbext-pcie does not support this kind of packet.
     """
     # Imported here: the codec works without cocotb.
-    from cocotbext.pcie.core.tlp import Tlp as ForeignTlp
+    from cocotbext.pcie.core.tlp import Tlp as CocotbextTlp
 
     header = packet.pack().to_bytes(16, "big")
     try:
-        foreign = ForeignTlp.unpack_header(header)
+        converted = CocotbextTlp.unpack_header(header)
     except Exception as error:
         raise TlpError(f"cocotbext-pcie cannot carry {packet}: {error}") from error
-    foreign.data = bytearray(packet.payload)
-    return foreign
+    converted.data = bytearray(packet.payload)
+    return converted

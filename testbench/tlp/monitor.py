@@ -18,7 +18,7 @@ from typing import Any
 from models import config_space as space
 
 from .codec import CompletionErrorCode, CplStatus, Tlp, TlpKind, id_text
-from .outstanding_reads import OwnReads
+from .outstanding_reads import OutstandingReads
 from .rules import (
     Outstanding,
     Violation,
@@ -155,7 +155,7 @@ class TlpMonitor:
         self.requests = 0
         self.traffic = Traffic()
         self._after_reset: Callable[[], None] = lambda: None
-        self._own_reads = OwnReads(completion_timeout_ns, now or (lambda: 0.0))
+        self._outstanding_reads = OutstandingReads(completion_timeout_ns, now or (lambda: 0.0))
         self.reset()
 
     def reset(self) -> None:
@@ -166,7 +166,7 @@ class TlpMonitor:
         # Before its first configuration write, a function completes with id 0 (section 2.2.6.2).
         self._completer_id = 0 if device_id is None else device_id
         self._host_requests: dict[tuple[int, int], Outstanding] = {}
-        self._own_reads.clear()
+        self._outstanding_reads.clear()
 
     def forget_outstanding(self) -> None:
         """Make the completions of all outstanding requests optional.
@@ -176,22 +176,22 @@ class TlpMonitor:
         """
         for pending in self._host_requests.values():
             pending.optional = True
-        self._own_reads.clear()
+        self._outstanding_reads.clear()
 
     @property
     def max_payload_size(self) -> int:
         """Longest payload that the design may send, in bytes."""
-        return self.settings.max_payload_size.most
+        return self.settings.max_payload_size.limit
 
     @property
     def max_read_request_size(self) -> int:
         """Longest read that the design may send, in bytes."""
-        return self.settings.max_read_request_size.most
+        return self.settings.max_read_request_size.limit
 
     @property
     def extended_tags(self) -> bool:
         """Whether reads of the design may have 8-bit tags."""
-        return bool(self.settings.extended_tags.most)
+        return bool(self.settings.extended_tags.limit)
 
     @property
     def outstanding(self) -> list[Tlp]:
@@ -216,8 +216,8 @@ class TlpMonitor:
         if tlp.is_completion:
             if tlp.requester_id == self.device_id:
                 # With these two codes, the header decides whether the read continues.
-                told = (CompletionErrorCode.NONE, CompletionErrorCode.POISONED)
-                self._own_reads.answered(tlp, broken=error not in told)
+                unbroken = (CompletionErrorCode.NONE, CompletionErrorCode.POISONED)
+                self._outstanding_reads.completed(tlp, broken=error not in unbroken)
             return
         if not tlp.is_non_posted or is_malformed(tlp, self.max_payload_size):
             return
@@ -242,7 +242,7 @@ class TlpMonitor:
         ProtocolViolation
             The packet violates a rule and the monitor is ``fatal``.
         """
-        self.report(self._judge(tlp))
+        self.report(self._check(tlp))
 
     def finish(self) -> None:
         """Require that no request is outstanding and that there were no violations.
@@ -269,19 +269,19 @@ class TlpMonitor:
         if found and self.fatal:
             raise ProtocolViolation(found, self.now() if self.now else None)
 
-    def _judge(self, tlp: Tlp) -> Iterator[Violation]:
+    def _check(self, tlp: Tlp) -> Iterator[Violation]:
         broken = list(header_rules(tlp))
         yield from broken
         if any(item.rule == "type" for item in broken):
             return
         if tlp.is_completion:
             self.completions += 1
-            yield from self._judge_completion(tlp)
+            yield from self._check_completion(tlp)
         else:
             self.requests += 1
-            yield from self._judge_request(tlp)
+            yield from self._check_request(tlp)
 
-    def _judge_completion(self, tlp: Tlp) -> Iterator[Violation]:
+    def _check_completion(self, tlp: Tlp) -> Iterator[Violation]:
         key = (tlp.requester_id, tlp.tag)
         pending = self._host_requests.get(key)
         if pending is None:
@@ -295,7 +295,7 @@ class TlpMonitor:
             del self._host_requests[key]
             self.settings.completed(key, tlp.status)
 
-    def _judge_request(self, tlp: Tlp) -> Iterator[Violation]:
+    def _check_request(self, tlp: Tlp) -> Iterator[Violation]:
         yield from request_rules(
             tlp,
             requester_id=self.device_id,
@@ -307,9 +307,9 @@ class TlpMonitor:
         self.traffic.count(tlp)
         yield from self.settings.request_rules(tlp)
         if tlp.kind in (TlpKind.MRD32, TlpKind.MRD64):
-            if self._own_reads.in_use(tlp.tag):
+            if self._outstanding_reads.in_use(tlp.tag):
                 yield Violation("tag", "2.2.6.2", f"tag {tlp.tag:#x} is in use", tlp)
-            self._own_reads.sent(tlp)
+            self._outstanding_reads.sent(tlp)
 
     def _config_write(self, tlp: Tlp, key: tuple[int, int]) -> None:
         if self._learns_id:
@@ -367,18 +367,18 @@ class TlpMonitor:
             watch(prefix, lambda packet: monitor.host_sent(packet.tlp, packet.error))
         for prefix in from_design:
             watch(prefix, lambda packet: monitor.design_sent(packet.tlp))
-        line = getattr(dut, "rst", None) if reset is None else reset
+        reset_signal = getattr(dut, "rst", None) if reset is None else reset
         if follow_pins:
             pins = PinFollower(
-                dut, monitor.settings, clk=dut.clk if clk is None else clk, reset=line
+                dut, monitor.settings, clk=dut.clk if clk is None else clk, reset=reset_signal
             )
             monitor._after_reset = pins.apply
-        if line is not None:
-            cocotb.start_soon(monitor._follow_reset(line))
+        if reset_signal is not None:
+            cocotb.start_soon(monitor._follow_reset(reset_signal))
         return monitor
 
-    async def _follow_reset(self, line: Any) -> None:
+    async def _follow_reset(self, reset_signal: Any) -> None:
         while True:
-            await line.rising_edge
+            await reset_signal.rising_edge
             self.reset()
             self._after_reset()

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .codec import Tlp
-from .rules import Outstanding, advance, in_place
+from .rules import Outstanding, advance, continues_read
 
 
 @dataclass(slots=True)
-class OwnRead:
+class OutstandingRead:
     """An outstanding read of the requester.
 
     Parameters
@@ -30,7 +30,7 @@ class OwnRead:
     sent_ns: float
 
 
-class OwnReads:
+class OutstandingReads:
     """Outstanding reads of a requester, by tag.
 
     Parameters
@@ -45,7 +45,7 @@ class OwnReads:
     def __init__(self, timeout_ns: float | None, now: Callable[[], float]) -> None:
         self._timeout_ns = timeout_ns
         self._now = now
-        self._reads: dict[int, OwnRead] = {}
+        self._reads: dict[int, OutstandingRead] = {}
 
     def clear(self) -> None:
         """Drop all reads."""
@@ -60,17 +60,21 @@ class OwnReads:
 
     def sent(self, request: Tlp) -> None:
         """Record a read; it replaces an earlier one with the same tag."""
-        self._reads[request.tag] = OwnRead(Outstanding(request, set()), self._now())
+        self._reads[request.tag] = OutstandingRead(Outstanding(request, set()), self._now())
 
-    def answered(self, answer: Tlp, *, broken: bool = False) -> None:
+    def completed(self, completion: Tlp, *, broken: bool = False) -> None:
         """Record a completion; one with an unused tag is ignored.
 
         Poisoned data counts as data, and the read continues. After an error status, a completion
         that does not match the read, or one that the hard block reports as ``broken``, the
         requester may end the read, but need not: the tag is free from then on.
         """
-        read = self._reads.get(answer.tag)
+        read = self._reads.get(completion.tag)
         if read is None:
             return
-        if broken or not in_place(answer, read.pending) or advance(answer, read.pending):
-            del self._reads[answer.tag]
+        if (
+            broken
+            or not continues_read(completion, read.pending)
+            or advance(completion, read.pending)
+        ):
+            del self._reads[completion.tag]

@@ -100,10 +100,10 @@ def request_bytes(request: Tlp) -> tuple[int, int]:
     return request.address + lead, 4 * request.length - lead - trail
 
 
-def more_to_come(answer: Tlp) -> bool:
+def more_to_come(tlp: Tlp) -> bool:
     """Whether further completions of the same memory read follow (section 2.3.1.1)."""
-    brought = 4 * answer.length - (answer.lower_address & 3)
-    return answer.status == CplStatus.SC and answer.has_data and answer.byte_count > brought
+    received = 4 * tlp.length - (tlp.lower_address & 3)
+    return tlp.status == CplStatus.SC and tlp.has_data and tlp.byte_count > received
 
 
 def completion(request: Tlp, completer_id: int, payload: bytes = b"", **fields: Any) -> Tlp:
@@ -125,7 +125,7 @@ def completion(request: Tlp, completer_id: int, payload: bytes = b"", **fields: 
     if request.kind in MEMORY_READS:
         first, byte_count = request_bytes(request)
         lower_address = first & 0x7F
-    answer = Tlp(
+    tlp = Tlp(
         kind,
         length=len(payload) // 4,
         requester_id=request.requester_id,
@@ -137,4 +137,4 @@ def completion(request: Tlp, completer_id: int, payload: bytes = b"", **fields: 
         lower_address=lower_address,
         payload=payload,
     )
-    return answer.replace(**fields) if fields else answer
+    return tlp.replace(**fields) if fields else tlp

@@ -68,8 +68,8 @@ class PinFollower:
                 continue
             self._changes += 1
             self._settings.pins_changed(self._values(), self._changes)
-            cocotb.start_soon(self._settle(self._changes))
+            cocotb.start_soon(self._complete_when_settled(self._changes))
 
-    async def _settle(self, change: int) -> None:
+    async def _complete_when_settled(self, change: int) -> None:
         await settled(self._dut, clk=self._clk)
         self._settings.completed(change, CplStatus.SC)

@@ -200,18 +200,18 @@ def request_rules(
 def byte_enable_rules(tlp: Tlp) -> Iterator[Violation]:
     """Rules of First and Last DW Byte Enables (section 2.2.5)."""
     first, last, length = tlp.first_be, tlp.last_be, tlp.length
-    wrong = ""
+    problem = ""
     if length == 1:
         if last:
-            wrong = "Last DW BE of a one-dword request must be zero"
+            problem = "Last DW BE of a one-dword request must be zero"
     elif not first or not last:
-        wrong = "First and Last DW BE of a longer request must not be zero"
+        problem = "First and Last DW BE of a longer request must not be zero"
     elif (length > 2 or tlp.address & 4) and not (
         first in CONTIGUOUS_FIRST and last in CONTIGUOUS_LAST
     ):
-        wrong = "byte enables must be contiguous"
-    if wrong:
-        yield Violation("byte-enables", "2.2.5", wrong, tlp)
+        problem = "byte enables must be contiguous"
+    if problem:
+        yield Violation("byte-enables", "2.2.5", problem, tlp)
 
 
 def completion_rules(
@@ -230,8 +230,8 @@ def completion_rules(
     yield from _echo_rules(tlp, pending)
     locked = request.kind in LOCKED_READS
     if (tlp.kind in (TlpKind.CPLLK, TlpKind.CPLDLK)) != locked:
-        want = "CplLk or CplDLk" if locked else "Cpl or CplD"
-        yield Violation("completion-type", "2.2.9, 2.3.1", f"must be {want}", tlp)
+        expected = "CplLk or CplDLk" if locked else "Cpl or CplD"
+        yield Violation("completion-type", "2.2.9, 2.3.1", f"must be {expected}", tlp)
     if tlp.bcm:
         yield Violation("bcm", "2.2.9", "BCM is set, which only PCI-X completers do", tlp)
     if tlp.header is not None and tlp.header >> 39 & 1:
@@ -248,8 +248,8 @@ def completion_rules(
 def _echo_rules(tlp: Tlp, pending: Outstanding) -> Iterator[Violation]:
     request = pending.request
     if tlp.completer_id not in pending.completer_ids:
-        want = " or ".join(id_text(value) for value in sorted(pending.completer_ids))
-        yield Violation("completer-id", "2.2.9", f"must be {want}", tlp)
+        expected = " or ".join(id_text(value) for value in sorted(pending.completer_ids))
+        yield Violation("completer-id", "2.2.9", f"must be {expected}", tlp)
     if tlp.tc != request.tc:
         yield Violation("tc", "2.2.9", f"TC is {tlp.tc}, the request had {request.tc}", tlp)
     if tlp.attr & 3 != request.attr & 3:
@@ -274,13 +274,13 @@ def _status_rules(tlp: Tlp, request: Tlp) -> Iterator[Violation]:
         yield Violation("status", "2.2.9", "an unsuccessful completion must not have data", tlp)
     if tlp.status == CplStatus.SC and request.kind in LOCKED_READS:
         yield Violation("status", "6.5.7", "an endpoint must not support locked reads", tlp)
-    wants_data = request.kind in MEMORY_READS | ATOMICS | {
+    requires_data = request.kind in MEMORY_READS | ATOMICS | {
         TlpKind.CFGRD0,
         TlpKind.CFGRD1,
         TlpKind.IORD,
     }
-    if tlp.status == CplStatus.SC and tlp.has_data != wants_data:
-        text = "must have data" if wants_data else "must not have data"
+    if tlp.status == CplStatus.SC and tlp.has_data != requires_data:
+        text = "must have data" if requires_data else "must not have data"
         yield Violation("completion-type", "2.3.1.1", f"a successful completion {text}", tlp)
 
 
@@ -292,13 +292,13 @@ def _read_rules(tlp: Tlp, pending: Outstanding, max_payload_size: int) -> Iterat
             f"Byte Count is {tlp.byte_count}, {pending.remaining} bytes remain",
             tlp,
         )
-    want = pending.next_address & 0x7F
+    expected = pending.next_address & 0x7F
     # A completion without data returns no first byte: devices send the address or zero.
-    if tlp.lower_address != want and (tlp.has_data or tlp.lower_address):
+    if tlp.lower_address != expected and (tlp.has_data or tlp.lower_address):
         yield Violation(
             "lower-address",
             "2.3.1.1, table 2-40",
-            f"Lower Address is {tlp.lower_address:#04x}, must be {want:#04x}",
+            f"Lower Address is {tlp.lower_address:#04x}, must be {expected:#04x}",
             tlp,
         )
     if not tlp.has_data:
@@ -345,7 +345,7 @@ def advance(tlp: Tlp, pending: Outstanding) -> bool:
     return pending.remaining <= 0
 
 
-def in_place(tlp: Tlp, pending: Outstanding) -> bool:
+def continues_read(tlp: Tlp, pending: Outstanding) -> bool:
     """Whether a completion's fields continue the read ``pending`` at its current position.
 
     The completer id and the split are not checked: for completions of a host, which may be wrong on

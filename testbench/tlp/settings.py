@@ -17,7 +17,7 @@ from models.config_space import ConfigField
 from .codec import MEMORY_READS, CplStatus, Tlp
 from .rules import Outstanding, Violation
 
-D0_AND_D3HOT = (space.POWER_D0, space.POWER_D3HOT)
+SUPPORTED_STATES = (space.POWER_D0, space.POWER_D3HOT)
 """Power states of every function; writes of other states are ignored."""
 
 
@@ -37,7 +37,7 @@ class Setting:
     written: dict[Hashable, int] = field(default_factory=dict)
 
     @property
-    def most(self) -> int:
+    def limit(self) -> int:
         """Largest value that the function may use: of the value in effect and the written ones."""
         return max(self.value, *self.written.values()) if self.written else self.value
 
@@ -106,12 +106,12 @@ class Settings:
     @property
     def bus_master(self) -> bool:
         """Whether the function may send requests."""
-        return bool(self._bus_master.most and self._in_d0.most)
+        return bool(self._bus_master.limit and self._in_d0.limit)
 
     @property
     def memory_space(self) -> bool:
         """Whether the function may complete memory requests successfully."""
-        return bool(self._memory_space.most and self._in_d0.most)
+        return bool(self._memory_space.limit and self._in_d0.limit)
 
     def request_rules(self, tlp: Tlp) -> Iterator[Violation]:
         """Rules of a request of the function: Bus Master Enable must be set."""
@@ -123,8 +123,8 @@ class Settings:
 
         It must be possible both when the request arrives and when the completion is sent.
         """
-        served = pending.request.kind in MEMORY_READS and tlp.status == CplStatus.SC
-        if served and not (self.memory_space and pending.memory_space):
+        successful_read = pending.request.kind in MEMORY_READS and tlp.status == CplStatus.SC
+        if successful_read and not (self.memory_space and pending.memory_space):
             yield Violation("memory-space", "7.5.1.1.3", "Memory Space Enable is not set", tlp)
 
     def written(self, request: Tlp, key: Hashable) -> None:
@@ -137,7 +137,7 @@ class Settings:
                 self._bus_master.write(key, space.BUS_MASTER_ENABLE.of(data))
         if register == self._power_control and request.first_be & 1 and self._learns_bus_master:
             state = ConfigField(register, 0, space.POWER_STATE.width).of(data)
-            if state in D0_AND_D3HOT:
+            if state in SUPPORTED_STATES:
                 self._in_d0.write(key, state == space.POWER_D0)
         if register == self._device_control:
             self._write_device_control(data, request.first_be, key)
