@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What the benches of components share: streams with random idle cycles and back-pressure."""
+
+import os
+import random
+from itertools import product
+
+from amaranth.hdl import Const, Shape, Value
+from amaranth.lib import data
+from simulation import simulate
+
+from hdl.geometry import Geometry
+from models.layout import SPSC_PAGES
+from models.shell import AMP_PCI
+
+PACES = tuple(product((0, 0.3, 0.8), repeat=2))
+"""Probabilities that a source idles and that a sink stalls, in a cycle."""
+
+PERIOD = 40
+"""Cycles of each pace."""
+
+UNTHROTTLED = ((0, 0),)
+"""The pace of tests of throughput."""
+
+SIZES = ((64, 8), (128, 3), (256, 1), (512, 8))
+"""Data widths, each with a number of FIFOs."""
+
+
+def seeded(*case):
+    """Random numbers of a test, from the seed that the test run prints and from its parameters."""
+    return random.Random(f"{os.environ['SEED']} {case}")
+
+
+def geometry(width, fifos=1, *, shell=AMP_PCI, layout=SPSC_PAGES, **options):
+    """Geometry with the default shell and layout."""
+    return Geometry(data_width=width, num_fifos=fifos, shell=shell, layout=layout, **options)
+
+
+def encode(shape, content, rng):
+    """Bits of ``content``, a number or a dictionary of fields; fields without content are random.
+
+    A source drives them, so that a component that uses an undefined field fails.
+    """
+    if not isinstance(content, dict):
+        return content & (1 << Shape.cast(shape).width) - 1
+    bits = rng.getrandbits(shape.size)
+    for name, value in content.items():
+        field = shape[name]
+        bits &= ~((1 << field.width) - 1 << field.offset)
+        bits |= encode(field.shape, value, rng) << field.offset
+    return bits
+
+
+def decode(shape, bits):
+    """Fields of ``bits`` as a dictionary; a number if ``shape`` has no fields."""
+    if isinstance(shape, type) and issubclass(shape, data.Struct):
+        shape = data.StructLayout({name: field.shape for name, field in shape.as_shape()})
+    if not isinstance(shape, data.StructLayout):
+        return Const(bits, Shape.cast(shape)).value
+    return {
+        name: decode(field.shape, bits >> field.offset & (1 << field.width) - 1)
+        for name, field in shape
+    }
+
+
+def drive(ctx, port, content, rng):
+    """Set ``port``, a signal or a structure, to ``content``; see :func:`encode`."""
+    ctx.set(Value.cast(port), encode(port.shape(), content, rng))
+
+
+class Bench:
+    """Sources and sinks around a component, at each pace of :data:`PACES` in turn.
+
+    Parameters
+    ----------
+    dut : wiring.Component
+        The component.
+    case
+        Parameters of the test, for :func:`seeded`.
+    paces
+        Paces instead of :data:`PACES`.
+
+    Attributes
+    ----------
+    rng : random.Random
+        Random numbers of the test.
+    cycle : int
+        Cycles so far.
+    idle, stall : float
+        The present pace.
+    ended : bool
+        No source begins another packet.
+    """
+
+    def __init__(self, dut, *case, paces=PACES, period=PERIOD):
+        self.dut = dut
+        self.rng = seeded(type(dut).__name__, *case)
+        self.cycle = 0
+        self.idle = self.stall = 0
+        self.ended = False
+        self._paces = paces
+        self._period = period
+        self._benches = []
+        self._active = 0
+
+    def idles(self):
+        """Whether a source idles in this cycle."""
+        return self.rng.random() < self.idle
+
+    def stalls(self):
+        """Whether a sink stalls in this cycle."""
+        return self.rng.random() < self.stall
+
+    def source(self, stream, packets, **beside):
+        """Drive ``packets``, an iterable of lists of beats, as long as the bench has not ended.
+
+        ``beside`` names signals that are driven with the beats, from their further fields. Between
+        beats the payload is random.
+        """
+        self._active += 1
+
+        async def bench(ctx):
+            for packet in packets:
+                for beat in packet:
+                    drive(ctx, stream.p, {} if isinstance(beat, dict) else 0, self.rng)
+                    while self.idles():
+                        await ctx.tick()
+                    if beside:
+                        for name, signal in beside.items():
+                            drive(ctx, signal, beat[name], self.rng)
+                        beat = {name: beat[name] for name in beat if name not in beside}
+                    drive(ctx, stream.p, beat, self.rng)
+                    ctx.set(stream.valid, 1)
+                    await ctx.tick().until(stream.ready)
+                    ctx.set(stream.valid, 0)
+                if self.ended:
+                    break
+            drive(ctx, stream.p, {} if isinstance(packet[0], dict) else 0, self.rng)
+            self._active -= 1
+
+        self._benches.append(bench)
+
+    def sink(self, stream, accept=None, *, always=False, **beside):
+        """Accept beats with random back-pressure, or ``always``, and check that stalled ones hold.
+
+        Calls ``accept`` with each, a dictionary, also of the signals ``beside``. Returns the list
+        of them; the item ``cycle`` is added.
+        """
+        beats = []
+        shape = stream.p.shape()
+
+        async def bench(ctx):
+            stalled = None
+            while True:
+                ready = always or not self.stalls()
+                ctx.set(stream.ready, ready)
+                values = (stream.valid, Value.cast(stream.p), *beside.values())
+                _, _, valid, *beat = await ctx.tick().sample(*values)
+                if stalled is not None:
+                    assert valid and beat == stalled, "a stalled beat changed"
+                stalled = beat if valid and not ready else None
+                if valid and ready:
+                    content = decode(shape, beat[0])
+                    if not isinstance(content, dict):
+                        content = {"payload": content}
+                    content |= dict(zip(beside, beat[1:], strict=True), cycle=self.cycle)
+                    beats.append(content)
+                    if accept is not None:
+                        accept(content)
+
+        self._benches.append(bench)
+        return beats
+
+    def monitor(self, callback, *signals):
+        """Call ``callback`` with the values of ``signals`` at the end of every cycle."""
+
+        async def bench(ctx):
+            while True:
+                _, _, *values = await ctx.tick().sample(*signals)
+                callback(*values)
+
+        self._benches.append(bench)
+
+    def count(self, signal):
+        """A list to which the bench adds the number of each cycle in which ``signal`` is high."""
+        cycles = []
+        self.monitor(lambda value: cycles.append(self.cycle) if value else None, signal)
+        return cycles
+
+    def process(self, bench):
+        """Add a coroutine that drives the component until the end."""
+        self._benches.append(bench)
+
+    def run(self, *, drain=60):
+        """Simulate until the sources have ended, and then ``drain`` cycles without stalls."""
+
+        async def clock(ctx):
+            async def step():
+                await ctx.tick()
+                self.cycle += 1
+
+            for idle, stall in self._paces:
+                self.idle, self.stall = idle, stall
+                for _ in range(self._period):
+                    await step()
+            self.idle = self.stall = 0
+            self.ended = True
+            for _ in range(4000):
+                if not self._active:
+                    break
+                await step()
+            assert not self._active, "a source is stalled"
+            for _ in range(drain):
+                await step()
+
+        simulate(self.dut, clock, background=self._benches)
+
+
+def packets_of(beats, *, first="sop", last="eop"):
+    """Split ``beats`` of a sink into packets, and check their framing."""
+    packets = []
+    begins = True
+    for beat in beats:
+        assert beat[first] == begins, f"{first} is {beat[first]}"
+        if begins:
+            packets.append([])
+        packets[-1].append(beat)
+        begins = bool(beat[last])
+    assert begins, "the last packet has no end"
+    return packets
