@@ -432,8 +432,8 @@ PROOFS = (
     Proof(
         property="completions-are-complete",
         statement="each request is completed once, in order, by completions with its own fields "
-        "and the right byte counts, lower addresses and boundaries, and all their words are read, in "
-        "order; there is space for the beat of each word read; any requests of up to 4 KiB, any "
+        "and the right byte counts, lower addresses and boundaries, and all their words are read, "
+        "in order; there is space for the beat of each word read; any requests of up to 4 KiB, any "
         "maximum payload size, two FIFOs, 128 bits",
         source="PCI Express Base 4.0 sections 2.2.9, 2.3.1.1",
         module="hdl.completer",
