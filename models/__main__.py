@@ -36,12 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(reference(), end="")
         return 0
     try:
-        given = _read_stdin() if options.message == "-" else options.message
+        text = _read_stdin() if options.message == "-" else options.message
         if options.command == "decode":
-            message = decode(_bytes(given), options.revision)
+            message = decode(_bytes(text), options.revision)
             print(describe(message) if options.text else json.dumps(message.to_json()))
         else:
-            print(wire(from_json(_values(given), options.revision)).hex())
+            print(wire(from_json(_values(text), options.revision)).hex())
     except MessageError as error:
         print(error, file=sys.stderr)
         return 1

@@ -123,15 +123,15 @@ class InterruptLog:
     def event(self, vector: int) -> Event:
         """Implement :meth:`HostFunction.interrupt`."""
         event = self._new_event()
-        living = [one for one in self._events.get(vector, ()) if one() is not None]
-        self._events[vector] = [*living, ref(event)]
+        live = [reference for reference in self._events.get(vector, ()) if reference() is not None]
+        self._events[vector] = [*live, ref(event)]
         return event
 
     def raised(self, vector: int) -> None:
         """Count a message of ``vector`` and set its events. ``counts`` must have the vector."""
         self.counts[vector] += 1
-        for one in self._events.get(vector, ()):
-            event = one()
+        for reference in self._events.get(vector, ()):
+            event = reference()
             if event is not None:
                 event.set()
 
@@ -239,7 +239,7 @@ class FifoDriverBus:
             memory, layout.device_queue_base(fifo), capacity, layout=queue
         )
         self._interrupt = host.interrupt(shell.vector_of(fifo, host.num_fifos))
-        self._sending = Lock(runtime)
+        self._send_lock = Lock(runtime)
         self._draining = False
 
     async def open(self) -> None:
@@ -273,23 +273,23 @@ class FifoDriverBus:
             The queue stayed full for ``send_timeout_us``.
         """
         message = bytes(message)
-        async with self._sending:
-            await self._send_when_room(message)
+        async with self._send_lock:
+            await self._send_when_space(message)
             # Before the doorbell: the response may arrive while the doorbell write is in flight.
             self.observers.notify(Direction.TO_DEVICE, self.fifo, message)
             doorbell = self._shell.notify(self.fifo)
             await self._host.bar_write(self._shell.register_bar, doorbell, b"\1\0\0\0")
 
-    async def _send_when_room(self, message: bytes) -> None:
-        pause, waited = POLL_FIRST_US, 0.0
+    async def _send_when_space(self, message: bytes) -> None:
+        delay_us, waited_us = POLL_FIRST_US, 0.0
         while not await self._to_device.send(message):
-            if waited >= self._timeout_us:
+            if waited_us >= self._timeout_us:
                 raise BusTimeoutError(
                     f"driver queue of FIFO {self.fifo} is full for {self._timeout_us:g} us"
                 )
-            await sleep(self._runtime, pause)
-            waited += pause
-            pause = min(2 * pause, POLL_LAST_US)
+            await sleep(self._runtime, delay_us)
+            waited_us += delay_us
+            delay_us = min(2 * delay_us, POLL_LAST_US)
 
     async def recv(self) -> bytes:
         """Receive the next message: the whole 64-byte slot."""

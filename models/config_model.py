@@ -54,9 +54,9 @@ class ConfigSpaceModel:
         A function-level reset keeps the fields that survive it.
         """
         for offset, register in self._registers.items():
-            kept = register.survives_flr if function_level else 0
+            keep = register.survives_flr if function_level else 0
             old = self._values.get(offset, 0)
-            self._values[offset] = register.reset & ~kept | old & kept
+            self._values[offset] = register.reset & ~keep | old & keep
 
     def read(self, offset: int) -> int:
         """Read the dword at byte ``offset``, which is 0 where there is no register.

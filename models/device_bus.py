@@ -109,7 +109,7 @@ class DeviceBus:
 
     async def unplug(self, fifo: int, dev_num: int) -> VirtioDevice:
         """Remove a device behind ``fifo``, as :meth:`Transport.unplug` does."""
-        self.notifiers[fifo].forget(dev_num)
+        self.notifiers[fifo].cancel(dev_num)
         return await self.transports[fifo].unplug(dev_num)
 
     def _attach(self, fifo: int, number: int, device: VirtioDevice) -> None:
@@ -179,11 +179,11 @@ class _Link:
 
     def notify_used(self, queue: int) -> None:
         """Implement :meth:`DeviceLink.notify_used`."""
-        self._notifier.used(self._dev_num, queue)
+        self._notifier.request(self._dev_num, queue)
 
-    def forget_used(self, queue: int) -> None:
-        """Implement :meth:`DeviceLink.forget_used`."""
-        self._notifier.forget(self._dev_num, queue)
+    def cancel_used(self, queue: int) -> None:
+        """Implement :meth:`DeviceLink.cancel_used`."""
+        self._notifier.cancel(self._dev_num, queue)
 
     async def notify_config(self) -> None:
         """Implement :meth:`DeviceLink.notify_config`. No effect once the device is removed."""

@@ -49,7 +49,7 @@ class Endpoint:
         MSI-X table and pending bits.
     ram
         Contents of the FIFO BAR.
-    snapshots
+    doorbell_heads
         Doorbell head of each FIFO: head of its driver queue at the last doorbell.
     dropped_messages
         Number of messages from the device side with a size other than 8 bytes to a slot.
@@ -74,7 +74,7 @@ class Endpoint:
         self.config = ConfigSpaceModel(config_space(shell, num_fifos, layout))
         self.msix = MsixVectors(shell.num_vectors(num_fifos), lambda: self.config.msix_allowed)
         self.ram = bytearray(self.bar_sizes[shell.fifo_bar])
-        self.snapshots = [0] * num_fifos
+        self.doorbell_heads = [0] * num_fifos
         self.dropped_messages = 0
         self.doorbell_observers: list[Callable[[int], None]] = []
         self.host_reset_observers: list[Callable[[], None]] = []
@@ -118,7 +118,7 @@ class Endpoint:
         self.msix.reset()
         queue = self.layout.queue
         for fifo in range(self.num_fifos):
-            self.snapshots[fifo] = 0
+            self.doorbell_heads[fifo] = 0
             for base in (
                 self.layout.driver_queue_base(fifo),
                 self.layout.device_queue_base(fifo),
@@ -183,7 +183,7 @@ class Endpoint:
             ):
                 if enabled:
                     self.ram[at] = value
-            self._follow_indices(offset, enables)
+            self._track_tail(offset, enables)
         elif bar == self.shell.msix_bar:
             self.msix.write_table(offset - self.shell.msix_table_offset, data, enables)
         else:
@@ -216,22 +216,22 @@ class Endpoint:
 
     def _ring_doorbells(self, offset: int, enables: Sequence[bool]) -> None:
         for fifo in range(self.num_fifos):
-            if not _touches(offset, enables, self.shell.notify(fifo)):
+            if not _writes_word(offset, enables, self.shell.notify(fifo)):
                 continue
             head = self.layout.driver_queue_base(fifo) + self.layout.queue.head_offset
-            self.snapshots[fifo] = self._load_index(head)
+            self.doorbell_heads[fifo] = self._load_index(head)
             for observer in self.doorbell_observers:
                 observer(fifo)
 
-    def _follow_indices(self, offset: int, enables: Sequence[bool]) -> None:
+    def _track_tail(self, offset: int, enables: Sequence[bool]) -> None:
         # The other three index words are read from RAM on each use. A host write to the tail of the
         # driver queue invalidates the doorbell head, which refers to the previous contents of the
         # queue: slots between the two are stale. Set it to the new tail, so that the queue is empty
         # until the next doorbell.
         for fifo in range(self.num_fifos):
             tail = self.layout.driver_queue_base(fifo) + self.layout.queue.tail_offset
-            if _touches(offset, enables, tail):
-                self.snapshots[fifo] = self._load_index(tail)
+            if _writes_word(offset, enables, tail):
+                self.doorbell_heads[fifo] = self._load_index(tail)
 
     # Device side
 
@@ -245,7 +245,7 @@ class Endpoint:
             fifo = (self._last_served + step) % self.num_fifos
             queue, base = self.layout.queue, self.layout.driver_queue_base(fifo)
             tail = self._load_index(base + queue.tail_offset)
-            if tail == self.snapshots[fifo] or not self.device_queue_ready(fifo):
+            if tail == self.doorbell_heads[fifo] or not self.device_queue_ready(fifo):
                 continue
             start = base + queue.slot_offset(tail)
             slot = bytes(self.ram[start : start + queue.slot_size])
@@ -299,6 +299,6 @@ class Endpoint:
         self.ram[at : at + INDEX_SIZE] = index.to_bytes(INDEX_SIZE, "little")
 
 
-def _touches(offset: int, enables: Sequence[bool], word: int) -> bool:
+def _writes_word(offset: int, enables: Sequence[bool], word: int) -> bool:
     """Whether a write at ``offset`` enables any byte of the dword at ``word``."""
     return any(enables[max(word - offset, 0) : max(word + 4 - offset, 0)])

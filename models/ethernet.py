@@ -170,10 +170,10 @@ def _frame(target: bytes, source: bytes, kind: int, payload: bytes) -> bytes:
 
 
 def _arp(
-    to: bytes, operation: int, mac: bytes, ip: bytes, target_mac: bytes, target_ip: bytes
+    destination: bytes, operation: int, mac: bytes, ip: bytes, target_mac: bytes, target_ip: bytes
 ) -> bytes:
     body = ARP.pack(*ARP_FOR_IPV4, operation, mac, ip, target_mac, target_ip)
-    return _frame(to, mac, TYPE_ARP, body)
+    return _frame(destination, mac, TYPE_ARP, body)
 
 
 def _parse_arp(frame: bytes) -> _Arp | None:

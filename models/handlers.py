@@ -111,29 +111,29 @@ class DeviceHandlers:
         if request.kind is not MessageKind.REQUEST:
             return None
         layout = self._dialect.layout(request.role, MessageKind.RESPONSE)
-        facts: dict[str, FieldValue] = {field.name: 0 for field in layout.fields}
+        values: dict[str, FieldValue] = {field.name: 0 for field in layout.fields}
         echoed = ("index", "num", "offset", "shmid")
-        facts |= {
-            layout.own_name(name): request.number(name)
+        values |= {
+            layout.local_name(name): request.number(name)
             for name in echoed
             if layout.has(name) and request.layout.has(name)
         }
         if layout.has("status"):
-            facts[layout.own_name("status")] = VirtioDevice.status.__get__(device)
+            values[layout.local_name("status")] = VirtioDevice.status.__get__(device)
         if layout.has("generation"):
-            facts["generation"] = device.generation
+            values["generation"] = device.generation
         for array in layout.arrays:
             if isinstance(array.count, int):
-                facts[array.name] = bytes(array.count)
+                values[array.name] = bytes(array.count)
             elif array.element_bits == 32:
-                facts[array.name] = (0,) * request.number("num")
+                values[array.name] = (0,) * request.number("num")
             else:
-                facts[array.name] = b""
-                facts.pop(layout.own_name("size"), None)
-        return request.respond(**facts)
+                values[array.name] = b""
+                values.pop(layout.local_name("size"), None)
+        return request.respond(**values)
 
     def _device_info(self, request: Message, device: VirtioDevice) -> Message:
-        facts: dict[str, FieldValue] = {
+        values: dict[str, FieldValue] = {
             "device_id": device.device_id,
             "vendor_id": device.vendor_id,
             "device_uuid": device.uuid.bytes if device.uuid else NIL_UUID,
@@ -144,7 +144,7 @@ class DeviceHandlers:
             "admin_vq_idx": 0,
             "admin_vq_count": 0,
         }
-        return self._respond(request, facts)
+        return self._respond(request, values)
 
     def _get_features(self, request: Message, device: VirtioDevice) -> Message:
         index, num = self._feature_blocks(request, MessageKind.RESPONSE)
@@ -157,11 +157,11 @@ class DeviceHandlers:
             device.select_word(index + k, word)
         return request.respond()
 
-    def _feature_blocks(self, request: Message, carrier: MessageKind) -> tuple[int, int]:
+    def _feature_blocks(self, request: Message, kind: MessageKind) -> tuple[int, int]:
         num = request.number("num")
-        most = self._dialect.room(request.role, carrier, "features")
-        if not 1 <= num <= most:
-            text = f"{request.layout}: num is {num}: must be {span(1, most)}"
+        limit = self._dialect.capacity(request.role, kind, "features")
+        if not 1 <= num <= limit:
+            text = f"{request.layout}: num is {num}: must be {span(1, limit)}"
             raise Refused(Drop.BAD_COUNT, text)
         return request.number("index"), num
 
@@ -169,8 +169,8 @@ class DeviceHandlers:
         # A read that fails returns no bytes: without a response Linux waits 100 s. Linux reads 0
         # bytes to get the generation.
         offset, size = request.number("offset"), request.number("size")
-        room = self._dialect.room(request.role, MessageKind.RESPONSE, "data")
-        data = device.read_config(offset, size) if size <= room else None
+        capacity = self._dialect.capacity(request.role, MessageKind.RESPONSE, "data")
+        data = device.read_config(offset, size) if size <= capacity else None
         return request.respond(generation=device.generation, offset=offset, data=data or b"")
 
     def _set_config(self, request: Message, device: VirtioDevice) -> Message:
@@ -178,9 +178,9 @@ class DeviceHandlers:
         # only with STRICT_CONFIG_GENERATION: Linux does not expect a refusal for it.
         offset, data = request.number("offset"), bytes(request.data)
         strict = TransportFeature.STRICT_CONFIG_GENERATION in self._dialect.features
-        stale = strict and request.number("generation") != device.generation
+        wrong_generation = strict and request.number("generation") != device.generation
         stored = None
-        if not stale and device.write_config(offset, data):
+        if not wrong_generation and device.write_config(offset, data):
             stored = device.read_config(offset, len(data))
         return request.respond(generation=device.generation, offset=offset, data=stored or b"")
 
@@ -199,7 +199,7 @@ class DeviceHandlers:
         # A queue that does not exist reads as zeros, so that a driver can probe for it.
         index = request.number("index")
         queue = device.queue(index)
-        facts: dict[str, FieldValue] = {
+        values: dict[str, FieldValue] = {
             "index": index,
             "max_size": queue.max_size if queue else 0,
             "size": queue.size if queue else 0,
@@ -208,7 +208,7 @@ class DeviceHandlers:
             "driver_addr": queue.driver_addr if queue else 0,
             "device_addr": queue.device_addr if queue else 0,
         }
-        return self._respond(request, facts)
+        return self._respond(request, values)
 
     def _set_vqueue(self, request: Message, device: VirtioDevice) -> Message:
         # Applied completely or not at all, and answered in both cases; GET_VQUEUE shows the
@@ -217,19 +217,19 @@ class DeviceHandlers:
         has_flags = request.layout.has("flags")
         flags = request.number("flags") if has_flags else QueueOperation.ENABLE
         operation = flags & OPERATION_MASK
-        known = not flags & ~QUEUE_FLAGS and operation in list(QueueOperation)
-        if known and not request.number("reserved"):
+        valid = not flags & ~QUEUE_FLAGS and operation in list(QueueOperation)
+        if valid and not request.number("reserved"):
 
-            def given(name: str, keep: QueueFlag) -> int | None:
+            def value_of(name: str, keep: QueueFlag) -> int | None:
                 return None if flags & keep else request.number(name)
 
             device.configure_queue(
                 request.number("index"),
                 QueueOperation(operation),
-                size=given("size", QueueFlag.KEEP_SIZE),
-                descriptor_addr=given("descriptor_addr", QueueFlag.KEEP_DESCRIPTOR),
-                driver_addr=given("driver_addr", QueueFlag.KEEP_DRIVER),
-                device_addr=given("device_addr", QueueFlag.KEEP_DEVICE),
+                size=value_of("size", QueueFlag.KEEP_SIZE),
+                descriptor_addr=value_of("descriptor_addr", QueueFlag.KEEP_DESCRIPTOR),
+                driver_addr=value_of("driver_addr", QueueFlag.KEEP_DRIVER),
+                device_addr=value_of("device_addr", QueueFlag.KEEP_DEVICE),
             )
         return request.respond()
 
@@ -242,10 +242,10 @@ class DeviceHandlers:
         shmid = request.number("shmid")
         layout = self._dialect.layout(request.role, MessageKind.RESPONSE)
         region = device.shared_memory.get(shmid)
-        facts = {"length": region.length, "address": region.address} if region else {}
-        if any(value >> layout.field(name).bits for name, value in facts.items()):
-            facts = {}
-        return request.respond(shmid=shmid, **(facts or {"length": 0, "address": 0}))
+        values = {"length": region.length, "address": region.address} if region else {}
+        if any(value >> layout.field(name).bits for name, value in values.items()):
+            values = {}
+        return request.respond(shmid=shmid, **(values or {"length": 0, "address": 0}))
 
     def _event_avail(self, message: Message, device: VirtioDevice) -> None:
         # All 32 bits of the index count. The series marks a device broken after a stray
@@ -260,7 +260,7 @@ class DeviceHandlers:
             raise Refused(Drop.NO_QUEUE, text)
         device.queue_notify(index)
 
-    def _respond(self, request: Message, facts: dict[str, FieldValue]) -> Message:
-        """Build the response from those ``facts`` that its layout has fields for."""
+    def _respond(self, request: Message, values: dict[str, FieldValue]) -> Message:
+        """Build the response from those ``values`` that its layout has fields for."""
         layout = self._dialect.layout(request.role, MessageKind.RESPONSE)
-        return request.respond(**{name: facts[name] for name in facts if layout.has(name)})
+        return request.respond(**{name: values[name] for name in values if layout.has(name)})

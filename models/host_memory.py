@@ -49,10 +49,10 @@ class MemoryModel:
 
     def free(self, address: int) -> None:
         """Implement :meth:`~models.dma.ReclaimingMemory.free`; later accesses to it fail."""
-        place = bisect_right(self._starts, address) - 1
-        if place < 0 or self._starts[place] != address:
+        index = bisect_right(self._starts, address) - 1
+        if index < 0 or self._starts[index] != address:
             raise MemoryAccessError(f"address is {address:#x}: must be that of an allocation")
-        del self._starts[place], self._blocks[place]
+        del self._starts[index], self._blocks[index]
 
     async def read(self, address: int, size: int) -> bytes:
         """Implement :meth:`HostMemory.read`. Raises as :meth:`load` does."""
@@ -79,9 +79,9 @@ class MemoryModel:
         block[offset : offset + len(data)] = data
 
     def _find(self, address: int, size: int) -> tuple[bytearray, int]:
-        place = bisect_right(self._starts, address) - 1
-        if place >= 0:
-            offset = address - self._starts[place]
-            if offset + size <= len(self._blocks[place]):
-                return self._blocks[place], offset
+        index = bisect_right(self._starts, address) - 1
+        if index >= 0:
+            offset = address - self._starts[index]
+            if offset + size <= len(self._blocks[index]):
+                return self._blocks[index], offset
         raise MemoryAccessError(f"{size} bytes at {address:#x}: must lie in one allocation")

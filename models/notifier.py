@@ -33,40 +33,40 @@ class UsedNotifier:
         self.coalesced = 0
         self._notify = notify
         self._runtime = runtime
-        self._due = runtime.event()
+        self._requested = runtime.event()
         # A dict keeps the order of arrival.
-        self._waiting: dict[tuple[int, int], None] = {}
+        self._pending: dict[tuple[int, int], None] = {}
 
-    def used(self, dev_num: int, queue: int) -> None:
+    def request(self, dev_num: int, queue: int) -> None:
         """Request a notification for queue ``queue`` of device ``dev_num``."""
-        if (dev_num, queue) in self._waiting:
+        if (dev_num, queue) in self._pending:
             self.coalesced += 1
             return
-        self._waiting[dev_num, queue] = None
-        self._due.set()
+        self._pending[dev_num, queue] = None
+        self._requested.set()
 
     def start(self) -> Task:
         """Start the task that sends notifications."""
         return self._runtime.spawn(self._run())
 
-    def forget(self, dev_num: int, queue: int | None = None) -> None:
+    def cancel(self, dev_num: int, queue: int | None = None) -> None:
         """Drop the pending notification of one queue of device ``dev_num``, or of all its queues.
 
         For a queue or a device that was reset.
         """
-        for key in [key for key in self._waiting if key[0] == dev_num and queue in (None, key[1])]:
-            del self._waiting[key]
+        for key in [key for key in self._pending if key[0] == dev_num and queue in (None, key[1])]:
+            del self._pending[key]
 
     def clear(self) -> None:
         """Drop all pending notifications: their driver is gone."""
-        self._waiting.clear()
+        self._pending.clear()
 
     async def _run(self) -> None:
         while True:
-            await self._due.wait()
-            self._due.clear()
-            while self._waiting:
+            await self._requested.wait()
+            self._requested.clear()
+            while self._pending:
                 # Dequeue before sending: buffers used after this point need another notification.
-                dev_num, queue = next(iter(self._waiting))
-                del self._waiting[dev_num, queue]
+                dev_num, queue = next(iter(self._pending))
+                del self._pending[dev_num, queue]
                 await self._notify(dev_num, queue)

@@ -20,7 +20,7 @@ class Observers(list[Callable[P, object]]):
 
     Parameters
     ----------
-    what
+    subject
         Subject of the observations, for the log.
 
     Attributes
@@ -29,10 +29,10 @@ class Observers(list[Callable[P, object]]):
         First exception of each callback that raised, at most :data:`MAX_ERRORS`.
     """
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, subject: str) -> None:
         super().__init__()
         self.errors: list[Exception] = []
-        self._what = what
+        self._subject = subject
         self._failed: list[Callable[P, object]] = []
 
     def notify(self, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -41,11 +41,11 @@ class Observers(list[Callable[P, object]]):
             try:
                 observer(*args, **kwargs)
             except Exception as error:
-                self._keep(observer, error)
+                self._record(observer, error)
 
-    def _keep(self, observer: Callable[P, object], error: Exception) -> None:
+    def _record(self, observer: Callable[P, object], error: Exception) -> None:
         if observer in self._failed or len(self.errors) == MAX_ERRORS:
             return
         self._failed.append(observer)
         self.errors.append(error)
-        _LOG.error("%s: an observer raised %r", self._what, error, exc_info=error)
+        _LOG.error("%s: an observer raised %r", self._subject, error, exc_info=error)

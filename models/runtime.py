@@ -103,16 +103,16 @@ class Lock:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         # The first event is the holder's; the others are those of the waiters, in order.
-        self._turns: list[Event] = []
+        self._queue: list[Event] = []
 
     async def __aenter__(self) -> None:
-        turn = self._runtime.event()
-        self._turns.append(turn)
-        if self._turns[0] is not turn:
+        entry = self._runtime.event()
+        self._queue.append(entry)
+        if self._queue[0] is not entry:
             try:
-                await turn.wait()
+                await entry.wait()
             except BaseException:
-                self._leave(turn)
+                self._release(entry)
                 raise
 
     async def __aexit__(
@@ -121,13 +121,13 @@ class Lock:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._leave(self._turns[0])
+        self._release(self._queue[0])
 
-    def _leave(self, turn: Event) -> None:
-        was_in = self._turns[0] is turn
-        self._turns.remove(turn)
-        if was_in and self._turns:
-            self._turns[0].set()
+    def _release(self, entry: Event) -> None:
+        was_holder = self._queue[0] is entry
+        self._queue.remove(entry)
+        if was_holder and self._queue:
+            self._queue[0].set()
 
 
 async def sleep(runtime: Runtime, time_us: float) -> None:

@@ -83,15 +83,15 @@ class SpscAlgorithm:
         """Add a message. The result is False, without a change, if the queue is full."""
         self._check_size(len(message))
         head = yield from self._load(self.layout.head_offset)
-        following = self.layout.next(head)
-        if following == self.cached_tail:
+        next_head = self.layout.next(head)
+        if next_head == self.cached_tail:
             self.cached_tail = yield from self._load(self.layout.tail_offset)
-            if following == self.cached_tail:
+            if next_head == self.cached_tail:
                 return False
         if self.whole_slots:
             message = message.ljust(self.layout.slot_size, b"\0")
         yield SpscWrite(self.layout.slot_offset(head), message)
-        yield from self._store(self.layout.head_offset, following)
+        yield from self._store(self.layout.head_offset, next_head)
         return True
 
     def recv(self, size: int) -> Steps[bytes | None]:
@@ -153,11 +153,11 @@ class SpscQueue:
     ) -> None:
         self.layout = replace(layout or QueueLayout(), capacity=capacity)
         with memoryview(memory) as view:
-            room = view.nbytes
-        if base < 0 or base + self.layout.size > room:
+            available = view.nbytes
+        if base < 0 or base + self.layout.size > available:
             raise SpscError(
-                f"base is {base}: must be 0 to {room - self.layout.size} "
-                f"for a queue of {self.layout.size} bytes in {room}"
+                f"base is {base}: must be 0 to {available - self.layout.size} "
+                f"for a queue of {self.layout.size} bytes in {available}"
             )
         self._memory = memory
         self._base = base

@@ -52,7 +52,7 @@ class EndpointHost:
         self.interrupts.update(dict.fromkeys(range(endpoint.msix.num_vectors), 0))
         self.memory = MemoryModel()
         self._endpoint = endpoint
-        endpoint.msix.observers.append(self._received)
+        endpoint.msix.observers.append(self._count_interrupt)
 
     @property
     def num_fifos(self) -> int:
@@ -87,7 +87,7 @@ class EndpointHost:
             endpoint.bar_write(shell.msix_bar, shell.msix_entry(vector), entry)
         endpoint.config_write(MSIX_CAPABILITY, MSIX_ENABLE.mask)
 
-    def _received(self, address: int, data: int) -> None:
+    def _count_interrupt(self, address: int, data: int) -> None:
         if address == MSI_ADDRESS and data in self.interrupts:
             self._interrupts.raised(data)
 
@@ -99,7 +99,7 @@ class EndpointPort:
         self._endpoint = endpoint
         self._runtime = runtime
         self._changed = runtime.event()
-        self._turns: dict[int, Lock] = {}
+        self._send_locks: dict[int, Lock] = {}
         self._resets = 0
         endpoint.host_write_observers.append(self._changed.set)
         endpoint.host_reset_observers.append(self._reset)
@@ -116,7 +116,7 @@ class EndpointPort:
     async def send(self, fifo: int, message: bytes) -> None:
         """Implement :meth:`DevicePort.send`."""
         resets = self._resets
-        async with self._turns.setdefault(fifo, Lock(self._runtime)):
+        async with self._send_locks.setdefault(fifo, Lock(self._runtime)):
             while resets == self._resets:
                 self._changed.clear()
                 if self._endpoint.push(fifo, message):
@@ -153,7 +153,7 @@ class EndpointDma:
 
     async def read(self, address: int, size: int) -> bytes:
         """Implement :meth:`Dma.read`."""
-        await self._pass_time()
+        await self._wait_latency()
         self._check("read", address, size)
         try:
             return self._memory.load(address, size)
@@ -165,9 +165,9 @@ class EndpointDma:
         self._check("write", address, len(data))
         with contextlib.suppress(MemoryAccessError):
             self._memory.store(address, data)
-        await self._pass_time()
+        await self._wait_latency()
 
-    async def _pass_time(self) -> None:
+    async def _wait_latency(self) -> None:
         if self.latency_us:
             await sleep(self._runtime, self.latency_us)
 

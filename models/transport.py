@@ -38,7 +38,7 @@ class TransportError(ValueError):
     """The device number is out of range, taken, or unused."""
 
 
-_ENDS_ACCESS = ("SET_DEVICE_STATUS", "RESET_VQUEUE")
+_ACCESS_ENDING = ("SET_DEVICE_STATUS", "RESET_VQUEUE")
 """Requests whose response means that the device no longer accesses a queue."""
 
 
@@ -78,8 +78,8 @@ class Transport:
         revision: str | Dialect = "v1",
     ) -> None:
         self.devices: dict[int, VirtioDevice] = {}
-        self._freed: dict[int, int] = {}
-        self._leaving: set[int] = set()
+        self._freed_order: dict[int, int] = {}
+        self._unplugging: set[int] = set()
         for number, device in sorted(devices.items()):
             self.add(device, number)
         self.received = 0
@@ -88,7 +88,7 @@ class Transport:
         self._send = send
         self._epoch = 0
         self._dialect = dialect_of(revision)
-        self._requests = DeviceHandlers(self._dialect)
+        self._device_handlers = DeviceHandlers(self._dialect)
         self._bus_handlers: dict[str, Callable[[Message], Message]] = {
             "BUS_GET_DEVICES": self._get_devices,
             "BUS_PING": self._ping,
@@ -107,12 +107,12 @@ class Transport:
             self._drop(refused.reason, str(refused), raw)
             return
         self.received += 1
-        if response is not None and await self._may_answer(message):
+        if response is not None and await self._has_completed(message):
             await self._send(response.wire())
 
-    async def _may_answer(self, message: Message) -> bool:
+    async def _has_completed(self, message: Message) -> bool:
         """Wait until ``message`` has taken effect; False if its driver or device is gone."""
-        if message.role not in _ENDS_ACCESS:
+        if message.role not in _ACCESS_ENDING:
             return True
         # After the response the driver may reuse the memory of the queues. Every access completes,
         # so later messages wait for one access at most.
@@ -211,7 +211,7 @@ class Transport:
             free = [n for n in range(MAX_DEVICES) if not self._taken(n)]
             if not free:
                 raise TransportError(f"all {MAX_DEVICES} device numbers are taken")
-            number = min(free, key=lambda n: (self._freed.get(n, 0), n))
+            number = min(free, key=lambda n: (self._freed_order.get(n, 0), n))
         if not 0 <= number < MAX_DEVICES:
             raise TransportError(f"device number is {number}: must be 0 to {MAX_DEVICES - 1}")
         if self._taken(number):
@@ -220,7 +220,7 @@ class Transport:
         return number
 
     def _taken(self, number: int) -> bool:
-        return number in self.devices or number in self._leaving
+        return number in self.devices or number in self._unplugging
 
     async def announce(self, dev_num: int) -> None:
         """Notify the driver that device ``dev_num`` was added, if the revision has that event.
@@ -252,13 +252,13 @@ class Transport:
         """
         device = self._device(dev_num)
         del self.devices[dev_num]
-        self._freed[dev_num] = 1 + max(self._freed.values(), default=0)
-        self._leaving.add(dev_num)
+        self._freed_order[dev_num] = 1 + max(self._freed_order.values(), default=0)
+        self._unplugging.add(dev_num)
         self._reset(device)
         try:
             await device.drain()
         finally:
-            self._leaving.discard(dev_num)
+            self._unplugging.discard(dev_num)
         await self._device_event(dev_num, DeviceState.REMOVED)
         return device
 
@@ -301,7 +301,7 @@ class Transport:
         handler = self._bus_handlers.get(message.role)
         if handler is not None:
             return handler(message)
-        if not self._requests.serves(message):
+        if not self._device_handlers.serves(message):
             raise Refused(Drop.NOT_FOR_DEVICE, f"{message.layout}: only a device sends it")
         device = self.devices.get(message.dev_num)
         if device is None:
@@ -309,20 +309,20 @@ class Transport:
             raise Refused(Drop.NO_DEVICE, text)
         failure = device.failure
         with self.contain(device):
-            return self._requests.handle(message, device)
+            return self._device_handlers.handle(message, device)
         if device.failure is not failure:
             await self.notify_failure(device)
-        return self._requests.refusal(message, device)
+        return self._device_handlers.refusal(message, device)
 
     # Bus messages
 
     def _get_devices(self, request: Message) -> Message:
         # A window of the 32 device numbers: bit k is number offset + k. Linux requests (0, 32) and
         # accepts only a response for all 32.
-        offset, asked = request.number("offset"), request.number("num")
+        offset, requested = request.number("offset"), request.number("num")
         array = self._dialect.layout(request.role, MessageKind.RESPONSE).array("bitmap")
-        room = array.capacity(self._dialect.max_size)
-        num = max(0, min(asked, MAX_DEVICES - offset, room))
+        capacity = array.capacity(self._dialect.max_size)
+        num = max(0, min(requested, MAX_DEVICES - offset, capacity))
         bits = sum(1 << n - offset for n in self.devices if offset <= n < offset + num)
         end = offset + num
         return request.respond(

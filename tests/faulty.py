@@ -108,7 +108,7 @@ async def transmit(driver, system):
 
 
 async def notify_used(driver, system):
-    system.device_side.notifiers[0].used(FAULTY, 1)
+    system.device_side.notifiers[0].request(FAULTY, 1)
 
 
 FAULTS = {

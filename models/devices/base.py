@@ -166,15 +166,15 @@ class VirtioDevice:
         if value == 0:
             self.reset()
             return
-        wanted = DeviceStatus(value & _DRIVER_BITS) & ~self._status
-        if wanted & DeviceStatus.FEATURES_OK and not self.features_acceptable():
-            wanted &= ~DeviceStatus.FEATURES_OK
-        if not (self._status | wanted) & DeviceStatus.FEATURES_OK:
-            wanted &= ~DeviceStatus.DRIVER_OK
-        self._status |= wanted
-        if wanted & DeviceStatus.DRIVER_OK:
+        requested = DeviceStatus(value & _DRIVER_BITS) & ~self._status
+        if requested & DeviceStatus.FEATURES_OK and not self.features_acceptable():
+            requested &= ~DeviceStatus.FEATURES_OK
+        if not (self._status | requested) & DeviceStatus.FEATURES_OK:
+            requested &= ~DeviceStatus.DRIVER_OK
+        self._status |= requested
+        if requested & DeviceStatus.DRIVER_OK:
             for index in range(len(self.queues)):
-                self._look(index)
+                self._check_available(index)
 
     def needs_reset(self) -> None:
         """Set NEEDS_RESET: the device cannot continue (virtio 2.1.2)."""
@@ -186,7 +186,7 @@ class VirtioDevice:
         The first error since the last reset is kept in :attr:`failure` and logged, with a traceback
         unless a driver or its host caused it. The caller notifies the driver.
         """
-        self._end(range(len(self.queues)))
+        self._end_services(range(len(self.queues)))
         self.needs_reset()
         if self.failure is not None:
             return
@@ -206,7 +206,7 @@ class VirtioDevice:
 
     def clear(self) -> None:
         """Reset the state common to all devices. Subclasses must not override it."""
-        self._end(range(len(self.queues)))
+        self._end_services(range(len(self.queues)))
         self.failure = None
         self._status = DeviceStatus(0)
         self.selected = 0
@@ -236,8 +236,8 @@ class VirtioDevice:
             self._refused_blocks.discard(index)
         else:
             # -1 stands for all blocks that are not tracked individually.
-            full = len(self._refused_blocks) >= MAX_REFUSED_BLOCKS
-            self._refused_blocks.add(-1 if full else index)
+            untracked = len(self._refused_blocks) >= MAX_REFUSED_BLOCKS
+            self._refused_blocks.add(-1 if untracked else index)
 
     def features_acceptable(self) -> bool:
         """Whether all selected features are offered, and VERSION_1 is selected."""
@@ -308,19 +308,19 @@ class VirtioDevice:
         """State of queue ``index``, which may be any number; None if there is no such queue."""
         return self.queues[index] if 0 <= index < len(self.queues) else None
 
-    def configure_queue(self, index: int, operation: QueueOperation, **given: int | None) -> bool:
+    def configure_queue(self, index: int, operation: QueueOperation, **values: int | None) -> bool:
         """Handle SET_VQUEUE with :meth:`QueueState.update`; False if there is no such queue."""
         queue = self.queue(index)
-        if queue is None or not queue.update(operation, **given):
+        if queue is None or not queue.update(operation, **values):
             return False
-        self._look(index)
+        self._check_available(index)
         return True
 
     def reset_queue(self, index: int) -> None:
         """Handle RESET_VQUEUE. No effect unless the queue exists and RING_RESET was negotiated."""
         queue = self.queue(index)
         if queue is not None and self.negotiated(Feature.RING_RESET):
-            self._end([index])
+            self._end_services([index])
             queue.reset()
 
     def queue_notify(self, index: int) -> None:
@@ -339,11 +339,11 @@ class VirtioDevice:
         if service is not None:
             service.wake()
 
-    def _look(self, index: int) -> None:
+    def _check_available(self, index: int) -> None:
         """Serve buffers that were made available before the service started (virtio 3.1.1)."""
         service = self._service(index)
         if service is not None:
-            service.look()
+            service.check_available()
 
     def _service(self, index: int) -> QueueService | None:
         """Service of queue ``index``; None unless the device runs and has a data path."""
@@ -364,7 +364,7 @@ class VirtioDevice:
                 )
 
             self._services[index] = QueueService(
-                self._link, index, make_queue, self.serve, self._failed
+                self._link, index, make_queue, self.serve, self._service_failed
             )
         return self._services[index]
 
@@ -385,12 +385,12 @@ class VirtioDevice:
             # Remove only this one: other services may have ended during the wait.
             self._ended = [other for other in self._ended if other is not service]
 
-    async def _failed(self, error: Exception) -> None:
+    async def _service_failed(self, error: Exception) -> None:
         self.fail(error)
         if self._link is not None:
             await self._link.notify_config()
 
-    def _end(self, indices: Iterable[int]) -> None:
+    def _end_services(self, indices: Iterable[int]) -> None:
         for index in indices:
             service = self._services.pop(index, None)
             if service is not None:

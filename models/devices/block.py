@@ -101,7 +101,7 @@ class BlockDevice(VirtioDevice):
         self._capacity = storage.size
         seg_max = max(0, min(seg_max, queue_size - FRAMING))
         # capacity u64, size_max u32, seg_max u32, geometry u16 u8 u8, blk_size u32.
-        known = struct.pack("<QIIHBBI", storage.size // SECTOR, 0, seg_max, 0, 0, 0, SECTOR)
+        config = struct.pack("<QIIHBBI", storage.size // SECTOR, 0, seg_max, 0, 0, 0, SECTOR)
         super().__init__(
             features=(
                 F_BLK_SIZE
@@ -109,7 +109,7 @@ class BlockDevice(VirtioDevice):
                 | (F_SEG_MAX if seg_max else 0)
                 | (F_RO if storage.read_only else 0)
             ),
-            config=known.ljust(CONFIG_SIZE, b"\0"),
+            config=config.ljust(CONFIG_SIZE, b"\0"),
             queue_sizes=(queue_size,),
         )
 
@@ -146,17 +146,17 @@ class BlockDevice(VirtioDevice):
         if not chain.writable_size:
             raise DescriptorError("request has 0 writable bytes: must be 1 or more, for the status")
         kind, _, sector = REQUEST.unpack(await queue.read(chain, 0, REQUEST.size))
-        out, room = chain.readable_size - REQUEST.size, chain.writable_size - 1
+        out_size, in_size = chain.readable_size - REQUEST.size, chain.writable_size - 1
         written = 0
         try:
-            if kind == BlockRequestType.IN and not out:
-                status, written = await self._read(queue, chain, sector, room)
-            elif kind == BlockRequestType.OUT and not room:
-                status = await self._write(queue, chain, sector, out)
+            if kind == BlockRequestType.IN and not out_size:
+                status, written = await self._read(queue, chain, sector, in_size)
+            elif kind == BlockRequestType.OUT and not in_size:
+                status = await self._write(queue, chain, sector, out_size)
             elif kind == BlockRequestType.FLUSH:
                 self.storage.flush()
                 status = RequestStatus.OK
-            elif kind == BlockRequestType.GET_ID and not out and room >= ID_SIZE:
+            elif kind == BlockRequestType.GET_ID and not out_size and in_size >= ID_SIZE:
                 await queue.write(chain, self._serial)
                 status, written = RequestStatus.OK, ID_SIZE
             elif kind in list(BlockRequestType):
@@ -167,34 +167,34 @@ class BlockDevice(VirtioDevice):
         except OSError:
             # The medium of the storage failed, which the status reports.
             status = RequestStatus.IOERR
-        await queue.write(chain, bytes([status]), room)
+        await queue.write(chain, bytes([status]), in_size)
         self.statuses[status] += 1
         # Count the bytes written contiguously from the first; the status is after all data space.
-        return room + 1 if written == room else written
+        return in_size + 1 if written == in_size else written
 
     async def _read(
         self, queue: DeviceVirtqueue, chain: Chain, sector: int, size: int
     ) -> tuple[RequestStatus, int]:
         """Serve a read and return its status and the number of bytes written."""
-        if not self._inside(sector, size):
+        if not self._in_range(sector, size):
             return RequestStatus.IOERR, 0
-        for done in range(0, size, PIECE):
-            data = self.storage.read(SECTOR * sector + done, min(PIECE, size - done))
-            await queue.write(chain, data, done)
+        for offset in range(0, size, PIECE):
+            data = self.storage.read(SECTOR * sector + offset, min(PIECE, size - offset))
+            await queue.write(chain, data, offset)
         return RequestStatus.OK, size
 
     async def _write(
         self, queue: DeviceVirtqueue, chain: Chain, sector: int, size: int
     ) -> RequestStatus:
-        if self.storage.read_only or not self._inside(sector, size):
+        if self.storage.read_only or not self._in_range(sector, size):
             return RequestStatus.IOERR
-        for done in range(0, size, PIECE):
-            data = await queue.read(chain, REQUEST.size + done, min(PIECE, size - done))
-            self.storage.write(SECTOR * sector + done, data)
+        for offset in range(0, size, PIECE):
+            data = await queue.read(chain, REQUEST.size + offset, min(PIECE, size - offset))
+            self.storage.write(SECTOR * sector + offset, data)
         if not self.selected & F_FLUSH:
             # Without F_FLUSH the driver cannot make the write permanent (5.2.6.2).
             self.storage.flush()
         return RequestStatus.OK
 
-    def _inside(self, sector: int, size: int) -> bool:
+    def _in_range(self, sector: int, size: int) -> bool:
         return size % SECTOR == 0 and SECTOR * sector + size <= self._capacity

@@ -91,8 +91,8 @@ class ConsoleDevice(VirtioDevice):
     async def handle(self, index: int, queue: DeviceVirtqueue, chain: Chain) -> int:
         """Print the data of a chain, in pieces if it is long."""
         size = chain.readable_size
-        for done in range(0, size, PIECE):
-            self._print(await queue.read(chain, done, min(PIECE, size - done)))
+        for offset in range(0, size, PIECE):
+            self._print(await queue.read(chain, offset, min(PIECE, size - offset)))
         return 0
 
     def _print(self, data: bytes) -> None:

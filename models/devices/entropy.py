@@ -27,7 +27,7 @@ class EntropyDevice(VirtioDevice):
 
     Attributes
     ----------
-    given
+    bytes_written
         Number of bytes written to the driver.
     """
 
@@ -41,7 +41,7 @@ class EntropyDevice(VirtioDevice):
         source: Callable[[int], bytes] = os.urandom,
     ) -> None:
         super().__init__(features=features, queue_sizes=(queue_size,))
-        self.given = 0
+        self.bytes_written = 0
         self._source = source
 
     async def handle(self, index: int, queue: DeviceVirtqueue, chain: Chain) -> int:
@@ -59,5 +59,5 @@ class EntropyDevice(VirtioDevice):
         if not 1 <= len(data) <= size:
             raise ValueError(f"source returned {len(data)} bytes: must be {span(1, size)}")
         await queue.write(chain, data)
-        self.given += len(data)
+        self.bytes_written += len(data)
         return len(data)

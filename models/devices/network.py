@@ -129,7 +129,7 @@ class NetworkDevice(VirtioDevice):
 
     def deliver(self, frame: bytes) -> None:
         """Receive a frame from the wire."""
-        reason = self._refusal(frame)
+        reason = self._drop_reason(frame)
         if reason is None and len(self._frames) == WAITING_FRAMES:
             reason = FrameDrop.NO_BUFFER
         if reason is not None:
@@ -163,7 +163,7 @@ class NetworkDevice(VirtioDevice):
         size = chain.readable_size - HEADER.size
         packet = await queue.read(chain) if 0 < size <= LONGEST_FRAME else b""
         frame = packet[HEADER.size :]
-        reason = self._refusal(frame)
+        reason = self._drop_reason(frame)
         if reason is not None:
             self.drops[reason] += 1
             return 0
@@ -177,7 +177,7 @@ class NetworkDevice(VirtioDevice):
             self.deliver(answer)
         return 0
 
-    def _refusal(self, frame: bytes) -> FrameDrop | None:
+    def _drop_reason(self, frame: bytes) -> FrameDrop | None:
         """Reason to drop ``frame``, in either direction, or None."""
         if not frame_fits(frame):
             return FrameDrop.SIZE

@@ -22,7 +22,7 @@ class QueueState:
         Number of descriptors that the driver set; 0 before that.
     descriptor_addr, driver_addr, device_addr
         Bus addresses of the three areas (split ring: descriptors, available, used).
-    given
+    written_fields
         Names of the values above that the driver has set, because 0 is a valid address.
     enabled
         The queue may be used.
@@ -35,7 +35,7 @@ class QueueState:
     descriptor_addr: int = 0
     driver_addr: int = 0
     device_addr: int = 0
-    given: frozenset[str] = frozenset()
+    written_fields: frozenset[str] = frozenset()
     enabled: bool = False
     notifications: int = 0
 
@@ -71,7 +71,7 @@ class QueueState:
         bool
             The operation was executed.
         """
-        given = {
+        values = {
             name: value
             for name, value in (
                 ("size", size),
@@ -83,21 +83,21 @@ class QueueState:
         }
         if size is not None and (not 0 < size <= self.max_size or size & (size - 1)):
             return False
-        if self.enabled and (given or operation is QueueOperation.KEEP_DISABLED):
+        if self.enabled and (values or operation is QueueOperation.KEEP_DISABLED):
             return False
-        enables = operation is QueueOperation.ENABLE
-        if enables and len(self.given | given.keys()) < len(_SET_BY_DRIVER):
+        enable = operation is QueueOperation.ENABLE
+        if enable and len(self.written_fields | values.keys()) < len(_SET_BY_DRIVER):
             return False
-        for name, value in given.items():
+        for name, value in values.items():
             setattr(self, name, value)
-        self.given |= given.keys()
-        self.enabled |= enables
+        self.written_fields |= values.keys()
+        self.enabled |= enable
         return True
 
     def reset(self) -> None:
         """Clear all values that the driver set, and disable the queue."""
         for name in _SET_BY_DRIVER:
             setattr(self, name, 0)
-        self.given = frozenset()
+        self.written_fields = frozenset()
         self.enabled = False
         self.notifications = 0

@@ -37,7 +37,7 @@ class DeviceLink(Protocol):
     def notify_used(self, queue: int) -> None:
         """Notify the driver of used buffers in ``queue``, as soon as the bus has space."""
 
-    def forget_used(self, queue: int) -> None:
+    def cancel_used(self, queue: int) -> None:
         """Drop a pending notification of ``queue``, which was reset."""
 
     async def notify_config(self) -> None:
@@ -69,7 +69,7 @@ class RevocableDma:
     def __init__(self, link: DeviceLink) -> None:
         self.alive = True
         self._link = link
-        self._under_way = 0
+        self._in_flight = 0
         self._drained = link.runtime.event()
         self._drained.set()
 
@@ -100,7 +100,7 @@ class RevocableDma:
     @property
     def busy(self) -> bool:
         """An access is in flight."""
-        return self._under_way > 0
+        return self._in_flight > 0
 
     async def drain(self) -> None:
         """Wait until no access is in flight."""
@@ -108,14 +108,14 @@ class RevocableDma:
 
     async def _access(self, start: Callable[[], Awaitable[T]]) -> T:
         self._check()
-        self._under_way += 1
+        self._in_flight += 1
         self._drained.clear()
         try:
             result = await start()
             await self._link.runtime.yield_now()
         finally:
-            self._under_way -= 1
-            if not self._under_way:
+            self._in_flight -= 1
+            if not self._in_flight:
                 self._drained.set()
         self._check()
         return result
@@ -158,24 +158,24 @@ class QueueService:
         self._serve = serve
         self._failed = failed
         self._running = False
-        self._again = False
+        self._woken = False
 
     def wake(self) -> None:
         """Serve the queue: it may have work."""
-        self._again = True
+        self._woken = True
         if not self._running and self._memory.alive:
             self._running = True
             self._link.runtime.spawn(self._run())
 
-    def look(self) -> None:
+    def check_available(self) -> None:
         """Check for available buffers without a notification, and serve the queue if there are any.
 
         Failed accesses are ignored: an unused queue need not have memory.
         """
         if self._memory.alive:
-            self._link.runtime.spawn(self._look())
+            self._link.runtime.spawn(self._check_available())
 
-    async def _look(self) -> None:
+    async def _check_available(self) -> None:
         with suppress(QueueEndedError, DmaError):
             if await self._queue.pending():
                 self.wake()
@@ -183,7 +183,7 @@ class QueueService:
     def end(self) -> None:
         """Start no further access to memory, and drop a pending notification."""
         self._memory.alive = False
-        self._link.forget_used(self._index)
+        self._link.cancel_used(self._index)
 
     @property
     def busy(self) -> bool:
@@ -196,10 +196,10 @@ class QueueService:
 
     async def _run(self) -> None:
         try:
-            while self._again and self._memory.alive:
-                self._again = False
+            while self._woken and self._memory.alive:
+                self._woken = False
                 await self._serve(self._index, self._queue)
-                if await self._queue.wants_notification() and self._memory.alive:
+                if await self._queue.needs_notification() and self._memory.alive:
                     self._link.notify_used(self._index)
         except QueueEndedError:
             pass

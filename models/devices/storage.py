@@ -20,7 +20,7 @@ _KINDS = (
     (stat.S_ISSOCK, "a socket"),
 )
 _DISKS = ("a regular file", "a block device")
-_USES = {False: "reading and writing", True: "reading"}
+_ACCESSES = {False: "reading and writing", True: "reading"}
 
 
 class StorageError(ValueError):
@@ -164,8 +164,8 @@ class FileStorage:
         """
         _check_end(offset + len(data), self.size)
         while data:
-            done = os.pwrite(self._file, data, offset)
-            offset, data = offset + done, data[done:]
+            count = os.pwrite(self._file, data, offset)
+            offset, data = offset + count, data[count:]
 
     def flush(self) -> None:
         """Implement :meth:`Storage.flush`."""
@@ -200,18 +200,18 @@ class FileStorage:
 
 
 def _open(path: Path | str, name: str, read_only: bool) -> int:
-    how = os.O_RDONLY if read_only else os.O_RDWR
+    flags = os.O_RDONLY if read_only else os.O_RDWR
     try:
         # Check before opening: opening a FIFO waits for its other end, and opening a device may
         # have side effects.
         _check_kind(name, os.stat(path).st_mode)
         # O_NONBLOCK and the check below: another file may have replaced this one.
-        file = os.open(path, how | os.O_CLOEXEC | os.O_NONBLOCK)
+        file = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK)
     except StorageError:
         raise
     except (OSError, ValueError) as error:
         text = error.strerror if isinstance(error, OSError) else str(error)
-        raise StorageError(f"{name} cannot be opened for {_USES[read_only]}: {text}") from None
+        raise StorageError(f"{name} cannot be opened for {_ACCESSES[read_only]}: {text}") from None
     try:
         _check_kind(name, os.fstat(file).st_mode)
     except StorageError:

@@ -33,7 +33,7 @@ DEVICE_NUMBERS = 0x1_0000
 """Number of possible devices: dev_num has 16 bits."""
 TIMEOUT_US = 1_000_000.0
 """Default timeout of a request. (Linux waits 100 s.)"""
-PONG_DEPTH = 16
+PING_DEPTH = 16
 """Most BUS_PING requests that wait for space in the driver queue; then the oldest is dropped."""
 _LOG = logging.getLogger(__name__)
 _BUS = -1
@@ -120,11 +120,11 @@ class Driver:
         self._timeout_us = timeout_us
         self._tasks: list[Task] = []
         self._token = 0
-        self._turns: dict[int, Lock] = {}
+        self._request_locks: dict[int, Lock] = {}
         self._pending: dict[tuple[int, str, int], _Pending] = {}
         self._subscribers: list[tuple[int | None, EventInbox]] = []
-        self._pongs: deque[Message] = deque(maxlen=PONG_DEPTH)
-        self._pong_due = runtime.event()
+        self._pings: deque[Message] = deque(maxlen=PING_DEPTH)
+        self._ping_arrived = runtime.event()
 
     async def __aenter__(self) -> Driver:
         await self.start()
@@ -141,7 +141,7 @@ class Driver:
             # A separate task answers pings: the receive task must continue while the driver queue
             # is full, or both sides would deadlock.
             self._tasks = [
-                self.runtime.spawn(self._pump()),
+                self.runtime.spawn(self._receive()),
                 self.runtime.spawn(self._answer_pings()),
             ]
 
@@ -181,20 +181,22 @@ class Driver:
         if self._pipelined:
             return await self._exchange(name, dev_num, fields)
         is_bus = self.dialect.layout(name, MessageKind.REQUEST).bus
-        turn = self._turns.setdefault(_BUS if is_bus else dev_num, Lock(self.runtime))
-        async with turn:
+        lock = self._request_locks.setdefault(_BUS if is_bus else dev_num, Lock(self.runtime))
+        async with lock:
             return await self._exchange(name, dev_num, fields)
 
     async def _exchange(self, name: str, dev_num: int, fields: dict[str, object]) -> Message:
         if not self._tasks:
-            raise DriverStoppedError(f"{name}: {self._why('is not running')}") from self.failure
+            raise DriverStoppedError(
+                f"{name}: {self._stop_reason('is not running')}"
+            ) from self.failure
         request = self.dialect.message(
             name, MessageKind.REQUEST, dev_num=dev_num, token=self._next_token(), **fields
         )
-        where = f"{request.name} to {'the bus' if request.bus else f'device {request.dev_num}'}"
+        target = f"{request.name} to {'the bus' if request.bus else f'device {request.dev_num}'}"
         if not request.bus and dev_num in self._removed:
-            raise NoDeviceError(f"{where}: the device was removed")
-        key = (_address(request), request.name, request.token)
+            raise NoDeviceError(f"{target}: the device was removed")
+        key = (_address_of(request), request.name, request.token)
         pending = self._pending[key] = _Pending(self.runtime.event())
         try:
             await self._bus.send(request.wire())
@@ -202,14 +204,16 @@ class Driver:
         finally:
             del self._pending[key]
         if pending.removed:
-            raise NoDeviceError(f"{where}: the device was removed")
+            raise NoDeviceError(f"{target}: the device was removed")
         if not answered:
-            raise RequestTimeoutError(f"{where}: no response for {self._timeout_us:g} us")
+            raise RequestTimeoutError(f"{target}: no response for {self._timeout_us:g} us")
         if pending.response is None:
-            raise DriverStoppedError(f"{where}: {self._why('was stopped')}") from self.failure
+            raise DriverStoppedError(
+                f"{target}: {self._stop_reason('was stopped')}"
+            ) from self.failure
         return pending.response
 
-    def _why(self, state: str) -> str:
+    def _stop_reason(self, state: str) -> str:
         return f"the driver {state}" if self.failure is None else f"the bus failed: {self.failure}"
 
     def _next_token(self) -> int:
@@ -222,7 +226,7 @@ class Driver:
 
     # Receiving
 
-    async def _pump(self) -> None:
+    async def _receive(self) -> None:
         while True:
             try:
                 raw = await self._bus.recv()
@@ -239,7 +243,7 @@ class Driver:
 
     def _dispatch(self, message: Message) -> None:
         if message.kind is MessageKind.RESPONSE:
-            key = (_address(message), message.name, message.token)
+            key = (_address_of(message), message.name, message.token)
             pending = self._pending.get(key)
             if pending is None or pending.response is not None:
                 self.unclaimed[Unclaimed.UNMATCHED] += 1
@@ -247,7 +251,7 @@ class Driver:
             self._note_generation(message)
             if message.role == "BUS_GET_DEVICES":
                 # Here, not in the requesting task: a removal may be the next message.
-                self._removed.difference_update(_numbers(message))
+                self._removed.difference_update(_device_numbers(message))
             pending.response = message
             pending.answered.set()
         elif message.kind is MessageKind.EVENT:
@@ -256,13 +260,13 @@ class Driver:
             self._note_generation(message)
             self.event_callbacks.notify(message)
             for dev_num, queue in self._subscribers:
-                if dev_num in (None, _address(message)):
+                if dev_num in (None, _address_of(message)):
                     queue.put(message)
         elif message.name == "BUS_PING":
-            if len(self._pongs) == PONG_DEPTH:
+            if len(self._pings) == PING_DEPTH:
                 self.pings_lost += 1
-            self._pongs.append(message)
-            self._pong_due.set()
+            self._pings.append(message)
+            self._ping_arrived.set()
         else:
             self.unclaimed[Unclaimed.UNEXPECTED] += 1
 
@@ -282,8 +286,8 @@ class Driver:
         if state == DeviceState.REMOVED:
             self._removed.add(dev_num)
             self.generations.pop(dev_num, None)
-            for (asked, _, _), pending in self._pending.items():
-                if asked == dev_num and pending.response is None:
+            for (address, _, _), pending in self._pending.items():
+                if address == dev_num and pending.response is None:
                     pending.removed = True
                     pending.answered.set()
         elif state == DeviceState.ADDED:
@@ -292,10 +296,10 @@ class Driver:
 
     async def _answer_pings(self) -> None:
         while True:
-            await self._pong_due.wait()
-            self._pong_due.clear()
-            while self._pongs:
-                ping = self._pongs.popleft()
+            await self._ping_arrived.wait()
+            self._ping_arrived.clear()
+            while self._pings:
+                ping = self._pings.popleft()
                 try:
                     await self._bus.send(ping.respond(data=ping.number("data")).wire())
                 except Exception as error:
@@ -365,23 +369,23 @@ class Driver:
         found: list[int] = []
         offset = 0
         while True:
-            asked = min(DISCOVERY_WINDOW, DEVICE_NUMBERS - offset)
-            response = await self.request("BUS_GET_DEVICES", offset=offset, num=asked)
-            num, following = response.number("num"), response.number("next_offset")
+            count = min(DISCOVERY_WINDOW, DEVICE_NUMBERS - offset)
+            response = await self.request("BUS_GET_DEVICES", offset=offset, num=count)
+            num, next_offset = response.number("num"), response.number("next_offset")
             if response.number("offset") != offset:
                 raise ProtocolError(
                     f"BUS_GET_DEVICES: offset is {response.number('offset')}: must be {offset}"
                 )
-            if num > asked:
-                raise ProtocolError(f"BUS_GET_DEVICES: num is {num}: must be at most {asked}")
-            found += _numbers(response)
-            if following == 0:
+            if num > count:
+                raise ProtocolError(f"BUS_GET_DEVICES: num is {num}: must be at most {count}")
+            found += _device_numbers(response)
+            if next_offset == 0:
                 return found
-            if following <= offset:
+            if next_offset <= offset:
                 raise ProtocolError(
-                    f"BUS_GET_DEVICES: next_offset is {following}: must be 0 or above {offset}"
+                    f"BUS_GET_DEVICES: next_offset is {next_offset}: must be 0 or above {offset}"
                 )
-            offset = following
+            offset = next_offset
 
     # Devices
 
@@ -444,13 +448,13 @@ class Driver:
         return device
 
 
-def _numbers(response: Message) -> list[int]:
+def _device_numbers(response: Message) -> list[int]:
     """Device numbers in a BUS_GET_DEVICES response, ascending."""
     offset, bitmap = response.number("offset"), bytes(response.bitmap)
     slots = range(response.number("num"))
     return [offset + k for k in slots if bitmap[k // 8] >> k % 8 & 1]
 
 
-def _address(message: Message) -> int:
+def _address_of(message: Message) -> int:
     """Device number of a message, or ``_BUS`` for a bus message."""
     return _BUS if message.bus else message.dev_num

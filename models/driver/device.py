@@ -47,7 +47,7 @@ MAX_QUEUES = 1 << 16
 """Most queues that a device may announce: a virtqueue index has 16 bits (virtio 2.6)."""
 ECHOED = ("index", "offset", "shmid")
 """Fields of a response that must equal those of the request."""
-_SILENT = (RequestTimeoutError, NoDeviceError, DriverStoppedError)
+_UNREACHABLE = (RequestTimeoutError, NoDeviceError, DriverStoppedError)
 RESET_POLLS = 100
 RESET_POLL_US = 10.0
 
@@ -120,7 +120,7 @@ class RemoteDevice:
         self.events = driver.subscribe(dev_num)
         self._driver = driver
         self._status = 0
-        self._arenas: dict[int, RingAllocator] = {}
+        self._allocators: dict[int, RingAllocator] = {}
         # Unsubscribe objects that are discarded without close().
         weakref.finalize(self, driver.unsubscribe, self.events).atexit = False
 
@@ -165,7 +165,7 @@ class RemoteDevice:
             self._check_ready()
         except DriverError as error:
             # Set FAILED on a device that still responds (virtio 3.1.1).
-            if not isinstance(error, _SILENT):
+            if not isinstance(error, _UNREACHABLE):
                 await self.add_status(DeviceStatus.FAILED)
             raise
 
@@ -192,7 +192,7 @@ class RemoteDevice:
         for index in indices:
             # The Linux driver of the series does so although the device has been reset. Later
             # revisions forbid it without RING_RESET.
-            if not self._says_enabled:
+            if not self._has_queue_flags:
                 await self.reset_queue(index)
         self.features = 0
         await self.status()
@@ -243,9 +243,9 @@ class RemoteDevice:
 
     def _release(self, index: int) -> None:
         """Free the ring of queue ``index``, which was reset."""
-        ring, arena = self.rings.pop(index, None), self._arenas.pop(index, None)
-        if ring is not None and arena is not None:
-            arena.release(ring)
+        ring, allocator = self.rings.pop(index, None), self._allocators.pop(index, None)
+        if ring is not None and allocator is not None:
+            allocator.release(ring)
 
     def _check_ready(self) -> None:
         if not self._status & DeviceStatus.DRIVER_OK:
@@ -269,23 +269,23 @@ class RemoteDevice:
                 f"device {self.dev_num}: num_feature_bits is {bits}: must be {MAX_FEATURE_BITS} at "
                 f"most"
             )
-        room = self._driver.dialect.room("GET_FEATURES", MessageKind.RESPONSE, "features")
+        capacity = self._driver.dialect.capacity("GET_FEATURES", MessageKind.RESPONSE, "features")
         words: list[int] = []
         while len(words) < self._feature_blocks:
-            asked = min(room, self._feature_blocks - len(words))
-            response = await self._request("GET_FEATURES", index=len(words), num=asked)
+            count = min(capacity, self._feature_blocks - len(words))
+            response = await self._request("GET_FEATURES", index=len(words), num=count)
             # Missing words are zero, and excess words are ignored.
-            words += [*response.features, *[0] * asked][:asked]
+            words += [*response.features, *[0] * count][:count]
         return sum(word << 32 * k for k, word in enumerate(words))
 
     async def select_features(self, features: int) -> None:
         """Write the selection, unchecked, to each block that the device announces."""
-        room = self._driver.dialect.room("SET_FEATURES", MessageKind.REQUEST, "features")
+        capacity = self._driver.dialect.capacity("SET_FEATURES", MessageKind.REQUEST, "features")
         count = max(self._feature_blocks, -(-features.bit_length() // 32))
         words = [features >> 32 * k & 0xFFFF_FFFF for k in range(count)]
-        for index in range(0, count, room):
-            block = words[index : index + room]
-            await self._request("SET_FEATURES", index=index, num=len(block), features=block)
+        for index in range(0, count, capacity):
+            selected = words[index : index + capacity]
+            await self._request("SET_FEATURES", index=index, num=len(selected), features=selected)
 
     @property
     def _feature_blocks(self) -> int:
@@ -302,8 +302,8 @@ class RemoteDevice:
         offered = await self.offered_features()
         if not offered & Feature.VERSION_1.mask:
             raise FeaturesRefusedError(f"device {self.dev_num}: does not offer VERSION_1")
-        known = features | BASE_FEATURES
-        selected = offered & known & ~UNSUPPORTED_FEATURES
+        supported = features | BASE_FEATURES
+        selected = offered & supported & ~UNSUPPORTED_FEATURES
         await self.select_features(selected)
         await self.add_status(DeviceStatus.FEATURES_OK)
         if not await self.status() & DeviceStatus.FEATURES_OK:
@@ -340,7 +340,7 @@ class RemoteDevice:
         )
 
     async def _read_chunk(self, offset: int, size: int) -> bytes:
-        size = min(size, self._driver.dialect.room("GET_CONFIG", MessageKind.RESPONSE, "data"))
+        size = min(size, self._driver.dialect.capacity("GET_CONFIG", MessageKind.RESPONSE, "data"))
         response = await self._request("GET_CONFIG", offset=offset, size=size)
         if response.number("size") != size:
             raise ConfigError(f"device {self.dev_num}: no configuration at {offset}, {size} bytes")
@@ -358,12 +358,12 @@ class RemoteDevice:
             The bytes are outside, or the device refused.
         """
         self._check_config(offset, len(data))
-        room = self._driver.dialect.room("SET_CONFIG", MessageKind.REQUEST, "data")
-        for at in range(0, len(data), room):
-            chunk = data[at : at + room]
-            if not await self._write_chunk(offset + at, chunk):
+        capacity = self._driver.dialect.capacity("SET_CONFIG", MessageKind.REQUEST, "data")
+        for start in range(0, len(data), capacity):
+            chunk = data[start : start + capacity]
+            if not await self._write_chunk(offset + start, chunk):
                 raise ConfigError(
-                    f"device {self.dev_num}: cannot write configuration at {offset + at}, "
+                    f"device {self.dev_num}: cannot write configuration at {offset + start}, "
                     f"{len(chunk)} bytes"
                 )
 
@@ -417,7 +417,7 @@ class RemoteDevice:
             There is no such queue, its maximum size is invalid, it is enabled, the ring is too
             large, or the queue did not accept its ring.
         """
-        return await self._set_up(index, await self._available_queue(index), rings)
+        return await self._set_up(index, await self._existing_queue(index), rings)
 
     async def _set_up(self, index: int, info: QueueInfo, rings: RingAllocator) -> Ring:
         if info.max_size > MAX_QUEUE_SIZE or info.max_size & (info.max_size - 1):
@@ -434,25 +434,25 @@ class RemoteDevice:
                 f"{info.max_size} at most"
             )
         await self.set_queue(index, ring)
-        self.rings[index], self._arenas[index] = ring, rings
-        if self._says_enabled:
+        self.rings[index], self._allocators[index] = ring, rings
+        if self._has_queue_flags:
             await self.confirm_queue(index)
         return ring
 
-    async def _available_queue(self, index: int) -> QueueInfo:
+    async def _existing_queue(self, index: int) -> QueueInfo:
         info = await self.queue(index)
         if info.max_size == 0:
             raise QueueError(f"device {self.dev_num}: there is no queue {index}")
         return info
 
     @property
-    def _says_enabled(self) -> bool:
+    def _has_queue_flags(self) -> bool:
         """The revision has flags for the state of a queue, with the driver rules for them."""
         return self._driver.dialect.layout("SET_VQUEUE", MessageKind.REQUEST).has("flags")
 
     async def set_queue(self, index: int, ring: Ring) -> None:
         """Set size and addresses of a queue and enable it; :meth:`queue` reads the result."""
-        flags = {"flags": QueueOperation.ENABLE} if self._says_enabled else {}
+        flags = {"flags": QueueOperation.ENABLE} if self._has_queue_flags else {}
         await self._request(
             "SET_VQUEUE",
             **flags,
@@ -487,10 +487,10 @@ class RemoteDevice:
             there is no such queue.
         """
         negotiated = bool(self.features & Feature.RING_RESET.mask)
-        if self._says_enabled:
+        if self._has_queue_flags:
             if not negotiated:
                 raise QueueError(f"device {self.dev_num}: RING_RESET was not negotiated")
-            await self._available_queue(index)
+            await self._existing_queue(index)
         await self._request("RESET_VQUEUE", index=index)
         if negotiated:
             self._release(index)

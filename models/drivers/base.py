@@ -76,10 +76,10 @@ class Transfer:
 
 
 class _QueuePath:
-    def __init__(self, queue: DriverVirtqueue, turn: Lock, room: Event) -> None:
+    def __init__(self, queue: DriverVirtqueue, lock: Lock, space: Event) -> None:
         self.queue = queue
-        self.turn = turn
-        self.room = room
+        self.lock = lock
+        self.space = space
         self.transfers: dict[int, Transfer] = {}
 
 
@@ -139,8 +139,8 @@ class VirtioDriver:
             )
             path = _QueuePath(queue, Lock(self._runtime), self._runtime.event())
             self._paths[index] = path
-        self._pump: Task = self._runtime.spawn(self._listen())
-        driver.event_callbacks.append(self._noticed)
+        self._task: Task = self._runtime.spawn(self._handle_used())
+        driver.event_callbacks.append(self._on_event)
 
     @classmethod
     async def probe(
@@ -176,23 +176,23 @@ class VirtioDriver:
         device = await driver.probe(
             dev_num, features=features, num_queues=cls.NUM_QUEUES, rings=rings
         )
-        path = cls(driver, device, memory, timeout_us=timeout_us)
+        result = cls(driver, device, memory, timeout_us=timeout_us)
         try:
-            await path.start()
+            await result.start()
         except DriverError:
-            path.stop()
+            result.stop()
             raise
-        return path
+        return result
 
     async def start(self) -> None:
         """Prepare the queues once they are set up, for instance with receive buffers."""
 
     def stop(self) -> None:
         """Stop handling events. The device keeps running; :meth:`close` also resets it."""
-        self._pump.cancel()
+        self._task.cancel()
         self.device.close()
-        if self._noticed in self._driver.event_callbacks:
-            self._driver.event_callbacks.remove(self._noticed)
+        if self._on_event in self._driver.event_callbacks:
+            self._driver.event_callbacks.remove(self._on_event)
 
     async def close(self) -> None:
         """Reset the device and free the memory that it used.
@@ -203,7 +203,7 @@ class VirtioDriver:
             The device was not reset, so its memory is not freed.
         """
         self.stop()
-        self._give_up(DeviceFailedError("was closed"))
+        self._fail(DeviceFailedError("was closed"))
         await self.device.reset()
         self._release()
 
@@ -241,7 +241,7 @@ class VirtioDriver:
             A step failed.
         """
         self.stop()
-        self._give_up(DeviceFailedError("was restarted"))
+        self._fail(DeviceFailedError("was restarted"))
         sizes = [path.queue.layout.size for path in self._paths.values()]
         successor = await self.probe(
             self._driver,
@@ -256,24 +256,24 @@ class VirtioDriver:
         self._release()
         return successor
 
-    def _noticed(self, event: Message) -> None:
+    def _on_event(self, event: Message) -> None:
         number = self.device.dev_num
         if event.role == "EVENT_CONFIG" and event.dev_num == number:
             if event.number("status") & DeviceStatus.NEEDS_RESET:
-                self._give_up(DeviceFailedError("needs a reset"))
+                self._fail(DeviceFailedError("needs a reset"))
         elif (
             event.role == "BUS_EVENT_DEVICE"
             and event.number("device_number") == number
             and event.number("device_bus_state") == DeviceState.REMOVED
         ):
-            self._give_up(DeviceFailedError("was removed"))
+            self._fail(DeviceFailedError("was removed"))
 
-    def _give_up(self, failure: Exception) -> None:
+    def _fail(self, failure: Exception) -> None:
         self._failure = self._failure or failure
         for path in self._paths.values():
             for transfer in path.transfers.values():
                 transfer.done.set()
-            path.room.set()
+            path.space.set()
 
     async def submit(
         self, index: int, readable: Sequence[Buffer], writable: Sequence[Buffer]
@@ -298,18 +298,18 @@ class VirtioDriver:
             )
         transfer = Transfer(self._runtime.event())
         while True:
-            self._check()
-            async with path.turn:
+            self._check_failure()
+            async with path.lock:
                 if path.queue.free >= needed:
                     head = await path.queue.add(readable, writable)
                     path.transfers[head] = transfer
-                    kick = await path.queue.wants_kick()
+                    kick = await path.queue.needs_kick()
                     break
-                path.room.clear()
-            if not await self._runtime.wait(path.room, self._timeout_us):
-                raise self._late(index)
+                path.space.clear()
+            if not await self._runtime.wait(path.space, self._timeout_us):
+                raise self._timeout_error(index)
         # Check again: a failure while the chain was written has not ended this transfer.
-        self._check()
+        self._check_failure()
         if kick:
             await self.device.notify(index)
         return transfer
@@ -325,9 +325,9 @@ class VirtioDriver:
             The device did not return the chain in time.
         """
         if not await self._runtime.wait(transfer.done, self._timeout_us):
-            raise self._late(index)
+            raise self._timeout_error(index)
         if transfer.written is None:
-            self._check()
+            self._check_failure()
             raise DataPathError(f"device {self.device.dev_num}: queue {index} has failed")
         return transfer.written
 
@@ -337,20 +337,20 @@ class VirtioDriver:
         """:meth:`submit` and :meth:`finish`."""
         return await self.finish(index, await self.submit(index, readable, writable))
 
-    def _late(self, index: int) -> TransferTimeoutError:
+    def _timeout_error(self, index: int) -> TransferTimeoutError:
         return TransferTimeoutError(
             f"device {self.device.dev_num}, queue {index}: no buffer was returned for "
             f"{self._timeout_us:g} us"
         )
 
-    def _check(self) -> None:
+    def _check_failure(self) -> None:
         if self._failure is not None:
-            kind = DataPathError
+            error_type = DataPathError
             if isinstance(self._failure, DataPathError):
-                kind = type(self._failure)
-            raise kind(f"device {self.device.dev_num}: {self._failure}") from self._failure
+                error_type = type(self._failure)
+            raise error_type(f"device {self.device.dev_num}: {self._failure}") from self._failure
 
-    async def _listen(self) -> None:
+    async def _handle_used(self) -> None:
         while True:
             message = await self.device.events.get("EVENT_USED")
             if message is None:
@@ -362,12 +362,12 @@ class VirtioDriver:
                 await self._collect(path)
             except Exception as error:
                 # The device broke a rule, or host memory failed: fail all pending transfers.
-                self._give_up(error)
+                self._fail(error)
                 return
 
     async def _collect(self, path: _QueuePath) -> None:
         while True:
-            async with path.turn:
+            async with path.lock:
                 used = await path.queue.collect()
             if not used:
                 return
@@ -378,4 +378,4 @@ class VirtioDriver:
                 if transfer is not None:
                     transfer.written = written
                     transfer.done.set()
-            path.room.set()
+            path.space.set()

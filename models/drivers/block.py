@@ -49,7 +49,7 @@ class BlockDriver(VirtioDriver):
         DriverError
             The device did not complete the request in time, or its queue no longer works.
         """
-        data = await self.request(Type.IN, sector, room=SECTOR * count)
+        data = await self.request(Type.IN, sector, response_size=SECTOR * count)
         self.statistics.bytes_in += len(data)
         return data
 
@@ -64,33 +64,33 @@ class BlockDriver(VirtioDriver):
 
     async def serial(self) -> bytes:
         """Read the serial number, without trailing zeros. Raises as :meth:`read` does."""
-        return (await self.request(Type.GET_ID, room=ID_SIZE)).rstrip(b"\0")
+        return (await self.request(Type.GET_ID, response_size=ID_SIZE)).rstrip(b"\0")
 
     async def request(
-        self, kind: int, sector: int = 0, *, data: bytes = b"", room: int = 0
+        self, kind: int, sector: int = 0, *, data: bytes = b"", response_size: int = 0
     ) -> bytes:
-        """Execute one request of any type and return ``room`` bytes of data from the device.
+        """Execute a request of any type and return ``response_size`` bytes from the device.
 
         Raises as :meth:`read` does.
         """
         # Header, data and status are separate buffers in one allocation.
-        base = self.allocate(REQUEST.size + max(len(data), room) + 1)
+        base = self.allocate(REQUEST.size + max(len(data), response_size) + 1)
         payload = base + REQUEST.size
-        status = payload + max(len(data), room)
+        status = payload + max(len(data), response_size)
         await self.memory.write(base, REQUEST.pack(kind, 0, sector) + data)
         await self.memory.write(status, bytes([UNANSWERED]))
         readable = [Buffer(base, REQUEST.size)]
         writable = [Buffer(status, 1)]
         if data:
             readable.append(Buffer(payload, len(data)))
-        if room:
-            writable.insert(0, Buffer(payload, room))
+        if response_size:
+            writable.insert(0, Buffer(payload, response_size))
         await self.transfer(QUEUE, readable, writable)
-        answer = (await self.memory.read(status, 1))[0]
-        answered = await self.memory.read(payload, room) if room else b""
+        status_byte = (await self.memory.read(status, 1))[0]
+        response = await self.memory.read(payload, response_size) if response_size else b""
         self.free(base)
-        if answer != Status.OK:
+        if status_byte != Status.OK:
             raise BlockError(
-                f"device {self.device.dev_num}: request {kind} at sector {sector}", answer
+                f"device {self.device.dev_num}: request {kind} at sector {sector}", status_byte
             )
-        return answered
+        return response

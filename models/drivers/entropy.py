@@ -29,8 +29,8 @@ class EntropyDriver(VirtioDriver):
         data = b""
         address = self.allocate(min(size, request_size))
         while len(data) < size:
-            wanted = min(request_size, size - len(data))
-            written = await self.transfer(QUEUE, (), [Buffer(address, wanted)])
+            count = min(request_size, size - len(data))
+            written = await self.transfer(QUEUE, (), [Buffer(address, count)])
             if not written:
                 raise ProtocolError(
                     f"device {self.device.dev_num}: 0 random bytes: must be 1 or more"

@@ -24,7 +24,7 @@ from .receiving import ReceiveQueue
 
 BUFFERS = 8
 NO_OFFLOAD = bytes(HEADER.size)
-FRAMES_LOOKED_AT = 256
+MAX_REPLY_FRAMES = 256
 """Most frames that are searched for a reply, so that the wait ends on a busy network too."""
 T = TypeVar("T")
 
@@ -111,11 +111,11 @@ class NetworkDriver(VirtioDriver):
         await self.send(echo_request(own_mac, own_ip, mac, ip, 1, sequence, payload))
         return await self._await_reply(f"reply to echo {sequence}", parse)
 
-    async def _await_reply(self, what: str, parse: Callable[[bytes], T | None]) -> T:
-        for _ in range(FRAMES_LOOKED_AT):
+    async def _await_reply(self, expected: str, parse: Callable[[bytes], T | None]) -> T:
+        for _ in range(MAX_REPLY_FRAMES):
             reply = parse(await self.receive())
             if reply is not None:
                 return reply
         raise NoReplyError(
-            f"device {self.device.dev_num}: no {what} among {FRAMES_LOOKED_AT} frames"
+            f"device {self.device.dev_num}: no {expected} among {MAX_REPLY_FRAMES} frames"
         )

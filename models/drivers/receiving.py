@@ -16,7 +16,7 @@ class ReceiveQueue:
 
     Parameters
     ----------
-    path
+    driver
         Driver of the device.
     index
         Number of the receive queue.
@@ -26,8 +26,8 @@ class ReceiveQueue:
         Bytes of each buffer.
     """
 
-    def __init__(self, path: VirtioDriver, index: int, *, buffers: int, size: int) -> None:
-        self._path = path
+    def __init__(self, driver: VirtioDriver, index: int, *, buffers: int, size: int) -> None:
+        self._driver = driver
         self._index = index
         self._buffers = buffers
         self._size = size
@@ -36,7 +36,7 @@ class ReceiveQueue:
     async def start(self) -> None:
         """Post all buffers."""
         for _ in range(self._buffers):
-            await self._post(Buffer(self._path.allocate(self._size), self._size))
+            await self._post(Buffer(self._driver.allocate(self._size), self._size))
 
     async def receive(self) -> bytes:
         """Wait for the next filled buffer and return its data.
@@ -47,11 +47,11 @@ class ReceiveQueue:
             The device did not return the buffer in time, or its queue no longer works.
         """
         buffer, transfer = self._posted[0]
-        written = await self._path.finish(self._index, transfer)
+        written = await self._driver.finish(self._index, transfer)
         self._posted.popleft()
-        data = await self._path.memory.read(buffer.address, written) if written else b""
+        data = await self._driver.memory.read(buffer.address, written) if written else b""
         await self._post(buffer)
         return data
 
     async def _post(self, buffer: Buffer) -> None:
-        self._posted.append((buffer, await self._path.submit(self._index, (), [buffer])))
+        self._posted.append((buffer, await self._driver.submit(self._index, (), [buffer])))

@@ -54,8 +54,8 @@ def _number(field: Field, value: int) -> str:
         name = device_name(value)
         return f"{value} ({name})" if name else str(value)
     if field.show is Show.BUS_STATE:
-        known = {state.value: state.name for state in DeviceState}
-        return f"{value} ({known[value]})" if value in known else str(value)
+        states = {state.value: state.name for state in DeviceState}
+        return f"{value} ({states[value]})" if value in states else str(value)
     if field.show is Show.HEX:
         return f"0x{value:0{field.bits // 4}x}"
     return str(value)

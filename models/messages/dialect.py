@@ -141,7 +141,7 @@ class Dialect:
             limit = f"a {kind} of revision {self.revision}"
             raise UnknownMessageError("message", name, limit) from None
 
-    def room(self, name: str, kind: MessageKind | str, array: str) -> int:
+    def capacity(self, name: str, kind: MessageKind | str, array: str) -> int:
         """Most elements that ``array`` of a message can hold.
 
         Raises

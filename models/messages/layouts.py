@@ -217,20 +217,20 @@ class MessageLayout:
                 return array
         raise KeyError(name)
 
-    def own_name(self, name: str) -> str:
+    def local_name(self, name: str) -> str:
         """Name in this revision of the field or array with the name or alias ``name``."""
-        return self._own_names.get(name, name)
+        return self._local_names.get(name, name)
 
     def has(self, name: str) -> bool:
         """Whether there is a field or array with this name or alias."""
-        return any(self.own_name(name) == item.name for item in self._parts)
+        return any(self.local_name(name) == item.name for item in self._parts)
 
     @property
     def _parts(self) -> tuple[Field | Array, ...]:
         return (*self.fields, *self.arrays)
 
     @cached_property
-    def _own_names(self) -> dict[str, str]:
+    def _local_names(self) -> dict[str, str]:
         return {item.alias: item.name for item in self._parts if item.alias}
 
     def exact_size(self, values: Mapping[str, FieldValue]) -> int:
@@ -257,10 +257,10 @@ class MessageLayout:
         CountError
             A count does not match its array, or the array does not fit in ``max_size`` bytes.
         """
-        values = {self.own_name(name): value for name, value in values.items()}
-        known = {field.name for field in self.fields} | {array.name for array in self.arrays}
+        values = {self.local_name(name): value for name, value in values.items()}
+        names = {field.name for field in self.fields} | {array.name for array in self.arrays}
         for name in values:
-            if name not in known:
+            if name not in names:
                 raise FormError(name, values[name], "absent: no such field", context=str(self))
         arrays = {array.name: self._checked_array(array, values) for array in self.arrays}
         numbers: dict[str, FieldValue] = {}
@@ -307,8 +307,8 @@ class MessageLayout:
             return
         name = array.count if isinstance(array.count, str) else array.name
         self.check_capacity(array, count, max_size)
-        want = count if array.element_bits == 32 else array.length(count)
-        if want != len(value):
+        expected = count if array.element_bits == 32 else array.length(count)
+        if expected != len(value):
             unit = "elements" if array.element_bits == 32 else "bytes"
             raise CountError(
                 name,

@@ -72,9 +72,9 @@ class Message:
         # Python calls this only for names that are not attributes. "fields" itself is not one while
         # the object is being copied.
         fields = self.__dict__.get("fields", {})
-        own = self.layout.own_name(name) if fields else name
-        if own in fields:
-            return fields[own]
+        local = self.layout.local_name(name) if fields else name
+        if local in fields:
+            return fields[local]
         raise AttributeError(f"{type(self).__name__} has no field {name}")
 
     def number(self, name: str) -> int:
@@ -87,7 +87,7 @@ class Message:
         TypeError
             The field is an array.
         """
-        value = self.fields[self.layout.own_name(name)]
+        value = self.fields[self.layout.local_name(name)]
         if isinstance(value, int):
             return value
         raise TypeError(f"{self.layout}: {name} is an array")

@@ -28,17 +28,17 @@ class _Table:
         self._dma = dma
         self._address = address
         self._ahead = ahead
-        self._known: dict[int, Descriptor] = {}
+        self._entries: dict[int, Descriptor] = {}
 
     async def entry(self, number: int) -> Descriptor:
-        if number not in self._known:
-            run = min(self._ahead, self.count - number)
+        if number not in self._entries:
+            count = min(self._ahead, self.count - number)
             raw = await self._dma.read(
-                self._address + DESCRIPTOR.size * number, DESCRIPTOR.size * run
+                self._address + DESCRIPTOR.size * number, DESCRIPTOR.size * count
             )
-            for step, fields in enumerate(DESCRIPTOR.iter_unpack(raw)):
-                self._known.setdefault(number + step, Descriptor(*fields))
-        return self._known[number]
+            for offset, fields in enumerate(DESCRIPTOR.iter_unpack(raw)):
+                self._entries.setdefault(number + offset, Descriptor(*fields))
+        return self._entries[number]
 
 
 class ChainReader:
@@ -91,7 +91,7 @@ class ChainReader:
             descriptor = await table.entry(number)
             where = f"descriptor {number} of the chain from {head}"
             if descriptor.flags & DescriptorFlag.INDIRECT:
-                table = self._enter(descriptor, where, nested)
+                table = self._indirect_table(descriptor, where, nested)
                 nested, number = True, 0
                 continue
             self._check_buffer(descriptor, where)
@@ -113,15 +113,15 @@ class ChainReader:
             if number >= table.count:
                 raise DescriptorError(f"{where}: next is {number}, must be below {table.count}")
 
-    def _enter(self, descriptor: Descriptor, where: str, nested: bool) -> _Table:
+    def _indirect_table(self, descriptor: Descriptor, where: str, nested: bool) -> _Table:
         if not self._indirect:
             raise DescriptorError(f"{where}: flags has INDIRECT, which was not negotiated")
         if nested:
             raise DescriptorError(f"{where}: flags has INDIRECT within an indirect table")
         if descriptor.flags & DescriptorFlag.NEXT:
             raise DescriptorError(f"{where}: flags has INDIRECT and NEXT, must have one of them")
-        count, rest = divmod(descriptor.size, DESCRIPTOR.size)
-        if rest or not 1 <= count <= self._size:
+        count, remainder = divmod(descriptor.size, DESCRIPTOR.size)
+        if remainder or not 1 <= count <= self._size:
             raise DescriptorError(
                 f"{where}: len of the indirect table is {descriptor.size}, must be a multiple of "
                 f"{DESCRIPTOR.size} up to {DESCRIPTOR.size * self._size}"

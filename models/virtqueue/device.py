@@ -95,7 +95,7 @@ class DeviceVirtqueue:
     notify
         Called when completed chains need a notification. The queue checks before it takes newly
         available chains and after every :data:`NOTIFY_BATCH` completed chains. Before a pause, the
-        user of the queue calls :meth:`wants_notification` for the last chains: ``avail_event`` then
+        user of the queue calls :meth:`needs_notification` for the last chains: ``avail_event`` then
         already requests a notification for the next available chain.
     """
 
@@ -125,10 +125,10 @@ class DeviceVirtqueue:
         # avail_event was last written.
         self._available = 0
         self._used = 0
-        self._told = 0
-        self._armed = 0
+        self._notified = 0
+        self._event_written = 0
         self._heads: deque[int] = deque()
-        self._out: set[int] = set()
+        self._in_flight: set[int] = set()
 
     async def next_chain(self) -> Chain | None:
         """Take the next available chain, or None if there is none.
@@ -143,25 +143,25 @@ class DeviceVirtqueue:
             Host memory could not be read.
         """
         if not self._heads:
-            await self._look()
-            if not self._heads and self._event_index and self._armed != self._available:
-                self._armed = self._available
+            await self._read_available()
+            if not self._heads and self._event_index and self._event_written != self._available:
+                self._event_written = self._available
                 event = EVENT.pack(self._available & INDEX_MASK)
                 await self._dma.write(self._device_addr + self.layout.avail_event, event)
                 # The driver may have read the previous avail_event, so check the ring again.
-                await self._look()
+                await self._read_available()
             if not self._heads:
                 return None
-            await self._tell()
+            await self._notify_if_needed()
         head = self._heads.popleft()
         if head >= self.layout.size:
             raise AvailableRingError(
                 f"head is {head}: must be below {self.layout.size}, the queue's size"
             )
-        if head in self._out:
+        if head in self._in_flight:
             raise AvailableRingError(f"head is {head}: is available already")
         readable, writable = await self._chains.read(head)
-        self._out.add(head)
+        self._in_flight.add(head)
         return Chain(head, readable, writable)
 
     async def pending(self) -> bool:
@@ -190,8 +190,8 @@ class DeviceVirtqueue:
             Host memory could not be read.
         """
         count = chain.readable_size - offset if size is None else size
-        pieces = pieces_of(chain.readable, offset, count, "readable")
-        return b"".join([await self._dma.read(at, length) for at, length in pieces])
+        pieces = slice_buffers(chain.readable, offset, count, "readable")
+        return b"".join([await self._dma.read(address, length) for address, length in pieces])
 
     async def write(self, chain: Chain, data: bytes, offset: int = 0) -> None:
         """Write ``data`` at byte ``offset`` of the joined writable buffers.
@@ -204,8 +204,8 @@ class DeviceVirtqueue:
             Host memory could not be written.
         """
         start = 0
-        for at, length in pieces_of(chain.writable, offset, len(data), "writable"):
-            await self._dma.write(at, data[start : start + length])
+        for address, length in slice_buffers(chain.writable, offset, len(data), "writable"):
+            await self._dma.write(address, data[start : start + length])
             start += length
 
     async def complete(self, chain: Chain, written: int) -> None:
@@ -218,19 +218,19 @@ class DeviceVirtqueue:
         DmaError
             Host memory could not be written or read.
         """
-        place = self._used % self.layout.size
+        slot = self._used % self.layout.size
         # len saturates: it cannot represent a chain of 2**32 bytes.
         entry = USED_ENTRY.pack(chain.head, min(written, MAX_USED_LEN))
-        await self._dma.write(self._device_addr + self.layout.used_entry(place), entry)
-        self._out.discard(chain.head)
+        await self._dma.write(self._device_addr + self.layout.used_entry(slot), entry)
+        self._in_flight.discard(chain.head)
         self._used += 1
         # flags stays 0, so the driver always notifies, or follows avail_event.
         header = RING_HEADER.pack(0, self._used & INDEX_MASK)
         await self._dma.write(self._device_addr, header)
-        if self._used - self._told >= NOTIFY_BATCH:
-            await self._tell()
+        if self._used - self._notified >= NOTIFY_BATCH:
+            await self._notify_if_needed()
 
-    async def wants_notification(self) -> bool:
+    async def needs_notification(self) -> bool:
         """Whether the chains completed since the last call need a notification.
 
         Raises
@@ -238,43 +238,46 @@ class DeviceVirtqueue:
         DmaError
             Host memory could not be read.
         """
-        told, self._told = self._told, self._used
-        if told == self._used:
+        before, self._notified = self._notified, self._used
+        if before == self._used:
             return False
         if self._event_index:
-            at = self._driver_addr + self.layout.used_event
-            (event,) = EVENT.unpack(await self._dma.read(at, EVENT.size))
-            return event_passed(event, told, self._used)
+            address = self._driver_addr + self.layout.used_event
+            (event,) = EVENT.unpack(await self._dma.read(address, EVENT.size))
+            return event_passed(event, before, self._used)
         flags, _ = RING_HEADER.unpack(await self._dma.read(self._driver_addr, RING_HEADER.size))
         return not flags & NO_INTERRUPT
 
-    async def _tell(self) -> None:
+    async def _notify_if_needed(self) -> None:
         """Call :attr:`notify` if completed chains need a notification."""
-        if self.notify is not None and await self.wants_notification():
+        if self.notify is not None and await self.needs_notification():
             self.notify()
 
-    async def _look(self) -> None:
+    async def _read_available(self) -> None:
         """Read the available index, then the entries it covers."""
         header = await self._dma.read(self._driver_addr, RING_HEADER.size)
         _, index = RING_HEADER.unpack(header)
         size = self.layout.size
         count = index - self._available & INDEX_MASK
-        if count > size - len(self._out):
+        in_flight = len(self._in_flight)
+        if count > size - in_flight:
             raise AvailableRingError(
-                f"avail.idx is {index}, {count} more than before with {len(self._out)} under way: "
+                f"avail.idx is {index}, {count} more than before with {in_flight} in flight: "
                 f"must be no more than {size}, the queue's size"
             )
         while count:
-            place = self._available % size
-            run = min(count, size - place)
-            at = self._driver_addr + self.layout.available_entry(place)
-            entries = await self._dma.read(at, AVAILABLE_ENTRY.size * run)
+            slot = self._available % size
+            length = min(count, size - slot)
+            address = self._driver_addr + self.layout.available_entry(slot)
+            entries = await self._dma.read(address, AVAILABLE_ENTRY.size * length)
             self._heads.extend(head for (head,) in AVAILABLE_ENTRY.iter_unpack(entries))
-            self._available += run
-            count -= run
+            self._available += length
+            count -= length
 
 
-def pieces_of(buffers: Sequence[Buffer], offset: int, count: int, kind: str) -> Sequence[Buffer]:
+def slice_buffers(
+    buffers: Sequence[Buffer], offset: int, count: int, kind: str
+) -> Sequence[Buffer]:
     """Pieces that hold ``count`` bytes from byte ``offset`` of the joined ``buffers``.
 
     Raises

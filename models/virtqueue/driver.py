@@ -94,7 +94,7 @@ class DriverVirtqueue:
         self._outstanding: dict[int, _Outstanding] = {}
         # Counts that never wrap, unlike the 16-bit ring indices.
         self._available = 0
-        self._kicked = 0
+        self._notified = 0
         self._used = 0
 
     @property
@@ -127,9 +127,9 @@ class DriverVirtqueue:
             numbers = await self._add_direct(buffers)
         head = numbers[0]
         self._outstanding[head] = _Outstanding(numbers, sum(buffer.size for buffer in writable))
-        place = self._available % self.layout.size
-        at = self._ring.driver_addr + self.layout.available_entry(place)
-        await self._memory.write(at, AVAILABLE_ENTRY.pack(head))
+        slot = self._available % self.layout.size
+        address = self._ring.driver_addr + self.layout.available_entry(slot)
+        await self._memory.write(address, AVAILABLE_ENTRY.pack(head))
         self._available += 1
         header = RING_HEADER.pack(0, self._available & INDEX_MASK)
         await self._memory.write(self._ring.driver_addr, header)
@@ -141,14 +141,14 @@ class DriverVirtqueue:
             free(self._memory, table.address)
         self._tables.clear()
 
-    async def wants_kick(self) -> bool:
+    async def needs_kick(self) -> bool:
         """Whether the chains added since the last call need a notification to the device."""
-        before, self._kicked = self._kicked, self._available
+        before, self._notified = self._notified, self._available
         if before == self._available:
             return False
         if self._event_index:
-            at = self._ring.device_addr + self.layout.avail_event
-            (event,) = EVENT.unpack(await self._memory.read(at, EVENT.size))
+            address = self._ring.device_addr + self.layout.avail_event
+            (event,) = EVENT.unpack(await self._memory.read(address, EVENT.size))
             return event_passed(event, before, self._available)
         header = await self._memory.read(self._ring.device_addr, RING_HEADER.size)
         flags, _ = RING_HEADER.unpack(header)
@@ -167,8 +167,8 @@ class DriverVirtqueue:
         found = await self._collect()
         if found or not self._event_index:
             return found
-        at = self._ring.driver_addr + self.layout.used_event
-        await self._memory.write(at, EVENT.pack(self._used & INDEX_MASK))
+        address = self._ring.driver_addr + self.layout.used_event
+        await self._memory.write(address, EVENT.pack(self._used & INDEX_MASK))
         # The device may have read the previous used_event, so check the ring again.
         return await self._collect()
 
@@ -181,12 +181,12 @@ class DriverVirtqueue:
                 f"used.idx is {index}, {count} more than before: must be no more than "
                 f"{len(self._outstanding)}, the chains that the device has"
             )
-        return [await self._take() for _ in range(count)]
+        return [await self._take_used() for _ in range(count)]
 
-    async def _take(self) -> Used:
-        place = self._used % self.layout.size
-        at = self._ring.device_addr + self.layout.used_entry(place)
-        head, written = USED_ENTRY.unpack(await self._memory.read(at, USED_ENTRY.size))
+    async def _take_used(self) -> Used:
+        slot = self._used % self.layout.size
+        address = self._ring.device_addr + self.layout.used_entry(slot)
+        head, written = USED_ENTRY.unpack(await self._memory.read(address, USED_ENTRY.size))
         if head not in self._outstanding:
             raise UsedRingError(f"used id is {head}: must be a chain that the device has")
         limit = self._outstanding[head].writable_size
@@ -204,15 +204,15 @@ class DriverVirtqueue:
                 f"free descriptors are {len(self._free)}: must be {len(buffers)} for the chain"
             )
         numbers = [self._free.pop() for _ in buffers]
-        for place, (buffer, flags) in enumerate(buffers):
-            more = place + 1 < len(buffers)
+        for position, (buffer, flags) in enumerate(buffers):
+            has_next = position + 1 < len(buffers)
             entry = Descriptor(
                 buffer.address,
                 buffer.size,
-                flags | more * DescriptorFlag.NEXT,
-                numbers[place + 1] if more else 0,
+                flags | has_next * DescriptorFlag.NEXT,
+                numbers[position + 1] if has_next else 0,
             )
-            await self._store(numbers[place], entry)
+            await self._write_descriptor(numbers[position], entry)
         return numbers
 
     async def _add_indirect(self, buffers: Sequence[tuple[Buffer, int]]) -> list[int]:
@@ -229,15 +229,17 @@ class DriverVirtqueue:
             Descriptor(
                 buffer.address,
                 buffer.size,
-                flags | (place + 1 < len(buffers)) * DescriptorFlag.NEXT,
-                place + 1 if place + 1 < len(buffers) else 0,
+                flags | (position + 1 < len(buffers)) * DescriptorFlag.NEXT,
+                position + 1 if position + 1 < len(buffers) else 0,
             ).pack()
-            for place, (buffer, flags) in enumerate(buffers)
+            for position, (buffer, flags) in enumerate(buffers)
         )
         await self._memory.write(table.address, entries)
-        await self._store(number, Descriptor(table.address, size, int(DescriptorFlag.INDIRECT), 0))
+        await self._write_descriptor(
+            number, Descriptor(table.address, size, int(DescriptorFlag.INDIRECT), 0)
+        )
         return [number]
 
-    async def _store(self, number: int, entry: Descriptor) -> None:
-        at = self._ring.descriptor_addr + DESCRIPTOR.size * number
-        await self._memory.write(at, entry.pack())
+    async def _write_descriptor(self, number: int, entry: Descriptor) -> None:
+        address = self._ring.descriptor_addr + DESCRIPTOR.size * number
+        await self._memory.write(address, entry.pack())

@@ -103,13 +103,13 @@ class SplitLayout:
         """Size of the used ring in bytes, with avail_event."""
         return self.avail_event + EVENT.size
 
-    def available_entry(self, place: int) -> int:
-        """Byte offset of entry ``place`` in the available ring."""
-        return RING_HEADER.size + AVAILABLE_ENTRY.size * place
+    def available_entry(self, slot: int) -> int:
+        """Byte offset of entry ``slot`` in the available ring."""
+        return RING_HEADER.size + AVAILABLE_ENTRY.size * slot
 
-    def used_entry(self, place: int) -> int:
-        """Byte offset of entry ``place`` in the used ring."""
-        return RING_HEADER.size + USED_ENTRY.size * place
+    def used_entry(self, slot: int) -> int:
+        """Byte offset of entry ``slot`` in the used ring."""
+        return RING_HEADER.size + USED_ENTRY.size * slot
 
 
 def event_passed(event: int, before: int, now: int) -> bool:

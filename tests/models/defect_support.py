@@ -100,7 +100,7 @@ class Guest:
         """Receive the next slot from the device."""
         return await self._bus.recv()
 
-    async def tell(self, *raw):
+    async def exchange(self, *raw):
         """Send messages, then a ping, and return the slots received before its response.
 
         The ping is the valid request after the invalid ones. Also check that each slot raises
@@ -125,7 +125,7 @@ class Guest:
     async def ask(self, raw):
         """Send a request and return its only response, checking echoed header and padding."""
         asked = slot(raw) if isinstance(raw, str) else raw
-        (got,) = await self.tell(asked)
+        (got,) = await self.exchange(asked)
         answer = decode(got)
         assert answer.kind is MessageKind.RESPONSE
         assert (got[0] & 3, *got[1:6]) == (asked[0] & 2 | 1, *asked[1:6])
@@ -139,7 +139,7 @@ class Guest:
     async def dropped(self, raw, reason):
         """Check that a message is dropped for ``reason``, without response, event or interrupt."""
         before = Counter(self.transport.drops)
-        assert await self.tell(raw) == []
+        assert await self.exchange(raw) == []
         assert self.transport.drops - before == Counter({reason: 1})
 
     async def status(self, dev_num, *values):
@@ -156,7 +156,7 @@ class Guest:
         await self.request("SET_VQUEUE", dev_num, index=0, size=size, **areas)
         assert await self.status(dev_num, 0xF) == 0xF
 
-    async def works(self):
+    async def check_works(self):
         """Check that a valid driver finds every device, brings it up and reads entropy."""
         before = Counter(self.transport.drops)
         for number in self.transport.devices:
@@ -187,13 +187,13 @@ def some_devices():
 
 
 @contextlib.asynccontextmanager
-async def guest(*devices_by_fifo):
+async def open_guest(*devices_by_fifo):
     """Guest of the given devices, or of some; at the end, check that a valid driver works."""
     async with ModelSystem(devices_by_fifo or [some_devices()]) as system:
         system.drivers[0].stop()
-        one = Guest(system)
-        yield one
-        await one.works()
+        guest = Guest(system)
+        yield guest
+        await guest.check_works()
 
 
 def queues_of(system, fifo=0):

@@ -46,7 +46,7 @@ class WatchedRuntime(AsyncioRuntime):
 
     def __init__(self):
         super().__init__()
-        self.deaths = []
+        self.failures = []
 
     def spawn(self, coroutine):
         task = super().spawn(coroutine)
@@ -55,14 +55,14 @@ class WatchedRuntime(AsyncioRuntime):
 
     def _ended(self, task):
         if not task.cancelled() and task.exception() is not None:
-            self.deaths.append(task.exception())
+            self.failures.append(task.exception())
 
     def check(self):
-        if self.deaths:
-            raise AssertionError(f"a task died of {self.deaths[0]!r}") from self.deaths[0]
+        if self.failures:
+            raise AssertionError(f"a task failed with {self.failures[0]!r}") from self.failures[0]
 
 
-class Blocks(MemoryModel):
+class TrackedMemory(MemoryModel):
     """Host memory that keeps its newest allocations, where rings and buffers are."""
 
     def __init__(self):
@@ -76,10 +76,10 @@ class Blocks(MemoryModel):
 
     def free(self, address):
         super().free(address)
-        self.newest = deque((one for one in self.newest if one[0] != address), maxlen=6)
+        self.newest = deque((block for block in self.newest if block[0] != address), maxlen=6)
 
 
-class Window:
+class PartialDma:
     """:class:`~models.dma.Dma` over partially allocated memory, with ``pause`` before accesses."""
 
     def __init__(self, memory, pause):
@@ -156,14 +156,14 @@ class Bench:
         self.tally = tally
         self.dialect = dialect_of(revision)
         self.runtime = WatchedRuntime()
-        self.memory = Blocks()
+        self.memory = TrackedMemory()
         self.base = self.memory.allocate(self.SIZE)
         self.wire = Wire()
         self.side = DeviceBus(
             Port(self.wire),
             [devices()],
             self.runtime,
-            dma=Window(self.memory, self.pause),
+            dma=PartialDma(self.memory, self.pause),
             revision=revision,
         )
         self.transport = self.side.transports[0]
@@ -175,7 +175,7 @@ class Bench:
         if self.rng.random() < 0.3:
             await sleep(self.runtime, self.rng.choice((0, 1, 3)))
 
-    def scribble(self):
+    def corrupt(self):
         """Corrupt the newest allocations with words and with plausible descriptors."""
         rng = self.rng
         start, size = rng.choice(self.memory.newest or [(self.base, self.SIZE)])
@@ -225,7 +225,7 @@ class Bench:
         for device in self.transport.devices.values():
             if device.failure is not None:
                 named = isinstance(device.failure, VirtqueueError | DmaError)
-                assert named, f"a device died of {device.failure!r}"
+                assert named, f"a device failed with {device.failure!r}"
                 self.tally[type(device.failure).__name__] += 1
         self.wire.sent.clear()
         while not self.wire.inbox.empty():
@@ -261,19 +261,19 @@ async def hostile_driver(rng, revision, messages, tally):
     """Send a batch of messages to a device side, then check that a valid driver works."""
     bench = Bench(rng, revision, tally)
     other = dialect_of("r1" if bench.dialect.revision == "v1" else "v1")
-    given = deque()
+    queued = deque()
     for _ in range(messages):
-        if not given and rng.random() < 0.02:
-            given.extend(message.encode() for message in bench.maker.bring_up())
+        if not queued and rng.random() < 0.02:
+            queued.extend(message.encode() for message in bench.maker.bring_up())
             bench.offer(0)
             bench.offer(1)
-        raw = given.popleft() if given else bench.maker.any()
+        raw = queued.popleft() if queued else bench.maker.any()
         for dialect in (bench.dialect, other):
             with contextlib.suppress(MessageError):
                 dialect.decode(raw)
         bench.wire.to_device.put_nowait(raw)
         if rng.random() < 0.1:
-            bench.scribble()
+            bench.corrupt()
         if rng.random() < 0.1:
             bench.offer(rng.randrange(2))
         if rng.random() < 0.2:
@@ -311,7 +311,7 @@ async def hostile_device(rng, revision, messages, tally):
     tries = 0
     while seen < messages:
         tries += 1
-        scribbling = bench.runtime.spawn(scribble_now_and_then(bench))
+        corrupting = bench.runtime.spawn(corrupt_repeatedly(bench))
         try:
             await use(driver, rng.choice(NUMBERS), bench.memory, rng)
             tally["worked"] += 1
@@ -320,20 +320,20 @@ async def hostile_device(rng, revision, messages, tally):
         except AssertionError as error:
             if "other data" not in str(error):
                 raise
-        scribbling.cancel()
+        corrupting.cancel()
         bench.runtime.check()
         bench.wire.sent.clear()
         assert tries < 10 * messages, "nothing comes in"
-    tally["heard"] += seen
+    tally["received"] += seen
     driver.stop()
     bench.stop()
 
 
-async def scribble_now_and_then(bench):
+async def corrupt_repeatedly(bench):
     """Corrupt rings and buffers while they are in use."""
     while True:
         await sleep(bench.runtime, bench.rng.choice((1, 10, 100)))
-        bench.scribble()
+        bench.corrupt()
 
 
 BATCHES = {"driver": hostile_driver, "device": hostile_device}

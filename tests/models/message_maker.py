@@ -41,7 +41,7 @@ class Maker:
         header = HEADER.pack(kind, layout.msg_id, number, rng.getrandbits(16), size)
         return (header + body)[:size]
 
-    def step(self):
+    def state_change(self):
         """Message that changes the state of a device."""
         rng = self._rng
         choice = rng.randrange(6)
@@ -64,17 +64,17 @@ class Maker:
     def _has_flags(self):
         return self._dialect.layout("SET_VQUEUE", MessageKind.REQUEST).has("flags")
 
-    def _message(self, name, kind=MessageKind.REQUEST, *, number=None, **facts):
+    def _message(self, name, kind=MessageKind.REQUEST, *, number=None, **fields):
         """Message with arbitrary values in the fields that are not given."""
         layout = self._dialect.layout(name, kind)
         counts = {array.count for array in layout.arrays}
         for field in layout.fields:
-            known = facts.keys() & {field.name, field.alias}
+            known = fields.keys() & {field.name, field.alias}
             if not known and not field.reserved and field.name not in counts:
-                facts[field.name] = self._rng.choice(WORDS) & field.maximum
+                fields[field.name] = self._rng.choice(WORDS) & field.maximum
         token = 0 if kind is MessageKind.EVENT else self._rng.getrandbits(16)
         number = self._rng.choice(NUMBERS) if number is None else number
-        return self._dialect.message(name, kind, dev_num=number, token=token, **facts)
+        return self._dialect.message(name, kind, dev_num=number, token=token, **fields)
 
     def ring(self, index):
         """Addresses of descriptor table, available ring and used ring of queue ``index``."""
@@ -86,7 +86,10 @@ class Maker:
         number = self._rng.choice(NUMBERS)
         names = ("descriptor_addr", "driver_addr", "device_addr")
         return [
-            *(self._message("SET_DEVICE_STATUS", number=number, status=each) for each in (0, 1, 3)),
+            *(
+                self._message("SET_DEVICE_STATUS", number=number, status=status)
+                for status in (0, 1, 3)
+            ),
             self._message("SET_FEATURES", number=number, index=0, features=[0, 1]),
             self._message("SET_DEVICE_STATUS", number=number, status=11),
             *(
@@ -102,8 +105,8 @@ class Maker:
             ),
             self._message("SET_DEVICE_STATUS", number=number, status=15),
             *(
-                self._message("EVENT_AVAIL", MessageKind.EVENT, number=number, index=each % 2)
-                for each in range(6)
+                self._message("EVENT_AVAIL", MessageKind.EVENT, number=number, index=n % 2)
+                for n in range(6)
             ),
         ]
 
@@ -129,5 +132,5 @@ class Maker:
         choice = self._rng.random()
         if choice < 0.05:
             return self._rng.randbytes(self._rng.randint(0, 80))
-        raw = self.step() if choice < 0.5 else self.well_formed()
+        raw = self.state_change() if choice < 0.5 else self.well_formed()
         return self.damaged(raw) if self._rng.random() < 0.3 else raw

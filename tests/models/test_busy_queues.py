@@ -4,7 +4,7 @@
 import struct
 
 import pytest
-from virtqueue_support import WRITE, Hand
+from virtqueue_support import WRITE, ManualQueue
 
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, NetworkDevice
 from models.devices.network import RECEIVE
@@ -22,18 +22,18 @@ TURNS = 40
 class Refill:
     """Makes a buffer available at each change of used.idx, as another processor of the host."""
 
-    def __init__(self, memory, ring, dev, most, more=lambda: None):
+    def __init__(self, memory, ring, dev, limit, add_input=lambda: None):
         self.before_notification = 0
         self._memory, self._ring, self._dev = memory, ring, dev
-        self._most, self._more, self._count = most, more, 1
+        self._limit, self._add_input, self._count = limit, add_input, 1
         self._store, memory.store = memory.store, self.store
 
     def store(self, address, data):
         self._store(address, data)
-        if address == self._ring.device_addr and self._count < self._most:
+        if address == self._ring.device_addr and self._count < self._limit:
             self.before_notification += not len(self._dev.events)
             self._count += 1
-            self._more()
+            self._add_input()
             index = struct.pack("<H", self._count & 0xFFFF)
             self._store(self._ring.driver_addr + 2, index)
 
@@ -48,7 +48,7 @@ def fill_network(device):
 
 @pytest.mark.parametrize("event_index", [0, Feature.EVENT_IDX.mask])
 @pytest.mark.parametrize(
-    ("device", "queue", "readable", "more"),
+    ("device", "queue", "readable", "add_input"),
     [
         (EntropyDevice(source=bytes), 0, False, None),
         (BlockDevice(), 0, None, None),
@@ -59,7 +59,7 @@ def fill_network(device):
     ],
     ids=["entropy", "block", "console receive", "console transmit", "receive", "transmit"],
 )
-async def test_busy_queue_notifies_of_used_buffers(device, queue, readable, more, event_index):
+async def test_busy_queue_notifies_of_used_buffers(device, queue, readable, add_input, event_index):
     async with ModelSystem([{0: device}]) as system:
         memory = system.host.memory
         dev = await system.drivers[0].probe(
@@ -73,9 +73,11 @@ async def test_busy_queue_notifies_of_used_buffers(device, queue, readable, more
         else:
             flags = 0 if readable else WRITE
             memory.store(ring.descriptor_addr, struct.pack("<QIHH", buffer, 100, flags, 0))
-        refill = Refill(memory, ring, dev, 1000, (lambda: more(device)) if more else lambda: None)
-        if more:
-            more(device)
+        refill = Refill(
+            memory, ring, dev, 1000, (lambda: add_input(device)) if add_input else lambda: None
+        )
+        if add_input:
+            add_input(device)
         memory.store(ring.driver_addr, b"\0\0\1\0")
         await dev.notify(queue)
         assert await dev.wait_used(queue, 1e5) is not None
@@ -83,15 +85,15 @@ async def test_busy_queue_notifies_of_used_buffers(device, queue, readable, more
 
 
 async def test_notification_is_decided_once_per_batch():
-    hand = Hand(16)
+    manual = ManualQueue(16)
     for number in range(16):
-        hand.describe(number, 0x1000, 4, WRITE)
-    hand.offer(*range(16))
-    queue, heard = hand.device(), []
-    queue.notify = lambda: heard.append(queue._used)
+        manual.write_descriptor(number, 0x1000, 4, WRITE)
+    manual.make_available(*range(16))
+    queue, notified_at = manual.device(), []
+    queue.notify = lambda: notified_at.append(queue._used)
     while (chain := await queue.next_chain()) is not None:
         await queue.complete(chain, 0)
-    assert heard == list(range(NOTIFY_BATCH, 17, NOTIFY_BATCH))
+    assert notified_at == list(range(NOTIFY_BATCH, 17, NOTIFY_BATCH))
 
 
 @pytest.mark.parametrize("event", [0, 1, 0x7FFF, 0xFFFF])
@@ -103,10 +105,10 @@ def test_whole_lap_passes_every_event(event, laps):
         assert not event_passed(event, before, before)
 
 
-async def lap(hand, queue, count):
+async def lap(manual, queue, count):
     """Serve ``count`` chains of one descriptor without checking for notifications."""
     for number in range(count):
-        hand.memory.store(hand.avail + 2, struct.pack("<H", queue._available + 1 & 0xFFFF))
+        manual.memory.store(manual.avail + 2, struct.pack("<H", queue._available + 1 & 0xFFFF))
         chain = await queue.next_chain()
         assert chain is not None, number
         await queue.complete(chain, 0)
@@ -114,23 +116,23 @@ async def lap(hand, queue, count):
 
 async def test_device_notifies_after_a_whole_lap():
     """After 65,536 used buffers the index is the same, but a notification is due."""
-    hand = Hand(1)
-    hand.describe(0, 0x1000, 4, WRITE)
-    queue = hand.device()
-    await lap(hand, queue, 5)
-    assert await queue.wants_notification()
-    await lap(hand, queue, 0x1_0000)
-    assert await queue.wants_notification()
-    assert not await queue.wants_notification()
+    manual = ManualQueue(1)
+    manual.write_descriptor(0, 0x1000, 4, WRITE)
+    queue = manual.device()
+    await lap(manual, queue, 5)
+    assert await queue.needs_notification()
+    await lap(manual, queue, 0x1_0000)
+    assert await queue.needs_notification()
+    assert not await queue.needs_notification()
 
 
 async def test_driver_notifies_after_a_whole_lap():
-    hand = Hand(1)
-    queue = hand.driver(event_index=True)
+    manual = ManualQueue(1)
+    queue = manual.driver(event_index=True)
     for number in range(0x1_0000):
         await queue.add([Buffer(0x1000, 4)], [])
-        hand.memory.store(hand.used + 4, struct.pack("<II", 0, 0))
-        hand.memory.store(hand.used + 2, struct.pack("<H", number + 1 & 0xFFFF))
+        manual.memory.store(manual.used + 4, struct.pack("<II", 0, 0))
+        manual.memory.store(manual.used + 2, struct.pack("<H", number + 1 & 0xFFFF))
         assert len(await queue.collect()) == 1
-    assert await queue.wants_kick()
-    assert not await queue.wants_kick()
+    assert await queue.needs_kick()
+    assert not await queue.needs_kick()

@@ -56,7 +56,7 @@ async def test_entropy(rings, latency):
         # More requests than descriptors.
         for size in (1, 7, 512, 4096, 33, 64):
             assert await entropy.read(size) == source.randbytes(size)
-        assert device.given == entropy.statistics.bytes_in == 4713
+        assert device.bytes_written == entropy.statistics.bytes_in == 4713
         assert entropy.statistics.requests == 6
 
 
@@ -102,17 +102,17 @@ async def test_disk_in_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("request_", "status"),
     [
-        ({"kind": IN, "sector": 0, "room": SECTOR}, 0),
-        ({"kind": IN, "sector": 15, "room": 2 * SECTOR}, 1),
-        ({"kind": IN, "sector": 16, "room": SECTOR}, 1),
-        ({"kind": IN, "sector": 1 << 63, "room": SECTOR}, 1),
-        ({"kind": IN, "sector": 0, "room": SECTOR - 1}, 1),
+        ({"kind": IN, "sector": 0, "response_size": SECTOR}, 0),
+        ({"kind": IN, "sector": 15, "response_size": 2 * SECTOR}, 1),
+        ({"kind": IN, "sector": 16, "response_size": SECTOR}, 1),
+        ({"kind": IN, "sector": 1 << 63, "response_size": SECTOR}, 1),
+        ({"kind": IN, "sector": 0, "response_size": SECTOR - 1}, 1),
         ({"kind": OUT, "sector": 15, "data": bytes(SECTOR)}, 0),
         ({"kind": OUT, "sector": 15, "data": bytes(2 * SECTOR)}, 1),
         ({"kind": OUT, "sector": 0, "data": bytes(100)}, 1),
         ({"kind": FLUSH}, 0),
-        ({"kind": GET_ID, "room": 20}, 0),
-        ({"kind": GET_ID, "room": 19}, 1),
+        ({"kind": GET_ID, "response_size": 20}, 0),
+        ({"kind": GET_ID, "response_size": 19}, 1),
         ({"kind": DISCARD, "data": bytes(16)}, 2),
         ({"kind": 0xFFFF_FFFF}, 2),
     ],
@@ -183,8 +183,8 @@ def test_invalid_device_parameters_are_refused():
 @pytest.mark.parametrize("latency", LATENCIES)
 @pytest.mark.parametrize("rings", RINGS)
 async def test_console(rings, latency):
-    device, heard = ConsoleDevice(), []
-    device.output_observers.append(heard.append)
+    device, output = ConsoleDevice(), []
+    device.output_observers.append(output.append)
     # Input typed before the driver starts is kept.
     device.type(b"early\n")
     async with ModelSystem([{0: device}], dma_latency_us=latency) as system:
@@ -192,7 +192,7 @@ async def test_console(rings, latency):
         assert await console.read_line() == b"early\n"
         await console.write(b"out\n")
         await console.write(b"and out\n")
-        assert heard == [b"out\n", b"and out\n"] and device.output == b"out\nand out\n"
+        assert output == [b"out\n", b"and out\n"] and device.output == b"out\nand out\n"
         # More input than all buffers hold.
         lines = [b"line %d %s\n" % (n, b"x" * 50) for n in range(60)]
         device.type(b"".join(lines))

@@ -2,7 +2,7 @@
 """Defects of the C implementation in bus messages; docs/defects.md has the list."""
 
 import pytest
-from defect_support import CONSOLE, guest, padded
+from defect_support import CONSOLE, open_guest, padded
 from model_support import settle
 
 from models.transport import Drop
@@ -10,9 +10,9 @@ from models.transport import Drop
 
 async def test_d01_get_devices_num_280():
     """A request for more device numbers than exist returns the 32 that exist."""
-    async with guest() as one:
+    async with open_guest() as guest:
         for num in ("1801", "2800", "2100", "f8ff", "ffff"):
-            answers = await one.tell(f"0202 0000 0700 0c00 0000 {num}")
+            answers = await guest.exchange(f"0202 0000 0700 0c00 0000 {num}")
             assert answers == [padded("0302 0000 0700 1200 0000 2000 0000 09000080")]
 
 
@@ -21,8 +21,8 @@ async def test_d01_get_devices_num_280():
 )
 async def test_d02_get_devices_answer_counts_bits(num, size):
     """The response has one byte per eight devices."""
-    async with guest() as one:
-        (answer,) = await one.tell(f"0202 0000 0700 0c00 0000 {num}")
+    async with open_guest() as guest:
+        (answer,) = await guest.exchange(f"0202 0000 0700 0c00 0000 {num}")
         assert answer[6:8] == size.to_bytes(2, "little")
         assert answer[size:] == bytes(64 - size)
 
@@ -41,24 +41,24 @@ async def test_d02_get_devices_answer_counts_bits(num, size):
 )
 async def test_d03_get_devices_offset(window, answer):
     """Bit k is device offset + k. next_offset is 0 in the last window."""
-    async with guest() as one:
-        answers = await one.tell(f"0202 0000 0700 0c00 {window}")
+    async with open_guest() as guest:
+        answers = await guest.exchange(f"0202 0000 0700 0c00 {window}")
         assert answers == [padded(f"0302 0000 0700 {answer}")]
 
 
 async def test_d03_discovery_ends():
     """Following next_offset finds every device once and ends."""
     for size in range(1, 33):
-        async with guest() as one:
+        async with open_guest() as guest:
             found, offset = [], 0
             for _ in range(32):
-                answer = await one.request("BUS_GET_DEVICES", offset=offset, num=size)
+                answer = await guest.request("BUS_GET_DEVICES", offset=offset, num=size)
                 bits = int.from_bytes(answer.bitmap, "little")
                 found += [offset + k for k in range(answer.num) if bits >> k & 1]
                 offset = answer.next_offset
                 if not offset:
                     break
-            assert (found, offset) == (list(one.transport.devices), 0)
+            assert (found, offset) == (list(guest.transport.devices), 0)
 
 
 @pytest.mark.parametrize(
@@ -75,49 +75,49 @@ async def test_d03_discovery_ends():
 )
 async def test_d04_bus_messages_are_checked(raw, reason):
     """Responses, short messages and messages with a device number are dropped."""
-    async with guest() as one:
-        await one.dropped(raw, reason)
+    async with open_guest() as guest:
+        await guest.dropped(raw, reason)
 
 
 @pytest.mark.parametrize("token", ["0000", "0100", "ffff"])
 async def test_d04_response_has_the_request_token(token):
     """The response has the token of the request."""
-    async with guest() as one:
-        (answer,) = await one.tell(f"0202 0000 {token} 0c00 0000 2000")
+    async with open_guest() as guest:
+        (answer,) = await guest.exchange(f"0202 0000 {token} 0c00 0000 2000")
         assert answer[4:6] == bytes.fromhex(token)
 
 
 async def test_d05_unknown_bus_id_is_dropped():
     """An unknown bus message does not act as the transport message with its ID."""
-    async with guest() as one:
-        await one.bring_up()
+    async with open_guest() as guest:
+        await guest.bring_up()
         for msg_id in (0x00, 0x01, *range(0x04, 0x100)):
             raw = bytes.fromhex(f"02{msg_id:02x} 0000 0100 3000").ljust(64, b"\0")
-            await one.dropped(raw, Drop.UNKNOWN)
+            await guest.dropped(raw, Drop.UNKNOWN)
         # As a transport message, ID 8 with status 0 would reset the device.
-        assert (await one.request("GET_DEVICE_STATUS")).status == 0xF
-        assert one.transport.devices[0].queues[0].notifications == 0
+        assert (await guest.request("GET_DEVICE_STATUS")).status == 0xF
+        assert guest.transport.devices[0].queues[0].notifications == 0
 
 
 async def test_d46_ping_is_answered():
     """The response to a ping has its data and token."""
-    async with guest() as one:
-        await one.bring_up(CONSOLE)
-        answers = await one.tell("0203 0000 1100 0c00 efbeadde")
+    async with open_guest() as guest:
+        await guest.bring_up(CONSOLE)
+        answers = await guest.exchange("0203 0000 1100 0c00 efbeadde")
         assert answers == [padded("0303 0000 1100 0c00 efbeadde")]
         # A ping with a smaller msg_size is dropped.
-        await one.dropped("0203 0000 1100 0b00 efbeadde", Drop.MALFORMED)
+        await guest.dropped("0203 0000 1100 0b00 efbeadde", Drop.MALFORMED)
 
 
 async def test_d46_pings_of_the_device_are_answered():
     """Both sides may send a ping. A response is not answered."""
-    async with guest() as one:
-        driver, device_side = one.system.drivers[0], one.system.device_side
+    async with open_guest() as guest:
+        driver, device_side = guest.system.drivers[0], guest.system.device_side
         answers = []
         device_side.observers.append(lambda _, fifo, raw: answers.append(raw))
         await driver.start()
         await device_side.send(0, bytes.fromhex("0203 0000 1100 0c00 efbeadde"))
-        while one.transport.drops[Drop.NOT_FOR_DEVICE] == 0:
+        while guest.transport.drops[Drop.NOT_FOR_DEVICE] == 0:
             await settle()
         assert answers[1:] == [padded("0303 0000 1100 0c00 efbeadde")]
         assert driver.pings_answered == 1

@@ -2,16 +2,18 @@
 """Defects of the C implementation in configuration accesses; docs/defects.md has the list."""
 
 import pytest
-from defect_support import BLOCK, CONSOLE, guest, padded
+from defect_support import BLOCK, CONSOLE, open_guest, padded
 
 
 async def test_d32_set_config_returns_the_stored_bytes():
     """The response has the stored bytes and the new generation. The request's is ignored."""
-    async with guest() as one:
+    async with open_guest() as guest:
         for generation in ("00000000", "07000000", "ffffffff"):
-            answers = await one.tell(f"0006 0300 0100 1800 {generation} 08000000 04000000 41424344")
+            answers = await guest.exchange(
+                f"0006 0300 0100 1800 {generation} 08000000 04000000 41424344"
+            )
             assert answers == [padded("0106 0300 0100 1800 01000000 08000000 04000000 41424344")]
-        assert bytes(one.transport.devices[CONSOLE].output) == b"AAA"
+        assert bytes(guest.transport.devices[CONSOLE].output) == b"AAA"
 
 
 @pytest.mark.parametrize(
@@ -29,12 +31,12 @@ async def test_d32_set_config_returns_the_stored_bytes():
 )
 async def test_d32_set_config_out_of_range(offset, size, data):
     """A refused write changes no byte, and its response has length 0."""
-    async with guest() as one:
-        console = one.transport.devices[CONSOLE]
+    async with open_guest() as guest:
+        console = guest.transport.devices[CONSOLE]
         before = console.read_config(0, console.config_size)
         total = 20 + len(data) // 2
         raw = f"0006 0300 0100 {total:02x}00 00000000 {offset} {size} {data}"
-        answers = await one.tell(raw)
+        answers = await guest.exchange(raw)
         assert answers == [padded(f"0106 0300 0100 1400 00000000 {offset} 00000000")]
         assert console.read_config(0, console.config_size) == before
         assert (console.generation, bytes(console.output)) == (0, b"")
@@ -55,15 +57,15 @@ async def test_d32_set_config_out_of_range(offset, size, data):
 )
 async def test_d33_get_config_out_of_range(offset, size):
     """The response to an invalid read has length 0 and no data."""
-    async with guest() as one:
-        answers = await one.tell(f"0005 1f00 0100 1000 {offset} {size}")
+    async with open_guest() as guest:
+        answers = await guest.exchange(f"0005 1f00 0100 1000 {offset} {size}")
         assert answers == [padded(f"0105 1f00 0100 1400 00000000 {offset} 00000000")]
 
 
 async def test_d33_get_config_up_to_the_end():
     """The last byte is readable, alone and in the largest message."""
-    async with guest() as one:
-        config = one.transport.devices[BLOCK].read_config(0, 60)
+    async with open_guest() as guest:
+        config = guest.transport.devices[BLOCK].read_config(0, 60)
         for offset, size in ((59, 1), (32, 28), (60, 0)):
-            answer = await one.request("GET_CONFIG", BLOCK, offset=offset, size=size)
+            answer = await guest.request("GET_CONFIG", BLOCK, offset=offset, size=size)
             assert (answer.size, answer.data) == (size, config[offset : offset + size])

@@ -7,7 +7,7 @@ Tests that need the gateware are in ``tests/regressions/defects.py``; docs/defec
 import asyncio
 
 import pytest
-from defect_support import CONSOLE, ENTROPY, Guest, guest, padded, queues_of, slot
+from defect_support import CONSOLE, ENTROPY, Guest, open_guest, padded, queues_of, slot
 from model_support import settle
 
 from models.config_space import DEVICE_CONTROL, INITIATE_FLR
@@ -33,11 +33,11 @@ async def test_d22_reset_with_no_device():
             system.endpoint.hot_reset()
             system.host.enable()
         system.drivers[0].stop()
-        one = Guest(system)
-        assert await one.tell("0202 0000 0700 0c00 0000 2000") == [
+        guest = Guest(system)
+        assert await guest.exchange("0202 0000 0700 0c00 0000 2000") == [
             padded("0302 0000 0700 1200 0000 2000 0000 00000000")
         ]
-        await one.works()
+        await guest.check_works()
 
 
 async def test_d23_every_fifo_has_its_own_queues():
@@ -59,54 +59,54 @@ async def test_d23_every_fifo_has_its_own_queues():
 
 async def test_d24_device_queue_full_loses_nothing():
     """61 responses fit. Further ones wait without an interrupt, none lost and all in order."""
-    async with guest() as one:
+    async with open_guest() as guest:
         requests = 2 * FULL
         for token in range(requests):
-            await one.send(request("GET_DEVICE_STATUS", token=token).wire())
+            await guest.send(request("GET_DEVICE_STATUS", token=token).wire())
         await settle(200)
-        assert not one.system.endpoint.device_queue_ready(0)
-        assert one.interrupts == FULL
+        assert not guest.system.endpoint.device_queue_ready(0)
+        assert guest.interrupts == FULL
         for token in range(requests):
-            assert decode(await one.receive()).token == token
-        assert one.interrupts == requests
+            assert decode(await guest.receive()).token == token
+        assert guest.interrupts == requests
 
 
 async def test_d28_driver_restarts_with_zeroed_queues():
     """After the pages are zeroed, exactly the messages sent afterwards are received."""
-    async with guest() as one:
-        assert len(await one.tell(*["0007 0000 0100 0800"] * 4)) == 4
-        await one.system.buses[0].clear()
-        received = one.transport.received
-        await one.send("0007 0000 0100 0800")
-        assert (await one.receive())[:2] == b"\1\7"
-        assert one.transport.received == received + 1
-        to_device, to_driver = queues_of(one.system)
+    async with open_guest() as guest:
+        assert len(await guest.exchange(*["0007 0000 0100 0800"] * 4)) == 4
+        await guest.system.buses[0].clear()
+        received = guest.transport.received
+        await guest.send("0007 0000 0100 0800")
+        assert (await guest.receive())[:2] == b"\1\7"
+        assert guest.transport.received == received + 1
+        to_device, to_driver = queues_of(guest.system)
         assert to_device.recv(64) is to_driver.recv(64) is None
-        assert await one.tell() == []
+        assert await guest.exchange() == []
 
 
 async def test_d29_reset_empties_the_queues():
     """A function reset drops the pending messages in both directions."""
-    async with guest() as one:
-        endpoint = one.system.endpoint
+    async with open_guest() as guest:
+        endpoint = guest.system.endpoint
         for token in range(2 * FULL):
-            await one.send(request("SET_DEVICE_STATUS", token=token, status=1).wire())
+            await guest.send(request("SET_DEVICE_STATUS", token=token, status=1).wire())
         await settle(200)
-        received = one.transport.received
+        received = guest.transport.received
         assert FULL <= received < 2 * FULL
         endpoint.config_write(DEVICE_CONTROL, INITIATE_FLR.mask)
-        one.system.host.enable()
-        await one.system.buses[0].open()
+        guest.system.host.enable()
+        await guest.system.buses[0].open()
         await settle(200)
-        assert one.transport.received == received
-        assert one.transport.devices[ENTROPY].status == 0
-        assert await one.tell() == []
+        assert guest.transport.received == received
+        assert guest.transport.devices[ENTROPY].status == 0
+        assert await guest.exchange() == []
 
 
 async def test_d30_indices_are_little_endian_words():
     """An index has four bytes, lowest first; the other bytes of its 64 are not written."""
-    async with guest() as one:
-        ram, layout = one.system.endpoint.ram, one.system.endpoint.layout
+    async with open_guest() as guest:
+        ram, layout = guest.system.endpoint.ram, guest.system.endpoint.layout
         lines = [
             base + offset
             for base in (layout.driver_queue_base(0), layout.device_queue_base(0))
@@ -115,21 +115,21 @@ async def test_d30_indices_are_little_endian_words():
         for line in lines:
             ram[line + 4 : line + 64] = b"\xa5" * 60
         for count in range(1, 2 * QUEUE.capacity):
-            await one.tell()
+            await guest.exchange()
             word = bytes([count % QUEUE.capacity, 0, 0, 0]) + b"\xa5" * 60
             assert [bytes(ram[line : line + 64]) for line in lines] == [word] * 4
 
 
 async def test_d30_concurrent_producers_do_not_share_a_slot():
     """Concurrent responses and events do not share a slot."""
-    async with guest() as one:
-        await one.bring_up(CONSOLE)
+    async with open_guest() as guest:
+        await guest.bring_up(CONSOLE)
         tokens = range(1, 41)
         await asyncio.gather(
-            *(one.send(request("GET_DEVICE_STATUS", token=token).wire()) for token in tokens),
-            *(one.transport.notify_config(CONSOLE) for _ in tokens),
+            *(guest.send(request("GET_DEVICE_STATUS", token=token).wire()) for token in tokens),
+            *(guest.transport.notify_config(CONSOLE) for _ in tokens),
         )
-        got = [decode(await one.receive()) for _ in range(2 * len(tokens))]
+        got = [decode(await guest.receive()) for _ in range(2 * len(tokens))]
         assert sorted(message.token for message in got if message.token) == list(tokens)
         assert sum(message.name == "EVENT_CONFIG" for message in got) == len(tokens)
 
@@ -160,12 +160,12 @@ async def test_d31_doorbell_covers_the_messages_present():
 
 async def test_d34_doorbell_with_no_device():
     """A FIFO without devices drops its messages, without an effect on the other FIFOs."""
-    async with guest({}, {0: EntropyDevice()}) as one:
-        system = one.system
+    async with open_guest({}, {0: EntropyDevice()}) as guest:
+        system = guest.system
         for _ in range(100):
             system.endpoint.bar_write(AMP_PCI.register_bar, AMP_PCI.notify(0), b"\1\0\0\0")
-        await one.dropped("0002 0000 0100 0800", Drop.NO_DEVICE)
-        await one.dropped("0041 0000 0000 1000 00000000 00000000", Drop.NO_DEVICE)
+        await guest.dropped("0002 0000 0100 0800", Drop.NO_DEVICE)
+        await guest.dropped("0041 0000 0000 1000 00000000 00000000", Drop.NO_DEVICE)
         assert (await system.drivers[1].probe(0)).info.device_id == 4
 
 
@@ -185,10 +185,13 @@ async def test_d35_any_number_of_fifos(num_fifos):
 
 async def test_d37_access_platform_is_negotiated():
     """Every device offers ACCESS_PLATFORM, the driver accepts it, and data is transferred."""
-    async with guest() as one:
-        driver, memory = Driver(one.system.buses[0], one.system.runtime), one.system.host.memory
+    async with open_guest() as guest:
+        driver, memory = (
+            Driver(guest.system.buses[0], guest.system.runtime),
+            guest.system.host.memory,
+        )
         async with driver:
-            for number in one.transport.devices:
+            for number in guest.transport.devices:
                 device = await driver.device(number)
                 assert await device.offered_features() & Feature.ACCESS_PLATFORM.mask
             path = await EntropyDriver.probe(driver, ENTROPY, memory)

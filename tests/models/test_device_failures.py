@@ -53,8 +53,8 @@ async def test_invalid_ring_sets_needs_reset(descriptor, text):
         memory = system.host.memory
         entropy = await EntropyDriver.probe(system.drivers[0], 0, memory, queue_size=8, **SHORT)
         await corrupt(entropy, descriptor)
-        told = await entropy.device.wait_config(1e5)
-        assert told.status & DeviceStatus.NEEDS_RESET
+        event = await entropy.device.wait_config(1e5)
+        assert event.status & DeviceStatus.NEEDS_RESET
         assert isinstance(device.failure, VirtqueueError) and text in str(device.failure)
         # Its queues stop until it is reset, and other devices still work.
         with pytest.raises(DriverError):
@@ -109,7 +109,7 @@ async def test_ring_outside_memory_sets_needs_reset():
     device = EntropyDevice()
     async with ModelSystem([{0: device}]) as system:
         entropy = await EntropyDriver.probe(system.drivers[0], 0, system.host.memory)
-        await entropy.device.bring_up(features=RING_FEATURES, rings=_Nowhere())
+        await entropy.device.bring_up(features=RING_FEATURES, rings=_OutsideMemory())
         await entropy.device.notify(0)
         assert (await entropy.device.wait_config(1e5)).status & DeviceStatus.NEEDS_RESET
         assert isinstance(device.failure, DmaError) and "must lie in one allocation" in str(
@@ -117,7 +117,7 @@ async def test_ring_outside_memory_sets_needs_reset():
         )
 
 
-class _Nowhere:
+class _OutsideMemory:
     def allocate(self, max_size):
         from models.driver import Ring
 
@@ -126,13 +126,13 @@ class _Nowhere:
         )
 
 
-class Watched:
+class CountedDma:
     """Host memory of the devices that counts accesses and those in flight."""
 
     def __init__(self, dma):
         self._dma = dma
         self.accesses = 0
-        self.under_way = 0
+        self.in_flight = 0
 
     async def read(self, address, size):
         return await self._count(self._dma.read(address, size))
@@ -142,15 +142,15 @@ class Watched:
 
     async def _count(self, access):
         self.accesses += 1
-        self.under_way += 1
+        self.in_flight += 1
         try:
             return await access
         finally:
-            self.under_way -= 1
+            self.in_flight -= 1
 
 
 def watch(system):
-    watched = Watched(system.dma)
+    watched = CountedDma(system.dma)
     for transport in system.device_side.transports:
         for device in transport.devices.values():
             device._link.dma = watched
@@ -167,7 +167,7 @@ async def test_no_access_after_a_reset():
             tasks = [asyncio.create_task(disk.read(8 * n, 8)) for n in range(8)]
             await asyncio.sleep(0.0002 * round_)
             await disk.device.reset()
-            assert watched.under_way == 0
+            assert watched.in_flight == 0
             before = watched.accesses
             for task in tasks:
                 task.cancel()
@@ -193,7 +193,7 @@ async def test_queue_reset_ends_that_queue_only():
         for _ in range(4):
             device.deliver(bytes(1000))
         await network.device.reset_queue(0)
-        assert watched.under_way == 0 and not device.queues[0].enabled
+        assert watched.in_flight == 0 and not device.queues[0].enabled
         await network.send(bytes(60))
         assert len(sent) == 1 and device.queues[1].enabled
 
@@ -216,7 +216,7 @@ async def test_function_reset_during_accesses():
             await asyncio.sleep(0.0005)
             await settle()
             before = watched.accesses
-            assert device.status == 0 and watched.under_way == 0
+            assert device.status == 0 and watched.in_flight == 0
             await asyncio.sleep(0.0005)
             assert watched.accesses == before
             for driver in system.drivers:
@@ -251,14 +251,14 @@ async def test_slow_memory_does_not_block_messages():
     slow, quick = BlockDevice(sectors=64), ConsoleDevice()
     async with ModelSystem([{0: slow, 1: quick}]) as system:
         disk = await BlockDriver.probe(system.drivers[0], 0, system.host.memory, **PATIENT)
-        slow._link.dma = memory = Held(system.dma)
+        slow._link.dma = memory = BlockedDma(system.dma)
         reading = asyncio.create_task(disk.read(0, 1))
-        while not memory.under_way:
+        while not memory.in_flight:
             await asyncio.sleep(0)
         for _ in range(20):
             assert await disk.device.status() == 0xF
             await system.drivers[0].device_info(1)
-        assert memory.under_way == 1 and not reading.done()
+        assert memory.in_flight == 1 and not reading.done()
         memory.gate.set()
         assert await reading == bytes(SECTOR)
 
@@ -315,8 +315,8 @@ async def test_failure_ends_accesses_of_other_queues():
         console = await ConsoleDriver.probe(system.drivers[0], 0, memory, **PATIENT)
         device.type(bytes(4 * 256))
         await corrupt(console, (0x1000_0000, 0, 0, 0), index=1)
-        told = await console.device.wait_config(1e6)
-        assert told is not None and told.status & DeviceStatus.NEEDS_RESET
+        event = await console.device.wait_config(1e6)
+        assert event is not None and event.status & DeviceStatus.NEEDS_RESET
         before = watched.accesses
         await asyncio.sleep(0.01)
         assert watched.accesses == before and device.waiting > 0
@@ -341,7 +341,7 @@ async def test_failing_source_sets_needs_reset(source, failure):
         assert failure in str(device.failure)
 
 
-class Held(Watched):
+class BlockedDma(CountedDma):
     """Host memory of the devices that blocks every access until ``gate`` is set."""
 
     def __init__(self, dma):
@@ -361,9 +361,9 @@ async def test_function_reset_drops_a_pending_response():
     device = BlockDevice(sectors=64)
     async with ModelSystem([{0: device}]) as system:
         disk = await BlockDriver.probe(system.drivers[0], 0, system.host.memory, **PATIENT)
-        device._link.dma = memory = Held(system.dma)
+        device._link.dma = memory = BlockedDma(system.dma)
         tasks = [asyncio.create_task(disk.read(0, 1))]
-        while not memory.under_way:
+        while not memory.in_flight:
             await asyncio.sleep(0)
         tasks.append(asyncio.create_task(disk.device.reset()))
         while device.status:
@@ -373,7 +373,7 @@ async def test_function_reset_drops_a_pending_response():
         system.endpoint.function_reset()
         memory.gate.set()
         await settle(100)
-        assert memory.under_way == 0 and sent == []
+        assert memory.in_flight == 0 and sent == []
         for task in tasks:
             task.cancel()
         # The transport continues.

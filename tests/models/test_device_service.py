@@ -38,33 +38,33 @@ class Link:
     def __init__(self):
         self.dma = SlowMemory()
         self.runtime = AsyncioRuntime()
-        self.told = []
-        self.forgotten = []
+        self.notified = []
+        self.cancelled = []
 
     def notify_used(self, queue):
-        self.told.append(queue)
+        self.notified.append(queue)
 
-    def forget_used(self, queue):
-        self.forgotten.append(queue)
+    def cancel_used(self, queue):
+        self.cancelled.append(queue)
 
 
 async def test_no_access_starts_after_the_end():
     link = Link()
-    memory, living = link.dma, RevocableDma(link)
-    living.alive = False
+    memory, dma = link.dma, RevocableDma(link)
+    dma.alive = False
     with pytest.raises(QueueEndedError):
-        await living.read(0, 1)
+        await dma.read(0, 1)
     with pytest.raises(QueueEndedError):
-        await living.write(0, b"x")
+        await dma.write(0, b"x")
     assert memory.began == 0
 
 
 async def test_access_completing_after_the_end_raises():
     link = Link()
-    memory, living = link.dma, RevocableDma(link)
-    reading = asyncio.create_task(living.read(0, 1))
+    memory, dma = link.dma, RevocableDma(link)
+    reading = asyncio.create_task(dma.read(0, 1))
     await settle()
-    living.alive = False
+    dma.alive = False
     memory.gates[0].set()
     with pytest.raises(QueueEndedError):
         await reading
@@ -72,11 +72,11 @@ async def test_access_completing_after_the_end_raises():
 
 async def test_drain_waits_for_every_access():
     link = Link()
-    memory, living = link.dma, RevocableDma(link)
-    await living.drain()
-    accesses = [asyncio.create_task(living.read(0, 1)) for _ in range(2)]
+    memory, dma = link.dma, RevocableDma(link)
+    await dma.drain()
+    accesses = [asyncio.create_task(dma.read(0, 1)) for _ in range(2)]
     await settle()
-    waiting = asyncio.create_task(living.drain())
+    waiting = asyncio.create_task(dma.drain())
     memory.gates[1].set()
     await settle()
     assert not waiting.done()
@@ -88,7 +88,7 @@ async def test_drain_waits_for_every_access():
 class Queue:
     """Queue stub that always needs a notification."""
 
-    async def wants_notification(self):
+    async def needs_notification(self):
         return True
 
 
@@ -111,17 +111,17 @@ async def test_wakes_are_served_in_sequence_and_none_is_lost():
         await gate.wait()
         at_once -= 1
 
-    one = service(link, serve)
-    one.wake()
+    first = service(link, serve)
+    first.wake()
     await settle()
     # Any number of wakes during a service leads to one more service.
     for _ in range(5):
-        one.wake()
+        first.wake()
     await settle()
     gate.set()
     await settle()
-    assert (rounds, most, link.told) == (2, 1, [3, 3])
-    one.wake()
+    assert (rounds, most, link.notified) == (2, 1, [3, 3])
+    first.wake()
     await settle()
     assert (rounds, most) == (3, 1)
 
@@ -135,15 +135,15 @@ async def test_ended_service_sends_no_notification():
         rounds += 1
         await gate.wait()
 
-    one = service(link, serve)
-    one.wake()
+    first = service(link, serve)
+    first.wake()
     await settle()
-    one.wake()
-    one.end()
+    first.wake()
+    first.end()
     gate.set()
     await settle()
-    assert (rounds, link.told, link.forgotten) == (1, [], [3])
-    one.wake()
+    assert (rounds, link.notified, link.cancelled) == (1, [], [3])
+    first.wake()
     await settle()
     assert rounds == 1
 
@@ -154,17 +154,17 @@ async def test_only_failures_before_the_end_are_reported():
     async def serve(index, queue):
         raise DmaError("read of 4 bytes")
 
-    one = service(Link(), serve, failures)
-    one.wake()
+    first = service(Link(), serve, failures)
+    first.wake()
     await settle()
     assert [str(error) for error in failures] == ["read of 4 bytes"]
 
     async def ends_and_fails(index, queue):
-        two.end()
+        second.end()
         raise DmaError("read of 4 bytes")
 
-    two = service(Link(), ends_and_fails, failures)
-    two.wake()
+    second = service(Link(), ends_and_fails, failures)
+    second.wake()
     await settle()
     assert len(failures) == 1
 

@@ -108,6 +108,6 @@ async def test_driver_ok_serves_the_buffer_of_a_dropped_notification():
             "EVENT_AVAIL", dev_num=0, index=0, next_offset=0, next_wrap=0
         )
         await settle(50)
-        assert device.given == 0
+        assert device.bytes_written == 0
         await dev.add_status(DeviceStatus.DRIVER_OK)
-        assert await dev.wait_used(0, 1e5) is not None and device.given == 1600
+        assert await dev.wait_used(0, 1e5) is not None and device.bytes_written == 1600

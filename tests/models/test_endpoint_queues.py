@@ -124,7 +124,7 @@ def test_doorbell_head_is_taken_modulo_capacity():
     bench.put(b"B")
     bench.word(DRIVER(0), 62 * 1000 + 2)
     bench.ring()
-    assert bench.endpoint.snapshots == [2]
+    assert bench.endpoint.doorbell_heads == [2]
     assert bench.popped() == [(0, b"A"), (0, b"B")]
 
 
@@ -174,7 +174,7 @@ def test_write_to_any_byte_of_the_tail_counts(byte):
     bench.ring()
     bench.endpoint.bar_write(1, DRIVER(0) + 64 + byte, b"\x01")
     tail = (1 << 8 * byte) % 62
-    assert bench.endpoint.snapshots == [tail]
+    assert bench.endpoint.doorbell_heads == [tail]
     assert bench.popped() == []
     # The next doorbell continues from the tail modulo the capacity.
     bench.ring()
@@ -295,10 +295,10 @@ def test_hostile_host_writes_affect_only_slots_and_indices(steps):
             bench.ring()
         elif step[0] == "pop":
             tail = bench.read(DRIVER(0), 64) % 62
-            snapshot = endpoint.snapshots[0]
+            doorbell_head = endpoint.doorbell_heads[0]
             message = endpoint.pop()
             if message is not None:
-                assert tail != snapshot
+                assert tail != doorbell_head
                 assert message[1] == before[0x1080 + 64 * tail : 0x10C0 + 64 * tail]
             changed = {k for k in range(0x4000) if endpoint.ram[k] != before[k]}
             assert changed <= set(range(0x1040, 0x1044))

@@ -96,13 +96,13 @@ async def test_observer_that_raises_does_not_stop_messages(at, caplog):
             "bus": system.buses[0].observers,
             "driver": driver.event_callbacks,
         }[at]
-        heard = []
+        calls = []
 
         def broken(*_):
             raise BrokenCodeError(at)
 
         observers.append(broken)
-        observers.append(lambda *seen: heard.append(seen))
+        observers.append(lambda *seen: calls.append(seen))
         entropy = await EntropyDriver.probe(driver, 0, system.host.memory)
         # There is no device 3, so this message is dropped.
         await driver.notify("EVENT_AVAIL", dev_num=3, index=0, next_offset=0, next_wrap=0)
@@ -110,7 +110,7 @@ async def test_observer_that_raises_does_not_stop_messages(at, caplog):
             assert await entropy.read(8) == bytes(8)
         await driver.ping(1)
         # Later observers are still called, and the error is kept.
-        assert heard
+        assert calls
         assert [str(error) for error in observers.errors] == [at]
     assert len(caplog.records) == 1 and "an observer raised" in caplog.text
 
@@ -121,10 +121,10 @@ async def test_failing_host_memory_fails_pending_transfers():
         entropy = await EntropyDriver.probe(system.drivers[0], 0, memory, timeout_us=1e6)
         transfer = await entropy.submit(0, (), [Buffer(memory.allocate(16), 16)])
 
-        async def gone(address, size):
+        async def failing_read(address, size):
             raise MemoryAccessError("no memory")
 
-        memory.read = gone
+        memory.read = failing_read
         with pytest.raises(DataPathError, match="no memory"):
             await entropy.finish(0, transfer)
 

@@ -108,10 +108,10 @@ def test_get_devices_bitmap(count, size):
 )
 def test_capacity_follows_from_the_maximum_size(size, words, config, event_data, devices):
     dialect = R1.on_bus(max_size=size)
-    assert dialect.room("GET_DEVICE_FEATURES", MessageKind.RESPONSE, "features") == words
-    assert dialect.room("GET_CONFIG", MessageKind.RESPONSE, "data") == config
-    assert dialect.room("EVENT_CONFIG", MessageKind.EVENT, "data") == event_data
-    assert dialect.room("BUS_GET_DEVICES", MessageKind.RESPONSE, "bitmap") == devices
+    assert dialect.capacity("GET_DEVICE_FEATURES", MessageKind.RESPONSE, "features") == words
+    assert dialect.capacity("GET_CONFIG", MessageKind.RESPONSE, "data") == config
+    assert dialect.capacity("EVENT_CONFIG", MessageKind.EVENT, "data") == event_data
+    assert dialect.capacity("BUS_GET_DEVICES", MessageKind.RESPONSE, "bitmap") == devices
     with pytest.raises(CountError, match=f"length is {config + 1}: must be at most {config}"):
         dialect.message("SET_CONFIG", generation=0, offset=0, data=bytes(config + 1))
 

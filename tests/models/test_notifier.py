@@ -14,84 +14,84 @@ from models.runtime import AsyncioRuntime
 from models.system import ModelSystem
 
 
-class Door:
+class BlockedNotifier:
     """Notifier whose sends wait until ``open`` is set."""
 
     def __init__(self):
         self.open = asyncio.Event()
-        self.passed = []
+        self.sent = []
         self.notifier = UsedNotifier(self._notify, AsyncioRuntime())
         self.task = self.notifier.start()
 
     async def _notify(self, dev_num, queue):
         await self.open.wait()
-        self.passed.append((dev_num, queue))
+        self.sent.append((dev_num, queue))
 
     async def use(self, *keys):
         for key in keys:
-            self.notifier.used(*key)
+            self.notifier.request(*key)
         await settle()
 
 
 async def test_completions_of_a_queue_are_coalesced():
-    door = Door()
+    blocked = BlockedNotifier()
     # The first notification is already being sent and does not cover buffers used from now on.
-    await door.use((0, 0))
-    await door.use(*[(0, 0)] * 5)
-    assert door.passed == [] and door.notifier.coalesced == 4
-    door.open.set()
+    await blocked.use((0, 0))
+    await blocked.use(*[(0, 0)] * 5)
+    assert blocked.sent == [] and blocked.notifier.coalesced == 4
+    blocked.open.set()
     await settle()
-    assert door.passed == [(0, 0), (0, 0)]
-    await door.use((0, 0))
-    assert door.passed == [(0, 0)] * 3 and door.notifier.coalesced == 4
+    assert blocked.sent == [(0, 0), (0, 0)]
+    await blocked.use((0, 0))
+    assert blocked.sent == [(0, 0)] * 3 and blocked.notifier.coalesced == 4
 
 
 async def test_queues_are_notified_in_order_of_use():
-    door = Door()
-    await door.use((3, 1), (0, 0), (3, 0), (3, 1), (0, 0), (3, 0), (1, 0))
-    door.open.set()
+    blocked = BlockedNotifier()
+    await blocked.use((3, 1), (0, 0), (3, 0), (3, 1), (0, 0), (3, 0), (1, 0))
+    blocked.open.set()
     await settle()
     # All requests were made before the first notification was dequeued.
-    assert door.passed == [(3, 1), (0, 0), (3, 0), (1, 0)]
-    assert door.notifier.coalesced == 3
+    assert blocked.sent == [(3, 1), (0, 0), (3, 0), (1, 0)]
+    assert blocked.notifier.coalesced == 3
 
 
 async def test_buffers_used_during_a_send_are_notified():
-    door = Door()
+    blocked = BlockedNotifier()
     for n in range(50):
-        await door.use((0, n % 3))
+        await blocked.use((0, n % 3))
         if n % 7 == 3:
-            door.open.set()
+            blocked.open.set()
             await settle()
-            assert door.passed[-1] in {(0, k) for k in range(3)} and not door.notifier._waiting
-            door.open.clear()
-    used, told = 50, len(door.passed)
-    door.open.set()
+            assert blocked.sent[-1] in {(0, k) for k in range(3)} and not blocked.notifier._pending
+            blocked.open.clear()
+    used, already_sent = 50, len(blocked.sent)
+    blocked.open.set()
     await settle()
-    assert used == len(door.passed) + door.notifier.coalesced > told
+    assert used == len(blocked.sent) + blocked.notifier.coalesced > already_sent
 
 
 async def test_pending_notifications_can_be_dropped():
-    door = Door()
-    await door.use((7, 0))
-    await door.use((0, 0), (1, 0), (1, 1), (2, 0), (1, 0))
-    door.notifier.forget(1)
-    door.open.set()
+    blocked = BlockedNotifier()
+    await blocked.use((7, 0))
+    await blocked.use((0, 0), (1, 0), (1, 1), (2, 0), (1, 0))
+    blocked.notifier.cancel(1)
+    blocked.open.set()
     await settle()
-    assert door.passed == [(7, 0), (0, 0), (2, 0)]
-    door.open.clear()
-    await door.use((7, 0))
-    await door.use((0, 0), (1, 0))
-    door.notifier.clear()
-    door.open.set()
+    assert blocked.sent == [(7, 0), (0, 0), (2, 0)]
+    blocked.open.clear()
+    await blocked.use((7, 0))
+    await blocked.use((0, 0), (1, 0))
+    blocked.notifier.clear()
+    blocked.open.set()
     await settle()
-    assert door.passed == [(7, 0), (0, 0), (2, 0), (7, 0)]
+    assert blocked.sent == [(7, 0), (0, 0), (2, 0), (7, 0)]
     # The notifier continues.
-    await door.use((1, 0))
-    assert door.passed[-1] == (1, 0)
+    await blocked.use((1, 0))
+    assert blocked.sent[-1] == (1, 0)
 
 
-async def told_of(system):
+async def used_events(system):
     """EVENT_USED messages on the bus of a stopped driver, in order."""
     messages = []
     # Later messages are sent as slots become free.
@@ -122,12 +122,12 @@ async def test_full_device_queue(queues):
         for dev_num, queue in keys * 6:
             devices[dev_num]._link.notify_used(queue)
             await settle(5)
-        told = await told_of(system)
+        notified = await used_events(system)
         # The first notification was being sent when the others were requested.
-        assert told[:queues] == keys and sorted(told[queues:]) == keys[:1]
+        assert notified[:queues] == keys and sorted(notified[queues:]) == keys[:1]
         assert system.device_side.notifiers[0].coalesced == 6 * queues - queues - 1
         devices[0]._link.notify_used(1)
-        assert await told_of(system) == [(0, 1)]
+        assert await used_events(system) == [(0, 1)]
 
 
 async def test_reused_device_number_gets_no_earlier_notification():

@@ -81,16 +81,16 @@ async def test_only_offered_and_supported_features_are_selected():
 
 
 async def test_reset_polls_until_zero():
-    left = [0xF, 0xF, 0]
+    statuses = [0xF, 0xF, 0]
     bus = ScriptedBus(
         DEVICE_INFO=info(),
         SET_DEVICE_STATUS=status(0xF),
-        GET_DEVICE_STATUS=lambda message: message.respond(status=left.pop(0)),
+        GET_DEVICE_STATUS=lambda message: message.respond(status=statuses.pop(0)),
     )
     async with driver_of(bus) as driver:
         device = await driver.device(0)
         await device.reset()
-        assert left == []
+        assert statuses == []
         bus.answers["GET_DEVICE_STATUS"] = status(0xF)
         with pytest.raises(DriverError, match="status is 0x0f after reset: must be 0"):
             await device.reset()

@@ -219,8 +219,8 @@ async def test_device_that_needs_reset_notifies_and_recovers():
         console = await driver.probe(3)
         transport.devices[3].needs_reset()
         await transport.notify_config(3)
-        told = await console.wait_config(1e6)
-        assert told.status & DeviceStatus.NEEDS_RESET
+        message = await console.wait_config(1e6)
+        assert message.status & DeviceStatus.NEEDS_RESET
         await console.bring_up(rings=driver.rings)
         assert transport.devices[3].running
 

@@ -74,8 +74,8 @@ def test_needs_reset_sends_event_config_and_stops_event_used(exchange):
     exchange.transport.devices[0].needs_reset()
     asyncio.run(exchange.transport.notify_config(0))
     asyncio.run(exchange.transport.notify_used(0, 0))
-    (told,) = (decode(raw) for raw in exchange.sent)
-    assert (told.name, told.status) == ("EVENT_CONFIG", 0x4F)
+    (message,) = (decode(raw) for raw in exchange.sent)
+    assert (message.name, message.status) == ("EVENT_CONFIG", 0x4F)
 
 
 def test_events_need_a_device_and_a_queue(exchange):

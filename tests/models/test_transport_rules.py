@@ -17,7 +17,7 @@ EMPTY = 5
 
 
 @pytest.mark.parametrize(
-    ("offset", "num", "answered", "following", "bitmap"),
+    ("offset", "num", "answered", "next_offset", "bitmap"),
     [
         (0, 32, 32, 0, "09000080"),
         (0, 40, 32, 0, "09000080"),
@@ -34,9 +34,9 @@ EMPTY = 5
         (5, 0, 0, 0, ""),
     ],
 )
-def test_get_devices_is_a_window(exchange, offset, num, answered, following, bitmap):
+def test_get_devices_is_a_window(exchange, offset, num, answered, next_offset, bitmap):
     answer = ask(exchange, "BUS_GET_DEVICES", offset=offset, num=num)
-    assert (answer.offset, answer.num, answer.next_offset) == (offset, answered, following)
+    assert (answer.offset, answer.num, answer.next_offset) == (offset, answered, next_offset)
     assert answer.bitmap.hex() == bitmap
     assert answer.msg_size == 14 + len(bitmap) // 2
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from model_support import FIXED
-from virtqueue_support import Hand
+from virtqueue_support import ManualQueue
 
 from models.dma import DmaError
 from models.virtqueue import Buffer, VirtqueueError
@@ -16,7 +16,7 @@ from models.virtqueue import Buffer, VirtqueueError
 OPTIONS = st.fixed_dictionaries({"indirect": st.booleans(), "event_index": st.booleans()})
 
 
-class Turn:
+class Step:
     """Awaitable that suspends a coroutine until its next step."""
 
     def __await__(self):
@@ -31,11 +31,11 @@ class SteppedMemory:
         self.allocate = memory.allocate
 
     async def read(self, address, size):
-        await Turn()
+        await Step()
         return self._memory.load(address, size)
 
     async def write(self, address, data):
-        await Turn()
+        await Step()
         self._memory.store(address, data)
 
 
@@ -54,7 +54,7 @@ class Flag:
     async def wait(self):
         self.waiting = True
         while not self.raised:
-            await Turn()
+            await Step()
         self.waiting = False
         self.raised = False
 
@@ -66,15 +66,15 @@ class Pair:
     """
 
     def __init__(self, size, requests, *, indirect, event_index):
-        self.hand = Hand(size)
+        self.manual = ManualQueue(size)
         self.requests = requests
         self.answers = {}
         self.kicks, self.interrupts = Flag(), Flag()
-        self._memory = self.hand.memory
-        self.hand.memory = SteppedMemory(self._memory)
+        self._memory = self.manual.memory
+        self.manual.memory = SteppedMemory(self._memory)
         options = {"indirect": indirect, "event_index": event_index}
-        self.driver_queue = self.hand.driver(**options)
-        self.device_queue = self.hand.device(**options)
+        self.driver_queue = self.manual.driver(**options)
+        self.device_queue = self.manual.device(**options)
 
     def _place(self, number):
         sizes, rooms = self.requests[number]
@@ -87,21 +87,21 @@ class Pair:
         return readable, writable
 
     async def driver(self):
-        queue, under_way = self.driver_queue, {}
-        left = list(range(len(self.requests)))
-        while left or under_way:
-            while left and queue.free >= sum(map(len, self.requests[left[0]])):
-                number = left.pop(0)
+        queue, in_flight = self.driver_queue, {}
+        remaining = list(range(len(self.requests)))
+        while remaining or in_flight:
+            while remaining and queue.free >= sum(map(len, self.requests[remaining[0]])):
+                number = remaining.pop(0)
                 readable, writable = self._place(number)
-                under_way[await queue.add(readable, writable)] = number, writable
-                if await queue.wants_kick():
+                in_flight[await queue.add(readable, writable)] = number, writable
+                if await queue.needs_kick():
                     self.kicks.set()
             found = await queue.collect()
             for head, written in found:
-                number, writable = under_way.pop(head)
+                number, writable = in_flight.pop(head)
                 data = b"".join(self._memory.load(*buffer) for buffer in writable)
                 self.answers[number] = data[:written]
-            if not found and under_way:
+            if not found and in_flight:
                 await self.interrupts.wait()
 
     async def device(self):
@@ -112,7 +112,7 @@ class Pair:
                 data = (await queue.read(chain))[::-1][: chain.writable_size]
                 await queue.write(chain, data)
                 await queue.complete(chain, len(data))
-            if await queue.wants_notification():
+            if await queue.needs_notification():
                 self.interrupts.set()
 
     def run(self, choices):
@@ -138,7 +138,7 @@ class Pair:
             size = min(sum(sizes), sum(rooms))
             assert self.answers[number] == bytes([number & 0xFF]) * size
         assert self.driver_queue.outstanding == 0
-        assert self.driver_queue.free == self.hand.size
+        assert self.driver_queue.free == self.manual.size
 
 
 def chains(most):
@@ -172,26 +172,28 @@ def test_event_index_reduces_notifications(event_index):
 @pytest.mark.parametrize("event_index", [False, True])
 async def test_indices_wrap(event_index):
     """Notifications stay correct for more chains than an index counts."""
-    hand = Hand(32)
-    address = hand.memory.allocate(4)
-    driver = hand.driver(event_index=event_index)
-    device = hand.device(event_index=event_index)
+    manual = ManualQueue(32)
+    address = manual.memory.allocate(4)
+    driver = manual.driver(event_index=event_index)
+    device = manual.device(event_index=event_index)
     done, batch = 0, 29
     while done < 0x1_0000 + 100:
         for _ in range(batch):
             await driver.add((), [Buffer(address, 4)])
-        assert await driver.wants_kick()
+        assert await driver.needs_kick()
         heads = set()
         while (chain := await device.next_chain()) is not None:
             heads.add(chain.head)
             await device.complete(chain, done & 3)
-        assert await device.wants_notification()
+        assert await device.needs_notification()
         assert {used.head for used in await driver.collect()} == heads
         assert len(heads) == batch and await driver.collect() == []
-        hand.memory.log.clear()
+        manual.memory.log.clear()
         done += batch
     index = (done & 0xFFFF).to_bytes(2, "little")
-    assert hand.memory.load(hand.avail, 4) == hand.memory.load(hand.used, 4) == b"\0\0" + index
+    assert (
+        manual.memory.load(manual.avail, 4) == manual.memory.load(manual.used, 4) == b"\0\0" + index
+    )
 
 
 # A hostile peer
@@ -209,47 +211,47 @@ POKES = st.tuples(
 def test_corrupt_rings_raise_named_errors_only(data):
     """Each side continues over rings that are corrupted a few bytes at a time."""
     size = data.draw(st.sampled_from([1, 4, 8]))
-    hand = Hand(size)
+    manual = ManualQueue(size)
     options = data.draw(OPTIONS)
-    driver = hand.driver(**options)
-    device = hand.device(**options, max_chain_bytes=1 << 16)
-    buffers, table = hand.memory.allocate(4096), hand.memory.allocate(128)
+    driver = manual.driver(**options)
+    device = manual.device(**options, max_chain_bytes=1 << 16)
+    buffers, table = manual.memory.allocate(4096), manual.memory.allocate(128)
     areas = {
-        "table": (hand.table, 16 * size),
-        "avail": (hand.avail, 6 + 2 * size),
-        "used": (hand.used, 6 + 8 * size),
+        "table": (manual.table, 16 * size),
+        "avail": (manual.avail, 6 + 2 * size),
+        "used": (manual.used, 6 + 8 * size),
         "indirect": (table, 128),
     }
 
     def poke(area, offset, raw):
         base, length = areas[area]
         raw = raw[:length]
-        hand.memory.store(base + offset % (length - len(raw) + 1), raw)
+        manual.memory.store(base + offset % (length - len(raw) + 1), raw)
 
     async def add():
         count = data.draw(st.integers(1, 3))
         if count <= driver.free:
             await driver.add([Buffer(buffers, 8)], [Buffer(buffers + 8, 64)] * (count - 1))
-            await driver.wants_kick()
+            await driver.needs_kick()
 
     async def refer_to_table():
         if driver.free:
             head = await driver.add([Buffer(table, 16 * data.draw(st.integers(1, 8)))], ())
-            hand.memory.store(hand.table + 16 * head + 12, b"\4\0")
+            manual.memory.store(manual.table + 16 * head + 12, b"\4\0")
 
     async def serve():
         # The size of the rings bounds the number of reads.
-        hand.memory.reads_left = 8 * size + 16
+        manual.memory.reads_remaining = 8 * size + 16
         with contextlib.suppress(VirtqueueError, DmaError):
             if (chain := await device.next_chain()) is not None:
                 assert chain.readable_size + chain.writable_size <= 1 << 16
                 assert len(chain.readable) + len(chain.writable) <= size
                 await device.read(chain, 0, min(chain.readable_size, 16))
                 await device.complete(chain, 0)
-            await device.wants_notification()
+            await device.needs_notification()
 
     async def collect():
-        hand.memory.reads_left = 4 * size + 8
+        manual.memory.reads_remaining = 4 * size + 8
         with contextlib.suppress(VirtqueueError):
             used = await driver.collect()
             assert len(used) <= size
@@ -258,7 +260,7 @@ def test_corrupt_rings_raise_named_errors_only(data):
         for _ in range(data.draw(st.integers(1, 20))):
             for area, offset, raw in data.draw(st.lists(POKES, max_size=2)):
                 poke(area, offset, raw)
-            hand.memory.reads_left = None
+            manual.memory.reads_remaining = None
             await data.draw(st.sampled_from([add, refer_to_table, serve, serve, collect]))()
 
     asyncio.run(run())

@@ -18,21 +18,21 @@ class Memory(MemoryModel):
     ----------
     log
         Accesses: "read" or "write", address, size.
-    reads_left
+    reads_remaining
         Number of further reads allowed, or None. Another read fails the test.
     """
 
     def __init__(self):
         super().__init__()
         self.log = []
-        self.reads_left = None
+        self.reads_remaining = None
         self.dma = self
 
     async def read(self, address, size):
         self.log.append(("read", address, size))
-        if self.reads_left is not None:
-            self.reads_left -= 1
-            assert self.reads_left >= 0, "too many reads"
+        if self.reads_remaining is not None:
+            self.reads_remaining -= 1
+            assert self.reads_remaining >= 0, "too many reads"
         try:
             return self.load(address, size)
         except MemoryAccessError as error:
@@ -43,7 +43,7 @@ class Memory(MemoryModel):
         self.store(address, data)
 
 
-class Hand:
+class ManualQueue:
     """Queue of ``size`` descriptors whose bytes a test writes and reads."""
 
     def __init__(self, size=4):
@@ -72,18 +72,18 @@ class Hand:
     def driver(self, **options):
         return DriverVirtqueue(self.memory, self.ring, **options)
 
-    def describe(self, number, address, size, flags=0, following=0, *, table=None):
+    def write_descriptor(self, number, address, size, flags=0, following=0, *, table=None):
         """Write descriptor ``number`` of ``table``, which is the queue's by default."""
         at = (self.table if table is None else table) + 16 * number
         self.memory.store(at, struct.pack("<QIHH", address, size, flags, following))
 
-    def offer(self, *heads, index=None, flags=0):
+    def make_available(self, *heads, index=None, flags=0):
         """Write heads to the available ring from entry 0 on, and their number to the index."""
         count = len(heads) if index is None else index
         entries = struct.pack(f"<HH{len(heads)}H", flags, count, *heads)
         self.memory.store(self.avail, entries)
 
-    def give_back(self, *elements, index=None, flags=0):
+    def write_used(self, *elements, index=None, flags=0):
         """Write ids and lengths to the used ring from entry 0 on, and their number to the index."""
         count = len(elements) if index is None else index
         self.memory.store(self.used, struct.pack("<HH", flags, count))

@@ -20,8 +20,8 @@ async def d01_to_d15_guest_aborts(dut):
     guest = Guest(system)
     await guest.bring_up()
     for name, (raw, answer) in GUEST_ABORTS.items():
-        assert await guest.tell(raw) == ([padded(answer)] if answer else []), name
-    await guest.works()
+        assert await guest.exchange(raw) == ([padded(answer)] if answer else []), name
+    await guest.check_works()
     await system.finish()
 
 

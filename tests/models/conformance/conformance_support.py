@@ -157,19 +157,23 @@ def devices():
     return {0: EntropyDevice(), 3: ConsoleDevice(), 31: BlockDevice(sectors=8)}
 
 
-def crossing(system):
+def record_messages(system):
     """Record messages as they enter and leave the bus, with their direction."""
     sent, received = [], []
     system.observe(
-        lambda way, fifo, raw: (sent if way is Direction.TO_DEVICE else received).append((way, raw))
+        lambda direction, fifo, raw: (
+            sent if direction is Direction.TO_DEVICE else received
+        ).append((direction, raw))
     )
     system.device_side.observers.append(
-        lambda way, fifo, raw: (sent if way is Direction.TO_DRIVER else received).append((way, raw))
+        lambda direction, fifo, raw: (
+            sent if direction is Direction.TO_DRIVER else received
+        ).append((direction, raw))
     )
     return sent, received
 
 
-class Slow(ConsoleDevice):
+class SlowDrain(ConsoleDevice):
     """Device whose last access to memory completes when ``gate`` is set."""
 
     def __init__(self):

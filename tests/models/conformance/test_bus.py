@@ -7,7 +7,7 @@ import struct
 from uuid import UUID
 
 import pytest
-from conformance_support import EMPTY, STRICT, crossing, devices, every_request, start
+from conformance_support import EMPTY, STRICT, devices, every_request, record_messages, start
 from model_support import Exchange, ask, settle
 from scenarios import pure_traces
 
@@ -69,7 +69,7 @@ async def test_request_to_an_absent_device_times_out(number):
             assert transport.drops == {Drop.NO_DEVICE: n}
         for device in transport.devices.values():
             assert (device.status, device.selected, device.generation) == (1, 0, 0)
-            assert not any(queue.given for queue in device.queues)
+            assert not any(queue.written_fields for queue in device.queues)
         assert await driver.discover() == [0, 3, 31]
 
 
@@ -113,7 +113,7 @@ async def test_bus_does_not_change_messages():
         system.drivers[0].stop()
         to_device, to_driver = [], []
         system.device_side.observers.append(
-            lambda way, fifo, raw: way is Direction.TO_DEVICE and to_device.append(raw)
+            lambda direction, fifo, raw: direction is Direction.TO_DEVICE and to_device.append(raw)
         )
         system.device_side.transports[0].receive = nothing
         for slot in slots:
@@ -132,15 +132,15 @@ async def test_parameters_are_known_before_the_first_message():
     """Both sides have the same limits and features of the bus before the first message."""
     dialect = STRICT.on_bus(max_size=52)
     async with ModelSystem([{31: BlockDevice(sectors=8)}], revision=dialect) as system:
-        sent, _ = crossing(system)
+        sent, _ = record_messages(system)
         driver = system.drivers[0]
         assert sent == []
         assert (driver.dialect.revision, driver.dialect.max_size) == ("r1", 52)
         assert driver.dialect.features is TransportFeature.STRICT_CONFIG_GENERATION
         # The device side has the same parameters, in force from the first message.
-        room = driver.dialect.room("GET_CONFIG", MessageKind.RESPONSE, "data")
-        assert room == 32
-        for length, answered in ((room, room), (room + 1, 0)):
+        capacity = driver.dialect.capacity("GET_CONFIG", MessageKind.RESPONSE, "data")
+        assert capacity == 32
+        for length, answered in ((capacity, capacity), (capacity + 1, 0)):
             answer = await driver.request("GET_CONFIG", dev_num=31, offset=0, length=length)
             assert answer.length == answered
         answer = await driver.request(
@@ -219,7 +219,7 @@ def test_maximum_size_must_fit_the_slots(monkeypatch):
 async def test_larger_slots_allow_larger_messages(max_size):
     dialect = R1.on_bus(max_size=max_size)
     async with ModelSystem([devices()], revision=dialect, layout=WIDE_SLOTS) as system:
-        sent, _ = crossing(system)
+        sent, _ = record_messages(system)
         disk = await system.drivers[0].probe(31)
         assert len(await disk.read_config(0, 60)) == 60
         assert max(len(raw) for _, raw in sent) == max_size
@@ -236,14 +236,14 @@ async def test_smaller_maximum_sizes(max_size):
     disk = BlockDevice(sectors=8)
     disk._writable = range(60)
     async with ModelSystem([{0: disk}], revision=dialect) as system:
-        sent, _ = crossing(system)
+        sent, _ = record_messages(system)
         handle = await system.drivers[0].device(0)
         data = random.Random(max_size).randbytes(60)
         await handle.write_config(0, data)
         assert await handle.read_config(0, 60) == data
         sizes = {
-            way: max(struct.unpack_from("<H", raw, 6)[0] for w, raw in sent if w is way)
-            for way in Direction
+            direction: max(struct.unpack_from("<H", raw, 6)[0] for w, raw in sent if w is direction)
+            for direction in Direction
         }
         assert set(sizes.values()) == {max_size}
         assert all(len(raw) == max_size for _, raw in sent)

@@ -5,7 +5,7 @@ import asyncio
 import struct
 
 import pytest
-from conformance_support import EMPTY, Slow, crossing, devices
+from conformance_support import EMPTY, SlowDrain, devices, record_messages
 from model_support import Exchange, ask, settle
 from scripted_bus import ScriptedBus, driver_of
 
@@ -57,15 +57,15 @@ def test_windows_cover_every_device(count):
 @pytest.mark.parametrize("data", [0, 1, 0xDEAD_BEEF, 0xFFFF_FFFF])
 async def test_pings_in_both_directions(data):
     async with ModelSystem([devices()], revision="r1") as system:
-        sent, received = crossing(system)
+        sent, received = record_messages(system)
         await system.drivers[0].ping(data)
         asked, answer = (decode(raw, R1) for _, raw in received)
         assert (asked.data, answer.data, answer.token) == (data, data, asked.token)
         ping = request("BUS_PING", revision=R1, token=0xABCD, data=data)
         await system.device_side.send(0, ping.wire())
         await settle(100)
-        way, raw = received[-1]
-        assert way is Direction.TO_DEVICE and decode(raw, R1) == ping.respond(data=data)
+        direction, raw = received[-1]
+        assert direction is Direction.TO_DEVICE and decode(raw, R1) == ping.respond(data=data)
         assert system.drivers[0].pings_answered == 1
         # Responses are not answered.
         assert len(sent) == len(received) == 4
@@ -98,11 +98,11 @@ async def test_pings_while_the_driver_queue_is_full():
         assert (driver.pings_answered, driver.pings_lost) == (16, 4)
 
 
-class Asking:
+class InfoRequester:
     """Transport that receives a request immediately after each of its events."""
 
     def __init__(self, devices):
-        self.told = []
+        self.events = []
         self.answers = []
         self.transport = Transport(devices, self._send, R1)
 
@@ -112,80 +112,80 @@ class Asking:
             self.answers.append((message.dev_num, message.device_id))
             return
         assert message.name == "BUS_EVENT_DEVICE" and message.dev_num == 0
-        self.told.append((message.device_number, message.device_bus_state))
+        self.events.append((message.device_number, message.device_bus_state))
         info = request("GET_DEVICE_INFO", revision=R1, dev_num=message.device_number)
         await self.transport.receive(info.wire())
 
 
 async def test_announced_device_answers_requests():
-    asking = Asking({0: EntropyDevice()})
-    assert await asking.transport.plug(ConsoleDevice()) == 1
-    assert await asking.transport.plug(BlockDevice(), 31) == 31
-    assert asking.told == [(1, DeviceState.ADDED), (31, DeviceState.ADDED)]
-    assert asking.answers == [(1, 3), (31, 2)] and not asking.transport.drops
+    requester = InfoRequester({0: EntropyDevice()})
+    assert await requester.transport.plug(ConsoleDevice()) == 1
+    assert await requester.transport.plug(BlockDevice(), 31) == 31
+    assert requester.events == [(1, DeviceState.ADDED), (31, DeviceState.ADDED)]
+    assert requester.answers == [(1, 3), (31, 2)] and not requester.transport.drops
 
 
 async def test_removal_is_announced_after_the_device_is_drained():
     """By then its queues are reset, its last access has completed, and its number is unused."""
-    slow = Slow()
+    slow = SlowDrain()
     slow.gate.set()
-    asking = Asking({0: EntropyDevice(), 4: slow})
+    requester = InfoRequester({0: EntropyDevice(), 4: slow})
     slow.write_status(1)
     slow.gate.clear()
-    unplugging = asyncio.create_task(asking.transport.unplug(4))
+    unplugging = asyncio.create_task(requester.transport.unplug(4))
     await settle()
-    assert asking.told == [] and slow.status == 0
+    assert requester.events == [] and slow.status == 0
     slow.gate.set()
     assert await unplugging is slow
-    assert asking.told == [(4, DeviceState.REMOVED)]
-    assert asking.answers == [] and asking.transport.drops == {Drop.NO_DEVICE: 1}
+    assert requester.events == [(4, DeviceState.REMOVED)]
+    assert requester.answers == [] and requester.transport.drops == {Drop.NO_DEVICE: 1}
 
 
 async def test_number_stays_taken_until_removal_is_announced():
     """Otherwise REMOVED could follow ADDED of the next device, which the driver would drop."""
-    slow = Slow()
+    slow = SlowDrain()
     slow.gate.set()
-    asking = Asking({n: slow if n == 4 else EntropyDevice() for n in range(32)})
+    requester = InfoRequester({n: slow if n == 4 else EntropyDevice() for n in range(32)})
     slow.gate.clear()
-    unplugging = asyncio.create_task(asking.transport.unplug(4))
+    unplugging = asyncio.create_task(requester.transport.unplug(4))
     await settle()
     for number in (4, None):
         with pytest.raises(TransportError, match="taken"):
-            await asking.transport.plug(ConsoleDevice(), number)
+            await requester.transport.plug(ConsoleDevice(), number)
     slow.gate.set()
     await unplugging
-    assert await asking.transport.plug(ConsoleDevice()) == 4
-    assert asking.told == [(4, DeviceState.REMOVED), (4, DeviceState.ADDED)]
+    assert await requester.transport.plug(ConsoleDevice()) == 4
+    assert requester.events == [(4, DeviceState.REMOVED), (4, DeviceState.ADDED)]
     # A cancelled unplug also frees the number.
     slow.gate.clear()
-    asking.transport.devices[7] = slow
-    unplugging = asyncio.create_task(asking.transport.unplug(7))
+    requester.transport.devices[7] = slow
+    unplugging = asyncio.create_task(requester.transport.unplug(7))
     await settle()
     unplugging.cancel()
     await settle()
-    assert await asking.transport.plug(ConsoleDevice(), 7) == 7
+    assert await requester.transport.plug(ConsoleDevice(), 7) == 7
 
 
 async def test_invalid_device_numbers_are_not_announced():
-    asking = Asking({0: EntropyDevice()})
+    requester = InfoRequester({0: EntropyDevice()})
     for number in (1, EMPTY, 32):
-        for change in (asking.transport.announce, asking.transport.unplug):
+        for change in (requester.transport.announce, requester.transport.unplug):
             with pytest.raises(TransportError, match=f"device number is {number}"):
                 await change(number)
     for number in (0, 32, -1):
         with pytest.raises(TransportError, match=f"device number is {number}"):
-            await asking.transport.plug(ConsoleDevice(), number)
-    assert asking.told == []
+            await requester.transport.plug(ConsoleDevice(), number)
+    assert requester.events == []
 
 
 async def test_numbers_are_unique_and_reused_last():
-    asking = Asking({0: EntropyDevice(), 1: EntropyDevice()})
-    await asking.transport.unplug(0)
+    requester = InfoRequester({0: EntropyDevice(), 1: EntropyDevice()})
+    await requester.transport.unplug(0)
     # The number that was freed last is used last.
-    numbers = [await asking.transport.plug(ConsoleDevice()) for _ in range(31)]
+    numbers = [await requester.transport.plug(ConsoleDevice()) for _ in range(31)]
     assert numbers == [*range(2, 32), 0]
     with pytest.raises(TransportError, match="all 32 device numbers are taken"):
-        await asking.transport.plug(ConsoleDevice())
+        await requester.transport.plug(ConsoleDevice())
     for number in (7, 3, 20):
-        await asking.transport.unplug(number)
-    assert [await asking.transport.plug(ConsoleDevice()) for _ in range(3)] == [7, 3, 20]
+        await requester.transport.unplug(number)
+    assert [await requester.transport.plug(ConsoleDevice()) for _ in range(3)] == [7, 3, 20]

@@ -7,7 +7,7 @@ import struct
 from collections import Counter
 
 import pytest
-from conformance_support import DeviceBus, Slow, crossing, devices, every_request
+from conformance_support import DeviceBus, SlowDrain, devices, every_request, record_messages
 from model_support import Exchange, settle
 from scripted_bus import ScriptedBus, driver_of
 
@@ -28,9 +28,9 @@ async def test_every_request_has_one_outcome():
         system.drivers[0].stop()
         answered, asked = Counter(), Counter()
         system.observe(
-            lambda way, fifo, raw: (asked if way is Direction.TO_DEVICE else answered).update(
-                [struct.unpack_from("<BHH", raw[1:])]
-            )
+            lambda direction, fifo, raw: (
+                asked if direction is Direction.TO_DEVICE else answered
+            ).update([struct.unpack_from("<BHH", raw[1:])])
         )
         driver = Driver(
             system.buses[0], system.runtime, revision="r1", timeout_us=5e4, pipelined=True
@@ -61,9 +61,9 @@ async def test_requests_are_processed_in_order():
         system.drivers[0].stop()
         under_way, most = 0, 0
 
-        def count(way, fifo, raw):
+        def count(direction, fifo, raw):
             nonlocal under_way, most
-            under_way += 1 if way is Direction.TO_DEVICE else -1
+            under_way += 1 if direction is Direction.TO_DEVICE else -1
             most = max(most, under_way)
 
         system.observe(count)
@@ -112,7 +112,7 @@ def test_responses_echo_tokens():
 
 async def test_events_do_not_wait_for_requests():
     """Events of both sides are sent while a request is outstanding."""
-    slow, other = Slow(), ConsoleDevice()
+    slow, other = SlowDrain(), ConsoleDevice()
     slow.gate.set()
     async with ModelSystem([{0: slow, 1: other}], revision="r1") as system:
         driver, transport = system.drivers[0], system.device_side.transports[0]
@@ -218,7 +218,7 @@ async def test_invalid_bus_messages_are_ignored():
 async def test_every_notification_is_sent_once():
     """There are as many event messages as notifications, in both directions."""
     async with ModelSystem([{0: EntropyDevice(), 3: ConsoleDevice()}], revision="r1") as system:
-        sent, received = crossing(system)
+        sent, received = record_messages(system)
         driver, side = system.drivers[0], system.device_side
         called = []
         driver.event_callbacks.append(called.append)
@@ -231,9 +231,11 @@ async def test_every_notification_is_sent_once():
             await side.transports[0].notify_config(3)
         await driver.ping()
         assert sorted(sent) == sorted(received)
-        messages = [(way, decode(raw, R1)) for way, raw in received]
+        messages = [(direction, decode(raw, R1)) for direction, raw in received]
         counts = Counter(
-            (way, m.name, m.dev_num) for way, m in messages if m.kind is MessageKind.EVENT
+            (direction, m.name, m.dev_num)
+            for direction, m in messages
+            if m.kind is MessageKind.EVENT
         )
         assert counts == {
             (Direction.TO_DEVICE, "EVENT_AVAIL", 0): 5,
@@ -255,7 +257,7 @@ async def test_doorbells_and_interrupts_without_a_message():
         driver, called = system.drivers[0], []
         driver.event_callbacks.append(called.append)
         await driver.probe(3)
-        sent, received = crossing(system)
+        sent, received = record_messages(system)
         for _ in range(10):
             for offset in (AMP_PCI.notify(0),):
                 await system.host.bar_write(AMP_PCI.register_bar, offset, b"\1\0\0\0")
@@ -277,12 +279,12 @@ async def test_used_notifications_wait_for_space():
         driver.stop()
         reads = [asyncio.create_task(path.read(8)) for _ in range(6)]
         await asyncio.sleep(2e-5)
-        assert entropy.queues[0].notifications == 6 and entropy.given == 0
+        assert entropy.queues[0].notifications == 6 and entropy.bytes_written == 0
         for _ in range(4):
             await transport.notify_config(0)
         assert not system.endpoint.device_queue_ready(0)
         await asyncio.sleep(0.005)
         # The device worked, although it could not notify.
-        assert entropy.given == 48 and not any(read.done() for read in reads)
+        assert entropy.bytes_written == 48 and not any(read.done() for read in reads)
         await driver.start()
         assert [len(await read) for read in reads] == [8] * 6

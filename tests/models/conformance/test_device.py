@@ -9,7 +9,7 @@ import pytest
 from conformance_support import (
     EVERY_REQUEST,
     PROFILES,
-    Slow,
+    SlowDrain,
     avail,
     console,
     every_request,
@@ -167,11 +167,11 @@ def test_device_info_at_any_status():
 
 
 def test_uuid():
-    one, none = ConsoleDevice(), ConsoleDevice()
-    one.uuid = uuid4()
-    exchange = Exchange({0: one, 1: none}, R1)
+    with_uuid, without_uuid = ConsoleDevice(), ConsoleDevice()
+    with_uuid.uuid = uuid4()
+    exchange = Exchange({0: with_uuid, 1: without_uuid}, R1)
     raw = ask(exchange, "GET_DEVICE_INFO").device_uuid
-    assert raw == one.uuid.bytes and (raw[6] >> 4, raw[8] >> 6) == (4, 0b10)
+    assert raw == with_uuid.uuid.bytes and (raw[6] >> 4, raw[8] >> 6) == (4, 0b10)
     assert ask(exchange, "GET_DEVICE_INFO", 1).device_uuid == bytes(16)
 
 
@@ -253,7 +253,7 @@ def test_status_responses_match_the_device():
 
 
 async def slow_exchange():
-    exchange = Exchange({0: Slow(), 1: ConsoleDevice()}, R1)
+    exchange = Exchange({0: SlowDrain(), 1: ConsoleDevice()}, R1)
     device = exchange.transport.devices[0]
     for status in (1, 3):
         device.write_status(status)
@@ -265,26 +265,26 @@ async def slow_exchange():
     return exchange, device
 
 
-async def answers_when_let_go(*messages):
+async def responses_around_drain(*messages):
     """Responses before and after the last access of the device completes."""
     exchange, device = await slow_exchange()
 
-    async def tell():
+    async def send_all():
         for message in messages:
             await exchange.transport.receive(message.wire())
 
-    telling = asyncio.create_task(tell())
+    sending = asyncio.create_task(send_all())
     await settle()
     before = len(exchange.sent)
     device.gate.set()
-    await telling
+    await sending
     answers = [decode(raw, R1) for raw in exchange.sent]
     return answers[:before], answers[before:], device
 
 
 async def test_reset_response_waits_for_the_last_access():
     """No response has status 0 before that, not even to a later request."""
-    before, after, device = await answers_when_let_go(
+    before, after, device = await responses_around_drain(
         request("SET_DEVICE_STATUS", revision=R1, token=1, status=0),
         request("GET_DEVICE_STATUS", revision=R1, token=2),
     )
@@ -294,7 +294,7 @@ async def test_reset_response_waits_for_the_last_access():
 
 
 async def test_queue_reset_response_waits_for_the_last_access():
-    before, after, device = await answers_when_let_go(
+    before, after, device = await responses_around_drain(
         request("RESET_VQUEUE", revision=R1, token=1, index=0),
         request("GET_VQUEUE", revision=R1, token=2, index=0),
     )
@@ -353,10 +353,10 @@ async def test_each_change_sends_one_event():
             await transport.notify_config(0)
             await driver.ping()
             assert len(seen) == n
-            told = seen[-1]
-            assert (told.name, told.dev_num, told.device_status) == ("EVENT_CONFIG", 0, 0xF)
-            assert (told.generation, told.offset, told.length) == (n, 0, 0)
-            assert (told.data, told.msg_size) == (b"", 24)
+            event = seen[-1]
+            assert (event.name, event.dev_num, event.device_status) == ("EVENT_CONFIG", 0, 0xF)
+            assert (event.generation, event.offset, event.length) == (n, 0, 0)
+            assert (event.data, event.msg_size) == (b"", 24)
             assert await handle.read_config(0, 2) == bytes([100 + n, 0])
 
 

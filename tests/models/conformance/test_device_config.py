@@ -37,8 +37,8 @@ def test_messages_have_the_current_generation():
         read = ask(exchange, "GET_CONFIG", offset=0, length=2)
         written = ask(exchange, "SET_CONFIG", generation=0, offset=0, data=b"no")
         asyncio.run(exchange.transport.notify_config(0))
-        told = decode(exchange.sent[-1], R1)
-        generations = {read.generation, written.generation, told.generation, device.generation}
+        event = decode(exchange.sent[-1], R1)
+        generations = {read.generation, written.generation, event.generation, device.generation}
         assert len(generations) == 1
         seen.append(device.generation)
         device.resize(cols, 25)

@@ -22,9 +22,9 @@ async def test_messages_of_a_probe():
     bus = DeviceBus({9: device})
     async with driver_of(bus) as driver:
         await driver.probe(9, features=1 << 0 | 1 << 5)
-    told = [(m.name, *_telling(m)) for m in bus.sent]
+    sent = [(m.name, *_shown_fields(m)) for m in bus.sent]
     enable = QueueOperation.ENABLE
-    assert told == [
+    assert sent == [
         ("GET_DEVICE_INFO",),
         ("SET_DEVICE_STATUS", 0),
         ("GET_DEVICE_STATUS",),
@@ -53,7 +53,7 @@ async def test_messages_of_a_probe():
         assert len(addresses) == 3 and not any(address % PAGE for address in addresses)
 
 
-def _telling(message):
+def _shown_fields(message):
     names = ("status", "index", "block_index", "num_blocks", "flags", "size", "reserved")
     fields = dict(message.fields)
     if message.name == "SET_DRIVER_FEATURES":
@@ -241,9 +241,9 @@ async def test_limits_come_from_the_device_info(blocks):
             await device.read_config(0, 7)
         await device.offered_features()
         asked = bus.of("GET_DEVICE_FEATURES")
-        room = R1.room("GET_FEATURES", MessageKind.RESPONSE, "features")
+        capacity = R1.capacity("GET_FEATURES", MessageKind.RESPONSE, "features")
         assert [(m.block_index, m.num_blocks) for m in asked] == [
-            (index, min(room, blocks - index)) for index in range(0, blocks, room)
+            (index, min(capacity, blocks - index)) for index in range(0, blocks, capacity)
         ]
         if blocks >= 2:
             assert sorted((await driver.probe(0)).rings) == [0, 1]

@@ -111,8 +111,8 @@ async def test_strict_refusal_is_followed_by_a_read():
         device.update_config(8, b"new")
         before = len(bus.sent)
         await handle.write_config(0, b"x")
-        told = [(m.name, m.fields.get("generation")) for m in bus.sent[before:]]
-        assert told == [("SET_CONFIG", 0), ("GET_CONFIG", None), ("SET_CONFIG", 1)]
+        sent = [(m.name, m.fields.get("generation")) for m in bus.sent[before:]]
+        assert sent == [("SET_CONFIG", 0), ("GET_CONFIG", None), ("SET_CONFIG", 1)]
         assert device.read_config(0, 1) == b"x"
         # A write refused for another reason is not repeated.
         device._writable = range(0)
@@ -122,7 +122,7 @@ async def test_strict_refusal_is_followed_by_a_read():
         assert len(bus.sent) == before + 1
         # The number of repetitions is limited.
         device._writable = range(60)
-        bus.transport._requests._handlers["SET_CONFIG"] = _always_stale
+        bus.transport._device_handlers._handlers["SET_CONFIG"] = _always_stale
         with pytest.raises(ConfigError, match="cannot write"):
             await handle.write_config(3, b"no")
         assert len(bus.sent) < before + 30
@@ -207,20 +207,20 @@ async def test_multi_part_reads_are_consistent(changes):
     """A change during a long read is visible in all pieces or in none."""
     device = Plain()
     bus = DeviceBus({0: device}, STRICT)
-    take, left = bus.transport.receive, changes
+    take, remaining = bus.transport.receive, changes
 
     async def receive(raw):
-        nonlocal left
+        nonlocal remaining
         await take(raw)
-        if bus.sent[-1].name == "GET_CONFIG" and bus.sent[-1].length and left:
-            left -= 1
-            device.update_config(0, bytes([200 + left]) * 60)
+        if bus.sent[-1].name == "GET_CONFIG" and bus.sent[-1].length and remaining:
+            remaining -= 1
+            device.update_config(0, bytes([200 + remaining]) * 60)
 
     bus.transport.receive = receive
     async with driver_of(bus) as driver:
         handle = await driver.device(0)
         data = await handle.read_config(0, 60)
-        assert data == device.read_config(0, 60) and left == 0
+        assert data == device.read_config(0, 60) and remaining == 0
         # The next write has the current generation.
         before = len(bus.of("SET_CONFIG"))
         await handle.write_config(0, bytes(60))
@@ -236,8 +236,8 @@ async def test_configuration_is_read_after_its_event():
         assert await console.size() == (80, 25)
         device.resize(132, 43)
         await system.device_side.transports[0].notify_config(0)
-        told = await console.device.wait_config(1e4)
-        assert (told.offset, told.length, told.data) == (0, 0, b"")
+        event = await console.device.wait_config(1e4)
+        assert (event.offset, event.length, event.data) == (0, 0, b"")
         assert await console.size() == (132, 43)
         # Transfers continue.
         await console.write(b"still here")

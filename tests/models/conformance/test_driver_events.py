@@ -144,33 +144,35 @@ async def test_failed_probe_removes_its_callback():
     class Failing(ConsoleDevice):
         def queue_notify(self, index):
             self.needs_reset()
-            told.append(asyncio.ensure_future(system.device_side.transports[0].notify_config(0)))
+            notifications.append(
+                asyncio.ensure_future(system.device_side.transports[0].notify_config(0))
+            )
 
-    told = []
+    notifications = []
     async with ModelSystem([{0: Failing()}], revision="r1") as system:
         driver, memory = system.drivers[0], SlowMemory(system.host.memory)
         with pytest.raises(DeviceFailedError, match="device 0: needs a reset"):
             await ConsoleDriver.probe(driver, 0, memory, ring_features=0)
-        assert told and driver.event_callbacks == []
+        assert notifications and driver.event_callbacks == []
 
 
 async def test_available_buffers_are_notified():
     """Each buffer sends EVENT_AVAIL for its queue, with next_offset 0."""
     async with ModelSystem([{4: NetworkDevice()}], revision="r1") as system:
-        told = []
-        system.observe(lambda way, fifo, raw: raw[1] == 0x41 and told.append(raw[2:16].hex()))
+        sent = []
+        system.observe(lambda way, fifo, raw: raw[1] == 0x41 and sent.append(raw[2:16].hex()))
         path = await VirtioDriver.probe(system.drivers[0], 4, system.host.memory, ring_features=0)
         for index in (1, 0, 0):
             address = system.host.memory.allocate(2048)
-            await path.submit(index, *_one(address, index))
-        assert told == [
+            await path.submit(index, *_buffers(address, index))
+        assert sent == [
             "040000001000" + "01000000" + "00000000",
             "040000001000" + "00000000" + "00000000",
             "040000001000" + "00000000" + "00000000",
         ]
 
 
-def _one(address, index):
+def _buffers(address, index):
     buffer = [Buffer(address, 1536 if index == 0 else 72)]
     return ((), buffer) if index == 0 else (buffer, ())
 
@@ -182,7 +184,7 @@ async def test_event_used_collects_its_queue():
         memory, transport = system.host.memory, system.device_side.transports[0]
         path = await VirtioDriver.probe(system.drivers[0], 0, memory, ring_features=0)
         device._link = None
-        transfers = [await path.submit(i, *_one(memory.allocate(2048), i)) for i in (0, 1)]
+        transfers = [await path.submit(i, *_buffers(memory.allocate(2048), i)) for i in (0, 1)]
         written = [20, 0]
         for index, ring in path.device.rings.items():
             used = b"\0\0\1\0" + bytes(4) + written[index].to_bytes(4, "little")

@@ -119,7 +119,7 @@ async def test_status_at_any_time():
 
 async def test_reset_is_polled():
     """The driver only polls until the status is 0, then continues."""
-    device, left = Plain(), [0xF, 0xF, 0x40, 0]
+    device, statuses = Plain(), [0xF, 0xF, 0x40, 0]
     bus = DeviceBus({0: device})
     async with driver_of(bus) as driver:
         handle = await driver.probe(0)
@@ -127,22 +127,22 @@ async def test_reset_is_polled():
         bus.answers["SET_DEVICE_STATUS"] = lambda m: m.respond(status=0xF)
 
         def poll(message):
-            status_now = left.pop(0)
-            if not left:
+            status_now = statuses.pop(0)
+            if not statuses:
                 del bus.answers["SET_DEVICE_STATUS"], bus.answers["GET_DEVICE_STATUS"]
                 device.reset()
             return message.respond(status=status_now)
 
         bus.answers["GET_DEVICE_STATUS"] = poll
         await handle.bring_up(rings=driver.rings)
-        told = bus.sent[before:]
-        assert [m.name for m in told[:5]] == ["SET_DEVICE_STATUS"] + ["GET_DEVICE_STATUS"] * 4
-        assert told[0].status == 0 and device.running
+        sent = bus.sent[before:]
+        assert [m.name for m in sent[:5]] == ["SET_DEVICE_STATUS"] + ["GET_DEVICE_STATUS"] * 4
+        assert sent[0].status == 0 and device.running
         # The number of polls is limited.
         bus.answers["SET_DEVICE_STATUS"] = bus.answers["GET_DEVICE_STATUS"] = status(0xF)
         with pytest.raises(DriverError, match="status is 0x0f after reset: must be 0"):
             await handle.reset()
-        assert len(bus.sent) < before + len(told) + 200
+        assert len(bus.sent) < before + len(sent) + 200
 
 
 STEPS = [

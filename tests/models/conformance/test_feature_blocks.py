@@ -36,7 +36,7 @@ async def test_driver_reads_every_announced_block(revision, high):
     if revision is V1:
         announced = {"num_feature_bits": high + 1}
     bus = DeviceBus({0: Plain()}, revision)
-    ask_device = bus.transport._requests._handlers["DEVICE_INFO"]
+    ask_device = bus.transport._device_handlers._handlers["DEVICE_INFO"]
 
     def device_info(message):
         fields = dict(ask_device(message, bus.transport.devices[0]).fields)

@@ -57,7 +57,7 @@ async def race(dialect, rivals):
 async def test_concurrent_writes_are_ordered(dialect):
     refused, stored, history, generation, device = await race(dialect, [b"DEV1"])
     assert not refused and stored == b"DRIV"
-    assert [who for who, _, _ in history] == ["device", "driver"]
+    assert [writer for writer, _, _ in history] == ["device", "driver"]
     # Both changes advance the generation, so that a concurrent reader detects them.
     assert generation == device.generation == 2
 
@@ -73,7 +73,7 @@ async def test_strict_write_fails_if_the_device_always_writes():
     rivals = [f"DE{n:02}".encode() for n in range(50)]
     refused, stored, history, _, _ = await race(STRICT, rivals)
     assert refused and stored.startswith(b"DE")
-    assert {who for who, _, _ in history} == {"device"}
+    assert {writer for writer, _, _ in history} == {"device"}
 
 
 @pytest.mark.parametrize("size", [4, 8])

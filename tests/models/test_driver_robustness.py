@@ -36,7 +36,7 @@ async def test_source_may_return_fewer_bytes():
     async with ModelSystem([{0: device}]) as system:
         entropy = await probe(system, EntropyDriver)
         assert await entropy.read(8) == b"\x08\x08\x08\x05\x05\x05\x02\x02"
-        assert device.given == entropy.statistics.bytes_in == 8
+        assert device.bytes_written == entropy.statistics.bytes_in == 8
 
 
 async def test_empty_entropy_buffer_is_an_error():

@@ -17,7 +17,7 @@ from models.virtio import Feature
 from models.virtqueue import Buffer, DriverVirtqueue
 
 
-def told(system):
+def received_names(system):
     """Names of all later messages to the driver, in order."""
     names = []
 
@@ -41,23 +41,23 @@ async def test_reset_drops_pending_used_notification(reset, revision):
         dev = await driver.probe(0, features=Feature.RING_RESET.mask, rings=arena)
         queue = DriverVirtqueue(memory, dev.rings[0])
         # Block the notifier, as a full device queue does.
-        held = asyncio.Event()
+        gate = asyncio.Event()
         notifier = system.device_side.notifiers[0]
         send = notifier._notify
 
         async def wait(dev_num, index):
-            await held.wait()
+            await gate.wait()
             await send(dev_num, index)
 
         notifier._notify = wait
         # This notification is blocked in the sender; the next one is pending behind it.
-        notifier.used(7, 0)
+        notifier.request(7, 0)
         await settle(20)
         await queue.add((), [Buffer(memory.allocate(16), 16)])
         await dev.notify(0)
         await settle(200)
-        assert device.given == 16
-        names = told(system)
+        assert device.bytes_written == 16
+        names = received_names(system)
         if reset == "device":
             await dev.reset()
         else:
@@ -66,7 +66,7 @@ async def test_reset_drops_pending_used_notification(reset, revision):
             await dev.bring_up(rings=arena)
         else:
             await dev.set_up_queue(0, arena)
-        held.set()
+        gate.set()
         await settle(200)
         assert "EVENT_USED" not in names
         # The new queue still notifies.
@@ -101,7 +101,7 @@ async def test_function_reset_ends_accesses_and_messages():
             await entropy.submit(0, (), [Buffer(memory.allocate(64), 64)])
             for _ in range(turns):
                 await asyncio.sleep(0)
-            names = told(system)
+            names = received_names(system)
             ring = entropy.device.rings[0]
             system.endpoint.function_reset()
             enable = MEMORY_SPACE_ENABLE.mask | BUS_MASTER_ENABLE.mask

@@ -17,15 +17,15 @@ from models.virtqueue.layout import MAX_QUEUE_SIZE
 DIALECTS = pytest.mark.parametrize("revision", [V1, R1], ids=lambda dialect: dialect.revision)
 
 
-def lying(bus, name, **change):
+def change_response(bus, name, **change):
     """Make ``bus`` answer ``name`` as its device does, with some fields changed."""
-    requests, device = bus.transport._requests, bus.transport.devices[0]
+    requests, device = bus.transport._device_handlers, bus.transport.devices[0]
 
     def answer(message):
         fields = dict(requests.handle(message, device).fields)
         for field, value in change.items():
-            own = message.respond(**fields).layout.own_name(field)
-            fields[own] = value(message) if callable(value) else value
+            local = message.respond(**fields).layout.local_name(field)
+            fields[local] = value(message) if callable(value) else value
         return message.respond(**fields)
 
     layout = bus.transport._dialect.layout(name, "request")
@@ -36,7 +36,7 @@ def lying(bus, name, **change):
 @DIALECTS
 @pytest.mark.parametrize("size", [3, 100, 65535, MAX_QUEUE_SIZE + 1, 1 << 16, 0xFFFF_FFFF])
 async def test_invalid_maximum_queue_size_is_refused(revision, size):
-    bus = lying(DeviceBus({0: Plain()}, revision), "GET_VQUEUE", max_size=size)
+    bus = change_response(DeviceBus({0: Plain()}, revision), "GET_VQUEUE", max_size=size)
     async with driver_of(bus) as driver:
         with pytest.raises(QueueError, match=f"queue 0: max_size is {size}: must be a power of"):
             await driver.probe(0)
@@ -44,17 +44,17 @@ async def test_invalid_maximum_queue_size_is_refused(revision, size):
 
 
 @DIALECTS
-@pytest.mark.parametrize("there", [(0,), (1,), (0, 3), (1, 2), ()])
-async def test_missing_queues_are_skipped(revision, there):
+@pytest.mark.parametrize("existing", [(0,), (1,), (0, 3), (1, 2), ()])
+async def test_missing_queues_are_skipped(revision, existing):
     device = Plain(queues=4)
     for index, queue in enumerate(device.queues):
-        queue.max_size = 16 if index in there else 0
+        queue.max_size = 16 if index in existing else 0
     bus = DeviceBus({0: device}, revision)
     async with driver_of(bus) as driver:
         dev = await driver.probe(0)
-        assert tuple(sorted(dev.rings)) == there
+        assert tuple(sorted(dev.rings)) == existing
     assert device.running
-    assert [queue.enabled for queue in device.queues] == [n in there for n in range(4)]
+    assert [queue.enabled for queue in device.queues] == [n in existing for n in range(4)]
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ async def test_too_many_queues_are_refused():
 )
 async def test_response_with_a_wrong_echo_is_refused(revision, name, field):
     bus = DeviceBus({0: Plain()}, revision)
-    lying(bus, name, **{field: lambda message: message.number(field) + 1})
+    change_response(bus, name, **{field: lambda message: message.number(field) + 1})
     async with driver_of(bus) as driver:
         device = await driver.device(0)
         calls = {
@@ -109,7 +109,7 @@ async def test_response_with_a_wrong_echo_is_refused(revision, name, field):
 @pytest.mark.parametrize("name", ["GET_VQUEUE", "GET_FEATURES"])
 async def test_bring_up_fails_at_a_wrong_echo(revision, name):
     bus = DeviceBus({0: Plain()}, revision)
-    lying(bus, name, index=lambda message: message.number("index") ^ 1)
+    change_response(bus, name, index=lambda message: message.number("index") ^ 1)
     async with driver_of(bus) as driver:
         with pytest.raises(DriverError):
             await driver.probe(0)

@@ -34,7 +34,7 @@ async def use(path):
         await path.send(bytes(60))
 
 
-def held(system):
+def resource_counts(system):
     """Numbers of resources that a leak would increase."""
     driver, side = system.drivers[0], system.device_side
     device = side.transports[0].devices[0]
@@ -61,7 +61,7 @@ async def test_restarts_leak_nothing(kind, ring_features):
             path = await path.restart()
             await use(path)
             await settle(20)
-            counts.append(held(system))
+            counts.append(resource_counts(system))
         assert counts[1] == counts[-1], (counts[1], counts[-1])
         assert counts[-1]["subscribers"] == 1
 
@@ -70,12 +70,12 @@ async def test_restarts_leak_nothing(kind, ring_features):
 async def test_close_releases_everything(kind):
     async with ModelSystem([{0: KINDS[kind]()}]) as system:
         await settle(5)
-        before = held(system)
+        before = resource_counts(system)
         path = await kind.probe(system.drivers[0], 0, system.host.memory)
         await use(path)
         await path.close()
         await settle(20)
-        assert held(system) == before
+        assert resource_counts(system) == before
 
 
 async def test_unused_remote_device_unsubscribes():
