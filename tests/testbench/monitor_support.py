@@ -21,18 +21,18 @@ def monitor(**options: Any) -> TlpMonitor:
     return TlpMonitor(device_id=DEVICE, bus_master=True, **options)
 
 
-def whole(request: Tlp, **fields: Any) -> Tlp:
+def with_data(request: Tlp, **fields: Any) -> Tlp:
     """The correct single completion of ``request`` with data, with ``fields`` replaced."""
     answer = completion(request, DEVICE, bytes(4 * request.length))
     return answer.replace(**fields) if fields else answer
 
 
-def bare(request: Tlp, status: int = CplStatus.UR, **fields: Any) -> Tlp:
+def without_data(request: Tlp, status: int = CplStatus.UR, **fields: Any) -> Tlp:
     """The correct completion of ``request`` without data, with ``fields`` replaced."""
     return completion(request, DEVICE, status=status, **fields)
 
 
-def broken(check: TlpMonitor, packet: Tlp) -> set[str]:
+def violated(check: TlpMonitor, packet: Tlp) -> set[str]:
     """Names of the rules that ``packet`` violates."""
     before = len(check.violations)
     check.fatal = False

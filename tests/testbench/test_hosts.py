@@ -19,14 +19,14 @@ from testbench.tlp.packets import byte_enables, completion, memory_read
     st.integers(0, 1 << 34), st.integers(0, 20_000), st.sampled_from([128, 256, 512, 1024, 4096])
 )
 def test_split_requests_are_legal_and_complete(address: int, size: int, limit: int):
-    place = address
+    expected_address = address
     for start, count in split(address, size, limit):
-        assert start == place
+        assert start == expected_address
         first, length, _, _ = byte_enables(start, count)
         assert 4 * length <= limit
         assert first // 4096 == (first + 4 * length - 1) // 4096
-        place += count
-    assert place == address + size
+        expected_address += count
+    assert expected_address == address + size
 
 
 def test_split_of_zero_bytes_is_one_zero_length_request():
@@ -36,8 +36,8 @@ def test_split_of_zero_bytes_is_one_zero_length_request():
 def test_read_data_of_unaligned_split_completions():
     request = memory_read(0x7E, 70)
     payload = bytes(range(72))
-    pieces = [completion(request, 0, payload[:4]), completion(request, 0, payload[4:])]
-    assert read_data(request, 70, pieces) == payload[2:72]
+    completions = [completion(request, 0, payload[:4]), completion(request, 0, payload[4:])]
+    assert read_data(request, 70, completions) == payload[2:72]
 
 
 def test_read_data_of_unsuccessful_completion_raises():

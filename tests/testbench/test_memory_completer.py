@@ -47,8 +47,8 @@ def test_reads_complete_at_once_without_latency():
     bus.take(memory_write(BLOCK + 3, b"hello"))
     bus.take(memory_read(BLOCK + 3, 5, tag=4))
     assert bus.memory.run(0.0) is None
-    ((when, answer),) = bus.sent
-    assert when == 0.0 and answer.tag == 4
+    ((time, answer),) = bus.sent
+    assert time == 0.0 and answer.tag == 4
     assert answer.payload[3:8] == b"hello"
 
 
@@ -58,7 +58,7 @@ def test_latencies_of_first_and_next_completion():
     bus.take(memory_read(BLOCK, 256))
     assert bus.memory.run(bus.now) == 150.0 and not bus.sent
     bus.finish()
-    assert [when for when, _ in bus.sent] == [150.0, 180.0]
+    assert [time for time, _ in bus.sent] == [150.0, 180.0]
 
 
 def test_read_returns_earlier_writes_and_those_that_pass_it():
@@ -102,7 +102,7 @@ def test_completions_of_one_read_stay_in_order():
         counts = [answer.byte_count for _, answer in bus.sent if answer.tag == request.tag]
         assert counts[0] == 1024 and counts == sorted(counts, reverse=True)
         assert len(set(counts)) == len(counts) > 1
-    assert [when for when, _ in bus.sent] == sorted(when for when, _ in bus.sent)
+    assert [time for time, _ in bus.sent] == sorted(time for time, _ in bus.sent)
     assert bus.memory.outstanding == 0
 
 
@@ -119,16 +119,16 @@ def test_same_seeds_give_the_same_completions():
 
 def test_unallocated_and_poisoned_requests_are_refused():
     bus = Bus(completer_id=0x19)
-    stray_read, stray_write = memory_read(0x10, 8, tag=3), memory_write(0x10, bytes(8))
-    poison = memory_write(BLOCK, b"\xff" * 4, ep=1)
-    bus.take(stray_read)
-    bus.take(stray_write)
-    bus.take(poison)
+    unallocated_read, unallocated_write = memory_read(0x10, 8, tag=3), memory_write(0x10, bytes(8))
+    poisoned_write = memory_write(BLOCK, b"\xff" * 4, ep=1)
+    bus.take(unallocated_read)
+    bus.take(unallocated_write)
+    bus.take(poisoned_write)
     (answer,) = bus.finish()
     assert (answer.status, answer.tag, answer.byte_count) == (CplStatus.UR, 3, 8)
     assert answer.completer_id == 0x19
-    assert bus.memory.refused_reads == [stray_read]
-    assert bus.memory.refused_writes == [stray_write, poison]
+    assert bus.memory.refused_reads == [unallocated_read]
+    assert bus.memory.refused_writes == [unallocated_write, poisoned_write]
     assert asyncio.run(bus.memory.read(BLOCK, 4)) == bytes(4)
 
 
@@ -162,7 +162,7 @@ def test_fault_delays_completion():
     bus.take(memory_read(BLOCK, 4, tag=1))
     bus.take(memory_read(BLOCK, 4, tag=2))
     bus.finish()
-    assert [(when, answer.tag) for when, answer in bus.sent] == [(10.0, 2), (1010.0, 1)]
+    assert [(time, answer.tag) for time, answer in bus.sent] == [(10.0, 2), (1010.0, 1)]
 
 
 def test_abandon_drops_reads_in_flight():

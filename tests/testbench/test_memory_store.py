@@ -18,11 +18,11 @@ from testbench.tlp.traffic import Traffic, byte_mask
 LOW, HIGH = 0x1000_0000, 0x12_0000_0000
 
 
-def peek(memory: SparseMemory, address: int, size: int) -> bytes:
+def software_read(memory: SparseMemory, address: int, size: int) -> bytes:
     return asyncio.run(memory.read(address, size))
 
 
-def poke(memory: SparseMemory, address: int, data: bytes) -> None:
+def software_write(memory: SparseMemory, address: int, data: bytes) -> None:
     asyncio.run(memory.write(address, data))
 
 
@@ -36,19 +36,19 @@ def poke(memory: SparseMemory, address: int, data: bytes) -> None:
         max_size=12,
     )
 )
-def test_allocations_are_aligned_separate_and_zeroed(wanted: list[tuple[int, int, int | None]]):
+def test_allocations_are_aligned_separate_and_zeroed(requests: list[tuple[int, int, int | None]]):
     memory = SparseMemory(base=LOW)
-    given_out = []
-    for size, align, base in wanted:
+    allocations = []
+    for size, align, base in requests:
         address = memory.allocate(size, align, base=base)
         assert address % align == 0 and address >= max(1, LOW if base is None else base)
-        assert peek(memory, address, size) == bytes(size)
-        poke(memory, address, bytes([len(given_out) + 1]) * size)
-        given_out.append((address, size))
-    for number, (address, size) in enumerate(given_out, start=1):
-        assert peek(memory, address, size) == bytes([number]) * size
-    given_out.sort()
-    for (first, size), (second, _) in pairwise(given_out):
+        assert software_read(memory, address, size) == bytes(size)
+        software_write(memory, address, bytes([len(allocations) + 1]) * size)
+        allocations.append((address, size))
+    for number, (address, size) in enumerate(allocations, start=1):
+        assert software_read(memory, address, size) == bytes([number]) * size
+    allocations.sort()
+    for (first, size), (second, _) in pairwise(allocations):
         assert second >= first + size + GUARD
 
 
@@ -77,20 +77,20 @@ def test_access_outside_an_allocation_raises():
     address = memory.allocate(100, 64)
     for start, size in ((address - 1, 1), (address + 100, 1), (address, 101), (0, 4)):
         with pytest.raises(HostMemoryError, match=f"read of {size} bytes at {start:#x}: not"):
-            peek(memory, start, size)
+            software_read(memory, start, size)
         with pytest.raises(HostMemoryError, match=f"write of {size} bytes at {start:#x}: not"):
-            poke(memory, start, bytes(size))
+            software_write(memory, start, bytes(size))
 
 
 @given(st.integers(0, 130), st.integers(0, 130), st.sampled_from([LOW, HIGH]))
 def test_write_request_stores_enabled_bytes(offset: int, size: int, base: int):
     memory = SparseMemory(base=base)
     address = memory.allocate(260, 64)
-    poke(memory, address, b"\x11" * 260)
+    software_write(memory, address, b"\x11" * 260)
     data = bytes(range(100, 100 + size))
     assert memory.store(memory_write(address + offset, data))
     expected = b"\x11" * offset + data + b"\x11" * (260 - offset - size)
-    assert peek(memory, address, 260) == expected
+    assert software_read(memory, address, 260) == expected
 
 
 def test_byte_enables_with_holes():
@@ -105,10 +105,10 @@ def test_byte_enables_with_holes():
         payload=bytes(range(1, 9)),
     )
     assert memory.store(write)
-    assert peek(memory, address, 8) == bytes([1, 0, 3, 0, 0, 6, 0, 8])
+    assert software_read(memory, address, 8) == bytes([1, 0, 3, 0, 0, 6, 0, 8])
     assert memory.store(write.replace(length=1, first_be=0b1000, last_be=0, payload=b"abcd"))
-    assert peek(memory, address, 8) == bytes([1, 0, 3, ord("d"), 0, 6, 0, 8])
-    poke(memory, address, bytes(range(1, 9)))
+    assert software_read(memory, address, 8) == bytes([1, 0, 3, ord("d"), 0, 6, 0, 8])
+    software_write(memory, address, bytes(range(1, 9)))
     read = memory.load(write.replace(kind=TlpKind.MRD32, payload=b""))
     assert read == bytes([1, JUNK, 3, JUNK, JUNK, 6, JUNK, 8])
 
@@ -118,7 +118,7 @@ def test_zero_length_requests_change_nothing():
     address = memory.allocate(4)
     assert memory.store(memory_write(address, b""))
     assert memory.load(memory_read(address, 0)) == bytes([JUNK]) * 4
-    assert peek(memory, address, 4) == bytes(4)
+    assert software_read(memory, address, 4) == bytes(4)
     assert memory.load(memory_read(address + GUARD, 0)) is None
 
 
@@ -126,12 +126,12 @@ def test_zero_length_requests_change_nothing():
 def test_read_request_returns_enabled_bytes(offset: int, size: int):
     memory = SparseMemory(base=LOW)
     address = memory.allocate(340, 64)
-    poke(memory, address, bytes(n % 251 for n in range(340)))
+    software_write(memory, address, bytes(n % 251 for n in range(340)))
     request = memory_read(address + offset, size)
     data = memory.load(request)
     assert data is not None and len(data) == 4 * request.length
     lead = offset & 3
-    assert data[lead : lead + size] == peek(memory, address + offset, size)
+    assert data[lead : lead + size] == software_read(memory, address + offset, size)
     assert set(data[:lead] + data[lead + size :]) <= {JUNK}
 
 
@@ -147,7 +147,7 @@ def test_requests_at_the_edges_of_an_allocation():
     for start, size in ((address - 1, 1), (address - 1, 2), (address + 20, 1), (address, 21)):
         assert not memory.store(memory_write(start, bytes(size)))
     assert memory.store(memory_write(address + 19, b"z"))
-    assert peek(memory, address, 20) == bytes(19) + b"z"
+    assert software_read(memory, address, 20) == bytes(19) + b"z"
 
 
 def test_write_with_short_payload_is_refused():

@@ -13,7 +13,7 @@ from testbench.host.memory_store import HostMemoryError
 from testbench.host.root_memory import RootComplexMemory
 
 FOUR_GIB = 1 << 32
-WHERE = [0, FOUR_GIB, 0x12 * FOUR_GIB]
+BASES = [0, FOUR_GIB, 0x12 * FOUR_GIB]
 
 
 class Root:
@@ -24,22 +24,22 @@ class Root:
         self.mem_pool = self.mem_address_space.create_pool(0, 1 << 31)
 
 
-@pytest.mark.parametrize("base", WHERE)
+@pytest.mark.parametrize("base", BASES)
 def test_allocations_are_aligned_separate_and_zeroed(base: int):
     root = Root()
     memory = RootComplexMemory(root, base=base)
-    wanted = [(1, 1), (100, 16), (4096, 4096), (20, 65536), (70, 1), (12345, 4096)]
-    given_out = []
-    for number, (size, align) in enumerate(wanted, start=1):
+    requests = [(1, 1), (100, 16), (4096, 4096), (20, 65536), (70, 1), (12345, 4096)]
+    allocations = []
+    for number, (size, align) in enumerate(requests, start=1):
         address = memory.allocate(size, align)
         assert address % align == 0 and base < address + 1 <= base + FOUR_GIB and address
         assert asyncio.run(memory.read(address, size)) == bytes(size)
         asyncio.run(memory.write(address, bytes([number]) * size))
-        given_out.append((address, size))
-    for number, (address, size) in enumerate(given_out, start=1):
+        allocations.append((address, size))
+    for number, (address, size) in enumerate(allocations, start=1):
         # A bus master reads the root complex's address space.
         assert asyncio.run(root.mem_address_space.read(address, size)) == bytes([number]) * size
-    for (first, size), (second, _) in pairwise(sorted(given_out)):
+    for (first, size), (second, _) in pairwise(sorted(allocations)):
         assert second >= first + size
 
 

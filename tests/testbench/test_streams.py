@@ -22,7 +22,7 @@ def test_streams_on_a_register_slice(simulator: str, width: int, tmp_path: Path)
 
 FULL = {"sop": 1, "eop": 1, "hdr": memory_write(0, bytes(8)).pack(), "strb": 0b0011, "data": 0}
 
-BROKEN_TLPS = {
+INVALID_TLPS = {
     "no sop": ([{**FULL, "sop": 0}], "beat without sop outside a packet"),
     "two sops": (
         [{**FULL, "eop": 0, "strb": 0xF}, FULL],
@@ -39,9 +39,9 @@ BROKEN_TLPS = {
 }
 
 
-@pytest.mark.parametrize("name", BROKEN_TLPS)
+@pytest.mark.parametrize("name", INVALID_TLPS)
 def test_tlp_framing_error_raises(name: str):
-    beats, text = BROKEN_TLPS[name]
+    beats, text = INVALID_TLPS[name]
     assembler = TlpAssembler("tx_tlp", 128)
     with pytest.raises(StreamError, match=f"tx_tlp: .*{text}"):
         for beat in beats:
@@ -52,7 +52,7 @@ def transfer(keep: int, last: int = 1, fifo: int = 2) -> dict[str, Any]:
     return {"tdata": 0x0807060504030201, "tkeep": keep, "tlast": last, "tdest": fifo}
 
 
-BROKEN_MESSAGES = {
+INVALID_MESSAGES = {
     "hole": ([transfer(0b101)], "is not contiguous from lane 0"),
     "nothing": ([transfer(0)], "is not contiguous from lane 0"),
     "short transfer": ([transfer(0b111, last=0)], "is not full before tlast"),
@@ -60,9 +60,9 @@ BROKEN_MESSAGES = {
 }
 
 
-@pytest.mark.parametrize("name", BROKEN_MESSAGES)
+@pytest.mark.parametrize("name", INVALID_MESSAGES)
 def test_message_framing_error_raises(name: str):
-    beats, text = BROKEN_MESSAGES[name]
+    beats, text = INVALID_MESSAGES[name]
     assembler = AxisAssembler("m_axis_msg", 64)
     with pytest.raises(StreamError, match=f"m_axis_msg: .*{text}"):
         for beat in beats:
