@@ -16,8 +16,8 @@ from ... import toolchain
 from ...build import BUILD_ROOT, BuildConfiguration, build
 from ...console import print_plain
 from ...run import Outcome, SimulationError, simulate
+from .reporter import Reporter, follow
 from .scenario import EVENTS, REVISION, TRACE_JSON, TRACE_TEXT
-from .story import Reporter, follow
 
 SCENARIO = "sim.lab.demo.scenario"
 

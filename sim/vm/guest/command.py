@@ -22,16 +22,18 @@ from ...lab.demo.data import SECTORS
 from ...run import SimulationError, new_seed
 from ..serve.devices import parse_devices
 from ..serve.server import Server
-from . import facts, fetch_kernel, fetch_qemu, initramfs
+from . import facts, initramfs
 from .errors import DownloadError, GuestError
-from .fetch_qemu import Qemu
+from .fetch import kernel as fetch_kernel
+from .fetch import qemu as fetch_qemu
+from .fetch.qemu import Qemu
+from .fetch.store import Store
 from .own import boot_own
 from .program import compile_program
 from .qemu import DEFAULT_APPEND
 from .report import GuestReport, HostRecord, make_report
+from .reporter import GuestReporter
 from .session import TIMEOUT_S, GuestSession
-from .store import Store
-from .story import GuestReporter
 
 STORE = Path(__file__).resolve().parents[3] / ".cache" / "guest"
 """Folder of downloads."""

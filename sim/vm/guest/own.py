@@ -18,7 +18,7 @@ from ..serve.commands import MARK
 from ..serve.devices import DEFAULT
 from ..serve.server import Server
 from .errors import GuestError
-from .fetch_qemu import Qemu
+from .fetch.qemu import Qemu
 from .qemu import GDB_PORT, Guest, command_line
 
 DEFAULT_APPEND = "console=ttyS0"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import ProgramError
-from .fetch_kernel import Kernel
+from .fetch.kernel import Kernel
 
 SOURCES = Path(__file__).parent / "program"
 FACTS = "facts.h"

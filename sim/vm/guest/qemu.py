@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..serve.qemu import memory_arguments
-from .fetch_qemu import Qemu
+from .fetch.qemu import Qemu
 
 MEMORY_MB = 256
 DEFAULT_APPEND = "console=ttyS0 panic=-1 quiet"

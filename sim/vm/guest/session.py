@@ -17,10 +17,10 @@ from typing import Any
 from ...lab.demo.data import TYPED
 from ..serve.server import Server
 from .facts import CONSOLE_LINE
-from .fetch_qemu import Qemu
+from .fetch.qemu import Qemu
 from .qemu import Guest, command_line
 from .report import FAILED, GuestReport, HostRecord
-from .story import GuestReporter
+from .reporter import GuestReporter
 
 TIMEOUT_S = 170.0
 """Time limit of the guest, from power on to its end."""

@@ -8,9 +8,10 @@ import json
 import pytest
 
 from sim.build import BuildConfiguration
-from sim.vm.guest import command, fetch_qemu
+from sim.vm.guest import command
 from sim.vm.guest.errors import DOWNLOAD_FAILED, DownloadError, UnavailableError
-from sim.vm.guest.fetch_qemu import Qemu
+from sim.vm.guest.fetch import qemu as fetch_qemu
+from sim.vm.guest.fetch.qemu import Qemu
 from sim.vm.serve.devices import DeviceError
 
 

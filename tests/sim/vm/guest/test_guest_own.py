@@ -12,7 +12,7 @@ from rich.console import Console
 
 from sim.build import BuildConfiguration
 from sim.vm.guest import own
-from sim.vm.guest.fetch_qemu import Qemu
+from sim.vm.guest.fetch.qemu import Qemu
 
 
 @pytest.fixture

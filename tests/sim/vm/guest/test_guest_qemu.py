@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
-from sim.vm.guest.fetch_qemu import Qemu
+from sim.vm.guest.fetch.qemu import Qemu
 from sim.vm.guest.qemu import Guest, command_line
 
 QEMU = Qemu(("loader", "qemu", "-L", "firmware"), "11.1.3")

@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import UnavailableError
+from ..errors import UnavailableError
 
 OS_RELEASE = Path("/etc/os-release")
 

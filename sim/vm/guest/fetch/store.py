@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .errors import DownloadError, GuestError
+from ..errors import DownloadError, GuestError
 
 MARKER = "complete.json"
 PARTIAL = "partial-"

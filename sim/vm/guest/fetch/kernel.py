@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import DownloadError
 from .apt import PrivateApt, mirrors, unpack
-from .errors import DownloadError
 from .machine import Debian, installed, require_debian
 from .store import Store
 

@@ -10,11 +10,13 @@ import subprocess
 import pytest
 from guest_fakes import program, qemu
 
-from sim.vm.guest import fetch_kernel, fetch_qemu, machine
-from sim.vm.guest.apt import PackageSource
 from sim.vm.guest.errors import DownloadError, UnavailableError
-from sim.vm.guest.machine import Debian
-from sim.vm.guest.store import Store
+from sim.vm.guest.fetch import kernel as fetch_kernel
+from sim.vm.guest.fetch import machine
+from sim.vm.guest.fetch import qemu as fetch_qemu
+from sim.vm.guest.fetch.apt import PackageSource
+from sim.vm.guest.fetch.machine import Debian
+from sim.vm.guest.fetch.store import Store
 
 MACHINE = [
     PackageSource("mirror:/s", ("bookworm-security",)),
@@ -91,7 +93,7 @@ def test_failed_download_leaves_no_files(find, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/bin")
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(machine, "debian", lambda: Debian("bookworm", 12))
-    monkeypatch.setattr("sim.vm.guest.apt.KEYRING", tmp_path)
+    monkeypatch.setattr("sim.vm.guest.fetch.apt.KEYRING", tmp_path)
     store = Store(tmp_path / "store")
     with pytest.raises(DownloadError, match="apt-get failed\nE: Temporary failure resolving"):
         find(store, lambda text: None)

@@ -9,9 +9,9 @@ import subprocess
 import pytest
 from guest_fakes import program
 
-from sim.vm.guest import apt
-from sim.vm.guest.apt import Archive, PackageSource, PrivateApt, mirrors
 from sim.vm.guest.errors import DOWNLOAD_FAILED, DownloadError
+from sim.vm.guest.fetch import apt
+from sim.vm.guest.fetch.apt import Archive, PackageSource, PrivateApt, mirrors
 
 SOURCES = [
     PackageSource("mirror:/x", ("trixie", "trixie-backports")),

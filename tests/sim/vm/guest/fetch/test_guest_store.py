@@ -10,7 +10,7 @@ import time
 import pytest
 
 from sim.vm.guest.errors import DownloadError, GuestError
-from sim.vm.guest.store import Store
+from sim.vm.guest.fetch.store import Store
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..serve.qemu import DEVICE, OLDEST
+from ...serve.qemu import DEVICE, OLDEST
+from ..errors import DownloadError, UnavailableError
 from .apt import PackageSource, PrivateApt, mirrors, unpack
-from .errors import DownloadError, UnavailableError
 from .machine import Debian, require_debian
 from .store import Store
 

@@ -10,7 +10,7 @@ from guest_runs import good_events, good_record, guest_report
 from rich.console import Console
 
 from sim.vm.guest.report import make_report
-from sim.vm.guest.story import GuestReporter, brief
+from sim.vm.guest.reporter import GuestReporter, brief
 
 HOSTILE = "[/]\x1b[2J[bold]\u202e"
 SHOWN = "[/]\\x1b[2J[bold]\\u202e"
