@@ -28,7 +28,18 @@ from models.drivers import BlockDriver, ConsoleDriver, EntropyDriver, NetworkDri
 from models.ethernet import NetworkPeer
 from testbench.system import GatewareSystem
 
-from ...peer import OWN_IP, PEER_IP, PEER_MAC
+from ...workload import (
+    OWN_IP,
+    PEER_IP,
+    PEER_MAC,
+    PING_BYTES,
+    PINGS,
+    PRINTED,
+    RNG_BYTES,
+    RNG_REQUEST,
+    SECTORS,
+    TYPED,
+)
 from .events import EventWriter
 
 ENTROPY, BLOCK, CONSOLE, NETWORK = 0, 1, 3, 4
@@ -39,14 +50,7 @@ DRIVERS: dict[int, type[VirtioDriver]] = {
     CONSOLE: ConsoleDriver,
     NETWORK: NetworkDriver,
 }
-RNG_BYTES = 4096
-RNG_REQUEST = 1024
-SECTORS = 64
 SECTORS_AT_ONCE = 8
-PINGS = 3
-PING_BYTES = 56
-PRINTED = b"Hello from the driver.\n"
-TYPED = b"Hello from the device.\n"
 SHOWN_MESSAGES = 6
 """Messages of a data chapter that are printed; the trace has all of them."""
 

@@ -18,8 +18,8 @@ from models.devices.block import SECTOR
 
 from ... import console, toolchain
 from ...build import BUILD_ROOT, BuildConfiguration
-from ...lab.demo.data import SECTORS
 from ...run import SimulationError, new_seed
+from ...workload import SECTORS
 from ..serve.devices import parse_devices
 from ..serve.server import Server
 from . import facts, initramfs

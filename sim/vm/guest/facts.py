@@ -19,8 +19,7 @@ from models.messages.layouts import HEADER, HEADER_SIZE
 from models.shell import shell_of
 
 from ...build import BuildConfiguration
-from ...lab.demo.data import PING_BYTES, PINGS, PRINTED, RNG_BYTES, RNG_REQUEST
-from ...peer import OWN_IP, PEER_IP
+from ...workload import OWN_IP, PEER_IP, PING_BYTES, PINGS, PRINTED, RNG_BYTES, RNG_REQUEST
 
 DIALECT = V1
 CONSOLE_LINE = PRINTED.decode("ascii")

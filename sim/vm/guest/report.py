@@ -13,8 +13,7 @@ from models.layout import layout_of
 from models.shell import shell_of
 
 from ...build import BuildConfiguration
-from ...lab.demo.data import PINGS, RNG_BYTES, RNG_REQUEST, TYPED
-from ...peer import PEER_MAC
+from ...workload import PEER_MAC, PINGS, RNG_BYTES, RNG_REQUEST, TYPED
 from .facts import CONSOLE_LINE
 
 ACCESSES = sum(8 // width for width in (1, 2, 4, 8))

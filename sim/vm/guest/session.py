@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ...lab.demo.data import TYPED
+from ...workload import TYPED
 from ..serve.server import Server
 from .facts import CONSOLE_LINE
 from .fetch.qemu import Qemu

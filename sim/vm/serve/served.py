@@ -25,7 +25,7 @@ from models.ethernet import NetworkPeer
 from models.messages import Message
 from models.virtio import DeviceStatus
 
-from ...peer import PEER_IP, PEER_MAC
+from ...workload import PEER_IP, PEER_MAC
 from .devices import DeviceSpec
 
 Place = tuple[int, int]

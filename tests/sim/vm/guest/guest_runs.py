@@ -9,10 +9,9 @@ from models.config_space import config_space
 from models.layout import SPSC_PAGES
 from models.shell import AMP_PCI
 from sim.build import BuildConfiguration
-from sim.lab.demo.data import PINGS, RNG_REQUEST, TYPED
-from sim.peer import PEER_MAC
 from sim.vm.guest.facts import CONSOLE_LINE
 from sim.vm.guest.report import ACCESSES, GuestReport, HostRecord
+from sim.workload import PEER_MAC, PINGS, RNG_REQUEST, TYPED
 
 CONFIGURATION = BuildConfiguration(num_fifos=2)
 SEED = 5

@@ -13,13 +13,13 @@ from guest_runs import CONFIGURATION, SEED, good_events
 from rich.console import Console
 
 from models.bus import Direction
-from sim.lab.demo.data import TYPED
 from sim.vm.guest import session as session_module
 from sim.vm.guest.facts import CONSOLE_LINE
 from sim.vm.guest.fetch.qemu import Qemu
 from sim.vm.guest.report import GuestReport, HostRecord
 from sim.vm.guest.reporter import GuestReporter
 from sim.vm.guest.session import GuestSession
+from sim.workload import TYPED
 
 # Writes the guest's events to the second serial port, as QEMU does.
 QEMU = """#!/bin/sh

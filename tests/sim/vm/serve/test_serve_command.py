@@ -24,7 +24,6 @@ from models.drivers import BlockDriver, ConsoleDriver, EntropyDriver, NetworkDri
 from models.drivers.block import BlockError
 from models.shell import AMP_PCI
 from sim.__main__ import main
-from sim.peer import OWN_IP, PEER_IP
 from sim.vm.serve import server
 from sim.vm.serve.devices import DeviceError, DeviceSpec, parse_devices
 from sim.vm.serve.qemu import device_argument
@@ -32,6 +31,7 @@ from sim.vm.serve.served import ServedDevice
 from sim.vm.vfio_user import wire
 from sim.vm.vfio_user.client import Client
 from sim.vm.vfio_user.wire import Command as Request
+from sim.workload import OWN_IP, PEER_IP
 
 ROOT = Path(__file__).resolve().parents[4]
 FIFOS, WIDTH = BUILDS["endpoint"]

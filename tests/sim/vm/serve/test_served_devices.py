@@ -13,8 +13,8 @@ from models.drivers import BlockDriver, ConsoleDriver, EntropyDriver, NetworkDri
 from models.drivers.base import DeviceFailedError
 from models.virtio import DeviceStatus
 from models.virtqueue import Buffer
-from sim.peer import OWN_IP, PEER_IP, PEER_MAC
 from sim.vm.vfio_user import wire
+from sim.workload import OWN_IP, PEER_IP, PEER_MAC
 
 CONFIG = wire.CONFIG_REGION
 PAGE = 0x1000
