@@ -17,8 +17,11 @@ CONFIG_DWORDS = 1024
 """Dwords of the configuration space of a function, including extended space."""
 
 PM_CAPABILITY = 0x40
+"""Offset of the Power Management capability."""
 MSIX_CAPABILITY = 0x50
+"""Offset of the MSI-X capability."""
 PCIE_CAPABILITY = 0x60
+"""Offset of the PCI Express capability."""
 SECONDARY_PCIE_CAPABILITY = 0x100
 """Offset at which extended capabilities begin (section 7.6.1)."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-PAGE = 4096
+from .layout import PAGE as PAGE
 
 
 class DmaError(Exception):

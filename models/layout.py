@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 PAGE = 4096
+"""Bytes of a page: in the shared RAM, in host memory, and the boundary that no request crosses."""
 MIN_MESSAGE = 8
 """Bytes of the shortest message, which is the header in every dialect."""
 

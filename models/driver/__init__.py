@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Driver side of a bus: requests and responses, discovery, devices, events, queue memory."""
+"""Driver side of a bus: message exchange, discovery, devices, events, queue memory."""
 
-from .core import DEVICE_NUMBERS, DISCOVERY_WINDOW, TIMEOUT_US, Driver, Unclaimed
-from .device import DeviceInfo, QueueInfo, RemoteDevice
+from .core import DEVICE_NUMBERS, DISCOVERY_WINDOW, Driver
+from .device import RemoteDevice
 from .errors import (
     ConfigError,
     DriverError,
@@ -14,7 +14,9 @@ from .errors import (
     RequestTimeoutError,
     StatusError,
 )
+from .exchange import TIMEOUT_US, Exchange, Unclaimed
 from .inbox import EventInbox
+from .info import DeviceInfo, QueueInfo
 from .rings import Ring, RingAllocator
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "DriverError",
     "DriverStoppedError",
     "EventInbox",
+    "Exchange",
     "FeaturesRefusedError",
     "NoDeviceError",
     "ProtocolError",

@@ -8,12 +8,9 @@ status and writes it back with the bit.
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-from uuid import UUID
 
 from ..devices import SharedMemory
-from ..messages import QUEUE_ENABLED, Message, MessageKind, QueueOperation, TransportFeature
+from ..messages import QUEUE_ENABLED, Message, MessageKind, QueueOperation
 from ..runtime import sleep
 from ..virtio import (
     BASE_FEATURES,
@@ -23,76 +20,30 @@ from ..virtio import (
     feature_names,
 )
 from ..virtqueue.layout import MAX_QUEUE_SIZE
+from .channel import DeviceChannel
+from .config import RemoteConfig
 from .errors import (
-    ConfigError,
     DriverError,
     DriverStoppedError,
     FeaturesRefusedError,
     NoDeviceError,
-    ProtocolError,
     QueueError,
     RequestTimeoutError,
     StatusError,
 )
+from .exchange import Exchange
+from .features import RemoteFeatures
+from .info import DeviceInfo, QueueInfo
 from .rings import Ring, RingAllocator
 
-if TYPE_CHECKING:
-    from .core import Driver
-
-CONFIG_ATTEMPTS = 8
-"""Most attempts to read configuration space that changes during the read."""
-MAX_FEATURE_BITS = 1 << 16
-"""Most feature bits that a device may announce, to bound the number of reads."""
 MAX_QUEUES = 1 << 16
 """Most queues that a device may announce: a virtqueue index has 16 bits (virtio 2.6)."""
-ECHOED = ("index", "offset", "shmid")
-"""Fields of a response that must equal those of the request."""
-_UNREACHABLE = (RequestTimeoutError, NoDeviceError, DriverStoppedError)
 RESET_POLLS = 100
+"""Most reads of the status after a reset."""
 RESET_POLL_US = 10.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeviceInfo:
-    """Contents of DEVICE_INFO.
-
-    ``num_feature_bits`` is a multiple of 32 if the revision counts blocks. ``uuid`` is None for a
-    device without one and in revisions without the field.
-    """
-
-    device_id: int
-    vendor_id: int
-    num_feature_bits: int
-    config_size: int
-    max_vqs: int
-    admin_vq_idx: int
-    admin_vq_count: int
-    uuid: UUID | None = None
-
-    @classmethod
-    def from_message(cls, response: Message) -> DeviceInfo:
-        """Decode a DEVICE_INFO response."""
-        numbers = {
-            name: response.number(name)
-            for name in cls.__dataclass_fields__
-            if response.layout.has(name)
-        }
-        if response.layout.has("num_feature_blocks"):
-            numbers["num_feature_bits"] = 32 * response.number("num_feature_blocks")
-        uuid = UUID(bytes=response.device_uuid) if response.layout.has("device_uuid") else None
-        return cls(**numbers, uuid=uuid if uuid and uuid.int else None)
-
-
-@dataclass(frozen=True, kw_only=True)
-class QueueInfo:
-    """Contents of GET_VQUEUE. A queue that does not exist has ``max_size`` 0.
-
-    ``enabled`` is None if the revision does not report it.
-    """
-
-    max_size: int
-    ring: Ring
-    enabled: bool | None = None
+"""Delay between two reads of the status after a reset."""
+_UNREACHABLE = (RequestTimeoutError, NoDeviceError, DriverStoppedError)
+"""Errors after which the device does not respond."""
 
 
 class RemoteDevice:
@@ -112,40 +63,24 @@ class RemoteDevice:
         Events of the device, in order of arrival.
     """
 
-    def __init__(self, driver: Driver, dev_num: int, info: DeviceInfo) -> None:
+    def __init__(self, exchange: Exchange, dev_num: int, info: DeviceInfo) -> None:
         self.dev_num = dev_num
         self.info = info
         self.features = 0
         self.rings: dict[int, Ring] = {}
-        self.events = driver.subscribe(dev_num)
-        self._driver = driver
+        self.events = exchange.subscribe(dev_num)
+        self._exchange = exchange
+        self._channel = DeviceChannel(exchange, dev_num)
+        self._config = RemoteConfig(self._channel, info.config_size)
+        self._features = RemoteFeatures(self._channel, info.num_feature_bits)
         self._status = 0
         self._allocators: dict[int, RingAllocator] = {}
         # Unsubscribe objects that are discarded without close().
-        weakref.finalize(self, driver.unsubscribe, self.events).atexit = False
+        weakref.finalize(self, exchange.unsubscribe, self.events).atexit = False
 
     def close(self) -> None:
         """Stop receiving events."""
-        self._driver.unsubscribe(self.events)
-
-    async def _request(self, name: str, **fields: object) -> Message:
-        """Send a request to the device and check the echoed fields of its response.
-
-        Raises
-        ------
-        ProtocolError
-            An echoed field differs from the request.
-        """
-        response = await self._driver.request(name, dev_num=self.dev_num, **fields)
-        for field in ECHOED:
-            if field in fields and response.layout.has(field):
-                found = response.number(field)
-                if found != fields[field]:
-                    raise ProtocolError(
-                        f"device {self.dev_num}: {name}: {field} is {found}: must be "
-                        f"{fields[field]}, as in the request"
-                    )
-        return response
+        self._exchange.unsubscribe(self.events)
 
     async def bring_up(
         self,
@@ -202,12 +137,12 @@ class RemoteDevice:
 
     async def status(self) -> int:
         """Read the status byte."""
-        self._status = (await self._request("GET_DEVICE_STATUS")).number("status")
+        self._status = (await self._channel.request("GET_DEVICE_STATUS")).number("status")
         return self._status
 
     async def write_status(self, status: int) -> int:
         """Write the status and return the resulting status of the device."""
-        response = await self._request("SET_DEVICE_STATUS", status=status)
+        response = await self._channel.request("SET_DEVICE_STATUS", status=status)
         self._status = response.number("status")
         return self._status
 
@@ -228,11 +163,11 @@ class RemoteDevice:
         status = await self.write_status(0)
         for _ in range(RESET_POLLS):
             if status == 0:
-                self._driver.generations.pop(self.dev_num, None)
+                self._exchange.generations.pop(self.dev_num, None)
                 self.events.clear()
                 self.release_queues()
                 return
-            await sleep(self._driver.runtime, RESET_POLL_US)
+            await sleep(self._exchange.runtime, RESET_POLL_US)
             status = await self.status()
         raise DriverError(f"device {self.dev_num}: status is {status:#04x} after reset: must be 0")
 
@@ -256,40 +191,12 @@ class RemoteDevice:
     # Features
 
     async def offered_features(self) -> int:
-        """Read the mask of the offered features, in all blocks that the device announces.
-
-        Raises
-        ------
-        ProtocolError
-            The device announces too many bits, or a response is for other blocks than requested.
-        """
-        bits = self.info.num_feature_bits
-        if bits > MAX_FEATURE_BITS:
-            raise ProtocolError(
-                f"device {self.dev_num}: num_feature_bits is {bits}: must be {MAX_FEATURE_BITS} at "
-                f"most"
-            )
-        capacity = self._driver.dialect.capacity("GET_FEATURES", MessageKind.RESPONSE, "features")
-        words: list[int] = []
-        while len(words) < self._feature_blocks:
-            count = min(capacity, self._feature_blocks - len(words))
-            response = await self._request("GET_FEATURES", index=len(words), num=count)
-            # Missing words are zero, and excess words are ignored.
-            words += [*response.features, *[0] * count][:count]
-        return sum(word << 32 * k for k, word in enumerate(words))
+        """Read the mask of the offered features; see :meth:`RemoteFeatures.offered`."""
+        return await self._features.offered()
 
     async def select_features(self, features: int) -> None:
-        """Write the selection, unchecked, to each block that the device announces."""
-        capacity = self._driver.dialect.capacity("SET_FEATURES", MessageKind.REQUEST, "features")
-        count = max(self._feature_blocks, -(-features.bit_length() // 32))
-        words = [features >> 32 * k & 0xFFFF_FFFF for k in range(count)]
-        for index in range(0, count, capacity):
-            selected = words[index : index + capacity]
-            await self._request("SET_FEATURES", index=index, num=len(selected), features=selected)
-
-    @property
-    def _feature_blocks(self) -> int:
-        return -(-self.info.num_feature_bits // 32)
+        """Write the selection, unchecked; see :meth:`RemoteFeatures.select`."""
+        await self._features.select(features)
 
     async def negotiate(self, features: int = 0) -> int:
         """Select the offered features out of ``features`` and the base features.
@@ -315,89 +222,22 @@ class RemoteDevice:
     # Configuration space
 
     async def config_generation(self) -> int:
-        """Read the configuration generation, with a read of 0 bytes."""
-        response = await self._request("GET_CONFIG", offset=0, size=0)
-        return response.number("generation")
+        """Read the configuration generation; see :meth:`RemoteConfig.generation`."""
+        return await self._config.generation()
 
     async def read_config(self, offset: int, size: int) -> bytes:
-        """Read configuration space consistently, in as many messages as necessary.
-
-        Raises
-        ------
-        ConfigError
-            The bytes are outside, the device refused, or the configuration changed at each attempt.
-        """
-        self._check_config(offset, size)
-        for _ in range(CONFIG_ATTEMPTS):
-            before = await self.config_generation()
-            data = b""
-            while len(data) < size:
-                data += await self._read_chunk(offset + len(data), size - len(data))
-            if await self.config_generation() == before:
-                return data
-        raise ConfigError(
-            f"device {self.dev_num}: configuration changed during {CONFIG_ATTEMPTS} reads"
-        )
-
-    async def _read_chunk(self, offset: int, size: int) -> bytes:
-        size = min(size, self._driver.dialect.capacity("GET_CONFIG", MessageKind.RESPONSE, "data"))
-        response = await self._request("GET_CONFIG", offset=offset, size=size)
-        if response.number("size") != size:
-            raise ConfigError(f"device {self.dev_num}: no configuration at {offset}, {size} bytes")
-        return bytes(response.data)
+        """Read configuration space; see :meth:`RemoteConfig.read`."""
+        return await self._config.read(offset, size)
 
     async def write_config(self, offset: int, data: bytes) -> None:
-        """Write configuration space, in as many messages as necessary.
-
-        With STRICT_CONFIG_GENERATION, each message has the newest known generation, and a message
-        refused for it is sent again with the current one.
-
-        Raises
-        ------
-        ConfigError
-            The bytes are outside, or the device refused.
-        """
-        self._check_config(offset, len(data))
-        capacity = self._driver.dialect.capacity("SET_CONFIG", MessageKind.REQUEST, "data")
-        for start in range(0, len(data), capacity):
-            chunk = data[start : start + capacity]
-            if not await self._write_chunk(offset + start, chunk):
-                raise ConfigError(
-                    f"device {self.dev_num}: cannot write configuration at {offset + start}, "
-                    f"{len(chunk)} bytes"
-                )
-
-    async def _write_chunk(self, offset: int, chunk: bytes) -> bool:
-        strict = TransportFeature.STRICT_CONFIG_GENERATION in self._driver.dialect.features
-        generations = self._driver.generations
-        for _ in range(CONFIG_ATTEMPTS if strict else 1):
-            generation = generations.get(self.dev_num) if strict else 0
-            if generation is None:
-                generation = await self.config_generation()
-            response = await self._request(
-                "SET_CONFIG", generation=generation, offset=offset, data=chunk
-            )
-            size = response.number("size")
-            if size == len(chunk):
-                return True
-            if size or response.number("generation") == generation:
-                return False
-            # The generation was stale: read the current one before the next attempt.
-            generations.pop(self.dev_num, None)
-        return False
-
-    def _check_config(self, offset: int, size: int) -> None:
-        if offset < 0 or offset + size > self.info.config_size:
-            raise ConfigError(
-                f"device {self.dev_num}: no configuration at {offset}, {size} bytes: must lie in "
-                f"{self.info.config_size}"
-            )
+        """Write configuration space; see :meth:`RemoteConfig.write`."""
+        await self._config.write(offset, data)
 
     # Queues
 
     async def queue(self, index: int) -> QueueInfo:
         """Read the state of queue ``index``."""
-        response = await self._request("GET_VQUEUE", index=index)
+        response = await self._channel.request("GET_VQUEUE", index=index)
         names = ("size", "descriptor_addr", "driver_addr", "device_addr")
         ring = Ring(**{name: response.number(name) for name in names})
         enabled = None
@@ -448,12 +288,12 @@ class RemoteDevice:
     @property
     def _has_queue_flags(self) -> bool:
         """The revision has flags for the state of a queue, with the driver rules for them."""
-        return self._driver.dialect.layout("SET_VQUEUE", MessageKind.REQUEST).has("flags")
+        return self._channel.dialect.layout("SET_VQUEUE", MessageKind.REQUEST).has("flags")
 
     async def set_queue(self, index: int, ring: Ring) -> None:
         """Set size and addresses of a queue and enable it; :meth:`queue` reads the result."""
         flags = {"flags": QueueOperation.ENABLE} if self._has_queue_flags else {}
-        await self._request(
+        await self._channel.request(
             "SET_VQUEUE",
             **flags,
             index=index,
@@ -491,7 +331,7 @@ class RemoteDevice:
             if not negotiated:
                 raise QueueError(f"device {self.dev_num}: RING_RESET was not negotiated")
             await self._existing_queue(index)
-        await self._request("RESET_VQUEUE", index=index)
+        await self._channel.request("RESET_VQUEUE", index=index)
         if negotiated:
             self._release(index)
 
@@ -505,7 +345,7 @@ class RemoteDevice:
         MessageError
             The revision has no GET_SHM.
         """
-        response = await self._request("GET_SHM", shmid=shmid)
+        response = await self._channel.request("GET_SHM", shmid=shmid)
         length = response.number("length")
         if not length:
             return None
@@ -526,7 +366,7 @@ class RemoteDevice:
         if index not in self.rings:
             raise QueueError(f"device {self.dev_num}: queue {index} is not set up")
         self._check_ready()
-        await self._driver.notify(
+        await self._exchange.notify(
             "EVENT_AVAIL",
             dev_num=self.dev_num,
             index=index,

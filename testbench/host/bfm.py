@@ -35,8 +35,8 @@ from .thin import TlpHost
 MEMORY_WINDOW = 0xC000_0000
 """Bus address of the first BAR."""
 
-PCI_EXPRESS_CAPABILITY = 0x10
-MSIX_CAPABILITY = 0x11
+PCI_EXPRESS_CAPABILITY_ID = 0x10
+MSIX_CAPABILITY_ID = 0x11
 
 
 @dataclass
@@ -203,7 +203,7 @@ class EndpointBfm(TlpHost):
         await self._set_payload_sizes(function)
         command = MEMORY_SPACE_ENABLE.mask | bus_master * BUS_MASTER_ENABLE.mask
         await self.config_write(COMMAND, command, 2)
-        if MSIX_CAPABILITY in function.capabilities:
+        if MSIX_CAPABILITY_ID in function.capabilities:
             await self._find_msix(function)
             if msix:
                 await self.write_msix_table(*function.msix_table, function.msix_vectors)
@@ -235,9 +235,9 @@ class EndpointBfm(TlpHost):
     ) -> None:
         """Set MSI-X Enable and Function Mask."""
         function = function or self.function
-        if function is None or MSIX_CAPABILITY not in function.capabilities:
+        if function is None or MSIX_CAPABILITY_ID not in function.capabilities:
             raise HostError("no MSI-X capability found: call start() first")
-        control = function.capabilities[MSIX_CAPABILITY] + 2
+        control = function.capabilities[MSIX_CAPABILITY_ID] + 2
         await self.config_write(control, enable << 15 | mask << 14, 2)
 
     async def _place_bars(self, function: Enumerated) -> None:
@@ -275,7 +275,7 @@ class EndpointBfm(TlpHost):
             offset = entry >> 8
 
     async def _set_payload_sizes(self, function: Enumerated) -> None:
-        capability = function.capabilities.get(PCI_EXPRESS_CAPABILITY)
+        capability = function.capabilities.get(PCI_EXPRESS_CAPABILITY_ID)
         if capability is None:
             raise HostError("no PCI Express capability found")
         supported = coded_size(await self.config_read(capability + 4) & 7)
@@ -287,7 +287,7 @@ class EndpointBfm(TlpHost):
         await self.config_write(capability + 8, control, 2)
 
     async def _find_msix(self, function: Enumerated) -> None:
-        capability = function.capabilities[MSIX_CAPABILITY]
+        capability = function.capabilities[MSIX_CAPABILITY_ID]
         function.msix_vectors = (await self.config_read(capability + 2, 2) & 0x7FF) + 1
         table = await self.config_read(capability + 4)
         pending = await self.config_read(capability + 8)

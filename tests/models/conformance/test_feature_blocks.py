@@ -9,7 +9,7 @@ from scripted_bus import driver_of
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, NetworkDevice, VirtioDevice
 from models.devices.base import MAX_REFUSED_BLOCKS
 from models.driver import FeaturesRefusedError, ProtocolError
-from models.driver.device import MAX_FEATURE_BITS
+from models.driver.features import MAX_FEATURE_BITS
 from models.messages import R1, V1, describe, request
 from models.system import ModelSystem
 from models.virtio import BASE_FEATURES, DeviceStatus, Feature, feature_names, status_names
