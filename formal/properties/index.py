@@ -69,7 +69,7 @@ PROOFS = (
     ),
     Proof(
         property="successor-is-next",
-        statement=f"the successor of an index below {CAPACITY} is the next one, or 0 after the last",
+        statement=f"the successor of an index below {CAPACITY} is the next one, 0 after the last",
         source="patch series, spsc_send and spsc_recv",
         module="hdl.queues.modulo",
         harness=successor_is_next,
