@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 
-from .bus import FifoDriverBus, InterruptLog, MessageObserver, dialect_on
+from .bus import InterruptLog, MessageObserver
 from .config_space import (
     BUS_MASTER_ENABLE,
     COMMAND,
@@ -19,10 +19,9 @@ from .config_space import (
     MSIX_ENABLE,
     bar_offset,
 )
-from .device_bus import DeviceBus
 from .devices import VirtioDevice
 from .dma import DmaError
-from .driver import TIMEOUT_US, Driver, RingAllocator
+from .driver import TIMEOUT_US
 from .endpoint import Endpoint
 from .host_memory import MemoryAccessError, MemoryModel
 from .layout import SPSC_PAGES, SharedLayout
@@ -30,6 +29,7 @@ from .messages import Dialect
 from .msix import ENTRY
 from .runtime import AsyncioRuntime, Event, Lock, Runtime, sleep
 from .shell import AMP_PCI, PciShell
+from .stack import BusStack
 
 MSI_ADDRESS = 0xFEE0_0000
 FIRST_BAR_ADDRESS = 0x8000_0000
@@ -233,44 +233,39 @@ class ModelSystem:
         timeout_us: float = TIMEOUT_US,
         dma_latency_us: float = 0.0,
     ) -> None:
-        revision = dialect_on(layout, revision)
         self.runtime = runtime or AsyncioRuntime()
         self.endpoint = Endpoint(len(devices_by_fifo), shell, layout)
         self.host = EndpointHost(self.endpoint, self.runtime)
         self.port = EndpointPort(self.endpoint, self.runtime)
         self.dma = EndpointDma(self.endpoint, self.host.memory, self.runtime, dma_latency_us)
-        self.device_side = DeviceBus(
-            self.port, devices_by_fifo, self.runtime, dma=self.dma, revision=revision
+        self._stack = BusStack(
+            self.host,
+            self.port,
+            devices_by_fifo,
+            self.runtime,
+            dma=self.dma,
+            shell=shell,
+            layout=layout,
+            revision=revision,
+            timeout_us=timeout_us,
         )
+        self.buses = self._stack.buses
+        self.drivers = self._stack.drivers
+        self.device_side = self._stack.device_side
         self.endpoint.host_reset_observers.append(self.device_side.reset)
-        self.buses = [
-            FifoDriverBus(self.host, fifo, self.runtime, shell=shell, layout=layout)
-            for fifo in range(len(devices_by_fifo))
-        ]
-        self.drivers = [
-            Driver(bus, self.runtime, revision=revision, timeout_us=timeout_us)
-            for bus in self.buses
-        ]
-        for driver in self.drivers:
-            driver.rings = RingAllocator(memory=self.host.memory)
 
     def observe(self, observer: MessageObserver) -> None:
         """Call ``observer`` for each message that a driver sends or receives."""
-        for bus in self.buses:
-            bus.observers.append(observer)
+        self._stack.observe(observer)
 
     async def start(self) -> None:
         """Enable the function and start the device side and the drivers."""
         self.host.enable()
-        self.device_side.start()
-        for driver in self.drivers:
-            await driver.start()
+        await self._stack.start()
 
     def stop(self) -> None:
         """Stop both sides."""
-        for driver in self.drivers:
-            driver.stop()
-        self.device_side.stop()
+        self._stack.stop()
 
     async def __aenter__(self) -> ModelSystem:
         await self.start()

@@ -19,16 +19,15 @@ from typing import Any
 from amaranth.sim import Simulator
 
 from hdl.core import AmpPciCore
-from models.bus import FifoDriverBus, InterruptLog, MessageObserver, dialect_on
-from models.device_bus import DeviceBus
+from models.bus import InterruptLog, MessageObserver
 from models.devices import VirtioDevice
-from models.driver import Driver, RingAllocator
 from models.host_memory import MemoryModel
 from models.layout import SPSC_PAGES, SharedLayout
 from models.messages import Dialect
 from models.msix import ENTRY
 from models.runtime import AsyncioRuntime, Event, Lock
 from models.shell import AMP_PCI, PciShell
+from models.stack import BusStack
 from testbench.host.requester import read_data, split
 from testbench.stream.axis import AxisAssembler, AxisMessage
 from testbench.stream.framing import Beat
@@ -160,7 +159,6 @@ class AmaranthSystem:
         layout: SharedLayout = SPSC_PAGES,
         revision: str | Dialect = "v1",
     ) -> None:
-        revision = dialect_on(layout, revision)
         self.num_fifos = len(devices_by_fifo)
         self.runtime = SimulatedTime()
         self.memory = MemoryModel()
@@ -191,37 +189,33 @@ class AmaranthSystem:
         self._send_locks: dict[int, Lock] = {}
         self._clock: asyncio.Task[None] | None = None
         self.host = self.port = self
-        self.device_side = DeviceBus(
-            self, devices_by_fifo, self.runtime, dma=self.memory, revision=revision
+        self._stack = BusStack(
+            self.host,
+            self.port,
+            devices_by_fifo,
+            self.runtime,
+            dma=self.memory,
+            shell=shell,
+            layout=layout,
+            revision=revision,
+            timeout_us=TIMEOUT_US,
         )
-        self.buses = [
-            FifoDriverBus(self, fifo, self.runtime, shell=shell, layout=layout)
-            for fifo in range(self.num_fifos)
-        ]
-        self.drivers = [
-            Driver(bus, self.runtime, revision=revision, timeout_us=TIMEOUT_US)
-            for bus in self.buses
-        ]
-        for driver in self.drivers:
-            driver.rings = RingAllocator(memory=self.memory)
+        self.buses = self._stack.buses
+        self.drivers = self._stack.drivers
+        self.device_side = self._stack.device_side
 
     def observe(self, observer: MessageObserver) -> None:
         """Call ``observer`` for each message that the drivers send or receive."""
-        for bus in self.buses:
-            bus.observers.append(observer)
+        self._stack.observe(observer)
 
     async def __aenter__(self) -> AmaranthSystem:
         self._clock = asyncio.create_task(self._run())
         await self._enable()
-        self.device_side.start()
-        for driver in self.drivers:
-            await driver.start()
+        await self._stack.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for driver in self.drivers:
-            driver.stop()
-        self.device_side.stop()
+        self._stack.stop()
         if self._clock is not None:
             self._clock.cancel()
 
