@@ -3,9 +3,8 @@
 
 The model accepts configuration and BAR accesses on one side and messages on the other, and
 completes each in no time. The index words are in the shared RAM. The only other state of the queues
-is the doorbell head of each FIFO: head as it was at the last doorbell, up to which messages are
-popped. Source: docs of the design, and ``virtio-msg-amp-pci.c`` of the patch series for the
-registers.
+is the doorbell head of each FIFO: head at the last doorbell, up to which messages are popped.
+Source: docs of the design, and ``virtio-msg-amp-pci.c`` of the patch series for the registers.
 """
 
 from __future__ import annotations

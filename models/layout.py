@@ -151,7 +151,7 @@ LAYOUTS = {layout.name: layout for layout in (SPSC_PAGES, SMALL_PAGES)}
 
 
 def layout_of(name: str) -> SharedLayout:
-    """Look up a layout by name. Raises :class:`LayoutError` if there is none."""
+    """Look up a layout by name. Raises :class:`LayoutError` if it does not exist."""
     if name not in LAYOUTS:
         raise LayoutError(f"layout is {name!r}: must be {' or '.join(LAYOUTS)}")
     return LAYOUTS[name]

@@ -128,7 +128,7 @@ SHELLS = {shell.name: shell for shell in (AMP_PCI, AMP_PCI_9038)}
 
 
 def shell_of(name: str) -> PciShell:
-    """Look up a shell by name. Raises :class:`ShellError` if there is none."""
+    """Look up a shell by name. Raises :class:`ShellError` if it does not exist."""
     if name not in SHELLS:
         raise ShellError(f"shell is {name!r}: must be {' or '.join(SHELLS)}")
     return SHELLS[name]

@@ -24,8 +24,8 @@ class BlockError(DriverError):
         Status byte.
     """
 
-    def __init__(self, what: str, status: int) -> None:
-        super().__init__(f"{what}: status is {status}")
+    def __init__(self, request: str, status: int) -> None:
+        super().__init__(f"{request}: status is {status}")
         self.status = status
 
 

@@ -51,7 +51,7 @@ class ConsoleDriver(VirtioDriver):
         self.statistics.bytes_out += len(data)
 
     async def read(self) -> bytes:
-        """Return all unread input, waiting for some if there is none.
+        """Return all unread input, or wait for input.
 
         The result is empty only if the device returns an empty buffer.
 

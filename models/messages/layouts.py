@@ -204,14 +204,14 @@ class MessageLayout:
         return self.alias or self.name
 
     def field(self, name: str) -> Field:
-        """Look up a field by name or alias. Raises KeyError if there is none."""
+        """Look up a field by name or alias. Raises KeyError if it does not exist."""
         for field in self.fields:
             if name in (field.name, field.alias):
                 return field
         raise KeyError(name)
 
     def array(self, name: str) -> Array:
-        """Look up an array by name or alias. Raises KeyError if there is none."""
+        """Look up an array by name or alias. Raises KeyError if it does not exist."""
         for array in self.arrays:
             if name in (array.name, array.alias):
                 return array

@@ -131,7 +131,7 @@ class DeviceVirtqueue:
         self._in_flight: set[int] = set()
 
     async def next_chain(self) -> Chain | None:
-        """Take the next available chain, or None if there is none.
+        """Take the next available chain, or None if no chain is available.
 
         With an event index, None also means that the driver will notify of the next chain.
 
@@ -263,7 +263,7 @@ class DeviceVirtqueue:
         if count > size - in_flight:
             raise AvailableRingError(
                 f"avail.idx is {index}, {count} more than before with {in_flight} in flight: "
-                f"must be no more than {size}, the queue's size"
+                f"must be at most {size}, the queue's size"
             )
         while count:
             slot = self._available % size

@@ -178,7 +178,7 @@ class DriverVirtqueue:
         count = index - self._used & INDEX_MASK
         if count > len(self._outstanding):
             raise UsedRingError(
-                f"used.idx is {index}, {count} more than before: must be no more than "
+                f"used.idx is {index}, {count} more than before: must be at most "
                 f"{len(self._outstanding)}, the chains that the device has"
             )
         return [await self._take_used() for _ in range(count)]
@@ -191,9 +191,7 @@ class DriverVirtqueue:
             raise UsedRingError(f"used id is {head}: must be a chain that the device has")
         limit = self._outstanding[head].writable_size
         if written > limit:
-            raise UsedRingError(
-                f"used len of chain {head} is {written}: must be no more than {limit}"
-            )
+            raise UsedRingError(f"used len of chain {head} is {written}: must be at most {limit}")
         self._free += reversed(self._outstanding.pop(head).descriptors)
         self._used += 1
         return Used(head, written)

@@ -125,20 +125,20 @@ def test_invalid_size_is_refused(tmp_path):
     assert device.read_config(0, 8) == bytes(8)
 
 
-async def request(disk, kind, out, room):
-    """Send a request with ``out`` readable and ``room`` writable bytes; return status and data."""
+async def request(disk, kind, out_size, in_size):
+    """Send a request with ``out_size`` readable and ``in_size`` writable bytes; return status and data."""
     memory = disk.memory
     base = memory.allocate(4096)
     memory.store(base, REQUEST.pack(kind, 0, 0) + b"\x77" * 4079)
     memory.store(base + 4095, b"\xff")
-    readable = [Buffer(base, 16)] + [Buffer(base + 16, out)] * bool(out)
-    writable = [Buffer(base + 2048, room)] * bool(room) + [Buffer(base + 4095, 1)]
+    readable = [Buffer(base, 16)] + [Buffer(base + 16, out_size)] * bool(out_size)
+    writable = [Buffer(base + 2048, in_size)] * bool(in_size) + [Buffer(base + 4095, 1)]
     await disk.transfer(0, readable, writable)
-    return memory.load(base + 4095, 1)[0], memory.load(base + 2048, max(room, 1))
+    return memory.load(base + 4095, 1)[0], memory.load(base + 2048, max(in_size, 1))
 
 
 @pytest.mark.parametrize(
-    ("kind", "out", "room", "status"),
+    ("kind", "out_size", "in_size", "status"),
     [
         (OUT, 0, SECTOR, RequestStatus.IOERR),
         (OUT, SECTOR, SECTOR, RequestStatus.IOERR),
@@ -154,11 +154,11 @@ async def request(disk, kind, out, room):
         (99, SECTOR, SECTOR, RequestStatus.UNSUPP),
     ],
 )
-async def test_data_in_the_wrong_direction_is_an_error(kind, out, room, status):
+async def test_data_in_the_wrong_direction_is_an_error(kind, out_size, in_size, status):
     device = BlockDevice(sectors=16)
     async with ModelSystem([{0: device}]) as system:
         disk = await probe(system)
-        answered, data = await request(disk, kind, out, room)
+        answered, data = await request(disk, kind, out_size, in_size)
         assert answered == status
         moved = status == RequestStatus.OK
         assert any(device.storage.contents) == (moved and kind == OUT)

@@ -15,7 +15,7 @@ from models.virtqueue import Buffer
 from models.virtqueue.device import NOTIFY_BATCH
 from models.virtqueue.layout import event_passed
 
-TURNS = 40
+MAX_ACCESSES = 40
 """Most memory accesses until a notification reaches the driver, one per turn of the scheduler."""
 
 
@@ -81,7 +81,7 @@ async def test_busy_queue_notifies_of_used_buffers(device, queue, readable, add_
         memory.store(ring.driver_addr, b"\0\0\1\0")
         await dev.notify(queue)
         assert await dev.wait_used(queue, 1e5) is not None
-        assert refill.before_notification <= TURNS
+        assert refill.before_notification <= MAX_ACCESSES
 
 
 async def test_notification_is_decided_once_per_batch():

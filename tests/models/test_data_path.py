@@ -132,7 +132,7 @@ async def test_status_of_every_kind_of_request(request_, status):
 
 
 @pytest.mark.parametrize(
-    ("kind", "sector", "data", "room", "written"),
+    ("kind", "sector", "data", "in_size", "written"),
     [
         (IN, 0, b"", SECTOR, SECTOR + 1),
         (IN, 16, b"", SECTOR, 0),
@@ -141,7 +141,7 @@ async def test_status_of_every_kind_of_request(request_, status):
         (GET_ID, 0, b"", 30, 20),
     ],
 )
-async def test_used_length_counts_contiguous_bytes(kind, sector, data, room, written):
+async def test_used_length_counts_contiguous_bytes(kind, sector, data, in_size, written):
     """The used length must not include bytes that the device skipped (2.7.8.2).
 
     The status byte can follow such bytes.
@@ -151,7 +151,7 @@ async def test_used_length_counts_contiguous_bytes(kind, sector, data, room, wri
         header = kind.to_bytes(8, "little") + sector.to_bytes(8, "little")
         readable = Buffer(memory.allocate(len(header + data)), len(header + data))
         await memory.write(readable.address, header + data)
-        writable = Buffer(memory.allocate(room + 1), room + 1)
+        writable = Buffer(memory.allocate(in_size + 1), in_size + 1)
         assert await path.transfer(0, [readable], [writable]) == written
 
 

@@ -99,7 +99,7 @@ async def test_d40_failed_device_sends_no_further_event():
         await settle()
         answer = await guest.request("GET_DEVICE_STATUS")
         assert answer.status == 0xF | DeviceStatus.NEEDS_RESET
-        # Nor does a stopped device send events.
+        # A stopped device sends no events either.
         assert await guest.status(ENTROPY, 0) == 0
         await guest.transport.notify_used(ENTROPY, 0)
         await guest.transport.notify_config(ENTROPY)

@@ -173,7 +173,7 @@ async def test_available_index_too_far_ahead_is_refused(in_flight, index, valid,
     if valid and not backwards:
         assert await queue.next_chain()
         return
-    limit = "must be no more than 4, the queue's size"
+    limit = "must be at most 4, the queue's size"
     with pytest.raises(AvailableRingError, match=rf"avail.idx is \d+, \d+ more than .*: {limit}"):
         await queue.next_chain()
 

@@ -129,8 +129,8 @@ async def two_outstanding(**options):
         ([(4, 0)], "used id is 4: must be a chain"),
         ([(0xFFFF_FFFF, 0)], "used id is 4294967295: must be a chain"),
         ([(0, 0), (0, 0)], "used id is 0: must be a chain"),
-        ([(0, 10)], "used len of chain 0 is 10: must be no more than 9"),
-        ([(3, 0xFFFF_FFFF)], "used len of chain 3 is 4294967295: must be no more than 4"),
+        ([(0, 10)], "used len of chain 0 is 10: must be at most 9"),
+        ([(3, 0xFFFF_FFFF)], "used len of chain 3 is 4294967295: must be at most 4"),
     ],
 )
 async def test_invalid_used_elements_are_refused(elements, text):
@@ -144,7 +144,7 @@ async def test_invalid_used_elements_are_refused(elements, text):
 async def test_used_index_too_far_ahead_is_refused(index):
     manual, queue = await two_outstanding()
     manual.write_used((0, 0), (3, 0), index=index)
-    text = f"used.idx is {index}, {index} more than before: must be no more than 2"
+    text = f"used.idx is {index}, {index} more than before: must be at most 2"
     with pytest.raises(UsedRingError, match=text) as caught:
         await queue.collect()
     assert isinstance(caught.value, VirtqueueError)

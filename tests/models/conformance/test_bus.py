@@ -174,7 +174,7 @@ def test_transport_features_are_separate_from_device_features():
             fields = {"block_index": 0, "num_blocks": 2}
             offers.append(ask(exchange, "GET_DEVICE_FEATURES", number, **fields).features)
     assert offers == [(1, 0x13), (0, 0x13)] * 2
-    # Nor does bit 0 of the device make the bus strict.
+    # Bit 0 of the device does not make the bus strict either.
     exchange = Exchange({0: ConsoleDevice()}, R1)
     assert exchange.transport.devices[0].offered & 1
     start(exchange, features=1)

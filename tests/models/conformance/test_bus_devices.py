@@ -75,22 +75,22 @@ async def test_pings_while_the_driver_queue_is_full():
     """Pings without space in time, or beyond the queue of pings, are lost; others are answered."""
     bus = ScriptedBus(R1)
     async with driver_of(bus) as driver:
-        send, room, tries = bus.send, asyncio.Event(), []
+        send, space, tries = bus.send, asyncio.Event(), []
 
-        async def send_when_room(raw):
+        async def send_when_space(raw):
             tries.append(raw)
-            await room.wait()
+            await space.wait()
             if len(tries) == 1:
                 raise BusTimeoutError("driver queue of FIFO 0 is full")
             await send(raw)
 
-        bus.send = send_when_room
+        bus.send = send_when_space
         pings = [request("BUS_PING", revision=R1, token=n, data=n) for n in range(1, 21)]
         for ping in pings:
             bus.give(ping)
             await settle(5)
         assert bus.sent == [] and len(tries) == 1 and driver.pings_lost == 3
-        room.set()
+        space.set()
         await settle(50)
         # The first timed out; sixteen of the other 19 could wait.
         answers = [ping.respond(data=ping.data) for ping in pings[4:]]

@@ -234,7 +234,7 @@ def test_features_ok_depends_on_the_selection(features, accepted):
         ask(exchange, "SET_DRIVER_FEATURES", block_index=index, features=words)
     assert ask(exchange, "SET_DEVICE_STATUS", status=0xB).status == (0xB if accepted else 3)
     assert ask(exchange, "GET_DEVICE_STATUS").status == (0xB if accepted else 3)
-    # Nor is DRIVER_OK set without FEATURES_OK.
+    # DRIVER_OK is not set without FEATURES_OK.
     assert ask(exchange, "SET_DEVICE_STATUS", status=0xF).status == (0xF if accepted else 3)
 
 
@@ -323,7 +323,7 @@ def test_notifications_before_driver_ok_are_dropped():
 async def test_writes_cause_no_event():
     """Accepted, refused and stale writes cause responses only, and no event.
 
-    Nor is an event sent before DRIVER_OK.
+    A change before DRIVER_OK sends no event either.
     """
     for dialect in PROFILES.values():
         async with ModelSystem([{0: ConsoleDevice()}], revision=dialect) as system:

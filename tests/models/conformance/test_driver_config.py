@@ -41,10 +41,10 @@ async def test_long_accesses_are_split(max_size):
         data = bytes(range(100, 160))
         await device.write_config(0, data)
         assert await device.read_config(0, 60) == data
-    room = max_size - 20
-    assert [(m.offset, m.length) for m in bus.of("SET_CONFIG")] == [(0, room), (room, 60 - room)]
+    chunk = max_size - 20
+    assert [(m.offset, m.length) for m in bus.of("SET_CONFIG")] == [(0, chunk), (chunk, 60 - chunk)]
     reads = [(m.offset, m.length) for m in bus.of("GET_CONFIG") if m.length]
-    assert reads == [(0, room), (room, 60 - room)]
+    assert reads == [(0, chunk), (chunk, 60 - chunk)]
     assert all(m.msg_size <= max_size for m in bus.sent)
 
 

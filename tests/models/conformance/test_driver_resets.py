@@ -51,7 +51,7 @@ async def test_enabled_queue_is_not_set_up():
         before = len(bus.of("SET_VQUEUE"))
         with pytest.raises(QueueError, match="device 0: queue 0 is enabled: reset it first"):
             await device.set_up_queue(0, driver.rings)
-        # Nor by another driver object.
+        # The same for another driver object.
         other = await driver.device(0)
         with pytest.raises(QueueError, match="is enabled"):
             await other.set_up_queue(0, driver.rings)
