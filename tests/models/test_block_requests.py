@@ -126,7 +126,7 @@ def test_invalid_size_is_refused(tmp_path):
 
 
 async def request(disk, kind, out_size, in_size):
-    """Send a request with ``out_size`` readable and ``in_size`` writable bytes; return status and data."""
+    """Send a request with readable and writable data of these sizes; return status and data."""
     memory = disk.memory
     base = memory.allocate(4096)
     memory.store(base, REQUEST.pack(kind, 0, 0) + b"\x77" * 4079)
