@@ -12,12 +12,16 @@ from simulation import simulate
 from hdl.geometry import Geometry
 from models.layout import SPSC_PAGES
 from models.shell import AMP_PCI
+from testbench.tlp import Tlp
 
 PACES = tuple(product((0, 0.3, 0.8), repeat=2))
 """Probabilities that a source idles and that a sink stalls, in a cycle."""
 
 PERIOD = 40
 """Cycles of each pace."""
+
+LONGEST_DRAIN = 6000
+"""Cycles in which everything has left a component once nothing stalls."""
 
 UNTHROTTLED = ((0, 0),)
 """The pace of tests of throughput."""
@@ -36,16 +40,25 @@ def geometry(width, fifos=1, *, shell=AMP_PCI, layout=SPSC_PAGES, **options):
     return Geometry(data_width=width, num_fifos=fifos, shell=shell, layout=layout, **options)
 
 
+def _fields(shape):
+    """Fields of a structure by name; None if ``shape`` is not one."""
+    if isinstance(shape, type) and issubclass(shape, data.Struct):
+        shape = shape.as_shape()
+    return dict(shape) if isinstance(shape, data.StructLayout) else None
+
+
 def encode(shape, content, rng):
     """Bits of ``content``, a number or a dictionary of fields; fields without content are random.
 
     A source drives them, so that a component that uses an undefined field fails.
     """
+    width = Shape.cast(shape).width
     if not isinstance(content, dict):
-        return content & (1 << Shape.cast(shape).width) - 1
-    bits = rng.getrandbits(shape.size)
+        return content & (1 << width) - 1
+    bits = rng.getrandbits(width)
+    fields = _fields(shape)
     for name, value in content.items():
-        field = shape[name]
+        field = fields[name]
         bits &= ~((1 << field.width) - 1 << field.offset)
         bits |= encode(field.shape, value, rng) << field.offset
     return bits
@@ -53,13 +66,12 @@ def encode(shape, content, rng):
 
 def decode(shape, bits):
     """Fields of ``bits`` as a dictionary; a number if ``shape`` has no fields."""
-    if isinstance(shape, type) and issubclass(shape, data.Struct):
-        shape = data.StructLayout({name: field.shape for name, field in shape.as_shape()})
-    if not isinstance(shape, data.StructLayout):
+    fields = _fields(shape)
+    if fields is None:
         return Const(bits, Shape.cast(shape)).value
     return {
         name: decode(field.shape, bits >> field.offset & (1 << field.width) - 1)
-        for name, field in shape
+        for name, field in fields.items()
     }
 
 
@@ -101,7 +113,8 @@ class Bench:
         self._paces = paces
         self._period = period
         self._benches = []
-        self._active = 0
+        self._sources = 0
+        self._active_at = 0
 
     def idles(self):
         """Whether a source idles in this cycle."""
@@ -117,12 +130,12 @@ class Bench:
         ``beside`` names signals that are driven with the beats, from their further fields. Between
         beats the payload is random.
         """
-        self._active += 1
+        self._sources += 1
 
         async def bench(ctx):
             for packet in packets:
                 for beat in packet:
-                    drive(ctx, stream.p, {} if isinstance(beat, dict) else 0, self.rng)
+                    drive(ctx, stream.p, {}, self.rng)
                     while self.idles():
                         await ctx.tick()
                     if beside:
@@ -135,8 +148,9 @@ class Bench:
                     ctx.set(stream.valid, 0)
                 if self.ended:
                     break
-            drive(ctx, stream.p, {} if isinstance(packet[0], dict) else 0, self.rng)
-            self._active -= 1
+            drive(ctx, stream.p, {}, self.rng)
+            self._sources -= 1
+            self._active_at = self.cycle
 
         self._benches.append(bench)
 
@@ -165,6 +179,7 @@ class Bench:
                         content = {"payload": content}
                     content |= dict(zip(beside, beat[1:], strict=True), cycle=self.cycle)
                     beats.append(content)
+                    self._active_at = self.cycle
                     if accept is not None:
                         accept(content)
 
@@ -191,8 +206,8 @@ class Bench:
         """Add a coroutine that drives the component until the end."""
         self._benches.append(bench)
 
-    def run(self, *, drain=60):
-        """Simulate until the sources have ended, and then ``drain`` cycles without stalls."""
+    def run(self, *, drain=40):
+        """Simulate until the sources have ended and the sinks were idle for ``drain`` cycles."""
 
         async def clock(ctx):
             async def step():
@@ -205,12 +220,10 @@ class Bench:
                     await step()
             self.idle = self.stall = 0
             self.ended = True
-            for _ in range(4000):
-                if not self._active:
-                    break
-                await step()
-            assert not self._active, "a source is stalled"
-            for _ in range(drain):
+            limit = self.cycle + LONGEST_DRAIN
+            self._active_at = self.cycle
+            while self._sources or self.cycle < self._active_at + drain:
+                assert self.cycle < limit, "a source is stalled" if self._sources else "no end"
                 await step()
 
         simulate(self.dut, clock, background=self._benches)
@@ -228,3 +241,11 @@ def packets_of(beats, *, first="sop", last="eop"):
         begins = bool(beat[last])
     assert begins, "the last packet has no end"
     return packets
+
+
+def tlp_of(packet):
+    """The TLP of a packet of :func:`packets_of`."""
+    payload = b"".join(
+        beat["data"].to_bytes(64, "little")[: 4 * beat["strb"].bit_count()] for beat in packet
+    )
+    return Tlp.unpack(packet[0]["hdr"], payload)

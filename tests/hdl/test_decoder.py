@@ -43,8 +43,7 @@ def request(rng):
         tag=rng.getrandbits(8),
         first_be=rng.getrandbits(4),
         last_be=rng.getrandbits(4),
-        address=rng.getrandbits(64 if kind & 0x20 else 32 if kind not in CONFIG_REQUESTS else 16)
-        & ~3,
+        address=rng.getrandbits(address_bits) & ~3,
         tc=rng.getrandbits(3),
         attr=rng.getrandbits(3),
         ep=rng.getrandbits(1),
