@@ -16,17 +16,15 @@ from models.layout import LAYOUTS, SPSC_PAGES
 from models.messages import REVISIONS, V1
 from models.shell import AMP_PCI, MAX_FIFOS, SHELLS, check_num_fifos
 
-from .build import BUILD_ROOT, BuildConfiguration, BuildError
-from .console import INTERRUPTED
+from .build import BUILD_ROOT, BuildConfiguration
+from .command import run_command
 from .lab.bench.command import run_bench
 from .lab.demo.command import run_demo
 from .lab.fuzz import configurations, run_fuzz
-from .run import SimulationError, simulate
-from .shown import shown
+from .run import simulate
 from .toolchain import (
     SIMULATORS,
     WAVE_FORMATS,
-    NoSimulatorError,
     best_wave_format,
     find,
     find_for_fst,
@@ -34,8 +32,6 @@ from .toolchain import (
 from .vm.guest.command import run_guest
 from .vm.serve.command import run_serve
 from .vm.serve.devices import KINDS
-from .vm.serve.server import ServeError
-from .vm.vfio_user.server import SocketError
 
 DEVICE = "[FIFO:]" + "|".join(KINDS)
 
@@ -169,55 +165,44 @@ def _fuzz(options: argparse.Namespace, configuration: BuildConfiguration) -> int
     return run_fuzz(builds, seconds=options.seconds, seed=options.seed)
 
 
+def _execute(options: argparse.Namespace) -> int:
+    if options.command == "bench":
+        return run_bench(simulator=options.sim, jobs=options.jobs)
+    configuration = _configuration(options)
+    if options.command == "demo":
+        return run_demo(configuration, revision=options.revision, seed=options.seed)
+    if options.command == "guest":
+        return run_guest(
+            configuration,
+            kernel=options.kernel,
+            initrd=options.initrd,
+            append=options.append,
+            devices=options.device,
+            gdb=options.gdb,
+            wait=options.wait,
+            seed=options.seed,
+        )
+    if options.command == "serve":
+        return run_serve(
+            configuration,
+            options.vfio_user,
+            devices=options.device,
+            seed=options.seed,
+            revision=options.revision,
+            trace=options.trace,
+            accesses=options.accesses,
+            control=options.control,
+            quiet=options.quiet,
+        )
+    if options.command == "fuzz":
+        return _fuzz(options, configuration)
+    return _run(options, configuration)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line and run the command. Returns the exit status."""
     options = _parser().parse_args(arguments)
-    try:
-        if options.command == "bench":
-            return run_bench(simulator=options.sim, jobs=options.jobs)
-        configuration = _configuration(options)
-        if options.command == "demo":
-            return run_demo(configuration, revision=options.revision, seed=options.seed)
-        if options.command == "guest":
-            return run_guest(
-                configuration,
-                kernel=options.kernel,
-                initrd=options.initrd,
-                append=options.append,
-                devices=options.device,
-                gdb=options.gdb,
-                wait=options.wait,
-                seed=options.seed,
-            )
-        if options.command == "serve":
-            return run_serve(
-                configuration,
-                options.vfio_user,
-                devices=options.device,
-                seed=options.seed,
-                revision=options.revision,
-                trace=options.trace,
-                accesses=options.accesses,
-                control=options.control,
-                quiet=options.quiet,
-            )
-        if options.command == "fuzz":
-            return _fuzz(options, configuration)
-        return _run(options, configuration)
-    except (
-        BuildError,
-        NoSimulatorError,
-        ServeError,
-        SimulationError,
-        SocketError,
-        ValueError,
-    ) as error:
-        # A log's last lines may contain guest text.
-        text = shown(str(error), keep="\n\t")
-        print(f"python -m sim: {text}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    return run_command(lambda: _execute(options))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from models.layout import SPSC_PAGES, layout_of
 from models.shell import AMP_PCI, shell_of
 
 from . import toolchain
+from .errors import CommandFailedError
 
 BUILD_ROOT = Path(os.environ.get("VIRTIO_MSG_AMP_BUILD", "build")).absolute()
 """Folder of builds and reports: ``VIRTIO_MSG_AMP_BUILD``, or ``build`` in the current folder."""
@@ -47,7 +48,7 @@ VERILATOR_MAKE_VARIABLES = (
 )
 
 
-class BuildError(RuntimeError):
+class BuildError(CommandFailedError):
     """The simulator could not build the gateware; the text says where its log is."""
 
 

@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
+from rich.status import Status
 
 from .shown import styled
 
-__all__ = ["INTERRUPTED", "WIDTH", "console", "list_files", "print_plain"]
+__all__ = ["WIDTH", "building", "console", "list_files", "print_plain"]
 
-INTERRUPTED = 130
-"""Exit status of an interrupted command."""
 WIDTH = 120
 """Columns of output that is not a terminal: the widest table fits."""
 
@@ -23,6 +22,11 @@ def console() -> Console:
     """The console that a command prints on."""
     terminal = Console(highlight=False)
     return terminal if terminal.is_terminal else Console(highlight=False, width=WIDTH)
+
+
+def building(terminal: Console) -> Status:
+    """Show, during the context, that the gateware is being built."""
+    return terminal.status("building the gateware: Amaranth to Verilog to a simulation ...")
 
 
 def list_files(terminal: Console, files: Mapping[str, Path | None]) -> None:

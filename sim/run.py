@@ -14,13 +14,14 @@ from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import get_runner
 
 from .build import TIMESCALE, BuildConfiguration, Built, build
+from .errors import CommandFailedError
 
 # cocotbext-pcie and cocotbext-axi use names that cocotb 2 deprecates.
 QUIET = "ignore::DeprecationWarning"
 LOG_NAME = "sim.log"
 
 
-class SimulationError(RuntimeError):
+class SimulationError(CommandFailedError):
     """A simulation failed; the text says which tests, with what seed, and where the log is."""
 
 

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import find_libpython
 
+from .errors import CommandFailedError
+
 SIMULATORS = ("verilator", "icarus")
 OLDEST_VERILATOR = (5, 36)
 INSTALL_HINT = (
@@ -33,7 +35,7 @@ LIBPYTHON_HINT = (
 )
 
 
-class NoSimulatorError(RuntimeError):
+class NoSimulatorError(CommandFailedError):
     """The requested simulator, or every simulator, is missing; the text says what to install."""
 
 

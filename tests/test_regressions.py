@@ -6,7 +6,7 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from builds import BUILDS, COMPLETION_TIMEOUT
+from builds import BUILDS, build_configuration, first_simulator, require_simulator
 
 from hdl.block_options import BlockOptions
 from hdl.tlp import DATA_WIDTHS
@@ -14,7 +14,7 @@ from hdl.verilog import TOPS
 from models.layout import SMALL_PAGES
 from models.shell import AMP_PCI_9038, MAX_FIFOS
 from sim import toolchain
-from sim.build import BUILD_ROOT, BuildConfiguration
+from sim.build import BUILD_ROOT
 from sim.run import simulate
 
 # Modules that share a simulation: starting one takes as long as many a module runs.
@@ -127,7 +127,7 @@ MORE_OPTION_BUILDS = [
 
 def is_first(simulator):
     """Whether this is the preferred simulator of those installed, which runs most builds."""
-    return simulator == next(iter(toolchain.available()), None)
+    return simulator == first_simulator()
 
 
 def builds_of(simulator, *, everything):
@@ -142,12 +142,12 @@ def modules(group, top, simulator, *, everything):
     others = ON_CORE if top == "endpoint" else ON_ENDPOINT
     if not everything and not is_first(simulator):
         others |= ON_FIRST_SIMULATOR
-    return [f"tests.regressions.{name}" for name in GROUPS[group] if name not in others]
+    return [name for name in GROUPS[group] if name not in others]
 
 
 def block_builds_of(simulator, *, everything):
     """Builds of the tops of hard blocks for a simulator."""
-    if simulator == next(iter(toolchain.available()), None):
+    if is_first(simulator):
         return BLOCK_BUILDS + MORE_BLOCK_BUILDS * everything
     return BLOCK_BUILDS * everything
 
@@ -191,139 +191,103 @@ def pytest_generate_tests(metafunc):
     )
 
 
-def test_regression(simulator, top, num_fifos, data_width, group, regression_seed, pytestconfig):
-    if simulator not in toolchain.available():
-        pytest.skip(f"{simulator} is not installed")
-    configuration = BuildConfiguration(
-        top=top,
-        num_fifos=num_fifos,
-        data_width=data_width,
-        completion_timeout=COMPLETION_TIMEOUT,
-        simulator=simulator,
-    )
-    name = f"{simulator}-{top}-f{num_fifos}-w{data_width}-{group}"
-    everything = pytestconfig.getoption("--regress")
+@pytest.fixture
+def everything(pytestconfig):
+    """Whether ``make regress`` runs the tests."""
+    return pytestconfig.getoption("--regress")
+
+
+@pytest.fixture
+def run(regression_seed):
+    """Runs modules of the regressions on a build, all in one simulation."""
+
+    def run(configuration, names, folder, **options):
+        outcome = simulate(
+            configuration,
+            [f"tests.regressions.{name}" for name in names],
+            BUILD_ROOT / "test" / folder,
+            seed=regression_seed,
+            **options,
+        )
+        assert outcome.tests > 0
+        return outcome
+
+    return run
+
+
+def test_regression(simulator, top, num_fifos, data_width, group, everything, run):
+    require_simulator(simulator)
     fewer = {} if is_first(simulator) else FEW_SCENARIOS
-    outcome = simulate(
-        configuration,
+    run(
+        build_configuration(top, num_fifos=num_fifos, data_width=data_width, simulator=simulator),
         modules(group, top, simulator, everything=everything),
-        BUILD_ROOT / "test" / name,
-        seed=regression_seed,
+        f"{simulator}-{top}-f{num_fifos}-w{data_width}-{group}",
         environment=MORE_ROUNDS if everything else fewer,
     )
-    assert outcome.tests > 0
 
 
-def test_regression_behind_a_hard_block(
-    simulator, block_top, data_width, regression_seed, pytestconfig
-):
-    if simulator not in toolchain.available():
-        pytest.skip(f"{simulator} is not installed")
-    is_first = simulator == toolchain.find().name
-    outcome = simulate(
-        BuildConfiguration(
-            top=block_top,
-            num_fifos=2,
-            data_width=data_width,
-            completion_timeout=COMPLETION_TIMEOUT,
-            simulator=simulator,
-        ),
-        f"tests.regressions.{BEHIND_BLOCKS}",
-        BUILD_ROOT / "test" / f"{simulator}-{block_top}-w{data_width}",
-        seed=regression_seed,
-        environment=None if is_first and pytestconfig.getoption("--regress") else FEW_SCENARIOS,
+def test_regression_behind_a_hard_block(simulator, block_top, data_width, everything, run):
+    require_simulator(simulator)
+    run(
+        build_configuration(block_top, num_fifos=2, data_width=data_width, simulator=simulator),
+        [BEHIND_BLOCKS],
+        f"{simulator}-{block_top}-w{data_width}",
+        environment=None if is_first(simulator) and everything else FEW_SCENARIOS,
     )
-    assert outcome.tests > 0
 
 
-def test_regression_with_block_options(num_fifos, data_width, block, regression_seed):
-    outcome = simulate(
-        BuildConfiguration(
-            top="core",
-            num_fifos=num_fifos,
-            data_width=data_width,
-            completion_timeout=COMPLETION_TIMEOUT,
-            block=block,
-            simulator=toolchain.find().name,
-        ),
-        [f"tests.regressions.{name}" for name in FOR_BLOCKS],
-        BUILD_ROOT / "test" / f"core-{num_fifos}-w{data_width}{''.join(block.chosen())}",
-        seed=regression_seed,
+def test_regression_with_block_options(num_fifos, data_width, block, run):
+    run(
+        build_configuration("core", num_fifos=num_fifos, data_width=data_width, block=block),
+        FOR_BLOCKS,
+        f"core-{num_fifos}-w{data_width}{''.join(block.chosen())}",
     )
-    assert outcome.tests > 0
 
 
 @pytest.mark.parametrize("top", sorted(TOPS))
-def test_scenarios_with_other_shell_and_layout(top, regression_seed, pytestconfig):
+def test_scenarios_with_other_shell_and_layout(top, everything, run):
     """Other ids, two vectors for three FIFOs, other pages, another capacity."""
-    if top == "core" and not pytestconfig.getoption("--regress"):
+    if top == "core" and not everything:
         pytest.skip("the core has no PCI ids: only make regress runs it")
-    configuration = BuildConfiguration(
-        top=top,
-        num_fifos=3,
-        data_width=64,
-        completion_timeout=COMPLETION_TIMEOUT,
-        shell=AMP_PCI_9038.name,
-        layout=SMALL_PAGES.name,
-        simulator=toolchain.find().name,
+    run(
+        build_configuration(
+            top,
+            num_fifos=3,
+            data_width=64,
+            shell=AMP_PCI_9038.name,
+            layout=SMALL_PAGES.name,
+        ),
+        ["scenarios"],
+        f"other-shell-{top}",
+        environment=None if everything else FEW_SCENARIOS,
     )
-    outcome = simulate(
-        configuration,
-        "tests.regressions.scenarios",
-        BUILD_ROOT / "test" / f"other-shell-{top}",
-        seed=regression_seed,
-        environment=None if pytestconfig.getoption("--regress") else FEW_SCENARIOS,
-    )
-    assert outcome.tests > 0
 
 
 @pytest.mark.parametrize("top", sorted(TOPS))
-def test_regression_without_the_dma_window(top, regression_seed, pytestconfig):
+def test_regression_without_the_dma_window(top, everything, run):
     """Messages, interrupts and BARs work without it, and every completion is unexpected."""
-    if not pytestconfig.getoption("--regress"):
+    if not everything:
         pytest.skip("needs a build of its own: only make regress runs it")
-    configuration = BuildConfiguration(
-        top=top,
-        num_fifos=2,
-        data_width=64,
-        completion_timeout=COMPLETION_TIMEOUT,
-        dma=False,
-        simulator=toolchain.find().name,
-    )
-    folder = BUILD_ROOT / "test" / f"no-dma-{top}"
-    modules = ("bar_access", "device_queue", "driver_queue", "msix", "refused_requests")
-    outcome = simulate(
+    configuration = build_configuration(top, num_fifos=2, data_width=64, dma=False)
+    names = ("bar_access", "device_queue", "driver_queue", "msix", "refused_requests")
+    run(configuration, names, f"no-dma-{top}")
+    outcome = run(
         configuration,
-        [f"tests.regressions.{name}" for name in modules],
-        folder,
-        seed=regression_seed,
-    )
-    assert outcome.tests > 0
-    outcome = simulate(
-        configuration,
-        "tests.regressions.counters",
-        folder / "counters",
+        ["counters"],
+        f"no-dma-{top}/counters",
         testcase="unexpected_completions",
-        seed=regression_seed,
     )
     assert outcome.tests == 1
 
 
-def test_long_simulation_does_not_leak_memory(regression_seed, pytestconfig):
+def test_long_simulation_does_not_leak_memory(everything, run):
     """Run ``flat_memory`` with enough bursts to show the smallest leak per burst."""
-    if not pytestconfig.getoption("--regress"):
+    if not everything:
         pytest.skip("takes minutes: only make regress runs it")
-    outcome = simulate(
-        BuildConfiguration(
-            top="endpoint",
-            num_fifos=2,
-            data_width=128,
-            completion_timeout=COMPLETION_TIMEOUT,
-            simulator=toolchain.find().name,
-        ),
-        "tests.regressions.flat_memory",
-        BUILD_ROOT / "test" / "flat-memory",
-        seed=regression_seed,
+    outcome = run(
+        build_configuration("endpoint"),
+        ["flat_memory"],
+        "flat-memory",
         environment={"BURSTS": "10000"},
     )
     assert outcome.tests == 1
@@ -338,7 +302,7 @@ def test_every_regression_is_run():
 
 
 def test_every_width_and_number_of_fifos_is_run():
-    builds = builds_of(next(iter(toolchain.available())), everything=True)
+    builds = builds_of(first_simulator(), everything=True)
     assert {fifos for _, fifos, _ in builds} == set(range(1, MAX_FIFOS + 1))
     for top in TOPS:
         assert {width for each, _, width in builds if each == top} == set(DATA_WIDTHS)

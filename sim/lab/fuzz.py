@@ -11,7 +11,6 @@ import json
 import multiprocessing
 import os
 import shlex
-import shutil
 import signal
 import time
 from collections import Counter
@@ -21,13 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from testbench.hostile import fuzz as histories
 
 from .. import toolchain
 from ..build import BUILD_ROOT, BuildConfiguration, build
+from ..command import ReportFolder, print_failure
+from ..console import building
 from ..run import SimulationError, new_seed, simulate
 
 HISTORIES = "testbench.hostile.fuzz"
@@ -82,12 +82,10 @@ def run_fuzz(
         raise ValueError(f"seconds is {seconds}: must be above 0")
     console = Console(highlight=False)
     seed = new_seed() if seed is None else seed
-    folder = BUILD_ROOT / "fuzz"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    output = ReportFolder(BUILD_ROOT / "fuzz")
     simulator = toolchain.find(builds[0].simulator).name
     console.print(f"{simulator}, seed {seed}, {seconds:g} s")
-    with console.status("building the gateware: Amaranth to Verilog to a simulation ..."):
+    with building(console):
         for configuration in builds:
             build(configuration)
 
@@ -96,13 +94,14 @@ def run_fuzz(
     for number, configuration in enumerate(builds):
         share_s = max(1.0, (deadline - time.monotonic()) / (len(builds) - number))
         with console.status(f"{_name(configuration)}, {share_s:.0f} s ..."):
-            runs.append(_run(configuration, folder, share_s, seed))
+            runs.append(_run(configuration, output.path, share_s, seed))
         if not runs[-1]["ok"]:
             break
     report = _report(runs, seed, seconds)
-    (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
-    _print_report(console, report, folder)
-    return 0 if report["ok"] else 1
+    status = output.write(report)
+    _print_report(console, report)
+    output.print_report_path(console)
+    return status
 
 
 def _name(configuration: BuildConfiguration) -> str:
@@ -239,7 +238,7 @@ def _repeat_command(run: dict[str, Any], seed: int, seconds: float) -> str:
     return shlex.join(["python", "-m", "sim", "fuzz", *words])
 
 
-def _print_report(console: Console, report: dict[str, Any], folder: Path) -> None:
+def _print_report(console: Console, report: dict[str, Any]) -> None:
     table = Table(box=None)
     for column in ("build", "histories", "steps", "faults", "to device", "to driver", "lost"):
         table.add_column(column, justify="left" if column == "build" else "right")
@@ -253,11 +252,10 @@ def _print_report(console: Console, report: dict[str, Any], folder: Path) -> Non
     console.print(table)
     for run in report["runs"]:
         if not run["ok"]:
-            console.print(f"[bold red]Failed:[/] {escape(run['failure'])}")
+            print_failure(console, "Failed:", run["failure"])
             console.print("\n".join(run["program"]), markup=False, soft_wrap=True)
             repeat = _repeat_command(run, report["seed"], report["seconds"])
             console.print(f"Repeat it: {repeat}", markup=False, soft_wrap=True)
-    console.print(f"report: {os.path.relpath(folder / 'report.json')}", soft_wrap=True)
 
 
 __all__ = ["configurations", "run_fuzz"]

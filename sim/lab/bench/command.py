@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -19,6 +17,7 @@ from models.shell import MAX_FIFOS
 
 from ... import toolchain
 from ...build import BUILD_ROOT, BuildConfiguration
+from ...command import ReportFolder, print_failure
 from ...console import console as wide_console
 from ...run import simulate
 from .bounds import FIGURES
@@ -97,9 +96,8 @@ def run_bench(*, simulator: str | None = None, jobs: int = 1) -> int:
         Exit status: 0 if every limit is reached.
     """
     console = wide_console()
-    folder = BUILD_ROOT / "bench"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    output = ReportFolder(BUILD_ROOT / "bench")
+    folder = output.path
     simulator_name = toolchain.find(simulator).name
     builds = {
         (top, width, fifos): BuildConfiguration(
@@ -163,15 +161,15 @@ def run_bench(*, simulator: str | None = None, jobs: int = 1) -> int:
         "simulation": speed,
         "bridge": bridge,
     }
-    (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    status = output.write(report)
     for top in TOPS:
         console.print(_cycles_table(top, tops[top], every[top]))
     console.print(_speed_table(speed))
     console.print(_bridge_table(bridge))
     for failure in failures:
-        console.print(f"[bold red]missed:[/] {failure}")
-    console.print(f"report: {os.path.relpath(folder / 'report.json')}", soft_wrap=True)
-    return 0 if report["ok"] else 1
+        print_failure(console, "missed:", failure)
+    output.print_report_path(console)
+    return status
 
 
 def _cycles_table(top: str, widths: Mapping[str, CheckedFigures], every: CheckedFigures) -> Table:

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import threading
 import time
 from pathlib import Path
@@ -14,7 +12,8 @@ from rich.console import Console
 
 from ... import toolchain
 from ...build import BUILD_ROOT, BuildConfiguration, build
-from ...console import print_plain
+from ...command import ReportFolder, print_failure
+from ...console import building
 from ...run import Outcome, SimulationError, simulate
 from .reporter import Reporter, follow
 from .scenario import EVENTS, REVISION, TRACE_JSON, TRACE_TEXT
@@ -36,12 +35,11 @@ def run_demo(
     reporter = Reporter(console)
     started = time.monotonic()
     simulator = toolchain.find(configuration.simulator).name
-    folder = BUILD_ROOT / "demo"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    output = ReportFolder(BUILD_ROOT / "demo")
+    folder = output.path
 
     reporter.opening(simulator, configuration.num_fifos, configuration.data_width)
-    with console.status("building the gateware: Amaranth to Verilog to a simulation ..."):
+    with building(console):
         build(configuration)
     outcome, failure = _run_and_print(configuration, revision, folder, reporter, seed)
 
@@ -53,20 +51,18 @@ def run_demo(
     }
     if outcome is not None:
         report["seed"] = outcome.seed
-    (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
-    if not report["ok"]:
-        print_plain(
-            console, ("The demo failed.", "bold red"), f" {failure or 'It has no figures.'}"
-        )
-        return 1
+    status = output.write(report)
+    if status:
+        print_failure(console, "The demo failed.", failure or "It has no figures.")
+        return status
     files = {
         "waves": outcome.waves if outcome else None,
         "message trace": folder / TRACE_TEXT,
         "the same, JSON": folder / TRACE_JSON,
-        "report": folder / "report.json",
+        "report": output.report,
     }
     reporter.closing(report, files)
-    return 0
+    return status
 
 
 def _run_and_print(

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import json
 import random
-import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -16,8 +14,10 @@ from rich.console import Console
 
 from models.devices.block import SECTOR
 
-from ... import console, toolchain
+from ... import toolchain
 from ...build import BUILD_ROOT, BuildConfiguration
+from ...command import ReportFolder, print_failure
+from ...console import console, list_files
 from ...run import SimulationError, new_seed
 from ...workload import SECTORS
 from ..serve.devices import parse_devices
@@ -77,12 +77,11 @@ def run_guest(
     int
         Exit status: 0 on success, :data:`errors.DOWNLOAD_FAILED` after a failed download.
     """
-    terminal = console.console()
+    terminal = console()
     # Checked before anything is fetched or built.
     parse_devices(devices or (), configuration.num_fifos)
-    folder = BUILD_ROOT / "guest"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    output = ReportFolder(BUILD_ROOT / "guest")
+    folder = output.path
     reporter = GuestReporter(terminal)
     store = Store(STORE)
     started = time.monotonic()
@@ -111,18 +110,16 @@ def run_guest(
     except GuestError as error:
         download_failed = isinstance(error, DownloadError)
         problems = [str(error)]
-        _write_report(
-            folder,
-            {"ok": False, "download_failed": download_failed, "problems": problems, "seed": seed},
+        output.write(
+            {"ok": False, "download_failed": download_failed, "problems": problems, "seed": seed}
         )
-        console.print_plain(terminal, ("The guest was not run:", "bold red"), f" {error}")
+        print_failure(terminal, "The guest was not run:", str(error))
         return error.exit_status
-    except KeyboardInterrupt:
-        return console.INTERRUPTED
     report["qemu"] = qemu.version
     report["wall_s"] = round(time.monotonic() - started, 3)
-    _write_report(folder, report)
-    return _print_result(report, folder, reporter, terminal)
+    status = output.write(report)
+    _print_result(report, output, reporter, terminal)
+    return status
 
 
 def _run_builtin(
@@ -186,24 +183,17 @@ def _run_builtin(
     }
 
 
-def _write_report(folder: Path, report: dict[str, Any]) -> None:
-    (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
-
-
 def _print_result(
-    report: dict[str, Any], folder: Path, reporter: GuestReporter, terminal: Console
-) -> int:
+    report: dict[str, Any], output: ReportFolder, reporter: GuestReporter, terminal: Console
+) -> None:
     if report["ok"]:
         reporter.figures(report)
     files = {
-        "console": folder / "console.log",
-        "message trace": folder / "trace.jsonl",
-        "report": folder / "report.json",
+        "console": output.path / "console.log",
+        "message trace": output.path / "trace.jsonl",
+        "report": output.report,
     }
-    console.list_files(terminal, files)
-    if report["ok"]:
-        return 0
-    console.print_plain(terminal, ("The guest failed", "bold red"), f", seed {report['seed']}")
-    for problem in report["problems"]:
-        console.print_plain(terminal, f"  {problem}")
-    return 1
+    list_files(terminal, files)
+    if not report["ok"]:
+        problems = "".join(f"\n  {problem}" for problem in report["problems"])
+        print_failure(terminal, "The guest failed,", f"seed {report['seed']}{problems}")

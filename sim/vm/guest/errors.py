@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
+from ...errors import CommandFailedError
+
 DOWNLOAD_FAILED = 75
 """Exit status when a download failed (``EX_TEMPFAIL``): the same command may succeed later."""
 
 
-class GuestError(RuntimeError):
+class GuestError(CommandFailedError):
     """The guest could not be run; the text gives the reason."""
-
-    exit_status = 1
 
 
 class DownloadError(GuestError):

@@ -15,7 +15,8 @@ from rich.console import Console
 
 from ... import toolchain
 from ...build import BuildConfiguration, BuildError
-from ...console import INTERRUPTED, console, list_files, print_plain
+from ...command import INTERRUPTED
+from ...console import building, console, list_files, print_plain
 from ...printer import EventPrinter
 from ...run import SimulationError
 from .commands import MARK
@@ -97,7 +98,7 @@ def run_serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.stop())
     try:
-        with terminal.status("building the gateware: Amaranth to Verilog to a simulation ..."):
+        with building(terminal):
             server.__enter__()
     except (StoppedError, BuildError, SimulationError):
         # Ctrl-C interrupts the build's processes as well; their failure is not an error then.

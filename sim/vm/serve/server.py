@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ...build import BUILD_ROOT, BuildConfiguration, build
+from ...errors import CommandFailedError
 from ...run import Outcome, SimulationError, simulate
 from ..vfio_user.server import listening
 from .control import CONTROL, ControlChannel
@@ -37,7 +38,7 @@ STOP_S = 10.0
 """Time in which a simulation must end when requested to."""
 
 
-class ServeError(RuntimeError):
+class ServeError(CommandFailedError):
     """The endpoint cannot be served; the text gives the reason."""
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ...errors import CommandFailedError
 from ..bridge.files import Readiness
 from ..bridge.function import PciFunction
 from .channel import Channel, ChannelClosedError, FramingError
@@ -21,7 +22,7 @@ LONGEST_PATH = 107
 """Bytes of the longest path of a Unix socket."""
 
 
-class SocketError(RuntimeError):
+class SocketError(CommandFailedError):
     """The server cannot listen at a path; the text gives the reason."""
 
 

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from sim.__main__ import main
 from sim.build import BuildConfiguration
 from sim.vm.guest import command
 from sim.vm.guest.errors import DOWNLOAD_FAILED, DownloadError, UnavailableError
@@ -50,7 +51,7 @@ def test_keyboard_interrupt_gives_exit_status(monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(fetch_qemu, "find", find)
-    assert command.run_guest(BuildConfiguration(), seed=3) == 130
+    assert main(["guest", "--seed", "3"]) == 130
 
 
 @pytest.mark.parametrize("name", ["kernel", "initrd"])

@@ -2,7 +2,8 @@
 """A served build of the gateware for the tests of this folder, on the selected simulators."""
 
 import pytest
-from vfio_host import SEED, configuration, socket_folder, socket_in
+from builds import build_configuration, first_simulator, require_simulator
+from vfio_host import SEED, socket_folder, socket_in
 
 from models import config_space as space
 from models.devices.block import SECTOR
@@ -28,20 +29,23 @@ def pytest_generate_tests(metafunc):
     # The second simulator cross-checks the first; only --regress runs every test on both.
     everything = metafunc.config.getoption("--regress")
     if not everything and metafunc.function.__name__ != "test_all_devices_transfer_data":
-        simulators = list(toolchain.available())[:1]
+        simulators = [first_simulator()]
     metafunc.parametrize("server", simulators, indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module")
 def server(request, image, tmp_path_factory):
-    if request.param not in toolchain.available():
-        pytest.skip(f"{request.param} is not on this machine")
+    require_simulator(request.param)
     devices = ["rng", f"blk={image}", "console", "net", "1:console"]
     folder = tmp_path_factory.mktemp("serve")
     with (
         socket_folder() as name,
         Server(
-            configuration(request.param), socket_in(name), devices, folder=folder, seed=SEED
+            build_configuration(simulator=request.param),
+            socket_in(name),
+            devices,
+            folder=folder,
+            seed=SEED,
         ) as server,
     ):
         yield server

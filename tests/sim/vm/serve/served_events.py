@@ -7,9 +7,9 @@ import socket
 import threading
 import time
 
-from vfio_host import configuration, socket_folder, socket_in
+from builds import build_configuration, first_simulator
+from vfio_host import socket_folder, socket_in
 
-from sim import toolchain
 from sim.vm.serve.server import Server
 
 
@@ -65,7 +65,7 @@ def serving(devices, folder, **options):
         path = socket_in(stack.enter_context(socket_folder()))
         control = path.with_name("control")
         server = Server(
-            configuration(next(iter(toolchain.available()))),
+            build_configuration(simulator=first_simulator()),
             path,
             devices,
             folder=folder,

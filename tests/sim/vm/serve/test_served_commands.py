@@ -5,8 +5,9 @@ import asyncio
 import socket
 
 import pytest
+from builds import build_configuration
 from served_events import serving
-from vfio_host import configuration, with_host
+from vfio_host import with_host
 
 from models.devices.block import SECTOR
 from models.drivers import BlockDriver, ConsoleDriver, EntropyDriver, NetworkDriver
@@ -186,7 +187,7 @@ def test_idle_control_client_does_not_block_others(served):
 
 def test_command_without_running_server_raises_error(served):
     """Also after the end of its simulation."""
-    idle = Server(configuration("verilator"), served.path, ["rng"])
+    idle = Server(build_configuration(), served.path, ["rng"])
     with pytest.raises(ServeError, match="nothing is served"):
         idle.command("!help")
     idle.send_command("!help")

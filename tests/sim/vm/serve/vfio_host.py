@@ -7,14 +7,11 @@ import os
 import tempfile
 from pathlib import Path
 
-from builds import BUILDS, COMPLETION_TIMEOUT
-
 from models.bus import FifoDriverBus, InterruptLog
 from models.config_space import BUS_MASTER_ENABLE, COMMAND, MEMORY_SPACE_ENABLE, MSIX_ENABLE
 from models.dma import PAGE
 from models.driver import Driver, RingAllocator
 from models.runtime import AsyncioRuntime
-from sim.build import BuildConfiguration
 from sim.vm.vfio_user import wire
 from sim.vm.vfio_user.client import Client
 
@@ -113,17 +110,6 @@ def driver_of(host, fifo=0, revision="v1"):
     driver = Driver(FifoDriverBus(host, fifo, runtime), runtime, revision=revision)
     driver.rings = RingAllocator(memory=host.memory)
     return driver
-
-
-def configuration(simulator):
-    """The served build."""
-    fifos, width = BUILDS["endpoint"]
-    return BuildConfiguration(
-        num_fifos=fifos,
-        data_width=width,
-        completion_timeout=COMPLETION_TIMEOUT,
-        simulator=simulator,
-    )
 
 
 def socket_folder():

@@ -4,16 +4,13 @@
 import json
 
 import pytest
-from builds import COMPLETION_TIMEOUT
+from builds import build_configuration
 
 from sim.__main__ import main
-from sim.build import BuildConfiguration
 from sim.lab import fuzz
 from testbench.hostile.fuzz import HISTORIES, SHRINK_HISTORIES
 
-CONFIGURATION = BuildConfiguration(
-    num_fifos=2, data_width=128, completion_timeout=COMPLETION_TIMEOUT
-)
+CONFIGURATION = build_configuration()
 SECONDS = 1
 SHRINK = 10
 
@@ -28,7 +25,7 @@ def run(monkeypatch, tmp_path):
     def run(bench=None, histories=None):
         monkeypatch.setattr(fuzz, "BUILD_ROOT", tmp_path)
         if bench is not None:
-            monkeypatch.setattr(fuzz, "HISTORIES", "tests.sim.hostile_benches")
+            monkeypatch.setattr(fuzz, "HISTORIES", "tests.sim.lab.hostile_benches")
             monkeypatch.setenv("FUZZ_BENCH", bench)
         if histories is not None:
             for name, count in zip((HISTORIES, SHRINK_HISTORIES), histories, strict=True):

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from builds import BUILDS, COMPLETION_TIMEOUT
+from builds import BUILDS, build_configuration, require_simulator
 
 from figures import baseline
 from hdl.tlp import DATA_WIDTHS
@@ -18,17 +18,11 @@ from sim.lab.bench.bounds import FIGURES
 from sim.lab.bench.bridge import MIN_RATIO
 from sim.run import SimulationError
 
-EXPECTED = baseline.load(Path(__file__).parents[2] / baseline.BASELINE)["cycles"]
+EXPECTED = baseline.load(Path(__file__).parents[3] / baseline.BASELINE)["cycles"]
 
 
 def check(top, fifos, width, simulator=None):
-    configuration = BuildConfiguration(
-        top=top,
-        num_fifos=fifos,
-        data_width=width,
-        completion_timeout=COMPLETION_TIMEOUT,
-        simulator=simulator,
-    )
+    configuration = build_configuration(top, num_fifos=fifos, data_width=width, simulator=simulator)
     name = f"bench-{simulator or 'best'}-{top}-{width}"
     measured = command.measure(configuration, BUILD_ROOT / "test" / name)
     # The baseline has six digits.
@@ -54,8 +48,7 @@ def test_cycle_counts_of_every_width_match_baseline(top, width, pytestconfig):
 
 
 def test_icarus_counts_the_same_cycles():
-    if "icarus" not in toolchain.available():
-        pytest.skip("icarus is not on this machine")
+    require_simulator("icarus")
     check("core", 1, 256, "icarus")
 
 
