@@ -42,7 +42,7 @@ test: lint ## Lint, unit tests, and the regressions on each installed simulator
 	@$(RUN) -m pytest -n auto --dist worksteal -q -rs $(ARGS)
 
 regress: $(READY) ## Run the long test matrices: every width, number of FIFOs and simulator
-	@$(RUN) -m pytest -n auto --dist worksteal -q -rs --regress tests/test_regressions.py tests/test_fusesoc.py tests/sim/test_bench.py tests/sim/serve tests/models/test_fuzz_messages.py $(ARGS)
+	@$(RUN) -m pytest -n auto --dist worksteal -q -rs --regress tests/test_regressions.py tests/test_fusesoc.py tests/sim/lab/test_bench.py tests/sim/vm/serve tests/models/test_fuzz_messages.py $(ARGS)
 
 fuzz: $(READY) ## Fuzz the gateware from both sides for SECONDS=60 of wall time; SEED= repeats a run
 	@$(RUN) -m sim fuzz --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) $(ARGS)
