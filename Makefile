@@ -6,6 +6,10 @@ VENV   := .venv
 RUN    := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
+# Tests with more cases under --regress.
+REGRESS := tests/test_regressions.py tests/test_fusesoc.py tests/hdl/test_newest_amaranth.py \
+  tests/sim/lab/test_bench.py tests/sim/vm/serve tests/models/test_fuzz_messages.py
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo waves guest test lint words verilog regress fuzz bench synth formal figures compare clean
 
@@ -42,7 +46,7 @@ test: lint ## Lint, unit tests, and the regressions on each installed simulator
 	@$(RUN) -m pytest -n auto --dist worksteal -q -rs $(ARGS)
 
 regress: $(READY) ## Run the long test matrices: every width, number of FIFOs and simulator
-	@$(RUN) -m pytest -n auto --dist worksteal -q -rs --regress tests/test_regressions.py tests/test_fusesoc.py tests/sim/lab/test_bench.py tests/sim/vm/serve tests/models/test_fuzz_messages.py $(ARGS)
+	@$(RUN) -m pytest -n auto --dist worksteal -q -rs --regress $(REGRESS) $(ARGS)
 
 fuzz: $(READY) ## Fuzz the gateware from both sides for SECONDS=60 of wall time; SEED= repeats a run
 	@$(RUN) -m sim fuzz --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) $(ARGS)
@@ -76,9 +80,11 @@ lint: words ## Check style, formatting, types and words
 	@$(VENV)/bin/ruff format --check --quiet .
 	@$(VENV)/bin/mypy
 
+CHECKED := '*.py' '*.c' '*.h' '*.core' '*.toml' '*.md' Makefile .ci/run
+
 # git grep lists the files of the work tree that exist and are not ignored.
 words: $(READY) ## Check sources and documents for the words that .relint.yml lists
-	@files=$$(git grep --untracked -lI '' -- '*.py' '*.c' '*.h' '*.core' '*.toml' '*.md' Makefile .ci/run) \
+	@files=$$(git grep --untracked -lI '' -- $(CHECKED)) \
 	  && $(RUN) -m relint --summarize $$files
 
 verilog: $(READY) ## Write every top, or TOP=, to build/verilog, with port list and instance
