@@ -49,8 +49,8 @@ class Outcome:
 
 def new_seed() -> int:
     """The seed in the environment variable ``SEED``, or a random one."""
-    given = os.environ.get("SEED")
-    return int(given, 0) if given else random.SystemRandom().randrange(1 << 31)
+    value = os.environ.get("SEED")
+    return int(value, 0) if value else random.SystemRandom().randrange(1 << 31)
 
 
 def simulate(

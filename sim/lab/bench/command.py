@@ -215,11 +215,11 @@ def _bridge_table(bridge: Mapping[str, Rates]) -> Table:
     table.add_column("")
     for column in ("reads/s", "of memory's", "posted writes/s", "of memory's"):
         table.add_column(column, justify="right")
-    for behind, rates in bridge.items():
+    for source, rates in bridge.items():
         cells = [
             text
             for kind in ("reads", "writes")
             for text in (f"{rates[f'{kind}_per_s']:,.0f}", f"{rates.get(f'{kind}_ratio', 1):.3f}")
         ]
-        table.add_row(behind, *cells)
+        table.add_row(source, *cells)
     return table

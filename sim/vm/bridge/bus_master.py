@@ -123,9 +123,9 @@ def _vector_of(write: Tlp) -> int | None:
 def _runs(mask: int) -> Iterator[tuple[int, int]]:
     """Yield first bit and end of each run of ones in ``mask``."""
     start = 0
-    while rest := mask >> start:
-        start += (rest & -rest).bit_length() - 1
-        ones = mask >> start
-        end = start + (ones + 1 & ~ones).bit_length() - 1
+    while remaining := mask >> start:
+        start += (remaining & -remaining).bit_length() - 1
+        shifted = mask >> start
+        end = start + (shifted + 1 & ~shifted).bit_length() - 1
         yield start, end
         start = end

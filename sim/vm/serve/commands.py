@@ -87,13 +87,13 @@ class DeviceCommands:
         self._num_fifos = len(side.transports)
         self._has_device_event = dialect.has("BUS_EVENT_DEVICE", MessageKind.EVENT)
         self._revision = dialect.revision
-        place = "[FIFO:]N"
+        target = "[FIFO:]N"
         self._commands: Mapping[str, _Command] = {
-            "resize": _Command(f"{place} SECTORS", "a disk's size", self._resize),
-            "size": _Command(f"{place} COLUMNSxROWS", "a console's size", self._size),
-            "link": _Command(f"{place} up|down", "a network device's link", self._link),
+            "resize": _Command(f"{target} SECTORS", "a disk's size", self._resize),
+            "size": _Command(f"{target} COLUMNSxROWS", "a console's size", self._size),
+            "link": _Command(f"{target} up|down", "a network device's link", self._link),
             "plug": _Command(f"[FIFO:]{'|'.join(KINDS)}", "add a device", self._plug),
-            "unplug": _Command(place, "remove a device", self._unplug),
+            "unplug": _Command(target, "remove a device", self._unplug),
             "help": _Command("", "show this", self._help),
         }
 
@@ -110,13 +110,13 @@ class DeviceCommands:
         if command is None:
             raise CommandError(f"command is {_quoted(name)}: must be {' or '.join(self._commands)}")
         # The name of an image may contain spaces.
-        words = [rest.strip()] if name == "plug" else rest.split()
-        if len(words) != len(command.arguments.split()):
+        arguments = [rest.strip()] if name == "plug" else rest.split()
+        if len(arguments) != len(command.arguments.split()):
             usage = f"{MARK}{name} {command.arguments}".strip()
-            raise CommandError(f"{name} has {counted(len(words), 'argument')}: must be {usage}")
-        return await command.run(words)
+            raise CommandError(f"{name} has {counted(len(arguments), 'argument')}: must be {usage}")
+        return await command.run(arguments)
 
-    async def _help(self, words: list[str]) -> str:
+    async def _help(self, arguments: list[str]) -> str:
         rows = [
             (f"{MARK}{name} {command.arguments}", command.summary)
             for name, command in self._commands.items()
@@ -124,21 +124,21 @@ class DeviceCommands:
         rows.append((f"{MARK}{MARK}TEXT", f"to the consoles: {MARK}TEXT"))
         return "\n".join(f"{usage:<32}{summary}" for usage, summary in rows)
 
-    async def _resize(self, words: list[str]) -> str:
-        place, served = self._find(words[0])
+    async def _resize(self, arguments: list[str]) -> str:
+        place, served = self._find(arguments[0])
         device = _of_kind(served.device, BlockDevice, "resize", "blk")
         limit = LARGEST_IN_MEMORY // SECTOR if served.file is None else LARGEST_IN_FILE // SECTOR
-        sectors = _number("sectors", words[1], 1, limit)
+        sectors = _number("sectors", arguments[1], 1, limit)
         device.resize(sectors)
         text = f"{self._name(place)} has {counted(sectors, 'sector')}"
         if served.file is not None:
             text += f", its image {counted(served.file.length, 'byte')}"
         return text + await self._notify(place, device)
 
-    async def _size(self, words: list[str]) -> str:
-        place, served = self._find(words[0])
+    async def _size(self, arguments: list[str]) -> str:
+        place, served = self._find(arguments[0])
         device = _of_kind(served.device, ConsoleDevice, "size", "console")
-        columns, _, rows = words[1].partition("x")
+        columns, _, rows = arguments[1].partition("x")
         size = (
             _number("columns", columns, 1, LARGEST_SCREEN),
             _number("rows", rows, 1, LARGEST_SCREEN),
@@ -147,17 +147,17 @@ class DeviceCommands:
         text = f"{self._name(place)} has {size[0]} columns and {size[1]} rows"
         return text + await self._notify(place, device)
 
-    async def _link(self, words: list[str]) -> str:
-        place, served = self._find(words[0])
+    async def _link(self, arguments: list[str]) -> str:
+        place, served = self._find(arguments[0])
         device = _of_kind(served.device, NetworkDevice, "link", "net")
-        if words[1] not in ("up", "down"):
-            raise CommandError(f"link is {_quoted(words[1])}: must be up or down")
-        device.set_link(words[1] == "up")
-        text = f"the link of {self._name(place)} is {words[1]}"
+        if arguments[1] not in ("up", "down"):
+            raise CommandError(f"link is {_quoted(arguments[1])}: must be up or down")
+        device.set_link(arguments[1] == "up")
+        text = f"the link of {self._name(place)} is {arguments[1]}"
         return text + await self._notify(place, device)
 
-    async def _plug(self, words: list[str]) -> str:
-        spec = DeviceSpec.parse(words[0], self._folder)
+    async def _plug(self, arguments: list[str]) -> str:
+        spec = DeviceSpec.parse(arguments[0], self._folder)
         spec.check(self._num_fifos)
         served = self._devices.make(spec)
         try:
@@ -169,8 +169,8 @@ class DeviceCommands:
         self.on_plugged(place, served)
         return f"{self._name(place)} is {spec}{self._event_note()}"
 
-    async def _unplug(self, words: list[str]) -> str:
-        place, served = self._find(words[0])
+    async def _unplug(self, arguments: list[str]) -> str:
+        place, served = self._find(arguments[0])
         await self._side.unplug(*place)
         self._devices.remove(place, served)
         self.on_unplugged(served)

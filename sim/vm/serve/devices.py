@@ -61,8 +61,8 @@ class DeviceSpec:
         DeviceError
             ``text`` is not a specification.
         """
-        what, equals, image = text.partition("=")
-        fifo, separator, kind = what.rpartition(":")
+        location, equals, image = text.partition("=")
+        fifo, separator, kind = location.rpartition(":")
         if kind not in KINDS:
             raise DeviceError(f"device is {text!r}: must be [FIFO:] and one of {', '.join(KINDS)}")
         if separator and not fifo.isdecimal():

@@ -40,8 +40,8 @@ def fields(message: ClientMessage, layout: struct.Struct) -> tuple[tuple[Any, ..
 
 def exact_fields(message: ClientMessage, layout: struct.Struct) -> tuple[Any, ...]:
     """The fields of ``layout``, which must be the whole payload; checks ``argsz`` if it has one."""
-    values, rest = fields(message, layout)
-    if rest:
+    values, trailing = fields(message, layout)
+    if trailing:
         raise RequestError(f"payload has {len(message.payload)} bytes: must be {layout.size}")
     if layout is not wire.REGION_ACCESS:
         check_argsz(values[0], layout)

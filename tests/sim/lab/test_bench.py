@@ -89,7 +89,7 @@ def fake(monkeypatch, tmp_path):
     """Replaces measurements by figures: the bounds, unless a test changes them."""
     figures = {width: values_at_bound(width) for width in DATA_WIDTHS}
 
-    class Here:
+    class InlineExecutor:
         def __init__(self, jobs):
             assert jobs == 1
 
@@ -109,7 +109,7 @@ def fake(monkeypatch, tmp_path):
         return {"one": one, **every}
 
     speed = {"cycles_per_second": 10, "messages_per_second": 2.0}
-    monkeypatch.setattr(command, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(command, "ProcessPoolExecutor", InlineExecutor)
     monkeypatch.setattr(command, "measure", measure)
     monkeypatch.setattr(
         command, "_simulation_speed", lambda *_: {"thin": speed, "root_complex": speed}

@@ -40,13 +40,13 @@ def test_demo_report(revision, monkeypatch, tmp_path, capsys):
     assert report["blk_bytes"] == 2 * 64 * 512 and report["blk_sha256_ok"] is True
     assert report["console_ok"] is True and report["pings_ok"] == 2 * 3
     # Each disk image crosses once each way, the entropy once, plus rings and descriptors.
-    moved = report["blk_bytes"]
-    assert moved < report["dma_read_bytes"] < 2 * moved
-    assert moved + report["rng_bytes"] < report["dma_write_bytes"] < 2 * moved
+    image_bytes = report["blk_bytes"]
+    assert image_bytes < report["dma_read_bytes"] < 2 * image_bytes
+    assert image_bytes + report["rng_bytes"] < report["dma_write_bytes"] < 2 * image_bytes
     trace = (tmp_path / "demo" / "trace.jsonl").read_text().splitlines()
-    ways = [json.loads(line)["direction"] for line in trace]
-    assert ways.count("driver→device") == report["messages_to_device"] > 0
-    assert ways.count("device→driver") == report["messages_to_driver"] > 0
+    directions = [json.loads(line)["direction"] for line in trace]
+    assert directions.count("driver→device") == report["messages_to_device"] > 0
+    assert directions.count("device→driver") == report["messages_to_driver"] > 0
     # The omitted messages are counted.
     omitted = sum(int(count) for count in re.findall(r"… and (\d+) more messages", output))
     shown = output.count("driver ─► device") + output.count("driver ◄─ device")

@@ -194,25 +194,25 @@ def test_simulation_ends_with_killed_command(path):
 
 
 def test_typed_line_reaches_console(path):
-    own, theirs = pty.openpty()
-    with Command(path, "--device", "console", stdin=theirs) as command:
+    terminal, tty = pty.openpty()
+    with Command(path, "--device", "console", stdin=tty) as command:
 
         async def program(host, driver):
             talk = await ConsoleDriver.probe(driver, 0, host.memory)
-            os.write(own, b"typed\n")
+            os.write(terminal, b"typed\n")
             assert await talk.read_line() == b"typed\n"
             await talk.write(b"printed\n")
 
         with_host(command, program)
         wait_until(lambda: "console 0 printed" in command.text)
         assert command.end(signal.SIGINT) == 0
-    os.close(own)
-    os.close(theirs)
+    os.close(terminal)
+    os.close(tty)
 
 
 def test_typed_line_with_mark_is_command(path):
-    own, theirs = pty.openpty()
-    with Command(path, "--device", "console", "--device", "blk", stdin=theirs) as command:
+    terminal, tty = pty.openpty()
+    with Command(path, "--device", "console", "--device", "blk", stdin=tty) as command:
         for line, text in (
             (b"!resize 0:1 8\n", "device 0:1 has 8 sectors; no driver has set DRIVER_OK"),
             (b"!resize 0:7 8\n", "device is 7: must be one of those behind FIFO 0: 0, 1"),
@@ -220,14 +220,14 @@ def test_typed_line_with_mark_is_command(path):
             (b"!help\n", "remove a device"),
             (b"!unplug 1\n", "device 0:1, blk, is removed"),
         ):
-            os.write(own, line)
+            os.write(terminal, line)
             wait_until(lambda text=text: text in " ".join(command.text.split()))
         assert command.process.poll() is None and "\x1b" not in command.text
         assert command.end(signal.SIGINT) == 0
         assert "device 0:1, blk, removed: 0 requests" in command.text
         assert "Traceback" not in command.text
-    os.close(own)
-    os.close(theirs)
+    os.close(terminal)
+    os.close(tty)
 
 
 def test_quiet_prints_no_messages_and_reports_devices_at_end(path, tmp_path):

@@ -108,13 +108,13 @@ def test_unmap_during_transfer_stops_access(server):
         while not any(host.memory.bytes[start : start + 64]):
             await asyncio.sleep(0)
         host.client.unmap(MEMORY_BASE, MEMORY_SIZE)
-        left = bytes(host.memory.bytes)
-        assert not any(left[start + size - 64 : start + size]), "the transfer was complete"
+        contents = bytes(host.memory.bytes)
+        assert not any(contents[start + size - 64 : start + size]), "the transfer was complete"
         await asyncio.sleep(0.3)
-        assert bytes(host.memory.bytes) == left
+        assert bytes(host.memory.bytes) == contents
         # The device continues: its writes are posted, so it sees no error.
         host.client.map(host.memory.file, MEMORY_BASE, MEMORY_SIZE)
-        again = await EntropyDriver.probe(driver, 0, host.memory)
-        assert len(await again.read(64)) == 64
+        entropy_again = await EntropyDriver.probe(driver, 0, host.memory)
+        assert len(await entropy_again.read(64)) == 64
 
     with_host(server, program)

@@ -58,17 +58,17 @@ class Bench:
             bar_sizes={},
             config_size=4096,
         )
-        ends = socket.socketpair()
+        sockets = socket.socketpair()
         line = SimpleNamespace(
-            fileno=ends[0].fileno,
+            fileno=sockets[0].fileno,
             send_event=lambda kind, **facts: self.events.put({"kind": kind, **facts}),
-            ends=ends,
+            sockets=sockets,
         )
         self.files = [(folder / name).open("w") for name in ("trace", "accesses")]
         self.service = Service(
             function,
             devices,
-            ends[1],
+            sockets[1],
             line,
             trace=self.files[0],
             accesses=self.files[1],

@@ -31,7 +31,7 @@ def split(*pieces):
 
 
 @pytest.mark.parametrize(
-    ("data", "wanted"),
+    ("data", "expected"),
     [
         (b"ls -l\n", [("text", "ls -l\n")]),
         (b"login", [("text", "login")]),
@@ -47,9 +47,9 @@ def split(*pieces):
         (b"", []),
     ],
 )
-def test_line_with_mark_is_command(data, wanted):
-    assert split(data) == wanted
-    assert split(*(bytes([byte]) for byte in data)) == wanted
+def test_line_with_mark_is_command(data, expected):
+    assert split(data) == expected
+    assert split(*(bytes([byte]) for byte in data)) == expected
 
 
 def test_text_is_passed_on_before_line_end():
@@ -179,7 +179,10 @@ def test_thousands_of_lines_are_answered(path):
 def test_client_that_does_not_read_is_disconnected(path, monkeypatch):
     monkeypatch.setattr(remote_module, "MOST_RETRIES", 3)
     answer = "x" * 100_000
-    with Remote(path, lambda line, say: say(True, answer)) as remote, remote.client() as client:
+    with (
+        Remote(path, lambda line, answer_line: answer_line(True, answer)) as remote,
+        remote.client() as client,
+    ):
         client.sendall(b"x\n" * 100)
         time.sleep(0.2)
         assert remote.ask(b"") == b""

@@ -338,8 +338,8 @@ def test_socket_paths(tmp_path):
         with pytest.raises(SocketError, match="listens there already"), listening(server.path):
             pass
         stale = server.path.with_name("stale")
-        with socket.socket(socket.AF_UNIX) as left:
-            left.bind(str(stale))
+        with socket.socket(socket.AF_UNIX) as stale_socket:
+            stale_socket.bind(str(stale))
         with listening(stale) as listener:
             assert listener.fileno() >= 0
         assert not stale.exists()

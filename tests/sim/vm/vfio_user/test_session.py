@@ -136,15 +136,15 @@ def test_regions_and_interrupts(client):
     ],
 )
 def test_payload_sizes_are_checked(client, command, layout):
-    whole = struct.pack("=I", layout.size).ljust(layout.size, b"\0")
-    for payload in (b"", whole[:-1]):
+    valid = struct.pack("=I", layout.size).ljust(layout.size, b"\0")
+    for payload in (b"", valid[:-1]):
         refused(errno.EINVAL, client.request, command, payload)
     if command in QUESTIONS:
         # Space for a longer reply: SPDK reserves a page.
-        room = struct.pack("=I", 4064).ljust(4064, b"\0")
-        assert len(client.request(command, room)) == layout.size
+        long_payload = struct.pack("=I", 4064).ljust(4064, b"\0")
+        assert len(client.request(command, long_payload)) == layout.size
     else:
-        refused(errno.EINVAL, client.request, command, whole + b"\0")
+        refused(errno.EINVAL, client.request, command, valid + b"\0")
     if command != Command.REGION_READ:
         short = struct.pack("=I", layout.size - 1).ljust(layout.size, b"\0")
         refused(errno.EINVAL, client.request, command, short)

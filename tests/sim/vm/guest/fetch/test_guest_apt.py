@@ -82,8 +82,8 @@ def test_apt_accepts_configuration(tmp_path):
 def test_archives_to_download(tmp_path, path):
     own = PrivateApt(tmp_path / "apt", SOURCES)
     answering(path, URIS)
-    wanted = [Archive("a_1.deb", 1200), Archive("b_2%3a.deb", 34)]
-    assert own.closure(["a"]) == wanted and own.only(["a"]) == wanted
+    expected = [Archive("a_1.deb", 1200), Archive("b_2%3a.deb", 34)]
+    assert own.closure(["a"]) == expected and own.only(["a"]) == expected
 
 
 def test_package_fields(tmp_path, path):
