@@ -37,8 +37,8 @@ def popped_messages_hold(h: Harness) -> None:
     """Read data of :class:`~hdl.queues.memory.FifoMemory` must hold until the next read."""
     pop = PopEngine(geometry(128, 2))
     h.add("pop", pop)
-    reads = h.register(pop.read_enable, "reads_q")
-    h.assume(reads | (pop.read_data == h.register(pop.read_data, "read_data_q")))
+    reads = h.register(pop.ram.enable, "reads_q")
+    h.assume(reads | (pop.ram.data == h.register(pop.ram.data, "read_data_q")))
     h.ensure_held(pop.o, "messages")
 
 
