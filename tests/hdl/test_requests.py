@@ -2,7 +2,7 @@
 """Block boundaries that a request crosses, for every block size at once."""
 
 from amaranth.hdl import Module, Signal
-from amaranth.sim import Simulator
+from simulation import simulate
 from streams import seeded
 
 from hdl.requests import BLOCK_BITS, PAGE_BIT, crosses
@@ -33,6 +33,4 @@ def test_boundaries_of_every_block_size():
                     expected = first // size != (first + length - 1) // size
                     assert bits >> place & 1 == expected, (first, length, size)
 
-    simulator = Simulator(m)
-    simulator.add_testbench(bench)
-    simulator.run()
+    simulate(m, bench)
