@@ -5,6 +5,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from models import __version__
 from models.layout import LAYOUTS, SPSC_PAGES
 from models.shell import AMP_PCI, MAX_FIFOS, SHELLS
 
@@ -18,6 +19,7 @@ from .verilog import MODULE_NAMES, SHIMS, TOPS, generate
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line and write the Verilog. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m hdl", description=__doc__)
+    parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("--top", choices=sorted(TOPS | SHIMS), default="endpoint")
     parser.add_argument(
         "--fifos", type=int, default=1, metavar=f"1..{MAX_FIFOS}", help="number of FIFOs"

@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Sequence
 
+from . import __version__
 from .messages import REVISIONS, FormError, MessageError, decode, describe, from_json, wire
 from .reference import reference
 
@@ -18,6 +19,7 @@ from .reference import reference
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m models", description="virtio-msg messages")
+    parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, argument, text in (
         ("decode", "HEX", "print the message as JSON"),

@@ -12,6 +12,7 @@ from hdl.block_options import BlockOptions
 from hdl.dma.limits import COMPLETION_TIMEOUT
 from hdl.tlp import DATA_WIDTHS
 from hdl.verilog import SHIMS, TOPS, default_data_width
+from models import __version__
 from models.layout import LAYOUTS, SPSC_PAGES
 from models.messages import REVISIONS, V1
 from models.shell import AMP_PCI, MAX_FIFOS, SHELLS, check_num_fifos
@@ -57,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     parser = argparse.ArgumentParser(prog="python -m sim", description=__doc__)
+    parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser("demo", parents=[recording], help="the main job, step by step")
     demo.add_argument("--revision", choices=REVISIONS, default=V1.revision, help="wire revision")

@@ -10,6 +10,7 @@ import pytest
 
 from hdl.companions import ports_of
 from hdl.verilog import MODULE_NAMES, default_data_width
+from models import __version__
 from sim import toolchain
 
 pytest.importorskip("fusesoc", reason="FuseSoC is not installed: pip install -e '.[dev]'")
@@ -146,7 +147,7 @@ def test_another_core_sets_every_parameter(tmp_path):
     assert ports["rx_req_tlp_data"] == 64 and ports["doorbell"] == 3
     assert "tx_msix_wr_req_tlp_data" in ports and "s_axi_dma_wdata" not in ports
     listed = fusesoc(tmp_path, "list-cores").stdout
-    assert "::card:1.0" in listed and "::virtio-msg-amp:0.1.0" in listed
+    assert "::card:1.0" in listed and f"::virtio-msg-amp:{__version__}" in listed
     assert "card-endpoint" not in listed
 
 
