@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The RAM of the FIFO BAR: the host and both engines at once, cycle by cycle."""
+
+import pytest
+from simulation import simulate
+from streams import SIZES, drive, geometry, seeded
+
+from hdl.queues.memory import FifoMemory
+from models.layout import SMALL_PAGES, SPSC_PAGES
+
+CYCLES = 500
+ANY = None
+"""Data that the RAM leaves undefined: of a word that is written in the cycle of the read."""
+
+
+class Model:
+    """Words of the RAM, and the pushed word that has not been written."""
+
+    def __init__(self, g):
+        self._g = g
+        self.words = {}
+        self._pushed = None
+
+    def read(self, address):
+        return self.words.get(address, 0)
+
+    def _merge(self, address, data, mask):
+        content = bytearray(self.read(address).to_bytes(self._g.word_bytes, "little"))
+        for byte in range(self._g.word_bytes):
+            if mask >> byte & 1:
+                content[byte] = data >> 8 * byte & 0xFF
+        self.words[address] = int.from_bytes(content, "little")
+
+    def step(self, *, write, to_device, pushed):
+        """Write what is written at the end of a cycle; returns the addresses.
+
+        ``write`` is address, data and mask; ``pushed``, the same, is accepted in this cycle.
+        """
+        written = []
+        if write is not None:
+            self._merge(*write)
+            written.append(write[0])
+        if self._pushed is not None and not to_device:
+            address, data, mask = self._pushed
+            self.words[address] = 0
+            self._merge(address, data, mask)
+            written.append(address)
+            self._pushed = None
+        if pushed is not None:
+            assert self._pushed is None, "the word before would be lost"
+            self._pushed = pushed
+        return written
+
+
+def hidden(data, hides):
+    return data if data is ANY or not hides else data >> 32 << 32
+
+
+@pytest.mark.parametrize("layout", [SPSC_PAGES, SMALL_PAGES], ids=lambda layout: layout.name)
+@pytest.mark.parametrize("width, fifos", SIZES)
+def test_host_and_engines_at_once(width, fifos, layout):
+    g = geometry(width, fifos, layout=layout)
+    dut = FifoMemory(g)
+    rng = seeded(width, layout.name)
+    model = Model(g)
+    # Few words of each bank, so that accesses meet.
+    driver = [g.word(layout.driver_queue_base(rng.randrange(fifos)) + 64 * n) for n in range(3)]
+    device = [g.word(layout.device_queue_base(rng.randrange(fifos)) + 64 * n) for n in range(3)]
+    compared = {"host": 0, "pop": 0}
+
+    async def bench(ctx):
+        write_ready = True
+        popped = ANY
+        # Data of the reads of the last cycle and the one before it.
+        reads = [0, 0]
+        stalled = None
+        for now in range(CYCLES):
+            if now % 50 == 0:
+                host_rate, pop_rate, push_rate = (rng.choice([0.1, 0.5, 1]) for _ in range(3))
+            expected = {"host": reads[1], "pop": popped}
+            found = {"host": ctx.get(dut.host.read.data), "pop": ctx.get(dut.pop.data)}
+            for name, data in expected.items():
+                if data is not ANY:
+                    compared[name] += 1
+                    assert found[name] == data, name
+
+            hides = rng.random() < 0.3
+            ctx.set(dut.host.read_hides, hides)
+            reads = [0, hidden(reads[0], hides)]
+            writes = rng.random() < host_rate and rng.random() < 0.6 and write_ready
+            reads_now = not writes and rng.random() < host_rate
+            address = rng.choice(driver + device)
+            write = (address, rng.getrandbits(width), rng.getrandbits(g.word_bytes))
+            drive(ctx, dut.host.write.address, write[0], rng)
+            ctx.set(dut.host.write.data, write[1])
+            ctx.set(dut.host.write.mask, write[2])
+            ctx.set(dut.host.write.enable, writes)
+            to_device = writes and address in device
+            ctx.set(dut.host.write_to_device, to_device)
+            read_address = rng.choice(driver + device)
+            ctx.set(dut.host.read.address, read_address)
+            ctx.set(dut.host.read.enable, reads_now)
+
+            pops, pop_address = rng.random() < pop_rate, rng.choice(driver)
+            ctx.set(dut.pop.enable, pops)
+            ctx.set(dut.pop.address, pop_address)
+
+            if stalled is None and rng.random() < push_rate:
+                push = (rng.choice(device), rng.getrandbits(width), rng.getrandbits(g.word_bytes))
+            else:
+                push = stalled
+            ctx.set(dut.push.valid, push is not None)
+            if push is not None:
+                fields = dict(zip(("address", "data", "mask"), push, strict=True))
+                drive(ctx, dut.push.p, fields, rng)
+            push_ready = ctx.get(dut.push.ready)
+            assert push_ready or push is None or stalled is None, "a push stalls for two cycles"
+            write_ready = ctx.get(dut.host.write_ready)
+
+            before = {place: model.read(place) for place in driver + device}
+            written = model.step(
+                write=write if writes else None,
+                to_device=to_device,
+                pushed=push if push_ready else None,
+            )
+            stalled = None if push_ready else push
+            if reads_now:
+                reads[0] = ANY if read_address in written else before[read_address]
+            if pops:
+                popped = ANY if pop_address in written else before[pop_address]
+            await ctx.tick()
+
+    simulate(dut, bench)
+    assert min(compared.values()) > CYCLES // 4
