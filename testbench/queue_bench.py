@@ -9,18 +9,16 @@ from typing import Any
 
 from models.bus import BarMemory
 from models.config_space import INITIATE_FLR
-from models.layout import SPSC_PAGES
-from models.shell import AMP_PCI
 
+from .bench import Bench, Pacing
+from .parameters import parameters
 from .stream.axis import AxisMessageSink, AxisMessageSource
-from .system import Bench, Pacing
-
-QUEUE = SPSC_PAGES.queue
 
 
 def slot_bytes(number: int) -> bytes:
     """Contents of one slot: ``number`` in the first dword, then bytes seeded with it."""
-    return number.to_bytes(4, "little") + random.Random(number).randbytes(QUEUE.slot_size - 4)
+    size = parameters().layout.queue.slot_size
+    return number.to_bytes(4, "little") + random.Random(number).randbytes(size - 4)
 
 
 class QueueBench(Bench):
@@ -36,12 +34,16 @@ class QueueBench(Bench):
         Idle cycles before the beats of messages to the driver, and back-pressure on messages from
         it.
     **options
-        As :class:`~testbench.system.Bench`.
+        As :class:`~testbench.bench.Bench`.
 
     Attributes
     ----------
     sink, source
         Message streams from and to the driver.
+    shell, layout
+        PCI shell of the design, and layout of its FIFO BAR.
+    queue
+        Layout of a queue.
     """
 
     def __init__(
@@ -53,68 +55,73 @@ class QueueBench(Bench):
         **options: Any,
     ) -> None:
         super().__init__(dut, **options)
+        self.shell = self.parameters.shell
+        self.layout = self.parameters.layout
+        self.queue = self.layout.queue
         self.sink = AxisMessageSink(self.dut, stall=device_stall)
         self.source = AxisMessageSource(self.dut, idle=device_idle)
 
     @property
     def memory(self) -> BarMemory:
         """The FIFO BAR as a memory for the reference queue."""
-        return BarMemory(self.host, AMP_PCI.fifo_bar)
+        return BarMemory(self.host, self.shell.fifo_bar)
 
     def driver(self, fifo: int, offset: int) -> int:
         """BAR offset of byte ``offset`` of a FIFO's driver queue."""
-        return SPSC_PAGES.driver_queue_base(fifo) + offset
+        return self.layout.driver_queue_base(fifo) + offset
 
     def device(self, fifo: int, offset: int) -> int:
         """BAR offset of byte ``offset`` of a FIFO's device queue."""
-        return SPSC_PAGES.device_queue_base(fifo) + offset
+        return self.layout.device_queue_base(fifo) + offset
 
     async def load(self, offset: int) -> int:
         """Read a little-endian dword."""
-        return int.from_bytes(await self.host.bar_read(AMP_PCI.fifo_bar, offset, 4), "little")
+        return int.from_bytes(await self.host.bar_read(self.shell.fifo_bar, offset, 4), "little")
 
     async def store(self, offset: int, value: int) -> None:
         """Write a little-endian dword."""
-        await self.host.bar_write(AMP_PCI.fifo_bar, offset, value.to_bytes(4, "little"))
+        await self.host.bar_write(self.shell.fifo_bar, offset, value.to_bytes(4, "little"))
 
     async def store_bytes(self, offset: int, data: bytes) -> None:
         """Write bytes."""
-        await self.host.bar_write(AMP_PCI.fifo_bar, offset, data)
+        await self.host.bar_write(self.shell.fifo_bar, offset, data)
 
     async def write_slot(self, fifo: int, index: int, data: bytes) -> None:
         """Write slot ``index`` of the driver queue."""
-        await self.store_bytes(self.driver(fifo, QUEUE.slot_offset(index)), data)
+        await self.store_bytes(self.driver(fifo, self.queue.slot_offset(index)), data)
 
     async def set_driver_head(self, fifo: int, index: int) -> None:
         """Write head, which publishes the slots below ``index``; no doorbell."""
-        await self.store(self.driver(fifo, QUEUE.head_offset), index)
+        await self.store(self.driver(fifo, self.queue.head_offset), index)
 
     async def driver_head(self, fifo: int) -> int:
         """Read the head of the driver queue."""
-        return await self.load(self.driver(fifo, QUEUE.head_offset))
+        return await self.load(self.driver(fifo, self.queue.head_offset))
 
     async def driver_tail(self, fifo: int) -> int:
         """Read the tail of the driver queue."""
-        return await self.load(self.driver(fifo, QUEUE.tail_offset))
+        return await self.load(self.driver(fifo, self.queue.tail_offset))
 
     async def device_head(self, fifo: int) -> int:
         """Read the head of the device queue."""
-        return await self.load(self.device(fifo, QUEUE.head_offset))
+        return await self.load(self.device(fifo, self.queue.head_offset))
 
     async def set_device_tail(self, fifo: int, index: int) -> None:
         """Write tail, which frees the device queue's slots below ``index``."""
-        await self.store(self.device(fifo, QUEUE.tail_offset), index)
+        await self.store(self.device(fifo, self.queue.tail_offset), index)
 
     async def device_slot(self, fifo: int, index: int) -> bytes:
         """Read slot ``index`` of the device queue."""
         data: bytes = await self.host.bar_read(
-            AMP_PCI.fifo_bar, self.device(fifo, QUEUE.slot_offset(index)), QUEUE.slot_size
+            self.shell.fifo_bar,
+            self.device(fifo, self.queue.slot_offset(index)),
+            self.queue.slot_size,
         )
         return data
 
     async def ring(self, fifo: int) -> None:
         """Ring a FIFO's doorbell."""
-        await self.host.bar_write(AMP_PCI.register_bar, AMP_PCI.notify(fifo), b"\1\0\0\0")
+        await self.host.bar_write(self.shell.register_bar, self.shell.notify(fifo), b"\1\0\0\0")
 
     async def fill(self, fifo: int, numbers: Iterable[int], *, first: int = 0) -> int:
         """Write messages to the slots from ``first`` on and advance head; no doorbell.
@@ -127,7 +134,7 @@ class QueueBench(Bench):
         index = first
         for number in numbers:
             await self.write_slot(fifo, index, slot_bytes(number))
-            index = QUEUE.next(index)
+            index = self.queue.next(index)
         await self.set_driver_head(fifo, index)
         return index
 

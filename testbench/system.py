@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The gateware with a host in front of it and devices behind it, for tests and demos.
 
-:class:`Bench` has clock, reset, host and monitors. :class:`GatewareSystem` adds the device side and
-one driver for each FIFO; it is the counterpart of :class:`models.system.ModelSystem` on the
-gateware.
+:class:`GatewareSystem` is the counterpart of :class:`models.system.ModelSystem` on the gateware.
 """
 
 from __future__ import annotations
@@ -12,182 +10,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import cocotb
-from cocotb.clock import Clock
-from cocotb.triggers import ClockCycles
-from cocotb.utils import get_sim_time
 
-from models.bus import FifoDriverBus, MessageObserver, dialect_on
-from models.device_bus import DeviceBus
+from models.bus import MessageObserver, dialect_on
 from models.devices import VirtioDevice
-from models.driver import Driver, RingAllocator
 from models.messages import Dialect
+from models.stack import BusStack
 
-from .axi.channels import drive_idle
 from .axi.dma import AxiDma
+from .bench import Bench, Pacing
 from .device_port import StreamDevicePort
-from .hard_block.blocks import BLOCKS
-from .host.bfm import CoreBfm, EndpointBfm
-from .host.requester import HostError
-from .host.root_complex import RootComplexHost
-from .host.thin import TlpHost
-from .parameters import Parameters, parameters
-from .runtime import CocotbRuntime
-from .tlp.monitor import CORE_TO_DESIGN, TlpMonitor, bundles_of
+from .parameters import parameters
 from .trace import MessageTrace
 
-CLOCK_PERIOD_NS = 4
-RESET_CYCLES = 5
 REQUEST_TIMEOUT_US = 1000.0
 """Simulated time after which a driver's request fails; far longer than any response takes."""
 
-Pacing = Iterable[int] | None
-"""See :mod:`testbench.stream.pacing`; ``None`` is full throughput."""
-
-
-class Bench:
-    """Clock, reset, host and TLP monitor of a design under test, for every top.
-
-    Parameters
-    ----------
-    dut
-        The design's top.
-    root_complex
-        Use cocotbext-pcie's root complex in place of the thin host. A hard block always has the
-        root complex.
-    host_idle, host_stall
-        Idle cycles before the beats of TLPs to the design, and back-pressure on TLPs from it.
-    **options
-        Arguments of the host.
-
-    Attributes
-    ----------
-    host
-        Implements the ``HostFunction`` contract.
-    monitor
-        Checks every TLP; a violation fails the test at once.
-    parameters
-        The parameters of the build.
-    """
-
-    def __init__(
-        self,
-        dut: Any,
-        *,
-        root_complex: bool = False,
-        host_idle: Pacing = None,
-        host_stall: Pacing = None,
-        **options: Any,
-    ) -> None:
-        self.parameters: Parameters = parameters()
-        block = BLOCKS.get(self.parameters.top)
-        self.block = None if block is None else block(dut, self.parameters)
-        self.dut = dut = dut if self.block is None else self.block.dut
-        self.runtime = CocotbRuntime()
-        if self.block is None:
-            self._clock = Clock(dut.clk, CLOCK_PERIOD_NS, "ns", impl="gpi").start()
-            dut.rst.value = 1
-        # Drive every input from time zero: undefined values spread through the design.
-        for name in ("s_axis_msg_tvalid", "m_axis_msg_tready"):
-            getattr(dut, name).value = 0
-        if self.parameters.dma:
-            drive_idle(dut)
-        options = {"idle": host_idle, "stall": host_stall, **options}
-        options["num_fifos"] = self.parameters.num_fifos
-        timeout_ns = self.parameters.completion_timeout * CLOCK_PERIOD_NS
-        self.host: Any
-        if self.block is not None:
-            self.host = RootComplexHost(dut, endpoint=self.block.device, **options)
-            self.monitor = self.block.monitor(completion_timeout_ns=timeout_ns)
-        elif self.parameters.top == "core":
-            shell, layout = self.parameters.shell, self.parameters.layout
-            self.host = CoreBfm(dut, shell=shell, layout=layout, **options)
-            self.monitor = TlpMonitor.attach(
-                dut,
-                to_design=CORE_TO_DESIGN,
-                from_design=bundles_of(dut),
-                device_id=self.host.device_id,
-                max_payload_size=self.host.max_payload_size,
-                max_read_request_size=self.host.max_read_request_size,
-                extended_tags=self.host.extended_tags,
-                bus_master=False,
-                follow_pins=True,
-                always_four_dwords=self.parameters.block.force_64_bit_addresses,
-                completion_timeout_ns=timeout_ns,
-            )
-        else:
-            self.host = (
-                RootComplexHost(dut, **options) if root_complex else EndpointBfm(dut, **options)
-            )
-            self.monitor = TlpMonitor.attach(dut, completion_timeout_ns=timeout_ns)
-
-    @property
-    def cycles(self) -> int:
-        """Clock cycles since time zero."""
-        return int(self.time_ns) // CLOCK_PERIOD_NS
-
-    @property
-    def time_ns(self) -> float:
-        """Simulated time, in nanoseconds."""
-        return float(get_sim_time("ns"))
-
-    async def reset(self) -> None:
-        """Hold ``rst`` for a few cycles."""
-        if self.block is not None:
-            await self.block.reset()
-            return
-        self.dut.rst.value = 1
-        self._abandon_reads()
-        # The sinks deliver packets of the last cycle before the reset only now.
-        await self.dut.clk.rising_edge
-        self._abandon_reads()
-        await ClockCycles(self.dut.clk, RESET_CYCLES - 1)
-        self.dut.rst.value = 0
-        await self.dut.clk.rising_edge
-
-    def _abandon_reads(self) -> None:
-        if isinstance(self.host, TlpHost):
-            self.host.memory.abandon()
-
-    async def start(self, **options: Any) -> None:
-        """Reset the design, then let the host enumerate and enable it.
-
-        Parameters
-        ----------
-        **options
-            Arguments of the host's ``start``.
-        """
-        await self.reset()
-        await self.host.start(**options)
-
-    async def settle(self, cycles: int = 50) -> None:
-        """Let ``cycles`` clock cycles pass; the default is longer than any access takes."""
-        await ClockCycles(self.dut.clk, cycles)
-
-    async def finish(self, *, refused_writes: int = 0) -> None:
-        """Require that every request has its completions.
-
-        Parameters
-        ----------
-        refused_writes
-            Expected number of memory writes of the design that the thin host refused.
-
-        Raises
-        ------
-        HostError
-            The host refused another number of writes.
-        """
-        await self.settle()
-        self.monitor.finish()
-        if isinstance(self.host, TlpHost):
-            refused = self.host.memory.refused_writes
-            if len(refused) != refused_writes:
-                raise HostError(
-                    f"{len(refused)} writes were refused, not {refused_writes}: {refused}"
-                )
-
 
 class GatewareSystem(Bench):
-    """A host with one driver for each FIFO, the gateware, and the devices behind it.
+    """A bench with one driver for each FIFO and the devices behind the gateware.
 
     Parameters
     ----------
@@ -205,7 +45,7 @@ class GatewareSystem(Bench):
     dma_pauses
         Pauses of the channels of the DMA window, as :class:`~testbench.axi.dma.AxiDma`.
     **options
-        As :class:`Bench`.
+        As :class:`~testbench.bench.Bench`.
 
     Raises
     ------
@@ -243,40 +83,33 @@ class GatewareSystem(Bench):
         dut = self.dut
         self.port = StreamDevicePort(dut, idle=device_idle, stall=device_stall)
         self.dma = AxiDma(dut, pauses=dma_pauses)
-        self.device_side = DeviceBus(
-            self.port, devices_by_fifo, self.runtime, dma=self.dma, revision=revision
-        )
         self.trace = MessageTrace(revision=revision)
         self.trace.attach(dut)
-        self.buses = [
-            FifoDriverBus(
-                self.host,
-                fifo,
-                self.runtime,
-                shell=self.parameters.shell,
-                layout=self.parameters.layout,
-            )
-            for fifo in range(len(devices_by_fifo) if drivers else 0)
-        ]
-        self.drivers = [
-            Driver(bus, self.runtime, revision=revision, timeout_us=REQUEST_TIMEOUT_US)
-            for bus in self.buses
-        ]
-        for driver in self.drivers:
-            driver.rings = RingAllocator(memory=self.host.memory)
+        self._stack = BusStack(
+            self.host,
+            self.port,
+            devices_by_fifo,
+            self.runtime,
+            dma=self.dma,
+            shell=self.parameters.shell,
+            layout=self.parameters.layout,
+            revision=revision,
+            timeout_us=REQUEST_TIMEOUT_US,
+            drivers=drivers,
+        )
+        self.buses = self._stack.buses
+        self.drivers = self._stack.drivers
+        self.device_side = self._stack.device_side
         self._reset_task = cocotb.start_soon(self._follow_resets())
 
     def observe(self, observer: MessageObserver) -> None:
         """Call ``observer`` with each message that the drivers send or receive."""
-        for bus in self.buses:
-            bus.observers.append(observer)
+        self._stack.observe(observer)
 
     async def start(self, **options: Any) -> None:
-        """As :meth:`Bench.start`; also start the device side and the drivers."""
+        """As :meth:`~testbench.bench.Bench.start`; also start the device side and the drivers."""
         await super().start(**options)
-        self.device_side.start()
-        for driver in self.drivers:
-            await driver.start()
+        await self._stack.start()
 
     async def _follow_resets(self) -> None:
         while True:

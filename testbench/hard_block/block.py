@@ -22,14 +22,13 @@ from cocotbext.axi import AxiStreamBus
 from cocotbext.pcie.xilinx.us import UltraScalePcieDevice, UltraScalePlusPcieDevice
 
 from ..parameters import Parameters
+from ..timing import CLOCK_PERIOD_NS, RESET_CYCLES
 from ..tlp import CplStatus, TlpKind, from_cocotbext, pcie_id
 from ..tlp.monitor import TlpMonitor
 from ..tlp.pins import settled
 from .series7 import Series7Device
 
 CONFIGURATION = (TlpKind.CFGRD0, TlpKind.CFGWR0)
-CLOCK_PERIOD_NS = 4
-RESET_CYCLES = 5
 MAX_PAYLOAD_SIZE = 1024
 LINK_CYCLES = 50
 """Cycles in which a packet accepted by the block leaves for an idle link."""

@@ -13,7 +13,8 @@ from cocotb.triggers import RisingEdge
 from cocotbext.pcie.intel.ptile import PTilePcieDevice, PTileRxBus, PTileTxBus
 from cocotbext.pcie.intel.s10 import S10PcieDevice, S10RxBus, S10TxBus
 
-from .block import CLOCK_PERIOD_NS, MAX_PAYLOAD_SIZE, HardBlock
+from ..timing import CLOCK_PERIOD_NS
+from .block import MAX_PAYLOAD_SIZE, HardBlock
 
 CONFIG_LATENCY = 40
 """Cycles for a block to output all of configuration space and for the design to register it."""

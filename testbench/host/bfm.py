@@ -21,8 +21,8 @@ from models.config_space import (
     coded_size,
     size_code,
 )
-from models.layout import SPSC_PAGES, SharedLayout
-from models.shell import AMP_PCI, PciShell
+from models.layout import SharedLayout
+from models.shell import PciShell
 
 from ..hard_block.confirmer import WRITES, Confirmer
 from ..stream.tlp import TlpPacket, TlpSink, TlpSource
@@ -118,7 +118,7 @@ class EndpointBfm(TlpHost):
             clk=clk,
             reset=reset,
             stall=stall,
-            on_packet=lambda packet: self.receive(packet.tlp),
+            on_packet=self.receive_packet,
         )
         self.sinks = {tx: self.sink}
         self.function: Enumerated | None = None
@@ -302,10 +302,10 @@ class CoreBfm(TlpHost):
     ----------
     dut
         The design's top.
-    clk, reset
-        Handles; the default is ``dut.clk`` and, if it exists, ``dut.rst``.
     shell, layout
         Define the BARs and their sizes.
+    clk, reset
+        Handles; the default is ``dut.clk`` and, if it exists, ``dut.rst``.
     idle, stall
         As :class:`EndpointBfm`, for requests to the design and completions from it.
     completion_idle
@@ -337,10 +337,10 @@ class CoreBfm(TlpHost):
         self,
         dut: Any,
         *,
+        shell: PciShell,
+        layout: SharedLayout,
         clk: Any = None,
         reset: Any = None,
-        shell: PciShell = AMP_PCI,
-        layout: SharedLayout = SPSC_PAGES,
         idle: Iterable[int] | None = None,
         stall: Iterable[int] | None = None,
         completion_idle: Iterable[int] | None = None,
@@ -373,7 +373,7 @@ class CoreBfm(TlpHost):
                 clk=clk,
                 reset=reset,
                 stall=stalls[prefix],
-                on_packet=lambda packet: self.receive(packet.tlp),
+                on_packet=self.receive_packet,
             )
             for prefix in bundles_of(dut)
         }

@@ -20,6 +20,7 @@ from models import runtime as contract
 from models.bus import InterruptLog
 from models.shell import MSIX_ENTRY_SIZE
 
+from ..stream.tlp import TlpPacket
 from ..tlp import MEMORY_READS, MEMORY_WRITES, Tlp
 from ..tlp.packets import memory_read, memory_write
 from .memory_completer import MemoryCompleter
@@ -60,6 +61,9 @@ class TlpHost(ABC):
     on_request
         Function to call with each request of the design except MSI-X writes, in place of
         ``memory``; ``None`` for ``memory``.
+    on_error
+        Function to call with each error that a packet from the design causes; ``None`` to raise it,
+        which ends the test.
     requester
         Tags and outstanding requests of the host.
     """
@@ -94,6 +98,7 @@ class TlpHost(ABC):
         self.interrupts = self._interrupts.counts
         self.on_interrupt: list[Callable[[int], None]] = []
         self.on_request: Callable[[Tlp], None] | None = None
+        self.on_error: Callable[[HostError], None] | None = None
         self._vectors: dict[int, tuple[int, int]] = {}
 
     @abstractmethod
@@ -201,6 +206,15 @@ class TlpHost(ABC):
             # One dword at a time with the mask last, as drivers do.
             for lane in range(0, MSIX_ENTRY_SIZE, 4):
                 await self.bar_write(bar, entry_offset + lane, entry[lane : lane + 4])
+
+    def receive_packet(self, packet: TlpPacket) -> None:
+        """As :meth:`receive`; pass errors to ``on_error`` if it is set."""
+        try:
+            self.receive(packet.tlp)
+        except HostError as error:
+            if self.on_error is None:
+                raise
+            self.on_error(error)
 
     def receive(self, tlp: Tlp) -> None:
         """Accept a packet from the design.

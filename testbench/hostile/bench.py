@@ -1,249 +1,145 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A bench that reports every store, request, packet and pulse to the oracle."""
+"""The parts of a hostile simulation, and the start and end of its histories."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any
+from typing import Any, Self
 
-import cocotb
-from cocotb.triggers import First
+from models.config_space import INITIATE_FLR
 
-from models.layout import MIN_MESSAGE, PAGE, SPSC_PAGES
-from models.shell import AMP_PCI
-
-from ..axi.dma import AxiDma
-from ..host.requester import HostError
-from ..queue_bench import QUEUE, QueueBench
-from ..stream.axis import AxisMessage
-from ..system import CLOCK_PERIOD_NS
-from ..tlp import Tlp
-from .dma_ordering import DmaOrdering
-from .errors import HostileFailure
-from .oracle import CAME_OUT, INTERRUPTED, RANG, RESET, RESET_TOLD, TAKEN, Oracle, Tally
+from ..queue_bench import QueueBench
+from .checker import Checker
+from .device import HostileDevice
+from .host import TAGS, HostileHost
+from .observer import Observer
+from .oracle import Oracle, Tally
+from .quiesce import Quiescer
 from .ram_shadow import RamShadow
+from .streams import StreamControl
 
-TAGS = 32
 HOST_TIMEOUT_US = 500.0
-MOST_CYCLES = 200_000
-"""Limit in cycles for all work that a history can leave pending; far longer than it takes."""
 
 
-class HostileBench(QueueBench):
-    """Sends without waiting, and reports to the oracle.
+class HostileBench:
+    """A bench whose stimuli and events are all reported to an oracle.
+
+    Create it with :meth:`open`.
+
+    Parameters
+    ----------
+    queues
+        The bench of the design, started.
+    ram
+        Contents of the FIFO BAR.
 
     Attributes
     ----------
-    oracle
-        Checks the endpoint's behaviour.
+    queues
+        The bench of the design.
     tally
         Counts of checked messages and interrupts.
-    serves_memory
-        Value of Memory Space Enable as sent by the host.
-    masked, msix_enabled, function_masked, bus_master
-        Values of the vectors' mask bits, MSI-X Enable, Function Mask and Bus Master Enable as sent
-        by the host.
-    layout, sizes
-        Layout of the shared RAM; bytes of each BAR.
-    dma
-        The device side's DMA.
-    region
-        Bus address of a page of host memory for the device side.
-    promises
-        Checks the order of DMA writes and messages.
-    writing
-        Whether a DMA write is in flight whose message is not sent yet.
-    unsupported
-        Number of unsupported requests sent.
-    pause
-        Longest pause in cycles between two beats of a stream that is not stalled.
+    oracle
+        Checks the endpoint's behaviour.
+    checker
+        Failures of the current history.
+    streams
+        Pauses and stalls of the streams.
+    host, device
+        Stimuli of the host and of the device side.
+    quiescer
+        Waits until nothing is in flight, and checks the whole state.
     """
 
-    def __init__(self, dut: Any) -> None:
-        super().__init__(dut, tags=TAGS, timeout_us=HOST_TIMEOUT_US)
-        self.dma = AxiDma(dut)
-        self.num_fifos = self.parameters.num_fifos
-        self.core = self.parameters.top == "core"
-        self.monitor.fatal = False
+    def __init__(self, queues: QueueBench, ram: RamShadow) -> None:
+        self.queues = queues
         self.tally = Tally()
-        self._failures: list[str] = []
-        self._history = 0
-        self._ended_well = False
-        self._receive = self.host.receive
-        self.host.receive = self._received
-        self.host.on_interrupt.append(self._interrupted)
-        self.sink.on_packet = self._came_out
-        self.source.on_accept.append(self._taken)
-        self._watch = cocotb.start_soon(self._watch_pulses())
-        self._index_dwords = frozenset(
-            base + offset
-            for fifo in range(self.num_fifos)
-            for base in (self.driver(fifo, 0), self.device(fifo, 0))
-            for offset in (QUEUE.head_offset, QUEUE.tail_offset)
+        self.oracle = Oracle(queues.layout, queues.parameters.num_fifos, ram, self.tally)
+        self.checker = Checker(queues, self.oracle)
+        self.streams = StreamControl(queues)
+        self.host = HostileHost(queues, self.oracle, self.checker.failures)
+        self.device = HostileDevice(queues, self.oracle, self.checker.failures)
+        self.quiescer = Quiescer(
+            queues,
+            self.oracle,
+            self.checker,
+            streams=self.streams,
+            host=self.host,
+            device=self.device,
         )
-        self.layout = SPSC_PAGES
-        self.sizes = AMP_PCI.bar_sizes(self.num_fifos, SPSC_PAGES)
-        self.unsupported = 0
-        self.pause = 0
-        self.writing = False
+        self._observer = Observer(queues, self.oracle, self.device.ordering, self.checker)
+        self._ended_without_failure = False
 
-    async def open(self) -> None:
-        """Reset the design and read its RAM; once, before all histories."""
-        await self.start()
-        self.region = self.host.memory.allocate(PAGE)
-        self.promises = DmaOrdering(self.dut, self.dma, self.host.memory, self._failures)
-        self.oracle = Oracle(self.num_fifos, await self._view(), self.tally)
-
-    async def _view(self) -> RamShadow:
-        content = await self.host.bar_read(AMP_PCI.fifo_bar, 0, self.sizes[AMP_PCI.fifo_bar])
-        return RamShadow(content, self.parameters.data_width // 8)
+    @classmethod
+    async def open(cls, dut: Any) -> Self:
+        """Create the bench of ``dut``, start it and read its RAM."""
+        queues = QueueBench(dut, tags=TAGS, timeout_us=HOST_TIMEOUT_US)
+        queues.monitor.fatal = False
+        await queues.start()
+        return cls(queues, await _read_ram(queues))
 
     async def begin(self) -> None:
         """Start a history: reset everything except the RAM contents."""
-        if self._ended_well:
+        if self._ended_without_failure:
             await self.restart(cycles=2)
         else:
-            self.oracle.give_up()
+            self.oracle.ignore_events()
             await self.restart(cycles=2)
-            self.oracle.begin(await self._view())
-            self.monitor.violations.clear()
-            self._failures.clear()
-        self._ended_well = False
+            self.oracle.begin(await _read_ram(self.queues))
+            self.checker.clear()
+        self._ended_without_failure = False
 
     def end(self) -> None:
         """End the history, without a failure."""
-        self._ended_well = True
-
-    async def hurry(self) -> None:
-        """Remove all pauses and stalls, and wait for a pause in progress to end."""
-        self._unblock_streams()
-        await self.settle(self.pause)
-        self.pause = 0
-
-    def _unblock_streams(self) -> None:
-        for sink in (self.sink, *self.host.sinks.values()):
-            sink.resume()
-            sink.set_stall(None)
-        for source in (self.source, self.host.source):
-            source.set_idle(None)
+        self._ended_without_failure = True
 
     async def restart(self, *, cycles: int) -> None:
         """Assert ``rst`` for ``cycles`` cycles, then enable the function."""
-        self._history += 1
-        self._unblock_streams()
-        self.pause = 0
+        bench, rst = self.queues, self.queues.dut.rst
+        self.host.abandon()
+        self.device.cancel_messages()
+        self.streams.release()
+        self.streams.max_pause = 0
         # Let sources start with packets queued just now: only then does reset drop them.
-        await self.settle(1)
-        self.dut.rst.value = 1
-        if self.core:
-            self.host.set_pins(function_reset=0, msix_mask=0)
-        await self.settle(cycles)
-        self.host.requester.abandon()
-        self.host.memory.abandon()
-        self.promises.forget()
-        self.oracle.cut_off()
-        self.unsupported = 0
-        self.dut.rst.value = 0
-        await self.settle(1)
-        await self.enable()
+        await bench.settle(1)
+        rst.value = 1
+        if bench.parameters.top == "core":
+            bench.host.set_pins(function_reset=0, msix_mask=0)
+        await bench.settle(cycles)
+        bench.host.requester.abandon()
+        bench.host.memory.abandon()
+        self.device.ordering.clear()
+        self.oracle.abort()
+        self.host.unsupported = 0
+        rst.value = 0
+        await bench.settle(1)
+        await self.host.enable()
 
-    async def enable(self) -> None:
-        """Enable the function after a reset, and write its MSI-X table."""
-        await self.host.restore()
-        self.serves_memory = self.bus_master = self.msix_enabled = True
-        self.function_masked = False
-        self.masked = [False] * self.num_fifos
-        self.unblock()
+    async def reset_function(self) -> None:
+        """Reset the function (FLR) at any time, and enable it again.
 
-    def unblock(self) -> None:
-        """Allow interrupts again."""
-        for vector in self.oracle.vectors:
-            vector.blocked = False
-
-    def offer(self, fifo: int, data: bytes) -> None:
-        """Send a packet of any size from the device side."""
-        well_formed = fifo < self.num_fifos and MIN_MESSAGE <= len(data) <= QUEUE.slot_size
-        self.oracle.offers(fifo, data, well_formed=well_formed)
-        self.source.send_nowait(AxisMessage(fifo, data))
-
-    async def write_and_offer(self, fifo: int, message: bytes, data: bytes) -> None:
-        """Write data to host memory from the device side, then send the message that follows it."""
-        history = self._history
-        if await self.promises.write(fifo, message, data) and history == self._history:
-            self.offer(fifo, message)
-        self.writing = False
-
-    def check(self) -> None:
-        """Check all events so far.
-
-        Raises
-        ------
-        HostileFailure
-            A check failed.
+        The host waits for the completion of the request. A hard block passes on all earlier
+        requests first, then pulses ``function_reset``.
         """
-        self.oracle.catch_up(self.time_ns - 1.5 * CLOCK_PERIOD_NS)
-        self._raise()
+        bench, host = self.queues, self.queues.host
+        # The first sink has the completions: while it is stalled, requests are not accepted.
+        self.streams.host_sinks[0].resume()
+        if bench.parameters.top == "core":
+            await self.checker.wait_until(
+                lambda: not host.source.pending, "requests are not accepted"
+            )
+            host.set_pins(function_reset=1)
+            await bench.settle(1)
+            host.set_pins(function_reset=0)
+            table = host.msix_table(bench.parameters.num_fifos)
+            self.host.store_nowait(bench.shell.msix_bar, bench.shell.msix_table_offset, table)
+            return
+        control = await host.config_read(INITIATE_FLR.offset)
+        await host.config_write(INITIATE_FLR.offset, control & 0xFFFF | INITIATE_FLR.mask)
+        await bench.settle(2)
+        await self.host.enable()
 
-    def _raise(self) -> None:
-        if self.monitor.violations:
-            raise HostileFailure("; ".join(str(item) for item in self.monitor.violations))
-        if self._failures:
-            raise HostileFailure(self._failures[0])
 
-    def _received(self, tlp: Tlp) -> None:
-        try:
-            self._receive(tlp)
-        except HostError as error:
-            self._failures.append(str(error))
-
-    def _interrupted(self, vector: int) -> None:
-        self.promises.interrupted(vector, self.time_ns)
-        self.oracle.sees(self.time_ns, INTERRUPTED, lambda: self.oracle.interrupted(vector))
-
-    def _came_out(self, message: AxisMessage) -> None:
-        self.oracle.sees(
-            self.time_ns, CAME_OUT, lambda: self.oracle.came_out(message.fifo, message.data)
-        )
-
-    def _taken(self, packet: AxisMessage) -> None:
-        self.promises.taken(packet.data, self.time_ns)
-        self.oracle.sees(self.time_ns, TAKEN, self.oracle.taken)
-
-    async def _watch_pulses(self) -> None:
-        dut, edge = self.dut, self.dut.clk.rising_edge
-        doorbell, reset = dut.doorbell, dut.host_reset
-        while True:
-            # A pulse starts between two clock edges; sample it at the second.
-            await First(doorbell.value_change, reset.value_change)
-            await edge
-            while True:
-                if dut.rst.value == 1:
-                    break
-                rung, was_reset = int(doorbell.value), int(reset.value)
-                if not rung and not was_reset:
-                    break
-                now = self.time_ns
-                if was_reset:
-                    # `host_reset` is asserted one cycle after the reset takes effect.
-                    self.oracle.sees(now - CLOCK_PERIOD_NS, RESET, self.oracle.reset)
-                    self.oracle.sees(now, RESET_TOLD, self.oracle.reset_told)
-                for fifo in range(rung.bit_length()):
-                    if rung >> fifo & 1:
-                        self.oracle.sees(now, RANG, partial(self.oracle.rang, fifo))
-                await edge
-
-    async def wait_until(self, done: Callable[[], bool], what: str, step: int = 20) -> None:
-        """Wait until ``done()``, polling every ``step`` cycles.
-
-        Raises
-        ------
-        HostileFailure
-            ``done()`` is still false after :data:`MOST_CYCLES`; ``what`` is the text.
-        """
-        for _ in range(0, MOST_CYCLES, step):
-            if done():
-                return
-            await self.settle(step)
-            self.check()
-        raise HostileFailure(f"{what} after {MOST_CYCLES} cycles")
+async def _read_ram(bench: QueueBench) -> RamShadow:
+    size = bench.shell.bar_sizes(bench.parameters.num_fifos, bench.layout)[bench.shell.fifo_bar]
+    content = await bench.host.bar_read(bench.shell.fifo_bar, 0, size)
+    return RamShadow(content, bench.parameters.data_width // 8)

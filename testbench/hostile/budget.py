@@ -47,7 +47,7 @@ class Budget:
     ) -> None:
         self._began = time.monotonic()
         self._shrink = shrink
-        self._left = histories
+        self._remaining = histories
         self._shrink_histories = shrink_histories
         self._ends = None if seconds is None else self._began + seconds
         self.failure: str | None = None
@@ -63,16 +63,16 @@ class Budget:
         """Count the start of a history; raise :class:`OutOfTime` if the budget is used up."""
         if self._ends is not None and time.monotonic() >= self._ends:
             raise OutOfTime
-        if self._left is not None:
-            if self._left <= 0:
+        if self._remaining is not None:
+            if self._remaining <= 0:
                 raise OutOfTime
-            self._left -= 1
+            self._remaining -= 1
 
     def failed(self, error: BaseException, program: Sequence[str]) -> None:
         """Record a failed history; the first one starts the budget for shorter ones."""
         if self.failure is None:
             self._ends = None if self._shrink is None else time.monotonic() + self._shrink
-            self._left = self._shrink_histories
+            self._remaining = self._shrink_histories
         elif len(program) > len(self.program):
             return
         self.failure = f"{type(error).__name__}: {error}"

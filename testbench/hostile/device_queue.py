@@ -6,8 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from models.layout import QueueLayout
+
 from .errors import HostileFailure
-from .state_set import GIVEN_UP, NOBODY, QUEUE, StateSet, index_of
+from .state_set import DISCARDED, NO_SLOT, StateSet
 
 
 class DeviceQueueState(NamedTuple):
@@ -16,32 +18,28 @@ class DeviceQueueState(NamedTuple):
     Parameters
     ----------
     applied
-        As :class:`~testbench.hostile.state_set.State`.
+        As :class:`~testbench.hostile.state_set.QueueState`.
     head, tail
         Index words, 32 bits.
-    begun
-        Packets that the engine has started.
+    started
+        Number of packets that the engine has started.
     slot
-        Slot of the packet in progress, :data:`NOBODY` or :data:`GIVEN_UP`.
-    void
+        Slot of the packet in progress, :data:`~testbench.hostile.state_set.NO_SLOT` or
+        :data:`~testbench.hostile.state_set.DISCARDED`.
+    aborted
         Whether the packet in progress will be dropped: head was stored, or the function reset,
         after it started.
     dropped
-        Well-formed packets that were dropped for this reason.
+        Number of well-formed packets that were dropped for this reason.
     """
 
     applied: int = 0
     head: int = 0
     tail: int = 0
-    begun: int = 0
-    slot: int = NOBODY
-    void: bool = False
+    started: int = 0
+    slot: int = NO_SLOT
+    aborted: bool = False
     dropped: int = 0
-
-    @property
-    def room(self) -> bool:
-        """Whether the queue has space for a message."""
-        return QUEUE.next(index_of(self.head)) != index_of(self.tail)
 
 
 class DeviceQueueStates(StateSet[DeviceQueueState]):
@@ -57,55 +55,62 @@ class DeviceQueueStates(StateSet[DeviceQueueState]):
         Number of accepted packets that are well-formed.
     """
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name, DeviceQueueState())
+    def __init__(self, name: str, layout: QueueLayout) -> None:
+        super().__init__(name, layout, DeviceQueueState())
         self.packets: list[bool] = []
         self.accepted = 0
         self.well_formed = 0
-        self._being_reset = False
+        self._in_reset = False
 
-    def _steps(self, state: DeviceQueueState) -> Iterable[DeviceQueueState]:
-        if state.slot == NOBODY:
-            if state.begun < min(len(self.packets), self.accepted + 1):
-                begun = state._replace(begun=state.begun + 1, slot=index_of(state.head), void=False)
-                if state.room:
-                    yield begun
-                if self._being_reset:
-                    yield begun._replace(slot=GIVEN_UP, void=True)
-        elif state.begun <= self.accepted:
-            yield self._ended(state)
+    def _next_states(self, state: DeviceQueueState) -> Iterable[DeviceQueueState]:
+        if state.slot == NO_SLOT:
+            if state.started < min(len(self.packets), self.accepted + 1):
+                started = state._replace(
+                    started=state.started + 1, slot=self.index_of(state.head), aborted=False
+                )
+                if self._has_space(state):
+                    yield started
+                if self._in_reset:
+                    yield started._replace(slot=DISCARDED, aborted=True)
+        elif state.started <= self.accepted:
+            yield self._finished(state)
         store = self._next_store(state.applied)
         if store is not None:
             after = state._replace(applied=state.applied + 1)
-            if store.head:
-                yield after._replace(head=store.over(state.head), void=state.slot != NOBODY)
+            if store.to_head:
+                yield after._replace(head=store.apply(state.head), aborted=state.slot != NO_SLOT)
             else:
-                yield after._replace(tail=store.over(state.tail))
+                yield after._replace(tail=store.apply(state.tail))
 
-    def _ended(self, state: DeviceQueueState) -> DeviceQueueState:
-        if not self.packets[state.begun - 1]:
-            return state._replace(slot=NOBODY, void=False)
-        if state.void:
-            return state._replace(slot=NOBODY, void=False, dropped=state.dropped + 1)
-        return state._replace(slot=NOBODY, head=QUEUE.next(state.slot))
+    def _has_space(self, state: DeviceQueueState) -> bool:
+        return self.layout.next(self.index_of(state.head)) != self.index_of(state.tail)
 
-    def offer(self, well_formed: bool) -> None:
+    def _finished(self, state: DeviceQueueState) -> DeviceQueueState:
+        """The state after the end of the packet in progress."""
+        if not self.packets[state.started - 1]:
+            return state._replace(slot=NO_SLOT, aborted=False)
+        if state.aborted:
+            return state._replace(slot=NO_SLOT, aborted=False, dropped=state.dropped + 1)
+        return state._replace(slot=NO_SLOT, head=self.layout.next(state.slot))
+
+    def send(self, well_formed: bool) -> None:
         """Record a packet that the device side sends to this queue."""
         self.packets.append(well_formed)
 
-    def took(self) -> set[int]:
+    def accept(self) -> set[int]:
         """Record that the engine accepted the last beat of the oldest packet.
 
         Returns
         -------
         set of int
-            Slots that the packet may be in; includes :data:`GIVEN_UP` if it may be in none.
+            Slots that the packet may be in; includes
+            :data:`~testbench.hostile.state_set.DISCARDED` if it may be in none.
         """
         self._keep(
             (
                 state
                 for state in self._reachable()
-                if state.begun == self.accepted + 1 and state.slot != NOBODY
+                if state.started == self.accepted + 1 and state.slot != NO_SLOT
             ),
             "a packet was accepted without space",
         )
@@ -114,48 +119,58 @@ class DeviceQueueStates(StateSet[DeviceQueueState]):
         return {state.slot for state in self.states}
 
     @property
-    def delivered(self) -> int:
+    def delivered_messages(self) -> int:
         """Number of messages that are certainly in the queue."""
-        return self.well_formed - self.most_dropped
+        return self.well_formed - self.max_dropped
 
     @property
-    def most_dropped(self) -> int:
+    def max_dropped(self) -> int:
         """Maximum number of well-formed packets that may have been dropped."""
         return max(state.dropped for state in self.states)
 
-    def under_way(self) -> set[int]:
+    @property
+    def may_be_aborted(self) -> bool:
+        """Whether the packet accepted last may be dropped."""
+        return any(state.aborted for state in self.states)
+
+    @property
+    def has_space(self) -> bool:
+        """Whether the queue certainly has space for a message."""
+        return all(self._has_space(state) for state in self.states)
+
+    def slots_in_progress(self) -> set[int]:
         """Slots that the engine may be writing with a packet that it has not fully accepted."""
         return {
             state.slot
             for state in self._reachable()
-            if state.slot >= 0 and state.begun > self.accepted
+            if state.slot >= 0 and state.started > self.accepted
         }
 
     def reset(self) -> None:
         """Record the start of a function reset: the queue is empty."""
-        self._being_reset = True
+        self._in_reset = True
         self.states = {
             DeviceQueueState(
                 applied=state.applied,
-                begun=state.begun,
+                started=state.started,
                 slot=state.slot,
-                void=state.slot != NOBODY,
+                aborted=state.slot != NO_SLOT,
                 dropped=state.dropped,
             )
             for state in self._reachable()
         }
 
-    def reset_told(self) -> None:
+    def end_reset(self) -> None:
         """Record the end of the function reset."""
         self.states = self._reachable()
-        self._being_reset = False
+        self._in_reset = False
 
-    def at_rest(self, *, first: bool) -> None:
+    def check_quiescent(self, *, oldest: bool) -> None:
         """Check the quiescent state: all stores have taken effect and no packet is in progress.
 
         Parameters
         ----------
-        first
+        oldest
             Whether the oldest waiting packet is for this queue.
 
         Raises
@@ -164,32 +179,34 @@ class DeviceQueueStates(StateSet[DeviceQueueState]):
             A packet was neither delivered nor dropped, or waits although the queue has space.
         """
         done = len(self.stores)
-        waits = first and self.accepted < len(self.packets)
+        waits = oldest and self.accepted < len(self.packets)
         self._keep(
             (
                 state
                 for state in self._reachable()
                 if state.applied == done
-                and state.slot == NOBODY
-                and state.begun == self.accepted
-                and not (waits and state.room)
+                and state.slot == NO_SLOT
+                and state.started == self.accepted
+                and not (waits and self._has_space(state))
             ),
             "a packet waits although there is space" if waits else "a packet is still in progress",
         )
         self._compact()
 
-    def reads(self, head: int, tail: int, ready: bool) -> None:
+    def check_indices(self, head: int, tail: int, ready: bool) -> None:
         """Check index words read by the host and ``device_queue_ready``, both when quiescent."""
-        expected = {state.head for state in self.states}
         kept = {state for state in self.states if (state.head, state.tail) == (head, tail)}
         if not kept:
-            lost = min((index_of(word) - index_of(head)) % QUEUE.capacity for word in expected)
-            want = " or ".join(f"{s.head:#x} and {s.tail:#x}" for s in sorted(self.states))
+            lost = min(
+                (self.index_of(state.head) - self.index_of(head)) % self.layout.capacity
+                for state in self.states
+            )
+            expected = " or ".join(f"{s.head:#x} and {s.tail:#x}" for s in sorted(self.states))
             raise HostileFailure(
-                f"{self.name}: head reads {head:#x} and tail {tail:#x}, must be {want}",
+                f"{self.name}: head reads {head:#x} and tail {tail:#x}, must be {expected}",
                 lost=lost,
             )
         self._keep(
-            (state for state in kept if state.room == ready),
+            (state for state in kept if self._has_space(state) == ready),
             f"device_queue_ready is {ready} with head {head:#x} and tail {tail:#x}",
         )

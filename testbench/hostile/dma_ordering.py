@@ -17,9 +17,9 @@ from models.dma import DmaError
 from ..axi.dma import AxiDma
 from ..tlp.packets import memory_read
 
-PLACES = 64
+BUFFERS = 64
 """Number of buffers; more than the messages with data that can be pending."""
-PLACE_SIZE = 1024
+BUFFER_SIZE = 1024
 """Bytes of a buffer; none crosses 4 KiB, so that its data is one burst."""
 
 
@@ -33,7 +33,7 @@ class PendingData:
         The message.
     address, data
         The data and its bus address.
-    taken_ns
+    accepted_ns
         Simulation time at which the endpoint accepted the message, ``None`` before.
     late
         Whether the interrupt arrived before the data.
@@ -43,7 +43,7 @@ class PendingData:
     message: bytes
     address: int
     data: bytes
-    taken_ns: float | None = None
+    accepted_ns: float | None = None
     late: bool = False
 
 
@@ -63,7 +63,7 @@ class DmaOrdering:
 
     Attributes
     ----------
-    pending
+    writes_in_flight
         Number of DMA writes without a response.
     """
 
@@ -72,14 +72,14 @@ class DmaOrdering:
         self._dma = dma
         self._memory = memory
         self._failures = failures
-        self._region = memory.allocate(PLACES * PLACE_SIZE)
-        self._made = 0
-        self.pending = 0
-        self._open: list[PendingData] = []
+        self._buffers = memory.allocate(BUFFERS * BUFFER_SIZE)
+        self._writes = 0
+        self._pending: list[PendingData] = []
+        self.writes_in_flight = 0
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Drop all pending data: after ``rst`` or a failed history."""
-        self._open.clear()
+        self._pending.clear()
 
     async def write(self, fifo: int, message: bytes, data: bytes) -> bool:
         """Write ``data``; return when the endpoint has accepted the burst, before it has left.
@@ -89,47 +89,51 @@ class DmaOrdering:
         bool
             Whether the burst was accepted rather than aborted by a reset.
         """
-        address = self._region + self._made % PLACES * PLACE_SIZE
-        self._made += 1
-        self._open = [promise for promise in self._open if promise.address != address]
-        promise = PendingData(fifo, message, address, data)
-        task = cocotb.start_soon(self._write(promise))
+        address = self._buffers + self._writes % BUFFERS * BUFFER_SIZE
+        self._writes += 1
+        self._pending = [pending for pending in self._pending if pending.address != address]
+        pending = PendingData(fifo, message, address, data)
+        task = cocotb.start_soon(self._write(pending))
         dut, edge = self._dut, self._dut.clk.rising_edge
         while not task.done():
             await edge
             if dut.s_axi_dma_wvalid.value == dut.s_axi_dma_wready.value == 1 and (
                 dut.s_axi_dma_wlast.value == 1
             ):
-                self._open.append(promise)
+                self._pending.append(pending)
                 return True
         return False
 
-    async def _write(self, promise: PendingData) -> None:
-        self.pending += 1
+    async def _write(self, pending: PendingData) -> None:
+        self.writes_in_flight += 1
         try:
-            await self._dma.write(promise.address, promise.data)
+            await self._dma.write(pending.address, pending.data)
         except DmaError:
             # The write failed, by a reset or without bus mastering: there is no data to check.
-            if promise in self._open:
-                self._open.remove(promise)
+            if pending in self._pending:
+                self._pending.remove(pending)
             return
         finally:
-            self.pending -= 1
-        if promise.late:
-            self._failures.append(f"the interrupt of {promise.message.hex()} overtook its data")
+            self.writes_in_flight -= 1
+        if pending.late:
+            self._failures.append(f"the interrupt of {pending.message.hex()} overtook its data")
 
-    def taken(self, message: bytes, time_ns: float) -> None:
+    def accepted(self, message: bytes, time_ns: float) -> None:
         """Record that the endpoint accepted the last beat of a message."""
-        for promise in self._open:
-            if promise.message == message:
-                promise.taken_ns = time_ns
+        for pending in self._pending:
+            if pending.message == message:
+                pending.accepted_ns = time_ns
 
     def interrupted(self, fifo: int, time_ns: float) -> None:
         """Check the data of the accepted messages of ``fifo``: its interrupt arrived."""
-        for promise in list(self._open):
-            if promise.fifo != fifo or promise.taken_ns is None or promise.taken_ns >= time_ns:
+        for pending in list(self._pending):
+            if (
+                pending.fifo != fifo
+                or pending.accepted_ns is None
+                or pending.accepted_ns >= time_ns
+            ):
                 continue
-            read = memory_read(promise.address, len(promise.data))
+            read = memory_read(pending.address, len(pending.data))
             # Only the later response of the burst shows whether the data was to be written at all.
-            promise.late = self._memory.load(read) != promise.data
-            self._open.remove(promise)
+            pending.late = self._memory.load(read) != pending.data
+            self._pending.remove(pending)

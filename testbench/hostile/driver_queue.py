@@ -6,8 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from models.layout import QueueLayout
+
 from .errors import HostileFailure
-from .state_set import NOBODY, QUEUE, StateSet, index_of
+from .state_set import NO_SLOT, StateSet
 
 
 class DriverQueueState(NamedTuple):
@@ -16,14 +18,14 @@ class DriverQueueState(NamedTuple):
     Parameters
     ----------
     applied
-        As :class:`~testbench.hostile.state_set.State`.
+        As :class:`~testbench.hostile.state_set.QueueState`.
     head, tail
         Index words, 32 bits.
-    snapshot
+    doorbell_head
         Index of head at the newest doorbell.
     slot
-        Slot of the message in flight, :data:`NOBODY` for none.
-    settled
+        Slot of the message in flight, :data:`~testbench.hostile.state_set.NO_SLOT` for none.
+    tail_done
         Whether tail has advanced over the message in flight, or will not: tail was stored, or the
         function reset, in between.
     """
@@ -31,46 +33,47 @@ class DriverQueueState(NamedTuple):
     applied: int = 0
     head: int = 0
     tail: int = 0
-    snapshot: int = 0
-    slot: int = NOBODY
-    settled: bool = False
-
-    @property
-    def owed(self) -> int:
-        """Number of messages released by a doorbell and not delivered."""
-        under_way = self.slot != NOBODY
-        ahead = (self.snapshot - index_of(self.tail)) % QUEUE.capacity
-        return ahead + (under_way and self.settled)
+    doorbell_head: int = 0
+    slot: int = NO_SLOT
+    tail_done: bool = False
 
 
 class DriverQueueStates(StateSet[DriverQueueState]):
     """Possible states of a driver queue."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name, DriverQueueState())
+    def __init__(self, name: str, layout: QueueLayout) -> None:
+        super().__init__(name, layout, DriverQueueState())
 
-    def _steps(self, state: DriverQueueState) -> Iterable[DriverQueueState]:
-        applied, head, tail, snapshot, slot, settled = state
-        if slot == NOBODY:
-            if index_of(tail) != snapshot:
-                yield state._replace(slot=index_of(tail), settled=False)
-        elif not settled:
-            yield state._replace(tail=QUEUE.next(slot), settled=True)
+    def _next_states(self, state: DriverQueueState) -> Iterable[DriverQueueState]:
+        applied, head, tail, doorbell_head, slot, tail_done = state
+        if slot == NO_SLOT:
+            if self.index_of(tail) != doorbell_head:
+                yield state._replace(slot=self.index_of(tail), tail_done=False)
+        elif not tail_done:
+            yield state._replace(tail=self.layout.next(slot), tail_done=True)
         store = self._next_store(applied)
-        if store is not None and store.head:
-            yield state._replace(applied=applied + 1, head=store.over(head))
+        if store is not None and store.to_head:
+            yield state._replace(applied=applied + 1, head=store.apply(head))
         elif store is not None:
             # A store to tail restarts the queue: earlier doorbells are cancelled, and a message in
             # flight does not advance tail.
-            tail = store.over(tail)
-            yield DriverQueueState(applied + 1, head, tail, index_of(tail), slot, slot != NOBODY)
+            tail = store.apply(tail)
+            yield DriverQueueState(
+                applied + 1, head, tail, self.index_of(tail), slot, slot != NO_SLOT
+            )
 
-    def rang(self, number: int) -> None:
+    def _undelivered(self, state: DriverQueueState) -> int:
+        """Number of messages released by a doorbell and not delivered."""
+        in_flight = state.slot != NO_SLOT
+        released = (state.doorbell_head - self.index_of(state.tail)) % self.layout.capacity
+        return released + (in_flight and state.tail_done)
+
+    def doorbell(self, number: int) -> None:
         """Record that doorbell ``number`` took its snapshot of head."""
         due = sum(store.number < number for store in self.stores)
         self._keep(
             (
-                state._replace(snapshot=index_of(state.head))
+                state._replace(doorbell_head=self.index_of(state.head))
                 for state in self._reachable()
                 if state.applied == due
             ),
@@ -81,85 +84,90 @@ class DriverQueueStates(StateSet[DriverQueueState]):
     def reset(self) -> None:
         """Record a function reset: the queue is empty."""
         self.states = {
-            DriverQueueState(state.applied, slot=state.slot, settled=state.slot != NOBODY)
+            DriverQueueState(state.applied, slot=state.slot, tail_done=state.slot != NO_SLOT)
             for state in self._reachable()
         }
 
-    def came_out(self, could_be: Callable[[int], bool], text: Callable[[], str]) -> None:
+    def delivered(self, matches: Callable[[int], bool], message: str) -> None:
         """Record a message delivered to the device side.
 
         Parameters
         ----------
-        could_be
+        matches
             Whether a slot may contain the message.
-        text
-            Returns a description of the message for errors.
+        message
+            The message, for error texts.
         """
-        slots: dict[int, bool] = {}
+        matching: dict[int, bool] = {}
         kept = set()
         for state in self._reachable():
             slot = state.slot
-            if slot == NOBODY:
+            if slot == NO_SLOT:
                 continue
-            if slot not in slots:
-                slots[slot] = could_be(slot)
-            if slots[slot]:
-                tail = state.tail if state.settled else QUEUE.next(slot)
-                kept.add(state._replace(tail=tail, slot=NOBODY, settled=False))
+            if slot not in matching:
+                matching[slot] = matches(slot)
+            if matching[slot]:
+                tail = state.tail if state.tail_done else self.layout.next(slot)
+                kept.add(state._replace(tail=tail, slot=NO_SLOT, tail_done=False))
         if not kept:
-            lost = self._skipped(could_be)
-            what = f"{lost} were skipped" if lost else f"it is in none of the slots {sorted(slots)}"
-            raise HostileFailure(f"{self.name}: {text()}, and {what}", lost=lost)
+            lost = self._skipped(matches)
+            problem = (
+                f"{lost} were skipped" if lost else f"it is in none of the slots {sorted(matching)}"
+            )
+            raise HostileFailure(f"{self.name}: {message} was delivered, and {problem}", lost=lost)
         self.states = kept
 
-    def _skipped(self, could_be: Callable[[int], bool]) -> int:
-        """Minimum number of messages skipped before one that may be the delivered; 0 if none."""
-        found = []
+    def _skipped(self, matches: Callable[[int], bool]) -> int:
+        """Minimum number of messages skipped before a matching one; 0 if none matches."""
+        skipped = []
         for state in self._reachable():
-            first = index_of(state.tail) if state.slot == NOBODY else state.slot
-            for number in range((state.snapshot - first) % QUEUE.capacity):
-                if could_be((first + number) % QUEUE.capacity):
-                    found.append(number)
+            first = self.index_of(state.tail) if state.slot == NO_SLOT else state.slot
+            for number in range((state.doorbell_head - first) % self.layout.capacity):
+                if matches((first + number) % self.layout.capacity):
+                    skipped.append(number)
                     break
-        return min(found, default=0)
+        return min(skipped, default=0)
 
     def readable(self, slots: Iterable[int]) -> set[int]:
         """Those of ``slots`` that the engine may read before the next doorbell."""
-        found = set()
+        readable = set()
         for state in self._reachable():
-            tail = index_of(state.tail)
-            ahead = (state.snapshot - tail) % QUEUE.capacity
-            found |= {
+            tail = self.index_of(state.tail)
+            released = (state.doorbell_head - tail) % self.layout.capacity
+            readable |= {
                 slot
                 for slot in slots
-                if slot == state.slot or (slot - tail) % QUEUE.capacity < ahead
+                if slot == state.slot or (slot - tail) % self.layout.capacity < released
             }
-        return found
+        return readable
 
     def written_head(self) -> int:
         """Index of the host's last store to head, or head itself after a reset."""
         for store in reversed(self.stores):
-            if store.head:
-                return index_of(store.over(min(self.states).head))
-        return index_of(min(self.states).head)
+            if store.to_head:
+                return self.index_of(store.apply(min(self.states).head))
+        return self.index_of(min(self.states).head)
 
     def free_slots(self) -> int:
         """Number of messages that certainly fit, derived from the delivered messages."""
-        free = QUEUE.capacity - 1
+        free = self.layout.capacity - 1
         for state in self.states:
-            heads = {state.head, *(store.over(state.head) for store in self.stores if store.head)}
+            heads = {
+                state.head,
+                *(store.apply(state.head) for store in self.stores if store.to_head),
+            }
             for head in heads:
-                used = (index_of(head) - index_of(state.tail)) % QUEUE.capacity
-                free = min(free, QUEUE.capacity - 1 - used)
+                used = (self.index_of(head) - self.index_of(state.tail)) % self.layout.capacity
+                free = min(free, self.layout.capacity - 1 - used)
         return free
 
-    def at_rest(self, *, room: bool) -> None:
+    def check_quiescent(self, *, must_deliver: bool) -> None:
         """Check the quiescent state: all stores have taken effect and no message is in flight.
 
         Parameters
         ----------
-        room
-            Whether the released messages must have been delivered: the device queue has space.
+        must_deliver
+            Whether all released messages must have been delivered.
 
         Raises
         ------
@@ -168,14 +176,18 @@ class DriverQueueStates(StateSet[DriverQueueState]):
         """
         done = len(self.stores)
         states = [state for state in self._reachable() if state.applied == done]
-        kept = [state for state in states if state.slot == NOBODY and (not room or not state.owed)]
+        kept = [
+            state
+            for state in states
+            if state.slot == NO_SLOT and not (must_deliver and self._undelivered(state))
+        ]
         if not kept:
-            lost = min((state.owed for state in states), default=0)
+            lost = min((self._undelivered(state) for state in states), default=0)
             raise HostileFailure(f"{self.name}: {lost} messages were not delivered", lost=lost)
         self.states = set(kept)
         self._compact()
 
-    def reads(self, head: int, tail: int) -> None:
+    def check_indices(self, head: int, tail: int) -> None:
         """Check index words read by the host when quiescent."""
         self._keep(
             (state for state in self.states if (state.head, state.tail) == (head, tail)),

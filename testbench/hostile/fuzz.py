@@ -29,9 +29,9 @@ BATCH = 25
 """Number of histories between two checks of the whole RAM."""
 
 
-def figures(hostile: Hostile, course: Budget, *, done: bool) -> dict[str, Any]:
+def figures(hostile: Hostile, budget: Budget, *, done: bool) -> dict[str, Any]:
     """Figures of a run so far; ``done`` marks the final ones."""
-    tally = hostile.tally
+    tally = hostile.bench.tally
     return {
         "done": done,
         "examples": hostile.histories,
@@ -39,12 +39,12 @@ def figures(hostile: Hostile, course: Budget, *, done: bool) -> dict[str, Any]:
         "faults": dict(sorted(hostile.faults.items())),
         "messages_to_device": tally.to_device,
         "messages_to_driver": tally.to_driver,
-        "messages_lost": course.lost,
+        "messages_lost": budget.lost,
         "interrupts": tally.interrupts,
-        "cycles": hostile.cycles,
-        "wall_s": round(course.elapsed, 3),
-        "failure": course.failure,
-        "program": course.program,
+        "cycles": hostile.bench.queues.cycles,
+        "wall_s": round(budget.elapsed, 3),
+        "failure": budget.failure,
+        "program": budget.program,
     }
 
 
@@ -54,7 +54,7 @@ def _write(path: Path, content: dict[str, Any]) -> None:
     partial.rename(path)
 
 
-def _course() -> Budget:
+def _budget() -> Budget:
     """The budget from the environment: numbers of histories take precedence over wall time."""
     if HISTORIES in os.environ:
         before, after = (int(os.environ[name]) for name in (HISTORIES, SHRINK_HISTORIES))
@@ -73,28 +73,27 @@ async def fuzz(hostile: Hostile) -> None:
     """
     folder = Path(os.environ[FOLDER])
     seed = int(os.environ["COCOTB_RANDOM_SEED"])
-    await hostile.open()
-    course = _course()
+    budget = _budget()
     run = cocotb.task.bridge(run_histories)
     with open(folder / TRAIL, "w") as trail:
         hostile.trail = trail
         try:
             for number in range(2**63):
                 batch = random.Random(f"{seed} {number}").getrandbits(64)
-                await run(hostile, course, seed=batch, histories=BATCH)
-                await hostile.sweep()
-                _write(folder / FIGURES, figures(hostile, course, done=False))
+                await run(hostile, budget, seed=batch, histories=BATCH)
+                await hostile.bench.quiescer.check_ram()
+                _write(folder / FIGURES, figures(hostile, budget, done=False))
         except OutOfTime:
-            if course.failure is None:
-                await hostile.sweep()
+            if budget.failure is None:
+                await hostile.bench.quiescer.check_ram()
         except BaseException as error:
-            if course.failure is None:
-                course.failed(error, hostile.program)
-    _write(folder / FIGURES, figures(hostile, course, done=True))
-    assert course.failure is None, course.failure
+            if budget.failure is None:
+                budget.failed(error, hostile.program)
+    _write(folder / FIGURES, figures(hostile, budget, done=True))
+    assert budget.failure is None, budget.failure
 
 
 @cocotb.test(timeout_time=1000, timeout_unit="sec")
 async def hostile_histories(dut: Any) -> None:
     """After any history, no message is lost, no other memory is changed, and the endpoint works."""
-    await fuzz(Hostile(dut))
+    await fuzz(await Hostile.open(dut))

@@ -20,14 +20,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from models.layout import MIN_MESSAGE, SPSC_PAGES
+from models.layout import MIN_MESSAGE, SharedLayout
 from models.shell import MAX_FIFOS
 
-from ..queue_bench import QUEUE
 from .actions import LONGEST_PAUSE, Hostile
 from .budget import Budget
 from .malformed import KINDS
-from .quiesce import LONGEST_PACKET
+from .quiesce import longest_packet
 from .recovery import WAYS, recover
 
 STEPS = 40
@@ -62,18 +61,19 @@ LASTS = 12
 Strategies = dict[str, st.SearchStrategy[Any]]
 
 
-def _strategies(num_fifos: int) -> dict[str, list[Strategies]]:
+def _strategies(num_fifos: int, layout: SharedLayout) -> dict[str, list[Strategies]]:
     """Strategies for the arguments of each action; each set is one rule."""
+    queue = layout.queue
     fifo = st.integers(0, num_fifos - 1)
     seed = st.integers(0, 2**16)
     flag = st.booleans()
     lasts = st.integers(1, LASTS)
     word = st.one_of(
-        st.integers(0, QUEUE.capacity - 1),
-        st.sampled_from([QUEUE.capacity, QUEUE.capacity + 1, 2**31, 2**32 - 1]),
+        st.integers(0, queue.capacity - 1),
+        st.sampled_from([queue.capacity, queue.capacity + 1, 2**31, 2**32 - 1]),
         st.integers(0, 2**32 - 1),
     )
-    few = st.one_of(st.integers(1, 4), st.integers(1, QUEUE.capacity + 2))
+    few = st.one_of(st.integers(1, 4), st.integers(1, queue.capacity + 2))
     size = st.one_of(st.integers(1, 80), st.integers(1, 600))
     index = {
         "fifo": fifo,
@@ -119,15 +119,15 @@ def _strategies(num_fifos: int) -> dict[str, list[Strategies]]:
         "scribble": [
             {
                 "fifo": fifo,
-                "offset": st.integers(0, SPSC_PAGES.fifo_stride - 1),
+                "offset": st.integers(0, layout.fifo_stride - 1),
                 "size": size,
                 "seed": seed,
             },
             {
                 "fifo": fifo,
-                "offset": st.sampled_from(
-                    [SPSC_PAGES.driver_queue, SPSC_PAGES.device_queue]
-                ).flatmap(lambda base: st.integers(base - 16, base + 4 * QUEUE.slot_size)),
+                "offset": st.sampled_from([layout.driver_queue, layout.device_queue]).flatmap(
+                    lambda base: st.integers(base - 16, base + 4 * queue.slot_size)
+                ),
                 "size": size,
                 "seed": seed,
             },
@@ -147,7 +147,7 @@ def _strategies(num_fifos: int) -> dict[str, list[Strategies]]:
         "stop_packet": [{"cycles": st.integers(1, LONGEST_PAUSE), "lasts": lasts}],
         "pace": [{"seed": seed, "longest": st.integers(0, 8)}],
         "answer": [
-            {"fifo": fifo, "size": st.integers(MIN_MESSAGE, QUEUE.slot_size)},
+            {"fifo": fifo, "size": st.integers(MIN_MESSAGE, queue.slot_size)},
             {"fifo": fifo},
             {"fifo": fifo, "count": st.integers(1, 4)},
             {"fifo": fifo, "count": st.integers(1, 4)},
@@ -161,7 +161,7 @@ def _strategies(num_fifos: int) -> dict[str, list[Strategies]]:
             {"fifo": st.integers(0, MAX_FIFOS - 1), "size": st.integers(1, MIN_MESSAGE - 1)},
             {
                 "fifo": st.integers(0, MAX_FIFOS - 1),
-                "size": st.integers(QUEUE.slot_size + 1, LONGEST_PACKET),
+                "size": st.integers(queue.slot_size + 1, longest_packet(queue)),
             },
         ],
         "consume": [{"fifo": fifo}],
@@ -175,23 +175,23 @@ class History(RuleBasedStateMachine):
 
     Attributes
     ----------
-    hostile, course
+    hostile, budget
         The bench and the budget, set by a subclass.
     since_rare
         Steps since the last rare action.
-    under_way
+    temporary
         Temporary effects: remaining steps, action and arguments that end it.
     """
 
     hostile: Hostile
-    course: Budget
+    budget: Budget
 
     def __init__(self) -> None:
         super().__init__()
-        self.course.check()
-        self._broken = False
+        self.budget.check()
+        self._failed = False
         self.since_rare = 0
-        self.under_way: list[tuple[int, str, dict[str, Any]]] = []
+        self.temporary: list[tuple[int, str, dict[str, Any]]] = []
         self._ending: dict[str, Any] = {"way": WAYS[0]}
         self.do(self.hostile.begin)
 
@@ -200,16 +200,16 @@ class History(RuleBasedStateMachine):
         try:
             cocotb.task.resume(coroutine)(**arguments)
         except Exception as error:
-            self._broken = True
-            self.course.failed(error, self.hostile.program)
+            self._failed = True
+            self.budget.failed(error, self.hostile.program)
             raise
 
-    def end_what_is_over(self) -> None:
+    def end_temporary(self) -> None:
         """End the temporary effects that are over."""
-        before, self.under_way = self.under_way, []
+        before, self.temporary = self.temporary, []
         for steps, name, arguments in before:
             if steps > 1:
-                self.under_way.append((steps - 1, name, arguments))
+                self.temporary.append((steps - 1, name, arguments))
             else:
                 self.do(getattr(self.hostile, name), **arguments)
 
@@ -220,7 +220,7 @@ class History(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Recover, and check that the endpoint works."""
-        if not self._broken:
+        if not self._failed:
             self.do(recover, hostile=self.hostile, **self._ending)
 
 
@@ -229,10 +229,10 @@ def _rule(name: str, strategies: Strategies) -> Callable[..., None]:
         self.since_rare = 0 if name in RARE else self.since_rare + 1
         lasts = arguments.pop("lasts", 0)
         self.do(getattr(self.hostile, name), **arguments)
-        self.end_what_is_over()
+        self.end_temporary()
         if lasts:
             ends = {key: value for key, value in arguments.items() if key != "rest"} | ENDS[name]
-            self.under_way.append((lasts, name, ends))
+            self.temporary.append((lasts, name, ends))
 
     step.__name__ = step.__qualname__ = name
     chosen: Any = strategies
@@ -240,14 +240,14 @@ def _rule(name: str, strategies: Strategies) -> Callable[..., None]:
     return precondition(lambda self: self.since_rare >= APART)(ruled) if name in RARE else ruled
 
 
-def run_histories(hostile: Hostile, course: Budget, *, seed: int, histories: int) -> None:
+def run_histories(hostile: Hostile, budget: Budget, *, seed: int, histories: int) -> None:
     """Run histories; shrink the first that fails. Blocking: call it through ``bridge``.
 
     Parameters
     ----------
     hostile
         The bench.
-    course
+    budget
         The budget; also records failures.
     seed
         Seed of the histories.
@@ -257,16 +257,16 @@ def run_histories(hostile: Hostile, course: Budget, *, seed: int, histories: int
     Raises
     ------
     HostileFailure
-        The failure of the shrunk history; ``course`` has its steps.
+        The failure of the shrunk history; ``budget`` has its steps.
     OutOfTime
         The budget is used up.
     """
     rules = {
         f"{name}_{number}" if number else name: _rule(name, strategies)
-        for name, ways in _strategies(hostile.num_fifos).items()
+        for name, ways in _strategies(hostile.num_fifos, hostile.bench.queues.layout).items()
         for number, strategies in enumerate(ways)
     }
-    bench = {"hostile": hostile, "course": course}
+    bench = {"hostile": hostile, "budget": budget}
     machine = type("BenchHistory", (History,), {**rules, **bench})
     run_state_machine_as_test(
         hypothesis.seed(seed)(machine),

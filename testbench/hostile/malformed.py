@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 from models.layout import PAGE
-from models.shell import AMP_PCI
 
-from ..queue_bench import QUEUE
+from ..queue_bench import QueueBench
 from ..tlp import Tlp, TlpKind
 from ..tlp.packets import memory_read, memory_write
-from .requests import RequestBench
+from .host import HostileHost
 
 NO_BAR = 5
 """A BAR that the function does not have."""
@@ -28,13 +27,17 @@ KINDS = (
 """Kinds of :func:`send_malformed`."""
 
 
-async def send_malformed(bench: RequestBench, kind: str, fifo: int, data: bytes) -> bool:
+async def send_malformed(
+    bench: QueueBench, host: HostileHost, kind: str, fifo: int, data: bytes
+) -> bool:
     """Send one of :data:`KINDS`.
 
     Parameters
     ----------
     bench
-        The bench to send on.
+        The bench, for addresses.
+    host
+        Sends the request.
     kind
         Kind of the request.
     fifo
@@ -56,18 +59,19 @@ async def send_malformed(bench: RequestBench, kind: str, fifo: int, data: bytes)
         raise ValueError(f"kind is {kind}: must be one of {', '.join(KINDS)}")
     bar, tlp = _requests(bench, fifo, data)[kind]
     if kind in REFUSED:
-        return await bench.refuse_nowait(tlp, bar=bar)
-    bench.send_write(bar, tlp, supported=kind not in UNSUPPORTED)
+        return await host.refused_request_nowait(tlp, bar=bar)
+    host.write_nowait(bar, tlp, supported=kind not in UNSUPPORTED)
     return True
 
 
-def _requests(bench: RequestBench, fifo: int, data: bytes) -> dict[str, tuple[int, Tlp]]:
+def _requests(bench: QueueBench, fifo: int, data: bytes) -> dict[str, tuple[int, Tlp]]:
     """BAR and request by kind."""
-    registers, fifos = AMP_PCI.register_bar, AMP_PCI.fifo_bar
-    outside = min(bench.host.bars.values()) - PAGE
-    window = bench.host.bars[fifos] + bench.layout.fifo_stride * fifo
-    doorbell = bench.host.bars[registers] + AMP_PCI.notify(fifo)
-    slot = bench.host.bars[fifos] + bench.driver(fifo, QUEUE.slots_offset)
+    shell, bars = bench.shell, bench.host.bars
+    registers, fifos = shell.register_bar, shell.fifo_bar
+    outside = min(bars.values()) - PAGE
+    window = bars[fifos] + bench.layout.fifo_stride * fifo
+    doorbell = bars[registers] + shell.notify(fifo)
+    slot = bars[fifos] + bench.driver(fifo, bench.queue.slots_offset)
     dword = {"address": window + PAGE, "length": 1, "first_be": 0xF}
     return {
         "crossing_read": (fifos, memory_read(window + PAGE - 4, 8)),

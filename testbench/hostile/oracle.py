@@ -10,22 +10,31 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from enum import IntEnum
 
-from models.layout import SPSC_PAGES
+from models.layout import SharedLayout
 
 from .device_queue import DeviceQueueStates
 from .driver_queue import DriverQueueStates
 from .errors import HostileFailure
 from .ram_shadow import RamShadow
-from .state_set import GIVEN_UP, QUEUE, IndexStore
+from .state_set import DISCARDED, IndexStore
 from .vectors import Vector
 
-RESET, RANG, CAME_OUT, TAKEN, INTERRUPTED, RESET_TOLD = range(6)
-"""Kinds of events, in the order of their effects at one clock edge."""
+
+class EventKind(IntEnum):
+    """Kinds of events, in the order of their effects at one clock edge."""
+
+    RESET = 0
+    DOORBELL = 1
+    DELIVERED = 2
+    ACCEPTED = 3
+    INTERRUPT = 4
+    END_OF_RESET = 5
 
 
 @dataclass(slots=True)
-class OfferedPacket:
+class SentPacket:
     """A packet sent by the device side.
 
     Parameters
@@ -41,11 +50,6 @@ class OfferedPacket:
     fifo: int
     data: bytes
     floor: int
-
-    @property
-    def slot_words(self) -> bytes:
-        """Bytes that the engine writes to the slot."""
-        return self.data[: QUEUE.slot_size]
 
 
 @dataclass(slots=True)
@@ -70,6 +74,8 @@ class Oracle:
 
     Parameters
     ----------
+    layout
+        Layout of the FIFO BAR.
     num_fifos
         Number of FIFOs of the design.
     ram
@@ -89,54 +95,56 @@ class Oracle:
         FIFOs with events since their index words were last checked.
     """
 
-    def __init__(self, num_fifos: int, ram: RamShadow, tally: Tally) -> None:
+    def __init__(self, layout: SharedLayout, num_fifos: int, ram: RamShadow, tally: Tally) -> None:
+        self.layout = layout
         self.num_fifos = num_fifos
         self.tally = tally
         self.number = 0
+        self._queue = layout.queue
         self.begin(ram)
 
     def restart(self) -> None:
         """Start over after ``rst``: the queues are empty and nothing is in flight."""
         self.confirmed = self.number
         fifos = range(self.num_fifos)
-        self.driver = [DriverQueueStates(f"driver queue {fifo}") for fifo in fifos]
-        self.device = [DeviceQueueStates(f"device queue {fifo}") for fifo in fifos]
+        self.driver = [DriverQueueStates(f"driver queue {fifo}", self._queue) for fifo in fifos]
+        self.device = [DeviceQueueStates(f"device queue {fifo}", self._queue) for fifo in fifos]
         self.vectors = [Vector(f"interrupt {fifo}") for fifo in fifos]
+        self.touched: set[int] = set()
         self._doorbells: list[list[int]] = [[] for _ in fifos]
         self._stored_slots: list[set[int]] = [set() for _ in fifos]
-        self._offered: list[OfferedPacket] = []
-        self._last_taken = 0
-        self._seen: list[tuple[float, int, int, Callable[[], None]]] = []
-        self._order = 0
+        self._packets: list[SentPacket] = []
+        self._last_accepted_floor = 0
+        self._events: list[tuple[float, EventKind, int, Callable[[], None]]] = []
+        self._event_number = 0
         self._delivered = 0
         self._malformed = 0
         self._was_reset = False
-        self.touched: set[int] = set()
 
     @property
     def queues(self) -> list[DriverQueueStates | DeviceQueueStates]:
         """All driver and device queues."""
         return [*self.driver, *self.device]
 
-    def give_up(self) -> None:
+    def ignore_events(self) -> None:
         """Ignore events until :meth:`begin`: a history failed."""
         self.restart()
-        self._listens = False
+        self._ignores_events = True
 
     def begin(self, ram: RamShadow) -> None:
         """Start over with new contents of the RAM."""
         self.ram = ram
         self.restart()
-        self._listens = True
+        self._ignores_events = False
 
-    def sees(self, time_ns: float, kind: int, effect: Callable[[], None]) -> None:
-        """Record an event at ``time_ns``; :meth:`catch_up` calls ``effect``."""
-        if not self._listens:
+    def record(self, time_ns: float, kind: EventKind, effect: Callable[[], None]) -> None:
+        """Record an event at ``time_ns``; :meth:`handle_events` calls ``effect``."""
+        if self._ignores_events:
             return
-        self._order += 1
-        heapq.heappush(self._seen, (time_ns, kind, self._order, effect))
+        self._event_number += 1
+        heapq.heappush(self._events, (time_ns, kind, self._event_number, effect))
 
-    def catch_up(self, before_ns: float = float("inf")) -> None:
+    def handle_events(self, before_ns: float = float("inf")) -> None:
         """Handle the events before ``before_ns``.
 
         Raises
@@ -144,37 +152,41 @@ class Oracle:
         HostileFailure
             An event is not allowed.
         """
-        while self._seen and self._seen[0][0] < before_ns:
-            heapq.heappop(self._seen)[3]()
+        while self._events and self._events[0][0] < before_ns:
+            heapq.heappop(self._events)[3]()
 
-    def stored(self, offset: int, data: bytes, enables: Iterable[bool]) -> None:
+    def store(self, offset: int, data: bytes, enables: Iterable[bool]) -> None:
         """Record a store to the FIFO BAR: whole dwords from byte ``offset`` on."""
         self.number += 1
-        on = list(enables)
-        self.ram.host_store(self.number, offset, data, on)
+        enabled = list(enables)
+        self.ram.host_store(self.number, offset, data, enabled)
         for start in range(0, len(data), 4):
-            mask = sum(0xFF << 8 * byte for byte in range(4) if on[start + byte])
+            mask = sum(0xFF << 8 * byte for byte in range(4) if enabled[start + byte])
             if mask:
                 dword = int.from_bytes(data[start : start + 4], "little")
-                self._stored_dword(offset + start, dword, mask)
+                self._store_dword(offset + start, dword, mask)
 
-    def _stored_dword(self, offset: int, data: int, mask: int) -> None:
-        fifo, place = divmod(offset, SPSC_PAGES.fifo_stride)
+    def _store_dword(self, offset: int, data: int, mask: int) -> None:
+        layout, queue_layout = self.layout, self._queue
+        fifo, fifo_offset = divmod(offset, layout.fifo_stride)
         if fifo >= self.num_fifos:
             return
         for queue, base in (
-            (self.driver[fifo], SPSC_PAGES.driver_queue),
-            (self.device[fifo], SPSC_PAGES.device_queue),
+            (self.driver[fifo], layout.driver_queue),
+            (self.device[fifo], layout.device_queue),
         ):
-            within = place - base
-            if within in (QUEUE.head_offset, QUEUE.tail_offset):
+            within = fifo_offset - base
+            if within in (queue_layout.head_offset, queue_layout.tail_offset):
                 self.touched.add(fifo)
-                queue.store(IndexStore(self.number, within == QUEUE.head_offset, data, mask))
-            elif queue is self.driver[fifo] and QUEUE.slots_offset <= within < QUEUE.size:
-                slot = (within - QUEUE.slots_offset) // QUEUE.slot_size
+                to_head = within == queue_layout.head_offset
+                queue.store(IndexStore(self.number, to_head, data, mask))
+            elif queue is self.driver[fifo] and (
+                queue_layout.slots_offset <= within < queue_layout.size
+            ):
+                slot = (within - queue_layout.slots_offset) // queue_layout.slot_size
                 self._stored_slots[fifo].add(slot)
 
-    def rings(self, fifos: Iterable[int]) -> None:
+    def ring(self, fifos: Iterable[int]) -> None:
         """Record a write that rings the doorbells of ``fifos``."""
         self.number += 1
         for fifo in fifos:
@@ -187,7 +199,7 @@ class Oracle:
         for queue in self.queues:
             queue.barrier = first
 
-    def asks(self) -> int:
+    def request(self) -> int:
         """Record a non-posted request; return its number for :meth:`confirm` at its completion."""
         self.number += 1
         return self.number
@@ -199,7 +211,7 @@ class Oracle:
             for queue in self.queues:
                 queue.confirm(number)
 
-    def rang(self, fifo: int) -> None:
+    def doorbell(self, fifo: int) -> None:
         """Handle a doorbell pulse."""
         if not self._doorbells[fifo]:
             raise HostileFailure(f"doorbell {fifo} pulsed without a write to it")
@@ -211,38 +223,37 @@ class Oracle:
         for slot in stored - queue.readable(stored):
             self.ram.forget_before(number, self._slot_words(fifo, slot))
             stored.discard(slot)
-        queue.rang(number)
+        queue.doorbell(number)
         self._doorbells[fifo].pop(0)
         self._set_barrier()
 
     def _slot_words(self, fifo: int, slot: int) -> range:
-        base = SPSC_PAGES.driver_queue_base(fifo) + QUEUE.slot_offset(slot)
-        return self.ram.range(base, QUEUE.slot_size)
+        base = self.layout.driver_queue_base(fifo) + self._queue.slot_offset(slot)
+        return self.ram.range(base, self._queue.slot_size)
 
     def reset(self) -> None:
-        """Record the start of a function reset; :meth:`reset_told` ends it."""
+        """Record the start of a function reset; :meth:`end_reset` ends it."""
         self._was_reset = True
         for queue in self.queues:
             queue.reset()
         self.touched.update(range(self.num_fifos))
         for vector in self.vectors:
-            # Interrupts in flight may still arrive.
-            vector.owed = vector.blocked = False
+            vector.reset()
 
-    def reset_told(self) -> None:
+    def end_reset(self) -> None:
         """Record ``host_reset``: packets sent from now on belong to the time after the reset."""
         for queue in self.device:
-            queue.reset_told()
+            queue.end_reset()
 
-    def came_out(self, fifo: int, data: bytes) -> None:
+    def delivered(self, fifo: int, data: bytes) -> None:
         """Handle a message delivered to the device side."""
         if fifo >= self.num_fifos:
             raise HostileFailure(f"a message was delivered for FIFO {fifo}")
-        if len(data) != QUEUE.slot_size:
+        if len(data) != self._queue.slot_size:
             raise HostileFailure(f"a message of {len(data)} bytes was delivered")
         size = self.ram.word_bytes
 
-        def could_be(slot: int) -> bool:
+        def matches(slot: int) -> bool:
             for number, index in enumerate(self._slot_words(fifo, slot)):
                 values = self.ram.possible(index)
                 if values is not None and data[number * size : (number + 1) * size] not in values:
@@ -250,71 +261,73 @@ class Oracle:
             return True
 
         self.touched.add(fifo)
-        self.driver[fifo].came_out(could_be, lambda: f"{data.hex()} was delivered")
+        self.driver[fifo].delivered(matches, data.hex())
         self.tally.to_device += 1
 
-    def offers(self, fifo: int, data: bytes, *, well_formed: bool) -> None:
+    def send_packet(self, fifo: int, data: bytes, *, well_formed: bool) -> None:
         """Record a packet that the device side sends."""
-        self._offered.append(OfferedPacket(fifo, data, self.confirmed))
+        self._packets.append(SentPacket(fifo, data, self.confirmed))
         if fifo < self.num_fifos:
             self.touched.add(fifo)
-            self.device[fifo].offer(well_formed)
+            self.device[fifo].send(well_formed)
 
-    def taken(self) -> None:
+    def accepted(self) -> None:
         """Handle the last beat of the oldest packet, accepted by the engine."""
-        packet = self._offered.pop(0)
-        floor, self._last_taken = max(packet.floor, self._last_taken), self.confirmed
+        packet = self._packets.pop(0)
+        floor = max(packet.floor, self._last_accepted_floor)
+        self._last_accepted_floor = self.confirmed
         if packet.fifo >= self.num_fifos:
             self._malformed += 1
             return
         queue = self.device[packet.fifo]
         well_formed = queue.packets[queue.accepted]
-        self._written(packet, queue.took(), floor, whole=well_formed)
+        self._write_slots(packet, queue.accept(), floor, whole=well_formed)
         if not well_formed:
             self._malformed += 1
         else:
-            certain = not any(state.void for state in queue.states)
-            self.vectors[packet.fifo].raised(certain=certain, dropped=queue.most_dropped)
+            self.vectors[packet.fifo].accepted(
+                certain=not queue.may_be_aborted, dropped=queue.max_dropped
+            )
 
-    def _written(self, packet: OfferedPacket, places: set[int], floor: int, *, whole: bool) -> None:
-        data = packet.slot_words
-        size = QUEUE.slot_size if whole else -(-len(data) // self.ram.word_bytes)
-        data = data.ljust(size if whole else size * self.ram.word_bytes, b"\0")
-        base = SPSC_PAGES.device_queue_base(packet.fifo)
-        for slot in places - {GIVEN_UP}:
+    def _write_slots(self, packet: SentPacket, slots: set[int], floor: int, *, whole: bool) -> None:
+        """Record the engine's write of a packet, which is in one of ``slots``."""
+        data = packet.data[: self._queue.slot_size]
+        word_bytes = self.ram.word_bytes
+        size = self._queue.slot_size if whole else -(-len(data) // word_bytes) * word_bytes
+        base = self.layout.device_queue_base(packet.fifo)
+        for slot in slots - {DISCARDED}:
             self.ram.engine_store(
                 self.number,
-                base + QUEUE.slot_offset(slot),
-                data,
-                certain=len(places) == 1,
+                base + self._queue.slot_offset(slot),
+                data.ljust(size, b"\0"),
+                certain=len(slots) == 1,
                 floor=floor,
             )
 
-    def cut_off(self) -> None:
+    def abort(self) -> None:
         """Handle ``rst``: packets in progress may be partly written, and stores may be lost."""
-        self.catch_up()
-        if self._offered and self._offered[0].fifo < self.num_fifos:
-            packet = self._offered[0]
-            queue = self.device[packet.fifo]
-            slots = queue.under_way()
-            for slot in slots:
-                base = SPSC_PAGES.device_queue_base(packet.fifo) + QUEUE.slot_offset(slot)
-                data = packet.slot_words.ljust(QUEUE.slot_size, b"\0")
-                self.ram.engine_store(self.number, base, data, certain=False, floor=0)
+        self.handle_events()
+        if self._packets and self._packets[0].fifo < self.num_fifos:
+            packet = self._packets[0]
+            data = packet.data[: self._queue.slot_size].ljust(self._queue.slot_size, b"\0")
+            base = self.layout.device_queue_base(packet.fifo)
+            for slot in self.device[packet.fifo].slots_in_progress():
+                offset = base + self._queue.slot_offset(slot)
+                self.ram.engine_store(self.number, offset, data, certain=False, floor=0)
         self.ram.abandon()
         self.restart()
 
     def interrupted(self, fifo: int) -> None:
         """Handle an interrupt of ``fifo``."""
         self.tally.interrupts += 1
-        self.vectors[fifo].came()
+        self.vectors[fifo].interrupted()
 
-    @property
-    def waiting_packets(self) -> int:
-        """Number of packets of the device side that the engine has not accepted."""
-        return len(self._offered)
+    def unblock_vectors(self) -> None:
+        """Allow interrupts of all vectors again."""
+        for vector in self.vectors:
+            vector.blocked = False
 
-    def at_rest(self) -> None:
+    def check_quiescent(self) -> None:
         """Check the quiescent state: nothing is in flight and no stream is stalled.
 
         Raises
@@ -322,62 +335,48 @@ class Oracle:
         HostileFailure
             A doorbell, packet or message is missing.
         """
-        self.catch_up()
+        self.handle_events()
         self.confirm(self.number + 1)
         for fifo, numbers in enumerate(self._doorbells):
             if numbers:
                 raise HostileFailure(f"doorbell {fifo} has {len(numbers)} writes without a pulse")
-        waiting = self._offered[0].fifo if self._offered else None
+        oldest = self._packets[0].fifo if self._packets else None
         for fifo in range(self.num_fifos):
-            self.device[fifo].at_rest(first=waiting == fifo)
-            room = {state.room for state in self.device[fifo].states}
-            self.driver[fifo].at_rest(room=room == {True})
-        self.ram.settle()
-        delivered = sum(queue.delivered for queue in self.device)
+            self.device[fifo].check_quiescent(oldest=oldest == fifo)
+            self.driver[fifo].check_quiescent(must_deliver=self.device[fifo].has_space)
+        self.ram.quiesce()
+        delivered = sum(queue.delivered_messages for queue in self.device)
         self.tally.to_driver += max(0, delivered - self._delivered)
         self._delivered = max(delivered, self._delivered)
 
-    def reads(
+    def check_indices(
         self, fifo: int, driver: tuple[int, int], device: tuple[int, int], ready: bool
     ) -> None:
         """Check heads and tails read by the host and ``device_queue_ready``, when quiescent."""
-        self.driver[fifo].reads(*driver)
-        self.device[fifo].reads(*device, ready)
+        self.driver[fifo].check_indices(*driver)
+        self.device[fifo].check_indices(*device, ready)
         self.touched.discard(fifo)
 
-    def check_interrupts(self, pending: int, allowed: Iterable[bool]) -> None:
+    def check_pending(self, pending: int, allowed: Iterable[bool]) -> None:
         """Check the pending bits when quiescent; ``allowed`` are the vectors that may send."""
         for fifo, may_send in enumerate(allowed):
-            self.vectors[fifo].check(
-                pending >> fifo & 1, may_send=may_send, dropped=self.device[fifo].most_dropped
+            self.vectors[fifo].check_quiescent(
+                pending >> fifo & 1, may_send=may_send, dropped=self.device[fifo].max_dropped
             )
         if pending >> self.num_fifos:
             raise HostileFailure(f"pending bits of nonexistent vectors are set: {pending:#x}")
 
-    def check_dropped(self, malformed: int, dropped: int) -> None:
+    def check_counters(self, malformed: int, dropped: int) -> None:
         """Check the design's counters of malformed and of dropped packets when quiescent."""
         counts = {0}
         for queue in self.device:
-            each = {state.dropped for state in queue.states}
-            counts = {total + count for total in counts for count in each}
+            dropped_by_queue = {state.dropped for state in queue.states}
+            counts = {total + count for total in counts for count in dropped_by_queue}
         # A malformed packet that is valid during a reset is counted as dropped.
-        swapped = self._malformed - malformed if self._was_reset else 0
-        if dropped - swapped not in counts or not 0 <= swapped <= self._malformed:
-            want = " or ".join(map(str, sorted(counts)))
+        miscounted = self._malformed - malformed if self._was_reset else 0
+        if dropped - miscounted not in counts or not 0 <= miscounted <= self._malformed:
+            expected = " or ".join(map(str, sorted(counts)))
             raise HostileFailure(
                 f"{malformed} packets are counted as malformed, must be {self._malformed}, "
-                f"and {dropped} as dropped, must be {want}"
+                f"and {dropped} as dropped, must be {expected}"
             )
-
-
-__all__ = [
-    "CAME_OUT",
-    "INTERRUPTED",
-    "RANG",
-    "RESET",
-    "RESET_TOLD",
-    "TAKEN",
-    "OfferedPacket",
-    "Oracle",
-    "Tally",
-]

@@ -11,13 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-TOO_MANY = 64
+MAX_VALUES = 64
 """Maximum number of possible values of a word; beyond it the word is unknown."""
 
 
 def merged(old: bytes, data: bytes, enables: Iterable[bool]) -> bytes:
     """``old`` with the enabled bytes of ``data``."""
-    return bytes(new if on else kept for kept, new, on in zip(old, data, enables, strict=True))
+    return bytes(
+        written if enabled else kept
+        for kept, written, enabled in zip(old, data, enables, strict=True)
+    )
 
 
 @dataclass(slots=True)
@@ -41,6 +44,23 @@ class ShadowWord:
     engine: bool = False
     unknown: bool = False
 
+    @property
+    def latest(self) -> frozenset[bytes]:
+        """Possible values after the last store."""
+        return self.versions[-1][1]
+
+    @property
+    def possible(self) -> frozenset[bytes]:
+        """Possible values after any of the stores."""
+        return frozenset().union(*(values for _, values in self.versions))
+
+    def add(self, number: int, values: frozenset[bytes]) -> None:
+        """Add a version; if it has more than :data:`MAX_VALUES`, the word is unknown."""
+        self.versions.append((number, values))
+        if len(values) > MAX_VALUES:
+            self.unknown = True
+            del self.versions[:-1]
+
 
 class RamShadow:
     """Possible contents of the RAM.
@@ -62,39 +82,38 @@ class RamShadow:
     def __len__(self) -> int:
         return len(self._content)
 
-    def pieces(
+    def split(
         self, offset: int, data: bytes, enables: Iterable[bool] | None = None
     ) -> Iterator[tuple[int, bytes, tuple[bool, ...]]]:
         """Split a store into words: number of the word, data and byte enables."""
         size = self.word_bytes
-        lead = offset % size
-        tail = -(lead + len(data)) % size
-        on = [True] * len(data) if enables is None else list(enables)
-        data = bytes(lead) + data + bytes(tail)
-        on = [False] * lead + on + [False] * tail
+        before = offset % size
+        after = -(before + len(data)) % size
+        enabled = [True] * len(data) if enables is None else list(enables)
+        data = bytes(before) + data + bytes(after)
+        enabled = [False] * before + enabled + [False] * after
         for start in range(0, len(data), size):
-            if any(on[start : start + size]):
+            if any(enabled[start : start + size]):
                 yield (
-                    (offset - lead + start) // size,
+                    (offset - before + start) // size,
                     data[start : start + size],
-                    tuple(on[start : start + size]),
+                    tuple(enabled[start : start + size]),
                 )
 
     def host_store(
         self, number: int, offset: int, data: bytes, enables: Iterable[bool] | None = None
     ) -> None:
         """Record a store of the host."""
-        for index, piece, on in self.pieces(offset, data, enables):
+        for index, part, enabled in self.split(offset, data, enables):
             word = self._word(index)
-            last = self._all(word) if word.engine else word.versions[-1][1]
-            values = frozenset(merged(old, piece, on) for old in last)
+            last = word.possible if word.engine else word.latest
+            values = frozenset(merged(old, part, enabled) for old in last)
             # A concurrent engine write may overwrite the store.
-            word.versions.append((number, values | last if word.engine else values))
-            word.stores.append((number, piece, on))
-            self._bound(word)
+            word.add(number, values | last if word.engine else values)
+            word.stores.append((number, part, enabled))
             for read in self._reads:
                 if index in read:
-                    read[index] |= self._all(word) if word.engine else values
+                    read[index] |= word.possible if word.engine else values
 
     def engine_store(
         self, number: int, offset: int, data: bytes, *, certain: bool, floor: int
@@ -113,17 +132,16 @@ class RamShadow:
         floor
             Stores of the host with a lower number took effect before the write.
         """
-        for index, piece, _ in self.pieces(offset, data):
+        for index, part, _ in self.split(offset, data):
             word = self._word(index)
-            values = {piece}
-            racing = [store for store in word.stores if store[0] >= floor]
-            for _, store, on in racing:
-                values |= {merged(old, store, on) for old in values}
-            if not certain or racing:
-                values |= self._all(word)
-            word.versions.append((number, frozenset(values)))
+            values = {part}
+            concurrent = [store for store in word.stores if store[0] >= floor]
+            for _, store, enabled in concurrent:
+                values |= {merged(old, store, enabled) for old in values}
+            if not certain or concurrent:
+                values |= word.possible
+            word.add(number, frozenset(values))
             word.engine = True
-            self._bound(word)
             for read in self._reads:
                 if index in read:
                     read[index] |= values
@@ -137,7 +155,11 @@ class RamShadow:
             word = self._words.get(index)
             if word is not None and not word.engine:
                 last = max(
-                    (at for at, (issued, _) in enumerate(word.versions) if issued < number),
+                    (
+                        position
+                        for position, (store, _) in enumerate(word.versions)
+                        if store < number
+                    ),
                     default=0,
                 )
                 del word.versions[:last]
@@ -145,15 +167,15 @@ class RamShadow:
     def abandon(self) -> None:
         """Record a reset, which may have dropped any store in flight."""
         for word in self._words.values():
-            word.versions = [(word.versions[-1][0], frozenset(self._all(word)))]
+            word.versions = [(word.versions[-1][0], word.possible)]
         self._reads.clear()
 
     def possible(self, index: int) -> frozenset[bytes] | None:
         """Possible values of a word since the last :meth:`forget_before`; ``None`` for any."""
         word = self._words.get(index)
         if word is None:
-            return frozenset([self._settled(index)])
-        return None if word.unknown else frozenset(self._all(word))
+            return frozenset([self._known(index)])
+        return None if word.unknown else word.possible
 
     def range(self, offset: int, size: int) -> range:
         """Numbers of the words that contain ``size`` bytes from ``offset``."""
@@ -164,13 +186,11 @@ class RamShadow:
         """Numbers of the words with writes since their contents were last known, in order."""
         return sorted(self._words)
 
-    def settle(self) -> None:
+    def quiesce(self) -> None:
         """Record the quiescent state: all stores have taken effect and the engine is idle."""
         for word in self._words.values():
-            if not word.engine:
-                del word.versions[:-1]
-            elif len(word.versions[-1][1]) == 1:
-                # The last write is certain and, as packets are in order, later than all others.
+            # A certain write of the engine is later than all others: packets are in order.
+            if not word.engine or len(word.latest) == 1:
                 del word.versions[:-1]
 
     def mismatch(self, offset: int, data: bytes, ignored: frozenset[int]) -> str | None:
@@ -196,10 +216,10 @@ class RamShadow:
             if values is not None and not any(
                 self._same(index, found, value, ignored) for value in values
             ):
-                want = " or ".join(sorted(value.hex() for value in values))
-                return f"BAR1+{offset + start:#x} reads {found.hex()}, must be {want}"
-            kept = values is not None and len(values) == 1
-            known = next(iter(values)) if values is not None and kept else found
+                expected = " or ".join(sorted(value.hex() for value in values))
+                return f"FIFO BAR+{offset + start:#x} reads {found.hex()}, must be {expected}"
+            certain = values is not None and len(values) == 1
+            known = next(iter(values)) if values is not None and certain else found
             self._content[index * size : (index + 1) * size] = known
             self._words.pop(index, None)
         return None
@@ -213,13 +233,11 @@ class RamShadow:
         for index in self.range(offset, size):
             word = self._words.get(index)
             if word is None:
-                read[index] = {self._settled(index)}
+                read[index] = {self._known(index)}
             elif word.unknown:
                 return None
-            elif word.engine:
-                read[index] = set(self._all(word))
             else:
-                read[index] = set(word.versions[-1][1])
+                read[index] = set(word.possible if word.engine else word.latest)
         self._reads.append(read)
         return read
 
@@ -227,32 +245,15 @@ class RamShadow:
         """End a read, which has completed or was not sent."""
         self._reads = [other for other in self._reads if other is not read]
 
-    def latest(self, offset: int, size: int) -> bytes:
-        """Latest data written by the host; one of the possible values after a reset."""
-        found = b""
-        for index in self.range(offset, size):
-            word = self._words.get(index)
-            found += self._settled(index) if word is None else min(word.versions[-1][1])
-        lead = offset % self.word_bytes
-        return found[lead : lead + size]
-
-    def _settled(self, index: int) -> bytes:
+    def _known(self, index: int) -> bytes:
+        """Last known contents of a word."""
         return bytes(self._content[index * self.word_bytes : (index + 1) * self.word_bytes])
 
     def _word(self, index: int) -> ShadowWord:
         word = self._words.get(index)
         if word is None:
-            word = self._words[index] = ShadowWord([(-1, frozenset([self._settled(index)]))])
+            word = self._words[index] = ShadowWord([(-1, frozenset([self._known(index)]))])
         return word
-
-    @staticmethod
-    def _all(word: ShadowWord) -> frozenset[bytes]:
-        return frozenset().union(*(values for _, values in word.versions))
-
-    def _bound(self, word: ShadowWord) -> None:
-        if len(word.versions[-1][1]) > TOO_MANY:
-            word.unknown = True
-            word.versions = word.versions[-1:]
 
     def _same(self, index: int, found: bytes, value: bytes, ignored: frozenset[int]) -> bool:
         base = index * self.word_bytes

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-from ..queue_bench import QUEUE
 from .actions import Hostile
 from .errors import HostileFailure
 
 WAYS = ("none", "reload", "function", "hot")
 """Without a reset, by reloading a driver, by a function-level reset, by a hot reset."""
-MOST_BYTES = 500
+MAX_DATA = 500
 """Most bytes that :func:`use_memory` writes and reads back."""
 ROUNDS = 10
 """Limit on rounds of freeing slots for waiting packets; far more than any history needs."""
@@ -21,7 +20,7 @@ async def recover(hostile: Hostile, *, way: str, fifo: int = 0) -> None:
     Parameters
     ----------
     hostile
-        The bench.
+        The actions and their bench.
     way
         How to recover.
     fifo
@@ -32,29 +31,30 @@ async def recover(hostile: Hostile, *, way: str, fifo: int = 0) -> None:
     HostileFailure
         A check failed.
     """
-    hostile.note(f"await recover(hostile, way={way!r}, fifo={fifo})")
+    bench = hostile.bench
+    host, quiescer = bench.host, bench.quiescer
+    hostile.log(f"await recover(hostile, way={way!r}, fifo={fifo})")
     hostile.recovering = True
-    await hostile.hurry()
-    await hostile.wait_until(
-        lambda: hostile.host.requester.outstanding < 8, "requests are not completed"
-    )
-    await hostile.configure(memory=True)
-    await hostile.configure(bus_master=True)
-    await hostile.configure(msix=True, function_mask=False)
+    await bench.streams.drain_pauses()
+    requester = bench.queues.host.requester
+    await bench.checker.wait_until(lambda: requester.outstanding < 8, "requests are not completed")
+    await host.configure(memory_space=True)
+    await host.configure(bus_master=True)
+    await host.configure(msix=True, function_mask=False)
     if way == "hot":
         await hostile.hot_reset()
     else:
         for vector in range(hostile.num_fifos):
             await hostile.mask(vector=vector, masked=False)
-        await hostile.come_to_rest()
+        await quiescer.quiesce()
         if way == "function":
             await hostile.reset_function()
         elif way == "reload":
             await hostile.reload_driver(fifo=fifo)
-    await hostile.come_to_rest()
+    await quiescer.quiesce()
     await exchange(hostile)
     await use_memory(hostile)
-    hostile.end()
+    bench.end()
 
 
 async def exchange(hostile: Hostile) -> None:
@@ -65,29 +65,30 @@ async def exchange(hostile: Hostile) -> None:
     HostileFailure
         A message or an interrupt is missing.
     """
-    tally, interrupts = hostile.tally, hostile.host.interrupts
+    bench = hostile.bench
+    tally, interrupts = bench.tally, bench.queues.host.interrupts
     for _ in range(ROUNDS):
         # First flush messages that wait for free slots or for a doorbell.
         for fifo in range(hostile.num_fifos):
             await hostile.consume(fifo=fifo)
         await hostile.doorbells(first=0, count=hostile.num_fifos)
-        await hostile.come_to_rest()
-        if not hostile.source.pending:
+        await bench.quiescer.quiesce()
+        if not bench.queues.source.pending:
             break
-    before = (tally.to_device, tally.to_driver, dict(interrupts))
+    to_device, to_driver, interrupts_before = tally.to_device, tally.to_driver, dict(interrupts)
     for fifo in range(hostile.num_fifos):
         await hostile.publish(fifo=fifo)
         await hostile.answer(fifo=fifo)
-    await hostile.come_to_rest()
+    await bench.quiescer.quiesce()
     messages = hostile.num_fifos
-    out, back = tally.to_device - before[0], tally.to_driver - before[1]
-    if (out, back) != (messages, messages):
+    delivered = (tally.to_device - to_device, tally.to_driver - to_driver)
+    if delivered != (messages, messages):
         raise HostileFailure(
-            f"after recovery {out} messages to the device and {back} to the driver were delivered, "
-            f"must be {messages} each"
+            f"after recovery {delivered[0]} messages to the device and {delivered[1]} to the "
+            f"driver were delivered, must be {messages} each"
         )
     for vector in range(hostile.num_fifos):
-        if interrupts[vector] <= before[2][vector]:
+        if interrupts[vector] <= interrupts_before[vector]:
             raise HostileFailure(f"after recovery interrupt {vector} is missing")
 
 
@@ -99,9 +100,10 @@ async def use_memory(hostile: Hostile) -> None:
     HostileFailure
         The data differs.
     """
-    place = hostile.region + hostile.steps % QUEUE.slot_size
-    data = (place.to_bytes(8, "little") * QUEUE.slot_size)[: 1 + hostile.steps % MOST_BYTES]
-    await hostile.dma.write(place, data)
-    found = await hostile.dma.read(place, len(data))
+    device, slot_size = hostile.bench.device, hostile.bench.queues.queue.slot_size
+    address = device.memory + hostile.steps % slot_size
+    data = (address.to_bytes(8, "little") * slot_size)[: 1 + hostile.steps % MAX_DATA]
+    await device.dma.write(address, data)
+    found = await device.dma.read(address, len(data))
     if found != data:
         raise HostileFailure(f"host memory reads {found.hex()}, must be {data.hex()}")

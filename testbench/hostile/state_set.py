@@ -10,17 +10,16 @@ gateware.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
-from models.layout import SPSC_PAGES
+from models.layout import QueueLayout
 
 from .errors import HostileFailure
 
-QUEUE = SPSC_PAGES.queue
-NOBODY = -1
+NO_SLOT = -1
 """In place of a slot: no message is in flight."""
-GIVEN_UP = -2
+DISCARDED = -2
 """In place of a slot: a packet that was valid during a function reset is being discarded."""
 
 
@@ -31,28 +30,23 @@ class IndexStore(NamedTuple):
     ----------
     number
         Number in the order of the host's stores, doorbells and requests.
-    head
+    to_head
         Whether the store is to head rather than to tail.
     data, mask
         32 bits, and their bit enables.
     """
 
     number: int
-    head: bool
+    to_head: bool
     data: int
     mask: int
 
-    def over(self, old: int) -> int:
-        """The word ``old`` after the store."""
-        return old & ~self.mask | self.data & self.mask
+    def apply(self, word: int) -> int:
+        """The value of ``word`` after the store."""
+        return word & ~self.mask | self.data & self.mask
 
 
-def index_of(word: int) -> int:
-    """Index of an index word (``spsc_load_index``)."""
-    return word % QUEUE.capacity
-
-
-class State(Protocol):
+class QueueState(Protocol):
     """State of a queue."""
 
     @property
@@ -64,7 +58,7 @@ class State(Protocol):
     def __lt__(self, other: Any, /) -> bool: ...
 
 
-StateT = TypeVar("StateT", bound=State)
+StateT = TypeVar("StateT", bound=QueueState)
 
 
 class StateSet(Generic[StateT]):
@@ -74,6 +68,8 @@ class StateSet(Generic[StateT]):
     ----------
     name
         Name for error texts.
+    layout
+        Layout of the queue.
     state
         Initial state.
 
@@ -88,8 +84,9 @@ class StateSet(Generic[StateT]):
         without one.
     """
 
-    def __init__(self, name: str, state: StateT) -> None:
+    def __init__(self, name: str, layout: QueueLayout, state: StateT) -> None:
         self.name = name
+        self.layout = layout
         self.states = {state}
         self.stores: list[IndexStore] = []
         self.barrier: int | None = None
@@ -109,7 +106,11 @@ class StateSet(Generic[StateT]):
         )
         self._compact()
 
-    def _steps(self, state: StateT) -> Iterable[StateT]:
+    def index_of(self, word: int) -> int:
+        """Index of an index word (``spsc_load_index``)."""
+        return word % self.layout.capacity
+
+    def _next_states(self, state: StateT) -> Iterable[StateT]:
         """States that follow by one step that is not observable."""
         raise NotImplementedError
 
@@ -121,24 +122,26 @@ class StateSet(Generic[StateT]):
         return store if self.barrier is None or store.number < self.barrier else None
 
     def _reachable(self) -> set[StateT]:
-        found = set(self.states)
-        front = list(found)
-        while front:
-            for after in self._steps(front.pop()):
-                if after not in found:
-                    found.add(after)
-                    front.append(after)
-        return found
+        """States that follow by any number of steps that are not observable."""
+        reached = set(self.states)
+        unexplored = list(reached)
+        while unexplored:
+            for state in self._next_states(unexplored.pop()):
+                if state not in reached:
+                    reached.add(state)
+                    unexplored.append(state)
+        return reached
 
-    def _keep(self, states: Iterable[StateT], text: str | Callable[[], str]) -> None:
+    def _keep(self, states: Iterable[StateT], problem: str) -> None:
+        """Keep ``states``; fail with ``problem`` if there is none."""
         kept = set(states)
         if not kept:
-            what = text if isinstance(text, str) else text()
             before = ", ".join(str(state) for state in sorted(self.states)[:4])
-            raise HostileFailure(f"{self.name}: {what}; states before: {before}")
+            raise HostileFailure(f"{self.name}: {problem}; states before: {before}")
         self.states = kept
 
     def _compact(self) -> None:
+        """Drop the stores that have taken effect in all states."""
         done = min(state.applied for state in self.states)
         if done:
             del self.stores[:done]

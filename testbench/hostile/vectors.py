@@ -16,24 +16,24 @@ class Vector:
     ----------
     name
         Name for error texts.
-    raises
+    allowed
         Maximum number of interrupts allowed: one for each message since the last check.
-    owed
+    required
         Whether an interrupt is required: a message was accepted since the last interrupt.
     dropped
-        Number of messages that may have been dropped when ``owed`` was set.
+        Number of messages that may have been dropped when ``required`` was set.
     blocked
         Whether no interrupt may arrive: the vector is masked, MSI-X disabled or bus mastering off,
         and none is in flight.
     """
 
     name: str
-    raises: int = 0
-    owed: bool = False
+    allowed: int = 0
+    required: bool = False
     dropped: int = 0
     blocked: bool = False
 
-    def raised(self, *, certain: bool, dropped: int) -> None:
+    def accepted(self, *, certain: bool, dropped: int) -> None:
         """Record an accepted message.
 
         Parameters
@@ -43,20 +43,24 @@ class Vector:
         dropped
             Number of the queue's messages that may have been dropped so far.
         """
-        self.raises += 1
+        self.allowed += 1
         if certain:
-            self.owed, self.dropped = True, dropped
+            self.required, self.dropped = True, dropped
 
-    def came(self) -> None:
+    def interrupted(self) -> None:
         """Handle an interrupt."""
         if self.blocked:
             raise HostileFailure(f"{self.name} arrived although it is blocked")
-        if not self.raises:
+        if not self.allowed:
             raise HostileFailure(f"{self.name} arrived without a message")
-        self.raises -= 1
-        self.owed = False
+        self.allowed -= 1
+        self.required = False
 
-    def check(self, pending: int, *, may_send: bool, dropped: int) -> None:
+    def reset(self) -> None:
+        """Record a function reset; interrupts in flight may still arrive."""
+        self.required = self.blocked = False
+
+    def check_quiescent(self, pending: int, *, may_send: bool, dropped: int) -> None:
         """Check the pending bit when quiescent.
 
         Parameters
@@ -66,12 +70,12 @@ class Vector:
         may_send
             Whether the vector is not blocked.
         dropped
-            As :meth:`raised`; larger if a store to head followed a message's last beat.
+            As :meth:`accepted`; larger if a store to head followed a message's last beat.
         """
         if pending and may_send:
             raise HostileFailure(f"{self.name} is pending although it may be sent")
-        if self.owed and self.dropped >= dropped and not pending:
+        if self.required and self.dropped >= dropped and not pending:
             raise HostileFailure(f"{self.name} is missing after a message")
-        if pending and not self.raises:
+        if pending and not self.allowed:
             raise HostileFailure(f"{self.name} is pending without a message")
-        self.raises, self.owed, self.blocked = pending, bool(pending), not may_send
+        self.allowed, self.required, self.blocked = pending, bool(pending), not may_send

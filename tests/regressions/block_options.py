@@ -12,7 +12,7 @@ from models.dma import PAGE, DmaError
 from models.shell import AMP_PCI
 from testbench.host import faults
 from testbench.host.faults import Fault
-from testbench.system import CLOCK_PERIOD_NS
+from testbench.timing import CLOCK_PERIOD_NS
 from testbench.tlp import MEMORY_WRITES
 from testbench.tlp.monitor import interrupt_bundle
 from tests.regressions.dma_faults import (

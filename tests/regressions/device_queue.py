@@ -6,10 +6,10 @@ import random
 import cocotb
 
 from models.layout import MIN_MESSAGE
+from testbench.bench import Bench
 from testbench.device_port import StreamDevicePort
 from testbench.stream import pacing
 from testbench.stream.axis import AxisMessage
-from testbench.system import Bench
 from tests.regressions.queue_host import FULL, QUEUE, SEED, QueueBench, slot_bytes
 
 

@@ -9,9 +9,9 @@ from models import config_space as space
 from models.endpoint import Endpoint
 from models.layout import SPSC_PAGES
 from models.shell import AMP_PCI
+from testbench.bench import Bench
 from testbench.device_port import StreamDevicePort
 from testbench.host.requester import read_data
-from testbench.system import Bench
 from testbench.tlp import CplStatus, Tlp, TlpKind
 from testbench.tlp.packets import config_read, config_write, memory_read, memory_write
 from tests.regressions.queue_host import (

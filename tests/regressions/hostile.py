@@ -9,7 +9,6 @@ from testbench.hostile.budget import Budget
 from testbench.hostile.machine import run_histories
 from testbench.hostile.malformed import KINDS
 from testbench.hostile.recovery import WAYS, recover
-from testbench.queue_bench import QUEUE
 
 HISTORY_SEED = 20261123
 """A fixed seed: these histories are the same in every run. ``make fuzz`` generates others."""
@@ -19,8 +18,7 @@ HISTORIES = 4
 @cocotb.test(timeout_time=100, timeout_unit="ms")
 async def random_histories(dut):
     """After random actions of two hostile ends nothing is lost or overwritten, and all works."""
-    hostile = Hostile(dut)
-    await hostile.open()
+    hostile = await Hostile.open(dut)
     budget = Budget()
     run = cocotb.task.bridge(run_histories)
     try:
@@ -28,23 +26,23 @@ async def random_histories(dut):
     except BaseException:
         cocotb.log.error("shrunk to:\n%s", "\n".join(budget.program))
         raise
-    await hostile.sweep()
+    await hostile.bench.quiescer.check_ram()
     assert hostile.histories >= HISTORIES and hostile.faults.total() > HISTORIES
-    assert hostile.tally.to_device and hostile.tally.to_driver
+    assert hostile.bench.tally.to_device and hostile.bench.tally.to_driver
 
 
 @cocotb.test(timeout_time=100, timeout_unit="ms")
 async def every_way_to_recover(dut):
     """Every hostile action, then each way to recover."""
-    hostile = Hostile(dut)
-    await hostile.open()
+    hostile = await Hostile.open(dut)
+    capacity = hostile.bench.queues.queue.capacity
     for way in WAYS:
         await hostile.begin()
         await hostile.stall_host(stalled=True)
         await hostile.answer(fifo=0, count=3)
-        await hostile.publish(fifo=0, count=QUEUE.capacity + 1, order=1, cuts=3, careful=False)
+        await hostile.publish(fifo=0, count=capacity + 1, order=1, cuts=3, careful=False)
         await hostile.scribble_index(fifo=0, queue="driver", word="tail", value=0xFFFF_FFFF)
-        await hostile.scribble_index(fifo=0, queue="device", word="head", value=QUEUE.capacity)
+        await hostile.scribble_index(fifo=0, queue="device", word="head", value=capacity)
         await hostile.enable_bus_master(enabled=False)
         await hostile.doorbells(first=0, count=4, times=10)
         for kind in KINDS:
@@ -53,14 +51,13 @@ async def every_way_to_recover(dut):
         await hostile.stop_packet(cycles=3)
         await hostile.wait(cycles=40)
         await recover(hostile, way=way)
-    await hostile.sweep()
+    await hostile.bench.quiescer.check_ram()
 
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
 async def reset_while_a_message_waits_for_its_data(dut):
     """A reset drops a message that waits for its data; the next message waits for its own."""
-    hostile = Hostile(dut)
-    await hostile.open()
+    hostile = await Hostile.open(dut)
     await hostile.begin()
     for _ in range(3):
         # Stall the stream of writes, where the top has one.

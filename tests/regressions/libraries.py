@@ -11,8 +11,8 @@ from cocotbext.axi import AxiStreamBus, AxiStreamFrame, AxiStreamSink, AxiStream
 from models import config_space as space
 from models.bus import FifoDriverBus
 from testbench.axi.dma import AxiDma
+from testbench.bench import Bench
 from testbench.stream import pacing
-from testbench.system import Bench
 from tests.regressions.dma_host import Region, use_memory
 from tests.regressions.queue_host import slot_bytes
 

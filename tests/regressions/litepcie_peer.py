@@ -17,8 +17,9 @@ from cocotb.triggers import ClockCycles
 from models import config_space as space
 from models.shell import AMP_PCI, MSIX_ENTRY_SIZE
 from testbench.axi.dma import AxiDma, random_pauses
-from testbench.hard_block.block import CLOCK_PERIOD_NS, BlockSide, Series7Block
+from testbench.hard_block.block import BlockSide, Series7Block
 from testbench.stream.axis import AxisMessageSource
+from testbench.timing import CLOCK_PERIOD_NS
 from testbench.tlp import Tlp, TlpKind, pcie_id
 from testbench.tlp.packets import byte_enables, enabled_bytes
 

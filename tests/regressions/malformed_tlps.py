@@ -18,7 +18,7 @@ from models.shell import AMP_PCI
 from testbench.axi.channels import drive_idle
 from testbench.counters import CounterReader
 from testbench.host.bfm import EndpointBfm
-from testbench.system import CLOCK_PERIOD_NS, RESET_CYCLES
+from testbench.timing import CLOCK_PERIOD_NS, RESET_CYCLES
 from testbench.tlp import COMPLETIONS, MEMORY_WRITES, NON_POSTED, Tlp, TlpKind
 from testbench.tlp.packets import completion, config_read, config_write, memory_read, memory_write
 from tests.regressions.queue_host import SEED, QueueBench, expect_unsupported

@@ -6,7 +6,8 @@ import os
 import cocotb
 
 from models import config_space as space
-from testbench.queue_bench import QUEUE, QueueBench, slot_bytes
+from testbench.parameters import parameters
+from testbench.queue_bench import QueueBench, slot_bytes
 from testbench.tlp import CplStatus
 from testbench.tlp.pins import settled
 
@@ -24,6 +25,8 @@ __all__ = [
 ]
 
 SEED = int(os.environ["COCOTB_RANDOM_SEED"])
+QUEUE = parameters().layout.queue
+"""Layout of a queue."""
 FULL = QUEUE.capacity - 1
 """Number of messages that fit into a queue."""
 

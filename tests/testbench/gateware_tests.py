@@ -15,8 +15,6 @@ from cocotb.utils import get_sim_time
 
 from models.config_space import DEVICE_CONTROL, EXTENDED_TAG_ENABLE
 from models.dma import DmaError
-from models.layout import SPSC_PAGES
-from models.shell import AMP_PCI
 from testbench.axi.channels import drive_idle
 from testbench.axi.dma import AxiDma, random_pauses
 from testbench.device_port import StreamDevicePort
@@ -37,7 +35,8 @@ from testbench.tlp.packets import completion, memory_read
 LIMIT: dict[str, Any] = {"timeout_time": 2, "timeout_unit": "ms"}
 BUILD = parameters()
 CORE = BUILD.top == "core"
-QUEUE = SPSC_PAGES.queue
+SHELL, LAYOUT = BUILD.shell, BUILD.layout
+QUEUE = LAYOUT.queue
 PERIOD_NS = 4
 TIMEOUT_NS = PERIOD_NS * BUILD.completion_timeout
 
@@ -55,7 +54,7 @@ async def thin_host(dut: Any, **options: Any) -> tuple[Any, TlpMonitor]:
     drive_idle(dut)
     host: TlpHost
     if CORE:
-        host = CoreBfm(dut, num_fifos=BUILD.num_fifos, **options)
+        host = CoreBfm(dut, shell=SHELL, layout=LAYOUT, num_fifos=BUILD.num_fifos, **options)
         monitor = TlpMonitor.attach(
             dut,
             to_design=CORE_TO_DESIGN,
@@ -84,26 +83,26 @@ async def check_memory(host: Any) -> None:
 
 async def exercise(host: Any, port: StreamDevicePort) -> None:
     """Exercise a host: registers, memory, a message in each direction, an interrupt."""
-    version = await host.bar_read(AMP_PCI.register_bar, AMP_PCI.version_offset, 4)
-    assert int.from_bytes(version, "little") == AMP_PCI.version
+    version = await host.bar_read(SHELL.register_bar, SHELL.version_offset, 4)
+    assert int.from_bytes(version, "little") == SHELL.version
     generator = random.Random(1)
-    base = SPSC_PAGES.device_queue_base(0) + QUEUE.slots_offset
+    base = LAYOUT.device_queue_base(0) + QUEUE.slots_offset
     for size in (1, 3, 4, 64, 65, 700, 1500):
         offset = base + generator.randrange(64)
         data = generator.randbytes(size)
-        await host.bar_write(AMP_PCI.fifo_bar, offset, data)
-        assert await host.bar_read(AMP_PCI.fifo_bar, offset, size) == data
+        await host.bar_write(SHELL.fifo_bar, offset, data)
+        assert await host.bar_read(SHELL.fifo_bar, offset, size) == data
     first, second = host.interrupt(1), host.interrupt(1)
     await port.send(1, bytes(range(40)))
     await first.wait()
     assert second.is_set()
-    slot = SPSC_PAGES.device_queue_base(1) + QUEUE.slot_offset(0)
-    assert await host.bar_read(AMP_PCI.fifo_bar, slot, 64) == bytes(range(40)) + bytes(24)
+    slot = LAYOUT.device_queue_base(1) + QUEUE.slot_offset(0)
+    assert await host.bar_read(SHELL.fifo_bar, slot, 64) == bytes(range(40)) + bytes(24)
     assert +Counter(host.interrupts) == Counter({1: 1})
-    queue = SPSC_PAGES.driver_queue_base(1)
-    await host.bar_write(AMP_PCI.fifo_bar, queue + QUEUE.slot_offset(0), bytes(range(64)))
-    await host.bar_write(AMP_PCI.fifo_bar, queue + QUEUE.head_offset, b"\1\0\0\0")
-    await host.bar_write(AMP_PCI.register_bar, AMP_PCI.notify(1), b"\1\0\0\0")
+    queue = LAYOUT.driver_queue_base(1)
+    await host.bar_write(SHELL.fifo_bar, queue + QUEUE.slot_offset(0), bytes(range(64)))
+    await host.bar_write(SHELL.fifo_bar, queue + QUEUE.head_offset, b"\1\0\0\0")
+    await host.bar_write(SHELL.register_bar, SHELL.notify(1), b"\1\0\0\0")
     assert await with_timeout(port.receive(), 20, "us") == (1, bytes(range(64)))
 
 
@@ -135,8 +134,8 @@ async def root_complex_accesses_everything(dut: Any, max_payload_size: int) -> N
     with pytest.raises(HostError, match=r"BAR0 does not exist, or start\(\) was not called"):
         await host.bar_read(0, 0, 4)
     function = await host.start()
-    assert (function.vendor_id, function.device_id) == (AMP_PCI.vendor_id, AMP_PCI.device_id)
-    assert host.vectors == AMP_PCI.num_vectors(BUILD.num_fifos)
+    assert (function.vendor_id, function.device_id) == (SHELL.vendor_id, SHELL.device_id)
+    assert host.vectors == SHELL.num_vectors(BUILD.num_fifos)
     await check_memory(host)
     await exercise(host, StreamDevicePort(dut))
     assert monitor.max_payload_size == max_payload_size
@@ -167,13 +166,13 @@ async def tag_size_is_set(dut: Any, extended_tags: bool) -> None:
 async def thin_host_enumerates_the_function(dut: Any) -> None:
     host, _ = await thin_host(dut)
     function = host.function
-    assert (function.vendor_id, function.device_id) == (AMP_PCI.vendor_id, AMP_PCI.device_id)
-    assert (function.revision, function.class_code) == (AMP_PCI.revision, AMP_PCI.class_code)
-    assert function.bar_sizes == AMP_PCI.bar_sizes(BUILD.num_fifos, SPSC_PAGES)
-    assert function.msix_vectors == AMP_PCI.num_vectors(BUILD.num_fifos)
-    assert function.msix_table == (AMP_PCI.msix_bar, AMP_PCI.msix_table_offset)
-    assert function.msix_pba == (AMP_PCI.msix_bar, AMP_PCI.msix_pba_offset)
-    assert await host.config_read(0x09, 3) == AMP_PCI.class_code
+    assert (function.vendor_id, function.device_id) == (SHELL.vendor_id, SHELL.device_id)
+    assert (function.revision, function.class_code) == (SHELL.revision, SHELL.class_code)
+    assert function.bar_sizes == SHELL.bar_sizes(BUILD.num_fifos, LAYOUT)
+    assert function.msix_vectors == SHELL.num_vectors(BUILD.num_fifos)
+    assert function.msix_table == (SHELL.msix_bar, SHELL.msix_table_offset)
+    assert function.msix_pba == (SHELL.msix_bar, SHELL.msix_pba_offset)
+    assert await host.config_read(0x09, 3) == SHELL.class_code
 
 
 @cocotb.test(**LIMIT)
@@ -191,23 +190,23 @@ async def unsupported_requests_raise(dut: Any) -> None:
 @cocotb.test(**LIMIT)
 async def accesses_with_more_requests_than_tags(dut: Any) -> None:
     host, monitor = await thin_host(dut, tags=2, max_read_request_size=128)
-    base = SPSC_PAGES.device_queue_base(0)
+    base = LAYOUT.device_queue_base(0)
     data = random.Random(2).randbytes(4000)
-    await host.bar_write(AMP_PCI.fifo_bar, base, data)
+    await host.bar_write(SHELL.fifo_bar, base, data)
     readers = [
-        cocotb.start_soon(host.bar_read(AMP_PCI.fifo_bar, base + at, 1000))
+        cocotb.start_soon(host.bar_read(SHELL.fifo_bar, base + at, 1000))
         for at in range(0, 4000, 1000)
     ]
     assert b"".join([await reader for reader in readers]) == data
-    assert await host.bar_read(AMP_PCI.fifo_bar, base, 0) == b""
+    assert await host.bar_read(SHELL.fifo_bar, base, 0) == b""
     monitor.finish()
 
 
 @cocotb.test(**LIMIT)
 async def raw_request_returns_its_completions(dut: Any) -> None:
     host, monitor = await thin_host(dut)
-    address = host.bars[AMP_PCI.fifo_bar] + 0x60
-    answers = await host.request(memory_read(address, 1024, tc=3), bar=AMP_PCI.fifo_bar)
+    address = host.bars[SHELL.fifo_bar] + 0x60
+    answers = await host.request(memory_read(address, 1024, tc=3), bar=SHELL.fifo_bar)
     assert len(answers) > 1 and sum(answer.length for answer in answers) == 256
     assert {answer.tc for answer in answers} == {3}
     monitor.finish()
@@ -216,14 +215,14 @@ async def raw_request_returns_its_completions(dut: Any) -> None:
 @cocotb.test(**LIMIT)
 async def reset_during_a_read(dut: Any) -> None:
     host, monitor = await thin_host(dut)
-    reading = cocotb.start_soon(host.bar_read(AMP_PCI.fifo_bar, 0, 4096))
+    reading = cocotb.start_soon(host.bar_read(SHELL.fifo_bar, 0, 4096))
     await ClockCycles(dut.clk, 20)
     await reset(dut)
     host.requester.abandon()
     with pytest.raises(TlpTimeout, match=r"MRD32 .* timed out"):
         await reading
     await host.start()
-    assert await host.bar_read32(0, 0) == AMP_PCI.version
+    assert await host.bar_read32(0, 0) == SHELL.version
     monitor.finish()
 
 
@@ -237,12 +236,12 @@ async def full_device_queue_blocks_only_its_fifo(dut: Any) -> None:
     assert [sender.done() for sender in senders] == [True] * fits + [False] * 3
     await with_timeout(port.send(1, b"otherway"), 1, "us")
     # The driver frees one slot: the next message in order is accepted.
-    queue = SPSC_PAGES.device_queue_base(0)
-    await host.bar_write(AMP_PCI.fifo_bar, queue + QUEUE.tail_offset, b"\1\0\0\0")
+    queue = LAYOUT.device_queue_base(0)
+    await host.bar_write(SHELL.fifo_bar, queue + QUEUE.tail_offset, b"\1\0\0\0")
     await with_timeout(senders[fits], 2, "us")
     await ClockCycles(dut.clk, 200)
     assert not senders[fits + 1].done()
-    slot = await host.bar_read(AMP_PCI.fifo_bar, queue + QUEUE.slot_offset(fits), 8)
+    slot = await host.bar_read(SHELL.fifo_bar, queue + QUEUE.slot_offset(fits), 8)
     assert slot == bytes([fits]) * 8
     monitor.finish()
 

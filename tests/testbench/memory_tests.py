@@ -17,6 +17,8 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles
 from cocotb.utils import get_sim_time
 
+from models.layout import SPSC_PAGES
+from models.shell import AMP_PCI
 from testbench.host.bfm import CoreBfm, EndpointBfm
 from testbench.host.faults import Fault, poisoned, refused, repeated, right, silent
 from testbench.host.memory_completer import latencies
@@ -38,7 +40,7 @@ async def start(dut: Any, **options: Any) -> Any:
     Clock(dut.clk, 4, "ns", impl="gpi").start()
     host: Any
     if hasattr(dut, "rx_req_tlp_valid"):
-        host = CoreBfm(dut, timeout_us=20, **options)
+        host = CoreBfm(dut, shell=AMP_PCI, layout=SPSC_PAGES, timeout_us=20, **options)
     else:
         dut.fault.value = 0
         host = EndpointBfm(dut, timeout_us=20, **options)

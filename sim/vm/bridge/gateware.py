@@ -40,7 +40,8 @@ from models.config_space import (
 from models.devices import VirtioDevice
 from models.shell import MSIX_CONTROL_OFFSET, MSIX_ENTRY_SIZE
 from testbench.host.requester import HostError, split
-from testbench.system import CLOCK_PERIOD_NS, GatewareSystem
+from testbench.system import GatewareSystem
+from testbench.timing import CLOCK_PERIOD_NS
 
 from .bus_master import BusMaster, msix_message
 from .function import FunctionAccessError

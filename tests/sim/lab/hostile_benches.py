@@ -14,16 +14,20 @@ from testbench.hostile.fuzz import FOLDER, TRAIL, fuzz
 class Forgetful(Hostile):
     """A bench that loses every third message that leaves the design."""
 
-    seen = 0
+    def __init__(self, bench):
+        super().__init__(bench)
+        self._messages_received = 0
+        self._report = bench.queues.sink.on_packet
+        bench.queues.sink.on_packet = self._report_two_of_three
 
     async def begin(self):
-        self.seen = 0
+        self._messages_received = 0
         await super().begin()
 
-    def _came_out(self, message):
-        self.seen += 1
-        if self.seen % 3:
-            super()._came_out(message)
+    def _report_two_of_three(self, message):
+        self._messages_received += 1
+        if self._messages_received % 3:
+            self._report(message)
 
 
 BENCH = os.environ["FUZZ_BENCH"]
@@ -33,7 +37,7 @@ BENCH = os.environ["FUZZ_BENCH"]
 async def misbehaves(dut):
     """Loses messages, hangs or dies, as the environment selects."""
     if BENCH == "forgetful":
-        await fuzz(Forgetful(dut))
+        await fuzz(await Forgetful.open(dut))
     (Path(os.environ[FOLDER]) / TRAIL).write_text("await hostile.begin()\n")
     if BENCH == "hangs":
         time.sleep(1000)
