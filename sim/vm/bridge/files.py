@@ -10,6 +10,9 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+CallLater = Callable[[float, Callable[[], None]], None]
+"""Calls a function once after a number of seconds, as :meth:`Readiness.call_later`."""
+
 
 class Readiness(Protocol):
     """Lets a protocol wait for its socket, while the listeners of other files are called."""

@@ -12,6 +12,8 @@ import codecs
 import time
 from collections.abc import Callable
 
+from ..bridge.files import CallLater
+
 PATIENCE_S = 0.2
 """Time that an unfinished line waits for another piece."""
 LONGEST_WAIT_S = 1.0
@@ -40,9 +42,7 @@ class ConsoleText:
     def __init__(
         self, show: Callable[[str], None], *, now: Callable[[], float] = time.monotonic
     ) -> None:
-        self.call_later: Callable[[float, Callable[[], None]], None] = lambda delay_s, listener: (
-            None
-        )
+        self.call_later: CallLater = lambda delay_s, listener: None
         self._show = show
         self._now = now
         # Invalid UTF-8 becomes U+FFFD; an incomplete character waits for its remaining bytes.

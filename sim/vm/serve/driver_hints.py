@@ -17,6 +17,8 @@ from models.messages import Dialect, MessageError, MessageKind, MessageLayout
 from models.messages.layouts import HEADER, HEADER_SIZE, TYPE_BUS, TYPE_RESPONSE
 from models.shell import PciShell
 
+from ..bridge.files import CallLater
+
 SILENCE_S = 5.0
 """Time in which a driver that has received a list of devices must send a request to one."""
 MAGIC_SIZE = 2
@@ -61,9 +63,7 @@ class DriverHints:
         *,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.call_later: Callable[[float, Callable[[], None]], None] = lambda delay_s, listener: (
-            None
-        )
+        self.call_later: CallLater = lambda delay_s, listener: None
         self._report = report
         self._now = now
         self._dialect = dialect
