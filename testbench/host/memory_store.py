@@ -6,26 +6,26 @@ Allocations may be anywhere in the 64-bit address space; other addresses have no
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass
 
 from models.dma import PAGE
+from models.host_memory import (
+    GUARD,
+    AllocationMap,
+    MemoryAccessError,
+    align_up,
+    check_allocation,
+    outside_allocation,
+)
 
 from ..tlp import Tlp
 from ..tlp.traffic import byte_mask
-from .requester import HostError
 
 LINE = 64
 """Bytes of a cache line; no beat of an AXI burst is longer."""
-GUARD = PAGE
-"""Minimum bytes between two allocations: an overrun of one does not reach the next."""
 JUNK = 0xDB
 """Value of bytes that are not enabled or not allocated."""
 ADDRESS_END = 1 << 64
-
-
-class HostMemoryError(HostError):
-    """Host software accessed unallocated memory, or there is no space; with address and size."""
 
 
 @dataclass(slots=True)
@@ -61,8 +61,7 @@ class SparseMemory:
 
     def __init__(self, *, base: int) -> None:
         self.base = base
-        self._starts: list[int] = []
-        self._blocks: list[Block] = []
+        self._blocks: AllocationMap[Block] = AllocationMap()
 
     def allocate(self, size: int, align: int = PAGE, *, base: int | None = None) -> int:
         """Allocate ``size`` bytes of zeroed memory; return its bus address.
@@ -81,22 +80,20 @@ class SparseMemory:
         ------
         ValueError
             ``size`` or ``align`` is invalid.
-        HostMemoryError
+        MemoryAccessError
             There is no space.
         """
         check_allocation(size, align)
-        start = _align(max(self.base if base is None else base, PAGE), align)
+        start = align_up(max(self.base if base is None else base, PAGE), align)
         for block in self._blocks:
             if start < block.end + GUARD and block.start < start + size + GUARD:
-                start = _align(block.end + GUARD, align)
+                start = align_up(block.end + GUARD, align)
         if start + size > ADDRESS_END:
-            raise HostMemoryError(f"no room for {size} bytes from {start:#x} up")
-        lines = bytearray([JUNK]) * (_align(start + size, LINE) - (start & -LINE))
+            raise MemoryAccessError(f"no space for {size} bytes from {start:#x} up")
+        lines = bytearray([JUNK]) * (align_up(start + size, LINE) - (start & -LINE))
         block = Block(start, start + size, lines)
         lines[start - block.base : start + size - block.base] = bytes(size)
-        at = bisect_right(self._starts, start)
-        self._starts.insert(at, start)
-        self._blocks.insert(at, block)
+        self._blocks.add(start, block)
         return start
 
     def free(self, address: int) -> None:
@@ -104,23 +101,20 @@ class SparseMemory:
 
         Raises
         ------
-        HostMemoryError
+        MemoryAccessError
             No allocation starts at ``address``.
         """
-        at = bisect_right(self._starts, address) - 1
-        if at < 0 or self._starts[at] != address:
-            raise HostMemoryError(f"address is {address:#x}: must be that of an allocation")
-        del self._starts[at], self._blocks[at]
+        self._blocks.remove(address)
 
     async def read(self, address: int, size: int) -> bytes:
         """Read ``size`` bytes from ``address`` as host software.
 
         Raises
         ------
-        HostMemoryError
+        MemoryAccessError
             The bytes are not all in one allocation.
         """
-        block = self._allocation(address, size, "read")
+        block = self._allocation(address, size)
         offset = address - block.base
         return bytes(block.lines[offset : offset + size])
 
@@ -129,10 +123,10 @@ class SparseMemory:
 
         Raises
         ------
-        HostMemoryError
+        MemoryAccessError
             The bytes are not all in one allocation.
         """
-        block = self._allocation(address, len(data), "write")
+        block = self._allocation(address, len(data))
         offset = address - block.base
         block.lines[offset : offset + len(data)] = data
 
@@ -182,35 +176,17 @@ class SparseMemory:
     def _block_at(self, address: int) -> Block | None:
         """The allocation whose cache lines contain ``address``."""
         # The cache line of the address may start before the allocation does.
-        at = bisect_right(self._starts, address | LINE - 1) - 1
-        if at < 0:
+        found = self._blocks.last_before(address | LINE - 1)
+        if found is None:
             return None
-        block = self._blocks[at]
+        _, block = found
         return block if block.base <= address < block.base + len(block.lines) else None
 
-    def _allocation(self, address: int, size: int, verb: str) -> Block:
+    def _allocation(self, address: int, size: int) -> Block:
         block = self._block_at(address)
         if block is None or address < block.start or address + size > block.end:
-            raise HostMemoryError(f"{verb} of {size} bytes at {address:#x}: not allocated")
+            raise outside_allocation(address, size)
         return block
-
-
-def check_allocation(size: int, align: int) -> None:
-    """Check the size and the alignment of an allocation.
-
-    Raises
-    ------
-    ValueError
-        ``size`` is below 1, or ``align`` is not a power of two.
-    """
-    if size < 1:
-        raise ValueError(f"size is {size}: must be 1 or more")
-    if align < 1 or align & align - 1:
-        raise ValueError(f"align is {align}: must be a power of two")
-
-
-def _align(address: int, align: int) -> int:
-    return (address + align - 1) & -align
 
 
 def _span(mask: int) -> tuple[int, int]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from models.dma import PAGE
+from models.host_memory import MemoryAccessError, check_allocation, outside_allocation
 
-from .memory_store import LINE, HostMemoryError, check_allocation
+from .memory_store import LINE
 
 POOL_SIZE = 1 << 32
 """Bytes of a pool from 4 GiB up. The root complex's own pool ends at 2 GiB."""
@@ -58,7 +59,7 @@ class RootComplexMemory:
         ------
         ValueError
             A parameter is invalid.
-        HostMemoryError
+        MemoryAccessError
             The pool has no space.
         """
         check_allocation(size, align)
@@ -76,7 +77,7 @@ class RootComplexMemory:
             try:
                 region = self._pools[base].alloc_region(key[1])
             except Exception as error:
-                raise HostMemoryError(f"no room for {size} bytes from {base:#x} up") from error
+                raise MemoryAccessError(f"no space for {size} bytes from {base:#x} up") from error
             address = int(region.get_absolute_address(0))
         self._allocated[address] = key, region
         return address
@@ -86,11 +87,11 @@ class RootComplexMemory:
 
         Raises
         ------
-        HostMemoryError
+        MemoryAccessError
             No allocation starts at ``address``.
         """
         if address not in self._allocated:
-            raise HostMemoryError(f"address is {address:#x}: must be that of an allocation")
+            raise MemoryAccessError(f"address is {address:#x}: must be that of an allocation")
         key, region = self._allocated.pop(address)
         self._free.setdefault(key, []).append((address, region))
 
@@ -99,26 +100,26 @@ class RootComplexMemory:
 
         Raises
         ------
-        HostMemoryError
+        MemoryAccessError
             The bytes are not all allocated.
         """
         try:
             return bytes(await self._space.read(address, size))
         except Exception as error:
-            raise HostMemoryError(f"read of {size} bytes at {address:#x}: {error}") from error
+            raise outside_allocation(address, size) from error
 
     async def write(self, address: int, data: bytes) -> None:
         """Write ``data`` at ``address`` as host software.
 
         Raises
         ------
-        HostMemoryError
+        MemoryAccessError
             The bytes are not all allocated.
         """
         try:
             await self._space.write(address, data)
         except Exception as error:
-            raise HostMemoryError(f"write of {len(data)} bytes at {address:#x}: {error}") from error
+            raise outside_allocation(address, len(data)) from error
 
 
 def _check_base(base: int) -> None:

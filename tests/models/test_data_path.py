@@ -358,8 +358,12 @@ async def test_access_outside_an_allocation_fails():
             await memory.read(address, size)
         with pytest.raises(MemoryAccessError):
             await memory.write(address, bytes(size))
-    for size, align in ((0, 1), (1, 3), (1, 0)):
-        with pytest.raises(ValueError, match="must be 1 or more, and a power of two"):
+    for size, align, text in (
+        (0, 1, "size is 0: must be 1 or more"),
+        (1, 3, "align is 3: must be a power of two"),
+        (1, 0, "align is 0: must be a power of two"),
+    ):
+        with pytest.raises(ValueError, match=text):
             memory.allocate(size, align)
 
 
