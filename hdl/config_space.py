@@ -13,6 +13,7 @@ from models import config_space as spec
 
 from .errors import ErrorPulses
 from .geometry import Geometry
+from .interfaces import FunctionControl
 from .tlp import (
     CompletionHeader,
     CompletionStatus,
@@ -43,29 +44,15 @@ class ConfigSpace(wiring.Component):
         Completions.
     bar : Out(32) array of 6
         Base address registers, flag bits included.
-    completer_id : Out(16)
-        Bus and device number of the last configuration write, function 0.
-    memory_space_enable : Out(1)
-        Memory Space Enable; low in D3hot, and while a function-level reset is pending.
-    bus_master_enable : Out(1)
-        Bus Master Enable; low in D3hot, and while a function-level reset is pending.
-    msix_enable : Out(1)
-        MSI-X Enable.
-    msix_function_mask : Out(1)
-        Function Mask of MSI-X.
-    extended_tag_enable : Out(1)
+    control : Out(FunctionControl())
+        Settings. Both ids are the bus and device number of the last configuration write, function
+        0. Memory Space Enable and Bus Master Enable are low in D3hot, and while a function-level
+        reset is pending. ``reset`` is a one-cycle pulse, after the completion of the write that
+        initiates the reset has left.
+    ext_tag_enable : Out(1)
         Extended Tag Field Enable.
-    read_completion_boundary : Out(1)
+    rcb_128b : Out(1)
         Read Completion Boundary, high for 128 bytes.
-    completion_timeout_disable : Out(1)
-        Completion Timeout Disable.
-    max_payload_size : Out(3)
-        Max_Payload_Size, encoded.
-    max_read_request_size : Out(3)
-        Max_Read_Request_Size, encoded.
-    function_reset : Out(1)
-        One-cycle pulse of function-level reset, after the completion of the write that initiates
-        it has left.
     settled : In(1)
         No TLP built under a former setting is inside. Sampled from the fourth cycle on after a
         request takes effect.
@@ -88,17 +75,9 @@ class ConfigSpace(wiring.Component):
                 "discard": In(1),
                 "o": Out(raw_signature(g.data_width)),
                 "bar": Out(32).array(6),
-                "completer_id": Out(16),
-                "memory_space_enable": Out(1),
-                "bus_master_enable": Out(1),
-                "msix_enable": Out(1),
-                "msix_function_mask": Out(1),
-                "extended_tag_enable": Out(1),
-                "read_completion_boundary": Out(1),
-                "completion_timeout_disable": Out(1),
-                "max_payload_size": Out(3),
-                "max_read_request_size": Out(3),
-                "function_reset": Out(1),
+                "control": Out(FunctionControl()),
+                "ext_tag_enable": Out(1),
+                "rcb_128b": Out(1),
                 "settled": In(1),
                 "departed": In(1),
                 "malformed": In(1),
@@ -173,13 +152,15 @@ class ConfigSpace(wiring.Component):
                     completion_data.eq(read_value),
                 ]
                 with m.If(is_write):
-                    m.d.sync += self.completer_id.eq(Cat(Const(0, 3), target.device, target.bus))
+                    m.d.sync += self.control.completer_id.eq(
+                        Cat(Const(0, 3), target.device, target.bus)
+                    )
                 m.next = "SETTLE"
             with m.State("SETTLE"), m.If(~settling.any() & self.settled):
                 m.d.sync += [
                     self.o.valid.eq(1),
                     self.o.p.hdr.eq(completion),
-                    self.o.p.hdr[80:96].eq(self.completer_id),
+                    self.o.p.hdr[80:96].eq(self.control.completer_id),
                     self.o.p.data.eq(completion_data),
                     self.o.p.strb.eq(completion.word0.fmt == TlpFormat.DATA_3DW),
                 ]
@@ -188,7 +169,7 @@ class ConfigSpace(wiring.Component):
                 m.d.sync += self.o.valid.eq(0)
                 m.next = "DEPART"
             with m.State("DEPART"), m.If(self.departed):
-                m.d.sync += [self.function_reset.eq(flr_pending), flr_pending.eq(0)]
+                m.d.sync += [self.control.reset.eq(flr_pending), flr_pending.eq(0)]
                 m.next = "IDLE"
         m.d.comb += [self.o.p.sop.eq(1), self.o.p.eop.eq(1)]
         return m
@@ -212,7 +193,7 @@ class ConfigSpace(wiring.Component):
         m.d.sync += [
             free_q.eq(free),
             settling.eq(Cat(execute, settling)),
-            self.function_reset.eq(0),
+            self.control.reset.eq(0),
         ]
         with m.If(free):
             m.d.sync += [
@@ -282,7 +263,7 @@ class ConfigSpace(wiring.Component):
                 if field.offset == offset:
                     with m.If(error):
                         m.d.sync += value[field.lsb].eq(1)
-            with m.If(self.function_reset):
+            with m.If(self.control.reset):
                 for bit in range(32):
                     if variable >> bit & 1 and not register.survives_flr >> bit & 1:
                         m.d.sync += value[bit].eq(register.reset >> bit & 1)
@@ -290,24 +271,26 @@ class ConfigSpace(wiring.Component):
         def field(field):
             return values[field.offset][field.lsb : field.lsb + field.width]
 
+        control = self.control
         in_d0 = field(spec.POWER_STATE) == spec.POWER_D0
         m.d.comb += [
             parity_error_response.eq(field(spec.PARITY_ERROR_RESPONSE)),
-            self.completion_timeout_disable.eq(field(spec.COMPLETION_TIMEOUT_DISABLE)),
-            self.msix_enable.eq(field(spec.MSIX_ENABLE)),
-            self.msix_function_mask.eq(field(spec.MSIX_FUNCTION_MASK)),
-            self.extended_tag_enable.eq(field(spec.EXTENDED_TAG_ENABLE)),
-            self.read_completion_boundary.eq(field(spec.READ_COMPLETION_BOUNDARY)),
-            self.max_payload_size.eq(field(spec.MAX_PAYLOAD_SIZE)),
-            self.max_read_request_size.eq(field(spec.MAX_READ_REQUEST_SIZE)),
+            control.requester_id.eq(control.completer_id),
+            control.completion_timeout_disable.eq(field(spec.COMPLETION_TIMEOUT_DISABLE)),
+            control.msix_enable.eq(field(spec.MSIX_ENABLE)),
+            control.msix_mask.eq(field(spec.MSIX_FUNCTION_MASK)),
+            control.max_payload_size.eq(field(spec.MAX_PAYLOAD_SIZE)),
+            control.max_read_request_size.eq(field(spec.MAX_READ_REQUEST_SIZE)),
+            self.ext_tag_enable.eq(field(spec.EXTENDED_TAG_ENABLE)),
+            self.rcb_128b.eq(field(spec.READ_COMPLETION_BOUNDARY)),
         ]
         # A pending function-level reset clears both at once: from its completion on, the host
         # considers the function reset, so no request and no completion of an earlier read may
         # leave. Registered again: long routes.
-        active = in_d0 & ~flr_pending & ~self.function_reset
+        active = in_d0 & ~flr_pending & ~control.reset
         m.d.sync += [
-            self.memory_space_enable.eq(field(spec.MEMORY_SPACE_ENABLE) & active),
-            self.bus_master_enable.eq(field(spec.BUS_MASTER_ENABLE) & active),
+            control.memory_space_enable.eq(field(spec.MEMORY_SPACE_ENABLE) & active),
+            control.bus_master_enable.eq(field(spec.BUS_MASTER_ENABLE) & active),
         ]
         for bar in self._geometry.bar_sizes:
             m.d.comb += self.bar[bar].eq(values[spec.bar_offset(bar)])

@@ -124,19 +124,12 @@ class AmpPciEndpoint(wiring.Component):
         self._collect_sent(m, core, config, arbiter)
 
         m.d.comb += [
-            core.completer_id.eq(config.completer_id),
-            core.requester_id.eq(config.completer_id),
-            core.max_payload_size.eq(config.max_payload_size),
-            core.max_read_request_size.eq(config.max_read_request_size),
-            core.rcb_128b.eq(config.read_completion_boundary),
-            core.ext_tag_enable.eq(config.extended_tag_enable),
-            core.memory_space_enable.eq(config.memory_space_enable),
-            core.completion_timeout_disable.eq(config.completion_timeout_disable),
-            core.bus_master_enable.eq(config.bus_master_enable),
-            core.msix_enable.eq(config.msix_enable),
-            core.msix_mask.eq(config.msix_function_mask),
-            core.function_reset.eq(config.function_reset),
+            core.rcb_128b.eq(config.rcb_128b),
+            core.ext_tag_enable.eq(config.ext_tag_enable),
         ]
+        for name in config.control.signature.members:
+            pin = "function_reset" if name == "reset" else name
+            m.d.comb += getattr(core, pin).eq(getattr(config.control, name))
         for name, member in self._device_members.items():
             inner, outer = getattr(core, name), getattr(self, name)
             if member.is_signature:
@@ -160,7 +153,9 @@ class AmpPciEndpoint(wiring.Component):
         for bar, size in g.bar_sizes.items():
             low = (size - 1).bit_length()
             with m.If(
-                config.memory_space_enable & below_4g & (address[low:] == config.bar[bar][low:])
+                config.control.memory_space_enable
+                & below_4g
+                & (address[low:] == config.bar[bar][low:])
             ):
                 m.d.comb += bar_id.eq(bar)
 
@@ -206,7 +201,7 @@ class AmpPciEndpoint(wiring.Component):
             config.discard.eq(check.discard),
             check.beat.eq(beat),
             check.taken.eq(accepted),
-            check.max_payload_size.eq(config.max_payload_size),
+            check.max_payload_size.eq(config.control.max_payload_size),
             config.malformed.eq(check.malformed),
             config.transactions_pending.eq(core.status_transactions_pending),
         ]

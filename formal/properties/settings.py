@@ -249,16 +249,16 @@ def completion_waits_until_settled(h: Harness) -> None:
     settled = h.register(config.settled, "was_settled")
     # Looked at four cycles after the write, when what it lowered is known to be inside or not.
     h.ensure(~rises | (settled & (age >= 4)))
-    resets = h.register(config.function_reset, "was_reset")
+    resets = h.register(config.control.reset, "was_reset")
     for name in (
         "max_payload_size",
         "max_read_request_size",
         "bus_master_enable",
         "memory_space_enable",
         "msix_enable",
-        "msix_function_mask",
+        "msix_mask",
     ):
-        value = getattr(config, name)
+        value = getattr(config.control, name)
         before = h.register(value, f"{name}_before", shape=value.shape())
         started = h.register(1, f"{name}_started")
         h.ensure(~started | (value == before) | (age <= 1) | resets)
