@@ -47,8 +47,8 @@ class TlpCheck(wiring.Component):
     discard : Out(1)
         With ``sop``: drop this TLP, which is malformed or an ignored Message.
     malformed : Out(1)
-        One-cycle pulse, once per malformed TLP, three cycles after the first beat that shows it.
-        The first beat of the next TLP shows a missing ``eop``.
+        One-cycle pulse: a TLP is malformed. Three cycles after the first beat that shows it; the
+        first beat of the next TLP shows a missing ``eop``.
     """
 
     def __init__(self, geometry: Geometry):
