@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What joins Intel's hard blocks: ready that speaks of another cycle, segments, credits."""
+"""Interfaces of Intel's hard blocks: ready latency, segments, credits, error reports."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ COUNTING = 4
 INFO_BITS = 13
 
 
-def what_comes_late_is_taken(h: Harness) -> None:
-    """A block that sends whenever ready was up in one of so many cycles before."""
+def late_words_are_stored(h: Harness) -> None:
+    """A block that may send if ready was high in one of the last :data:`ALLOWANCE` cycles."""
     buffer = ReceiveBuffer(8, allowance=ALLOWANCE)
     part = h.add("buffer", buffer)
-    heard = h.signal(ALLOWANCE, "heard")
-    h.m.d.sync += heard.eq(Cat(buffer.ready, heard))
-    h.assume(~buffer.valid | heard.any())
+    ready_q = h.signal(ALLOWANCE, "ready_q")
+    h.m.d.sync += ready_q.eq(Cat(buffer.ready, ready_q))
+    h.assume(~buffer.valid | ready_q.any())
     level, depth = part.inside("fifo", "level"), buffer._depth
     h.ensure(~buffer.valid | (level < depth))
     h.ensure_held(buffer.o, "words")
-    # Since it was less than half full, it has become fuller by a word a cycle at most.
+    # Since the memory was last less than half full, it gained one word per cycle at most.
     half_empty = level < depth // 2
     full_for = h.count("full_for", (ALLOWANCE + 2).bit_length(), while_=~half_empty)
     h.ensure(level <= depth // 2 + full_for)
     h.ensure(~buffer.ready | (full_for == 0))
     for cycle in range(ALLOWANCE):
-        h.ensure(~heard[cycle] | (full_for <= cycle + 1))
+        h.ensure(~ready_q[cycle] | (full_for <= cycle + 1))
     h.ensure((full_for <= ALLOWANCE + 1) | ~buffer.valid)
     h.ensure(level <= depth // 2 + ALLOWANCE + 1)
     h.cover(buffer.valid & (level == depth // 2 + ALLOWANCE))
@@ -58,22 +58,22 @@ def packets_do_not_pause(depth: int) -> Callable[[Harness], None]:
         )
         part = h.add("sender", sender)
         h.assume_held(sender.i, "words")
-        # No packet is longer than the memory.
+        # A packet is no longer than the memory.
         enters = sender.i.valid & sender.i.ready
         length = h.signal(range(depth + 1), "length")
         h.m.d.sync += length.eq(Mux(enters, Mux(sender.i.p.last, 0, length + 1), length))
         h.assume(~sender.i.valid | sender.i.p.last | (length < depth - 1))
 
-        told = h.signal(LATENCY, "told")
-        h.m.d.sync += told.eq(Cat(sender.ready, told))
+        ready_q = h.signal(LATENCY, "ready_q")
+        h.m.d.sync += ready_q.eq(Cat(sender.ready, ready_q))
         begun = h.signal(1, "begun")
         with h.m.If(sender.valid):
             h.m.d.sync += begun.eq(~sender.p.last)
-        h.ensure(~sender.valid | told[-1])
-        h.ensure(sender.valid | ~(begun & told[-1]))
+        h.ensure(~sender.valid | ready_q[-1])
+        h.ensure(sender.valid | ~(begun & ready_q[-1]))
         h.cover(begun & sender.valid & sender.p.last)
         if depth <= DISTRIBUTED_DEPTH:
-            _relate(h, part, sender, depth, length, told, begun)
+            _relate(h, part, sender, depth, length, ready_q, begun)
 
     return fill
 
@@ -84,132 +84,134 @@ def _relate(
     sender: PacketSender,
     depth: int,
     length: Value,
-    told: Value,
+    ready_q: Value,
     begun: Value,
 ) -> None:
-    """How the registers of a sender of few words stand to each other."""
+    """Invariants between the registers of a sender with a small memory."""
     level, head = part.inside("fifo", "level"), part.inside("fifo", "head")
     tail = part.inside("fifo", "tail")
-    whole, stored, inside = (part.inside(name) for name in ("whole", "stored", "inside"))
+    whole_packets, packet_stored_q, in_packet = (
+        part.inside(name) for name in ("whole_packets", "packet_stored_q", "in_packet")
+    )
     first = sender._fifo.o
     ends: list[Value] = []
     unfinished: Value = length == 0
     for place in range(depth):
         word = part.row(h, (head + place)[: len(head)], "fifo", "words")
         ends.append((level > place) & word[-1])
-        # The words since the last end are those of a packet of which that many came.
+        # The words after the last end are those of the packet in progress.
         unfinished |= (level == place + 1) & ~word[-1]
     count = Value.cast(first.valid & first.p.last)
     for end in ends:
         count = count + end
     h.ensure((tail - head - level)[: len(head)] == 0)
     h.ensure(level <= depth)
-    h.ensure(count == whole + stored)
+    h.ensure(count == whole_packets + packet_stored_q)
     h.ensure(unfinished | ((level == 0) & ~(first.valid & first.p.last)))
-    h.ensure(~inside | (first.valid & (whole != 0)))
-    h.ensure(told[: LATENCY - 1] == part.inside("history"))
-    h.ensure(Mux(sender.valid, ~sender.p.last, begun) == inside)
+    h.ensure(~in_packet | (first.valid & (whole_packets != 0)))
+    h.ensure(ready_q[: LATENCY - 1] == part.inside("ready_q"))
+    h.ensure(Mux(sender.valid, ~sender.p.last, begun) == in_packet)
 
 
 def segments_leave_once(h: Harness) -> None:
-    """Of one segment, whichever the solver likes, among others."""
-    straight = Unsegmenter(128, 2, 2)
-    part = h.add("straight", straight)
-    h.assume_held(straight.i, "beats")
-    beat = straight.o.p
+    """Track one arbitrary segment among others."""
+    unsegmenter = Unsegmenter(128, 2, 2)
+    part = h.add("unsegmenter", unsegmenter)
+    h.assume_held(unsegmenter.i, "beats")
+    beat = unsegmenter.o.p
     pair = (beat.lanes == 0) | (beat.lanes > 2)
-    # Lanes past the end do not matter.
-    matters = Cat(beat.data[:64], Mux(pair, beat.data[64:], 0), beat.lanes, beat.last)
-    offer = Cat(matters, straight.first, straight.side)
+    # Lanes past the end are undefined.
+    defined = Cat(beat.data[:64], Mux(pair, beat.data[64:], 0), beat.lanes, beat.last)
+    payload = Cat(defined, unsegmenter.first, unsegmenter.side)
     h.ensure_held(
-        SimpleNamespace(valid=straight.o.valid, ready=straight.o.ready, p=offer), "packets"
+        SimpleNamespace(valid=unsegmenter.o.valid, ready=unsegmenter.o.ready, p=payload), "packets"
     )
-    low, high = straight.i.p.segments
-    h.assume(~straight.i.valid | low.valid | high.valid)
+    low, high = unsegmenter.i.p.segments
+    h.assume(~unsegmenter.i.valid | low.valid | high.valid)
     for segment in (low, high):
         h.assume(~segment.valid | ((segment.lanes > 0) & (segment.lanes <= 2)))
-    taken = straight.i.valid & straight.i.ready
-    leaves = straight.o.valid & straight.o.ready
+    taken = unsegmenter.i.valid & unsegmenter.i.ready
+    leaves = unsegmenter.o.valid & unsegmenter.o.ready
     held = part.inside("held")
 
     waiting = h.signal(2, "waiting")
-    come = Mux(taken, low.valid + high.valid, 0)
-    gone = Mux(leaves, 1 + pair, 0)
-    h.m.d.sync += waiting.eq(waiting + come - gone)
+    entering = Mux(taken, low.valid + high.valid, 0)
+    leaving = Mux(leaves, 1 + pair, 0)
+    h.m.d.sync += waiting.eq(waiting + entering - leaving)
     h.ensure(waiting == held)
-    shape = straight._layout["segments"].shape.elem_shape
+    shape = unsegmenter._layout["segments"].shape.elem_shape
     kept = data.View(shape, part.inside("kept"))
     h.ensure(~held | ((kept.lanes > 0) & (kept.lanes <= 2)))
 
-    # It enters behind so many others, and may leave at once.
-    its_place = h.free(1, "its_place")
+    # It enters behind `ahead` others, and may leave in the same cycle.
+    upper = h.free(1, "upper")
     chosen = h.free(1, "chosen")
     inside = h.signal(1, "inside")
-    enters = taken & chosen & ~inside & Mux(its_place, high.valid, low.valid)
-    segment = Mux(its_place, high.as_value(), low.as_value())
-    its_own = h.kept(segment, enters, "its_own")
-    now = data.View(shape, Mux(inside, its_own, segment))
-    ahead = Mux(inside, 0, waiting + (its_place & low.valid))
+    enters = taken & chosen & ~inside & Mux(upper, high.valid, low.valid)
+    segment = Mux(upper, high.as_value(), low.as_value())
+    tracked_q = h.kept(segment, enters, "tracked_q")
+    tracked = data.View(shape, Mux(inside, tracked_q, segment))
+    ahead = Mux(inside, 0, waiting + (upper & low.valid))
     is_inside = inside | enters
     leads = is_inside & leaves & (ahead == 0)
     follows = is_inside & leaves & (ahead == 1) & pair
     h.m.d.sync += inside.eq(is_inside & ~leads & ~follows)
-    h.ensure(~leads | (beat.data[:64] == now.data))
-    h.ensure(~follows | (beat.data[64:] == now.data))
-    # An end is one, and nothing comes behind it in its beat.
-    h.ensure(~(leads & ~pair) | (beat.last & now.last & (beat.lanes == now.lanes)))
-    h.ensure(~follows | (beat.last == now.last))
-    h.ensure(~(follows & now.last) | (beat.lanes == (now.lanes + 2)[:2]))
-    h.ensure(~(leads & pair) | ~now.last)
-    h.ensure(~inside | (held & (kept.as_value() == its_own)))
-    h.ensure(~leads | ~straight.first | (straight.side == now.side))
+    h.ensure(~leads | (beat.data[:64] == tracked.data))
+    h.ensure(~follows | (beat.data[64:] == tracked.data))
+    # The end of a packet is marked, and no segment follows it in its beat.
+    h.ensure(~(leads & ~pair) | (beat.last & tracked.last & (beat.lanes == tracked.lanes)))
+    h.ensure(~follows | (beat.last == tracked.last))
+    h.ensure(~(follows & tracked.last) | (beat.lanes == (tracked.lanes + 2)[:2]))
+    h.ensure(~(leads & pair) | ~tracked.last)
+    h.ensure(~inside | (held & (kept.as_value() == tracked_q)))
+    h.ensure(~leads | ~unsegmenter.first | (unsegmenter.side == tracked.side))
     h.cover(leads & inside & beat.last)
     h.cover(follows & ~beat.last)
 
 
-def reads_keep_to_the_limit(h: Harness) -> None:
-    """A host that begins with a credit, and never takes one back."""
+def reads_stay_within_credit_limit(h: Harness) -> None:
+    """A host that grants at least one credit first, and never revokes one."""
     credits = CreditLimit()
     part = h.add("credits", credits)
-    given, used, limited = (part.inside(name) for name in ("given", "used", "limited"))
-    h.assume(~credits.taken | credits.may_leave)
-    h.assume(limited | ~credits.taken)
+    granted, used, limited = (part.inside(name) for name in ("granted", "used", "limited"))
+    h.assume(~credits.consumed | credits.may_send)
+    h.assume(limited | ~credits.consumed)
     h.assume(limited | ~credits.limit_valid | (credits.limit != 0))
-    left = h.signal(LIMIT_BITS + 1, "left")
-    more = Mux(credits.limit_valid, (credits.limit - given)[:LIMIT_BITS], 0)
-    # Modulo 4,096, more credits than half of that would not differ from fewer.
-    h.assume(left + more <= 1 << LIMIT_BITS - 1)
-    h.m.d.sync += left.eq(left + more - credits.taken)
-    h.ensure(left == (given - used)[:LIMIT_BITS])
-    h.ensure(~limited | (credits.may_leave == (left != 0)))
-    h.ensure(~credits.taken | (left != 0))
-    h.cover(credits.taken & (left == 1))
+    remaining = h.signal(LIMIT_BITS + 1, "remaining")
+    added = Mux(credits.limit_valid, (credits.limit - granted)[:LIMIT_BITS], 0)
+    # Modulo 4,096, an increase by more than half would look like a decrease.
+    h.assume(remaining + added <= 1 << LIMIT_BITS - 1)
+    h.m.d.sync += remaining.eq(remaining + added - credits.consumed)
+    h.ensure(remaining == (granted - used)[:LIMIT_BITS])
+    h.ensure(~limited | (credits.may_send == (remaining != 0)))
+    h.ensure(~credits.consumed | (remaining != 0))
+    h.cover(credits.consumed & (remaining == 1))
 
 
 def reads_have_net_credits(h: Harness) -> None:
-    """A block that counts a read any time until so many cycles after it came."""
+    """A block that counts a read at any time until :data:`COUNTING` cycles after its arrival."""
     credits = NetCredits(counting_cycles=COUNTING)
     part = h.add("credits", credits)
-    h.assume(~credits.taken | credits.may_leave)
+    h.assume(~credits.consumed | credits.may_send)
     counted = h.free(1, "counted")
-    here = h.signal(9, "here")
-    there = h.signal(4, "there")
+    before_block = h.signal(9, "before_block")
+    in_block = h.signal(4, "in_block")
     uncounted = part.inside("uncounted")
     h.m.d.sync += [
-        here.eq(here + credits.taken - credits.departed),
-        there.eq(there + credits.departed - counted),
+        before_block.eq(before_block + credits.consumed - credits.departed),
+        in_block.eq(in_block + credits.departed - counted),
     ]
-    h.assume(~credits.departed | (here != 0))
-    h.assume(~counted | (there != 0))
+    h.assume(~credits.departed | (before_block != 0))
+    h.assume(~counted | (in_block != 0))
     pending = sum((bit for bit in uncounted), start=Value.cast(0))
-    h.assume(there <= pending)
-    before = h.register(credits.net - counted, "net_less_counted")
-    began = h.register(1, "began", shape=1)
-    h.assume(~began | (credits.net >= before.as_signed()))
+    h.assume(in_block <= pending)
+    least_net = h.register(credits.net - counted, "least_net")
+    started = h.register(1, "started", shape=1)
+    h.assume(~started | (credits.net >= least_net.as_signed()))
     h.assume(~counted | (credits.net != 0))
-    h.ensure(part.inside("under_way") == here + pending)
-    h.ensure(here + there <= Mux(began, credits.net, 255))
-    h.cover(credits.taken & (here + there + 1 == credits.net))
+    h.ensure(part.inside("in_flight") == before_block + pending)
+    h.ensure(before_block + in_block <= Mux(started, credits.net, 255))
+    h.cover(credits.consumed & (before_block + in_block + 1 == credits.net))
 
 
 def errors_are_reported(h: Harness) -> None:
@@ -223,26 +225,26 @@ def errors_are_reported(h: Harness) -> None:
     h.ensure(~reporter.app_err_valid | (busy == HEADER_CYCLES - 1))
     h.ensure(reported | reporter.app_err_valid | (busy == 0))
     for name, info in CAUSES.items():
-        came = h.register(getattr(reporter, name), f"{name}_came")
-        owed = h.signal(1, f"{name}_owed")
+        error_q = h.register(getattr(reporter, name), f"{name}_q")
+        pending_q = h.signal(1, f"{name}_pending_q")
         shown = reporter.app_err_valid & (reporter.app_err_info == info)
-        still = came | (owed & ~shown)
-        h.m.d.sync += owed.eq(still)
-        h.ensure(part.inside(f"waiting_{name}") == still)
-        h.ensure(owed | ~shown)
-        h.cover(shown & still)
+        pending = error_q | (pending_q & ~shown)
+        h.m.d.sync += pending_q.eq(pending)
+        h.ensure(part.inside(f"pending_{name}") == pending)
+        h.ensure(pending_q | ~shown)
+        h.cover(shown & pending)
     causes = [reporter.app_err_info == info for info in CAUSES.values()]
     h.ensure(~reporter.app_err_valid | Cat(*causes).any())
 
 
 PROOFS = (
     Proof(
-        property="late-words-are-taken",
-        statement="of a block that sends words for up to "
-        f"{ALLOWANCE} cycles after ready fell, each is stored, and what is on offer holds",
+        property="late-words-are-stored",
+        statement=f"for a block that sends words for up to {ALLOWANCE} cycles after ready fell: "
+        "each word is stored, and the output holds until accepted",
         source="683059, Avalon-ST RX Interface; 683111, Avalon-ST 512-Bit RX Interface",
         module="hdl.shims.avalon",
-        harness=what_comes_late_is_taken,
+        harness=late_words_are_stored,
         cover_depth=40,
         mutant=Mutant(
             module="hdl.shims.avalon",
@@ -253,21 +255,21 @@ PROOFS = (
     ),
     Proof(
         property="packets-do-not-pause-shallow",
-        statement="of packets no longer than the memory: a word leaves only in a cycle for which "
-        "the block is ready, and in each such until the end of a packet that has begun; "
+        statement="for packets no longer than the memory: a word leaves only in a cycle for "
+        "which the block is ready, and in each of these until the end of a packet in progress; "
         f"{SHALLOW} words, {LATENCY} cycles of latency",
         source=READY,
         module="hdl.shims.avalon",
         harness=packets_do_not_pause(SHALLOW),
         mutant=Mutant(
             module="hdl.shims.avalon",
-            before="may_begin.eq(inside | (whole != 0))",
-            after="may_begin.eq(inside | fifo.o.valid)",
+            before="may_begin.eq(in_packet | (whole_packets != 0))",
+            after="may_begin.eq(in_packet | fifo.o.valid)",
         ),
     ),
     Proof(
         property="packets-do-not-pause-deep",
-        statement=f"the same of {DEEP} words, in a memory that is read with a clock",
+        statement=f"the same for {DEEP} words, in a memory with a registered read port",
         source=READY,
         module="hdl.shims.avalon",
         harness=packets_do_not_pause(DEEP),
@@ -276,15 +278,15 @@ PROOFS = (
         cover_depth=15,
         mutant=Mutant(
             module="hdl.shims.avalon",
-            before="may_begin.eq(inside | (whole != 0))",
-            after="may_begin.eq(inside | (whole != 0) | stored)",
+            before="may_begin.eq(in_packet | (whole_packets != 0))",
+            after="may_begin.eq(in_packet | (whole_packets != 0) | packet_stored_q)",
             depth=12,
         ),
     ),
     Proof(
         property="segments-leave-once",
-        statement="of packets that begin in any of two segments, each segment leaves once, in "
-        "order and with its packet's end and side, and holds until it is taken; 128 bits",
+        statement="for packets that begin in either of two segments: each segment leaves once, in "
+        "order, with its packet's end and sideband, and holds until accepted; 128 bits",
         source="683059, Avalon-ST RX Interface; 683111, Avalon-ST 512-Bit RX Interface",
         module="hdl.shims.segments",
         harness=segments_leave_once,
@@ -295,42 +297,42 @@ PROOFS = (
         ),
     ),
     Proof(
-        property="reads-keep-to-the-limit",
-        statement="of a host that gives credits at any times, none of which it takes back: no more "
-        "reads leave than it gave, and one may while there is a credit",
+        property="reads-stay-within-credit-limit",
+        statement="for a host that grants credits at any time and never revokes one: no more "
+        "reads leave than it granted, and a read may leave while there is a credit",
         source=CREDITS,
         module="hdl.shims.intel_credits",
-        harness=reads_keep_to_the_limit,
+        harness=reads_stay_within_credit_limit,
         mutant=Mutant(
             module="hdl.shims.intel_credits",
-            before="used.eq(used + self.taken)",
-            after="used.eq(used + (self.taken & ~self.limit_valid))",
+            before="used.eq(used + self.consumed)",
+            after="used.eq(used + (self.consumed & ~self.limit_valid))",
         ),
     ),
     Proof(
         property="reads-have-net-credits",
-        statement="of a block that tells what credits are left, and counts a read until "
-        f"{COUNTING} cycles after it came: no more reads leave than there are credits",
+        statement="for a block that outputs the remaining credits, and counts a read within "
+        f"{COUNTING} cycles after its arrival: no more reads leave than there are credits",
         source=CREDITS,
         module="hdl.shims.intel_credits",
         harness=reads_have_net_credits,
         mutant=Mutant(
             module="hdl.shims.intel_credits",
-            before="under_way + self.taken - uncounted[-1]",
-            after="under_way + self.taken - self.departed",
+            before="in_flight + self.consumed - uncounted[-1]",
+            after="in_flight + self.consumed - self.departed",
         ),
     ),
     Proof(
         property="errors-are-reported",
-        statement="of errors that come at any times, each is told after it came, several of a "
-        "cause that waits at once; reports are as far apart as headers are long",
+        statement="for errors at any time: each error is reported, those of a pending cause in "
+        "one report; reports are spaced by the length of a header",
         source="683059, Error Interface; 683111, Transaction Layer Configuration Space Interface",
         module="hdl.shims.intel_errors",
         harness=errors_are_reported,
         mutant=Mutant(
             module="hdl.shims.intel_errors",
-            before="waits.eq(getattr(self, name))",
-            after="waits.eq(0)",
+            before="pending.eq(getattr(self, name))",
+            after="pending.eq(0)",
         ),
     ),
 )

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Requests to the host: where they may reach, how long they may be, whose answers they take."""
+"""Memory requests of the DMA window: bounds, length, and the completions that they accept."""
 
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Mux, Signal, Value
 from amaranth.lib import data
 
-from hdl.dma.completions import CompletionInfo, CompletionReceiver
+from hdl.dma.completion_decoder import decoded_beat
+from hdl.dma.completions import CompletionReceiver
 from hdl.dma.limits import REQUEST_BYTES, TAGS
-from hdl.dma.read_issue import ReadIssuer, ReadPiece
+from hdl.dma.read_issue import ReadIssuer
+from hdl.dma.read_split import ReadPiece
 from hdl.dma.write_sender import WriteSender
 from hdl.tlp import CompletionHeader, RequestHeader, TlpFormat, TlpType
 
@@ -21,8 +23,8 @@ __all__ = ["PROOFS"]
 
 
 def block_size(h: Harness, name: str) -> tuple[Value, Value]:
-    """A size that Device Control allows, and the block that a request stays within: as large, but
-    no larger than our own limit."""
+    """A constant size code of Device Control, and the bytes of the block that a request must not
+    leave: that size or our own limit, whichever is smaller."""
     code = h.constant(3, name)
     block = Mux(code == 0, 128, Mux(code == 1, 256, REQUEST_BYTES))
     return code, block
@@ -31,8 +33,8 @@ def block_size(h: Harness, name: str) -> tuple[Value, Value]:
 def ensure_request(
     h: Harness, when: Value, header: data.View, block: Value, *, write: bool
 ) -> None:
-    """A memory request stays within an aligned block, hence within 4 KiB, and no longer than it;
-    its byte enables and its form are such as section 2.2 of PCI Express Base 4.0 allows."""
+    """Ensure that a memory request stays within an aligned block, hence within 4 KiB, and that its
+    byte enables and format are valid (PCI Express Base 4.0 section 2.2)."""
     word0 = header.word0
     length = Cat(word0.length, word0.length == 0)
     start = header.low_address[:IN_BLOCK] & (block - 1)
@@ -41,7 +43,7 @@ def ensure_request(
         if write
         else (TlpFormat.HEADER_3DW, TlpFormat.HEADER_4DW)
     )
-    for right in (
+    for condition in (
         word0.type == TlpType.MEMORY,
         (word0.fmt == short) | ((word0.fmt == long) & header.dword2.any()),
         header.low_address[:2] == 0,
@@ -49,7 +51,7 @@ def ensure_request(
         header.first_be.any(),
         (length == 1) == ~header.last_be.any(),
     ):
-        h.ensure(~when | right)
+        h.ensure(~when | condition)
 
 
 def reads_stay_in_block(h: Harness) -> None:
@@ -64,21 +66,32 @@ def reads_stay_in_block(h: Harness) -> None:
     h.cover(issuer.o.valid & (length << 2 == block) & (block == REQUEST_BYTES))
     h.cover(issuer.o.valid & (length == 1) & (header.first_be == 0b0110))
 
-    # For the induction: the burst that is cut, and the piece that has been.
-    begun = h.register(1, "begun")
-    h.ensure(~begun | (part.inside("mask") == block - 1))
-    active, served = part.inside("active"), part.inside("served")
-    h.ensure(~(active & served) | (part.inside("start") <= part.inside("final")))
-    cut = data.View(ReadPiece, part.inside("cut"))
-    offset = cut.address[:IN_BLOCK]
-    sound = part.inside("cut_valid") & ~cut.void
-    h.ensure(~sound | (cut.final >= offset))
-    h.ensure(~sound | (((cut.final ^ offset) & ~(block - 1)[:IN_BLOCK]) == 0))
-    h.ensure(begun | ~(active | part.inside("cut_valid") | part.inside("waiting")))
+    # Invariants: the rest of the burst, and the piece.
+    started = h.register(1, "started")
+    mask, burst_valid, served, start, last_addr, piece_valid, request_valid = (
+        part.inside("splitter", name)
+        for name in (
+            "mask",
+            "burst_valid",
+            "served",
+            "start",
+            "last_addr",
+            "piece_valid",
+            "request_valid",
+        )
+    )
+    h.ensure(~started | (mask == block - 1))
+    h.ensure(~(burst_valid & served) | (start <= last_addr))
+    piece = data.View(ReadPiece, part.inside("splitter", "piece"))
+    offset = piece.address[:IN_BLOCK]
+    will_be_sent = piece_valid & ~piece.abort
+    h.ensure(~will_be_sent | (piece.last_offset >= offset))
+    h.ensure(~will_be_sent | (((piece.last_offset ^ offset) & ~(block - 1)[:IN_BLOCK]) == 0))
+    h.ensure(started | ~(burst_valid | piece_valid | request_valid))
 
 
 def completions_match(h: Harness) -> None:
-    """Any completions, good and bad, and any tags outstanding."""
+    """Any completions, valid or not, and any outstanding tags."""
     g = geometry(128, 1)
     receiver = CompletionReceiver(g)
     part = h.add("receiver", receiver, driven=("requester_id",))
@@ -86,8 +99,8 @@ def completions_match(h: Harness) -> None:
     h.m.d.comb += receiver.requester_id.eq(requester_id)
     beat = receiver.i.p
     begins = receiver.i.valid & beat.sop
-    hdr = Signal(128, name="header_now")
-    h.m.d.comb += hdr.eq(Mux(begins, beat.hdr, h.kept(beat.hdr, begins, "header_before")))
+    hdr = Signal(128, name="header")
+    h.m.d.comb += hdr.eq(Mux(begins, beat.hdr, h.kept(beat.hdr, begins, "kept_header")))
 
     def ours(hdr: Value) -> Value:
         header = CompletionHeader(hdr)
@@ -101,47 +114,47 @@ def completions_match(h: Harness) -> None:
             & (word0.fmt[2] == 0)
         )
 
-    # Four cycles from a beat to its effect; a tag is looked up two cycles before.
-    came: list[Value] = [receiver.i.valid]
+    # A beat takes effect after four cycles; its tag is looked up two cycles earlier.
+    valid: list[Value] = [receiver.i.valid]
     headers: list[Value] = [hdr]
     for stage in range(4):
-        came.append(h.register(came[-1], f"came_{stage}"))
+        valid.append(h.register(valid[-1], f"valid_{stage}"))
         headers.append(h.register(headers[-1], f"header_{stage}"))
-    tag = CompletionHeader(headers[4]).tag[: len(receiver.tag)]
-    once = h.register(receiver.outstanding, "outstanding_before")
-    earlier = h.register(once, "outstanding_earlier")
-    was_open = earlier.bit_select(tag, 1)
-    ended_before = h.register(receiver.ended, "ended_before")
-    same_before = h.register(receiver.tag, "tag_before") == tag
-    writes = receiver.write_enable.any()
-    counts = receiver.ended | receiver.failed | writes
-    h.ensure(~counts | (came[4] & ours(headers[4]) & (receiver.tag == tag)))
-    h.ensure(~counts | (was_open & ~(ended_before & same_before)))
+    outcome, write = receiver.outcome, receiver.buffer
+    tag = CompletionHeader(headers[4]).tag[: len(outcome.tag)]
+    outstanding_q = h.register(receiver.outstanding, "outstanding_q")
+    outstanding_q2 = h.register(outstanding_q, "outstanding_q2")
+    was_outstanding = outstanding_q2.bit_select(tag, 1)
+    ended_q = h.register(outcome.ended, "ended_q")
+    same_tag_q = h.register(outcome.tag, "tag_q") == tag
+    writes = write.enable.any()
+    takes_effect = outcome.ended | outcome.failed | writes
+    h.ensure(~takes_effect | (valid[4] & ours(headers[4]) & (outcome.tag == tag)))
+    h.ensure(~takes_effect | (was_outstanding & ~(ended_q & same_tag_q)))
     for lane in range(g.lanes):
-        owner = receiver.write_address[lane][-len(tag) :]
-        h.ensure(~receiver.write_enable[lane] | (owner == tag))
+        h.ensure(~write.enable[lane] | (write.address[lane][-len(tag) :] == tag))
     h.ensure(receiver.i.ready)
-    h.cover(receiver.ended & ~receiver.failed & writes & h.register(writes, "wrote"))
-    h.cover(receiver.unexpected & receiver.outstanding.any())
+    h.cover(outcome.ended & ~outcome.failed & writes & h.register(writes, "writes_q"))
+    h.cover(receiver.errors.completion_unexpected & receiver.outstanding.any())
 
-    # For the induction: what its stages hold.
-    claim = data.View(CompletionInfo, part.inside("claim"))
-    kept = data.View(beat.shape(), part.inside("beat")).hdr
-    sop, judged = part.inside("sop"), part.inside("judged")
-    h.ensure(part.inside("arrives") == came[1])
-    h.ensure(part.inside("valid") == came[2])
-    h.ensure(judged == came[3])
-    h.ensure(kept == headers[2])
-    h.ensure(claim.ours == ours(headers[3]))
-    h.ensure(~claim.ours | (claim.tag == CompletionHeader(headers[3]).tag[: len(tag)]))
-    h.ensure(~part.inside("taking") | (judged & sop) | claim.ours)
-    arrived = data.View(beat.shape(), part.inside("came"))
-    h.ensure(~(came[1] & arrived.sop) | (arrived.hdr == headers[1]))
-    h.ensure(headers[1] == Mux(came[1] & arrived.sop, arrived.hdr, headers[2]))
+    # Invariants: content of the register stages.
+    arrival = data.View(beat.shape(), part.inside("decoder", "arrival"))
+    decoded = data.View(decoded_beat(g), part.inside("decoder", "o__payload"))
+    decoded_valid = part.inside("decoder", "o__valid")
+    info = decoded.info
+    h.ensure(part.inside("decoder", "arrival_valid") == valid[1])
+    h.ensure(part.inside("decoder", "valid") == valid[2])
+    h.ensure(decoded_valid == valid[3])
+    h.ensure(data.View(beat.shape(), part.inside("decoder", "beat")).hdr == headers[2])
+    h.ensure(info.ours == ours(headers[3]))
+    h.ensure(~info.ours | (info.tag == CompletionHeader(headers[3]).tag[: len(tag)]))
+    h.ensure(~part.inside("matcher", "accepting_q") | (decoded_valid & decoded.sop) | info.ours)
+    h.ensure(~(valid[1] & arrival.sop) | (arrival.hdr == headers[1]))
+    h.ensure(headers[1] == Mux(valid[1] & arrival.sop, arrival.hdr, headers[2]))
 
 
 def writes_stay_in_block(h: Harness) -> None:
-    """The words of a burst come one after the other, under any strobes."""
+    """The words of a burst are consecutive, with any strobes."""
     g = geometry(64, 1)
     code, block = block_size(h, "code")
     path = WritePath.of(h, g, code)
@@ -150,14 +163,14 @@ def writes_stay_in_block(h: Harness) -> None:
     whole = segmenter.segments.valid & ~segment.empty
     dwords = block >> 2
     start = segment.address[2:IN_BLOCK] & (dwords - 1)
-    h.ensure(~whole | (start + segment.more < dwords))
-    h.cover(whole & (segment.more == 9) & (block == 128))
-    h.cover(whole & (segment.more == 0) & ~segment.ends)
-    path.ensure_pieces_follow(h, g, block)
+    h.ensure(~whole | (start + segment.length_m1 < dwords))
+    h.cover(whole & (segment.length_m1 == 9) & (block == 128))
+    h.cover(whole & (segment.length_m1 == 0) & ~segment.ends)
+    path.ensure_consecutive_pieces(h, g, block)
 
 
-def writes_are_as_long_as_told(h: Harness) -> None:
-    """Before the registers behind which they leave."""
+def write_lengths_match_headers(h: Harness) -> None:
+    """At the input of the skid buffer."""
     g = geometry(128, 1)
     lanes = g.lanes
     sender = WriteSender(g)
@@ -165,37 +178,39 @@ def writes_are_as_long_as_told(h: Harness) -> None:
     h.assume_held(sender.segments, "segments")
     h.assume_held(sender.beats, "beats")
     valid, ready = part.inside("i__valid"), part.inside("stage", "i__ready")
-    beat = data.StructLayout({"tlp": sender.o.p.shape(), "closes": 1})
+    beat = data.StructLayout({"tlp": sender.o.p.shape(), "ends_burst": 1})
     out = data.View(beat, part.inside("i__payload")).tlp
     header = RequestHeader(out.hdr)
     leaves = valid & ready
-    under_way = h.kept(~out.eop, leaves, "under_way")
-    to_come = h.signal(11, "to_come")
-    rest = Mux(under_way, to_come, header.word0.length)
-    h.m.d.sync += to_come.eq(Mux(leaves, rest - lanes, to_come))
-    h.ensure(~valid | (out.sop == ~under_way))
-    h.ensure(~valid | (out.eop == (rest <= lanes)))
+    in_progress = h.kept(~out.eop, leaves, "in_progress")
+    remaining_q = h.signal(11, "remaining_q")
+    remaining = Mux(in_progress, remaining_q, header.word0.length)
+    h.m.d.sync += remaining_q.eq(Mux(leaves, remaining - lanes, remaining_q))
+    h.ensure(~valid | (out.sop == ~in_progress))
+    h.ensure(~valid | (out.eop == (remaining <= lanes)))
     for lane in range(lanes):
-        h.ensure(~valid | (out.strb[lane] == (rest > lane)))
-    allowed = sender.bus_master_enable & ~sender.void
-    may_start = sender.segments.valid & ~sender.segments.p.empty & allowed
+        h.ensure(~valid | (out.strb[lane] == (remaining > lane)))
+    segment = sender.segments.p
+    may_send = sender.bus_master_enable & ~sender.abort
+    may_begin = sender.segments.valid & ~segment.empty & may_send
     sending, discarding = part.inside("sending"), part.inside("discarding")
-    begun = sending & part.inside("handled")
-    h.ensure(~begun | h.register(may_start, "might_start"))
-    asked = sender.segments.p.more + 1
-    h.ensure(~begun | (header.word0.length == h.register(asked, "asked")))
+    begun = sending & part.inside("done_q")
+    h.ensure(~begun | h.register(may_begin, "may_begin_q"))
+    length_q = h.register(segment.length_m1 + 1, "length_q")
+    h.ensure(~begun | (header.word0.length == length_q))
     h.cover(leaves & out.eop & (header.word0.length == 6))
 
-    # For the induction: how many beats are left.
+    # Invariants: the number of remaining beats.
     h.ensure(~(sending & discarding))
-    h.ensure(~under_way | sending)
-    h.ensure(~sending | (out.sop == ~under_way))
-    h.ensure(~sending | (rest != 0))
-    more = (rest - 1)[:11]
-    h.ensure(~sending | (part.inside("beats_left") == more[g.lane_bits :]))
-    h.ensure(~sending | (part.inside("final") == (more[g.lane_bits :] == 0)))
+    h.ensure(~in_progress | sending)
+    h.ensure(~sending | (out.sop == ~in_progress))
+    h.ensure(~sending | (remaining != 0))
+    remaining_m1 = (remaining - 1)[:11]
+    beats_m1 = remaining_m1[g.lane_bits :]
+    h.ensure(~sending | (part.inside("beats_m1") == beats_m1))
+    h.ensure(~sending | (part.inside("is_last") == (beats_m1 == 0)))
     for lane in range(lanes):
-        h.ensure(~sending | (part.inside("strb")[lane] == (more[: g.lane_bits] >= lane)))
+        h.ensure(~sending | (part.inside("strb")[lane] == (remaining_m1[: g.lane_bits] >= lane)))
 
 
 SOURCE = "PCI Express Base 4.0 sections 2.2.2, 2.2.5, 2.2.7"
@@ -203,38 +218,39 @@ SOURCE = "PCI Express Base 4.0 sections 2.2.2, 2.2.5, 2.2.7"
 PROOFS = (
     Proof(
         property="reads-stay-in-block",
-        statement="of any bursts, with any configuration that stays: a memory read stays within an "
-        "aligned block of 512 bytes and of what Max_Read_Request_Size allows, hence within 4 KiB, "
-        "with byte enables and a form that are allowed; 128 bits",
+        statement="for any bursts and any constant settings: a memory read stays within an "
+        "aligned block of 512 bytes and of Max_Read_Request_Size, hence within 4 KiB, with valid "
+        "byte enables and format; 128 bits",
         source=SOURCE,
         module="hdl.dma.read_issue",
         harness=reads_stay_in_block,
         depth=2,
         mutant=Mutant(
-            module="hdl.dma.read_issue",
-            before="cut.final.eq(Mux(served, Mux(last, final, block_end)[:block_bits], length))",
-            after="cut.final.eq(Mux(served, final[:block_bits], length))",
+            module="hdl.dma.read_split",
+            before="Mux(served, Mux(is_last, last_addr, block_end)[:block_bits], beats_m1)",
+            after="Mux(served, last_addr[:block_bits], beats_m1)",
         ),
     ),
     Proof(
         property="completions-match",
-        statement="of any completions: one counts, and its data is stored, for its own tag alone, "
-        "only with our requester id, only while the tag is outstanding and once; 128 bits, 32 tags",
+        statement="for any completions: a completion takes effect, and its data is stored, only "
+        "for its own tag, only with our requester ID, only while the tag is outstanding, and "
+        "once; 128 bits, 32 tags",
         source="PCI Express Base 4.0 sections 2.2.9, 2.3.2",
         module="hdl.dma.completions",
         harness=completions_match,
         depth=2,
         mutant=Mutant(
-            module="hdl.dma.completions",
+            module="hdl.dma.completion_decoder",
             before="& (header.requester_id[compared] == self.requester_id[compared])",
             after="",
         ),
     ),
     Proof(
         property="writes-stay-in-block",
-        statement="of any words of bursts, under any strobes, whatever Max_Payload_Size allows: a "
-        "memory write stays within an aligned block of as much, or of 512 bytes, hence within "
-        "4 KiB; 64 bits",
+        statement="for any words of bursts with any strobes, and any constant Max_Payload_Size: a "
+        "memory write stays within an aligned block of that size and of 512 bytes, hence within 4 "
+        "KiB; 64 bits",
         source=SOURCE,
         module="hdl.dma.write_pieces",
         harness=writes_stay_in_block,
@@ -248,17 +264,18 @@ PROOFS = (
         cover_depth=24,
     ),
     Proof(
-        property="writes-are-as-long-as-told",
-        statement="of any segments: each memory write has as many dwords as its length says, with "
-        "its first and last beat marked, and begins only while the host allows it; 128 bits",
+        property="write-lengths-match-headers",
+        statement="for any segments: each memory write has as many dwords as its header says, its "
+        "first and last beat are marked, and it begins only while bus mastering is enabled; 128 "
+        "bits",
         source=SOURCE,
         module="hdl.dma.write_sender",
-        harness=writes_are_as_long_as_told,
+        harness=write_lengths_match_headers,
         depth=2,
         mutant=Mutant(
             module="hdl.dma.write_sender",
-            before="final.eq(beats_left == 1)",
-            after="final.eq(beats_left <= 2)",
+            before="is_last.eq(beats_m1 == 1)",
+            after="is_last.eq(beats_m1 <= 2)",
         ),
     ),
 )

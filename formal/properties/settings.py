@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Settings that the host lowers: what is planned after, what is left from before, what waits.
+"""Settings that the host lowers: new items use the new value, former items are waited for.
 
-The parts together: what enters after a setting fell is planned to the new value; what entered
-before counts as former until it left; the completion of the write waits until nothing does.
+The proofs combine as follows: an item that enters after a setting fell is planned under the new
+value; an item that entered before counts as former until it has left; the completion of the
+configuration write waits until there are no former items.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from hdl.completer.packetizer import CompletionBeat
 from hdl.config_space import ConfigSpace
 from hdl.departures import DepartureTracker
 from hdl.dma.limits import REQUEST_BYTES
-from hdl.dma.read_issue import ReadIssuer, ReadPiece
+from hdl.dma.read_issue import ReadIssuer
+from hdl.dma.read_split import ReadPiece
 from hdl.tlp import CompletionStatus, RequestHeader, TlpType
 
 from ..geometry import geometry
@@ -26,22 +28,22 @@ from .write_path import IN_BLOCK, WritePath
 
 __all__ = ["PROOFS"]
 
-MOST = 5
+MAX_ITEMS = 5
 
 
-def former_items_are_followed(h: Harness) -> None:
-    """Of one item, whichever the solver likes, among others that enter and leave in order."""
-    tracker = DepartureTracker(MOST)
+def former_items_are_tracked(h: Harness) -> None:
+    """Track one arbitrary item among others that enter and leave in order."""
+    tracker = DepartureTracker(MAX_ITEMS)
     part = h.add("tracker", tracker)
     planned, departed, fell = tracker.planned, tracker.departed, tracker.fell
-    count = h.signal(range(MOST + 1), "items")
+    count = h.signal(range(MAX_ITEMS + 1), "items")
     h.m.d.sync += count.eq(count + planned - departed)
     h.assume(~departed | (count != 0))
-    h.assume(~planned | departed | (count < MOST))
+    h.assume(~planned | departed | (count < MAX_ITEMS))
 
     chosen = planned & h.free(1, "chosen")
     inside = h.signal(1, "item_inside")
-    ahead = h.signal(range(MOST + 1), "ahead")
+    ahead = h.signal(range(MAX_ITEMS + 1), "ahead")
     former = h.signal(1, "item_former")
     enters = chosen & ~inside
     leaves = inside & departed & (ahead == 0)
@@ -51,104 +53,115 @@ def former_items_are_followed(h: Harness) -> None:
         former.eq(fell | (former & ~enters)),
     ]
     h.ensure(~(inside & former) | tracker.former)
-    # No longer than that: once an item leads that entered after, none is left.
+    # No longer than necessary: without a former item at the front, there is none.
     h.ensure(~(inside & ~former & (ahead == 0)) | ~tracker.former)
     h.cover(inside & former & (ahead == 2))
     h.cover(inside & ~former & tracker.former)
 
-    # For the induction.
-    to_go = part.inside("former_items")
+    # Invariants.
+    former_items = part.inside("former_items")
     h.ensure(part.inside("inside") == count)
-    h.ensure((count <= MOST) & (to_go <= count))
+    h.ensure((count <= MAX_ITEMS) & (former_items <= count))
     h.ensure(~inside | (ahead < count))
-    h.ensure(~inside | (former == (to_go > ahead)))
+    h.ensure(~inside | (former == (former_items > ahead)))
 
 
-def reads_are_cut_again(h: Harness) -> None:
+def reads_are_split_again(h: Harness) -> None:
     issuer = ReadIssuer(geometry(128, 1))
     part = h.add("issuer", issuer, driven=("max_read_request_size",))
     code = h.free(3, "code")
     h.m.d.comb += issuer.max_read_request_size.eq(code)
-    known = h.register(code, "code_before")
-    block = Mux(known == 0, 128, Mux(known == 1, 256, REQUEST_BYTES))
+    code_q = h.register(code, "code_q")
+    block = Mux(code_q == 0, 128, Mux(code_q == 1, 256, REQUEST_BYTES))
     header = RequestHeader(issuer.o.p.hdr)
     word0 = header.word0
     length = Cat(word0.length, word0.length == 0)
     start = header.low_address[:IN_BLOCK] & (block - 1)
     h.ensure(~issuer.o.valid | issuer.former | (start + (length << 2) <= block))
-    # A former read waits for nothing but to be taken.
+    # A former read is valid: it waits only for `ready`.
     h.ensure(~issuer.former | issuer.o.valid)
-    h.ensure(h.count("taken", 2, while_=issuer.former & issuer.o.ready) < 2)
+    h.ensure(h.count("former_transfers", 2, while_=issuer.former & issuer.o.ready) < 2)
 
-    # A burst becomes adjoining pieces, whatever is cut again.
-    cut = data.View(ReadPiece, part.inside("cut"))
-    goes = issuer.allocate & ~cut.void
-    in_page = cut.address[:12]
-    follows = h.kept((in_page & ~Const(511, 12)) + cut.final + 1, goes, "follows")[:12]
-    halfway = h.signal(1, "halfway")
-    h.m.d.sync += halfway.eq(Mux(issuer.allocate, ~cut.last & ~cut.void, halfway))
-    h.ensure(~(goes & halfway) | (in_page == follows))
-    final = part.inside("final")
-    h.ensure(~(goes & cut.last) | (((in_page & ~Const(511, 12)) | cut.final) == final))
-    again = part.inside("fell") & part.inside("cut_valid") & ~cut.void
-    h.cover(goes & halfway & h.latch("was_again", rises=again, falls=0))
+    # The pieces of a burst are adjacent, even if some are split again.
+    piece = data.View(ReadPiece, part.inside("splitter", "piece"))
+    fell, piece_valid = part.inside("splitter", "fell"), part.inside("splitter", "piece_valid")
+    accepted = issuer.allocate & ~piece.abort
+    in_page = piece.address[:12]
+    last_in_page = (in_page & ~Const(511, 12)) | piece.last_offset
+    next_in_page = h.kept(last_in_page + 1, accepted, "next_in_page")[:12]
+    continues = h.signal(1, "continues")
+    h.m.d.sync += continues.eq(Mux(issuer.allocate, ~piece.last & ~piece.abort, continues))
+    h.ensure(~(accepted & continues) | (in_page == next_in_page))
+    last_addr = part.inside("splitter", "last_addr")
+    h.ensure(~(accepted & piece.last) | (last_in_page == last_addr))
+    split_again = fell & piece_valid & ~piece.abort
+    h.cover(accepted & continues & h.latch("was_split_again", rises=split_again, falls=0))
 
-    # For the induction.
-    begun = h.register(1, "begun")
-    mask, fell = part.inside("mask"), part.inside("fell")
-    before = h.register(mask, "mask_before")
-    active, served, valid = (part.inside(name) for name in ("active", "served", "cut_valid"))
-    start_of_rest = part.inside("start")
-    h.ensure(~begun | (mask == block - 1))
-    h.ensure(fell == (before & ~mask).any())
-    h.ensure(begun | ~(active | valid | part.inside("waiting") | issuer.o.valid))
-    h.ensure(~(active & served) | (start_of_rest <= final))
-    sound = valid & ~cut.void
-    offset = cut.address[:IN_BLOCK]
-    fits = ((cut.final ^ offset) & ~mask) == 0
-    h.ensure(~sound | fell | fits)
-    h.ensure(~sound | ((cut.final >= offset) & served & (in_page <= final)))
-    end = (in_page & ~Const(511, 12)) | cut.final
-    h.ensure(~sound | (end <= final))
-    h.ensure(~sound | (cut.last == (end == final)) | part.inside("void"))
-    h.ensure(~(sound & cut.last) | ((end == final) & ~active))
-    h.ensure(~(sound & ~cut.last) | (active & (start_of_rest == (end + 1)[:12])))
-    h.ensure(~halfway | active | valid)
-    h.ensure(~valid | (active == ~cut.last))
-    h.ensure(~(sound & halfway) | (in_page == follows))
-    h.ensure(~(active & ~valid & served & halfway) | (start_of_rest == follows))
+    # Invariants.
+    started = h.register(1, "started")
+    mask, burst_valid, served, burst_start, burst_aborted, request_valid = (
+        part.inside("splitter", name)
+        for name in ("mask", "burst_valid", "served", "start", "burst_aborted", "request_valid")
+    )
+    mask_q = h.register(mask, "mask_q")
+    h.ensure(~started | (mask == block - 1))
+    h.ensure(fell == (mask_q & ~mask).any())
+    h.ensure(started | ~(burst_valid | piece_valid | request_valid | issuer.o.valid))
+    h.ensure(~(burst_valid & served) | (burst_start <= last_addr))
+    will_be_sent = piece_valid & ~piece.abort
+    offset = piece.address[:IN_BLOCK]
+    fits = ((piece.last_offset ^ offset) & ~mask) == 0
+    h.ensure(~will_be_sent | fell | fits)
+    h.ensure(~will_be_sent | ((piece.last_offset >= offset) & served & (in_page <= last_addr)))
+    h.ensure(~will_be_sent | (last_in_page <= last_addr))
+    h.ensure(~will_be_sent | (piece.last == (last_in_page == last_addr)) | burst_aborted)
+    h.ensure(~(will_be_sent & piece.last) | ((last_in_page == last_addr) & ~burst_valid))
+    h.ensure(
+        ~(will_be_sent & ~piece.last) | (burst_valid & (burst_start == (last_in_page + 1)[:12]))
+    )
+    h.ensure(~continues | burst_valid | piece_valid)
+    h.ensure(~piece_valid | (burst_valid == ~piece.last))
+    h.ensure(~(will_be_sent & continues) | (in_page == next_in_page))
+    h.ensure(~(burst_valid & ~piece_valid & served & continues) | (burst_start == next_in_page))
 
 
-def writes_are_closed(h: Harness) -> None:
-    """The words of a burst come one after the other, under any strobes."""
+def lowered_payload_size_closes_writes(h: Harness) -> None:
+    """The words of a burst are consecutive, with any strobes."""
     g = geometry(64, 1)
     code = h.free(3, "code")
     path = WritePath.of(h, g, code)
     finder, segmenter = path.finder, path.segmenter
-    known = h.register(code, "code_before")
-    block = Mux(known == 0, 128, Mux(known == 1, 256, REQUEST_BYTES))
+    code_q = h.register(code, "code_q")
+    block = Mux(code_q == 0, 128, Mux(code_q == 1, 256, REQUEST_BYTES))
     fell = finder.fell
 
-    under_way, top = path.cut.inside("under_way"), path.found.inside("top")
-    begins = finder.o.valid & finder.o.ready & ~under_way
+    in_segment = path.segmenter_part.inside("in_segment")
+    may_continue = path.finder_part.inside("may_continue")
+    begins = finder.o.valid & finder.o.ready & ~in_segment
     former = h.signal(1, "former")
     h.m.d.sync += former.eq(fell | (former & ~begins))
     segment = segmenter.segments.p
-    whole = segmenter.segments.valid & ~segment.empty
+    nonempty = segmenter.segments.valid & ~segment.empty
     dwords = block >> 2
     start = segment.address[2:IN_BLOCK] & (dwords - 1)
-    h.ensure(~whole | former | fell | (start + segment.more < dwords))
-    # A former segment waits for no data: the piece that closes it is there.
-    h.ensure(~(under_way & former & ~fell) | (finder.o.valid & finder.o.p.closes))
-    h.ensure(segmenter.begins == h.register(begins, "began"))
-    h.cover(whole & former & (segment.more == 5) & (block == 128))
-    h.cover(whole & ~former & (segment.more == 31) & (block == 128) & h.kept(1, fell, "fallen"))
+    h.ensure(~nonempty | former | fell | (start + segment.length_m1 < dwords))
+    # A former segment waits for no data: the piece that closes it is valid.
+    h.ensure(~(in_segment & former & ~fell) | (finder.o.valid & finder.o.p.closes))
+    h.ensure(segmenter.begins == h.register(begins, "begins_q"))
+    h.cover(nonempty & former & (segment.length_m1 == 5) & (block == 128))
+    h.cover(
+        nonempty
+        & ~former
+        & (segment.length_m1 == 31)
+        & (block == 128)
+        & h.kept(1, fell, "has_fallen")
+    )
 
-    mask = path.found.inside("mask")
-    before = h.register(mask, "mask_before")
-    h.ensure(fell == (before & ~mask).any())
-    path.ensure_pieces_follow(h, g, block, fell=fell, former=former)
-    h.ensure(~under_way | ~former | fell | ~top)
+    mask = path.finder_part.inside("mask")
+    mask_q = h.register(mask, "mask_q")
+    h.ensure(fell == (mask_q & ~mask).any())
+    path.ensure_consecutive_pieces(h, g, block, fell=fell, former=former)
+    h.ensure(~in_segment | ~former | fell | ~may_continue)
 
 
 def completions_are_planned(h: Harness) -> None:
@@ -270,12 +283,12 @@ SOURCE = "PCI Express Base 4.0 sections 2.2.2, 7.5.1.1.3, 7.5.3.4"
 
 PROOFS = (
     Proof(
-        property="former-items-are-followed",
-        statement="of up to five items that enter and leave in order, and settings that fall at "
-        "any time: a former item inside is reported until it left, and no longer",
+        property="former-items-are-tracked",
+        statement="for up to five items that enter and leave in order, and settings that fall at "
+        "any time: a former item is reported until it leaves, and no longer",
         source=SOURCE,
         module="hdl.departures",
-        harness=former_items_are_followed,
+        harness=former_items_are_tracked,
         mutant=Mutant(
             module="hdl.departures",
             before="Mux(self.fell, inside_next, ",
@@ -283,27 +296,27 @@ PROOFS = (
         ),
     ),
     Proof(
-        property="reads-are-cut-again",
-        statement="of any bursts, with a Max_Read_Request_Size that changes at any time: a read is "
-        "reported as former, which waits only to be taken, or stays within an aligned block of "
-        "the size of the cycle before; pieces of a burst adjoin, up to its end; 128 bits",
+        property="reads-are-split-again",
+        statement="for any bursts, with a Max_Read_Request_Size that changes at any time: a read "
+        "is reported as former and waits only for ready, or stays within an aligned block of the "
+        "size of the previous cycle; the pieces of a burst are adjacent up to its end; 128 bits",
         source=SOURCE,
         module="hdl.dma.read_issue",
-        harness=reads_are_cut_again,
+        harness=reads_are_split_again,
         mutant=Mutant(
-            module="hdl.dma.read_issue",
-            before="with m.If(fell & cut_valid & ~cut.void):",
+            module="hdl.dma.read_split",
+            before="with m.If(fell & piece_valid & ~piece.abort):",
             after="with m.If(0):",
         ),
     ),
     Proof(
-        property="writes-are-closed",
-        statement="of any words of bursts, under any strobes, with a Max_Payload_Size that changes "
-        "at any time: a write stays within an aligned block of the size of the cycle before, or "
-        "began before that fell; one that did closes at once, without further data; 64 bits",
+        property="lowered-payload-size-closes-writes",
+        statement="for any words of bursts with any strobes, and a Max_Payload_Size that changes "
+        "at any time: a write stays within an aligned block of the size of the previous cycle, or "
+        "began before the size fell; a write that did ends at once, without further data; 64 bits",
         source=SOURCE,
         module="hdl.dma.write_pieces",
-        harness=writes_are_closed,
+        harness=lowered_payload_size_closes_writes,
         depth=3,
         mutant=Mutant(
             module="hdl.dma.write_pieces",
@@ -316,8 +329,8 @@ PROOFS = (
         property="completions-are-planned",
         statement="of any requests, with a Max_Payload_Size and a Memory Space Enable that change "
         "at any time: a completion is no longer than the size of the cycle before, or its request "
-        "is reported as former; as many are counted as wait, or have a last beat to leave; "
-        "128 bits",
+        "is reported as former; as many are counted as wait, or have a last beat to leave; 128 "
+        "bits",
         source=SOURCE,
         module="hdl.completer",
         harness=completions_are_planned,

@@ -122,7 +122,7 @@ def collected_words_hold(h: Harness) -> None:
     part = h.add("collector", collector)
     h.ensure_held(collector.o, "words")
     # A valid word is complete: the next beat starts a new word.
-    h.ensure(~collector.o.valid | part.inside("fresh"))
+    h.ensure(~collector.o.valid | part.inside("word_empty"))
 
 
 def pieces_hold(h: Harness) -> None:
@@ -261,8 +261,8 @@ PROOFS = (
         "any bursts, tags and configuration, 128 bits",
         reads_of_host_memory_hold,
         "hdl.dma.read_issue",
-        "self.free & (fails | ~self.o.valid)",
-        "self.free",
+        "self.tag_free & (aborts | ~self.o.valid)",
+        "self.tag_free",
     ),
     _proof(
         "dma-read-data-holds",
@@ -279,8 +279,8 @@ PROOFS = (
         "64 bits",
         collected_words_hold,
         "hdl.dma.write_words",
-        "self.w.ready.eq(active & (~self.o.valid | self.o.ready))",
-        "self.w.ready.eq(active & (~self.o.valid | self.o.ready | self.reset))",
+        "self.w.ready.eq(burst_valid & (~self.o.valid | self.o.ready))",
+        "self.w.ready.eq(burst_valid & (~self.o.valid | self.o.ready | self.reset))",
     ),
     _proof(
         "dma-write-pieces-hold",
@@ -297,8 +297,8 @@ PROOFS = (
         "64 bits",
         writes_hold,
         "hdl.dma.write_sender",
-        "stage.o.ready.eq(self.o.ready & room)",
-        "stage.o.ready.eq((self.o.ready | self.void) & room)",
+        "stage.o.ready.eq(self.o.ready & has_space)",
+        "stage.o.ready.eq((self.o.ready | self.abort) & has_space)",
         mutant_depth=24,
     ),
 )

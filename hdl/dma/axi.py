@@ -23,10 +23,10 @@ __all__ = [
     "BurstType",
     "Response",
     "address_channel",
+    "beat_mask",
     "last_byte",
     "next_beat",
     "read_data_channel",
-    "beat_mask",
     "write_data_channel",
     "write_response_channel",
 ]

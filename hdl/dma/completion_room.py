@@ -63,20 +63,20 @@ class CompletionRoom(wiring.Component):
         block_bits = (COMPLETION_BYTES - 1).bit_length()
         outstanding = Signal(range(self._headers + 1))
         # Completions of the read, less one.
-        length_m1 = Signal(range(MAX_COMPLETIONS))
+        count_m1 = Signal(range(MAX_COMPLETIONS))
         m.submodules.table = table = memory.Memory(
-            shape=length_m1.shape(), depth=self._tags, init=[]
+            shape=count_m1.shape(), depth=self._tags, init=[]
         )
         store, look_up = table.write_port(), table.read_port(domain="comb")
         m.d.comb += [
-            length_m1.eq((self.last_offset >> block_bits) - (self.first_offset >> block_bits)),
+            count_m1.eq((self.last_offset >> block_bits) - (self.first_offset >> block_bits)),
             store.addr.eq(self.tag),
-            store.data.eq(length_m1),
+            store.data.eq(count_m1),
             store.en.eq(self.allocate),
             look_up.addr.eq(self.taken_tag),
             self.has_space.eq(outstanding <= self._headers - MAX_COMPLETIONS),
         ]
         m.d.sync += outstanding.eq(
-            outstanding + Mux(self.allocate, length_m1 + 1, 0) - Mux(self.take, look_up.data + 1, 0)
+            outstanding + Mux(self.allocate, count_m1 + 1, 0) - Mux(self.take, look_up.data + 1, 0)
         )
         return m

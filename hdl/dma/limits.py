@@ -8,8 +8,8 @@ from models.config_space import coded_size, size_code
 __all__ = [
     "COMPLETION_BYTES",
     "COMPLETION_TIMEOUT",
-    "MAX_COMPLETION_TIMEOUT",
     "MAX_COMPLETIONS",
+    "MAX_COMPLETION_TIMEOUT",
     "PENDING_WRITES",
     "REQUEST_BYTES",
     "TAGS",

@@ -11,8 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..geometry import Geometry
 from .axi import Response, next_beat, read_data_channel
-from .limits import REQUEST_BYTES
-from .read_issue import TAG_BITS, ReadContext
+from .read_interfaces import TAG_BITS, BufferRead, ReadContext
 
 __all__ = ["ReadReturn"]
 
@@ -43,17 +42,12 @@ class ReadReturn(wiring.Component):
         One-cycle pulse: the last beat of a tag was fetched.
     retire_failed : Out(1)
         With ``retire``: its read failed.
-    read_enable : Out(1)
-        Fetch a word from the buffer.
-    read_address : Out(TAG_BITS + word bits)
-        Word within the tag, below the tag.
-    read_data : In(data_width)
-        The word, from the next cycle until the next fetch.
+    buffer : Out(BufferRead(geometry))
+        Read port of the buffer.
     """
 
     def __init__(self, geometry: Geometry):
         self._geometry = geometry
-        words = REQUEST_BYTES // geometry.word_bytes
         super().__init__(
             {
                 "r": Out(read_data_channel(geometry.data_width)),
@@ -65,9 +59,7 @@ class ReadReturn(wiring.Component):
                 "take": Out(1),
                 "retire": Out(1),
                 "retire_failed": Out(1),
-                "read_enable": Out(1),
-                "read_address": Out(TAG_BITS + (words - 1).bit_length()),
-                "read_data": In(geometry.data_width),
+                "buffer": Out(BufferRead(geometry)),
             }
         )
 
@@ -98,8 +90,8 @@ class ReadReturn(wiring.Component):
         advance = Signal()
         m.d.comb += [
             advance.eq(next_valid & (~context_valid | (fetch & is_last))),
-            self.read_enable.eq(fetch),
-            self.read_address.eq(Cat(context.offset[word_bits:], tag)),
+            self.buffer.enable.eq(fetch),
+            self.buffer.address.eq(Cat(context.offset[word_bits:], tag)),
         ]
         with m.If(fetch):
             m.d.sync += [
@@ -144,7 +136,7 @@ class ReadReturn(wiring.Component):
                 out.id.eq(word_id),
                 out.resp.eq(Mux(word_failed, Response.SLVERR, Response.OKAY)),
                 out.last.eq(word_last),
-                out.data.eq(self.read_data),
+                out.data.eq(self.buffer.data),
             ]
         # Clear the register instead of gating the data: the path from the memory has no slack.
         with m.If(can_load & word_failed):

@@ -15,15 +15,6 @@ from .write import WriteRequester
 
 __all__ = ["DmaWindow", "NoDmaWindow"]
 
-ERROR_PULSES = {
-    "completion_unexpected": "unexpected",
-    "completion_unsupported": "unsupported",
-    "completion_aborted": "aborted",
-    "completion_poisoned": "poisoned",
-    "completion_timeout": "timed_out",
-}
-"""Members of ``errors``, and the ports of :class:`~hdl.dma.read.ReadRequester` that drive them."""
-
 
 class DmaWindow(wiring.Component):
     """DMA window: a read half and a write half, which share only their settings.
@@ -101,31 +92,19 @@ class DmaWindow(wiring.Component):
             (read.r, axi.r),
             (read.o, wiring.flipped(self.reads)),
             (write.o, wiring.flipped(self.writes)),
+            (write.fence, wiring.flipped(self.fence)),
+            (read.errors, wiring.flipped(self.errors)),
+            (wiring.flipped(self.control), read.control),
+            (wiring.flipped(self.control), write.control),
             (wiring.flipped(self.completions), read.completions),
         ):
             wiring.connect(m, source, sink)
-        for half in (read, write):
-            m.d.comb += [
-                half.reset.eq(self.control.reset),
-                half.bus_master_enable.eq(self.control.bus_master_enable),
-                half.requester_id.eq(self.control.requester_id),
-            ]
         m.d.comb += [
-            read.timeout_disable.eq(self.control.completion_timeout_disable),
-            read.max_read_request_size.eq(self.control.max_read_request_size),
-            write.max_payload_size.eq(self.control.max_payload_size),
             write.confirmed.eq(self.confirmed),
             self.empty.eq(write.empty),
-            self.fence.pending.eq(write.pending),
-            self.fence.accepted.eq(write.accepted),
-            self.fence.departed.eq(write.departed),
             self.outstanding.eq(read.outstanding),
             self.read_failed.eq(read.failed),
             self.write_failed.eq(write.failed),
-            *(
-                getattr(self.errors, name).eq(getattr(read, port))
-                for name, port in ERROR_PULSES.items()
-            ),
             self.former.eq(read.former | write.former),
         ]
         return m

@@ -12,6 +12,7 @@ from amaranth.lib.wiring import In, Out
 from ..departures import DepartureTracker
 from ..fifo import SkidBuffer, StreamFifo
 from ..geometry import Geometry
+from ..interfaces import FunctionControl, WriteFence
 from ..tlp import raw_signature
 from .axi import (
     ID_WIDTH,
@@ -50,26 +51,16 @@ class WriteRequester(wiring.Component):
         B channel.
     o : Out(raw_signature(data_width))
         Memory writes.
-    reset : In(1)
-        The function is being reset: writes that have not departed are dropped, and their bursts are
-        answered with SLVERR.
-    bus_master_enable : In(1)
-        Bus Master Enable of the Command register.
-    requester_id : In(16)
-        Requester ID of the function.
-    max_payload_size : In(3)
-        Encoding of Device Control.
+    control : In(FunctionControl())
+        Settings of the function. During its reset, writes that have not departed are dropped, and
+        their bursts are answered with SLVERR.
     confirmed : In(1)
         As in :class:`~hdl.dma.write_sender.WriteSender`.
     empty : Out(1)
         As in :class:`~hdl.dma.write_sender.WriteSender`.
-    pending : Out(range(PENDING_WRITES + 1))
-        Bursts whose data was accepted and whose memory writes have not all departed.
-    accepted : Out(1)
-        One-cycle pulse: the last beat of a burst was accepted in the cycle before. ``pending``
-        counts the burst from the next cycle on.
-    departed : Out(1)
-        One-cycle pulse: all memory writes of a burst have departed or were dropped.
+    fence : Out(WriteFence())
+        Bursts in flight: their data was accepted and their memory writes have not all departed. A
+        burst whose memory writes were dropped departs like the others.
     failed : Out(1)
         One-cycle pulse: a burst is answered with SLVERR.
     former : Out(1)
@@ -85,15 +76,10 @@ class WriteRequester(wiring.Component):
                 "w": In(write_data_channel(geometry.data_width)),
                 "b": Out(write_response_channel()),
                 "o": Out(raw_signature(geometry.data_width)),
-                "reset": In(1),
-                "bus_master_enable": In(1),
-                "requester_id": In(16),
-                "max_payload_size": In(3),
+                "control": In(FunctionControl()),
                 "confirmed": In(1),
                 "empty": Out(1),
-                "pending": Out(range(PENDING_WRITES + 1)),
-                "accepted": Out(1),
-                "departed": Out(1),
+                "fence": Out(WriteFence()),
                 "failed": Out(1),
                 "former": Out(1),
             }
@@ -101,7 +87,7 @@ class WriteRequester(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        g = self._geometry
+        g, fence = self._geometry, self.fence
         m.submodules.collector = collector = WriteCollector(g)
         # Skid buffer: `finder.i.ready` is late and must not reach `w.ready`.
         m.submodules.words = words = SkidBuffer(written_word(g))
@@ -151,8 +137,8 @@ class WriteRequester(wiring.Component):
         current = Signal(bits)
         m.d.comb += [
             segmenter.has_space.eq(beats.half_empty & segments.half_empty),
-            finder.max_payload_size.eq(self.max_payload_size),
-            collector.reset.eq(self.reset),
+            finder.max_payload_size.eq(self.control.max_payload_size),
+            collector.reset.eq(self.control.reset),
             id_of_begun.addr.eq(begun),
             id_of_begun.data.eq(collector.id),
             id_of_begun.en.eq(collector.begun),
@@ -164,7 +150,7 @@ class WriteRequester(wiring.Component):
         # Clear the failure of the burst that had the place before, one cycle after the new burst
         # begins: `begun` is late.
         begun_q = Signal()
-        m.d.sync += begun_q.eq(collector.begun & ~self.reset)
+        m.d.sync += begun_q.eq(collector.begun & ~self.control.reset)
         with m.If(begun_q):
             m.d.sync += failed.bit_select(current, 1).eq(0)
         with m.If(collector.failing):
@@ -172,22 +158,22 @@ class WriteRequester(wiring.Component):
         with m.If(collector.begun):
             m.d.sync += [begun.eq(begun + 1), current.eq(begun)]
         with m.If(collector.complete ^ sender.burst_departed):
-            m.d.sync += self.pending.eq(self.pending + Mux(sender.burst_departed, -1, 1))
+            m.d.sync += fence.pending.eq(fence.pending + Mux(sender.burst_departed, -1, 1))
 
         # Look up one cycle ahead whether the burst of the next segment has failed.
         next_sent = Signal(bits)
         m.d.comb += [
             next_sent.eq(sent + 1),
-            sender.bus_master_enable.eq(self.bus_master_enable & ~self.reset),
-            sender.requester_id.eq(self.requester_id),
+            sender.bus_master_enable.eq(self.control.bus_master_enable & ~self.control.reset),
+            sender.requester_id.eq(self.control.requester_id),
             sender.confirmed.eq(self.confirmed),
             self.empty.eq(sender.empty),
-            self.accepted.eq(collector.complete),
-            self.departed.eq(sender.burst_departed),
+            fence.accepted.eq(collector.complete),
+            fence.departed.eq(sender.burst_departed),
         ]
         m.d.sync += sender.abort.eq(
             Mux(sender.sent, failed.bit_select(next_sent, 1), failed.bit_select(sent[:bits], 1))
-            | self.reset
+            | self.control.reset
         )
         with m.If(sender.discards):
             m.d.sync += failed.bit_select(sent[:bits], 1).eq(1)
@@ -208,6 +194,6 @@ class WriteRequester(wiring.Component):
                 self.failed.eq(error),
                 answered.eq(answered + 1),
             ]
-        with m.If(self.reset):
+        with m.If(self.control.reset):
             m.d.sync += failed.eq(-1)
         return m

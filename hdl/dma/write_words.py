@@ -91,7 +91,7 @@ class WriteCollector(wiring.Component):
 
         request = Signal(Address)
         request_valid = Signal()
-        request_aborts = Signal()
+        request_aborted = Signal()
         burst_valid = Signal()
         served = Signal()
         word = Signal(ADDRESS_WIDTH - word_bits)
@@ -108,18 +108,18 @@ class WriteCollector(wiring.Component):
             self.id.eq(request.id),
         ]
         with m.If(self.reset):
-            m.d.sync += request_aborts.eq(1)
+            m.d.sync += request_aborted.eq(1)
         with m.If(self.aw.ready):
             m.d.sync += [
                 request_valid.eq(self.aw.valid),
                 request.eq(self.aw.p),
-                request_aborts.eq(self.reset),
+                request_aborted.eq(self.reset),
             ]
         with m.If(self.begun):
             m.d.sync += [
                 request_valid.eq(0),
                 burst_valid.eq(1),
-                served.eq(check.served & ~request_aborts),
+                served.eq(check.served & ~request_aborted),
                 Cat(lowest, word).eq(request.addr),
                 size.eq(request.size),
                 beats_m1.eq(request.len),

@@ -119,26 +119,26 @@ class PacketSender(wiring.Component):
 
         # A packet is whole two cycles after its last word was accepted, so the FIFO has no bubble
         # before that word.
-        stored = Signal()
-        whole = Signal(range(self._depth + 3))
-        inside = Signal()
-        history = Signal(self._latency - 1)
+        packet_stored_q = Signal()
+        whole_packets = Signal(range(self._depth + 3))
+        in_packet = Signal()
+        ready_q = Signal(self._latency - 1)
         may_begin = Signal()
-        goes = Signal()
+        sends = Signal()
         ends = Signal()
         m.d.comb += [
-            may_begin.eq(inside | (whole != 0)),
-            fifo.o.ready.eq(history[-1] & may_begin),
-            goes.eq(fifo.o.valid & fifo.o.ready),
-            ends.eq(goes & fifo.o.p.last),
+            may_begin.eq(in_packet | (whole_packets != 0)),
+            fifo.o.ready.eq(ready_q[-1] & may_begin),
+            sends.eq(fifo.o.valid & fifo.o.ready),
+            ends.eq(sends & fifo.o.p.last),
         ]
         m.d.sync += [
-            stored.eq(fifo.i.valid & fifo.i.ready & fifo.i.p.last),
-            whole.eq(whole + stored - ends),
-            history.eq(Cat(self.ready, history)),
-            self.valid.eq(goes),
+            packet_stored_q.eq(fifo.i.valid & fifo.i.ready & fifo.i.p.last),
+            whole_packets.eq(whole_packets + packet_stored_q - ends),
+            ready_q.eq(Cat(self.ready, ready_q)),
+            self.valid.eq(sends),
             self.p.eq(fifo.o.p),
         ]
-        with m.If(goes):
-            m.d.sync += inside.eq(~fifo.o.p.last)
+        with m.If(sends):
+            m.d.sync += in_packet.eq(~fifo.o.p.last)
         return m

@@ -56,9 +56,9 @@ class _Shape:
         self.dwords = dwords
         self.beats, self.over = divmod(dwords, lanes)
 
-    def inside(self, place: Value) -> Value:
-        """Whether beat number ``place`` holds nothing but header."""
-        return place < self.beats if self.beats else Const(0)
+    def inside(self, beat_number: Value) -> Value:
+        """Whether beat number ``beat_number`` holds nothing but header."""
+        return beat_number < self.beats if self.beats else Const(0)
 
 
 def _shapes(header_dwords: tuple[int, ...], lanes: int) -> list[_Shape]:
@@ -71,6 +71,35 @@ def lane_count(beat: Any) -> Value:
     """Number of lanes in use of a beat of :func:`inline_layout`."""
     lanes = len(beat.data) // 32
     return Mux(beat.lanes == 0, lanes, beat.lanes)
+
+
+class _ShiftSignals:
+    """Signals that splitter and joiner share.
+
+    Attributes
+    ----------
+    beat_number
+        Number of the beat in its packet, up to ``MAX_HEADER - 1``.
+    count
+        Lanes in use of the beat on ``i``.
+    rest, rest_lanes
+        Lanes of the beat before that have not been emitted, and their number.
+    flush
+        These end their packet.
+    out_lanes
+        Lanes in use of the beat on ``o``.
+    overflows
+        The last lanes of the packet do not fit the beat on ``o``.
+    """
+
+    def __init__(self, lanes: int):
+        self.beat_number = Signal(range(MAX_HEADER))
+        self.count = Signal(range(lanes + 1))
+        self.rest = Signal(32 * lanes)
+        self.rest_lanes = Signal(range(lanes + 1))
+        self.flush = Signal()
+        self.out_lanes = Signal(range(lanes + 1))
+        self.overflows = Signal()
 
 
 class HeaderSplitter(wiring.Component):
@@ -120,111 +149,106 @@ class HeaderSplitter(wiring.Component):
         m = Module()
         lanes = self._lanes
         beat, out = self.i.p, self.o.p
+        s = _ShiftSignals(lanes)
 
         # State of the packet since its first beat.
-        place = Signal(range(MAX_HEADER))
         was_long = Signal()
         header = Signal(32 * MAX_HEADER)
         begun = Signal()
-        # Lanes of the beat before that have not been emitted; with `flush` they end their packet.
-        rest = Signal(32 * lanes)
-        left_over = Signal(range(lanes + 1))
-        flush = Signal()
         was_broken = Signal()
 
         long = Signal()
-        m.d.comb += long.eq(Mux(place == 0, self.is_long, was_long) if len(self._shapes) > 1 else 0)
-        count = Signal(range(lanes + 1))
-        m.d.comb += count.eq(lane_count(beat))
+        m.d.comb += long.eq(
+            Mux(s.beat_number == 0, self.is_long, was_long) if len(self._shapes) > 1 else 0
+        )
+        m.d.comb += s.count.eq(lane_count(beat))
 
-        whole = Signal.like(header)
-        known = Signal.like(header)
-        m.d.comb += known.eq(Mux(begun, header, whole))
+        next_header = Signal.like(header)
+        current_header = Signal.like(header)
+        m.d.comb += current_header.eq(Mux(begun, header, next_header))
         # Header including this beat.
-        m.d.comb += whole.eq(header)
+        m.d.comb += next_header.eq(header)
         for number in range(-(-MAX_HEADER // lanes)):
-            with m.If(place == number):
+            with m.If(s.beat_number == number):
                 at = 32 * lanes * number
                 width = min(32 * lanes, 32 * MAX_HEADER - at)
-                m.d.comb += whole[at : at + width].eq(beat.data[:width])
+                m.d.comb += next_header[at : at + width].eq(beat.data[:width])
 
-        emits = Signal()
-        takes = Signal()
+        emit = Signal()
+        accept = Signal()
         m.d.comb += [
-            self.o.valid.eq(flush | (self.i.valid & emits)),
-            takes.eq(~flush & self.i.valid & (self.o.ready | ~emits)),
-            self.i.ready.eq(~flush & (self.o.ready | ~emits)),
+            self.o.valid.eq(s.flush | (self.i.valid & emit)),
+            accept.eq(~s.flush & self.i.valid & (self.o.ready | ~emit)),
+            self.i.ready.eq(~s.flush & (self.o.ready | ~emit)),
             out.first.eq(~begun),
-            out.header.eq(known),
+            out.header.eq(current_header),
         ]
 
-        overflows = Signal()
-        leaves = Signal(range(lanes + 1))
-        with m.If(flush):
-            m.d.comb += [out.data.eq(rest), leaves.eq(left_over), out.last.eq(1)]
+        with m.If(s.flush):
+            m.d.comb += [out.data.eq(s.rest), s.out_lanes.eq(s.rest_lanes), out.last.eq(1)]
         for index, shape in enumerate(self._shapes):
-            with m.If(~flush & (long == index)):
-                self._shift(m, shape, place, count, rest, out, emits, leaves, overflows)
-        dropped = Mux(flush, was_broken, self.broken)
-        m.d.comb += out.strb.eq(Mux(dropped, 0, payload_lanes(leaves, lanes)))
+            with m.If(~s.flush & (long == index)):
+                self._shift(m, shape, s, emit)
+        drop_data = Mux(s.flush, was_broken, self.broken)
+        m.d.comb += out.strb.eq(Mux(drop_data, 0, payload_lanes(s.out_lanes, lanes)))
 
-        with m.If(takes):
+        with m.If(accept):
             m.d.sync += [
-                header.eq(whole),
+                header.eq(next_header),
                 was_long.eq(long),
                 was_broken.eq(self.broken),
-                flush.eq(overflows),
+                s.flush.eq(s.overflows),
             ]
             for index, shape in enumerate(self._shapes):
                 with m.If(long == index):
                     m.d.sync += [
-                        rest.eq(beat.data >> 32 * shape.over),
-                        left_over.eq(count - shape.over),
+                        s.rest.eq(beat.data >> 32 * shape.over),
+                        s.rest_lanes.eq(s.count - shape.over),
                     ]
-            with m.If(place != MAX_HEADER - 1):
-                m.d.sync += place.eq(place + 1)
-            with m.If(emits):
+            with m.If(s.beat_number != MAX_HEADER - 1):
+                m.d.sync += s.beat_number.eq(s.beat_number + 1)
+            with m.If(emit):
                 m.d.sync += begun.eq(1)
             with m.If(beat.last):
-                m.d.sync += place.eq(0)
-                with m.If(~overflows):
+                m.d.sync += s.beat_number.eq(0)
+                with m.If(~s.overflows):
                     m.d.sync += begun.eq(0)
-        with m.If(flush & self.o.ready):
-            m.d.sync += [flush.eq(0), begun.eq(0)]
+        with m.If(s.flush & self.o.ready):
+            m.d.sync += [s.flush.eq(0), begun.eq(0)]
         return m
 
-    def _shift(self, m, shape, place, count, rest, out, emits, leaves, overflows):
+    def _shift(self, m, shape, s, emit):
         """Output for a beat of a packet whose header has this shape."""
-        beat = self.i.p
+        beat, out = self.i.p, self.o.p
         lanes, over = self._lanes, shape.over
         if not over:
-            in_header = shape.inside(place)
-            ends_header = place == shape.beats - 1
+            in_header = shape.inside(s.beat_number)
+            ends_header = s.beat_number == shape.beats - 1
             m.d.comb += [
                 out.data.eq(beat.data),
-                leaves.eq(Mux(in_header, 0, count)),
+                s.out_lanes.eq(Mux(in_header, 0, s.count)),
                 out.last.eq(beat.last),
-                emits.eq(~in_header | (ends_header & beat.last)),
+                emit.eq(~in_header | (ends_header & beat.last)),
             ]
             return
-        free = lanes - over
-        with m.If(shape.inside(place)):
-            m.d.comb += emits.eq(0)
-        with m.Elif(place == shape.beats):
+        free_lanes = lanes - over
+        with m.If(shape.inside(s.beat_number)):
+            m.d.comb += emit.eq(0)
+        with m.Elif(s.beat_number == shape.beats):
             # End of the header, first lanes of the payload.
             m.d.comb += [
                 out.data.eq(beat.data >> 32 * over),
-                leaves.eq(count - over),
+                s.out_lanes.eq(s.count - over),
                 out.last.eq(1),
-                emits.eq(beat.last),
+                emit.eq(beat.last),
             ]
         with m.Else():
             m.d.comb += [
-                out.data.eq(Cat(rest[: 32 * free], beat.data[: 32 * over])),
-                leaves.eq(Mux(count > over, lanes, free + count)),
-                overflows.eq(beat.last & (count > over)),
-                out.last.eq(beat.last & ~overflows),
-                emits.eq(1),
+                out.data.eq(Cat(s.rest[: 32 * free_lanes], beat.data[: 32 * over])),
+                s.out_lanes.eq(Mux(s.count > over, lanes, free_lanes + s.count)),
+                s.overflows.eq(beat.last & (s.count > over)),
+                out.last.eq(beat.last & ~s.overflows),
+                emit.eq(1),
             ]
 
 
@@ -271,50 +295,43 @@ class HeaderJoiner(wiring.Component):
         m = Module()
         lanes = self._lanes
         beat, out = self.i.p, self.o.p
+        s = _ShiftSignals(lanes)
 
-        place = Signal(range(MAX_HEADER))
         was_long = Signal()
-        rest = Signal(32 * lanes)
-        left_over = Signal(range(lanes + 1))
-        flush = Signal()
         inside = Signal()
 
         long = Signal()
-        m.d.comb += long.eq(Mux(inside, was_long, self.is_long) if len(self._shapes) > 1 else 0)
-        count = Signal(range(lanes + 1))
-        m.d.comb += count.eq(sum(beat.strb[lane] for lane in range(lanes)))
+        if len(self._shapes) > 1:
+            m.d.comb += long.eq(Mux(inside, was_long, self.is_long))
+        m.d.comb += s.count.eq(sum(beat.strb[lane] for lane in range(lanes)))
 
-        consumes = Signal()
-        overflows = Signal()
-        leaves = Signal(range(lanes + 1))
-        moved = Signal()
+        consume = Signal()
+        transfer = Signal()
         m.d.comb += [
-            self.o.valid.eq(flush | self.i.valid),
-            self.i.ready.eq(~flush & self.o.ready & consumes),
-            moved.eq(self.o.valid & self.o.ready),
-            self.first.eq(~inside & ~flush),
-            out.lanes.eq(leaves[: len(out.lanes)]),
+            self.o.valid.eq(s.flush | self.i.valid),
+            self.i.ready.eq(~s.flush & self.o.ready & consume),
+            transfer.eq(self.o.valid & self.o.ready),
+            self.first.eq(~inside & ~s.flush),
+            out.lanes.eq(s.out_lanes[: len(out.lanes)]),
         ]
-        with m.If(flush):
-            m.d.comb += [out.data.eq(rest), leaves.eq(left_over), out.last.eq(1)]
+        with m.If(s.flush):
+            m.d.comb += [out.data.eq(s.rest), s.out_lanes.eq(s.rest_lanes), out.last.eq(1)]
         for index, shape in enumerate(self._shapes):
-            with m.If(~flush & (long == index)):
-                self._shift(
-                    m, shape, place, count, rest, left_over, moved, consumes, leaves, overflows
-                )
+            with m.If(~s.flush & (long == index)):
+                self._shift(m, shape, s, transfer, consume)
 
-        with m.If(moved):
-            with m.If(flush):
-                m.d.sync += [flush.eq(0), inside.eq(0), place.eq(0)]
+        with m.If(transfer):
+            with m.If(s.flush):
+                m.d.sync += [s.flush.eq(0), inside.eq(0), s.beat_number.eq(0)]
             with m.Else():
-                m.d.sync += [flush.eq(overflows), inside.eq(1), was_long.eq(long)]
-                with m.If(place != MAX_HEADER - 1):
-                    m.d.sync += place.eq(place + 1)
+                m.d.sync += [s.flush.eq(s.overflows), inside.eq(1), was_long.eq(long)]
+                with m.If(s.beat_number != MAX_HEADER - 1):
+                    m.d.sync += s.beat_number.eq(s.beat_number + 1)
                 with m.If(out.last):
-                    m.d.sync += [inside.eq(0), place.eq(0)]
+                    m.d.sync += [inside.eq(0), s.beat_number.eq(0)]
         return m
 
-    def _shift(self, m, shape, place, count, rest, left_over, moved, consumes, leaves, overflows):
+    def _shift(self, m, shape, s, transfer, consume):
         """Output for a packet whose header has this shape."""
         beat, out = self.i.p, self.o.p
         lanes, over = self._lanes, shape.over
@@ -324,37 +341,40 @@ class HeaderJoiner(wiring.Component):
             else beat.header
             for number in range(shape.beats or 1)
         )
-        free = lanes - over
-        with m.If(shape.inside(place)):
-            ends = (place == shape.beats - 1) & (count == 0) if not over else Const(0)
+        free_lanes = lanes - over
+        with m.If(shape.inside(s.beat_number)):
+            ends = (s.beat_number == shape.beats - 1) & (s.count == 0) if not over else Const(0)
             m.d.comb += [
-                out.data.eq(header[place]),
-                leaves.eq(lanes),
+                out.data.eq(header[s.beat_number]),
+                s.out_lanes.eq(lanes),
                 out.last.eq(ends),
-                consumes.eq(ends),
+                consume.eq(ends),
             ]
         if not over:
             with m.Else():
                 m.d.comb += [
                     out.data.eq(beat.data),
-                    leaves.eq(count),
+                    s.out_lanes.eq(s.count),
                     out.last.eq(beat.last),
-                    consumes.eq(1),
+                    consume.eq(1),
                 ]
             return
-        before = Signal(32 * over, name=f"before_{shape.dwords}")
-        tail = beat.header[32 * lanes * shape.beats : 32 * shape.dwords]
-        with m.Elif(place == shape.beats):
-            m.d.comb += before.eq(tail)
+        front = Signal(32 * over, name=f"front_{shape.dwords}")
+        header_end = beat.header[32 * lanes * shape.beats : 32 * shape.dwords]
+        with m.Elif(s.beat_number == shape.beats):
+            m.d.comb += front.eq(header_end)
         with m.Else():
-            m.d.comb += before.eq(rest[: 32 * over])
-        with m.If(~shape.inside(place)):
+            m.d.comb += front.eq(s.rest[: 32 * over])
+        with m.If(~shape.inside(s.beat_number)):
             m.d.comb += [
-                out.data.eq(Cat(before, beat.data[: 32 * free])),
-                overflows.eq(beat.last & (count > free)),
-                leaves.eq(Mux(count > free, lanes, over + count)),
-                out.last.eq(beat.last & ~overflows),
-                consumes.eq(1),
+                out.data.eq(Cat(front, beat.data[: 32 * free_lanes])),
+                s.overflows.eq(beat.last & (s.count > free_lanes)),
+                s.out_lanes.eq(Mux(s.count > free_lanes, lanes, over + s.count)),
+                out.last.eq(beat.last & ~s.overflows),
+                consume.eq(1),
             ]
-            with m.If(moved):
-                m.d.sync += [rest.eq(beat.data >> 32 * free), left_over.eq(count - free)]
+            with m.If(transfer):
+                m.d.sync += [
+                    s.rest.eq(beat.data >> 32 * free_lanes),
+                    s.rest_lanes.eq(s.count - free_lanes),
+                ]

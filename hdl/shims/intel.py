@@ -19,12 +19,12 @@ from ..core_ports import device_members
 from ..dma.limits import COMPLETION_TIMEOUT
 from ..tlp import HeaderWord0, TlpType, header_signature, raw_signature
 from .avalon import PacketSender, ReceiveBuffer
+from .connections import connect_arbiter, connect_device_side, connect_received
 from .function_reset import FunctionResetHandshake
 from .intel_config import ADDRESS_BITS, ConfigurationLayout, ConfigurationListener
 from .intel_errors import ErrorReporter
-from .joints import connect_device_side, merge, sort
 from .segments import Unsegmenter, segments_layout
-from .settling import follow
+from .settling import track_packets
 
 __all__ = ["IntelShim"]
 
@@ -33,7 +33,7 @@ LONGEST_PAYLOAD = 512
 BUFFER_BYTES = 2 * LONGEST_PAYLOAD
 SENDER_LATENCY = 3
 """``tx_st_ready`` applies to the third cycle after it."""
-ON_THEIR_WAY = 8
+MAX_PACKETS = 8
 """Maximum number of packets between the core and the buffer, and on their way out of it."""
 
 
@@ -102,7 +102,7 @@ class IntelShim(wiring.Component):
     """Pins of function-level reset: request, acknowledgement, and the number of functions."""
     side: data.StructLayout
     """Sideband of the beginning of a packet: ``bar``, ``function``, and what a block adds."""
-    sent_beside: ClassVar[Mapping[str, int]] = {}
+    sent_sideband: ClassVar[Mapping[str, int]] = {}
     """Fields that a block adds to a word to send."""
 
     def __init__(
@@ -136,7 +136,7 @@ class IntelShim(wiring.Component):
         self._segments = segments = 2 if data_width == 512 else 1
         self._device_members = device_members(data_width, num_fifos, dma=dma)
         lanes = data_width // 32 // segments
-        told, answered, functions = self.flr_pins
+        request_pin, acknowledge_pin, functions = self.flr_pins
         super().__init__(
             {
                 "coreclkout_hip": In(1),
@@ -162,15 +162,15 @@ class IntelShim(wiring.Component):
                 "app_err_hdr": Out(32),
                 "app_err_info": Out(self.error_bits),
                 "app_err_func_num": Out(self.configuration.function_bits),
-                told: In(functions),
-                answered: Out(functions),
-                **self._more_members(segments),
+                request_pin: In(functions),
+                acknowledge_pin: Out(functions),
+                **self._block_members(segments),
                 "status_config_settled": Out(1),
                 **self._device_members,
             }
         )
 
-    def _more_members(self, segments: int) -> dict[str, wiring.Member]:
+    def _block_members(self, segments: int) -> dict[str, wiring.Member]:
         """Members that a block adds."""
         raise NotImplementedError
 
@@ -191,14 +191,14 @@ class IntelShim(wiring.Component):
         self._report(m, core)
 
         m.submodules.function_reset = function_reset = FunctionResetHandshake()
-        told, answered, _ = self.flr_pins
+        request_pin, acknowledge_pin, _ = self.flr_pins
         m.d.comb += [
             settling.reset.eq(function_reset.reset),
             self.status_config_settled.eq(settling.settled),
-            function_reset.in_process.eq(getattr(self, told)[0]),
+            function_reset.in_process.eq(getattr(self, request_pin)[0]),
             core.function_reset.eq(function_reset.reset),
             function_reset.done.eq(core.function_reset_done & ~settling.former),
-            getattr(self, answered)[0].eq(function_reset.acknowledge),
+            getattr(self, acknowledge_pin)[0].eq(function_reset.acknowledge),
         ]
         return m
 
@@ -238,12 +238,13 @@ class IntelShim(wiring.Component):
         ]
 
     def _receive(self, m, core):
-        """Connect requests and completions; see :meth:`_unsegment` and :meth:`_sort`."""
+        """Connect requests and completions; see :meth:`_unsegment`."""
         raise NotImplementedError
 
-    def _unsegment(self, m, beside: dict[str, Any]) -> Unsegmenter:
-        """Align received packets to lane 0. ``beside`` maps fields that a block adds to ``side`` to
-        pins."""
+    def _unsegment(self, m, block_pins: dict[str, Any]) -> Unsegmenter:
+        """Align received packets to lane 0.
+
+        ``block_pins`` maps the fields that a block adds to ``side`` to their pins."""
         segments = self._segments
         m.submodules.buffer = buffer = ReceiveBuffer(
             segments_layout(self._data_width, segments, self.side),
@@ -251,34 +252,35 @@ class IntelShim(wiring.Component):
         )
         m.submodules.unsegmenter = unsegmenter = Unsegmenter(self._data_width, segments, self.side)
         wiring.connect(m, buffer.o, unsegmenter.i)
-        pins = {"bar": self.rx_st_bar_range, "function": self.rx_st_func_num, **beside}
+        pins = {"bar": self.rx_st_bar_range, "function": self.rx_st_func_num, **block_pins}
         lanes = self._data_width // 32 // segments
         m.d.comb += [buffer.valid.eq(self.rx_st_valid.any()), self.rx_st_ready.eq(buffer.ready)]
         for number in range(segments):
 
-            def part(pin, number=number):
+            def of_segment(pin, number=number):
                 return pin.word_select(number, len(pin) // segments)
 
             segment = buffer.p.segments[number]
             m.d.comb += [
-                segment.data.eq(part(self.rx_st_data)),
-                segment.lanes.eq(lanes - part(self.rx_st_empty)),
-                segment.last.eq(part(self.rx_st_eop)),
-                segment.valid.eq(part(self.rx_st_valid)),
-                *(segment.side[name].eq(part(pin)) for name, pin in pins.items()),
+                segment.data.eq(of_segment(self.rx_st_data)),
+                segment.lanes.eq(lanes - of_segment(self.rx_st_empty)),
+                segment.last.eq(of_segment(self.rx_st_eop)),
+                segment.valid.eq(of_segment(self.rx_st_valid)),
+                *(segment.side[name].eq(of_segment(pin)) for name, pin in pins.items()),
             ]
         return unsegmenter
 
-    def _sort(self, m, core, offer, side, header):
-        """Connect ``offer`` to the request or the completion stream of the core.
+    def _connect_received(self, m, core, received, side, header):
+        """Connect ``received`` to the request or the completion stream of the core.
 
-        ``header`` and ``side`` replace the header of ``offer``.
+        ``header`` and ``side`` replace the header of ``received``.
         """
-        sort(m, core, offer, first=offer.p.sop, word0=HeaderWord0(header[-32:]))
-        requests, answers = core.rx_req_tlp, core.rx_cpl_tlp
+        connect_received(m, core, received, first=received.p.sop, word0=HeaderWord0(header[-32:]))
+        requests, completions = core.rx_req_tlp, core.rx_cpl_tlp
         m.d.comb += [requests.p.bar_id.eq(side.bar), requests.p.func_num.eq(side.function)]
-        for sink in (requests, answers):
-            m.d.comb += [sink.p[name].eq(offer.p[name]) for name in ("data", "strb", "sop", "eop")]
+        for sink in (requests, completions):
+            for name in ("data", "strb", "sop", "eop"):
+                m.d.comb += sink.p[name].eq(received.p[name])
             m.d.comb += sink.p.hdr.eq(header)
 
     def _transmit(self, m, core):
@@ -290,7 +292,7 @@ class IntelShim(wiring.Component):
         m.submodules.arbiter = arbiter = PacketArbiter(
             raw_signature(self._data_width), count=len(sources), urgent=1, rest=1
         )
-        merge(m, sources, arbiter)
+        connect_arbiter(m, sources, arbiter)
 
         lanes = self._data_width // 32
         layout = data.StructLayout(
@@ -300,14 +302,14 @@ class IntelShim(wiring.Component):
                 "first": 1,
                 "last": 1,
                 "read": 1,
-                **self.sent_beside,
+                **self.sent_sideband,
             }
         )
         depth = BUFFER_BYTES // 4 // lanes
         m.submodules.sender = sender = PacketSender(layout, depth=depth, latency=SENDER_LATENCY)
         word0 = HeaderWord0(arbiter.o.p.hdr[-32:])
         m.d.comb += sender.i.p.read.eq(~word0.has_payload & (word0.type == TlpType.MEMORY))
-        self._frame(m, arbiter.o, sender.i)
+        self._connect_sender(m, arbiter.o, sender.i)
 
         sent = sender.p
         begins = sender.valid & sent.first
@@ -326,27 +328,27 @@ class IntelShim(wiring.Component):
                 self.tx_st_eop[1].eq(ends & sent.upper),
             ]
 
-        self._show(m, sent)
+        self._drive_pins(m, sent)
 
-        settling = follow(m, core, arbiter, departed=ends, most=depth + ON_THEIR_WAY)
+        settling = track_packets(m, core, arbiter, departed=ends, max_packets=depth + MAX_PACKETS)
 
         if self._dma:
-            m.submodules.credits = credit = self._credits(m)
+            m.submodules.credits = gate = self._credits(m)
             m.d.comb += [
                 reads.p.eq(core.tx_rd_req_tlp.p),
-                reads.valid.eq(core.tx_rd_req_tlp.valid & credit.may_leave),
-                core.tx_rd_req_tlp.ready.eq(reads.ready & credit.may_leave),
-                credit.taken.eq(reads.valid & reads.ready),
+                reads.valid.eq(core.tx_rd_req_tlp.valid & gate.may_send),
+                core.tx_rd_req_tlp.ready.eq(reads.ready & gate.may_send),
+                gate.consumed.eq(reads.valid & reads.ready),
             ]
-            if hasattr(credit, "departed"):
-                m.d.comb += credit.departed.eq(begins & sent.read)
+            if hasattr(gate, "departed"):
+                m.d.comb += gate.departed.eq(begins & sent.read)
         return settling
 
-    def _frame(self, m, source, sink):
+    def _connect_sender(self, m, source, sink):
         """Connect the merged stream to the words to send, all fields but ``read``."""
         raise NotImplementedError
 
-    def _show(self, m, sent):
+    def _drive_pins(self, m, sent):
         """Drive the pins of the fields that a block adds."""
 
     def _credits(self, m):

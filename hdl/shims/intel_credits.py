@@ -17,7 +17,7 @@ __all__ = ["CreditLimit", "NetCredits"]
 
 LIMIT_BITS = 12
 NET_BITS = 8
-MOST_READS = 255
+MAX_READS = 255
 """Maximum number of reads that have left and that the block has not counted; more than buffers and
 delays can hold."""
 COUNTING_CYCLES = 128
@@ -34,9 +34,9 @@ class CreditLimit(wiring.Component):
         Credits granted since link up, modulo 4,096. A host that never grants any has no limit.
     limit_valid : In(1)
         ``limit`` is valid.
-    taken : In(1)
-        One-cycle pulse: a read departs. Only with ``may_leave``.
-    may_leave : Out(1)
+    consumed : In(1)
+        One-cycle pulse: a read departs. Only with ``may_send``.
+    may_send : Out(1)
         There is a credit for one more read.
     """
 
@@ -45,20 +45,20 @@ class CreditLimit(wiring.Component):
             {
                 "limit": In(LIMIT_BITS),
                 "limit_valid": In(1),
-                "taken": In(1),
-                "may_leave": Out(1, init=1),
+                "consumed": In(1),
+                "may_send": Out(1, init=1),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        given = Signal(LIMIT_BITS)
+        granted = Signal(LIMIT_BITS)
         used = Signal(LIMIT_BITS)
         limited = Signal()
-        m.d.comb += self.may_leave.eq(~limited | (given != used))
-        m.d.sync += used.eq(used + self.taken)
+        m.d.comb += self.may_send.eq(~limited | (granted != used))
+        m.d.sync += used.eq(used + self.consumed)
         with m.If(self.limit_valid):
-            m.d.sync += [given.eq(self.limit), limited.eq(limited | self.limit.any())]
+            m.d.sync += [granted.eq(self.limit), limited.eq(limited | self.limit.any())]
         return m
 
 
@@ -74,11 +74,11 @@ class NetCredits(wiring.Component):
     ----------
     net : In(8)
         Remaining credits.
-    taken : In(1)
-        One-cycle pulse: a read departs for the block. Only with ``may_leave``.
+    consumed : In(1)
+        One-cycle pulse: a read departs for the block. Only with ``may_send``.
     departed : In(1)
         One-cycle pulse: the oldest of these reads arrives at the block.
-    may_leave : Out(1)
+    may_send : Out(1)
         There is a credit for one more read.
 
     Raises
@@ -94,9 +94,9 @@ class NetCredits(wiring.Component):
         super().__init__(
             {
                 "net": In(NET_BITS),
-                "taken": In(1),
+                "consumed": In(1),
                 "departed": In(1),
-                "may_leave": Out(1),
+                "may_send": Out(1),
             }
         )
 
@@ -104,10 +104,10 @@ class NetCredits(wiring.Component):
         m = Module()
         # Reads that arrived at the block, which may not have counted them yet.
         uncounted = Signal(self._counting_cycles)
-        under_way = Signal(range(MOST_READS + 1))
-        m.d.comb += self.may_leave.eq(self.net > under_way)
+        in_flight = Signal(range(MAX_READS + 1))
+        m.d.comb += self.may_send.eq(self.net > in_flight)
         m.d.sync += [
             uncounted.eq(Cat(self.departed, uncounted)),
-            under_way.eq(under_way + self.taken - uncounted[-1]),
+            in_flight.eq(in_flight + self.consumed - uncounted[-1]),
         ]
         return m

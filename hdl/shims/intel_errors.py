@@ -62,20 +62,20 @@ class ErrorReporter(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         busy = Signal(range(HEADER_CYCLES))
-        waiting = {name: Signal(name=f"waiting_{name}") for name in CAUSES}
-        for name, waits in waiting.items():
+        pending_errors = {name: Signal(name=f"pending_{name}") for name in CAUSES}
+        for name, pending in pending_errors.items():
             with m.If(getattr(self, name)):
-                m.d.sync += waits.eq(1)
+                m.d.sync += pending.eq(1)
         m.d.sync += [self.app_err_valid.eq(0), self.app_err_info.eq(0)]
         with m.If(busy != 0):
             m.d.sync += busy.eq(busy - 1)
         # A pulse in the cycle in which its cause is reported stays pending.
-        for number, (name, waits) in enumerate(waiting.items()):
-            with (m.Elif if number else m.If)((busy == 0) & waits):
+        for number, (name, pending) in enumerate(pending_errors.items()):
+            with (m.Elif if number else m.If)((busy == 0) & pending):
                 m.d.sync += [
                     self.app_err_valid.eq(1),
                     self.app_err_info.eq(CAUSES[name]),
                     busy.eq(HEADER_CYCLES - 1),
-                    waits.eq(getattr(self, name)),
+                    pending.eq(getattr(self, name)),
                 ]
         return m

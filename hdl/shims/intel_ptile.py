@@ -73,9 +73,9 @@ class IntelPTile(IntelShim):
     error_bits = 13
     flr_pins = ("flr_rcvd_pf", "flr_completed_pf", 8)
     side = data.StructLayout({"bar": 3, "function": 3, "header": HEADER_BITS})
-    sent_beside: ClassVar[Mapping[str, int]] = {"header": HEADER_BITS}
+    sent_sideband: ClassVar[Mapping[str, int]] = {"header": HEADER_BITS}
 
-    def _more_members(self, segments):
+    def _block_members(self, segments):
         return {
             "rx_st_hdr": In(segments * HEADER_BITS),
             "rx_st_tlp_prfx": In(segments * PREFIX_BITS),
@@ -88,23 +88,23 @@ class IntelPTile(IntelShim):
 
     def _receive(self, m, core):
         """Connect requests and completions; headers are a sideband of the segments."""
-        straight = self._unsegment(m, {"header": self.rx_st_hdr})
-        header, beat = straight.side.header, straight.o.p
+        aligned = self._unsegment(m, {"header": self.rx_st_hdr})
+        header, beat = aligned.side.header, aligned.o.p
         lanes = self._data_width // 32
-        offer = raw_signature(self._data_width).create()
+        received = raw_signature(self._data_width).create()
         # A packet without payload takes a segment, too: its lanes do not count.
         has_payload = HeaderWord0(header[-32:]).has_payload
         m.d.comb += [
-            offer.valid.eq(straight.o.valid),
-            straight.o.ready.eq(offer.ready),
-            offer.p.data.eq(beat.data),
-            offer.p.strb.eq(payload_lanes(Mux(has_payload, lane_count(beat), 0), lanes)),
-            offer.p.sop.eq(straight.first),
-            offer.p.eop.eq(beat.last),
+            received.valid.eq(aligned.o.valid),
+            aligned.o.ready.eq(received.ready),
+            received.p.data.eq(beat.data),
+            received.p.strb.eq(payload_lanes(Mux(has_payload, lane_count(beat), 0), lanes)),
+            received.p.sop.eq(aligned.first),
+            received.p.eop.eq(beat.last),
         ]
-        self._sort(m, core, offer, straight.side, header)
+        self._connect_received(m, core, received, aligned.side, header)
 
-    def _frame(self, m, source, sink):
+    def _connect_sender(self, m, source, sink):
         """Connect the merged stream; headers stay beside the data."""
         m.d.comb += [
             sink.valid.eq(source.valid),
@@ -116,7 +116,7 @@ class IntelPTile(IntelShim):
             sink.p.last.eq(source.p.eop),
         ]
 
-    def _show(self, m, sent):
+    def _drive_pins(self, m, sent):
         """Drive the header pins."""
         m.d.comb += self.tx_st_hdr[:HEADER_BITS].eq(sent.header)
 

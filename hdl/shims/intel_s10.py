@@ -10,11 +10,11 @@ from amaranth.lib import data
 from amaranth.lib.wiring import In, connect
 
 from ..tlp import HeaderWord0, raw_signature
+from .connections import received_header, reverse_dwords, to_joiner
 from .inline import HeaderJoiner, HeaderSplitter, lane_count
 from .intel import IntelShim
 from .intel_config import STRATIX_10
 from .intel_credits import NET_BITS, NetCredits
-from .joints import in_order, join, received_header
 
 __all__ = ["IntelStratix10"]
 
@@ -53,34 +53,34 @@ class IntelStratix10(IntelShim):
     flr_pins = ("flr_pf_active", "flr_pf_done", 1)
     side = data.StructLayout({"bar": 3, "function": 2})
 
-    def _more_members(self, segments):
+    def _block_members(self, segments):
         return {"tx_nph_cdts": In(NET_BITS)}
 
     def _receive(self, m, core):
         """Connect requests and completions; headers are in front of the payloads."""
-        straight = self._unsegment(m, {})
+        aligned = self._unsegment(m, {})
         m.submodules.splitter = splitter = HeaderSplitter(self._data_width, HEADERS)
-        connect(m, straight.o, splitter.i)
+        connect(m, aligned.o, splitter.i)
         beat = splitter.o.p
-        offer = raw_signature(self._data_width).create()
+        received = raw_signature(self._data_width).create()
         m.d.comb += [
-            splitter.is_long.eq(HeaderWord0(straight.o.p.data[:32]).four_dwords),
-            offer.valid.eq(splitter.o.valid),
-            splitter.o.ready.eq(offer.ready),
-            offer.p.data.eq(beat.data),
-            offer.p.strb.eq(beat.strb),
-            offer.p.sop.eq(beat.first),
-            offer.p.eop.eq(beat.last),
+            splitter.is_long.eq(HeaderWord0(aligned.o.p.data[:32]).four_dwords),
+            received.valid.eq(splitter.o.valid),
+            splitter.o.ready.eq(received.ready),
+            received.p.data.eq(beat.data),
+            received.p.strb.eq(beat.strb),
+            received.p.sop.eq(beat.first),
+            received.p.eop.eq(beat.last),
         ]
-        self._sort(m, core, offer, straight.side, received_header(beat.header))
+        self._connect_received(m, core, received, aligned.side, received_header(beat.header))
 
-    def _frame(self, m, source, sink):
+    def _connect_sender(self, m, source, sink):
         """Connect the merged stream; put headers in front of the payloads."""
         m.submodules.joiner = joiner = HeaderJoiner(self._data_width, HEADERS)
         beat = joiner.o.p
         half = self._data_width // 32 // 2
         m.d.comb += [
-            *join(source, joiner, header=in_order(source.p.hdr)),
+            *to_joiner(source, joiner, header=reverse_dwords(source.p.hdr)),
             joiner.is_long.eq(source.p.hdr[-3]),
             sink.valid.eq(joiner.o.valid),
             joiner.o.ready.eq(sink.ready),
@@ -92,6 +92,6 @@ class IntelStratix10(IntelShim):
 
     def _credits(self, m):
         """Gate reads by the remaining non-posted credits."""
-        credits = NetCredits()
-        m.d.comb += credits.net.eq(self.tx_nph_cdts)
-        return credits
+        gate = NetCredits()
+        m.d.comb += gate.net.eq(self.tx_nph_cdts)
+        return gate

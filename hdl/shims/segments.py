@@ -110,23 +110,23 @@ class Unsegmenter(wiring.Component):
         lead = Signal(segment)
         follower = Signal(segment)
         both = Signal()
-        pair = Signal()
+        paired = Signal()
         flush = Signal()
-        emits = Signal()
+        emit = Signal()
         m.d.comb += [
             earlier.eq(Mux(low.valid, low, high)),
             both.eq(low.valid & high.valid),
             lead.eq(Mux(held, kept, earlier)),
             follower.eq(Mux(held, earlier, high)),
             flush.eq(held & kept.last),
-            pair.eq(~lead.last & (held | both)),
+            paired.eq(~lead.last & (held | both)),
             # A segment that does not end its packet waits for the next one.
-            emits.eq(held | both | earlier.last),
-            self.o.valid.eq(flush | (self.i.valid & emits)),
-            self.i.ready.eq(~flush & (self.o.ready | ~emits)),
+            emit.eq(held | both | earlier.last),
+            self.o.valid.eq(flush | (self.i.valid & emit)),
+            self.i.ready.eq(~flush & (self.o.ready | ~emit)),
             self.o.p.data.eq(Cat(lead.data, follower.data)),
         ]
-        with m.If(pair):
+        with m.If(paired):
             self._end(m, follower.last, follower.lanes + self._lanes)
         with m.Else():
             self._end(m, lead.last, lead.lanes)

@@ -25,10 +25,10 @@ class SequenceNumbers(wiring.Component):
     ----------
     number : Out(bits)
         Number of the next write.
-    room : Out(1)
+    has_space : Out(1)
         The next write may be handed over. Once high, it stays high until that happens.
-    taken : In(1)
-        One-cycle pulse: the next write is handed over. Only with ``room``.
+    accepted : In(1)
+        One-cycle pulse: the next write is handed over. Only with ``has_space``.
     returned : In(ports)
         A number is returned on the port, the lower port first.
     returned_number : In(bits).array(ports)
@@ -53,8 +53,8 @@ class SequenceNumbers(wiring.Component):
         super().__init__(
             {
                 "number": Out(bits),
-                "room": Out(1, init=1),
-                "taken": In(1),
+                "has_space": Out(1, init=1),
+                "accepted": In(1),
                 "returned": In(ports),
                 "returned_number": In(bits).array(ports),
                 "flush": In(1),
@@ -65,32 +65,32 @@ class SequenceNumbers(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        # Writes from `oldest` to `number` are in flight; those before `upto` are gone.
+        # Writes from `oldest` to `number` are in flight; those before `gone_upto` are gone.
         oldest = Signal(self._bits)
-        upto = Signal(self._bits)
-        after = Signal(self._bits)
-        now_upto = upto
+        gone_upto = Signal(self._bits)
+        next_number = Signal(self._bits)
+        next_gone_upto = gone_upto
         for port in range(len(self.returned)):
             number = self.returned_number[port]
             ahead = (number - oldest)[: self._bits]
-            under_way = ahead < (self.number - oldest)[: self._bits]
+            in_flight = ahead < (self.number - oldest)[: self._bits]
             # All before it are gone, too. It may itself be gone already, after a flush.
-            fresh = ahead >= (now_upto - oldest)[: self._bits]
-            now_upto = Mux(self.returned[port] & under_way & fresh, number + 1, now_upto)[
-                : self._bits
-            ]
+            advances = ahead >= (next_gone_upto - oldest)[: self._bits]
+            next_gone_upto = Mux(
+                self.returned[port] & in_flight & advances, number + 1, next_gone_upto
+            )[: self._bits]
         m.d.comb += [
-            self.gone.eq(oldest != upto),
+            self.gone.eq(oldest != gone_upto),
             self.empty.eq(oldest == self.number),
-            after.eq(self.number + self.taken),
+            next_number.eq(self.number + self.accepted),
         ]
         m.d.sync += [
-            self.number.eq(after),
+            self.number.eq(next_number),
             oldest.eq(oldest + self.gone),
-            upto.eq(Mux(self.flush, self.number, now_upto)),
+            gone_upto.eq(Mux(self.flush, self.number, next_gone_upto)),
             # Registered, so it allows for a write that is handed over in this cycle. One number
             # stays unused.
-            self.room.eq((after + 1 - oldest)[: self._bits] != 0),
+            self.has_space.eq((next_number + 1 - oldest)[: self._bits] != 0),
         ]
         return m
 

@@ -21,19 +21,19 @@ from ..core import AmpPciCore
 from ..core_ports import device_members
 from ..dma.limits import COMPLETION_TIMEOUT
 from ..tlp import HeaderWord0, raw_signature
-from .inline import HeaderJoiner, HeaderSplitter
-from .joints import (
+from .connections import (
     axi_stream,
+    connect_arbiter,
     connect_device_side,
-    in_order,
-    join,
+    connect_received,
+    from_splitter,
     kept_lanes,
-    merge,
     received_header,
-    sort,
-    split,
+    reverse_dwords,
+    to_joiner,
 )
-from .settling import follow
+from .inline import HeaderJoiner, HeaderSplitter
+from .settling import track_packets
 from .straddle import Unstraddler
 
 __all__ = ["DATA_WIDTHS", "XilinxSeries7"]
@@ -52,7 +52,7 @@ PLACE_BITS = 4
 RX_USER_BITS = 22
 TX_USER_BITS = 4
 
-ON_THEIR_WAY = 4
+MAX_PACKETS = 4
 """Maximum number of packets between the core and the block."""
 
 COMPLETION_HEADERS = 36
@@ -235,19 +235,19 @@ class XilinxSeries7(wiring.Component):
         user = source.p.tuser
         hits = Signal(BARS)
         if self._data_width == 128:
-            m.submodules.unstraddler = straight = Unstraddler()
+            m.submodules.unstraddler = aligned = Unstraddler()
             m.d.comb += [
-                straight.i.valid.eq(source.valid),
-                source.ready.eq(straight.i.ready),
-                straight.i.p.data.eq(source.p.tdata),
-                straight.i.p.begins.eq(user[BEGINS + PLACE_BITS]),
-                straight.i.p.begin_half.eq(user[BEGINS + PLACE_BITS - 1]),
-                straight.i.p.ends.eq(user[ENDS + PLACE_BITS]),
-                straight.i.p.last_lane.eq(user[ENDS + 2 : ENDS + PLACE_BITS]),
-                straight.i.p.side.eq(user[BAR_HIT : BAR_HIT + BARS]),
-                hits.eq(straight.side),
+                aligned.i.valid.eq(source.valid),
+                source.ready.eq(aligned.i.ready),
+                aligned.i.p.data.eq(source.p.tdata),
+                aligned.i.p.begins.eq(user[BEGINS + PLACE_BITS]),
+                aligned.i.p.begin_half.eq(user[BEGINS + PLACE_BITS - 1]),
+                aligned.i.p.ends.eq(user[ENDS + PLACE_BITS]),
+                aligned.i.p.last_lane.eq(user[ENDS + 2 : ENDS + PLACE_BITS]),
+                aligned.i.p.side.eq(user[BAR_HIT : BAR_HIT + BARS]),
+                hits.eq(aligned.side),
             ]
-            wiring.connect(m, straight.o, splitter.i)
+            wiring.connect(m, aligned.o, splitter.i)
         else:
             begins = Signal(init=1)
             first_hits = Signal(BARS)
@@ -267,10 +267,10 @@ class XilinxSeries7(wiring.Component):
         m.d.comb += splitter.is_long.eq(HeaderWord0(splitter.i.p.data[:32]).four_dwords)
 
         beat = splitter.o.p
-        sort(m, core, splitter.o, first=beat.first, word0=HeaderWord0(beat.header[:32]))
-        requests, answers = core.rx_req_tlp, core.rx_cpl_tlp
-        for sink in (requests, answers):
-            m.d.comb += split(splitter, sink, data=_swapped(beat.data))
+        connect_received(m, core, splitter.o, first=beat.first, word0=HeaderWord0(beat.header[:32]))
+        requests, completions = core.rx_req_tlp, core.rx_cpl_tlp
+        for sink in (requests, completions):
+            m.d.comb += from_splitter(splitter, sink, data=_swapped(beat.data))
             m.d.comb += sink.p.hdr.eq(received_header(beat.header))
         m.d.comb += requests.p.bar_id.eq(NO_BAR)
         for bar in range(BARS):
@@ -285,14 +285,14 @@ class XilinxSeries7(wiring.Component):
             raw_signature(self._data_width), count=len(sources), urgent=1, rest=1
         )
         m.submodules.joiner = joiner = HeaderJoiner(self._data_width, HEADERS)
-        merge(m, sources, arbiter)
+        connect_arbiter(m, sources, arbiter)
         source, sink = arbiter.o, self.s_axis_tx
         beat = joiner.o.p
         m.d.comb += [
-            *join(
+            *to_joiner(
                 source,
                 joiner,
-                header=in_order(source.p.hdr),
+                header=reverse_dwords(source.p.hdr),
                 data=_swapped(source.p.data),
             ),
             joiner.is_long.eq(source.p.hdr[-3]),
@@ -303,7 +303,7 @@ class XilinxSeries7(wiring.Component):
             sink.p.tkeep.eq(Cat(lane.replicate(4) for lane in kept_lanes(joiner))),
         ]
         departed = sink.valid & sink.ready & sink.p.tlast
-        return follow(m, core, arbiter, departed=departed, most=ON_THEIR_WAY)
+        return track_packets(m, core, arbiter, departed=departed, max_packets=MAX_PACKETS)
 
 
 def _swapped(beat):

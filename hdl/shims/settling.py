@@ -12,9 +12,9 @@ from models.config_space import SETTLING_CYCLES
 from ..arbiter import PacketArbiter
 from ..departures import DepartureTracker
 
-__all__ = ["ShimSettling", "follow"]
+__all__ = ["ShimSettling", "track_packets"]
 
-MORE_CYCLES = 2
+CORE_DELAY = 2
 """Extra cycles for the delay between the pins of the shim and those of the core."""
 
 
@@ -25,7 +25,7 @@ class ShimSettling(wiring.Component):
     ----------
     setting_bits : int
         Bits of all settings that packets depend on.
-    most : int
+    max_packets : int
         Maximum number of packets between the core and the block.
 
     Attributes
@@ -46,8 +46,8 @@ class ShimSettling(wiring.Component):
         ``status_config_settled`` of the shim.
     """
 
-    def __init__(self, setting_bits: int, *, most: int):
-        self._most = most
+    def __init__(self, setting_bits: int, *, max_packets: int):
+        self._max_packets = max_packets
         super().__init__(
             {
                 "settings": In(setting_bits),
@@ -62,27 +62,27 @@ class ShimSettling(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.tracker = tracker = DepartureTracker(self._most)
-        was = Signal.like(self.settings)
-        lately = Signal(SETTLING_CYCLES + MORE_CYCLES)
-        changed = (was != self.settings) | self.reset
-        m.d.sync += [was.eq(self.settings), lately.eq(Cat(changed, lately))]
+        m.submodules.tracker = tracker = DepartureTracker(self._max_packets)
+        settings_q = Signal.like(self.settings)
+        changed_q = Signal(SETTLING_CYCLES + CORE_DELAY)
+        changed = (settings_q != self.settings) | self.reset
+        m.d.sync += [settings_q.eq(self.settings), changed_q.eq(Cat(changed, changed_q))]
         m.d.comb += [
             tracker.planned.eq(self.entered),
             tracker.departed.eq(self.departed),
-            tracker.fell.eq(changed | lately.any() | ~self.core_settled),
+            tracker.fell.eq(changed | changed_q.any() | ~self.core_settled),
             self.former.eq(tracker.former),
             self.settled.eq(self.core_settled & ~tracker.former),
         ]
         return m
 
 
-def follow(
-    m: Module, core: Any, arbiter: PacketArbiter, *, departed: Value, most: int
+def track_packets(
+    m: Module, core: Any, arbiter: PacketArbiter, *, departed: Value, max_packets: int
 ) -> ShimSettling:
     """Track the packets that ``arbiter`` accepts from the core until they have ``departed``.
 
-    The caller connects ``reset``. ``most`` is as in :class:`ShimSettling`.
+    The caller connects ``reset``. ``max_packets`` is as in :class:`ShimSettling`.
     """
     settings = Cat(
         core.max_payload_size,
@@ -91,7 +91,7 @@ def follow(
         core.msix_enable,
         core.msix_mask,
     )
-    m.submodules.settling = settling = ShimSettling(len(settings), most=most)
+    m.submodules.settling = settling = ShimSettling(len(settings), max_packets=max_packets)
     begins = (offer.valid & offer.ready & offer.p.sop for offer in arbiter.i)
     m.d.comb += [
         settling.settings.eq(settings),

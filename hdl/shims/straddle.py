@@ -68,12 +68,12 @@ class Unstraddler(wiring.Component):
         starts_high = beat.begins & beat.begin_half
         ends_low = beat.ends & ~beat.last_lane[1]
         lanes = beat.last_lane + 1
-        emits = Signal()
+        emit = Signal()
         m.d.comb += [
             # A beat in which a packet only begins in the upper half emits nothing yet.
-            emits.eq(held | ~starts_high | beat.ends),
-            self.o.valid.eq(flush | (self.i.valid & emits)),
-            self.i.ready.eq(~flush & (self.o.ready | ~emits)),
+            emit.eq(held | ~starts_high | beat.ends),
+            self.o.valid.eq(flush | (self.i.valid & emit)),
+            self.i.ready.eq(~flush & (self.o.ready | ~emit)),
             self.side.eq(Mux(held | flush | ~beat.begins | beat.begin_half, side, beat.side)),
         ]
         with m.If(flush):

@@ -20,18 +20,18 @@ from ..core import AmpPciCore
 from ..core_ports import device_members
 from ..dma.limits import COMPLETION_TIMEOUT
 from ..tlp import RequestHeader, raw_signature
+from .connections import (
+    axi_stream,
+    connect_arbiter,
+    connect_device_side,
+    from_splitter,
+    kept_lanes,
+    to_joiner,
+)
 from .function_reset import FunctionResetHandshake
 from .inline import HeaderJoiner, HeaderSplitter
-from .joints import (
-    axi_stream,
-    connect_device_side,
-    join,
-    kept_lanes,
-    merge,
-    split,
-)
 from .sequence import DroppedWrites, SequenceNumbers
-from .settling import follow
+from .settling import track_packets
 from .ultrascale_fields import (
     CompleterRequest,
     RequesterCompletion,
@@ -51,7 +51,7 @@ BUS_MASTER_ENABLE = 2
 DROPPING_CYCLES = 256
 """Cycles from the fall of bus mastering until the block has dropped all of its writes."""
 
-ON_THEIR_WAY = 4
+MAX_PACKETS = 4
 """Maximum number of requests between the core and the block."""
 
 DMA_WRITE_TAG = 1
@@ -199,13 +199,13 @@ class UltraScaleShim(wiring.Component):
         m.submodules.core = core = self._core
         m.submodules.function_reset = function_reset = FunctionResetHandshake()
 
-        self._take_requests(m, core)
+        self._receive_requests(m, core)
         self._send_completions(m, core)
-        self._take_completions(m, core)
+        self._receive_completions(m, core)
         arbiter = self._send_requests(m, core)
         rq = self.s_axis_rq
         departed = rq.valid & rq.ready & rq.p.tlast
-        settling = follow(m, core, arbiter, departed=departed, most=ON_THEIR_WAY)
+        settling = track_packets(m, core, arbiter, departed=departed, max_packets=MAX_PACKETS)
 
         bus_master_enable = self.cfg_function_status[BUS_MASTER_ENABLE]
         m.d.comb += [
@@ -230,13 +230,13 @@ class UltraScaleShim(wiring.Component):
         connect_device_side(m, core, self, self._device_members)
         return m
 
-    def _take_requests(self, m, core):
+    def _receive_requests(self, m, core):
         """Connect CQ: descriptors to TLP headers."""
         m.submodules.requests = splitter = HeaderSplitter(self._data_width, (4,))
         side = self._side
         user = self.m_axis_cq.p.tuser
-        broken = self._split(m, self.m_axis_cq, splitter, side.cq_discontinue, core.rx_req_tlp)
-        m.d.sync += self.cfg_err_uncor_in.eq(core.status_error_uncor | broken)
+        corrupt = self._split(m, self.m_axis_cq, splitter, side.cq_discontinue, core.rx_req_tlp)
+        m.d.sync += self.cfg_err_uncor_in.eq(core.status_error_uncor | corrupt)
 
         # Keep the byte enables of the first beat: the header may be emitted with a later one.
         begins = Signal(init=1)
@@ -262,14 +262,14 @@ class UltraScaleShim(wiring.Component):
         """Connect CC: TLP headers to descriptors."""
         m.submodules.completions = joiner = HeaderJoiner(self._data_width, (3,))
         source, sink = core.tx_cpl_tlp, self.s_axis_cc
-        m.d.comb += join(source, joiner, header=completion_of(source.p.hdr))
+        m.d.comb += to_joiner(source, joiner, header=completion_of(source.p.hdr))
         m.d.comb += [
             sink.valid.eq(joiner.o.valid),
             joiner.o.ready.eq(sink.ready),
-            self._framed(joiner, sink, self._side.cc_frame),
+            self._drive(joiner, sink, self._side.cc_frame),
         ]
 
-    def _take_completions(self, m, core):
+    def _receive_completions(self, m, core):
         """Connect RC: descriptors to TLP headers."""
         m.submodules.answers = splitter = HeaderSplitter(self._data_width, (3,))
         sink = core.rx_cpl_tlp
@@ -294,28 +294,31 @@ class UltraScaleShim(wiring.Component):
         sources = [core.tx_msix_wr_req_tlp]
         if self._dma:
             sources += [core.tx_wr_req_tlp, core.tx_rd_req_tlp]
-        merge(m, sources, arbiter)
+        connect_arbiter(m, sources, arbiter)
         if self._dma:
-            header = Signal(RequestHeader)
-            m.d.comb += header.eq(core.tx_wr_req_tlp.p.hdr)
-            m.d.comb += [header.tag.eq(DMA_WRITE_TAG), arbiter.i[1].p.hdr.eq(header)]
+            write_header = Signal(RequestHeader)
+            m.d.comb += write_header.eq(core.tx_wr_req_tlp.p.hdr)
+            m.d.comb += [
+                write_header.tag.eq(DMA_WRITE_TAG),
+                arbiter.i[1].p.hdr.eq(write_header),
+            ]
 
-        leaving = RequestHeader(arbiter.o.p.hdr)
+        header = RequestHeader(arbiter.o.p.hdr)
         rq = self.s_axis_rq
-        may_leave = Signal()
-        m.d.comb += join(arbiter.o, joiner, header=request_of(arbiter.o.p.hdr))
+        may_send = Signal()
+        m.d.comb += to_joiner(arbiter.o, joiner, header=request_of(arbiter.o.p.hdr))
         m.d.comb += [
-            rq.valid.eq(joiner.o.valid & may_leave),
-            joiner.o.ready.eq(rq.ready & may_leave),
-            self._framed(joiner, rq, side.rq_frame),
+            rq.valid.eq(joiner.o.valid & may_send),
+            joiner.o.ready.eq(rq.ready & may_send),
+            self._drive(joiner, rq, side.rq_frame),
         ]
         with m.If(joiner.first):
             m.d.comb += [
-                rq.p.tuser[:4].eq(leaving.first_be),
-                rq.p.tuser[side.rq_last_be :][:4].eq(leaving.last_be),
+                rq.p.tuser[:4].eq(header.first_be),
+                rq.p.tuser[side.rq_last_be :][:4].eq(header.last_be),
             ]
         if not self._dma:
-            m.d.comb += may_leave.eq(1)
+            m.d.comb += may_send.eq(1)
             return arbiter
 
         ports = [
@@ -329,23 +332,23 @@ class UltraScaleShim(wiring.Component):
             numbers.flush.eq(dropped.flush),
         ]
         # Bit 0 marks the numbers of DMA writes; the return of all others is ignored.
-        numbered = leaving.word0.has_payload & (leaving.tag == DMA_WRITE_TAG)
+        numbered = header.word0.has_payload & (header.tag == DMA_WRITE_TAG)
         number = Cat(numbered, numbers.number)
         m.d.comb += [
-            may_leave.eq(~(joiner.first & numbered) | (numbers.room & ~dropped.hold)),
-            numbers.taken.eq(joiner.first & numbered & rq.valid & rq.ready),
+            may_send.eq(~(joiner.first & numbered) | (numbers.has_space & ~dropped.hold)),
+            numbers.accepted.eq(joiner.first & numbered & rq.valid & rq.ready),
             core.wr_req_tx_seq_num_valid.eq(numbers.gone),
         ]
-        for place, (back, valid) in enumerate(ports):
+        for port, (returned, valid) in enumerate(ports):
             m.d.comb += [
-                numbers.returned[place].eq(valid & back[0]),
-                numbers.returned_number[place].eq(back[1:]),
+                numbers.returned[port].eq(valid & returned[0]),
+                numbers.returned_number[port].eq(returned[1:]),
             ]
-        at = 0
+        low_bit = 0
         with m.If(joiner.first & numbered):
             for first, bits in side.rq_sequence:
-                m.d.comb += rq.p.tuser[first : first + bits].eq(number[at : at + bits])
-                at += bits
+                m.d.comb += rq.p.tuser[first : first + bits].eq(number[low_bit : low_bit + bits])
+                low_bit += bits
         return arbiter
 
     def _split(self, m, source, splitter, discontinue, sink):
@@ -362,11 +365,11 @@ class UltraScaleShim(wiring.Component):
             splitter.broken.eq(source.p.tuser[discontinue]),
             sink.valid.eq(splitter.o.valid),
             splitter.o.ready.eq(sink.ready),
-            *split(splitter, sink),
+            *from_splitter(splitter, sink),
         ]
         return source.valid & source.ready & source.p.tuser[discontinue]
 
-    def _framed(self, joiner, sink, frame):
+    def _drive(self, joiner, sink, frame):
         """Statements that drive a stream of the block, with marks of the first and last beat if it
         has them."""
         beat = joiner.o.p

@@ -29,15 +29,15 @@ def test_reads_fit_the_receive_buffer(headers, longest, begins, ends):
             needed = sum(outstanding)
             fullest = max(fullest, needed)
             # The next read may have any length.
-            assert ctx.get(dut.room) == (needed + 8 <= headers)
+            assert ctx.get(dut.has_space) == (needed + 8 <= headers)
             takes = bool(outstanding) and rng.random() < ends
-            allocates = ctx.get(dut.room) and len(outstanding) < TAGS and rng.random() < begins
+            allocates = ctx.get(dut.has_space) and len(outstanding) < TAGS and rng.random() < begins
             first = rng.randrange(BLOCK)
             last = min(first + rng.randrange(longest), BLOCK - 1)
             ctx.set(dut.allocate, allocates)
             ctx.set(dut.tag, newest % TAGS)
-            ctx.set(dut.first, first)
-            ctx.set(dut.last, last)
+            ctx.set(dut.first_offset, first)
+            ctx.set(dut.last_offset, last)
             ctx.set(dut.take, takes)
             ctx.set(dut.taken_tag, oldest % TAGS)
             if takes:

@@ -20,12 +20,12 @@ def test_marks_are_returned_in_order(depth, taken, confirmed):
 
     async def bench(ctx):
         for _ in range(400):
-            assert ctx.get(dut.room) == (len(held) < depth)
+            assert ctx.get(dut.has_space) == (len(held) < depth)
             assert ctx.get(dut.empty) == (not held)
             takes = len(held) < depth and rng.random() < taken
             confirms = rng.random() < confirmed
             mark = rng.getrandbits(1)
-            ctx.set(dut.taken, takes)
+            ctx.set(dut.accepted, takes)
             ctx.set(dut.mark, mark)
             # A confirmation without a TLP is ignored.
             ctx.set(dut.confirmed, confirms)

@@ -88,7 +88,7 @@ def test_reads_wait_for_the_credit_limit():
         # A host that never grants credits has no limit.
         ctx.set(dut.limit_valid, 1)
         await ctx.tick().repeat(3)
-        assert ctx.get(dut.may_leave)
+        assert ctx.get(dut.may_send)
         used = 0
         for given in (2, 3, 40, 4095, 5):
             ctx.set(dut.limit, given)
@@ -96,11 +96,11 @@ def test_reads_wait_for_the_credit_limit():
             await ctx.tick()
             ctx.set(dut.limit, 1234)
             ctx.set(dut.limit_valid, 0)
-            while ctx.get(dut.may_leave):
-                ctx.set(dut.taken, 1)
+            while ctx.get(dut.may_send):
+                ctx.set(dut.consumed, 1)
                 used += 1
                 await ctx.tick()
-                ctx.set(dut.taken, 0)
+                ctx.set(dut.consumed, 0)
             assert used % 4096 == given
 
     simulate(dut, bench)
@@ -111,25 +111,25 @@ def test_reads_wait_for_net_credits():
 
     async def bench(ctx):
         await ctx.tick().repeat(3)
-        assert not ctx.get(dut.may_leave)
+        assert not ctx.get(dut.may_send)
         ctx.set(dut.net, 3)
         await ctx.tick()
         for _ in range(3):
-            assert ctx.get(dut.may_leave)
-            ctx.set(dut.taken, 1)
+            assert ctx.get(dut.may_send)
+            ctx.set(dut.consumed, 1)
             await ctx.tick()
-        ctx.set(dut.taken, 0)
+        ctx.set(dut.consumed, 0)
         # Reads that have not reached the block, or that it has not counted, hold their credits.
         await ctx.tick().repeat(2 * COUNTING_CYCLES)
-        assert not ctx.get(dut.may_leave)
+        assert not ctx.get(dut.may_send)
         ctx.set(dut.departed, 1)
         await ctx.tick()
         ctx.set(dut.departed, 0)
         ctx.set(dut.net, 2)
         await ctx.tick().repeat(COUNTING_CYCLES + 1)
-        assert not ctx.get(dut.may_leave)
+        assert not ctx.get(dut.may_send)
         ctx.set(dut.net, 3)
-        assert ctx.get(dut.may_leave)
+        assert ctx.get(dut.may_send)
 
     simulate(dut, bench)
 

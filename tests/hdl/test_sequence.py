@@ -21,8 +21,8 @@ def test_each_write_is_gone_once_and_in_order(bits, ports, dropped):
         nonlocal gone, taken
         for cycle in range(600):
             draining = cycle > 500
-            takes = bool(ctx.get(dut.room)) and not draining and rng.random() < 0.7
-            ctx.set(dut.taken, takes)
+            takes = bool(ctx.get(dut.has_space)) and not draining and rng.random() < 0.7
+            ctx.set(dut.accepted, takes)
             number = ctx.get(dut.number)
             ctx.set(dut.flush, draining)
             returned = [0] * ports
@@ -50,9 +50,9 @@ def test_number_not_in_flight_is_ignored():
     dut = SequenceNumbers(3)
 
     async def bench(ctx):
-        ctx.set(dut.taken, 1)
+        ctx.set(dut.accepted, 1)
         await ctx.tick().repeat(2)
-        ctx.set(dut.taken, 0)
+        ctx.set(dut.accepted, 0)
         ctx.set(dut.returned, 1)
         for number in (2, 5, 7):
             ctx.set(dut.returned_number[0], number)

@@ -9,14 +9,14 @@ from simulation import simulate
 
 from hdl.shims.settling import ShimSettling
 
-MOST = 4
+MAX_PACKETS = 4
 
 
 @pytest.mark.parametrize("stall", [0, 0.5, 0.9])
 @pytest.mark.parametrize("changes", [0.02, 0.1])
 @pytest.mark.parametrize("by_reset", [False, True])
 def test_settled_is_low_until_former_packets_have_left(stall, changes, by_reset):
-    dut = ShimSettling(3, most=MOST)
+    dut = ShimSettling(3, max_packets=MAX_PACKETS)
     rng = random.Random(5)
     seen = {True: 0, False: 0}
 
@@ -36,7 +36,7 @@ def test_settled_is_low_until_former_packets_have_left(stall, changes, by_reset)
             core_settled = rng.random() < 0.9
             ctx.set(dut.core_settled, core_settled)
             departs = bool(inside) and rng.random() >= stall
-            enters = len(inside) < MOST and rng.random() < 0.5
+            enters = len(inside) < MAX_PACKETS and rng.random() < 0.5
             ctx.set(dut.departed, departs)
             ctx.set(dut.entered, enters)
             # A packet that entered before the change, or with it, has not left.

@@ -14,14 +14,14 @@ from .inline import HeaderJoiner, HeaderSplitter, lane_count
 
 __all__ = [
     "axi_stream",
+    "connect_arbiter",
     "connect_device_side",
-    "in_order",
-    "join",
+    "connect_received",
+    "from_splitter",
     "kept_lanes",
-    "merge",
     "received_header",
-    "sort",
-    "split",
+    "reverse_dwords",
+    "to_joiner",
 ]
 
 
@@ -38,12 +38,12 @@ def kept_lanes(joiner: HeaderJoiner) -> Value:
     return payload_lanes(lane_count(beat), len(beat.data) // 32)
 
 
-def in_order(header: Value) -> Value:
+def reverse_dwords(header: Value) -> Value:
     """The four dwords of 128 bits in reverse order: headers begin with the top dword."""
     return Cat(*(header.word_select(dword, 32) for dword in reversed(range(4))))
 
 
-def split(splitter: HeaderSplitter, sink: Any, *, data: Value | None = None) -> list[Any]:
+def from_splitter(splitter: HeaderSplitter, sink: Any, *, data: Value | None = None) -> list[Any]:
     """Statements that drive a stream of the core from ``splitter``, except handshake and header.
 
     ``data`` replaces the data of the splitter.
@@ -57,7 +57,7 @@ def split(splitter: HeaderSplitter, sink: Any, *, data: Value | None = None) -> 
     ]
 
 
-def join(
+def to_joiner(
     source: Any, joiner: HeaderJoiner, *, header: Value, data: Value | None = None
 ) -> list[Any]:
     """Statements that feed ``joiner`` from a stream of the core, with ``header`` for each TLP.
@@ -75,7 +75,7 @@ def join(
     ]
 
 
-def merge(m: Module, sources: Iterable[Any], arbiter: PacketArbiter) -> None:
+def connect_arbiter(m: Module, sources: Iterable[Any], arbiter: PacketArbiter) -> None:
     """Connect streams of the core to an arbiter; a stream may lack fields of its payload."""
     for source, sink in zip(sources, arbiter.i, strict=True):
         m.d.comb += [sink.p[field].eq(source.p[field]) for field in dict(source.p.shape())]
@@ -84,26 +84,28 @@ def merge(m: Module, sources: Iterable[Any], arbiter: PacketArbiter) -> None:
 
 def received_header(dwords: Value) -> Value:
     """Header in the core's form from the dwords of a splitter; clears a missing fourth dword."""
-    header = in_order(dwords)
+    header = reverse_dwords(dwords)
     return Cat(Mux(HeaderWord0(header[-32:]).four_dwords, header[:32], 0), header[32:])
 
 
-def sort(m: Module, core: Any, source: Any, *, first: Value, word0: HeaderWord0) -> None:
+def connect_received(
+    m: Module, core: Any, source: Any, *, first: Value, word0: HeaderWord0
+) -> None:
     """Connect ``source`` to the request and completion streams of the core, handshake only.
 
     ``word0`` of the ``first`` beat decides between the two. Completions never stall.
     """
-    requests, answers = core.rx_req_tlp, core.rx_cpl_tlp
-    was_answer = Signal()
-    is_answer = Signal()
+    requests, completions = core.rx_req_tlp, core.rx_cpl_tlp
+    was_completion = Signal()
+    is_completion = Signal()
     m.d.comb += [
-        is_answer.eq(Mux(first, word0.is_completion & ~word0.is_prefix, was_answer)),
-        requests.valid.eq(source.valid & ~is_answer),
-        answers.valid.eq(source.valid & is_answer),
-        source.ready.eq(is_answer | requests.ready),
+        is_completion.eq(Mux(first, word0.is_completion & ~word0.is_prefix, was_completion)),
+        requests.valid.eq(source.valid & ~is_completion),
+        completions.valid.eq(source.valid & is_completion),
+        source.ready.eq(is_completion | requests.ready),
     ]
     with m.If(source.valid):
-        m.d.sync += was_answer.eq(is_answer)
+        m.d.sync += was_completion.eq(is_completion)
 
 
 def connect_device_side(
@@ -111,10 +113,10 @@ def connect_device_side(
 ) -> None:
     """Connect the device-side ``members`` of the core to those of the shim."""
     for name, member in members.items():
-        inner, outer = getattr(core, name), getattr(shim, name)
+        core_member, shim_member = getattr(core, name), getattr(shim, name)
         if member.is_port:
-            m.d.comb += outer.eq(inner)
+            m.d.comb += shim_member.eq(core_member)
         elif member.flow == Out:
-            wiring.connect(m, inner, wiring.flipped(outer))
+            wiring.connect(m, core_member, wiring.flipped(shim_member))
         else:
-            wiring.connect(m, wiring.flipped(outer), inner)
+            wiring.connect(m, wiring.flipped(shim_member), core_member)
