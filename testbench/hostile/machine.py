@@ -41,10 +41,10 @@ warnings.filterwarnings("ignore", "Slow code in plugin", HypothesisWarning)
 
 RARE = frozenset({"reload_driver", "reset_function", "hot_reset", "pace"})
 """Actions that end most work in flight, or slow it down for long."""
-APART = 8
+STEPS_BETWEEN_RARE = 8
 """Minimum number of steps between two rare actions."""
 
-ENDS: dict[str, dict[str, Any]] = {
+END_ARGUMENTS: dict[str, dict[str, Any]] = {
     "mask": {"masked": False},
     "mask_function": {"masked": False},
     "enable_msix": {"enabled": True},
@@ -55,7 +55,7 @@ ENDS: dict[str, dict[str, Any]] = {
     "stop_packet": {"cycles": 0},
 }
 """Actions with a temporary effect on all others, and the arguments that end the effect."""
-LASTS = 12
+LONGEST_EFFECT = 12
 """Longest temporary effect in steps."""
 
 Strategies = dict[str, st.SearchStrategy[Any]]
@@ -67,7 +67,7 @@ def _strategies(num_fifos: int, layout: SharedLayout) -> dict[str, list[Strategi
     fifo = st.integers(0, num_fifos - 1)
     seed = st.integers(0, 2**16)
     flag = st.booleans()
-    lasts = st.integers(1, LASTS)
+    lasts = st.integers(1, LONGEST_EFFECT)
     word = st.one_of(
         st.integers(0, queue.capacity - 1),
         st.sampled_from([queue.capacity, queue.capacity + 1, 2**31, 2**32 - 1]),
@@ -231,13 +231,19 @@ def _rule(name: str, strategies: Strategies) -> Callable[..., None]:
         self.do(getattr(self.hostile, name), **arguments)
         self.end_temporary()
         if lasts:
-            ends = {key: value for key, value in arguments.items() if key != "rest"} | ENDS[name]
+            ends = {
+                key: value for key, value in arguments.items() if key != "rest"
+            } | END_ARGUMENTS[name]
             self.temporary.append((lasts, name, ends))
 
     step.__name__ = step.__qualname__ = name
     chosen: Any = strategies
     ruled = rule(**chosen)(step)
-    return precondition(lambda self: self.since_rare >= APART)(ruled) if name in RARE else ruled
+    return (
+        precondition(lambda self: self.since_rare >= STEPS_BETWEEN_RARE)(ruled)
+        if name in RARE
+        else ruled
+    )
 
 
 def run_histories(hostile: Hostile, budget: Budget, *, seed: int, histories: int) -> None:

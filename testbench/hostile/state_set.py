@@ -133,7 +133,7 @@ class StateSet(Generic[StateT]):
         return reached
 
     def _keep(self, states: Iterable[StateT], problem: str) -> None:
-        """Keep ``states``; fail with ``problem`` if there is none."""
+        """Keep ``states``; without any, fail with ``problem``."""
         kept = set(states)
         if not kept:
             before = ", ".join(str(state) for state in sorted(self.states)[:4])
