@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Parts of the hosts without a simulator: split accesses, data of completions, pacing."""
+"""The host's requester without a simulator: split accesses and data of completions."""
 
 from __future__ import annotations
-
-from itertools import islice
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from testbench.host.requester import CompletionError, HostError, Requester, read_data, split
-from testbench.stream import pacing
 from testbench.tlp import CplStatus
 from testbench.tlp.packets import byte_enables, completion, memory_read
 
@@ -57,21 +54,3 @@ def test_read_data_of_short_completion_raises():
 def test_invalid_number_of_tags_raises(tags: int):
     with pytest.raises(ValueError, match=f"tags is {tags}: must be 1 to 256"):
         Requester(tags=tags)
-
-
-def test_pacing_patterns():
-    assert list(islice(pacing.never(), 3)) == [0, 0, 0]
-    assert list(islice(pacing.every([1, 0, 4]), 5)) == [1, 0, 4, 1, 0]
-    first = list(islice(pacing.randomly(7, 0.5, 3), 1000))
-    assert first == list(islice(pacing.randomly(7, 0.5, 3), 1000))
-    assert first != list(islice(pacing.randomly(8, 0.5, 3), 1000))
-    assert set(first) == {0, 1, 2, 3} and 400 < first.count(0) < 600
-    assert set(islice(pacing.randomly(7, 0.0), 100)) == {0}
-    assert 0 not in islice(pacing.randomly(7, 1.0), 100)
-
-
-def test_invalid_pacing_raises():
-    with pytest.raises(ValueError, match="probability is 2: must be 0 to 1"):
-        next(pacing.randomly(1, 2))
-    with pytest.raises(ValueError, match="longest is 0: must be 1 or more"):
-        next(pacing.randomly(1, 0.5, 0))
