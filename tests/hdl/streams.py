@@ -154,30 +154,35 @@ class Bench:
 
         self._benches.append(bench)
 
-    def sink(self, stream, accept=None, *, always=False, **beside):
-        """Accept beats with random back-pressure, or ``always``, and check that stalled ones hold.
+    def sink(self, stream, accept=None, *, holds=True, defined=None, **beside):
+        """Accept beats with random back-pressure, and check that stalled ones hold.
 
         Calls ``accept`` with each, a dictionary, also of the signals ``beside``. Returns the list
-        of them; the item ``cycle`` is added.
+        of them; the item ``cycle`` is added. ``defined`` maps a beat to its defined part. Without
+        ``holds``, a stalled beat may be withdrawn.
         """
         beats = []
         shape = stream.p.shape()
 
+        def content_of(bits, others):
+            content = decode(shape, bits)
+            if not isinstance(content, dict):
+                content = {"payload": content}
+            content |= zip(beside, others, strict=True)
+            return content if defined is None else defined(content)
+
         async def bench(ctx):
             stalled = None
             while True:
-                ready = always or not self.stalls()
+                ready = not self.stalls()
                 ctx.set(stream.ready, ready)
                 values = (stream.valid, Value.cast(stream.p), *beside.values())
-                _, _, valid, *beat = await ctx.tick().sample(*values)
-                if stalled is not None:
-                    assert valid and beat == stalled, "a stalled beat changed"
-                stalled = beat if valid and not ready else None
+                _, _, valid, bits, *others = await ctx.tick().sample(*values)
+                content = content_of(bits, others) if valid else None
+                assert stalled in (None, content), f"a stalled beat changed: {stalled} to {content}"
+                stalled = content if holds and not ready else None
                 if valid and ready:
-                    content = decode(shape, beat[0])
-                    if not isinstance(content, dict):
-                        content = {"payload": content}
-                    content |= dict(zip(beside, beat[1:], strict=True), cycle=self.cycle)
+                    content["cycle"] = self.cycle
                     beats.append(content)
                     self._active_at = self.cycle
                     if accept is not None:
