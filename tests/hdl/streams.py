@@ -231,7 +231,11 @@ class Bench:
                 assert self.cycle < limit, "a source is stalled" if self._sources else "no end"
                 await step()
 
-        simulate(self.dut, clock, background=self._benches)
+        try:
+            simulate(self.dut, clock, background=self._benches)
+        except AssertionError as error:
+            error.add_note(f"in cycle {self.cycle}, idle {self.idle}, stall {self.stall}")
+            raise
 
 
 def packets_of(beats, *, first="sop", last="eop"):
