@@ -22,10 +22,10 @@ def round_robin(requests: Value, last: Value) -> Value:
 class PacketArbiter(wiring.Component):
     """Merges TLP streams into one registered stream, one whole TLP after another.
 
-    The first ``urgent`` inputs have priority over the others, in index order: no other TLP begins
-    while one of them is valid. The others are arbitrated round-robin. The next input is selected
-    one cycle ahead, while the current TLP ends, so that no cycle is lost between inputs that are
-    both valid. While no input is valid, ``rest`` is selected, so that it alone starts without that
+    The first ``priority`` inputs go before the others, in index order: no other TLP begins while
+    one of them is valid. The others are arbitrated round-robin. The next input is selected one
+    cycle ahead, while the current TLP ends, so that no cycle is lost between inputs that are both
+    valid. While no input is valid, ``parked`` is selected, so that it alone starts without that
     cycle.
 
     Parameters
@@ -34,9 +34,9 @@ class PacketArbiter(wiring.Component):
         Signature of every input and of the output; its payload has ``eop``.
     count : int
         Number of inputs.
-    urgent : int
+    priority : int
         Number of inputs with priority.
-    rest : int
+    parked : int
         Input that is selected while no input is valid.
 
     Attributes
@@ -52,33 +52,37 @@ class PacketArbiter(wiring.Component):
         A parameter is out of range; the text says what is allowed.
     """
 
-    def __init__(self, signature: stream.Signature, *, count: int, urgent: int = 0, rest: int = 0):
-        if count < 1 or not 0 <= urgent <= count:
-            raise ValueError(f"count is {count}, urgent is {urgent}: need 0 <= urgent <= count")
-        if not 0 <= rest < count:
-            raise ValueError(f"rest is {rest}: must be 0 to {count - 1}, a number of an input")
-        self._urgent = urgent
-        self._rest = rest
+    def __init__(
+        self, signature: stream.Signature, *, count: int, priority: int = 0, parked: int = 0
+    ):
+        if count < 1 or not 0 <= priority <= count:
+            raise ValueError(
+                f"count is {count}, priority is {priority}: need 0 <= priority <= count"
+            )
+        if not 0 <= parked < count:
+            raise ValueError(f"parked is {parked}: must be 0 to {count - 1}, a number of an input")
+        self._priority = priority
+        self._parked = parked
         super().__init__({"i": In(signature).array(count), "o": Out(signature)})
 
     def elaborate(self, platform):
         m = Module()
-        count, urgent = len(self.i), self._urgent
+        count, priority = len(self.i), self._priority
         valids = Signal(count)
         m.d.comb += [valids[index].eq(self.i[index].valid) for index in range(count)]
 
-        selected = Signal(range(max(count, 2)), init=self._rest)
+        selected = Signal(range(max(count, 2)), init=self._parked)
         last = Signal(range(max(count, 2)), init=count - 1)
         in_packet = Signal()
         can_load = Signal()
         transfers = Signal()
         packet_ends = Signal()
         m.d.comb += can_load.eq(~self.o.valid | self.o.ready)
-        priority_waits = ~in_packet & valids[:urgent].any() if urgent else Const(0)
+        priority_waits = ~in_packet & valids[:priority].any() if priority else Const(0)
         eop = Signal()
         merged = 0
         for index in range(count):
-            blocked = priority_waits if index >= urgent else Const(0)
+            blocked = priority_waits if index >= priority else Const(0)
             # One register per input, cleared while another input is selected, so that OR gates
             # merge them: multiplexers would take twice the area.
             payload = Signal(self.o.p.shape(), reset_less=True, name=f"payload_{index}")
@@ -103,14 +107,14 @@ class PacketArbiter(wiring.Component):
         m.d.comb += [
             others[index].eq(valids[index] & (selected != index)) for index in range(count)
         ]
-        pick: Value | int = round_robin(others & ~((1 << urgent) - 1), last)
-        for index in reversed(range(urgent)):
+        pick: Value | int = round_robin(others & ~((1 << priority) - 1), last)
+        for index in reversed(range(priority)):
             pick = Mux(others[index], index, pick)
         with m.If(packet_ends | ~(transfers | in_packet)):
             with m.If(others.any()):
                 m.d.sync += selected.eq(pick)
             with m.Elif(~packet_ends):
-                m.d.sync += selected.eq(self._rest)
-        with m.If(transfers & (selected >= urgent)):
+                m.d.sync += selected.eq(self._parked)
+        with m.If(transfers & (selected >= priority)):
             m.d.sync += last.eq(selected)
         return m

@@ -117,7 +117,7 @@ class AmpPciEndpoint(wiring.Component):
         m.submodules.core = core = self._core
         m.submodules.config = config = ConfigSpace(g)
         m.submodules.arbiter = arbiter = PacketArbiter(
-            raw_signature(g.data_width), count=5 if self._dma else 3, urgent=1, rest=1
+            raw_signature(g.data_width), count=5 if self._dma else 3, priority=1, parked=1
         )
 
         self._route_received(m, core, config)

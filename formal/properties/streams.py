@@ -53,7 +53,7 @@ def interrupts_hold(width: int) -> Callable[[Harness], None]:
 
 
 def arbitrated_tlps_hold(h: Harness) -> None:
-    arbiter = PacketArbiter(raw_signature(64), count=3, urgent=1, rest=1)
+    arbiter = PacketArbiter(raw_signature(64), count=3, priority=1, parked=1)
     h.add("arbiter", arbiter)
     h.ensure_held(arbiter.o, "tlps")
 

@@ -290,7 +290,7 @@ class IntelShim(wiring.Component):
             reads = header_signature().create()
             sources += [core.tx_wr_req_tlp, reads]
         m.submodules.arbiter = arbiter = PacketArbiter(
-            raw_signature(self._data_width), count=len(sources), urgent=1, rest=1
+            raw_signature(self._data_width), count=len(sources), priority=1, parked=1
         )
         connect_arbiter(m, sources, arbiter)
 

@@ -282,7 +282,7 @@ class XilinxSeries7(wiring.Component):
         requests = [core.tx_wr_req_tlp, core.tx_rd_req_tlp] if self._dma else []
         sources = [core.tx_msix_wr_req_tlp, core.tx_cpl_tlp, *requests]
         m.submodules.arbiter = arbiter = PacketArbiter(
-            raw_signature(self._data_width), count=len(sources), urgent=1, rest=1
+            raw_signature(self._data_width), count=len(sources), priority=1, parked=1
         )
         m.submodules.joiner = joiner = HeaderJoiner(self._data_width, HEADERS)
         connect_arbiter(m, sources, arbiter)

@@ -288,7 +288,7 @@ class UltraScaleShim(wiring.Component):
         side = self._side
         signature = raw_signature(self._data_width)
         m.submodules.requester = arbiter = PacketArbiter(
-            signature, count=3 if self._dma else 1, urgent=1
+            signature, count=3 if self._dma else 1, priority=1
         )
         m.submodules.joiner = joiner = HeaderJoiner(self._data_width, (4,))
         sources = [core.tx_msix_wr_req_tlp]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The packet arbiter keeps TLPs whole, alternates between inputs, and prefers the urgent one."""
+"""The packet arbiter keeps TLPs whole, alternates between inputs, and honours priority."""
 
 import random
 
@@ -10,12 +10,12 @@ from hdl.arbiter import PacketArbiter
 from hdl.tlp import raw_signature
 
 
-def run(urgent, packets, seed, stall=0.4, idle=0.3, cycles=None):
+def run(priority, packets, seed, stall=0.4, idle=0.3, cycles=None):
     """Drive ``packets``, a list of lengths for each input.
 
     Returns each beat sent as (input, beat, length), and appends its cycle to ``cycles``.
     """
-    dut = PacketArbiter(raw_signature(64), count=len(packets), urgent=urgent)
+    dut = PacketArbiter(raw_signature(64), count=len(packets), priority=priority)
     rng = random.Random(seed)
     sent = []
     total = sum(map(sum, packets))
@@ -92,14 +92,14 @@ def test_idle_inputs_are_skipped_without_a_lost_cycle(length):
     assert cycles == list(range(cycles[0], cycles[0] + len(sent)))
 
 
-def test_urgent_input_goes_first():
+def test_priority_input_goes_first():
     sent = run(1, [[1] * 10, [1] * 10], 0, stall=0, idle=0)
     order = [port for port, _, _ in sent]
     assert order == [0] * 10 + [1] * 10
 
 
 def test_parameters_are_checked():
-    with pytest.raises(ValueError, match="count is 0, urgent is 0"):
+    with pytest.raises(ValueError, match="count is 0, priority is 0"):
         PacketArbiter(raw_signature(64), count=0)
-    with pytest.raises(ValueError, match="rest is 2: must be 0 to 1"):
-        PacketArbiter(raw_signature(64), count=2, rest=2)
+    with pytest.raises(ValueError, match="parked is 2: must be 0 to 1"):
+        PacketArbiter(raw_signature(64), count=2, parked=2)
