@@ -163,9 +163,9 @@ def test_block_rams_are_placed_side_by_side(fake_tools):
 
 def test_block_rams_in_one_row_are_ordered_by_lane(tmp_path):
     netlist = tmp_path / "x-ecp5.json"
-    wanted = ["core.a.bank.0.0", "core.b.0.0", "core.a.bank.0.1", "core.b.0.1", "core.b.0.10"]
-    wanted += ["core.window.x.0.0", "core.window.x.0.1", "core.window.y.0.0"]
-    cells = {name: {"type": "DP16KD"} for name in sorted(wanted)}
+    ordered = ["core.a.bank.0.0", "core.b.0.0", "core.a.bank.0.1", "core.b.0.1", "core.b.0.10"]
+    ordered += ["core.window.x.0.0", "core.window.x.0.1", "core.window.y.0.0"]
+    cells = {name: {"type": "DP16KD"} for name in sorted(ordered)}
     netlist.write_text(json.dumps({"modules": {"top": {"cells": cells}}}))
     tools.place_block_rams(netlist, "top")
     placed = json.loads(netlist.read_text())["modules"]["top"]["cells"]
@@ -173,7 +173,7 @@ def test_block_rams_in_one_row_are_ordered_by_lane(tmp_path):
     def from_the_left(name):
         return int(placed[name]["attributes"]["BEL"].split("/")[0].removeprefix("X"))
 
-    assert sorted(wanted, key=from_the_left) == wanted
+    assert sorted(ordered, key=from_the_left) == ordered
 
 
 def test_failed_tool_is_named(monkeypatch, tmp_path):
