@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """``python -m figures``: record the figures of the latest reports, or compare with the record.
 
-``docs/figures.md`` and the figures in the README are rendered from the recorded figures.
+``docs/figures.md`` is rendered from the recorded figures.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from sim.build import BUILD_ROOT
 from .baseline import BASELINE, dump, from_reports, load
 from .compare import losses
 from .document import DOCUMENT, render
-from .readme import README, with_summary
 
 COMMANDS = ("formal", "bench", "synth")
 
@@ -32,9 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     action.add_argument(
         "--write", action="store_true", help=f"record the latest reports in {BASELINE} and render"
     )
-    action.add_argument(
-        "--render", action="store_true", help=f"render {DOCUMENT} and the figures in {README}"
-    )
+    action.add_argument("--render", action="store_true", help=f"render {DOCUMENT}")
     action.add_argument("--check", action="store_true", help=f"fail on losses against {BASELINE}")
     options = parser.parse_args(arguments)
     try:
@@ -45,11 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
     except ReportError as error:
         print(error, file=sys.stderr)
         return 1
-    baseline = load(BASELINE)
-    readme = with_summary(README.read_text(), baseline)
-    DOCUMENT.write_text(render(baseline))
-    README.write_text(readme)
-    print(DOCUMENT, README)
+    DOCUMENT.write_text(render(load(BASELINE)))
+    print(DOCUMENT)
     return 0
 
 

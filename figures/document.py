@@ -13,6 +13,7 @@ from sim.lab.bench.bounds import FIGURES
 
 from .baseline import ALL_FIFOS, INTERRUPTS, AreaFigures, Baseline, SynthesisPoint, synthesis
 from .compare import AREA, CYCLES
+from .summary import summary
 from .tables import table
 
 __all__ = ["DOCUMENT", "render"]
@@ -38,6 +39,7 @@ def _sections(baseline: Baseline) -> Iterator[str]:
         "frequency.\n\n"
         f"Tools: {tools}; cycles counted on {baseline['simulator']}.\n"
     )
+    yield (f"## Summary\n\nThe figures that have limits.\n\n{summary(baseline)}")
     yield f"## Proofs\n\n{_proofs(baseline)}"
     yield (
         "## Cycle figures\n\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from figures import __main__ as main_module
-from figures import baseline, compare, document, readme
+from figures import baseline, compare, document
 from figures.baseline import ALL_FIFOS, AreaFigures, SynthesisPoint
 from formal.properties import PROOFS
 from hdl.tlp import DATA_WIDTHS
@@ -113,6 +113,8 @@ def test_document_has_a_row_per_figure(recorded):
     for name in PROVEN:
         assert f"| {name} | {PROOFS[name].statement} | " in text
     assert "| pop_cycles_per_message | 8.008 / 8 | 4.004 / 4 | 2.002 / 2 | 1.001 / 1 | " in text
+    assert "| pop_cycles_per_message | 4.004 | 4.004 | 4 | ≤ 4.2 |\n" in text
+    assert "| core | 128 | yes | 2,000 | 1,000 | 10 | 130 | 130 | fmax_mhz at least 125 |" in text
     assert "| push_interrupts | 61 / 61 | 61 / 61 | 61 / 61 | 61 / 61 |  |\n" in text
     assert "| verilator | root complex | 10,000 | 20 | 1.0 |\n" in text
     assert "| memory | 2,000 | 1 | 4,000 | 1 |\n" in text
@@ -199,8 +201,6 @@ def folder(reports, tmp_path, monkeypatch):
     monkeypatch.setattr(main_module, "BUILD_ROOT", tmp_path)
     monkeypatch.setattr(main_module, "BASELINE", tmp_path / "baseline.json")
     monkeypatch.setattr(main_module, "DOCUMENT", tmp_path / "figures.md")
-    monkeypatch.setattr(main_module, "README", tmp_path / "README.md")
-    (tmp_path / "README.md").write_text(f"before\n{readme.BEGIN}old\n{readme.END}after\n")
     return tmp_path
 
 
@@ -208,10 +208,6 @@ def test_write_records_and_renders(folder, reports, recorded, capsys):
     assert main_module.main(["--write"]) == 0
     assert baseline.load(folder / "baseline.json") == recorded
     assert (folder / "figures.md").read_text() == document.render(recorded)
-    shown = (folder / "README.md").read_text()
-    assert shown.startswith("before\n") and shown.endswith("after\n") and "old" not in shown
-    assert "| pop_cycles_per_message | 4.004 | 4.004 | 4 | ≤ 4.2 |\n" in shown
-    assert "| core | 128 | yes | 2,000 | 1,000 | 10 | 130 | 130 | fmax_mhz at least 125 |" in shown
 
 
 def test_render_needs_no_report(folder, recorded):
@@ -243,11 +239,6 @@ def test_missing_report_is_named(folder, capsys, action):
     assert not (folder / "baseline.json").exists()
 
 
-def test_readme_without_markers_is_rejected(recorded):
-    with pytest.raises(readme.ReadmeError, match="there is no <!-- figures"):
-        readme.with_summary("# README\n", recorded)
-
-
 def test_committed_baseline_has_every_proof_figure_and_design():
     assert set(COMMITTED["proofs"]) == set(PROOFS), "make figures"
     for top in TOPS:
@@ -266,8 +257,3 @@ def test_committed_baseline_has_every_proof_figure_and_design():
 def test_committed_document_is_the_rendering_of_the_baseline():
     text = (ROOT / document.DOCUMENT).read_text()
     assert text == document.render(COMMITTED), "python -m figures --render"
-
-
-def test_committed_readme_shows_the_baseline():
-    text = (ROOT / readme.README).read_text()
-    assert text == readme.with_summary(text, COMMITTED), "python -m figures --render"

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The figures in the README, rendered from the baseline."""
+"""The figures that have limits, each beside its limit, rendered from the baseline."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 from hdl.verilog import TOPS
 from sim.lab.bench.bounds import FIGURES
@@ -12,17 +10,9 @@ from synth.designs import DESIGNS, SPEED_GRADES, Design, limits_of
 from .baseline import Baseline, SynthesisPoint, synthesis
 from .tables import table
 
-__all__ = ["README", "ReadmeError", "summary", "with_summary"]
-
-README = Path("README.md")
-
-BEGIN, END = "<!-- figures: made by make figures -->\n", "<!-- figures: end -->\n"
+__all__ = ["summary"]
 
 WIDTH = 128
-
-
-class ReadmeError(ValueError):
-    """The README lacks the markers around the figures."""
 
 
 def summary(baseline: Baseline) -> str:
@@ -74,18 +64,3 @@ def _on_ecp5(design: Design, speed_grade: int) -> SynthesisPoint:
         target="ecp5",
         speed_grade=speed_grade,
     )
-
-
-def with_summary(readme: str, baseline: Baseline) -> str:
-    """``readme`` with the figures between its markers replaced.
-
-    Raises
-    ------
-    ReadmeError
-        The markers are missing.
-    """
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ReadmeError(f"there is no {BEGIN.strip()} … {END.strip()} in the README")
-    return f"{before}{begin}{summary(baseline)}{end}{after}"
