@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from doc_tables import problems, rows
+from how_to import shown_files
 
 from hdl.block_options import BlockOptions
 from hdl.dma.limits import TAGS
@@ -109,15 +110,67 @@ def test_guest_page_has_the_qemu_arguments_of_the_server():
     assert f"-device '{device_argument(Path('/tmp/amp.sock'))}'\n" in page
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/guest.md", "docs/glossary.md"])
-def test_pages_name_existing_targets_and_paths(name):
-    readme = (ROOT / name).read_text()
+PAGES = sorted(
+    str(path.relative_to(ROOT))
+    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
+    # The changelog names what has been removed; the other page is generated.
+    if path.name not in ("CHANGELOG.md", "figures.md")
+)
+FOLDERS = ("hdl", "models", "testbench", "sim", "formal", "synth", "figures", "tests", "docs")
+"""Folders of which a page names paths."""
+
+
+def paths(page, text):
+    """Paths that a page names, except those of files that it shows."""
+    named = re.findall(rf"(?<![\w/.-])((?:{'|'.join(FOLDERS)})/[\w/.-]*[\w/])(?![\w*])", text)
+    return set(named) - set(shown_files(text))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_names_existing_targets_and_paths(name):
+    page = (ROOT / name).read_text()
     makefile = (ROOT / "Makefile").read_text()
-    for target in set(re.findall(r"^make (\w+)|`make (\w+)`", readme, re.MULTILINE)):
-        name = next(filter(None, target))
-        assert re.search(rf"^{name}:", makefile, re.MULTILINE), f"make {name}"
-    for path in re.findall(r"`((?:hdl|models|testbench|sim|tests)/[\w/.]*)`", readme):
+    for target in set(re.findall(r"^(?:.*`)?make (\w+)", page, re.MULTILINE)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
+    for path in paths(name, page):
         assert (ROOT / path).exists(), path
+
+
+def anchors(text):
+    """Anchors of the headings of a page, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_lead_to_existing_pages_and_headings(name):
+    page = ROOT / name
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text()):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target.read_text()), link
+
+
+def test_architecture_names_every_package_and_every_module_of_the_gateware():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    for layer in ("hdl", "models", "testbench", "sim"):
+        for marker in (ROOT / layer).rglob("__init__.py"):
+            package = marker.parent.relative_to(ROOT)
+            assert f"{package}/" in page, package
+    for module in (ROOT / "hdl").rglob("*.py"):
+        if not module.name.startswith("__"):
+            assert str(module.relative_to(ROOT)) in page, module
+
+
+def test_readme_picture_leads_to_the_architecture():
+    readme = (ROOT / "README.md").read_text()
+    picture = readme.split("```")[1]
+    named = paths("README.md", picture)
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    assert len(named) > 10
+    for path in named:
+        assert path.removesuffix("/") in page, path
 
 
 def test_every_source_file_names_its_licence():
