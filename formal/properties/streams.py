@@ -297,8 +297,8 @@ PROOFS = (
         "64 bits",
         writes_hold,
         "hdl.dma.write_sender",
-        "stage.o.ready.eq(self.o.ready & has_space)",
-        "stage.o.ready.eq((self.o.ready | self.abort) & has_space)",
+        "source.ready.eq(self.o.ready & has_space)",
+        "source.ready.eq((self.o.ready | self.abort) & has_space)",
         mutant_depth=24,
     ),
 )

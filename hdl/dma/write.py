@@ -5,8 +5,8 @@ PCI Express Base 4.0 sections 2.2.7 (requests), 7.5.1.1.3 (Bus Master Enable). M
 posted: a burst is answered when its last write has departed, with SLVERR if any could not.
 """
 
-from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import memory, wiring
+from amaranth.hdl import Module, Mux
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..departures import DepartureTracker
@@ -14,14 +14,9 @@ from ..fifo import SkidBuffer, StreamFifo
 from ..geometry import Geometry
 from ..interfaces import FunctionControl, WriteFence
 from ..tlp import raw_signature
-from .axi import (
-    ID_WIDTH,
-    Response,
-    address_channel,
-    write_data_channel,
-    write_response_channel,
-)
-from .limits import PENDING_WRITES, REQUEST_BYTES
+from .axi import address_channel, write_data_channel, write_response_channel
+from .limits import REQUEST_BYTES
+from .write_bursts import WriteBursts
 from .write_pieces import PieceFinder
 from .write_segments import Segment, Segmenter
 from .write_sender import WriteSender
@@ -87,7 +82,7 @@ class WriteRequester(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        g, fence = self._geometry, self.fence
+        g, control, fence = self._geometry, self.control, self.fence
         m.submodules.collector = collector = WriteCollector(g)
         # Skid buffer: `finder.i.ready` is late and must not reach `w.ready`.
         m.submodules.words = words = SkidBuffer(written_word(g))
@@ -99,9 +94,11 @@ class WriteRequester(wiring.Component):
         m.submodules.beats = beats = StreamFifo(g.data_width, depth=depth)
         m.submodules.segments = segments = StreamFifo(Segment, depth=SEGMENT_DEPTH)
         m.submodules.sender = sender = WriteSender(g)
+        m.submodules.bursts = bursts = WriteBursts()
         for source, sink in (
             (wiring.flipped(self.aw), collector.aw),
             (wiring.flipped(self.w), collector.w),
+            (bursts.b, wiring.flipped(self.b)),
             (collector.o, words.i),
             (words.o, finder.i),
             (finder.o, segmenter.i),
@@ -123,77 +120,27 @@ class WriteRequester(wiring.Component):
             self.former.eq(finder.fell | tracker.fell | tracker.former | sender.former),
         ]
 
-        # Ring of bursts. Each pointer is ahead of the next or equal to it: begun, sent, departed,
-        # answered. The pointers have one bit more than a place, to tell a full ring from an empty
-        # one.
-        pointer = range(2 * PENDING_WRITES)
-        begun, sent, departed, answered = (
-            Signal(pointer, name=name) for name in ("begun", "sent", "departed", "answered")
-        )
-        bits = (PENDING_WRITES - 1).bit_length()
-        m.submodules.ids = ids = memory.Memory(shape=ID_WIDTH, depth=PENDING_WRITES, init=[])
-        id_of_begun, id_of_oldest = ids.write_port(), ids.read_port(domain="comb")
-        failed = Signal(PENDING_WRITES)
-        current = Signal(bits)
         m.d.comb += [
             segmenter.has_space.eq(beats.half_empty & segments.half_empty),
-            finder.max_payload_size.eq(self.control.max_payload_size),
-            collector.reset.eq(self.control.reset),
-            id_of_begun.addr.eq(begun),
-            id_of_begun.data.eq(collector.id),
-            id_of_begun.en.eq(collector.begun),
-            id_of_oldest.addr.eq(answered),
-        ]
-        # Registered: a burst that is answered in this cycle makes space from the next cycle on.
-        next_begun = Mux(collector.begun, begun + 1, begun)[: len(begun)]
-        m.d.sync += collector.has_space.eq((next_begun ^ answered) != PENDING_WRITES)
-        # Clear the failure of the burst that had the place before, one cycle after the new burst
-        # begins: `begun` is late.
-        begun_q = Signal()
-        m.d.sync += begun_q.eq(collector.begun & ~self.control.reset)
-        with m.If(begun_q):
-            m.d.sync += failed.bit_select(current, 1).eq(0)
-        with m.If(collector.failing):
-            m.d.sync += failed.bit_select(current, 1).eq(1)
-        with m.If(collector.begun):
-            m.d.sync += [begun.eq(begun + 1), current.eq(begun)]
-        with m.If(collector.complete ^ sender.burst_departed):
-            m.d.sync += fence.pending.eq(fence.pending + Mux(sender.burst_departed, -1, 1))
-
-        # Look up one cycle ahead whether the burst of the next segment has failed.
-        next_sent = Signal(bits)
-        m.d.comb += [
-            next_sent.eq(sent + 1),
-            sender.bus_master_enable.eq(self.control.bus_master_enable & ~self.control.reset),
-            sender.requester_id.eq(self.control.requester_id),
+            finder.max_payload_size.eq(control.max_payload_size),
+            collector.reset.eq(control.reset),
+            collector.has_space.eq(bursts.has_space),
+            bursts.reset.eq(control.reset),
+            bursts.begin.eq(collector.begun),
+            bursts.id.eq(collector.id),
+            bursts.failing.eq(collector.failing),
+            bursts.sent.eq(sender.sent),
+            bursts.discarded.eq(sender.discards),
+            bursts.departed.eq(sender.burst_departed),
+            sender.abort.eq(bursts.abort),
+            sender.bus_master_enable.eq(control.bus_master_enable & ~control.reset),
+            sender.requester_id.eq(control.requester_id),
             sender.confirmed.eq(self.confirmed),
             self.empty.eq(sender.empty),
+            self.failed.eq(bursts.failed),
             fence.accepted.eq(collector.complete),
             fence.departed.eq(sender.burst_departed),
         ]
-        m.d.sync += sender.abort.eq(
-            Mux(sender.sent, failed.bit_select(next_sent, 1), failed.bit_select(sent[:bits], 1))
-            | self.control.reset
-        )
-        with m.If(sender.discards):
-            m.d.sync += failed.bit_select(sent[:bits], 1).eq(1)
-        with m.If(sender.sent):
-            m.d.sync += sent.eq(sent + 1)
-        with m.If(sender.burst_departed):
-            m.d.sync += departed.eq(departed + 1)
-
-        m.d.sync += self.failed.eq(0)
-        with m.If(self.b.ready):
-            m.d.sync += self.b.valid.eq(0)
-        with m.If((~self.b.valid | self.b.ready) & (answered != departed)):
-            error = failed.bit_select(answered[:bits], 1)
-            m.d.sync += [
-                self.b.valid.eq(1),
-                self.b.p.id.eq(id_of_oldest.data),
-                self.b.p.resp.eq(Mux(error, Response.SLVERR, Response.OKAY)),
-                self.failed.eq(error),
-                answered.eq(answered + 1),
-            ]
-        with m.If(self.control.reset):
-            m.d.sync += failed.eq(-1)
+        with m.If(collector.complete ^ sender.burst_departed):
+            m.d.sync += fence.pending.eq(fence.pending + Mux(sender.burst_departed, -1, 1))
         return m

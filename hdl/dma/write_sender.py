@@ -120,28 +120,9 @@ class WriteSender(wiring.Component):
             self.segments.ready.eq(done_q),
             self.sent.eq(done_q & segment.ends),
         ]
-        tlp_departs = Signal()
-        has_space = Signal()
-        burst_departs = Signal()
-        if g.block.sequence_numbers:
-            m.submodules.queue = queue = ConfirmationQueue()
-            m.d.comb += [
-                has_space.eq(queue.has_space),
-                queue.accepted.eq(tlp_departs),
-                queue.mark.eq(stage.o.p.ends_burst),
-                queue.confirmed.eq(self.confirmed),
-                burst_departs.eq(queue.marked),
-                self.empty.eq(queue.empty),
-            ]
-        else:
-            m.d.comb += [
-                has_space.eq(1),
-                burst_departs.eq(stage.o.valid & stage.o.ready & stage.o.p.ends_burst),
-                self.empty.eq(1),
-            ]
+        tlp_departs, burst_departs = self._send(m, stage.o)
         m.submodules.tracker = tracker = DepartureTracker(MAX_TLPS)
         m.d.comb += [
-            tlp_departs.eq(stage.o.valid & stage.o.ready & stage.o.p.tlp.eop),
             # No TLP begins while bus mastering is off, so one counted in the cycle of the fall
             # began before it.
             tracker.fell.eq(~self.bus_master_enable),
@@ -186,11 +167,40 @@ class WriteSender(wiring.Component):
         m.d.comb += [
             stage.i.valid.eq(sending & self.beats.valid),
             stage.i.p.ends_burst.eq(is_last & ends),
-            self.o.valid.eq(stage.o.valid & has_space),
-            self.o.p.eq(stage.o.p.tlp),
-            stage.o.ready.eq(self.o.ready & has_space),
             out.data.eq(self.beats.p),
             out.strb.eq(strb | (~is_last).replicate(g.lanes)),
             out.eop.eq(is_last),
         ]
         return m
+
+    def _send(self, m, source):
+        """Connect ``o`` to ``source``; without space for a confirmation, ``source`` stalls.
+
+        Returns whether a TLP leaves ``o``, and whether the last TLP of a burst has departed.
+        """
+        has_space = Signal()
+        tlp_departs = Signal()
+        burst_departs = Signal()
+        m.d.comb += [
+            self.o.valid.eq(source.valid & has_space),
+            self.o.p.eq(source.p.tlp),
+            source.ready.eq(self.o.ready & has_space),
+            tlp_departs.eq(source.valid & source.ready & source.p.tlp.eop),
+        ]
+        if self._geometry.block.sequence_numbers:
+            m.submodules.queue = queue = ConfirmationQueue()
+            m.d.comb += [
+                has_space.eq(queue.has_space),
+                queue.accepted.eq(tlp_departs),
+                queue.mark.eq(source.p.ends_burst),
+                queue.confirmed.eq(self.confirmed),
+                burst_departs.eq(queue.marked),
+                self.empty.eq(queue.empty),
+            ]
+        else:
+            m.d.comb += [
+                has_space.eq(1),
+                burst_departs.eq(source.valid & source.ready & source.p.ends_burst),
+                self.empty.eq(1),
+            ]
+        return tlp_departs, burst_departs
