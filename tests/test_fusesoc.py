@@ -13,7 +13,7 @@ from hdl.verilog import MODULE_NAMES, default_data_width
 from models import __version__
 from sim import toolchain
 
-pytest.importorskip("fusesoc", reason="FuseSoC is not installed: pip install -e '.[dev]'")
+pytest.importorskip("fusesoc", reason="FuseSoC is not installed: run make setup")
 yaml = pytest.importorskip("yaml", reason="FuseSoC brings PyYAML")
 
 ROOT = Path(__file__).resolve().parent.parent

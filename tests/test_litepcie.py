@@ -22,7 +22,7 @@ from sim.build import (
 )
 from sim.run import QUIET
 
-pytest.importorskip("litepcie", reason="LitePCIe is not installed: pip install -e '.[dev]'")
+pytest.importorskip("litepcie", reason="LitePCIe is not installed: run make setup")
 
 TOP = "litepcie_card"
 # Migen uses non-blocking assignments everywhere, and drives valid and ready from one process. With
