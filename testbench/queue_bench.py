@@ -9,6 +9,8 @@ from typing import Any
 
 from models.bus import BarMemory
 from models.config_space import INITIATE_FLR
+from models.layout import QueueLayout, SharedLayout
+from models.shell import PciShell
 
 from .bench import Bench, Pacing
 from .parameters import parameters
@@ -40,10 +42,6 @@ class QueueBench(Bench):
     ----------
     sink, source
         Message streams from and to the driver.
-    shell, layout
-        PCI shell of the design, and layout of its FIFO BAR.
-    queue
-        Layout of a queue.
     """
 
     def __init__(
@@ -55,11 +53,23 @@ class QueueBench(Bench):
         **options: Any,
     ) -> None:
         super().__init__(dut, **options)
-        self.shell = self.parameters.shell
-        self.layout = self.parameters.layout
-        self.queue = self.layout.queue
         self.sink = AxisMessageSink(self.dut, stall=device_stall)
         self.source = AxisMessageSource(self.dut, idle=device_idle)
+
+    @property
+    def shell(self) -> PciShell:
+        """PCI shell of the design."""
+        return self.parameters.shell
+
+    @property
+    def layout(self) -> SharedLayout:
+        """Layout of the FIFO BAR."""
+        return self.parameters.layout
+
+    @property
+    def queue(self) -> QueueLayout:
+        """Layout of a queue."""
+        return self.layout.queue
 
     @property
     def memory(self) -> BarMemory:
