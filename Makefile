@@ -9,7 +9,8 @@ READY  := $(VENV)/.ready
 PIP    := $(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 # Tests with more cases under --regress.
-REGRESS := tests/test_regressions.py tests/test_fusesoc.py tests/hdl/test_newest_amaranth.py \
+REGRESS := tests/test_regressions.py tests/test_fusesoc.py tests/test_how_to.py \
+  tests/hdl/test_newest_amaranth.py \
   tests/sim/lab/test_bench.py tests/sim/vm/serve tests/models/test_fuzz_messages.py
 
 .DEFAULT_GOAL := help

@@ -102,7 +102,7 @@ def carry_out(page: str, folder: Path, *, builds: bool) -> None:
     output = None
     for step in steps(page):
         if step.kind == "command":
-            output = _run(step.text, folder) if builds or BUILDS not in step.text else None
+            output = run(step.text, folder) if builds or BUILDS not in step.text else None
         elif step.kind == "output":
             for line in step.text.splitlines():
                 assert output is None or line in output, f"not printed: {line}\n{output}"
@@ -115,7 +115,8 @@ def carry_out(page: str, folder: Path, *, builds: bool) -> None:
             file.write_text(step.text)
 
 
-def _run(command: str, folder: Path) -> str:
+def run(command: str, folder: Path) -> str:
+    """Run ``command`` in ``folder``; return its output. Fails if the command does."""
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")
     }

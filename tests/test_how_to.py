@@ -5,7 +5,7 @@ import re
 import shutil
 
 import pytest
-from how_to import ROOT, carry_out, changed, copy_project, shown_files, steps
+from how_to import ROOT, carry_out, changed, copy_project, run, shown_files, steps
 
 from formal import solver
 from sim.toolchain import add_own_programs
@@ -29,6 +29,21 @@ def test_page_fits_a_page_and_every_block_is_carried_out(page):
     text = page.read_text()
     assert len(text.splitlines()) <= 150
     assert len(list(steps(text))) == len(re.findall("^```", text, re.MULTILINE)) / 2
+
+
+def test_readme_shows_what_the_demo_prints(tmp_path, pytestconfig):
+    if not pytestconfig.getoption("--regress"):
+        pytest.skip("builds the gateware with waves: only make regress runs it")
+    folder = tmp_path / "project"
+    copy_project(folder)
+    page = (ROOT / "README.md").read_text()
+    shown = [text for text in re.findall(r"^```\n(.*?)^```", page, re.M | re.S) if "─►" in text]
+    output = run(".venv/bin/python -m sim demo", folder)
+    printed = {line.rstrip() for line in output.splitlines()}
+    demo = [text for text in shown if not text.startswith(" ")]
+    assert len(demo) == 2
+    for text in demo:
+        assert [line for line in text.splitlines() if line not in printed] == []
 
 
 def test_readme_lists_every_page():
