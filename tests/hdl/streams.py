@@ -128,12 +128,14 @@ class Bench:
         """Drive ``packets``, an iterable of lists of beats, as long as the bench has not ended.
 
         ``beside`` names signals that are driven with the beats, from their further fields. Between
-        beats the payload is random.
+        beats the payload is random. A packet without beats is an idle cycle.
         """
         self._sources += 1
 
         async def bench(ctx):
             for packet in packets:
+                if not packet:
+                    await ctx.tick()
                 for beat in packet:
                     drive(ctx, stream.p, {}, self.rng)
                     while self.idles():
@@ -146,9 +148,9 @@ class Bench:
                     ctx.set(stream.valid, 1)
                     await ctx.tick().until(stream.ready)
                     ctx.set(stream.valid, 0)
+                drive(ctx, stream.p, {}, self.rng)
                 if self.ended:
                     break
-            drive(ctx, stream.p, {}, self.rng)
             self._sources -= 1
             self._active_at = self.cycle
 
