@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Function-level reset inside the core: who is reset when, and when it is done.
+"""Function-level reset inside the core: its distribution, and its completion.
 
 PCI Express Base 4.0 section 6.6.2.
 """

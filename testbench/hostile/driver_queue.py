@@ -69,7 +69,7 @@ class DriverQueueStates(StateSet[DriverQueueState]):
         return released + (in_flight and state.tail_done)
 
     def doorbell(self, number: int) -> None:
-        """Record that doorbell ``number`` took its snapshot of head."""
+        """Record that doorbell ``number`` sampled head."""
         due = sum(store.number < number for store in self.stores)
         self._keep(
             (

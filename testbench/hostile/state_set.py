@@ -4,7 +4,7 @@
 A :class:`StateSet` has one state for every possible order of the host's stores to the index words
 and the engine's steps. An observed event removes the states that do not explain it; if none
 remains, the endpoint violates the rules. Written from the rules of the queues (``spsc_send`` and
-``spsc_recv`` of the patch series, and doorbells that take a snapshot of head), not from the
+``spsc_recv`` of the patch series, and doorbells that sample head), not from the
 gateware.
 """
 

@@ -103,7 +103,7 @@ FIGURES = (
         key="doorbell_to_stream_cycles",
         meaning="doorbell TLP in to first beat out",
         bound=_constant(3),
-        why="registers on the way in, for the snapshot, and behind the RAM",
+        why="registers on the way in, for the doorbell head, and behind the RAM",
         latency=6,
     ),
     Figure(
