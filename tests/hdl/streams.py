@@ -213,6 +213,17 @@ class Bench:
         """Add a coroutine that drives the component until the end."""
         self._benches.append(bench)
 
+    def scenario(self, bench):
+        """Add a coroutine that drives the component and must end."""
+        self._sources += 1
+
+        async def scenario(ctx):
+            await bench(ctx)
+            self._sources -= 1
+            self._active_at = self.cycle
+
+        self._benches.append(scenario)
+
     def run(self, *, drain=40):
         """Simulate until the sources have ended and the sinks were idle for ``drain`` cycles."""
 
