@@ -125,3 +125,54 @@ def bytes_of(burst, beats, word_bytes):
         for address in range(first, last + 1)
         if beat["strb"] >> address % word_bytes & 1
     }
+
+
+def random_words(rng, word_bytes):
+    """The words of one burst: consecutive, with any strobes."""
+    first = rng.getrandbits(20)
+    count = rng.choice([1, 2, rng.randint(1, 20)])
+    every = (1 << word_bytes) - 1
+    dense = rng.random() < 0.6
+    return [
+        {
+            "data": rng.getrandbits(8 * word_bytes),
+            "strb": every if dense and rng.random() < 0.8 else rng.getrandbits(word_bytes),
+            "word": first + number,
+            "last": number == count - 1,
+        }
+        for number in range(count)
+    ]
+
+
+def runs(word, word_bytes):
+    """First and last byte of each run of bytes in a word."""
+    places = [place for place in range(word_bytes) if word["strb"] >> place & 1]
+    firsts = [place for place in places if place - 1 not in places]
+    lasts = [place for place in places if place + 1 not in places]
+    return list(zip(firsts, lasts, strict=True))
+
+
+def pieces_of(words, word_bytes, block):
+    """The pieces of a burst, with a segment that must not leave an aligned ``block`` of bytes."""
+    pieces = []
+    for number, word in enumerate(words):
+        found = runs(word, word_bytes)
+        for first, last in found:
+            is_last = word["last"] and (first, last) == found[-1]
+            at_limit = (word["word"] + 1) * word_bytes % block == 0
+            following = None if word["last"] else words[number + 1]["strb"] & 1
+            continues = last == word_bytes - 1 and not at_limit and following
+            pieces.append(
+                {
+                    "data": word["data"],
+                    "word": word["word"],
+                    "first": first,
+                    "last": last,
+                    "closes": not continues,
+                    "ends": is_last,
+                    "empty": 0,
+                }
+            )
+        if word["last"] and not found:
+            pieces.append({"empty": 1, "ends": 1, "closes": 1})
+    return pieces
