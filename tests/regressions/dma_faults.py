@@ -164,7 +164,7 @@ async def failed_read_zeroes_only_its_beats(dut):
     region = await prepare(bench, rng)
     await read(bench, region, 0, 64)
     bench.host.memory.faults.append(Fault(faults.poisoned(), victim_read(region)))
-    answer = await bench.dma._master.read(region.address + VICTIM - 512, 1024)
+    answer = await bench.dma._manager.read(region.address + VICTIM - 512, 1024)
     data = bytes(answer.data)
     assert data[:512] == region.bytes[VICTIM - 512 : VICTIM]
     assert data[512:768] == bytes(256)
