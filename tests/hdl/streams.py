@@ -83,6 +83,8 @@ def drive(ctx, port, content, rng):
 class Bench:
     """Sources and sinks around a component, at each pace of :data:`PACES` in turn.
 
+    At the end of each cycle they run in the order in which they were added.
+
     Parameters
     ----------
     dut : wiring.Component
