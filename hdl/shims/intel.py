@@ -333,15 +333,13 @@ class IntelShim(wiring.Component):
         settling = track_packets(m, core, arbiter, departed=ends, max_packets=depth + MAX_PACKETS)
 
         if self._dma:
-            m.submodules.credits = gate = self._credits(m)
+            m.submodules.credits = gate = self._credits(m, begins & sent.read)
             m.d.comb += [
                 reads.p.eq(core.tx_rd_req_tlp.p),
                 reads.valid.eq(core.tx_rd_req_tlp.valid & gate.may_send),
                 core.tx_rd_req_tlp.ready.eq(reads.ready & gate.may_send),
                 gate.consumed.eq(reads.valid & reads.ready),
             ]
-            if hasattr(gate, "departed"):
-                m.d.comb += gate.departed.eq(begins & sent.read)
         return settling
 
     def _connect_sender(self, m, source, sink):
@@ -351,6 +349,9 @@ class IntelShim(wiring.Component):
     def _drive_pins(self, m, sent):
         """Drive the pins of the fields that a block adds."""
 
-    def _credits(self, m):
-        """Create and connect the component that holds back reads without credits."""
+    def _credits(self, m, departed):
+        """Create and connect the component that holds back reads without credits.
+
+        ``departed``: a read leaves for the block.
+        """
         raise NotImplementedError

@@ -120,7 +120,7 @@ class IntelPTile(IntelShim):
         """Drive the header pins."""
         m.d.comb += self.tx_st_hdr[:HEADER_BITS].eq(sent.header)
 
-    def _credits(self, m):
+    def _credits(self, m, departed):
         """Gate reads by the limit of non-posted credits."""
         limit = CreditLimit()
         m.d.comb += [

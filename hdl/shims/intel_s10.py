@@ -90,8 +90,8 @@ class IntelStratix10(IntelShim):
             sink.p.last.eq(beat.last),
         ]
 
-    def _credits(self, m):
+    def _credits(self, m, departed):
         """Gate reads by the remaining non-posted credits."""
         gate = NetCredits()
-        m.d.comb += gate.net.eq(self.tx_nph_cdts)
+        m.d.comb += [gate.net.eq(self.tx_nph_cdts), gate.departed.eq(departed)]
         return gate

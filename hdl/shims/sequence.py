@@ -37,8 +37,6 @@ class SequenceNumbers(wiring.Component):
         All writes in flight count as gone.
     gone : Out(1)
         One-cycle pulse for each write that has left or was dropped.
-    empty : Out(1)
-        No write is in flight.
 
     Raises
     ------
@@ -59,7 +57,6 @@ class SequenceNumbers(wiring.Component):
                 "returned_number": In(bits).array(ports),
                 "flush": In(1),
                 "gone": Out(1),
-                "empty": Out(1),
             }
         )
 
@@ -81,7 +78,6 @@ class SequenceNumbers(wiring.Component):
             )[: self._bits]
         m.d.comb += [
             self.gone.eq(oldest != gone_upto),
-            self.empty.eq(oldest == self.number),
             next_number.eq(self.number + self.accepted),
         ]
         m.d.sync += [

@@ -41,7 +41,7 @@ def test_each_write_is_gone_once_and_in_order(bits, ports, dropped):
             gone += ctx.get(dut.gone)
             assert gone <= taken and taken - gone < 1 << bits
             await ctx.tick()
-        assert gone == taken > 100 and ctx.get(dut.empty)
+        assert gone == taken > 100
 
     simulate(dut, bench)
 
@@ -64,7 +64,7 @@ def test_number_not_in_flight_is_ignored():
         for _ in range(2):
             assert ctx.get(dut.gone)
             await ctx.tick()
-        assert not ctx.get(dut.gone) and ctx.get(dut.empty)
+        assert not ctx.get(dut.gone)
 
     simulate(dut, bench)
 
