@@ -165,91 +165,91 @@ def lowered_payload_size_closes_writes(h: Harness) -> None:
 
 
 def completions_are_planned(h: Harness) -> None:
-    """Of one request, whichever the solver likes; completions are looked at as they begin."""
+    """Track one arbitrary request; check its completions as they begin."""
     g = geometry(128, 2)
     completer = Completer(g)
     part = h.add("completer", completer, driven=("control_max_payload_size",))
     code = h.free(3, "code")
     h.m.d.comb += completer.control.max_payload_size.eq(code)
-    known = h.register(code, "code_before")
-    limited = Mux(known > 5, 5, known)
-    begun = h.register(1, "begun")
+    code_q = h.register(code, "code_q")
+    limited = Mux(code_q > 5, 5, code_q)
+    started = h.register(1, "started")
     mask, fell = part.inside("payload_mask"), part.inside("setting_fell")
-    h.ensure(~begun | (mask == (Const(32, 11) << limited)[:11] - 1))
+    h.ensure(~started | (mask == (Const(32, 11) << limited)[:11] - 1))
 
-    taken = completer.i.valid & completer.i.ready
-    # It leaves the queue with the last word that is read for it, and is followed a cycle longer.
-    entered, was_first = h.signal(1, "entered"), h.signal(1, "was_first")
-    chooses = taken & h.free(1, "chosen") & ~entered
+    accepted = completer.i.valid & completer.i.ready
+    # It leaves the queue with its last word read, and is tracked for one more cycle.
+    entered, is_first_q = h.signal(1, "entered"), h.signal(1, "is_first_q")
+    chooses = accepted & h.free(1, "chosen") & ~entered
     produce, consume = (part.inside("planner", "queue", name) for name in ("produce", "consume"))
     level = part.inside("planner", "queue", "level")
     at = h.kept(produce, chooses, "at")
-    queued = entered & ~(was_first & (consume != at))
-    mine = queued & (consume == at)
-    step, busy = completer.words.enable, part.inside("fetcher", "busy")
-    h.m.d.sync += [entered.eq(chooses | queued), was_first.eq(mine)]
-    # The mask has its new value in the cycle of ``fell``: what enters in it is not former.
+    queued = entered & ~(is_first_q & (consume != at))
+    is_first = queued & (consume == at)
+    fetch, busy = completer.words.enable, part.inside("fetcher", "busy")
+    h.m.d.sync += [entered.eq(chooses | queued), is_first_q.eq(is_first)]
+    # The mask has its new value in the cycle of `fell`: a request that enters then is not former.
     former = h.signal(1, "former")
     h.m.d.sync += former.eq((fell | former) & ~chooses)
     h.ensure(~(queued & (former | fell)) | completer.former)
 
-    stage = data.View(WordFetch(g), part.inside("fetcher", "fetched"))
-    started = h.register(mine & step & ~busy, "started")
-    good = Value.cast(stage.header.status) == CompletionStatus.SUCCESS
-    longer = (stage.header.length - 1)[:10] & ~mask
-    h.ensure(~(started & good) | former | fell | (longer == 0))
-    h.cover(started & good & ~former & (stage.header.length == 32) & (known == 0))
-    h.cover(started & former & (longer != 0))
+    fetched = data.View(WordFetch(g), part.inside("fetcher", "fetched"))
+    begins_q = h.register(is_first & fetch & ~busy, "begins_q")
+    good = Value.cast(fetched.header.status) == CompletionStatus.SUCCESS
+    excess = (fetched.header.length - 1)[:10] & ~mask
+    h.ensure(~(begins_q & good) | former | fell | (excess == 0))
+    h.cover(begins_q & good & ~former & (fetched.header.length == 32) & (code_q == 0))
+    h.cover(begins_q & former & (excess != 0))
 
-    # For the induction: what is queued stays as it was planned.
+    # Invariants: the queue keeps the plans.
     plan = data.View(CompletionPlan(g), part.row(h, at, "planner", "queue", "storage"))
     depth = 1 << len(consume)
     behind = (at - consume)[: len(at)]
     h.ensure(~queued | (behind < level))
     h.ensure((level <= depth) & ((produce - consume - level)[: len(produce)] == 0))
     h.ensure(~completer.i.ready | (level < depth))
-    current = former | fell
-    h.ensure(~queued | current | ((plan.extent & ~mask) == 0))
+    exempt = former | fell
+    h.ensure(~queued | exempt | ((plan.extent & ~mask) == 0))
     rest = data.View(RestPlan(g), part.inside("fetcher", "rest"))
     continued, prepared = (part.inside("fetcher", name) for name in ("continued", "prepared"))
-    h.ensure(~(mine & continued & prepared) | current | ((rest.extent & ~mask) == 0))
-    some = part.inside("planner", "o__valid")
-    h.ensure(~(some | busy | continued) | (level != 0))
+    h.ensure(~(is_first & continued & prepared) | exempt | ((rest.extent & ~mask) == 0))
+    plan_valid = part.inside("planner", "o__valid")
+    h.ensure(~(plan_valid | busy | continued) | (level != 0))
     h.ensure(~busy | (part.inside("fetcher", "last_completion") == ~continued))
 
-    # What the tracker counts: requests in the queue, and last beats behind it.
+    # The tracker counts the requests in the queue and the last beats behind it.
     planned, departed = part.inside("planned"), part.inside("departed")
-    h.ensure(planned == h.register(taken, "was_taken"))
+    h.ensure(planned == h.register(accepted, "accepted_q"))
     arrived = data.View(WordFetch(g), part.inside("packetizer", "arrived"))
     waiting, oldest = (part.inside("packetizer", "beats", name) for name in ("level", "consume"))
     newest = part.inside("packetizer", "beats", "produce")
-    steps = (stage, arrived)
-    for step in steps:
-        h.ensure(~(step.valid & step.closes & step.first) | step.direct)
-        h.ensure(~(step.valid & step.closes) | step.last)
+    stages = (fetched, arrived)
+    for stage in stages:
+        h.ensure(~(stage.valid & stage.closes & stage.first) | stage.direct)
+        h.ensure(~(stage.valid & stage.closes) | stage.last)
     beats = []
     for place in range(1 << len(oldest)):
         row = part.row(h, Const(place, len(oldest)), "packetizer", "beats", "storage")
-        there = (place - oldest)[: len(oldest)] < waiting
-        beats.append(there & data.View(CompletionBeat(g), row).closes)
-    behind_queue = sum([*beats, *(step.valid & step.closes for step in steps)], start=Const(0))
+        is_stored = (place - oldest)[: len(oldest)] < waiting
+        beats.append(is_stored & data.View(CompletionBeat(g), row).closes)
+    behind_queue = sum([*beats, *(stage.valid & stage.closes for stage in stages)], start=Const(0))
     h.ensure((newest - oldest - waiting)[: len(newest)] == 0)
-    h.ensure(waiting + arrived.valid + stage.valid <= 16 - part.inside("packetizer", "has_space"))
-    inside, to_go = part.inside("tracker", "inside"), part.inside("tracker", "former_items")
+    h.ensure(waiting + arrived.valid + fetched.valid <= 16 - part.inside("packetizer", "has_space"))
+    inside, former_items = part.inside("tracker", "inside"), part.inside("tracker", "former_items")
     counted = inside + planned - departed
     h.ensure(counted == level + behind_queue)
-    h.ensure(~(queued & former & ~fell) | (to_go - departed > behind_queue + behind))
+    h.ensure(~(queued & former & ~fell) | (former_items - departed > behind_queue + behind))
     for place in range(depth):
         other = data.View(
             CompletionPlan(g), part.row(h, Const(place, len(at)), "planner", "queue", "storage")
         )
-        waits = (place - consume)[: len(at)] < level
-        h.ensure(~waits | (other.sole == (other.single & other.whole)))
+        is_queued = (place - consume)[: len(at)] < level
+        h.ensure(~is_queued | (other.sole == (other.single & other.whole)))
     h.ensure(~rest.single | rest.whole)
 
 
 def completion_waits_until_settled(h: Harness) -> None:
-    """What the function is allowed changes within two cycles of the write."""
+    """Settings change within two cycles of the write."""
     config = ConfigSpace(geometry(128, 2))
     part = h.add("config", config)
     h.assume(~config.i.valid | config.i.p.sop)
@@ -257,12 +257,12 @@ def completion_waits_until_settled(h: Harness) -> None:
     h.assume(incoming.word0.type == TlpType.CONFIG_0)
     written = part.inside("execute")
     age = h.count("age", 3, while_=~written)
-    offered = h.register(config.o.valid, "was_valid")
-    rises = config.o.valid & ~offered
-    settled = h.register(config.settled, "was_settled")
-    # Looked at four cycles after the write, when what it lowered is known to be inside or not.
-    h.ensure(~rises | (settled & (age >= 4)))
-    resets = h.register(config.control.reset, "was_reset")
+    valid_q = h.register(config.o.valid, "valid_q")
+    rises = config.o.valid & ~valid_q
+    settled_q = h.register(config.settled, "settled_q")
+    # Sampled four cycles after the write, when `settled_q` reflects it.
+    h.ensure(~rises | (settled_q & (age >= 4)))
+    reset_q = h.register(config.control.reset, "reset_q")
     for name in (
         "max_payload_size",
         "max_read_request_size",
@@ -272,9 +272,9 @@ def completion_waits_until_settled(h: Harness) -> None:
         "msix_mask",
     ):
         value = getattr(config.control, name)
-        before = h.register(value, f"{name}_before", shape=value.shape())
+        value_q = h.register(value, f"{name}_q", shape=value.shape())
         started = h.register(1, f"{name}_started")
-        h.ensure(~started | (value == before) | (age <= 1) | resets)
+        h.ensure(~started | (value == value_q) | (age <= 1) | reset_q)
     h.cover(rises & (age == 7))
     h.cover(rises & (age == 4))
 
@@ -327,10 +327,10 @@ PROOFS = (
     ),
     Proof(
         property="completions-are-planned",
-        statement="of any requests, with a Max_Payload_Size and a Memory Space Enable that change "
-        "at any time: a completion is no longer than the size of the cycle before, or its request "
-        "is reported as former; as many are counted as wait, or have a last beat to leave; 128 "
-        "bits",
+        statement="for any requests, with a Max_Payload_Size and a Memory Space Enable that "
+        "change at any time: a completion is no longer than the size of the previous cycle, or "
+        "its request is reported as former; the tracker counts the requests that are queued or "
+        "whose last beat has not left; 128 bits",
         source=SOURCE,
         module="hdl.completer",
         harness=completions_are_planned,
@@ -342,9 +342,9 @@ PROOFS = (
     ),
     Proof(
         property="completion-waits-until-settled",
-        statement="of any configuration requests: what the function is allowed changes within two "
-        "cycles of a write, and the completion is offered when nothing former was reported four "
-        "cycles after the write or later",
+        statement="for any configuration requests: settings change within two cycles of a write, "
+        "and its completion becomes valid when no former item is reported four or more cycles "
+        "after the write",
         source=SOURCE,
         module="hdl.config_space",
         harness=completion_waits_until_settled,
