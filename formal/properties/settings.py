@@ -53,7 +53,7 @@ def former_items_are_tracked(h: Harness) -> None:
         former.eq(fell | (former & ~enters)),
     ]
     h.ensure(~(inside & former) | tracker.former)
-    # No longer than necessary: without a former item at the front, there is none.
+    # No longer than necessary: low once the item at the front is not former.
     h.ensure(~(inside & ~former & (ahead == 0)) | ~tracker.former)
     h.cover(inside & former & (ahead == 2))
     h.cover(inside & ~former & tracker.former)
