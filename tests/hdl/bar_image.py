@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Requests of a host to the BARs, and what they leave there: for the benches of the ingress."""
+"""Random requests to the BARs and their effects, for the benches of the request ingress."""
 
 from hdl.requests import Target
 from hdl.tlp import CompletionStatus
@@ -21,7 +21,7 @@ def bars(geometry):
 
 
 class HostRequest:
-    """A random request, and what the rules say of it.
+    """A random request and its effects by the rules of PCI Express.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class HostRequest:
             and in_page + 4 * self.tlp.length <= 4096
         )
         if self.served and self.tlp.has_data and rng.random() < 0.05:
-            # An unsupported poisoned write may be reported as either; such are not made.
+            # Only supported writes: the rules leave open how another one is reported.
             self.tlp = self.tlp.replace(ep=1)
         self.target = numbers.get(self.bar_id, Target.NONE)
 
@@ -196,5 +196,5 @@ class AccessLog:
             expected[-1].update(request.written())
             if request.is_read:
                 expected.append({})
-        for place, (found, wanted) in enumerate(zip(self.written, expected, strict=True)):
-            assert found == wanted, f"writes before read request {place}"
+        for place, (found, written) in enumerate(zip(self.written, expected, strict=True)):
+            assert found == written, f"writes before read request {place}"

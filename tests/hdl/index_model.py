@@ -15,7 +15,7 @@ class IndexModel:
     """The word and the index at the beginning of a cycle, from the events of the cycles before.
 
     A host write changes the word at once and the index two cycles later; an advance changes the
-    index at once and the word a cycle later, unless the host wrote meanwhile.
+    index at once and the word a cycle later, unless the host wrote in between.
     """
 
     def __init__(self, capacity):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the benches of components share: streams with random idle cycles and back-pressure."""
+"""Streams of the component benches: random idle cycles and back-pressure, from the seed."""
 
 import os
 import random
@@ -101,7 +101,7 @@ class Bench:
     cycle : int
         Cycles so far.
     idle, stall : float
-        The present pace.
+        The pace of this cycle.
     ended : bool
         No source begins another packet.
     """
@@ -243,7 +243,8 @@ class Bench:
             limit = self.cycle + LONGEST_DRAIN
             self._active_at = self.cycle
             while self._sources or self.cycle < self._active_at + drain:
-                assert self.cycle < limit, "a source is stalled" if self._sources else "no end"
+                stuck = "a source is stalled" if self._sources else "the output does not end"
+                assert self.cycle < limit, stuck
                 await step()
 
         try:
@@ -253,16 +254,16 @@ class Bench:
             raise
 
 
-def packets_of(beats, *, first="sop", last="eop"):
+def packets_of(beats):
     """Split ``beats`` of a sink into packets, and check their framing."""
     packets = []
     begins = True
     for beat in beats:
-        assert beat[first] == begins, f"{first} is {beat[first]}"
+        assert beat["sop"] == begins, f"`sop` is {beat['sop']}"
         if begins:
             packets.append([])
         packets[-1].append(beat)
-        begins = bool(beat[last])
+        begins = bool(beat["eop"])
     assert begins, "the last packet has no end"
     return packets
 

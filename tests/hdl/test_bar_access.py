@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""BAR access: reads see the writes before them, and neither starves the other."""
+"""BAR access: a read returns the writes before it, and neither kind starves the other."""
 
 import pytest
 from amaranth.hdl import Elaboratable, Module
@@ -35,7 +35,7 @@ class Bars:
     Attributes
     ----------
     written : list
-        Word writes as the BARs see them: target, address, data, mask, cycle.
+        Word writes that the BARs receive: target, address, data, mask, cycle.
     reads : list
         Target, address, cycle and expected data of each read.
     returned : dict
@@ -185,7 +185,7 @@ def expected_writes(word, width):
 
 
 @pytest.mark.parametrize("width", DATA_WIDTHS)
-def test_reads_see_the_writes_before_them(width):
+def test_read_returns_the_writes_before_it(width):
     g = geometry(width)
     dut = BarAccess(g)
     bench = Bench(Reader(dut), width)

@@ -20,7 +20,7 @@ def test_slot_waits_for_the_writes_before_it(write, depart):
         # Write bursts in flight, each by the cycle in which its last beat was accepted.
         bursts = []
         awaited = None
-        wanted = accepts = False
+        waiting = accepts = False
         for now in range(600):
             reported, accepts = accepts, rng.random() < write and len(bursts) < PENDING_WRITES
             counted = [accepted for accepted in bursts if accepted < now - 1]
@@ -29,8 +29,8 @@ def test_slot_waits_for_the_writes_before_it(write, depart):
             ctx.set(dut.writes.accepted, reported)
             ctx.set(dut.writes.departed, departs)
 
-            wanted = wanted or rng.random() < 0.5
-            if wanted:
+            waiting = waiting or rng.random() < 0.5
+            if waiting:
                 ctx.set(dut.due, 1)
                 if awaited is None:
                     awaited = list(bursts)
@@ -38,11 +38,11 @@ def test_slot_waits_for_the_writes_before_it(write, depart):
                 stall = ctx.get(dut.stall)
                 assert stall == any(burst in bursts for burst in awaited)
                 if not stall and rng.random() < 0.6:
-                    wanted = False
+                    waiting = False
                 elif rng.random() < 0.02:
                     # A reset drops the slot.
-                    wanted = False
-            if not wanted:
+                    waiting = False
+            if not waiting:
                 ctx.set(dut.due, 0)
                 awaited = None
             if departs:

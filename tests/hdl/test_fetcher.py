@@ -13,7 +13,7 @@ COMPLETER = 0x1234
 
 
 def fetches(request, max_payload, lanes):
-    """Each word of a request: its address, and what is known with it a cycle later."""
+    """Address of each word of a request, and the fields reported one cycle later."""
     tlp = request.tlp
     for split in request.splits(max_payload):
         success = request.status == SUCCESS

@@ -11,7 +11,7 @@ from models.layout import SMALL_PAGES, SPSC_PAGES
 
 @pytest.mark.parametrize("layout", [SPSC_PAGES, SMALL_PAGES], ids=lambda layout: layout.name)
 @pytest.mark.parametrize("width, fifos", SIZES)
-def test_index_words_are_told_from_slots(width, fifos, layout):
+def test_index_words_are_distinct_from_slots(width, fifos, layout):
     g = geometry(width, fifos, layout=layout)
     queue = layout.queue
     bases = [

@@ -24,7 +24,7 @@ class Model:
     places : dict
         The key in ``words`` of each word address.
     doorbell_heads : list
-        The head of each driver queue, as the engine sees it.
+        The head of each driver queue, for the engine.
     """
 
     def __init__(self, g):
@@ -133,7 +133,7 @@ def test_host_engines_and_doorbells(width, fifos, layout):
             key = model.places.get(read)
             assert ctx.get(dut.read_hit) == (key is not None)
             found = ctx.get(dut.read.data)
-            # A word that an engine moves meanwhile may be read before or after.
+            # Either value of a word that an engine advances in the cycle of the read.
             assert found in ((before, model.words[key].word) if key else (0,))
             if ctx.get(dut.sanitised):
                 reported.append(now)

@@ -32,7 +32,7 @@ class Model:
         self.words[address] = int.from_bytes(content, "little")
 
     def step(self, *, write, to_device, pushed):
-        """Write what is written at the end of a cycle; returns the addresses.
+        """End a cycle: apply its writes. Returns their addresses.
 
         ``write`` is address, data and mask; ``pushed``, the same, is accepted in this cycle.
         """
@@ -47,7 +47,7 @@ class Model:
             written.append(address)
             self._pushed = None
         if pushed is not None:
-            assert self._pushed is None, "the word before would be lost"
+            assert self._pushed is None, "the former word has not been written"
             self._pushed = pushed
         return written
 

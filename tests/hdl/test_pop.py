@@ -29,7 +29,8 @@ class DriverSide:
     messages : list of deque
         Messages of each FIFO that the engine has not sent.
     sent, overtaken, advanced : int
-        Messages received: of the queues, and of queues that were cleared meanwhile. Advances.
+        Messages received; of these, messages of queues that were cleared after they began; advances
+        of a tail.
     """
 
     def __init__(self, bench, g, *, clears=0.0, space=1.0, preloaded=0):
@@ -181,7 +182,7 @@ def test_messages_are_sent_once_and_in_order(width, fifos, clears):
 
 @pytest.mark.parametrize("width", [64, 512])
 @pytest.mark.parametrize("fifos", [1, 3])
-def test_fifos_take_turns_without_a_lost_cycle(width, fifos):
+def test_fifos_are_served_round_robin_back_to_back(width, fifos):
     g = geometry(width, fifos, layout=SPSC_PAGES)
     dut = PopEngine(g)
     # The host adds no messages.

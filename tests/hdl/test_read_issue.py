@@ -98,11 +98,11 @@ class Tags:
                 self.bursts.append((self._pending.popleft(), now))
 
     def _check_former(self, now, tlp, former):
-        """What ``former`` does not announce obeys the settings of two cycles before."""
+        """A read that is not former obeys the settings of two cycles before."""
         assert not former or tlp is not None
         if tlp is None or former or now < 2:
             return
-        assert self.enables[now - 1], "a read without permission"
+        assert self.enables[now - 1], "a read without Bus Master Enable"
         size = max(self.sizes[now - 2 : now + 1])
         block = tlp.address // size
         assert block == (tlp.address + 4 * tlp.length - 1) // size, "a read is too long"

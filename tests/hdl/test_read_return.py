@@ -22,7 +22,7 @@ class Read:
     failed: bool
     taken: int | None = None
     retired: int | None = None
-    lost: bool = False
+    retire_failed: bool = False
 
 
 def random_read(rng, tag, word_bytes):
@@ -90,7 +90,7 @@ class Tags:
                 *(dut.take, dut.retire, dut.retire_failed),
                 *(dut.buffer.enable, dut.buffer.address),
             )
-            _, _, takes, retires, lost, fetches, address = await ctx.tick().sample(*values)
+            _, _, takes, retires, fails, fetches, address = await ctx.tick().sample(*values)
             assert not takes or read is not None, "a tag is taken that is not ready"
             if resets:
                 self.resets.append(bench.cycle)
@@ -98,10 +98,10 @@ class Tags:
                 ctx.set(dut.buffer.data, self.word(*divmod(address, places)))
             if retires:
                 retired = self.taken[self._retired]
-                retired.retired, retired.lost = bench.cycle, bool(lost)
+                retired.retired, retired.retire_failed = bench.cycle, bool(fails)
                 self._retired += 1
             else:
-                assert not lost
+                assert not fails
             if takes:
                 read.taken = bench.cycle
                 self.taken.append(read)
@@ -130,7 +130,7 @@ def test_beats_return_in_order(width):
     expected = []
     for read in tags.taken:
         expected += [answer(beat, read.failed) for beat in tags.expected(read)]
-        assert read.retired is not None and read.lost == read.failed
+        assert read.retired is not None and read.retire_failed == read.failed
     assert beats == expected
 
 
@@ -144,14 +144,14 @@ def test_reset_fails_what_is_not_fetched(width):
         resets = [cycle for cycle in tags.resets if read.taken <= cycle < read.retired]
         # The last beat is fetched in the cycle before `retire`.
         must_fail = read.failed or any(cycle < read.retired - 1 for cycle in resets)
-        assert not must_fail or read.lost
-        assert must_fail or resets or not read.lost
+        assert not must_fail or read.retire_failed
+        assert must_fail or resets or not read.retire_failed
         has_failed = False
         for expected in tags.expected(read):
             beat = next(beats)
             has_failed = has_failed or beat[2] == SLVERR
             assert beat == answer(expected, has_failed)
-        assert has_failed == read.lost
+        assert has_failed == read.retire_failed
 
 
 def test_a_beat_per_cycle():

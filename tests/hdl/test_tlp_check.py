@@ -25,7 +25,7 @@ LATENCY = 3
 
 
 def random_tlp(rng):
-    """A TLP of any kind, mostly with the payload that its header announces."""
+    """A TLP of any kind, mostly with a payload of the length in its header."""
     kind = rng.choice([TlpKind.MWR32, TlpKind.CPLD, TlpKind.MRD32, *DEFINED])
     if rng.random() < 0.1:
         kind = rng.choice(UNDEFINED)
@@ -68,11 +68,11 @@ def first_wrong_beat(tlp, beats, max_payload, width):
     if tlp.td:
         return None
     size = 4 * tlp.length if tlp.kind & 0x40 else 0
-    announced = list(tlp.replace(payload=bytes(size)).beats(width))
-    for number, (found, wanted) in enumerate(zip_longest(beats, announced)):
-        if found is None or wanted is None:
+    expected = list(tlp.replace(payload=bytes(size)).beats(width))
+    for number, (found, right) in enumerate(zip_longest(beats, expected)):
+        if found is None or right is None:
             return number
-        if found["eop"] != wanted["eop"] or (size and found["strb"] != wanted["strb"]):
+        if found["eop"] != right["eop"] or (size and found["strb"] != right["strb"]):
             return number
     return None
 

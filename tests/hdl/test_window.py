@@ -135,7 +135,7 @@ def test_reads_and_writes_at_once(width):
 
 @pytest.mark.parametrize("width", [128, 512])
 def test_reset_fails_what_is_in_flight(width):
-    """Every burst is answered nevertheless; completions of failed reads are unexpected."""
+    """Every burst is answered; completions of failed reads are unexpected."""
     window = Window(width, "resets", resets=range(20, 130, 15))
     window.bench.run(drain=100)
     failed_writes = [beat for beat in window.answers if beat["resp"] == SLVERR]

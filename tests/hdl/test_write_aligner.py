@@ -12,7 +12,7 @@ from testbench.tlp.packets import enabled_bytes
 
 
 def decoded(request, width):
-    """Beats of a request as the decoder delivers them; what it leaves undefined is left out."""
+    """Beats of a request as the decoder emits them, without the fields that it leaves undefined."""
     tlp = request.tlp
     step = width // 8
     # The bytes to write, as far as the header's length and the payload agree.

@@ -153,7 +153,9 @@ class Flow:
             assert ctx.get(dut.empty) == (unconfirmed == 0)
             valid = ctx.get(dut.o.valid)
             # A TLP that began before is former; none begins.
-            assert was_enabled or not valid or ctx.get(dut.former), "a write without permission"
+            assert was_enabled or not valid or ctx.get(dut.former), (
+                "a write without Bus Master Enable"
+            )
             was_enabled = enabled
 
             signals = (dut.discards, dut.sent, dut.segment_departed, dut.burst_departed)
