@@ -145,7 +145,7 @@ def test_every_type_is_decoded(width):
     received = bench.sink(dut.o)
     bench.run()
     found = packets_of(received)
-    assert len(found) == len(sent) > 10
+    assert len(found) == len(sent) > 5
     for (tlp, bar_id, function), beats in zip(sent, found, strict=True):
         check(tlp, bar_id, function, beats, width // 32)
 

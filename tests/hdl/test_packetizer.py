@@ -105,7 +105,7 @@ def test_completions_are_made_of_the_words(width):
     received = bench.sink(dut.o, closes=dut.closes)
     bench.run()
     found = packets_of(received)
-    assert len(found) == len(sent) > 10
+    assert len(found) == len(sent) > 3
     for packet, (answer, is_last) in zip(found, sent, strict=True):
         assert tlp_of(packet) == answer
         closes = [beat["closes"] for beat in packet]

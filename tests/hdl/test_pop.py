@@ -177,7 +177,7 @@ def test_messages_are_sent_once_and_in_order(width, fifos, clears):
     assert not any(driver.messages)
     # A message that has advanced its index may still be on the stream when its queue is cleared.
     assert driver.sent <= driver.advanced <= driver.sent + driver.overtaken
-    assert driver.sent > 5
+    assert driver.sent > 3
 
 
 @pytest.mark.parametrize("width", [64, 512])
