@@ -79,7 +79,7 @@ class Harness:
         """A ghost register, which exists only in the harness."""
         return Signal(shape, name=name)
 
-    def kept(self, value: ValueLike, when: ValueLike, name: str) -> Signal:
+    def latched(self, value: ValueLike, when: ValueLike, name: str) -> Signal:
         """``value`` of the latest earlier cycle in which ``when`` was true."""
         source = Value.cast(value)
         signal = Signal(len(source), name=name)

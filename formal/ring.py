@@ -23,14 +23,14 @@ __all__ = [
     "add_memory",
     "add_pop",
     "add_push",
-    "after",
     "distance",
     "in_bank",
     "slot_address",
+    "successor",
 ]
 
 
-def after(index: Value, capacity: int) -> Value:
+def successor(index: Value, capacity: int) -> Value:
     """The index that follows ``index``."""
     return Mux(index == capacity - 1, 0, index + 1)[: len(index)]
 

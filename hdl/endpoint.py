@@ -200,7 +200,7 @@ class AmpPciEndpoint(wiring.Component):
             core.rx_discard.eq(beat.sop & check.discard),
             config.discard.eq(check.discard),
             check.beat.eq(beat),
-            check.taken.eq(accepted),
+            check.accepted.eq(accepted),
             check.max_payload_size.eq(config.control.max_payload_size),
             config.malformed.eq(check.malformed),
             config.transactions_pending.eq(core.status_transactions_pending),

@@ -40,7 +40,7 @@ class TlpCheck(wiring.Component):
     ----------
     beat : In(payload of raw_signature(data_width))
         Beat to check.
-    taken : In(1)
+    accepted : In(1)
         The beat is accepted in this cycle.
     max_payload_size : In(3)
         Max_Payload_Size, encoded; takes effect two cycles later.
@@ -56,7 +56,7 @@ class TlpCheck(wiring.Component):
         super().__init__(
             {
                 "beat": In(raw_signature(geometry.data_width).members["payload"].shape),
-                "taken": In(1),
+                "accepted": In(1),
                 "max_payload_size": In(3),
                 "discard": Out(1),
                 "malformed": Out(1),
@@ -107,7 +107,7 @@ class TlpCheck(wiring.Component):
         ]
 
         # Later beats are checked one cycle later, to keep these comparisons off the path above.
-        taken_q = Signal()
+        accepted_q = Signal()
         sop_q = Signal()
         eop_q = Signal()
         strb_q = Signal(lanes)
@@ -115,7 +115,7 @@ class TlpCheck(wiring.Component):
         bad_start_q = Signal()
         digest_q = Signal()
         m.d.sync += [
-            taken_q.eq(self.taken),
+            accepted_q.eq(self.accepted),
             sop_q.eq(beat.sop),
             eop_q.eq(beat.eop),
             strb_q.eq(beat.strb),
@@ -128,7 +128,7 @@ class TlpCheck(wiring.Component):
         bad_strb = (remaining != 0) & (strb_q != payload_lanes(remaining, lanes))
         bad_length = (eop_q != should_end) | bad_strb
         remaining_now = Mux(sop_q, length_q, remaining)
-        with m.If(taken_q):
+        with m.If(accepted_q):
             m.d.sync += [
                 in_packet.eq((sop_q | in_packet) & ~eop_q),
                 remaining.eq(remaining_now - lanes),
@@ -141,8 +141,8 @@ class TlpCheck(wiring.Component):
         exempt = Signal()
         reported = Signal()
         m.d.sync += [
-            began_q.eq(taken_q & sop_q),
-            error.eq(taken_q & Mux(sop_q, bad_start_q | in_packet, in_packet & bad_length)),
+            began_q.eq(accepted_q & sop_q),
+            error.eq(accepted_q & Mux(sop_q, bad_start_q | in_packet, in_packet & bad_length)),
             exempt.eq(bad_start_q | digest_q),
             self.malformed.eq(error & (began_q | ~reported)),
         ]

@@ -127,7 +127,7 @@ class InterruptLog:
         self._events[vector] = [*live, ref(event)]
         return event
 
-    def raised(self, vector: int) -> None:
+    def record(self, vector: int) -> None:
         """Count a message of ``vector`` and set its events. ``counts`` must have the vector."""
         self.counts[vector] += 1
         for reference in self._events.get(vector, ()):

@@ -89,7 +89,7 @@ class EndpointHost:
 
     def _count_interrupt(self, address: int, data: int) -> None:
         if address == MSI_ADDRESS and data in self.interrupts:
-            self._interrupts.raised(data)
+            self._interrupts.record(data)
 
 
 class EndpointPort:

@@ -17,7 +17,7 @@ from .build import TIMESCALE, BuildConfiguration, Built, build
 from .errors import CommandFailedError
 
 # cocotbext-pcie and cocotbext-axi use names that cocotb 2 deprecates.
-QUIET = "ignore::DeprecationWarning"
+PYTHON_WARNINGS = "ignore::DeprecationWarning"
 LOG_NAME = "sim.log"
 
 
@@ -106,7 +106,7 @@ def simulate(
         "PYTHONPATH": os.pathsep.join(
             part for part in (source_root, os.environ.get("PYTHONPATH")) if part
         ),
-        "PYTHONWARNINGS": QUIET,
+        "PYTHONWARNINGS": PYTHON_WARNINGS,
         "COCOTB_ANSI_OUTPUT": "0",
         **(environment or {}),
     }

@@ -21,7 +21,7 @@ class CounterReader:
         self._ports = {counter.name: getattr(dut, counter.port) for counter in COUNTERS}
         self._before = self._values()
 
-    def steps(self) -> dict[str, int]:
+    def increments(self) -> dict[str, int]:
         """Increments since the last call by counter name, modulo the counter's width.
 
         Counters that did not change are left out.

@@ -20,7 +20,7 @@ from sim.build import (
     builder_environment,
     verilog_file,
 )
-from sim.run import QUIET
+from sim.run import PYTHON_WARNINGS
 
 pytest.importorskip("litepcie", reason="LitePCIe is not installed: run make setup")
 
@@ -87,7 +87,7 @@ def test_endpoint_with_litepcie_as_host(data_width, regression_seed):
                 seed=regression_seed,
                 extra_env={
                     "PYTHONPATH": os.pathsep.join(filter(None, path)),
-                    "PYTHONWARNINGS": QUIET,
+                    "PYTHONWARNINGS": PYTHON_WARNINGS,
                     "COCOTB_ANSI_OUTPUT": "0",
                 },
                 log_file=log,

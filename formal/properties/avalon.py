@@ -149,7 +149,7 @@ def segments_leave_once(h: Harness) -> None:
     inside = h.signal(1, "inside")
     enters = taken & chosen & ~inside & Mux(upper, high.valid, low.valid)
     segment = Mux(upper, high.as_value(), low.as_value())
-    tracked_q = h.kept(segment, enters, "tracked_q")
+    tracked_q = h.latched(segment, enters, "tracked_q")
     tracked = data.View(shape, Mux(inside, tracked_q, segment))
     ahead = Mux(inside, 0, waiting + (upper & low.valid))
     is_inside = inside | enters

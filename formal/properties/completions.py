@@ -81,9 +81,9 @@ def requests_are_decoded(h: Harness) -> None:
     flows = ingress.reads.ready & ingress.writes.ready
     h.ensure(h.count("waited", 2, while_=owed & flows & ~ingress.reads.valid) < 3)
 
-    header = RequestHeader(h.kept(beat.hdr, begins, "header"))
-    bar = h.kept(beat.bar_id, begins, "bar")
-    function = h.kept(beat.func_num, begins, "function")
+    header = RequestHeader(h.latched(beat.hdr, begins, "header"))
+    bar = h.latched(beat.bar_id, begins, "bar")
+    function = h.latched(beat.func_num, begins, "function")
     word0, request = header.word0, ingress.reads.p
     first = header.low_address[2:12]
     length = Cat(word0.length, word0.length == 0)
@@ -221,10 +221,10 @@ def completions_are_complete(h: Harness) -> None:
     chooses = Signal()
     seen = h.latch("seen", rises=chooses, falls=0)
     h.m.d.comb += chooses.eq(taken & h.free(1, "chosen") & ~seen)
-    request = data.View(ReadRequest(g), h.kept(completer.i.p, chooses, "request"))
+    request = data.View(ReadRequest(g), h.latched(completer.i.p, chooses, "request"))
     produce, consume = (part.inside("planner", "queue", name) for name in ("produce", "consume"))
     level = part.inside("planner", "queue", "level")
-    at = h.kept(produce, chooses, "at")
+    at = h.latched(produce, chooses, "at")
     queued = h.signal(1, "queued")
     mine = queued & (consume == at)
     answer = ExpectedCompletions(h, g, request, most)
@@ -291,7 +291,9 @@ def completions_are_complete(h: Harness) -> None:
 
     # For the induction: the queued request keeps its plan.
     row = part.row(h, at, "planner", "queue", "storage")
-    plan = data.View(CompletionPlan(g), h.kept(part.inside("planner", "plan"), chooses, "planned"))
+    plan = data.View(
+        CompletionPlan(g), h.latched(part.inside("planner", "plan"), chooses, "planned")
+    )
     depth = 1 << len(consume)
     behind = (at - consume)[: len(at)]
     h.ensure(~queued | ((behind < level) & (row == Value.cast(plan))))

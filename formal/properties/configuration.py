@@ -29,7 +29,7 @@ def configuration_requests_are_completed(h: Harness) -> None:
 
     # At most two requests are outstanding.
     outstanding = h.signal(2, "outstanding")
-    oldest, newest = h.signal(128, "oldest"), h.kept(config.i.p.hdr, accepted, "newest")
+    oldest, newest = h.signal(128, "oldest"), h.latched(config.i.p.hdr, accepted, "newest")
     h.m.d.sync += outstanding.eq(outstanding + accepted - completed)
     with h.m.If(completed | (outstanding == 0)):
         h.m.d.sync += oldest.eq(Mux(accepted, config.i.p.hdr, newest))

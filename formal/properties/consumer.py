@@ -20,10 +20,10 @@ from ..ring import (
     add_indices,
     add_memory,
     add_pop,
-    after,
     distance,
     in_bank,
     slot_address,
+    successor,
 )
 
 __all__ = ["PROOFS"]
@@ -114,7 +114,7 @@ def tail_follows_reads(h: Harness) -> None:
     untouched = ~spoilt_now & ~(reading.begun & spoilt)
     h.ensure(moves.valid == (reading.last & untouched))
     h.ensure(~moves.valid | (moves.fifo == reading.access.fifo))
-    h.ensure(~moves.valid | (moves.value == after(reading.access.slot, CAPACITY)))
+    h.ensure(~moves.valid | (moves.value == successor(reading.access.slot, CAPACITY)))
     h.cover(reading.last & ~untouched & ~spoilt_now)
     h.cover(moves.valid & moves.fifo[0])
 
@@ -146,8 +146,8 @@ def messages_are_delivered(h: Harness) -> None:
         # A driver that obeys the protocol.
         h.assume(~(writes & (written.address == g.word(base + queue.tail_offset))))
         h.assume(~here | written.mask[:4].all())
-        h.assume(~here | (written.data[:32] == after(posted, CAPACITY)))
-        h.assume(~here | (after(posted, CAPACITY) != tail))
+        h.assume(~here | (written.data[:32] == successor(posted, CAPACITY)))
+        h.assume(~here | (successor(posted, CAPACITY) != tail))
         handed_over = distance(tail, host.slot, CAPACITY) < distance(tail, posted, CAPACITY)
         h.assume(~(writes & host.inside & (host.fifo == fifo) & handed_over))
 
@@ -155,7 +155,7 @@ def messages_are_delivered(h: Harness) -> None:
         delivered = h.signal(g.index_shape, f"delivered_{fifo}")
         ends = reading.last & (reading.access.fifo == fifo)
         with h.m.If(ends):
-            h.m.d.sync += delivered.eq(after(delivered, CAPACITY))
+            h.m.d.sync += delivered.eq(successor(delivered, CAPACITY))
         begins = reading.first & (reading.access.fifo == fifo)
         h.ensure(~begins | ((reading.access.slot == delivered) & (delivered != posted)))
 
@@ -193,12 +193,12 @@ def messages_are_delivered(h: Harness) -> None:
 
     seen, read, beat = reading.access, reading.read, pop.o.p
     same = (seen.fifo == fifo) & (seen.slot == slot) & (seen.word == word)
-    shows = h.kept(same, read, "shows")
-    shown = h.kept(content, read, "shown")
+    shows = h.latched(same, read, "shows")
+    shown = h.latched(content, read, "shown")
     h.ensure(~(pop.o.valid & shows) | (beat.tdata == shown))
-    is_last = h.kept(reading.last, read, "is_last")
+    is_last = h.latched(reading.last, read, "is_last")
     h.ensure(~pop.o.valid | (beat.tlast == is_last))
-    h.ensure(~pop.o.valid | (beat.tdest == h.kept(seen.fifo, read, "is_for")))
+    h.ensure(~pop.o.valid | (beat.tdest == h.latched(seen.fifo, read, "is_for")))
     h.ensure(~pop.o.valid | beat.tkeep.all())
     # One beat for each word, held until it is accepted.
     waits = pop.o.valid & ~pop.o.ready

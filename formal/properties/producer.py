@@ -22,10 +22,10 @@ from ..ring import (
     add_indices,
     add_memory,
     add_push,
-    after,
     distance,
     in_bank,
     slot_address,
+    successor,
 )
 
 __all__ = ["PROOFS"]
@@ -54,11 +54,11 @@ class PacketTracker:
         beat, words = push.i.p, g.slot_words
         self.accepted = push.i.valid & push.i.ready
         self.ends = self.accepted & beat.tlast
-        self.in_flight = h.kept(~beat.tlast, self.accepted, "in_flight")
+        self.in_flight = h.latched(~beat.tlast, self.accepted, "in_flight")
         self.beats = Signal(range(words + 1), name="beats")
         self.sound = Signal(name="sound")
         first = ~self.in_flight
-        self.begun_for = h.kept(beat.tdest, self.accepted & first, "begun_for")
+        self.begun_for = h.latched(beat.tdest, self.accepted & first, "begun_for")
         self.fifo = Mux(first, beat.tdest, self.begun_for)
         full = beat.tkeep.all()
         ones_from_zero = (beat.tkeep & (beat.tkeep + 1))[: g.word_bytes] == 0
@@ -87,9 +87,9 @@ class Filling:
         self.written = push.ram.valid & push.ram.ready
         self.first = push.ram.valid & (access.word == 0)
         self.last = self.written & (access.word == g.slot_words - 1)
-        self.fifo = h.kept(access.fifo, self.written, "fifo")
-        self.slot = h.kept(access.slot, self.written, "slot")
-        self.word = h.kept(access.word + 1, self.written, "word")[: len(access.word)]
+        self.fifo = h.latched(access.fifo, self.written, "fifo")
+        self.slot = h.latched(access.slot, self.written, "slot")
+        self.word = h.latched(access.word + 1, self.written, "word")[: len(access.word)]
 
     def explain(self, h: Harness, g: Geometry, part: Part) -> None:
         """Relate the registers of the engine to this object, for the induction."""
@@ -116,19 +116,19 @@ def writes_stay_in_queue(h: Harness) -> None:
     h.ensure(~writes | filling.first | (same & (access.word == filling.word)))
     moves = push.indices.advance
     h.ensure(~moves.valid | (filling.last & (moves.fifo == access.fifo)))
-    h.ensure(~moves.valid | (moves.value == after(access.slot, CAPACITY)))
+    h.ensure(~moves.valid | (moves.value == successor(access.slot, CAPACITY)))
     h.ensure(push.raised == Mux(moves.valid, Const(1) << moves.fifo, 0))
     for fifo in range(g.num_fifos):
         head, tail = indices.device.head[fifo], indices.device.tail[fifo]
         here = filling.first & (access.fifo == fifo)
         tail_before = h.register(tail, f"tail_before_{fifo}")
-        h.ensure(~here | ((access.slot == head) & (after(head, CAPACITY) != tail_before)))
+        h.ensure(~here | ((access.slot == head) & (successor(head, CAPACITY) != tail_before)))
         # For the induction: `slot_free` is one cycle old.
         mine = part.inside("active") & (filling.fifo == fifo)
         h.ensure(~mine | part.inside("aborted") | (filling.slot == head))
         vacant = part.inside("free", "slot_free")[fifo]
         is_reset = h.register(indices.reset, f"reset_before_{fifo}")
-        h.ensure(~vacant | is_reset | (after(head, CAPACITY) != tail_before))
+        h.ensure(~vacant | is_reset | (successor(head, CAPACITY) != tail_before))
     h.cover(indices.sanitised & filling.written)
     h.cover(moves.valid & (access.slot == CAPACITY - 1))
 
@@ -150,7 +150,7 @@ def messages_are_stored(h: Harness) -> None:
     # Each message advances head once, when it is whole; nothing else does.
     completed = packet.ends & packet.good
     owed = h.latch("owed", rises=completed & ~moves.valid, falls=moves.valid)
-    owed_fifo = h.kept(packet.fifo, packet.accepted, "owed_fifo")
+    owed_fifo = h.latched(packet.fifo, packet.accepted, "owed_fifo")
     h.ensure(~moves.valid | owed | completed)
     h.ensure(~(owed & packet.accepted))
     h.ensure(~moves.valid | (moves.fifo == Mux(owed, owed_fifo, packet.fifo)))
@@ -191,7 +191,7 @@ def messages_are_stored(h: Harness) -> None:
         # A driver that obeys the protocol.
         h.assume(~(writes & (write_address == g.word(base + queue.head_offset))))
         h.assume(~here | host.mask[:4].all())
-        h.assume(~here | (host.data[:32] == after(read, CAPACITY)))
+        h.assume(~here | (host.data[:32] == successor(read, CAPACITY)))
         h.assume(~here | (read != visible))
 
         stages = [read]
@@ -208,9 +208,9 @@ def messages_are_stored(h: Harness) -> None:
             h.ensure(nearer <= further)
         for index in (*stages, visible):
             h.ensure(index < CAPACITY)
-        h.ensure(~part.inside("free", "slot_free")[fifo] | (after(head, CAPACITY) != tail))
+        h.ensure(~part.inside("free", "slot_free")[fifo] | (successor(head, CAPACITY) != tail))
         mine = active & (part.inside("last_fifo") == fifo)
-        h.ensure(~mine | ((filling.slot == head) & (after(head, CAPACITY) != tail)))
+        h.ensure(~mine | ((filling.slot == head) & (successor(head, CAPACITY) != tail)))
 
     fifo = h.constant(1, "watched_fifo")
     slot = h.constant(g.index_shape, "watched_slot")
@@ -231,7 +231,7 @@ def messages_are_stored(h: Harness) -> None:
         h.m.d.comb += now.eq(0)
     h.m.d.sync += draft.eq(now)
     to_watched = (filling.access.fifo == fifo) & (filling.access.slot == slot)
-    content = h.kept(now, moves.valid & to_watched, "content")
+    content = h.latched(now, moves.valid & to_watched, "content")
     address = slot_address(g, g.layout.device_queue, fifo, slot, word)
     stored = store.row(h, in_bank(g, address), "device_bank")
     start, end = Mux(fifo, reads[1], reads[0]), indices.device.head[fifo]

@@ -100,7 +100,7 @@ def completions_match(h: Harness) -> None:
     beat = receiver.i.p
     begins = receiver.i.valid & beat.sop
     hdr = Signal(128, name="header")
-    h.m.d.comb += hdr.eq(Mux(begins, beat.hdr, h.kept(beat.hdr, begins, "kept_header")))
+    h.m.d.comb += hdr.eq(Mux(begins, beat.hdr, h.latched(beat.hdr, begins, "kept_header")))
 
     def ours(hdr: Value) -> Value:
         header = CompletionHeader(hdr)
@@ -182,7 +182,7 @@ def write_lengths_match_headers(h: Harness) -> None:
     out = data.View(beat, part.inside("i__payload")).tlp
     header = RequestHeader(out.hdr)
     leaves = valid & ready
-    in_progress = h.kept(~out.eop, leaves, "in_progress")
+    in_progress = h.latched(~out.eop, leaves, "in_progress")
     remaining_q = h.signal(11, "remaining_q")
     remaining = Mux(in_progress, remaining_q, header.word0.length)
     h.m.d.sync += remaining_q.eq(Mux(leaves, remaining - lanes, remaining_q))

@@ -88,7 +88,7 @@ def reads_are_split_again(h: Harness) -> None:
     accepted = issuer.allocate & ~piece.abort
     in_page = piece.address[:12]
     last_in_page = (in_page & ~Const(511, 12)) | piece.last_offset
-    next_in_page = h.kept(last_in_page + 1, accepted, "next_in_page")[:12]
+    next_in_page = h.latched(last_in_page + 1, accepted, "next_in_page")[:12]
     continues = h.signal(1, "continues")
     h.m.d.sync += continues.eq(Mux(issuer.allocate, ~piece.last & ~piece.abort, continues))
     h.ensure(~(accepted & continues) | (in_page == next_in_page))
@@ -154,7 +154,7 @@ def lowered_payload_size_closes_writes(h: Harness) -> None:
         & ~former
         & (segment.length_m1 == 31)
         & (block == 128)
-        & h.kept(1, fell, "has_fallen")
+        & h.latched(1, fell, "has_fallen")
     )
 
     mask = path.finder_part.inside("mask")
@@ -183,7 +183,7 @@ def completions_are_planned(h: Harness) -> None:
     chooses = accepted & h.free(1, "chosen") & ~entered
     produce, consume = (part.inside("planner", "queue", name) for name in ("produce", "consume"))
     level = part.inside("planner", "queue", "level")
-    at = h.kept(produce, chooses, "at")
+    at = h.latched(produce, chooses, "at")
     queued = entered & ~(is_first_q & (consume != at))
     is_first = queued & (consume == at)
     fetch, busy = completer.words.enable, part.inside("fetcher", "busy")

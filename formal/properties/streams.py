@@ -73,7 +73,7 @@ def skid_buffer_keeps_order(h: Harness) -> None:
     part = h.add("stage", stage)
     accepts, leaves = stage.i.valid & stage.i.ready, stage.o.valid & stage.o.ready
     stored = h.signal(2, "stored")
-    oldest, newest = h.signal(8, "oldest"), h.kept(stage.i.p, accepts, "newest")
+    oldest, newest = h.signal(8, "oldest"), h.latched(stage.i.p, accepts, "newest")
     h.m.d.sync += stored.eq(stored + accepts - leaves)
     with h.m.If(leaves | (stored == 0)):
         h.m.d.sync += oldest.eq(Mux(stored == 2, newest, stage.i.p))

@@ -55,8 +55,8 @@ class WritePath:
         h.m.d.comb += finder.max_payload_size.eq(code)
         source = finder.i.p
         accepted = finder.i.valid & finder.i.ready
-        continues = h.kept(~source.last, accepted, "continues")
-        next_word = h.kept(source.word + 1, accepted, "next_word")[: len(source.word)]
+        continues = h.latched(~source.last, accepted, "continues")
+        next_word = h.latched(source.word + 1, accepted, "next_word")[: len(source.word)]
         h.assume(~(finder.i.valid & continues) | (source.word == next_word))
         return cls(finder, segmenter, finder_part, segmenter_part, continues, next_word)
 

@@ -9,8 +9,6 @@ from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from models.layout import PAGE
-
 from ..tlp import check_data_width
 
 __all__ = [
@@ -33,7 +31,7 @@ __all__ = [
 
 ADDRESS_WIDTH = 64
 ID_WIDTH = 8
-PAGE_BITS = (PAGE - 1).bit_length()
+PAGE_BITS = 12
 """Address bits within a page: a burst does not cross 4 KiB (A3.4.1)."""
 
 

@@ -315,7 +315,7 @@ class AmaranthSystem:
         self._completions.put_nowait(packet.tlp)
 
     def _on_interrupt(self, packet: TlpPacket) -> None:
-        self._interrupts.raised(int.from_bytes(packet.tlp.payload, "little"))
+        self._interrupts.record(int.from_bytes(packet.tlp.payload, "little"))
 
     def _on_message(self, message: AxisMessage) -> None:
         self._received.put_nowait(message)

@@ -38,7 +38,7 @@ class Fault:
         Number of requests to apply it to; ``None`` for no limit.
     after_ns
         Additional delay of the completions in simulated ns.
-    hits
+    matches
         Requests that it was applied to so far.
     """
 
@@ -46,24 +46,24 @@ class Fault:
     when: Callable[[Tlp], bool] | None = None
     times: int | None = 1
     after_ns: float = 0.0
-    hits: int = 0
+    matches: int = 0
 
-    def meets(self, request: Tlp) -> bool:
+    def applies_to(self, request: Tlp) -> bool:
         """Whether the fault applies to ``request``; if so, count the request."""
-        if self.times is not None and self.hits >= self.times:
+        if self.times is not None and self.matches >= self.times:
             return False
         if self.when is not None and not self.when(request):
             return False
-        self.hits += 1
+        self.matches += 1
         return True
 
 
-def right(request: Tlp, answers: list[Tlp]) -> list[Tlp]:
+def unchanged(request: Tlp, answers: list[Tlp]) -> list[Tlp]:
     """No change, for a fault that only delays the completions."""
     return answers
 
 
-def silent(after: int = 0) -> Change:
+def no_completions(after: int = 0) -> Change:
     """Drop all completions after the first ``after``: the request times out."""
     return lambda request, answers: answers[:after]
 

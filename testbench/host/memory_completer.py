@@ -206,7 +206,7 @@ class MemoryCompleter(SparseMemory):
             heapq.heappush(self._reads, read)
 
     def _matching_fault(self, request: Tlp) -> Fault | None:
-        return next((fault for fault in self.faults if fault.meets(request)), None)
+        return next((fault for fault in self.faults if fault.applies_to(request)), None)
 
     def _completions(self, read: PendingRead) -> list[Tlp]:
         data = self.load(read.request)

@@ -188,7 +188,7 @@ class RootComplexHost:
 
     def _listener(self, vector: int) -> Any:
         async def interrupted() -> None:
-            self._interrupts.raised(vector)
+            self._interrupts.record(vector)
 
         return interrupted
 

@@ -262,6 +262,6 @@ class TlpHost(ABC):
                 f"MSI-X write of vector {vector} has data {tlp.payload.hex()} and byte enables "
                 f"{tlp.first_be:#x}, must be {data:#010x} in memory order: {tlp}"
             )
-        self._interrupts.raised(vector)
+        self._interrupts.record(vector)
         for listener in self.on_interrupt:
             listener(vector)

@@ -96,7 +96,7 @@ def test_malformed_tlps_are_found(width):
             now += 1
 
         async def idle():
-            ctx.set(dut.taken, 0)
+            ctx.set(dut.accepted, 0)
             drive(ctx, dut.beat, {}, rng)
             await step()
 
@@ -119,7 +119,7 @@ def test_malformed_tlps_are_found(width):
             for number, beat in enumerate(beats):
                 while rng.random() < 0.2:
                     await idle()
-                ctx.set(dut.taken, 1)
+                ctx.set(dut.accepted, 1)
                 if number:
                     del beat["hdr"]
                 drive(ctx, dut.beat, beat, rng)

@@ -43,7 +43,7 @@ class CounterBench(DmaBench, MsixBench):
     async def expect_counts(self, **expected):
         """Check that exactly these counters advanced since the last call."""
         await self.settle()
-        got = self.counters.steps()
+        got = self.counters.increments()
         expected = {name: count for name, count in expected.items() if count}
         assert got == expected, f"counted {got} instead of {expected}, seed {SEED}"
 

@@ -44,8 +44,8 @@ WRONG_ANSWERS = {
     ),
     "too_much": (faults.too_much(), False, 0),
     "too_little": (faults.too_little(), True, 0),
-    "silent": (faults.silent(), True, 0),
-    "silent_in_the_middle": (faults.silent(after=1), True, 0),
+    "silent": (faults.no_completions(), True, 0),
+    "silent_in_the_middle": (faults.no_completions(after=1), True, 0),
 }
 
 
@@ -113,7 +113,7 @@ async def wrong_answer_fails_one_read(dut, name):
         await task
     timeout = bench.parameters.completion_timeout
     assert (elapsed >= timeout) == times_out and elapsed < timeout + 500, f"{elapsed} cycles"
-    assert fault.hits == bench.dma_errors() == 1
+    assert fault.matches == bench.dma_errors() == 1
     await bench.settle(200)
     assert bench.unexpected_completions() == unexpected
 
@@ -146,7 +146,7 @@ async def payload_length_mismatch(dut):
                 assert change in longer
             except DmaError:
                 pass
-            assert fault.hits == 1
+            assert fault.matches == 1
             if bench.parameters.top == "endpoint":
                 value = await bench.host.config_read(space.DEVICE_CONTROL)
                 assert space.FATAL_ERROR_DETECTED.of(value)
@@ -205,7 +205,7 @@ async def late_completion_is_unexpected(dut):
     bench = fault_bench(dut)
     region = await prepare(bench, rng)
     timeout = bench.parameters.completion_timeout
-    late = Fault(faults.right, victim_read(region), after_ns=4 * (timeout + 1000))
+    late = Fault(faults.unchanged, victim_read(region), after_ns=4 * (timeout + 1000))
     bench.host.memory.faults.append(late)
     await expect_slverr(bench.dma.read(region.address + VICTIM, 256))
     # Fewer reads than tags, so that the late read's tag is not in use when its answer arrives.
@@ -224,7 +224,7 @@ async def all_tags_time_out_concurrently(dut):
     rng = random.Random(SEED)
     bench = fault_bench(dut)
     region = await prepare(bench, rng)
-    bench.host.memory.faults.append(Fault(faults.silent(), times=TAGS))
+    bench.host.memory.faults.append(Fault(faults.no_completions(), times=TAGS))
     before = bench.cycles
     tasks = [
         cocotb.start_soon(expect_slverr(bench.dma.read(region.address + 64 * n, 64)))
@@ -345,7 +345,7 @@ async def errors_are_recorded(dut):
         (faults.refused(CplStatus.UR), "unsupported", space.RECEIVED_MASTER_ABORT.mask, 0),
         (faults.refused(CplStatus.CA), "aborted", space.RECEIVED_TARGET_ABORT.mask, 0),
         (faults.poisoned(at=0), "poisoned", parity, non_fatal),
-        (faults.silent(), "timeout", 0, non_fatal),
+        (faults.no_completions(), "timeout", 0, non_fatal),
         (faults.repeated(), "unexpected", 0, space.CORRECTABLE_ERROR_DETECTED.mask),
     ):
         bench.host.memory.faults.append(Fault(change, victim_read(region)))

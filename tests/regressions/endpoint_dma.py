@@ -32,10 +32,10 @@ async def completion_timeout_disabled(dut):
     field = space.COMPLETION_TIMEOUT_DISABLE
     late = 4 * 3 * bench.parameters.completion_timeout
     await bench.host.config_write(field.offset, field.mask, 2)
-    bench.host.memory.faults.append(Fault(faults.right, victim_read(region), after_ns=late))
+    bench.host.memory.faults.append(Fault(faults.unchanged, victim_read(region), after_ns=late))
     await read(bench, region, VICTIM, 256)
     await bench.host.config_write(field.offset, 0, 2)
-    bench.host.memory.faults.append(Fault(faults.silent(), victim_read(region)))
+    bench.host.memory.faults.append(Fault(faults.no_completions(), victim_read(region)))
     await expect_slverr(bench.dma.read(region.address + VICTIM, 256))
     await bench.finish()
 
@@ -79,9 +79,15 @@ async def transactions_pending(dut):
     region.bytes[:64] = bytes(64)
     assert not await pending()
     # A late answer, and one whose end is missing.
-    late = read(bench, region, VICTIM, 256), Fault(faults.right, victim_read(region), after_ns=4000)
+    late = (
+        read(bench, region, VICTIM, 256),
+        Fault(faults.unchanged, victim_read(region), after_ns=4000),
+    )
     unfinished = expect_slverr(bench.dma.read(region.address + VICTIM, 256))
-    for access, fault in (late, (unfinished, Fault(faults.silent(after=3), victim_read(region)))):
+    for access, fault in (
+        late,
+        (unfinished, Fault(faults.no_completions(3), victim_read(region))),
+    ):
         memory.faults.append(fault)
         task = cocotb.start_soon(access)
         await bench.settle(500)
@@ -93,7 +99,7 @@ async def transactions_pending(dut):
         await task
         assert not await pending()
     # Function-level reset does not wait for an answer.
-    memory.faults.append(Fault(faults.silent(), victim_read(region)))
+    memory.faults.append(Fault(faults.no_completions(), victim_read(region)))
     task = cocotb.start_soon(expect_slverr(bench.dma.read(region.address + VICTIM, 256)))
     await bench.settle(50)
     assert await pending()

@@ -9,7 +9,7 @@ from testbench.system import GatewareSystem
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
-async def asks_for_devices(dut):
+async def own_driver_discovers_devices(dut):
     system = GatewareSystem(dut, [{0: EntropyDevice(), 3: ConsoleDevice()}], drivers=False)
     await system.start()  # reset, enumerate, enable MSI-X
     interrupt = system.host.interrupt(0)

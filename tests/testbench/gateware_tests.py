@@ -318,7 +318,7 @@ async def faulty_completions_are_dma_errors(dut: Any) -> None:
     for change in (faults.repeated(), faults.preceded(tag=31), faults.preceded(requester_id=1)):
         host.memory.faults.append(Fault(change))
         assert await dma.read(address, 256) == bytes(256)
-    assert not [fault for fault in host.memory.faults if not fault.hits]
+    assert not [fault for fault in host.memory.faults if not fault.matches]
     monitor.finish()
 
 
@@ -329,7 +329,7 @@ async def completion_after_the_timeout(dut: Any) -> None:
     host, monitor = await thin_host(dut)
     address = host.memory.allocate(4096)
     await host.memory.write(address, bytes(range(256)))
-    host.memory.faults.append(Fault(faults.right, after_ns=1.5 * TIMEOUT_NS))
+    host.memory.faults.append(Fault(faults.unchanged, after_ns=1.5 * TIMEOUT_NS))
     began = get_sim_time("ns")
     with pytest.raises(DmaError, match=f"read of 64 bytes at {address:#x}: response is"):
         await dma.read(address, 64)

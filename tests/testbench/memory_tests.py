@@ -20,7 +20,7 @@ from cocotb.utils import get_sim_time
 from models.layout import SPSC_PAGES
 from models.shell import AMP_PCI
 from testbench.host.bfm import CoreBfm, EndpointBfm
-from testbench.host.faults import Fault, poisoned, refused, repeated, right, silent
+from testbench.host.faults import Fault, no_completions, poisoned, refused, repeated, unchanged
 from testbench.host.memory_completer import latencies
 from testbench.host.read_completions import Split
 from testbench.host.requester import CompletionError, TlpTimeout, UnexpectedTlp
@@ -111,7 +111,7 @@ async def refusals_and_faults(dut: Any) -> None:
     await host.bar_write(1, 0, b"lost")
     await host.bar_read(0, 0, 4)
     assert [tlp.address for tlp in memory.refused_writes + memory.refused_reads] == [0x2000] * 2
-    memory.faults += [Fault(refused(CplStatus.CA)), Fault(poisoned()), Fault(silent())]
+    memory.faults += [Fault(refused(CplStatus.CA)), Fault(poisoned()), Fault(no_completions())]
     with pytest.raises(CompletionError, match="completed with CA"):
         await host.bar_read(0, 0, 4)
     (answer,) = await host.request(memory_read(host.bars[0], 4))
@@ -119,7 +119,7 @@ async def refusals_and_faults(dut: Any) -> None:
     with pytest.raises(TlpTimeout):
         await host.bar_read(0, 0, 4)
     assert await host.bar_read(0, 0, 4) == bytes(4)
-    memory.faults.append(Fault(right, after_ns=5000.0))
+    memory.faults.append(Fault(unchanged, after_ns=5000.0))
     began = get_sim_time("ns")
     await host.bar_read(0, 0, 4)
     assert get_sim_time("ns") - began >= 5000
@@ -227,8 +227,8 @@ async def monitor_follows_tag_reuse(dut: Any) -> None:
     assert monitor.traffic == host.memory.traffic
     # A completion with an error code of the hard block ends an incomplete read.
     host.completion_error = lambda tlp: CompletionErrorCode.MISMATCH
-    host.memory.faults.append(Fault(silent(after=1)))
-    host.memory.faults.append(Fault(silent(), times=None))
+    host.memory.faults.append(Fault(no_completions(after=1)))
+    host.memory.faults.append(Fault(no_completions(), times=None))
     monitor.fatal = False
     await host.requester.open(read)
     host.send_nowait(read)

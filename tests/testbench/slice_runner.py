@@ -13,7 +13,7 @@ from cocotb_tools.runner import get_runner
 
 from sim import toolchain
 from sim.build import TIMESCALE, builder_environment
-from sim.run import QUIET
+from sim.run import PYTHON_WARNINGS
 
 HERE = Path(__file__).parent
 WIDTHS = {"verilator": (128,), "icarus": (64, 512)}
@@ -47,7 +47,7 @@ def run_slice(
         path = [str(HERE), str(HERE.parent.parent), os.environ.get("PYTHONPATH", "")]
         variables = {
             "PYTHONPATH": os.pathsep.join(path),
-            "PYTHONWARNINGS": QUIET,
+            "PYTHONWARNINGS": PYTHON_WARNINGS,
             "SIM": simulator,
             "COCOTB_ANSI_OUTPUT": "0",
         }

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from testbench.host.faults import Fault, poisoned, refused, right, silent
+from testbench.host.faults import Fault, no_completions, poisoned, refused, unchanged
 from testbench.host.memory_completer import MEMORY_BASE, MemoryCompleter, latencies
 from testbench.host.read_completions import Split
 from testbench.tlp import CplStatus, Tlp
@@ -145,7 +145,7 @@ def test_first_matching_fault_applies():
     bus.memory.faults += [
         Fault(refused(CplStatus.CA), when=lambda read: read.tag == 1),
         Fault(poisoned()),
-        Fault(silent()),
+        Fault(no_completions()),
     ]
     for tag in range(5):
         bus.take(memory_read(BLOCK, 4, tag=tag))
@@ -158,7 +158,7 @@ def test_first_matching_fault_applies():
 
 def test_fault_delays_completion():
     bus = Bus(repeat(10.0))
-    bus.memory.faults.append(Fault(right, after_ns=1000.0))
+    bus.memory.faults.append(Fault(unchanged, after_ns=1000.0))
     bus.take(memory_read(BLOCK, 4, tag=1))
     bus.take(memory_read(BLOCK, 4, tag=2))
     bus.finish()

@@ -83,12 +83,12 @@ def changed(change: faults.Change) -> list[Tlp]:
 
 
 def test_right_changes_nothing():
-    assert changed(faults.right) == RIGHT
+    assert changed(faults.unchanged) == RIGHT
 
 
 def test_silent_drops_completions():
-    assert changed(faults.silent()) == []
-    assert changed(faults.silent(after=2)) == RIGHT[:2]
+    assert changed(faults.no_completions()) == []
+    assert changed(faults.no_completions(after=2)) == RIGHT[:2]
 
 
 @pytest.mark.parametrize("status", [CplStatus.UR, CplStatus.CA, CplStatus.CRS])
@@ -140,16 +140,16 @@ def test_unexpected_completions():
 
 
 def test_fault_selects_requests():
-    once, always = Fault(faults.silent()), Fault(faults.silent(), times=None)
-    some = Fault(faults.silent(), when=lambda read: read.length > 9, times=2)
+    once, always = Fault(faults.no_completions()), Fault(faults.no_completions(), times=None)
+    some = Fault(faults.no_completions(), when=lambda read: read.length > 9, times=2)
     short, long = memory_read(0, 4), memory_read(0, 64)
-    assert [once.meets(short) for _ in range(3)] == [True, False, False]
-    assert [always.meets(short) for _ in range(3)] == [True] * 3
-    assert [some.meets(read) for read in (short, long, short, long, long)] == [
+    assert [once.applies_to(short) for _ in range(3)] == [True, False, False]
+    assert [always.applies_to(short) for _ in range(3)] == [True] * 3
+    assert [some.applies_to(read) for read in (short, long, short, long, long)] == [
         False,
         True,
         False,
         True,
         False,
     ]
-    assert (once.hits, always.hits, some.hits) == (1, 3, 2)
+    assert (once.matches, always.matches, some.matches) == (1, 3, 2)

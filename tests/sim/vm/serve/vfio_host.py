@@ -101,7 +101,7 @@ class VfioHost:
 
     def _signalled(self, vector):
         for _ in range(os.eventfd_read(self._signals[vector])):
-            self._interrupts.raised(vector)
+            self._interrupts.record(vector)
 
 
 def driver_of(host, fifo=0, revision="v1"):
