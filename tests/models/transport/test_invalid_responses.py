@@ -2,8 +2,8 @@
 """Driver checks of device responses: an invalid one raises a DriverError and sets FAILED."""
 
 import pytest
-from conformance_support import DeviceBus, Plain, info
 from scripted_bus import driver_of
+from transport_support import DeviceBus, Plain, info
 
 from models.devices import ConsoleDevice, EntropyDevice, NetworkDevice
 from models.driver import DriverError, ProtocolError, QueueError

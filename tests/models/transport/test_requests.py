@@ -6,7 +6,10 @@ import struct
 from uuid import uuid4
 
 import pytest
-from conformance_support import (
+from hypothesis import given
+from hypothesis import strategies as st
+from model_support import FIXED, Exchange, ask, settle
+from transport_support import (
     EVERY_REQUEST,
     PROFILES,
     SlowDrain,
@@ -19,9 +22,6 @@ from conformance_support import (
     set_queue,
     start,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-from model_support import FIXED, Exchange, ask, settle
 
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, NetworkDevice, VirtioDevice
 from models.dma import DmaError

@@ -5,7 +5,8 @@ import itertools
 import struct
 
 import pytest
-from conformance_support import (
+from model_support import RING, Exchange, ask
+from transport_support import (
     ENABLE,
     KEEP_ALL,
     RING_SIZE,
@@ -16,7 +17,6 @@ from conformance_support import (
     set_queue,
     start,
 )
-from model_support import RING, Exchange, ask
 
 from models.devices import ConsoleDevice, SharedMemory
 from models.handlers import Drop

@@ -5,10 +5,10 @@ import asyncio
 import struct
 
 import pytest
-from conformance_support import DeviceBus, every_request
 from model_support import Exchange, settle
 from scenarios import devices, programs
 from scripted_bus import driver_of
+from transport_support import DeviceBus, every_request
 
 from models.bus import Direction
 from models.devices import ConsoleDevice

@@ -2,7 +2,7 @@
 """Defects of the C implementation in virtqueue messages; docs/defects.md has the list."""
 
 import pytest
-from defect_support import AREAS, BLOCK, CONSOLE, ENTROPY, open_guest, padded
+from raw_guest import AREAS, BLOCK, CONSOLE, ENTROPY, open_guest, padded
 
 RING_RESET = (0, 0x103)
 """Feature words of VERSION_1, ACCESS_PLATFORM and RING_RESET."""

@@ -2,8 +2,8 @@
 """Defects of the C implementation in bus messages; docs/defects.md has the list."""
 
 import pytest
-from defect_support import CONSOLE, open_guest, padded
 from model_support import settle
+from raw_guest import CONSOLE, open_guest, padded
 
 from models.transport import Drop
 

@@ -4,8 +4,8 @@
 import asyncio
 
 import pytest
-from conformance_support import PROFILES, console, start
 from model_support import Exchange, ask
+from transport_support import PROFILES, console, start
 
 from models.devices import VirtioDevice
 from models.messages import R1, decode

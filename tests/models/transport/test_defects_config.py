@@ -2,7 +2,7 @@
 """Defects of the C implementation in configuration accesses; docs/defects.md has the list."""
 
 import pytest
-from defect_support import BLOCK, CONSOLE, open_guest, padded
+from raw_guest import BLOCK, CONSOLE, open_guest, padded
 
 
 async def test_d32_set_config_returns_the_stored_bytes():

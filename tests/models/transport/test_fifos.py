@@ -7,8 +7,8 @@ Tests that need the gateware are in ``tests/regressions/defects.py``; docs/defec
 import asyncio
 
 import pytest
-from defect_support import CONSOLE, ENTROPY, Guest, open_guest, padded, queues_of, slot
 from model_support import settle
+from raw_guest import CONSOLE, ENTROPY, Guest, open_guest, padded, queues_of, slot
 
 from models.config_space import DEVICE_CONTROL, INITIATE_FLR
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice

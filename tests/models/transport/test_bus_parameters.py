@@ -7,9 +7,9 @@ import struct
 from uuid import UUID
 
 import pytest
-from conformance_support import EMPTY, STRICT, devices, every_request, record_messages, start
 from model_support import Exchange, ask, settle
 from scenarios import pure_traces
+from transport_support import EMPTY, STRICT, devices, every_request, record_messages, start
 
 from models.bus import Direction, MaximumSizeError
 from models.devices import BlockDevice, ConsoleDevice, VirtioDevice

@@ -2,7 +2,7 @@
 """Requests that crash the C implementation or pass its checks; docs/defects.md has the list."""
 
 import pytest
-from defect_support import (
+from raw_guest import (
     CONSOLE,
     EMPTY_SLOT_REQUESTS,
     ENTROPY,

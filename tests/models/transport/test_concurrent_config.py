@@ -2,7 +2,7 @@
 """Concurrent writes of device and driver to one word of configuration."""
 
 import pytest
-from conformance_support import PROFILES, STRICT, Plain
+from transport_support import PROFILES, STRICT, Plain
 
 from models.driver import ConfigError
 from models.messages import V1

@@ -2,8 +2,8 @@
 """Defects of the C implementation in notifications; docs/defects.md has the list."""
 
 import pytest
-from defect_support import CONSOLE, ENTROPY, open_guest, padded
 from model_support import settle
+from raw_guest import CONSOLE, ENTROPY, open_guest, padded
 
 from models.drivers import ConsoleDriver
 from models.messages import CountError, SizeError, decode, encode, event

@@ -5,9 +5,9 @@ import asyncio
 import struct
 
 import pytest
-from conformance_support import EMPTY, SlowDrain, devices, record_messages
 from model_support import Exchange, ask, settle
 from scripted_bus import ScriptedBus, driver_of
+from transport_support import EMPTY, SlowDrain, devices, record_messages
 
 from models.bus import BusTimeoutError, Direction
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, VirtioDevice

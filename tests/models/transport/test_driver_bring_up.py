@@ -4,8 +4,8 @@
 from uuid import uuid4
 
 import pytest
-from conformance_support import EVERY_REQUEST, DeviceBus, Plain, info
 from scripted_bus import driver_of
+from transport_support import EVERY_REQUEST, DeviceBus, Plain, info
 
 from models.devices import ConsoleDevice, SharedMemory
 from models.dma import PAGE

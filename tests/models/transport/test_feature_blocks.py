@@ -2,9 +2,9 @@
 """Any number of feature bits on both sides, and their names in virtio 1.4."""
 
 import pytest
-from conformance_support import DeviceBus, Plain, info
 from model_support import Exchange, ask
 from scripted_bus import driver_of
+from transport_support import DeviceBus, Plain, info
 
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, NetworkDevice, VirtioDevice
 from models.devices.base import MAX_REFUSED_BLOCKS

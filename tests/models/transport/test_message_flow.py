@@ -7,9 +7,9 @@ import struct
 from collections import Counter
 
 import pytest
-from conformance_support import DeviceBus, SlowDrain, devices, every_request, record_messages
 from model_support import Exchange, settle
 from scripted_bus import ScriptedBus, driver_of
+from transport_support import DeviceBus, SlowDrain, devices, every_request, record_messages
 
 from models.bus import Direction
 from models.devices import ConsoleDevice, EntropyDevice

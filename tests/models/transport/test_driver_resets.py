@@ -4,9 +4,9 @@
 import asyncio
 
 import pytest
-from conformance_support import DeviceBus, Plain, info, silent
 from model_support import settle
 from scripted_bus import driver_of, status
+from transport_support import DeviceBus, Plain, info, silent
 
 from models.devices import ConsoleDevice, EntropyDevice
 from models.dma import PAGE
