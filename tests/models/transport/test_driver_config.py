@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Transport revision 1, configuration accesses of a driver: rows DRV of docs/conformance.md."""
+"""Configuration accesses of a driver."""
 
 import pytest
 from model_support import settle

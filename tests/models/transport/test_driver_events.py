@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Transport revision 1, events to a driver: rows DRV of docs/conformance.md."""
+"""Events to a driver, and devices that are removed."""
 
 import asyncio
 

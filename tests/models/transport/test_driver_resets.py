@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Transport revision 1, queues and resets of a driver: rows DRV of docs/conformance.md."""
+"""Set-up of queues and resets by a driver."""
 
 import asyncio
 
