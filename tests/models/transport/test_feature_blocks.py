@@ -8,11 +8,9 @@ from transport_support import DeviceBus, Plain, info
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, NetworkDevice
 from models.driver import FeaturesRefusedError, ProtocolError
 from models.driver.features import MAX_FEATURE_BITS
-from models.messages import R1, V1, describe, request
+from models.messages import V1, describe, request
 from models.system import ModelSystem
 from models.virtio import BASE_FEATURES, DeviceStatus, Feature, feature_names, status_names
-
-DIALECTS = pytest.mark.parametrize("revision", [V1, R1], ids=lambda dialect: dialect.revision)
 
 
 def blocks_of(bits):
@@ -26,22 +24,21 @@ def blocks_of(bits):
     return answer
 
 
-@DIALECTS
 @pytest.mark.parametrize("high", [32, 63, 64, 95, 127, 128, 255, 1000, MAX_FEATURE_BITS - 1])
-async def test_driver_reads_every_announced_block(revision, high):
+async def test_driver_reads_every_announced_block(dialect, high):
     bits = BASE_FEATURES | 1 << high
     announced = {"num_feature_blocks": high // 32 + 1}
-    if revision is V1:
+    if dialect is V1:
         announced = {"num_feature_bits": high + 1}
-    bus = DeviceBus({0: Plain()}, revision)
+    bus = DeviceBus({0: Plain()}, dialect)
     ask_device = bus.transport._device_handlers._handlers["DEVICE_INFO"]
 
     def device_info(message):
         fields = dict(ask_device(message, bus.transport.devices[0]).fields)
         return message.respond(**(fields | announced))
 
-    name = "DEVICE_INFO" if revision is V1 else "GET_DEVICE_INFO"
-    features = "GET_FEATURES" if revision is V1 else "GET_DEVICE_FEATURES"
+    name = "DEVICE_INFO" if dialect is V1 else "GET_DEVICE_INFO"
+    features = "GET_FEATURES" if dialect is V1 else "GET_DEVICE_FEATURES"
     bus.answers = {name: device_info, features: blocks_of(bits)}
     async with driver_of(bus) as driver:
         device = await driver.device(0)
@@ -49,7 +46,7 @@ async def test_driver_reads_every_announced_block(revision, high):
         # The selection covers every block, and unknown features are not accepted.
         assert await device.negotiate(0) == BASE_FEATURES
     words = {}
-    for message in bus.of("SET_FEATURES" if revision is V1 else "SET_DRIVER_FEATURES"):
+    for message in bus.of("SET_FEATURES" if dialect is V1 else "SET_DRIVER_FEATURES"):
         words |= dict(enumerate(message.features, message.number("index")))
     assert len(words) == max(high // 32 + 1, 2)
     assert sum(word << 32 * index for index, word in words.items()) == BASE_FEATURES
@@ -63,15 +60,22 @@ async def test_too_many_feature_bits_are_refused():
     assert bus.transport.devices[0].status & DeviceStatus.FAILED
 
 
-@DIALECTS
-async def test_features_above_bit_63_are_negotiated(revision):
+async def test_features_above_bit_63_are_negotiated(dialect):
     device = Plain(features=Feature.NET_RSS_CONTEXT.mask | 1 << 127)
-    async with ModelSystem([{0: device}], revision=revision) as system:
+    async with ModelSystem([{0: device}], revision=dialect) as system:
         wanted = Feature.NET_RSS_CONTEXT.mask | Feature.NET_IPSEC.mask | 1 << 127
         dev = await system.drivers[0].probe(0, features=wanted)
         assert dev.info.num_feature_bits == 128
         assert dev.features == BASE_FEATURES | Feature.NET_RSS_CONTEXT.mask | 1 << 127
         assert device.negotiated(64) and device.negotiated(127) and not device.negotiated(70)
+
+
+async def test_device_with_a_data_path_offers_ring_features(dialect):
+    device = EntropyDevice(features=Feature.RING_RESET.mask)
+    async with ModelSystem([{0: device}], revision=dialect) as system:
+        handle = await system.drivers[0].device(0)
+        # INDIRECT_DESC, EVENT_IDX; VERSION_1, ACCESS_PLATFORM, ORDER_PLATFORM, RING_RESET.
+        assert await handle.offered_features() == 0x113_3000_0000
 
 
 @pytest.mark.parametrize("kind", [BlockDevice, ConsoleDevice, EntropyDevice, NetworkDevice, Plain])
