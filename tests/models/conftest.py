@@ -5,10 +5,8 @@ import asyncio
 import inspect
 
 import pytest
-from model_support import Exchange
 
 from models import virtual_time
-from models.devices import BlockDevice, ConsoleDevice, EntropyDevice
 
 LIMIT_S = 20
 
@@ -26,9 +24,3 @@ def pytest_pyfunc_call(pyfuncitem):
 
     virtual_time.run(limited())
     return True
-
-
-@pytest.fixture
-def exchange():
-    """Transport with three devices and gaps between their numbers."""
-    return Exchange({0: EntropyDevice(), 3: ConsoleDevice(), 31: BlockDevice()})

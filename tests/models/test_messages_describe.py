@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """One-line text of messages."""
 
+from itertools import product
+
 import pytest
 from model_support import VECTORS
 
-from models.messages import V1, decode, describe, describe_bytes, event, request
+from models.messages import V1, MessageKind, decode, describe, describe_bytes, event, request
+from models.messages.layouts import HEADER, TYPE_BUS, TYPE_RESPONSE
 
 
 @pytest.mark.parametrize(
@@ -63,3 +66,28 @@ def test_malformed_bytes_are_described():
         "malformed: msg_id is 12: must be the id of a transport request or event of v1 "
         "[000c000000000800]"
     )
+
+
+def test_any_bytes_are_described_in_one_line():
+    """Any header is described in one line, by its name or by the error."""
+    lines = set()
+    for type_bits, msg_id in product((0, 1, 2, 3, 0xFC, 0xFF), range(0x100)):
+        for msg_size in (0, 7, 8, 12, 48, 60, 0xFFFF):
+            raw = HEADER.pack(type_bits, msg_id, 0, 1, msg_size) + b"\xff" * 56
+            line = describe_bytes(raw, V1)
+            assert "\n" not in line and "None" not in line and "null" not in line
+            assert len(line) < 400
+            known = {
+                layout.name
+                for layout in V1.messages
+                if layout.msg_id == msg_id
+                and layout.bus == bool(type_bits & TYPE_BUS)
+                and (layout.kind is MessageKind.RESPONSE) == bool(type_bits & TYPE_RESPONSE)
+            }
+            # The line starts with the name of the bus or transport message, or with the error.
+            first = line.removeprefix("malformed: ").split()[0]
+            assert first in (known or {"msg_id"}), line
+            lines.add(line)
+    assert len(lines) > 1000
+    for size in range(8):
+        assert describe_bytes(bytes(size), V1).startswith("malformed: length is")

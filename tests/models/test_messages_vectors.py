@@ -132,3 +132,40 @@ def test_message_fields_are_attributes_and_immutable():
         message.fields["num"] = 2
     with pytest.raises(AttributeError, match="no field status"):
         _ = message.status
+
+
+@pytest.mark.parametrize(
+    ("raw", "values"),
+    [
+        (
+            "0302 0000 0201 1000 0201 0a00 0403 ff03",
+            {"offset": 0x0102, "num": 10, "next_offset": 0x0304, "bitmap": b"\xff\x03"},
+        ),
+        ("0108 0605 0201 0c00 04030201", {"status": 0x01020304}),
+        (
+            "000a 0605 0201 3000 04030201 08070605 0c0b0a09 100f0e0d"
+            "1817161514131211 201f1e1d1c1b1a19 2827262524232221",
+            {
+                "index": 0x01020304,
+                "unused": 0x05060708,
+                "size": 0x090A0B0C,
+                "reserved": 0x0D0E0F10,
+                "descriptor_addr": 0x1112131415161718,
+                "driver_addr": 0x191A1B1C1D1E1F20,
+                "device_addr": 0x2122232425262728,
+            },
+        ),
+        (
+            "0041 0605 0000 1000 04030201 08070685",
+            {"index": 0x01020304, "next_offset": 0x05060708, "next_wrap": 1},
+        ),
+    ],
+)
+def test_every_field_is_little_endian(raw, values):
+    """Every word of a message is little-endian on any host, reserved words as well."""
+    raw = bytes.fromhex(raw)
+    message = decode(raw.ljust(V1.max_size, b"\0"))
+    assert {name: message.fields[name] for name in values} == values
+    assert message.token == (0 if message.kind is MessageKind.EVENT else 0x0102)
+    assert message.dev_num == (0 if message.bus else 0x0506)
+    assert encode(message) == raw

@@ -7,7 +7,7 @@ from models.layout import SPSC_PAGES
 from models.shell import AMP_PCI
 from testbench.stream.axis import AxisMessage
 from testbench.system import GatewareSystem
-from tests.models.defect_support import GUEST_ABORTS, Guest, padded, some_devices
+from tests.models.transport.raw_guest import GUEST_ABORTS, Guest, padded, some_devices
 from tests.regressions.queue_host import FULL, QUEUE, QueueBench, slot_bytes
 
 

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Defects of the C implementation in queues and life cycle of the endpoint.
+"""FIFOs of the endpoint: their queues, doorbells, resets and life cycle.
 
-Tests that need the gateware are in ``tests/regressions/defects.py``; docs/defects.md has the list.
+Tests that need the gateware are in ``tests/regressions/defects.py``.
 """
 
 import asyncio
 
 import pytest
-from defect_support import CONSOLE, ENTROPY, Guest, open_guest, padded, queues_of, slot
 from model_support import settle
+from raw_guest import CONSOLE, ENTROPY, Guest, open_guest, padded, queues_of, slot
 
 from models.config_space import DEVICE_CONTROL, INITIATE_FLR
 from models.devices import BlockDevice, ConsoleDevice, EntropyDevice
@@ -25,7 +25,7 @@ QUEUE = SPSC_PAGES.queue
 FULL = QUEUE.capacity - 1
 
 
-async def test_d22_reset_with_no_device():
+async def test_fifo_without_devices_can_be_reset():
     """A FIFO without devices can be reset, and its bus then responds."""
     async with ModelSystem([{}]) as system:
         for _ in range(3):
@@ -40,7 +40,7 @@ async def test_d22_reset_with_no_device():
         await guest.check_works()
 
 
-async def test_d23_every_fifo_has_its_own_queues():
+async def test_every_fifo_has_its_own_queues():
     """A message in a FIFO reaches its devices and does not change the RAM of other FIFOs."""
     kinds = [EntropyDevice, ConsoleDevice, BlockDevice, EntropyDevice]
     async with ModelSystem([{0: kind()} for kind in kinds]) as system:
@@ -57,7 +57,7 @@ async def test_d23_every_fifo_has_its_own_queues():
             assert system.host.interrupts == {n: int(n <= fifo) for n in range(len(kinds))}
 
 
-async def test_d24_device_queue_full_loses_nothing():
+async def test_full_device_queue_loses_nothing():
     """61 responses fit. Further ones wait without an interrupt, none lost and all in order."""
     async with open_guest() as guest:
         requests = 2 * FULL
@@ -71,7 +71,7 @@ async def test_d24_device_queue_full_loses_nothing():
         assert guest.interrupts == requests
 
 
-async def test_d28_driver_restarts_with_zeroed_queues():
+async def test_zeroed_queues_bring_no_old_messages():
     """After the pages are zeroed, exactly the messages sent afterwards are received."""
     async with open_guest() as guest:
         assert len(await guest.exchange(*["0007 0000 0100 0800"] * 4)) == 4
@@ -85,7 +85,7 @@ async def test_d28_driver_restarts_with_zeroed_queues():
         assert await guest.exchange() == []
 
 
-async def test_d29_reset_empties_the_queues():
+async def test_reset_empties_the_queues():
     """A function reset drops the pending messages in both directions."""
     async with open_guest() as guest:
         endpoint = guest.system.endpoint
@@ -103,7 +103,7 @@ async def test_d29_reset_empties_the_queues():
         assert await guest.exchange() == []
 
 
-async def test_d30_indices_are_little_endian_words():
+async def test_indices_are_little_endian_words():
     """An index has four bytes, lowest first; the other bytes of its 64 are not written."""
     async with open_guest() as guest:
         ram, layout = guest.system.endpoint.ram, guest.system.endpoint.layout
@@ -120,7 +120,7 @@ async def test_d30_indices_are_little_endian_words():
             assert [bytes(ram[line : line + 64]) for line in lines] == [word] * 4
 
 
-async def test_d30_concurrent_producers_do_not_share_a_slot():
+async def test_concurrent_producers_do_not_share_a_slot():
     """Concurrent responses and events do not share a slot."""
     async with open_guest() as guest:
         await guest.bring_up(CONSOLE)
@@ -134,7 +134,7 @@ async def test_d30_concurrent_producers_do_not_share_a_slot():
         assert sum(message.name == "EVENT_CONFIG" for message in got) == len(tokens)
 
 
-async def test_d31_doorbell_covers_the_messages_present():
+async def test_doorbell_covers_the_messages_present():
     """A doorbell covers the messages present at that time; another FIFO is served meanwhile."""
     async with ModelSystem([{0: EntropyDevice()}, {0: EntropyDevice()}]) as system:
         system.drivers[0].stop()
@@ -158,7 +158,7 @@ async def test_d31_doorbell_covers_the_messages_present():
         assert len(refills) >= 20
 
 
-async def test_d34_doorbell_with_no_device():
+async def test_doorbells_of_a_fifo_without_devices():
     """A FIFO without devices drops its messages, without an effect on the other FIFOs."""
     async with open_guest({}, {0: EntropyDevice()}) as guest:
         system = guest.system
@@ -170,7 +170,7 @@ async def test_d34_doorbell_with_no_device():
 
 
 @pytest.mark.parametrize("num_fifos", range(1, 9))
-async def test_d35_any_number_of_fifos(num_fifos):
+async def test_any_number_of_fifos_works(num_fifos):
     """BAR1 is rounded up to a power of two. Every FIFO works, and the rest is RAM."""
     async with ModelSystem([{0: EntropyDevice()} for _ in range(num_fifos)]) as system:
         size = system.endpoint.bar_sizes[AMP_PCI.fifo_bar]
@@ -183,7 +183,7 @@ async def test_d35_any_number_of_fifos(num_fifos):
         assert await system.host.bar_read(AMP_PCI.fifo_bar, last, 4) == b"\1\2\3\4"
 
 
-async def test_d37_access_platform_is_negotiated():
+async def test_access_platform_is_negotiated():
     """Every device offers ACCESS_PLATFORM, the driver accepts it, and data is transferred."""
     async with open_guest() as guest:
         driver, memory = (
@@ -200,7 +200,7 @@ async def test_d37_access_platform_is_negotiated():
             path.stop()
 
 
-async def test_d39_stop_leaves_no_task():
+async def test_stop_leaves_no_task():
     """A system stopped at any time leaves no task and can be started again."""
     before = asyncio.all_tasks()
     devices = [{0: EntropyDevice(), 1: ConsoleDevice()}]

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Transport revision 1, queues and resets of a driver: rows DRV of docs/conformance.md."""
+"""Set-up of queues and resets by a driver."""
 
 import asyncio
 
 import pytest
-from conformance_support import DeviceBus, Plain, info, silent
 from model_support import settle
 from scripted_bus import driver_of, status
+from transport_support import DeviceBus, Plain, info, silent
 
 from models.devices import ConsoleDevice, EntropyDevice
 from models.dma import PAGE

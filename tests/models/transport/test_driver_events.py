@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Transport revision 1, events to a driver: rows DRV of docs/conformance.md."""
+"""Events to a driver, and devices that are removed."""
 
 import asyncio
 
 import pytest
-from conformance_support import EVERY_REQUEST, DeviceBus, config_event, device_event, silent
 from model_support import settle
 from scripted_bus import driver_of
+from transport_support import EVERY_REQUEST, DeviceBus, config_event, device_event, silent
 
 from models.config_space import DEVICE_CONTROL, INITIATE_FLR
 from models.devices import ConsoleDevice, EntropyDevice, NetworkDevice

@@ -2,19 +2,17 @@
 """Driver checks of device responses: an invalid one raises a DriverError and sets FAILED."""
 
 import pytest
-from conformance_support import DeviceBus, Plain, info
 from scripted_bus import driver_of
+from transport_support import DeviceBus, Plain, info
 
 from models.devices import ConsoleDevice, EntropyDevice, NetworkDevice
 from models.driver import DriverError, ProtocolError, QueueError
 from models.drivers import ConsoleDriver, NetworkDriver
 from models.host_memory import MemoryModel
-from models.messages import R1, V1, V1_1
+from models.messages import R1, V1_1
 from models.system import ModelSystem
 from models.virtio import DeviceStatus
 from models.virtqueue.layout import MAX_QUEUE_SIZE
-
-DIALECTS = pytest.mark.parametrize("revision", [V1, R1], ids=lambda dialect: dialect.revision)
 
 
 def change_response(bus, name, **change):
@@ -33,23 +31,21 @@ def change_response(bus, name, **change):
     return bus
 
 
-@DIALECTS
 @pytest.mark.parametrize("size", [3, 100, 65535, MAX_QUEUE_SIZE + 1, 1 << 16, 0xFFFF_FFFF])
-async def test_invalid_maximum_queue_size_is_refused(revision, size):
-    bus = change_response(DeviceBus({0: Plain()}, revision), "GET_VQUEUE", max_size=size)
+async def test_invalid_maximum_queue_size_is_refused(dialect, size):
+    bus = change_response(DeviceBus({0: Plain()}, dialect), "GET_VQUEUE", max_size=size)
     async with driver_of(bus) as driver:
         with pytest.raises(QueueError, match=f"queue 0: max_size is {size}: must be a power of"):
             await driver.probe(0)
     assert bus.transport.devices[0].status & DeviceStatus.FAILED
 
 
-@DIALECTS
 @pytest.mark.parametrize("existing", [(0,), (1,), (0, 3), (1, 2), ()])
-async def test_missing_queues_are_skipped(revision, existing):
+async def test_missing_queues_are_skipped(dialect, existing):
     device = Plain(queues=4)
     for index, queue in enumerate(device.queues):
         queue.max_size = 16 if index in existing else 0
-    bus = DeviceBus({0: device}, revision)
+    bus = DeviceBus({0: device}, dialect)
     async with driver_of(bus) as driver:
         dev = await driver.probe(0)
         assert tuple(sorted(dev.rings)) == existing
@@ -105,10 +101,9 @@ async def test_response_with_a_wrong_echo_is_refused(revision, name, field):
             await calls[name]()
 
 
-@DIALECTS
 @pytest.mark.parametrize("name", ["GET_VQUEUE", "GET_FEATURES"])
-async def test_bring_up_fails_at_a_wrong_echo(revision, name):
-    bus = DeviceBus({0: Plain()}, revision)
+async def test_bring_up_fails_at_a_wrong_echo(dialect, name):
+    bus = DeviceBus({0: Plain()}, dialect)
     change_response(bus, name, index=lambda message: message.number("index") ^ 1)
     async with driver_of(bus) as driver:
         with pytest.raises(DriverError):

@@ -2,19 +2,15 @@
 """Any number of feature bits on both sides, and their names in virtio 1.4."""
 
 import pytest
-from conformance_support import DeviceBus, Plain, info
-from model_support import Exchange, ask
 from scripted_bus import driver_of
+from transport_support import DeviceBus, Plain, info
 
-from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, NetworkDevice, VirtioDevice
-from models.devices.base import MAX_REFUSED_BLOCKS
+from models.devices import BlockDevice, ConsoleDevice, EntropyDevice, NetworkDevice
 from models.driver import FeaturesRefusedError, ProtocolError
 from models.driver.features import MAX_FEATURE_BITS
-from models.messages import R1, V1, describe, request
+from models.messages import V1, describe, request
 from models.system import ModelSystem
 from models.virtio import BASE_FEATURES, DeviceStatus, Feature, feature_names, status_names
-
-DIALECTS = pytest.mark.parametrize("revision", [V1, R1], ids=lambda dialect: dialect.revision)
 
 
 def blocks_of(bits):
@@ -28,22 +24,21 @@ def blocks_of(bits):
     return answer
 
 
-@DIALECTS
 @pytest.mark.parametrize("high", [32, 63, 64, 95, 127, 128, 255, 1000, MAX_FEATURE_BITS - 1])
-async def test_driver_reads_every_announced_block(revision, high):
+async def test_driver_reads_every_announced_block(dialect, high):
     bits = BASE_FEATURES | 1 << high
     announced = {"num_feature_blocks": high // 32 + 1}
-    if revision is V1:
+    if dialect is V1:
         announced = {"num_feature_bits": high + 1}
-    bus = DeviceBus({0: Plain()}, revision)
+    bus = DeviceBus({0: Plain()}, dialect)
     ask_device = bus.transport._device_handlers._handlers["DEVICE_INFO"]
 
     def device_info(message):
         fields = dict(ask_device(message, bus.transport.devices[0]).fields)
         return message.respond(**(fields | announced))
 
-    name = "DEVICE_INFO" if revision is V1 else "GET_DEVICE_INFO"
-    features = "GET_FEATURES" if revision is V1 else "GET_DEVICE_FEATURES"
+    name = "DEVICE_INFO" if dialect is V1 else "GET_DEVICE_INFO"
+    features = "GET_FEATURES" if dialect is V1 else "GET_DEVICE_FEATURES"
     bus.answers = {name: device_info, features: blocks_of(bits)}
     async with driver_of(bus) as driver:
         device = await driver.device(0)
@@ -51,7 +46,7 @@ async def test_driver_reads_every_announced_block(revision, high):
         # The selection covers every block, and unknown features are not accepted.
         assert await device.negotiate(0) == BASE_FEATURES
     words = {}
-    for message in bus.of("SET_FEATURES" if revision is V1 else "SET_DRIVER_FEATURES"):
+    for message in bus.of("SET_FEATURES" if dialect is V1 else "SET_DRIVER_FEATURES"):
         words |= dict(enumerate(message.features, message.number("index")))
     assert len(words) == max(high // 32 + 1, 2)
     assert sum(word << 32 * index for index, word in words.items()) == BASE_FEATURES
@@ -65,10 +60,9 @@ async def test_too_many_feature_bits_are_refused():
     assert bus.transport.devices[0].status & DeviceStatus.FAILED
 
 
-@DIALECTS
-async def test_features_above_bit_63_are_negotiated(revision):
+async def test_features_above_bit_63_are_negotiated(dialect):
     device = Plain(features=Feature.NET_RSS_CONTEXT.mask | 1 << 127)
-    async with ModelSystem([{0: device}], revision=revision) as system:
+    async with ModelSystem([{0: device}], revision=dialect) as system:
         wanted = Feature.NET_RSS_CONTEXT.mask | Feature.NET_IPSEC.mask | 1 << 127
         dev = await system.drivers[0].probe(0, features=wanted)
         assert dev.info.num_feature_bits == 128
@@ -76,50 +70,18 @@ async def test_features_above_bit_63_are_negotiated(revision):
         assert device.negotiated(64) and device.negotiated(127) and not device.negotiated(70)
 
 
-@pytest.mark.parametrize(("features", "bits"), [(0, 64), (1 << 63, 64), (1 << 64, 96)])
-def test_device_announces_only_necessary_blocks(features, bits):
-    """The Linux driver of the patch series accepts only 64 bits."""
-    assert VirtioDevice(features=features).num_feature_bits == bits
-
-
-def set_block(exchange, index, word):
-    ask(exchange, "SET_FEATURES", index=index, features=[word])
-
-
-def features_ok(exchange):
-    ask(exchange, "SET_DEVICE_STATUS", status=3)
-    return bool(ask(exchange, "SET_DEVICE_STATUS", status=0xB).status & DeviceStatus.FEATURES_OK)
-
-
-@pytest.mark.parametrize("index", [1, 2, 3, 4, 5, 77, 0xFFFF_FFFF])
-def test_selection_of_any_block_is_refused_until_corrected(index):
-    exchange = Exchange({0: ConsoleDevice()})
-    set_block(exchange, 0, 0)
-    set_block(exchange, 1, 1)
-    right = 1 if index == 1 else 0
-    set_block(exchange, index, right | 1 << 31)
-    assert not features_ok(exchange)
-    set_block(exchange, index, right)
-    assert features_ok(exchange)
-
-
-def test_too_many_refused_blocks_need_a_reset():
-    exchange = Exchange({0: ConsoleDevice()})
-    set_block(exchange, 1, 1)
-    for index in range(4, 4 + MAX_REFUSED_BLOCKS + 1):
-        exchange.transport.devices[0].select_word(index, 1)
-    for index in range(4, 4 + MAX_REFUSED_BLOCKS + 1):
-        exchange.transport.devices[0].select_word(index, 0)
-    assert not features_ok(exchange)
-    ask(exchange, "SET_DEVICE_STATUS", status=0)
-    set_block(exchange, 1, 1)
-    assert features_ok(exchange)
+async def test_device_with_a_data_path_offers_ring_features(dialect):
+    device = EntropyDevice(features=Feature.RING_RESET.mask)
+    async with ModelSystem([{0: device}], revision=dialect) as system:
+        handle = await system.drivers[0].device(0)
+        # INDIRECT_DESC, EVENT_IDX; VERSION_1, ACCESS_PLATFORM, ORDER_PLATFORM, RING_RESET.
+        assert await handle.offered_features() == 0x113_3000_0000
 
 
 @pytest.mark.parametrize("kind", [BlockDevice, ConsoleDevice, EntropyDevice, NetworkDevice, Plain])
-async def test_order_platform_is_negotiated(kind):
+async def test_order_platform_is_negotiated(dialect, kind):
     device = kind()
-    async with ModelSystem([{0: device}]) as system:
+    async with ModelSystem([{0: device}], revision=dialect) as system:
         dev = await system.drivers[0].probe(0)
         assert dev.features & Feature.ORDER_PLATFORM.mask
         assert device.negotiated(Feature.ORDER_PLATFORM)
@@ -131,26 +93,6 @@ async def test_order_platform_is_optional_for_the_driver():
     async with ModelSystem([{0: device}]) as system:
         dev = await system.drivers[0].probe(0)
         assert not dev.features & Feature.ORDER_PLATFORM.mask
-
-
-@pytest.mark.parametrize(
-    "feature", [Feature.RING_PACKED, Feature.ADMIN_VQ, Feature.SUSPEND, Feature.NOTIFICATION_DATA]
-)
-async def test_unsupported_features_are_neither_offered_nor_accepted(feature):
-    with pytest.raises(ValueError, match=f"must be without {feature.name}"):
-        VirtioDevice(features=feature.mask)
-    device = EntropyDevice()
-    assert not device.offered & feature.mask
-    device.offered |= feature.mask
-    async with ModelSystem([{0: device}]) as system:
-        dev = await system.drivers[0].probe(0, features=feature.mask)
-        assert not dev.features & feature.mask
-
-
-def test_driver_cannot_set_suspend():
-    device = EntropyDevice()
-    device.write_status(1 | DeviceStatus.SUSPEND)
-    assert device.status == 1
 
 
 def test_names_of_virtio_1_4():

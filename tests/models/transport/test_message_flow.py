@@ -1,22 +1,21 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Transport revision 1, order of messages and flow control: rows BUS of docs/conformance.md."""
+"""Order of messages, flow control and padding of slots."""
 
 import asyncio
 import random
 import struct
 from collections import Counter
 
-import pytest
-from conformance_support import DeviceBus, SlowDrain, devices, every_request, record_messages
-from model_support import Exchange, settle
+from model_support import settle
 from scripted_bus import ScriptedBus, driver_of
+from transport_support import DeviceBus, SlowDrain, devices, record_messages
 
 from models.bus import Direction
 from models.devices import ConsoleDevice, EntropyDevice
-from models.driver import Driver, NoDeviceError, RequestTimeoutError, Unclaimed
+from models.driver import Driver, RequestTimeoutError
 from models.drivers import EntropyDriver
 from models.layout import SMALL_PAGES
-from models.messages import R1, MessageKind, decode, event, request
+from models.messages import R1, MessageKind, decode
 from models.shell import AMP_PCI
 from models.system import ModelSystem
 
@@ -97,19 +96,6 @@ async def test_responses_may_arrive_in_any_order():
         assert not driver.unclaimed
 
 
-def test_responses_echo_tokens():
-    """Responses to bus and transport messages echo any token."""
-    exchange = Exchange(devices(), R1)
-    for token in (0, 1, 0xFF, 0x100, 0x8000, 0xFFFF, 0):
-        for message in (
-            *every_request(3, token),
-            request("BUS_PING", revision=R1, token=token, data=token),
-            request("BUS_GET_DEVICES", revision=R1, token=token, offset=0, count=8),
-        ):
-            (answer,) = exchange.ask_bytes(message.wire())
-            assert (answer.name, answer.token) == (message.name, token)
-
-
 async def test_events_do_not_wait_for_requests():
     """Events of both sides are sent while a request is outstanding."""
     slow, other = SlowDrain(), ConsoleDevice()
@@ -163,56 +149,6 @@ async def test_slots_are_padded_with_zeros():
                 size = struct.unpack_from("<H", raw, 6)[0]
                 assert raw[size:] == bytes(queue.slot_size - size)
             assert ram[base + queue.slot_offset(used)] == 0xEE
-
-
-def bus_message(type_bits, msg_id, size, body=b"", dev_num=0):
-    return (struct.pack("<BBHHH", type_bits, msg_id, dev_num, 5, size) + body).ljust(64, b"\0")
-
-
-NONSENSE = [
-    bus_message(2, 2, 12, bytes(4), dev_num=1),
-    bus_message(2, 3, 12, bytes(4), dev_num=0x8000),
-    bus_message(2, 2, 11, bytes(4)),
-    bus_message(2, 3, 8),
-    bus_message(2, 3, 65, bytes(4)),
-    bus_message(2, 3, 0, bytes(4)),
-    bus_message(3, 3, 11, bytes(4)),
-    bus_message(3, 2, 13, bytes(6)),
-    # 32 device numbers in a message without a bitmap.
-    bus_message(3, 2, 14, struct.pack("<HHH", 0, 0, 32)),
-    bus_message(2, 0x40, 11, struct.pack("<HH", 0, 2)),
-    bus_message(2, 0x40, 12, struct.pack("<HH", 0, 2), dev_num=1),
-    bus_message(3, 0x40, 12, struct.pack("<HH", 0, 2)),
-    *(bus_message(2, msg_id, 64) for msg_id in (0, 1, 4, 0x3F, 0x41, 0x80, 0xC0, 0xFF)),
-    bus_message(2, 3, 12)[:11],
-    b"\2\3",
-    b"",
-]
-
-
-async def test_invalid_bus_messages_are_ignored():
-    exchange = Exchange(devices(), R1)
-    for raw in NONSENSE:
-        await exchange.transport.receive(raw)
-    assert exchange.sent == [] and exchange.transport.drops.total() == len(NONSENSE)
-    assert list(exchange.transport.devices) == [0, 3, 31]
-    bus = DeviceBus(devices())
-    async with driver_of(bus) as driver:
-        for raw in NONSENSE:
-            bus.give(raw)
-        await settle(100)
-        assert driver.unclaimed == {Unclaimed.MALFORMED: len(NONSENSE)} and bus.sent == []
-        # Undefined states have no effect.
-        for state in (0, 3, 0x7FFF, 0x8000, 0xFFFF):
-            fields = {"device_number": 0, "device_bus_state": state}
-            bus.give(event("BUS_EVENT_DEVICE", revision=R1, **fields))
-        await settle()
-        assert bus.sent == []
-        assert (await driver.device(0)).info.device_id == 4
-        bus.give(event("BUS_EVENT_DEVICE", revision=R1, device_number=0, device_bus_state=2))
-        await settle()
-        with pytest.raises(NoDeviceError):
-            await driver.device(0)
 
 
 async def test_every_notification_is_sent_once():

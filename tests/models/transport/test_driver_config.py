@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Transport revision 1, configuration accesses of a driver: rows DRV of docs/conformance.md."""
+"""Configuration accesses of a driver."""
 
 import pytest
-from conformance_support import STRICT, DeviceBus, Plain, config_event, device_event
 from model_support import settle
 from scripted_bus import driver_of
+from transport_support import STRICT, DeviceBus, Plain, config_event, device_event
 
 from models.devices import ConsoleDevice
 from models.driver import ConfigError

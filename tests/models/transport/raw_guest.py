@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Guest driver that sends arbitrary bytes, for the tests of known defects."""
+"""Guest driver that sends arbitrary bytes: messages that abort the C implementation, FIFOs."""
 
 import contextlib
 from collections import Counter

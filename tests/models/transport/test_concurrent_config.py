@@ -2,10 +2,9 @@
 """Concurrent writes of device and driver to one word of configuration."""
 
 import pytest
-from conformance_support import PROFILES, STRICT, Plain
+from transport_support import PROFILES, STRICT, Plain
 
 from models.driver import ConfigError
-from models.messages import V1
 from models.system import ModelSystem
 
 
@@ -28,7 +27,7 @@ class Racing(Plain):
             self.history.append(("device", bytes(self._config[:4]), True))
 
 
-@pytest.fixture(params=[V1, *PROFILES.values()], ids=["v1", *PROFILES])
+@pytest.fixture(params=PROFILES.values(), ids=PROFILES)
 def dialect(request):
     return request.param
 
