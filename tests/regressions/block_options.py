@@ -7,7 +7,7 @@ from itertools import repeat
 
 import cocotb
 
-from hdl.dma.limits import COMPLETION_BYTES, MOST_COMPLETIONS, TAGS
+from hdl.dma.limits import COMPLETION_BYTES, MAX_COMPLETIONS, TAGS
 from models.dma import PAGE, DmaError
 from models.shell import AMP_PCI
 from testbench.host import faults
@@ -65,7 +65,7 @@ async def outstanding_reads_stay_within_completion_headers(dut):
     rng = random.Random(SEED)
     bench = DmaBench(dut, max_read_request_size=rng.choice([128, 512, 4096]))
     memory = bench.host.memory
-    limit = bench.parameters.block.completion_headers or MOST_COMPLETIONS * TAGS
+    limit = bench.parameters.block.completion_headers or MAX_COMPLETIONS * TAGS
     completion_counts = []
     accept = memory.take
 
@@ -84,7 +84,7 @@ async def outstanding_reads_stay_within_completion_headers(dut):
     read = cocotb.start_soon(bench.dma.read(region.address + start, 12 * PAGE))
     await bench.settle(LONG_NS // CLOCK_PERIOD_NS // 2)
     assert (
-        len(completion_counts) == TAGS or limit - MOST_COMPLETIONS < sum(completion_counts) <= limit
+        len(completion_counts) == TAGS or limit - MAX_COMPLETIONS < sum(completion_counts) <= limit
     ), f"seed {SEED}"
     memory.set_latency(None)
     assert await read == region.bytes[start : start + 12 * PAGE]
