@@ -10,8 +10,10 @@ PIP    := $(RUN) -m pip install --quiet --disable-pip-version-check -c constrain
 
 # Tests with more cases under --regress.
 REGRESS := tests/test_regressions.py tests/test_fusesoc.py tests/test_how_to.py \
-  tests/hdl/test_newest_amaranth.py \
-  tests/sim/lab/test_bench.py tests/sim/vm/serve tests/models/test_fuzz_messages.py
+  tests/test_litepcie.py tests/models/test_fuzz_messages.py \
+  tests/hdl/test_modulo.py tests/hdl/test_newest_amaranth.py tests/hdl/test_verilog.py \
+  tests/sim/lab/test_amaranth_system.py tests/sim/lab/test_bench.py tests/sim/lab/test_demo.py \
+  tests/sim/vm/serve
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo waves guest test lint words verilog regress fuzz bench synth formal figures compare clean

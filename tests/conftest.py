@@ -38,6 +38,11 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--regress"):
+        for item in items:
+            if (mark := item.get_closest_marker("regress")) is not None:
+                reason = f"{mark.kwargs['reason']}: only make regress runs it"
+                item.add_marker(pytest.mark.skip(reason=reason))
     items[:], others = split(items, *config.getoption("--part"))
     config.hook.pytest_deselected(items=others)
 

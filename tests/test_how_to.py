@@ -31,9 +31,8 @@ def test_page_fits_a_page_and_every_block_is_carried_out(page):
     assert len(list(steps(text))) == len(re.findall("^```", text, re.MULTILINE)) / 2
 
 
-def test_readme_shows_what_the_demo_prints(tmp_path, pytestconfig):
-    if not pytestconfig.getoption("--regress"):
-        pytest.skip("builds the gateware with waves: only make regress runs it")
+@pytest.mark.regress(reason="builds the gateware with waves")
+def test_readme_shows_what_the_demo_prints(tmp_path):
     folder = tmp_path / "project"
     copy_project(folder)
     page = (ROOT / "README.md").read_text()

@@ -10,7 +10,6 @@ from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import get_runner
 
 from hdl.companions import ports_of
-from hdl.shims.series7 import DATA_WIDTHS
 from sim import toolchain
 from sim.build import (
     BUILD_ROOT,
@@ -55,7 +54,9 @@ def sources(data_width, folder):
     return [endpoint, *files]
 
 
-@pytest.mark.parametrize("data_width", DATA_WIDTHS)
+@pytest.mark.parametrize(
+    "data_width", [64, pytest.param(128, marks=pytest.mark.regress(reason="takes a minute"))]
+)
 def test_endpoint_with_litepcie_as_host(data_width, regression_seed):
     if SIMULATOR not in toolchain.available():
         pytest.skip("Verilator is not installed, and Icarus cannot run Migen's Verilog")

@@ -83,8 +83,8 @@ MODULES = frozenset(chain.from_iterable(GROUPS.values())) | {BEHIND_BLOCKS, FOR_
 
 # (top, FIFOs, width) on the simulators after the first. They cross-check it and take several times
 # as long, more with each width.
-FEW_BUILDS = [("core", 1, 256)]
-# Together with BUILDS: every number of FIFOs, and every width of both tops.
+FEW_BUILDS = [("core", 1, 64)]
+# With BUILDS: every number of FIFOs, and every width of both tops.
 MORE_BUILDS = [
     ("endpoint", 1, 64),
     ("endpoint", 4, 256),
@@ -93,11 +93,16 @@ MORE_BUILDS = [
     ("core", 6, 256),
     ("core", 7, 512),
 ]
-MORE_FEW_BUILDS = [("endpoint", 1, 512)]
+MORE_FEW_BUILDS = [("core", 1, 256), ("endpoint", 1, 512)]
+QUICK_GROUPS = {"endpoint": tuple(GROUPS), "core": ("requests", "dma")}
+"""Groups that ``make test`` runs on each top, on the core only its own modules of ``dma``: the
+endpoint contains the core."""
+QUICK_FEW_GROUPS = ("requests", "queues")
+"""Groups that ``make test`` runs on the simulators after the first."""
 # (top, width) of the tops of hard blocks; MORE_BLOCK_BUILDS completes the widths of each.
-BLOCK_BUILDS = [("xilinx-usp", 128), ("xilinx-7", 128)]
+BLOCK_BUILDS = [("xilinx-7", 128)]
 MORE_BLOCK_BUILDS = [
-    *(("xilinx-usp", width) for width in (64, 256, 512)),
+    *(("xilinx-usp", width) for width in (64, 128, 256, 512)),
     *(("xilinx-us", width) for width in (64, 128, 256)),
     ("xilinx-7", 64),
     *(("intel-ptile", width) for width in (128, 256, 512)),
@@ -137,8 +142,17 @@ def builds_of(simulator, *, everything):
     return FEW_BUILDS + MORE_FEW_BUILDS * everything
 
 
+def groups_of(simulator, top, *, everything):
+    """Groups that run on a build of a top for a simulator."""
+    if everything:
+        return tuple(GROUPS)
+    return QUICK_GROUPS[top] if is_first(simulator) else QUICK_FEW_GROUPS
+
+
 def modules(group, top, simulator, *, everything):
     """Modules of a group that run on a top and a simulator."""
+    if group == "dma" and top == "core" and not everything:
+        return [name for name in GROUPS[group] if name in ON_CORE]
     others = ON_CORE if top == "endpoint" else ON_ENDPOINT
     if not everything and not is_first(simulator):
         others |= ON_FIRST_SIMULATOR
@@ -149,7 +163,7 @@ def block_builds_of(simulator, *, everything):
     """Builds of the tops of hard blocks for a simulator."""
     if is_first(simulator):
         return BLOCK_BUILDS + MORE_BLOCK_BUILDS * everything
-    return BLOCK_BUILDS * everything
+    return [*BLOCK_BUILDS, ("xilinx-usp", 128)] * everything
 
 
 def pytest_generate_tests(metafunc):
@@ -186,7 +200,7 @@ def pytest_generate_tests(metafunc):
             )
             for simulator in toolchain.SIMULATORS
             for top, fifos, width in builds_of(simulator, everything=everything)
-            for group in GROUPS
+            for group in groups_of(simulator, top, everything=everything)
         ],
     )
 
@@ -236,6 +250,7 @@ def test_regression_behind_a_hard_block(simulator, block_top, data_width, everyt
     )
 
 
+@pytest.mark.regress(reason="needs a build of its own")
 def test_regression_with_block_options(num_fifos, data_width, block, run):
     run(
         build_configuration("core", num_fifos=num_fifos, data_width=data_width, block=block),
@@ -244,11 +259,10 @@ def test_regression_with_block_options(num_fifos, data_width, block, run):
     )
 
 
+@pytest.mark.regress(reason="needs a build of its own")
 @pytest.mark.parametrize("top", sorted(TOPS))
-def test_scenarios_with_other_shell_and_layout(top, everything, run):
+def test_scenarios_with_other_shell_and_layout(top, run):
     """Other ids, two vectors for three FIFOs, other pages, another capacity."""
-    if top == "core" and not everything:
-        pytest.skip("the core has no PCI ids: only make regress runs it")
     run(
         build_configuration(
             top,
@@ -259,15 +273,13 @@ def test_scenarios_with_other_shell_and_layout(top, everything, run):
         ),
         ["scenarios"],
         f"other-shell-{top}",
-        environment=None if everything else FEW_SCENARIOS,
     )
 
 
+@pytest.mark.regress(reason="needs a build of its own")
 @pytest.mark.parametrize("top", sorted(TOPS))
-def test_regression_without_the_dma_window(top, everything, run):
+def test_regression_without_the_dma_window(top, run):
     """Messages, interrupts and BARs work without it, and every completion is unexpected."""
-    if not everything:
-        pytest.skip("needs a build of its own: only make regress runs it")
     configuration = build_configuration(top, num_fifos=2, data_width=64, dma=False)
     names = ("bar_access", "device_queue", "driver_queue", "msix", "refused_requests")
     run(configuration, names, f"no-dma-{top}")
@@ -280,10 +292,9 @@ def test_regression_without_the_dma_window(top, everything, run):
     assert outcome.tests == 1
 
 
-def test_long_simulation_does_not_leak_memory(everything, run):
+@pytest.mark.regress(reason="takes minutes")
+def test_long_simulation_does_not_leak_memory(run):
     """Run ``flat_memory`` with enough bursts to show the smallest leak per burst."""
-    if not everything:
-        pytest.skip("takes minutes: only make regress runs it")
     outcome = run(
         build_configuration("endpoint"),
         ["flat_memory"],

@@ -10,10 +10,16 @@ from simulation import simulate
 
 from hdl.queues.modulo import IndexModulo, index_width, successor
 
-CAPACITIES = [2, 3, 7, 31, 32, 61, 62, 63, 64, 100, 4096, 65535]
+CAPACITIES = [2, 7, 31, 32, 61, 62, 63, 64, 100, 4096, 65535]
 
 
-@pytest.mark.parametrize("capacity", CAPACITIES)
+@pytest.mark.parametrize(
+    "capacity",
+    [
+        *CAPACITIES,
+        pytest.param(3, marks=pytest.mark.regress(reason="its 31 weights take half a minute")),
+    ],
+)
 def test_remainder_and_range_check(capacity):
     rng = random.Random(capacity)
     edges = [0, capacity - 1, capacity, capacity + 1, 2**31, 2**32 - 2, 2**32 - 1]
@@ -31,7 +37,7 @@ def test_remainder_and_range_check(capacity):
     simulate(dut, bench)
 
 
-@pytest.mark.parametrize("capacity", CAPACITIES[:10])
+@pytest.mark.parametrize("capacity", [3, *CAPACITIES[:9]])
 def test_successor_wraps(capacity):
     module = Module()
     index = Signal(index_width(capacity))

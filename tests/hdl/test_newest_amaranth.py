@@ -29,11 +29,10 @@ def newest(tmp_path_factory):
     return python, version
 
 
+@pytest.mark.regress(reason="installs the newest Amaranth")
 @pytest.mark.parametrize("top", sorted(TOPS))
-def test_top_elaborates_under_newest_amaranth(top, pytestconfig, request, tmp_path):
-    if not pytestconfig.getoption("--regress"):
-        pytest.skip("make regress installs the newest Amaranth")
-    python, version = request.getfixturevalue("newest")
+def test_top_elaborates_under_newest_amaranth(top, newest, tmp_path):
+    python, version = newest
     file = tmp_path / "top.v"
     errors = ["-W", "error::DeprecationWarning", "-W", "error::PendingDeprecationWarning"]
     process = subprocess.run(

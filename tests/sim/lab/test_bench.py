@@ -18,6 +18,7 @@ from sim.lab.bench.bounds import FIGURES
 from sim.lab.bench.bridge import MIN_RATIO
 from sim.run import SimulationError
 
+MINUTES = pytest.mark.regress(reason="counts cycles for minutes")
 EXPECTED = baseline.load(Path(__file__).parents[3] / baseline.BASELINE)["cycles"]
 
 
@@ -33,20 +34,20 @@ def check(top, fifos, width, simulator=None):
         assert all(entry["ok"] for entry in command.check_figures(rates, width).values())
 
 
-@pytest.mark.parametrize("top", sorted(BUILDS))
+@pytest.mark.parametrize("top", ["endpoint", pytest.param("core", marks=MINUTES)])
 def test_cycle_counts_match_baseline(top):
     """On builds of several FIFOs, one FIFO is as fast as on a build of one."""
     check(top, *BUILDS[top])
 
 
+@MINUTES
 @pytest.mark.parametrize("width", DATA_WIDTHS)
 @pytest.mark.parametrize("top", sorted(TOPS))
-def test_cycle_counts_of_every_width_match_baseline(top, width, pytestconfig):
-    if not pytestconfig.getoption("--regress"):
-        pytest.skip("make regress counts every width")
+def test_cycle_counts_of_every_width_match_baseline(top, width):
     check(top, 1, width)
 
 
+@MINUTES
 def test_icarus_counts_the_same_cycles():
     require_simulator("icarus")
     check("core", 1, 256, "icarus")

@@ -14,7 +14,10 @@ from sim.lab.demo.command import run_demo
 CONFIGURATION = build_configuration()
 
 
-@pytest.mark.parametrize("revision", ["v1", "r1"])
+@pytest.mark.parametrize(
+    "revision",
+    ["r1", pytest.param("v1", marks=pytest.mark.regress(reason="make demo runs it as well"))],
+)
 def test_demo_report(revision, monkeypatch, tmp_path, capsys):
     """The demo's report has the endpoint's properties, and its figures are consistent."""
     monkeypatch.setattr("sim.lab.demo.command.BUILD_ROOT", tmp_path)
