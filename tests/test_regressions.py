@@ -97,7 +97,7 @@ MORE_FEW_BUILDS = [("core", 1, 256), ("endpoint", 1, 512)]
 QUICK_GROUPS = {"endpoint": tuple(GROUPS), "core": ("requests", "dma")}
 """Groups that ``make test`` runs on each top, on the core only its own modules of ``dma``: the
 endpoint contains the core."""
-QUICK_FEW_GROUPS = ("requests", "queues")
+QUICK_FEW_GROUPS = ("requests",)
 """Groups that ``make test`` runs on the simulators after the first."""
 # (top, width) of the tops of hard blocks; MORE_BLOCK_BUILDS completes the widths of each.
 BLOCK_BUILDS = [("xilinx-7", 128)]

@@ -34,7 +34,8 @@ def check(top, fifos, width, simulator=None):
         assert all(entry["ok"] for entry in command.check_figures(rates, width).values())
 
 
-@pytest.mark.parametrize("top", ["endpoint", pytest.param("core", marks=MINUTES)])
+@MINUTES
+@pytest.mark.parametrize("top", sorted(BUILDS))
 def test_cycle_counts_match_baseline(top):
     """On builds of several FIFOs, one FIFO is as fast as on a build of one."""
     check(top, *BUILDS[top])
