@@ -195,7 +195,7 @@ PROOFS = (
         interrupts_hold(128),
         "hdl.msix",
         "with m.If(self.o.ready):",
-        "with m.If(self.o.ready | ~self.enable):",
+        "with m.If(self.o.ready | ~self.control.msix_enable):",
     ),
     _proof(
         "arbitrated-tlps-hold",
