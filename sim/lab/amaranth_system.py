@@ -178,7 +178,6 @@ class AmaranthSystem:
         )
         self._simulator = Simulator(self._dut)
         self._simulator.add_clock(CLOCK_PERIOD_NS * 1e-9)
-        self._simulator.add_testbench(self._pins, background=True)
         self._requests = _BeatQueue(self._dut.rx_req_tlp)
         self._messages = _BeatQueue(self._dut.s_axis_msg)
         self._received: asyncio.Queue[AxisMessage] = asyncio.Queue()
@@ -203,6 +202,8 @@ class AmaranthSystem:
         self.buses = self._stack.buses
         self.drivers = self._stack.drivers
         self.device_side = self._stack.device_side
+        # Last: it creates a coroutine, never awaited if a parameter is invalid.
+        self._simulator.add_testbench(self._pins, background=True)
 
     def observe(self, observer: MessageObserver) -> None:
         """Call ``observer`` for each message that the drivers send or receive."""

@@ -41,3 +41,18 @@ def driver_of(bus, **parameters):
 
 def status(value):
     return lambda message: message.respond(status=value)
+
+
+class StatusRegister:
+    """Device status of a device that accepts only the bits of ``mask``."""
+
+    def __init__(self, mask):
+        self.value = 0
+        self._mask = mask
+
+    def write(self, message):
+        self.value = message.status & self._mask
+        return message.respond(status=self.value)
+
+    def read(self, message):
+        return message.respond(status=self.value)

@@ -2,7 +2,7 @@
 """Device as seen by the driver, over a scripted bus."""
 
 import pytest
-from scripted_bus import ScriptedBus, driver_of, status
+from scripted_bus import ScriptedBus, StatusRegister, driver_of, status
 
 from models.driver import (
     ConfigError,
@@ -45,24 +45,18 @@ def features(low, high):
     ],
 )
 async def test_refused_features_set_failed(offer, kept, text):
-    held = 0
-
-    def set_status(message):
-        nonlocal held
-        held = message.status & (kept | 0x80)
-        return message.respond(status=held)
-
+    register = StatusRegister(kept | 0x80)
     bus = ScriptedBus(
         DEVICE_INFO=info(),
         GET_FEATURES=offer,
         SET_FEATURES=lambda message: message.respond(),
-        GET_DEVICE_STATUS=lambda message: message.respond(status=held),
-        SET_DEVICE_STATUS=set_status,
+        GET_DEVICE_STATUS=register.read,
+        SET_DEVICE_STATUS=register.write,
     )
     async with driver_of(bus) as driver:
         with pytest.raises(FeaturesRefusedError, match=text):
             await driver.probe(1)
-    assert held == 0x83
+    assert register.value == 0x83
 
 
 async def test_only_offered_and_supported_features_are_selected():

@@ -3,6 +3,7 @@
 
 import pytest
 from transport_support import (
+    UNSUPPORTED,
     Exchange,
     ask,
     console,
@@ -117,16 +118,7 @@ def test_selection_is_fixed_by_features_ok(dialect):
         assert ask(exchange, "GET_DEVICE_STATUS").status == status
 
 
-@pytest.mark.parametrize(
-    "bit",
-    [
-        Feature.RING_PACKED,
-        Feature.NOTIFICATION_DATA,
-        Feature.NOTIF_CONFIG_DATA,
-        Feature.ADMIN_VQ,
-        Feature.SUSPEND,
-    ],
-)
+@pytest.mark.parametrize("bit", UNSUPPORTED)
 def test_unsupported_features_are_neither_offered_nor_accepted(dialect, bit):
     with pytest.raises(ValueError, match=f"must be without {bit.name}"):
         VirtioDevice(features=bit.mask)

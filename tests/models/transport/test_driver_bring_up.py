@@ -4,8 +4,8 @@
 from uuid import uuid4
 
 import pytest
-from scripted_bus import driver_of
-from transport_support import EVERY_REQUEST, DeviceBus, Plain, info
+from scripted_bus import StatusRegister, driver_of
+from transport_support import EVERY_REQUEST, UNSUPPORTED, DeviceBus, Plain, info
 
 from models.devices import ConsoleDevice, SharedMemory
 from models.dma import PAGE
@@ -98,17 +98,9 @@ async def test_request_missing_in_the_revision_is_refused():
 @pytest.mark.parametrize("kept", [0xFF & ~8, 3, 1, 0])
 async def test_probe_fails_without_features_ok(kept):
     """The driver accesses no queue and sets FAILED."""
-    held = 0
-
-    def write(message):
-        nonlocal held
-        held = message.status & (kept | 0x80)
-        return message.respond(status=held)
-
+    status = StatusRegister(kept | 0x80)
     bus = DeviceBus(
-        {0: ConsoleDevice()},
-        SET_DEVICE_STATUS=write,
-        GET_DEVICE_STATUS=lambda message: message.respond(status=held),
+        {0: ConsoleDevice()}, SET_DEVICE_STATUS=status.write, GET_DEVICE_STATUS=status.read
     )
     async with driver_of(bus) as driver:
         with pytest.raises(FeaturesRefusedError, match="does not accept"):
@@ -118,16 +110,7 @@ async def test_probe_fails_without_features_ok(kept):
     assert not any(message.status & 4 for message in bus.of("SET_DEVICE_STATUS"))
 
 
-@pytest.mark.parametrize(
-    "bit",
-    [
-        Feature.RING_PACKED,
-        Feature.NOTIFICATION_DATA,
-        Feature.NOTIF_CONFIG_DATA,
-        Feature.ADMIN_VQ,
-        Feature.SUSPEND,
-    ],
-)
+@pytest.mark.parametrize("bit", UNSUPPORTED)
 async def test_unsupported_features_are_not_accepted(dialect, bit):
     """Unsupported features are not accepted, even if offered and requested."""
     device = ConsoleDevice()

@@ -28,6 +28,15 @@ KEEP_ALL = 0x3C
 """SET_VQUEUE flags that keep size and addresses."""
 TOKEN = 0x1234
 
+UNSUPPORTED = (
+    Feature.RING_PACKED,
+    Feature.NOTIFICATION_DATA,
+    Feature.NOTIF_CONFIG_DATA,
+    Feature.ADMIN_VQ,
+    Feature.SUSPEND,
+)
+"""Features that neither side has, in this list by hand: not read from ``models``."""
+
 
 def devices():
     return {0: EntropyDevice(), 3: ConsoleDevice(), 31: BlockDevice(sectors=8)}
