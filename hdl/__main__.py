@@ -41,7 +41,10 @@ def main(arguments: list[str] | None = None) -> int:
         "--shell", choices=SHELLS, default=AMP_PCI.name, help="PCI ids, BARs and vectors"
     )
     parser.add_argument(
-        "--layout", choices=LAYOUTS, default=SPSC_PAGES.name, help="offsets of the queues"
+        "--layout",
+        choices=LAYOUTS,
+        default=SPSC_PAGES.name,
+        help="offsets of the queues, and which pages are RAM",
     )
     parser.add_argument("--no-dma", action="store_true", help="omit the DMA window")
     BlockOptions.add_arguments(parser)

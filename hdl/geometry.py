@@ -7,7 +7,7 @@ A word is ``data_width`` bits of a BAR, naturally aligned.
 from amaranth.hdl import Cat, Value, unsigned
 from amaranth.lib import data
 
-from models.layout import LayoutError, SharedLayout
+from models.layout import PAGE, LayoutError, SharedLayout
 from models.shell import PciShell, check_num_fifos
 
 from .block_options import NO_OPTIONS, BlockOptions
@@ -44,6 +44,8 @@ class Geometry:
         Bit of a word address in the FIFO BAR that selects driver queues or device queues.
     device_bank
         Value of that bit for the device queues.
+    bank_words
+        Words of RAM in a bank; a power of two.
     index_words
         Word addresses in the FIFO BAR of the index words: by FIFO, driver queue before device
         queue, head before tail.
@@ -95,6 +97,15 @@ class Geometry:
             for offset in (layout.queue.head_offset, layout.queue.tail_offset)
         ]
         self.bar_sizes = shell.bar_sizes(num_fifos, layout)
+        fifo_words = self.bar_sizes[shell.fifo_bar] // self.word_bytes
+        self._fifo_bar_bits = fifo_words.bit_length() - 1
+        self._page_bits = self.word(PAGE).bit_length() - 1
+        self._stride_bits = self.word(layout.fifo_stride).bit_length() - 1
+        self.bank_words = (
+            1 << self._page_bits + self._fifo_bar_bits - self._stride_bits
+            if layout.reserved_reads_zero
+            else fifo_words // 2
+        )
         self.dword_address_bits = (max(self.bar_sizes.values()) // 4 - 1).bit_length()
         self.word_address_bits = self.dword_address_bits - self.lane_bits
         self.index_bits = [
@@ -106,6 +117,28 @@ class Geometry:
     def word(self, offset: int) -> int:
         """Word address of the byte at ``offset`` in its BAR."""
         return offset // self.word_bytes
+
+    def in_driver_bank(self, address: Value) -> Value:
+        """The word address, in the FIFO BAR, is RAM of the bank of the driver queues."""
+        return self._in_bank(address, self.layout.driver_queue, 1 - self.device_bank)
+
+    def in_device_bank(self, address: Value) -> Value:
+        """The word address, in the FIFO BAR, is RAM of the bank of the device queues."""
+        return self._in_bank(address, self.layout.device_queue, self.device_bank)
+
+    def _in_bank(self, address: Value, queue: int, bank: int) -> Value:
+        if not self.layout.reserved_reads_zero:
+            return address[self.bank_bit] == bank
+        page = address[self._page_bits : self._stride_bits]
+        fifo = address[self._stride_bits : self._fifo_bar_bits]
+        return (page == queue // PAGE) & (fifo < self.num_fifos)
+
+    def bank_address(self, address: Value) -> Value:
+        """Address in its bank of a word of RAM of the FIFO BAR."""
+        if self.layout.reserved_reads_zero:
+            fifo = address[self._stride_bits : self._fifo_bar_bits]
+            return Cat(address[: self._page_bits], fifo)
+        return Cat(address[: self.bank_bit], address[self.bank_bit + 1 : self._fifo_bar_bits])
 
     def may_be_index(self, address: Value) -> Value:
         """The word address has the bits that the addresses of all index words share."""

@@ -72,7 +72,7 @@ class ReadRequest(data.StructLayout):
 def write_layout(geometry: Geometry) -> data.StructLayout:
     """A word write: ``data`` in the bytes of ``mask`` to word address ``address`` of ``target``.
 
-    ``to_device_queue``: the word lies in the half of the FIFO BAR that has the device queues.
+    ``to_device_queue``: the word is RAM of the bank of the device queues.
     ``to_indices``: it lies where index words may, as
     :meth:`~hdl.geometry.Geometry.may_be_index` says, and bytes of lane 0 are written.
     """

@@ -47,7 +47,7 @@ class Endpoint:
     msix
         MSI-X table and pending bits.
     ram
-        Contents of the FIFO BAR.
+        Contents of the FIFO BAR; zero in reserved pages without RAM.
     doorbell_heads
         Doorbell head of each FIFO: head of its driver queue at the last doorbell.
     dropped_messages
@@ -180,7 +180,7 @@ class Endpoint:
             for at, value, enabled in zip(
                 range(offset, offset + len(data)), data, enables, strict=True
             ):
-                if enabled:
+                if enabled and self.layout.is_ram(at, self.num_fifos):
                     self.ram[at] = value
             self._track_tail(offset, enables)
         elif bar == self.shell.msix_bar:

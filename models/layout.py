@@ -91,6 +91,9 @@ class SharedLayout:
         Offset within a window of the queue that the device fills. Page aligned.
     queue
         Layout of each queue.
+    reserved_reads_zero
+        Pages without a queue have no RAM: they read zero and ignore writes. Otherwise the whole BAR
+        is RAM.
 
     Raises
     ------
@@ -103,6 +106,7 @@ class SharedLayout:
     driver_queue: int = 1 * PAGE
     device_queue: int = 2 * PAGE
     queue: QueueLayout = field(default_factory=QueueLayout)
+    reserved_reads_zero: bool = False
 
     def __post_init__(self) -> None:
         if self.fifo_stride < 2 * PAGE or self.fifo_stride & (self.fifo_stride - 1):
@@ -120,7 +124,7 @@ class SharedLayout:
             raise LayoutError("driver_queue and device_queue are the same page")
 
     def size(self, num_fifos: int) -> int:
-        """Size of the shared RAM for ``num_fifos`` FIFOs, in bytes, rounded to a power of two."""
+        """Size of the FIFO BAR for ``num_fifos`` FIFOs, in bytes, rounded to a power of two."""
         return 1 << (num_fifos * self.fifo_stride - 1).bit_length()
 
     def driver_queue_base(self, fifo: int) -> int:
@@ -130,6 +134,22 @@ class SharedLayout:
     def device_queue_base(self, fifo: int) -> int:
         """Byte offset of FIFO ``fifo``'s device queue from the start of the BAR."""
         return fifo * self.fifo_stride + self.device_queue
+
+    def is_ram(self, offset: int, num_fifos: int) -> bool:
+        """Whether the byte at ``offset`` of the BAR is RAM.
+
+        A byte of the BAR that is not RAM is in a reserved page: it reads zero and ignores writes.
+        """
+        if not self.reserved_reads_zero:
+            return 0 <= offset < self.size(num_fifos)
+        fifo, within = divmod(offset, self.fifo_stride)
+        page = within - within % PAGE
+        return 0 <= fifo < num_fifos and page in (self.driver_queue, self.device_queue)
+
+    def ram_pages(self, num_fifos: int) -> list[int]:
+        """Byte offsets of the pages of the BAR that are RAM, in ascending order."""
+        pages = range(0, self.size(num_fifos), PAGE)
+        return [page for page in pages if self.is_ram(page, num_fifos)]
 
 
 SPSC_PAGES = SharedLayout(name="spsc-pages")
@@ -146,7 +166,12 @@ SMALL_PAGES = SharedLayout(
 
 Such a queue fits the 496 bytes of SRAM of one hardware user."""
 
-LAYOUTS = {layout.name: layout for layout in (SPSC_PAGES, SMALL_PAGES)}
+LIVE_PAGES = SharedLayout(name="live-pages", reserved_reads_zero=True)
+"""The offsets of ``spsc-pages`` with half the RAM: only the pages of the queues.
+
+The patch series neither reads nor writes the other pages."""
+
+LAYOUTS = {layout.name: layout for layout in (SPSC_PAGES, SMALL_PAGES, LIVE_PAGES)}
 """Declared layouts, by name."""
 
 

@@ -75,6 +75,7 @@ def _shell(shell: PciShell, layout: SharedLayout) -> Iterator[str]:
 
 def _layout(shell: PciShell, layout: SharedLayout) -> Iterator[str]:
     queue = layout.queue
+    others = "reads 0, ignores writes" if layout.reserved_reads_zero else "RAM without a function"
     yield f"## Shared area `{layout.name}`: BAR{shell.fifo_bar}\n"
     yield from _table(
         ("offset", "contents"),
@@ -87,7 +88,7 @@ def _layout(shell: PciShell, layout: SharedLayout) -> Iterator[str]:
                 f"{layout.fifo_stride:#x} n + {layout.device_queue:#x}",
                 "device queue of FIFO n, filled by the device",
             ),
-            ("others", "RAM without a function"),
+            ("others", others),
         ),
     )
     yield "### A queue\n"

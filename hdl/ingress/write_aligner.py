@@ -185,8 +185,7 @@ class WriteAligner(wiring.Component):
             ]
 
     def _to_device_queue(self, target, word):
-        g = self._geometry
-        return (target == Target.FIFOS) & (word[g.bank_bit] == g.device_bank)
+        return (target == Target.FIFOS) & self._geometry.in_device_bank(word)
 
     def _to_indices(self, target, word, lane0_mask):
         return (target == Target.FIFOS) & self._geometry.may_be_index(word) & lane0_mask.any()

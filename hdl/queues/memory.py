@@ -2,10 +2,11 @@
 """The RAM behind the FIFO BAR: two banks, so that both engines and the host run at full rate.
 
 The driver queues lie in one bank, which the host writes and the pop engine reads; the device
-queues in the other, which the push engine writes and the host reads.
+queues in the other, which the push engine writes and the host reads. With a layout whose reserved
+pages read zero, a bank has no more than the pages of its queues.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -24,13 +25,13 @@ class FifoHostPort(wiring.Signature):
     write : Out(WordWrite(word_address_bits, data_width))
         Write. It wins over the push engine.
     write_to_device : Out(1)
-        The write is to the bank of the device queues. Valid early: it may be high without
+        The write is to RAM of the bank of the device queues. Valid early: it may be high without
         ``write.enable`` when the write that is valid waits for ``write_ready``.
     write_ready : In(1)
         The host may write in the next cycle. Low while a host write stalls a push, so that no push
         stalls for more than one cycle.
     read : Out(WordRead(word_address_bits, data_width))
-        Read. Data is valid two cycles later, and zero when nothing was read.
+        Read. Data is valid two cycles later, and zero when nothing was read or a word without RAM.
     read_hides : Out(1)
         In the cycle after a read: lane 0 reads as zero, because another module has that word.
     """
@@ -80,16 +81,10 @@ class FifoMemory(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         g = self._geometry
-        bit = g.bank_bit
-        words = g.bar_sizes[g.shell.fifo_bar] // g.word_bytes
-        used = (words - 1).bit_length()
-
-        def within(address: Value) -> Value:
-            return Cat(address[:bit], address[bit + 1 : used])
 
         def bank() -> memory.Memory:
             return memory.Memory(
-                shape=g.data_width, depth=words // 2, init=[], attrs={"no_rw_check": 1}
+                shape=g.data_width, depth=g.bank_words, init=[], attrs={"no_rw_check": 1}
             )
 
         m.submodules.driver_bank = driver = bank()
@@ -122,36 +117,37 @@ class FifoMemory(wiring.Component):
                 m.d.sync += push_data[8 * byte : 8 * byte + 8].eq(0)
 
         # Register the output of the block RAM, which is late; clear the register if the read was
-        # of the other bank or none.
+        # of the other bank, of a reserved page or none.
         from_driver = Signal()
         from_device = Signal()
         driver_word = Signal(g.data_width)
         device_word = Signal(g.data_width)
-        read_device = host.read.address[bit] == g.device_bank
+        read_driver = g.in_driver_bank(host.read.address)
+        read_device = g.in_device_bank(host.read.address)
         from_host = host.write_to_device
         m.d.comb += [
-            driver_write.addr.eq(within(host.write.address)),
+            driver_write.addr.eq(g.bank_address(host.write.address)),
             driver_write.data.eq(host.write.data),
-            device_write.addr.eq(within(Mux(from_host, host.write.address, push_address))),
+            device_write.addr.eq(g.bank_address(Mux(from_host, host.write.address, push_address))),
             device_write.data.eq(Mux(from_host, host.write.data, push_data)),
-            driver_host.addr.eq(within(host.read.address)),
-            device_host.addr.eq(within(host.read.address)),
+            driver_host.addr.eq(g.bank_address(host.read.address)),
+            device_host.addr.eq(g.bank_address(host.read.address)),
             # Always enabled: `read.enable` is late.
             driver_host.en.eq(1),
             device_host.en.eq(1),
-            driver_pop.addr.eq(within(self.pop.address)),
+            driver_pop.addr.eq(g.bank_address(self.pop.address)),
             driver_pop.en.eq(self.pop.enable),
             self.pop.data.eq(driver_pop.data),
             host.read.data.eq(driver_word | device_word),
         ]
-        with m.If(host.write.enable & ~host.write_to_device):
+        with m.If(host.write.enable & g.in_driver_bank(host.write.address)):
             m.d.comb += driver_write.en.eq(host.write.mask)
         with m.If(from_host):
             m.d.comb += device_write.en.eq(host.write.mask)
         with m.Elif(pushed):
             m.d.comb += device_write.en.eq((1 << g.word_bytes) - 1)
         m.d.sync += [
-            from_driver.eq(host.read.enable & ~read_device),
+            from_driver.eq(host.read.enable & read_driver),
             from_device.eq(host.read.enable & read_device),
         ]
         for word, read, port in (

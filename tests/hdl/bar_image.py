@@ -171,9 +171,13 @@ class AccessLog:
                 place = word["address"] * g.word_bytes + byte
                 self.written[-1][word["target"], place] = word["data"] >> 8 * byte & 0xFF
         in_fifos = word["target"] == Target.FIFOS.value
-        page = word["address"] * g.word_bytes // 4096 * 4096
-        half = 1 << (g.layout.driver_queue ^ g.layout.device_queue).bit_length() - 1
-        to_device_queue = in_fifos and page & half == g.layout.device_queue & half
+        offset, layout = word["address"] * g.word_bytes, g.layout
+        half = 1 << (layout.driver_queue ^ layout.device_queue).bit_length() - 1
+        to_device_queue = (
+            in_fifos
+            and layout.is_ram(offset, g.num_fifos)
+            and (offset ^ layout.device_queue) & half == 0
+        )
         assert word["to_device_queue"] == to_device_queue, f"to_device_queue of {word}"
         may_be_index = (word["address"] ^ g.index_words[0]) & self._shared == 0
         to_indices = in_fifos and may_be_index and word["mask"] & 0xF != 0

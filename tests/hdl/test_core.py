@@ -7,6 +7,8 @@ from streams import Bench, drive
 
 from hdl.core import AmpPciCore
 from hdl.errors import ERRORS
+from models.endpoint import Endpoint
+from models.layout import LAYOUTS, PAGE, SPSC_PAGES
 from models.shell import AMP_PCI
 from testbench.tlp import CplStatus, Tlp
 from testbench.tlp.packets import completion
@@ -29,10 +31,10 @@ class CoreHost(Host):
 class CoreBench:
     """A core with settings, a host and a device side."""
 
-    def __init__(self, name, width, fifos, dma):
-        self.dut = dut = AmpPciCore(num_fifos=fifos, data_width=width, dma=dma)
+    def __init__(self, name, width, fifos, dma, layout=SPSC_PAGES):
+        self.dut = dut = AmpPciCore(num_fifos=fifos, data_width=width, dma=dma, layout=layout)
         self.bench = bench = Bench(dut, name, width, paces=((0, 0), (0.3, 0.3)), period=60)
-        self.host = CoreHost(bench, dut.rx_req_tlp, BARS, shell=SHELL)
+        self.host = CoreHost(bench, dut.rx_req_tlp, BARS, shell=SHELL, layout=layout)
         self.device = Device(bench, dut)
         bench.sink(dut.tx_cpl_tlp, self.host.receive)
         writes = dut.tx_wr_req_tlp if dma else dut.tx_msix_wr_req_tlp
@@ -105,6 +107,46 @@ def test_messages_pass_both_ways(width, fifos, dma):
             "messages_to_driver": 1,
             "interrupts_sent": 1,
         }
+
+    core.run(scenario)
+    assert not any(core.pulses.values())
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=lambda layout: layout.name)
+@pytest.mark.parametrize("width, fifos, dma", CASES[1:3])
+def test_whole_fifo_bar_matches_the_golden_endpoint(width, fifos, dma, layout):
+    """Writes to every page, its first words and some others, leave the message in its queue."""
+    core = CoreBench("whole bar", width, fifos, dma, layout)
+    golden = Endpoint(fifos, layout=layout)
+    host, device, rng = core.host, core.device, core.bench.rng
+    message, fifo = rng.randbytes(64), fifos - 1
+    slot = layout.device_queue_base(fifo) + layout.queue.slot_offset(0)
+    places = [
+        (page + offset, size)
+        for page in range(0, layout.size(fifos), PAGE)
+        for offset, size in (
+            (0, 68),
+            (64 * rng.randrange(3, layout.queue.size // 64), 64),
+            (64 * rng.randrange(3, PAGE // 64) + 4 * rng.randrange(8), 4 * rng.randint(1, 8)),
+        )
+        if not slot - size < page + offset < slot + 64
+    ]
+
+    async def scenario(ctx):
+        await device.send(ctx, fifo, message)
+        assert golden.push(fifo, message)
+        head = layout.device_queue_base(fifo) + layout.queue.head_offset
+        while not await host.value(ctx, SHELL.fifo_bar, head):
+            pass
+        for offset, size in rng.sample(places, len(places)):
+            content = rng.randbytes(size)
+            golden.bar_write(SHELL.fifo_bar, offset, content)
+            await host.write(ctx, SHELL.fifo_bar, offset, content)
+        for offset, size in [*rng.sample(places, len(places)), (slot, 64)]:
+            found = await host.read(ctx, SHELL.fifo_bar, offset, size)
+            expected = golden.bar_read(SHELL.fifo_bar, offset, size)
+            assert found.payload == expected, f"{offset:#x}"
+        assert found.payload == message
 
     core.run(scenario)
     assert not any(core.pulses.values())

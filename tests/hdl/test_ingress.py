@@ -7,6 +7,7 @@ from streams import SIZES, UNTHROTTLED, Bench, geometry
 
 from hdl.ingress import RequestIngress
 from hdl.tlp import DATA_WIDTHS
+from models.layout import LIVE_PAGES, SPSC_PAGES
 from testbench.tlp.packets import memory_write
 
 
@@ -26,11 +27,12 @@ def packets(bench, g, sent):
         yield beats
 
 
+@pytest.mark.parametrize("layout", [SPSC_PAGES, LIVE_PAGES], ids=lambda layout: layout.name)
 @pytest.mark.parametrize("width, fifos", SIZES)
-def test_writes_land_in_their_bytes_and_reads_stay_behind_them(width, fifos):
-    g = geometry(width, fifos)
+def test_writes_land_in_their_bytes_and_reads_stay_behind_them(width, fifos, layout):
+    g = geometry(width, fifos, layout=layout)
     dut = RequestIngress(g)
-    bench = Bench(dut, width, fifos)
+    bench = Bench(dut, width, fifos, layout.name)
     sent = []
     log = AccessLog(g)
     bench.source(dut.i, packets(bench, g, sent), discard=dut.discard)

@@ -6,7 +6,7 @@ from simulation import simulate
 from streams import SIZES, drive, geometry, seeded
 
 from hdl.queues.memory import FifoMemory
-from models.layout import SMALL_PAGES, SPSC_PAGES
+from models.layout import LAYOUTS, PAGE
 
 CYCLES = 500
 ANY = None
@@ -14,7 +14,7 @@ ANY = None
 
 
 class Model:
-    """Words of the RAM, and the pushed word that has not been written."""
+    """Words of the BAR, and the pushed word that has not been written."""
 
     def __init__(self, g):
         self._g = g
@@ -24,7 +24,12 @@ class Model:
     def read(self, address):
         return self.words.get(address, 0)
 
+    def is_ram(self, address):
+        return self._g.layout.is_ram(address * self._g.word_bytes, self._g.num_fifos)
+
     def _merge(self, address, data, mask):
+        if not self.is_ram(address):
+            return
         content = bytearray(self.read(address).to_bytes(self._g.word_bytes, "little"))
         for byte in range(self._g.word_bytes):
             if mask >> byte & 1:
@@ -56,17 +61,40 @@ def hidden(data, hides):
     return data if data is ANY or not hides else data >> 32 << 32
 
 
-@pytest.mark.parametrize("layout", [SPSC_PAGES, SMALL_PAGES], ids=lambda layout: layout.name)
+def bar_words(g, rng):
+    """Few words of the FIFO BAR, so that accesses meet: of driver queues, device queues, the rest.
+
+    The rest has the words of every other page that differ from a word of a queue in the page.
+    """
+    layout, fifos = g.layout, g.num_fifos
+    bases = [
+        [base(fifo) for fifo in range(fifos)]
+        for base in (layout.driver_queue_base, layout.device_queue_base)
+    ]
+    driver, device = ([rng.choice(each) + 64 * n for n in range(3)] for each in bases)
+    reserved = set(range(0, layout.size(fifos), PAGE)).difference(*bases)
+    others = [page + rng.choice(driver + device) % PAGE for page in sorted(reserved)]
+    return [[g.word(offset) for offset in offsets] for offsets in (driver, device, others)]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=lambda layout: layout.name)
 @pytest.mark.parametrize("width, fifos", SIZES)
 def test_host_and_engines_at_once(width, fifos, layout):
     g = geometry(width, fifos, layout=layout)
     dut = FifoMemory(g)
     rng = seeded(width, layout.name)
     model = Model(g)
-    # Few words of each bank, so that accesses meet.
-    driver = [g.word(layout.driver_queue_base(rng.randrange(fifos)) + 64 * n) for n in range(3)]
-    device = [g.word(layout.device_queue_base(rng.randrange(fifos)) + 64 * n) for n in range(3)]
+    driver, device, others = bar_words(g, rng)
+    words = driver + device + others
+    half = 1 << (layout.driver_queue ^ layout.device_queue).bit_length() - 1
+    in_device_half = {
+        word for word in words if (word * g.word_bytes ^ layout.device_queue) & half == 0
+    }
     compared = {"host": 0, "pop": 0}
+    reserved = {"reads": 0, "writes": 0}
+
+    def choose():
+        return rng.choice(rng.choice([driver, device, others or driver]))
 
     async def bench(ctx):
         write_ready = True
@@ -89,15 +117,15 @@ def test_host_and_engines_at_once(width, fifos, layout):
             reads = [0, hidden(reads[0], hides)]
             writes = rng.random() < host_rate and rng.random() < 0.6 and write_ready
             reads_now = not writes and rng.random() < host_rate
-            address = rng.choice(driver + device)
+            address = choose()
             write = (address, rng.getrandbits(width), rng.getrandbits(g.word_bytes))
             drive(ctx, dut.host.write.address, write[0], rng)
             ctx.set(dut.host.write.data, write[1])
             ctx.set(dut.host.write.mask, write[2])
             ctx.set(dut.host.write.enable, writes)
-            to_device = writes and address in device
+            to_device = writes and model.is_ram(address) and address in in_device_half
             ctx.set(dut.host.write_to_device, to_device)
-            read_address = rng.choice(driver + device)
+            read_address = choose()
             ctx.set(dut.host.read.address, read_address)
             ctx.set(dut.host.read.enable, reads_now)
 
@@ -117,7 +145,9 @@ def test_host_and_engines_at_once(width, fifos, layout):
             assert push_ready or push is None or stalled is None, "a push stalls for two cycles"
             write_ready = ctx.get(dut.host.write_ready)
 
-            before = {place: model.read(place) for place in driver + device}
+            reserved["reads"] += reads_now and not model.is_ram(read_address)
+            reserved["writes"] += writes and not model.is_ram(address)
+            before = {place: model.read(place) for place in words}
             written = model.step(
                 write=write if writes else None,
                 to_device=to_device,
@@ -132,3 +162,5 @@ def test_host_and_engines_at_once(width, fifos, layout):
 
     simulate(dut, bench)
     assert min(compared.values()) > CYCLES // 4
+    if layout.reserved_reads_zero:
+        assert min(reserved.values()) > CYCLES // 50

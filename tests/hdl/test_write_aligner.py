@@ -7,6 +7,7 @@ from streams import SIZES, Bench, geometry
 
 from hdl.ingress.write_aligner import WriteAligner
 from hdl.requests import BLOCK_BITS
+from models.layout import LIVE_PAGES, SPSC_PAGES
 from testbench.tlp import MEMORY_WRITES
 from testbench.tlp.packets import enabled_bytes
 
@@ -52,11 +53,12 @@ def decoded(request, width):
         yield fields
 
 
+@pytest.mark.parametrize("layout", [SPSC_PAGES, LIVE_PAGES], ids=lambda layout: layout.name)
 @pytest.mark.parametrize("width, fifos", SIZES)
-def test_writes_land_in_their_bytes_and_reads_stay_behind_them(width, fifos):
-    g = geometry(width, fifos)
+def test_writes_land_in_their_bytes_and_reads_stay_behind_them(width, fifos, layout):
+    g = geometry(width, fifos, layout=layout)
     dut = WriteAligner(g)
-    bench = Bench(dut, width, fifos)
+    bench = Bench(dut, width, fifos, layout.name)
     sent = []
     log = AccessLog(g)
 

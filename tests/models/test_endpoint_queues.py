@@ -8,7 +8,7 @@ from model_support import FIXED
 
 from models.config_space import DEVICE_CONTROL, INITIATE_FLR
 from models.endpoint import Endpoint, EndpointAccessError
-from models.layout import SPSC_PAGES
+from models.layout import LIVE_PAGES, PAGE, SPSC_PAGES
 from models.spsc import SpscQueue
 
 DRIVER, DEVICE = SPSC_PAGES.driver_queue_base, SPSC_PAGES.device_queue_base
@@ -83,6 +83,21 @@ def test_bar1_is_ram():
     expected = bytearray(contents[0x3001:0x3006])
     expected[0::2] = b"\xaa" * 3
     assert endpoint.bar_read(1, 0x3001, 5) == expected
+
+
+def test_reserved_pages_of_live_pages_read_zero():
+    endpoint = Endpoint(3, layout=LIVE_PAGES)
+    written = bytes(k % 251 + 1 for k in range(0x10000))
+    endpoint.bar_write(1, 0, written)
+    content = endpoint.bar_read(1, 0, 0x10000)
+    # The window of a fourth FIFO has no queues.
+    live = {0x1000, 0x2000, 0x5000, 0x6000, 0x9000, 0xA000}
+    for page in range(0, 0x10000, PAGE):
+        expected = written[page : page + PAGE] if page in live else bytes(PAGE)
+        assert content[page : page + PAGE] == expected, f"{page:#x}"
+    # A write across the end of a page changes only the page that is RAM.
+    endpoint.bar_write(1, 0x0FFE, b"\1\2\3\4", [True, True, True, False])
+    assert endpoint.bar_read(1, 0x0FFE, 4) == b"\0\0\3" + written[0x1001:0x1002]
 
 
 def test_accesses_outside_are_refused():

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from models.devices import console, network
 from models.driver import DISCOVERY_WINDOW
-from models.layout import PAGE, SharedLayout, layout_of
+from models.layout import SharedLayout, layout_of
 from models.messages import V1, MessageLayout
 from models.messages.layouts import HEADER, HEADER_SIZE
 from models.shell import shell_of
@@ -106,17 +106,17 @@ def work_facts() -> dict[str, Value]:
 
 
 def spare_page(layout: SharedLayout) -> int:
-    """Byte offset, in a FIFO's window, of a page without a queue.
+    """Byte offset, in a FIFO's window, of a page of RAM without a queue.
 
     Raises
     ------
     FactsError
-        Every page has a queue.
+        Every page of RAM has a queue.
     """
-    for page in range(0, layout.fifo_stride, PAGE):
+    for page in layout.ram_pages(1):
         if page not in (layout.driver_queue, layout.device_queue):
             return page
-    raise FactsError(f"layout is {layout.name!r}: must leave a page without a queue")
+    raise FactsError(f"layout is {layout.name!r}: must leave a page of RAM without a queue")
 
 
 def message_facts() -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from models.layout import SMALL_PAGES, SPSC_PAGES, SharedLayout
+from models.layout import LIVE_PAGES, SMALL_PAGES, SPSC_PAGES, SharedLayout
 from models.messages import V1
 from models.messages.layouts import MessageKind
 from models.shell import AMP_PCI
@@ -124,8 +124,10 @@ def test_message_header_matches_codec(values):
 
 def test_layout_without_spare_page_is_refused():
     assert facts.spare_page(SPSC_PAGES) == 0
-    with pytest.raises(facts.FactsError, match="layout is 'small-pages': must leave a page"):
+    with pytest.raises(facts.FactsError, match="layout is 'small-pages': must leave a page of RAM"):
         facts.spare_page(SMALL_PAGES)
+    with pytest.raises(facts.FactsError, match="layout is 'live-pages'"):
+        facts.spare_page(LIVE_PAGES)
     three = SharedLayout(name="x", driver_queue=0, device_queue=0x2000)
     assert facts.spare_page(three) == 0x1000
 
