@@ -11,7 +11,7 @@ from builds import BUILDS, build_configuration, first_simulator, require_simulat
 from hdl.block_options import BlockOptions
 from hdl.tlp import DATA_WIDTHS
 from hdl.verilog import TOPS
-from models.layout import SMALL_PAGES
+from models.layout import LIVE_PAGES, SMALL_PAGES
 from models.shell import AMP_PCI_9038, MAX_FIFOS
 from sim import toolchain
 from sim.build import BUILD_ROOT
@@ -273,6 +273,33 @@ def test_scenarios_with_other_shell_and_layout(top, run):
         ),
         ["scenarios"],
         f"other-shell-{top}",
+    )
+
+
+@pytest.mark.parametrize(
+    "module, test",
+    [
+        ("bar_access", "whole_fifo_bar_is_ram_or_reads_zero"),
+        ("hostile", "writes_outside_the_queues"),
+    ],
+)
+def test_reserved_pages_of_live_pages(module, test, run):
+    outcome = run(
+        build_configuration("core", layout=LIVE_PAGES.name),
+        [module],
+        f"live-pages-{module}",
+        testcase=test,
+    )
+    assert outcome.tests == 1
+
+
+@pytest.mark.regress(reason="needs a build of its own")
+@pytest.mark.parametrize("top", sorted(TOPS))
+def test_regression_with_live_pages(top, run):
+    run(
+        build_configuration(top, layout=LIVE_PAGES.name),
+        ["bar_access", *modules("queues", top, first_simulator(), everything=True)],
+        f"live-pages-{top}",
     )
 
 

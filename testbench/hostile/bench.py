@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any, Self
 
 from models.config_space import INITIATE_FLR
+from models.layout import PAGE
 
 from ..queue_bench import QueueBench
 from .checker import Checker
@@ -141,5 +142,7 @@ class HostileBench:
 
 async def _read_ram(bench: QueueBench) -> RamShadow:
     size = bench.shell.bar_sizes(bench.parameters.num_fifos, bench.layout)[bench.shell.fifo_bar]
-    content = await bench.host.bar_read(bench.shell.fifo_bar, 0, size)
-    return RamShadow(content, bench.parameters.data_width // 8)
+    content = bytearray(size)
+    for page in bench.layout.ram_pages(bench.parameters.num_fifos):
+        content[page : page + PAGE] = await bench.host.bar_read(bench.shell.fifo_bar, page, PAGE)
+    return RamShadow(bytes(content), bench.parameters.data_width // 8)

@@ -158,6 +158,9 @@ class Oracle:
     def store(self, offset: int, data: bytes, enables: Iterable[bool]) -> None:
         """Record a store to the FIFO BAR: whole dwords from byte ``offset`` on."""
         self.number += 1
+        # A store does not cross a page.
+        if not self.layout.is_ram(offset, self.num_fifos):
+            return
         enabled = list(enables)
         self.ram.host_store(self.number, offset, data, enabled)
         for start in range(0, len(data), 4):

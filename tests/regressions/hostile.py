@@ -4,6 +4,7 @@
 import cocotb
 import cocotb.task
 
+from models.layout import PAGE
 from testbench.hostile.actions import Hostile
 from testbench.hostile.budget import Budget
 from testbench.hostile.machine import run_histories
@@ -71,3 +72,26 @@ async def reset_while_a_message_waits_for_its_data(dut):
         await hostile.stall_host(stalled=False, which=3)
         await hostile.rest()
     await recover(hostile, way="none")
+
+
+@cocotb.test(timeout_time=50, timeout_unit="ms")
+async def writes_outside_the_queues(dut):
+    """Writes to every page without a queue, at any time, change no message and no queue."""
+    hostile = await Hostile.open(dut)
+    queues = hostile.bench.queues
+    layout, num_fifos, bar = queues.layout, hostile.num_fifos, queues.shell.fifo_bar
+    pages = set(range(0, layout.size(num_fifos), PAGE))
+    for fifo in range(num_fifos):
+        pages -= {layout.driver_queue_base(fifo), layout.device_queue_base(fifo)}
+    await hostile.begin()
+    await hostile.pace(seed=HISTORY_SEED, longest=3)
+    for seed, page in enumerate(sorted(pages)):
+        fifo = seed % num_fifos
+        await hostile.answer(fifo=fifo, count=2)
+        await hostile.publish(fifo=fifo, count=2, order=seed, cuts=1)
+        for offset in range(page, page + PAGE, PAGE // 4):
+            await hostile.scribble(fifo=0, offset=offset, size=300, seed=seed)
+            await hostile.read(bar=bar, offset=offset, size=300)
+        await hostile.wait(cycles=seed)
+    await recover(hostile, way="none")
+    await hostile.bench.quiescer.check_ram()

@@ -6,8 +6,12 @@ from models.endpoint import Endpoint
 from models.layout import PAGE
 from models.shell import AMP_PCI
 from testbench.host.requester import read_data
+from testbench.parameters import parameters
 from testbench.tlp.packets import enabled_bytes, memory_read, memory_write
 from tests.regressions.queue_host import SEED, QueueBench, set_sizes
+
+AREA = parameters().layout.ram_pages(1)[-1]
+"""The last page of RAM in the window of FIFO 0: without a queue if the layout has such a page."""
 
 
 class Mirror(QueueBench):
@@ -20,7 +24,7 @@ class Mirror(QueueBench):
         await super().start(msix=False, **options)
         # Allow writes of any size.
         await self.set_max_payload(LARGEST_SIZE_CODE)
-        self.golden = Endpoint(self.parameters.num_fifos)
+        self.golden = Endpoint(self.parameters.num_fifos, layout=self.layout)
         former, Mirror.ram_contents = Mirror.ram_contents, None
         if former is None:
             for offset in range(0, len(self.golden.ram), PAGE):
