@@ -6,7 +6,7 @@ raised while it is masked or disabled stays pending until it may be sent. Vector
 reset.
 """
 
-from amaranth.hdl import Array, Const, Module, Mux, Signal
+from amaranth.hdl import Const, Module, Mux, Signal
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -16,7 +16,7 @@ from .arbiter import round_robin
 from .departures import former_beat
 from .geometry import Geometry
 from .interfaces import FunctionControl, WordRead, WordWrite
-from .tlp import memory_header
+from .tlp import RequestHeader, memory_header
 
 __all__ = ["MsixController", "MsixHostPort", "interrupt_signature"]
 
@@ -112,10 +112,6 @@ class MsixController(wiring.Component):
         vectors = self._vectors
         masked = Signal(vectors, init=-1)
         pending = Signal(vectors)
-        # Nonzero bytes in the upper half of each vector's address. An address above 4 GiB changes
-        # the header's format, and the output of the RAM is too late to select it.
-        upper = [Signal(4, name=f"upper_{vector}") for vector in range(vectors)]
-
         # Software does not write an entry that is unmasked (PCI Local Bus 3.0 section 6.8.2), so
         # the sender's read during a host write need not be defined. Distributed RAM: the table is
         # wide and shallow, and would leave several block RAMs almost empty.
@@ -128,10 +124,33 @@ class MsixController(wiring.Component):
         port = table.write_port(granularity=8)
         host_port = table.read_port()
         sender_port = table.read_port()
+        # Nonzero bytes in the upper half of each address of a word. An address above 4 GiB changes
+        # the header's format, and the output of the table is too late to select it.
+        m.submodules.upper = upper = memory.Memory(
+            shape=4 * len(self._upper_lanes),
+            depth=self._depth,
+            init=[],
+            attrs={"ram_style": "distributed", "no_rw_check": 1},
+        )
+        upper_port = upper.write_port(granularity=1)
+        for at, lane in enumerate(self._upper_lanes):
+            for byte in range(4):
+                m.d.comb += [
+                    upper_port.data[4 * at + byte].eq(
+                        port.data.word_select(4 * lane + byte, 8).any()
+                    ),
+                    upper_port.en[4 * at + byte].eq(port.en[4 * lane + byte]),
+                ]
+        sender_upper = upper.read_port()
+        m.d.comb += [
+            upper_port.addr.eq(port.addr),
+            sender_upper.addr.eq(sender_port.addr),
+            sender_upper.en.eq(1),
+        ]
 
-        self._write_words(m, port, masked, upper)
+        self._write_words(m, port, masked)
         self._read_words(m, host_port, masked, pending)
-        self._send(m, pending, masked, Array(nonzero.any() for nonzero in upper), sender_port)
+        self._send(m, pending, masked, sender_port, sender_upper.data)
         return m
 
     def _table_word(self, address):
@@ -139,7 +158,14 @@ class MsixController(wiring.Component):
         offset = address - self._geometry.word(self._geometry.shell.msix_table_offset)
         return offset[: self._index_bits], offset[self._index_bits :] == 0
 
-    def _write_words(self, m, port, masked, upper):
+    @property
+    def _upper_lanes(self):
+        """Lanes of a word in which the upper halves of addresses lie."""
+        g = self._geometry
+        first = g.lane(g.shell.msix_entry(0) + 4)
+        return range(first, g.lanes, MSIX_ENTRY_SIZE // 4)
+
+    def _write_words(self, m, port, masked):
         """Clear the table, or execute a host write one cycle after it is accepted."""
         g = self._geometry
         clearing = Signal(range(self._depth + 1))
@@ -172,13 +198,6 @@ class MsixController(wiring.Component):
                 m.d.comb += port.en.eq(mask_q & self._stored_bytes(m, port.addr))
 
         for vector in range(self._vectors):
-            offset = g.shell.msix_entry(vector) + 4
-            for byte in range(4):
-                byte_lane = 4 * g.lane(offset) + byte
-                with m.If(write_q & (address_q == g.word(offset)) & mask_q[byte_lane]):
-                    m.d.sync += upper[vector][byte].eq(data_q.word_select(byte_lane, 8).any())
-            with m.If(self.control.reset | self.busy):
-                m.d.sync += upper[vector].eq(0)
             offset = g.shell.msix_control(vector)
             lane = g.lane(offset)
             with m.If(
@@ -233,7 +252,7 @@ class MsixController(wiring.Component):
                 m.d.comb += stored.eq(mask)
         return stored
 
-    def _send(self, m, pending, masked, is_long, port):
+    def _send(self, m, pending, masked, port, upper):
         """Select a vector that may be sent, fetch its entry and drive the write."""
         g = self._geometry
         vectors = self._vectors
@@ -248,12 +267,10 @@ class MsixController(wiring.Component):
         )
         sendable = Signal(vectors)
         vector = Signal(range(max(vectors, 2)))
-        picked = Signal(range(max(vectors, 2)))
         sent = Signal(vectors)
-        m.d.comb += [
-            sendable.eq(Mux(allowed, pending & ~masked, 0)),
-            picked.eq(round_robin(sendable, vector)),
-        ]
+        fetches = Signal()
+        m.d.comb += sendable.eq(Mux(allowed, pending & ~masked, 0))
+        picked = self._pick(m, sendable, Mux(fetches, 1 << vector, 0))
         sent_vector = Signal.like(vector)
         refusable = Signal()
         refused = Signal(vectors)
@@ -278,49 +295,68 @@ class MsixController(wiring.Component):
 
         # Always enabled: `o.ready` is too late for the enable of a RAM.
         m.d.comb += port.en.eq(1)
-        entry = Signal(MSIX_CONTROL_OFFSET * 8)
-        long = Signal()
+        # The header without the requester ID.
+        header = Signal(128)
         requester_id = Signal(16)
+        content = Signal(32)
+        number = vector % entries
+        entry = port.data.word_select(number, MSIX_ENTRY_SIZE * 8) if words == 1 else port.data
+        load_address = header.eq(
+            memory_header(
+                address=entry[2:64],
+                long=Const(1)
+                if g.block.force_64_bit_addresses
+                else upper.word_select(number, 4).any(),
+                length=Const(1, 10),
+                first_be=Const(0xF, 4),
+                last_be=Const(0, 4),
+                requester_id=Const(0, 16),
+                write=True,
+            )
+        )
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += port.addr.eq(picked * words if words > 1 else picked // entries)
-                with m.If(sendable.any() & (~self.o.valid | self.o.ready)):
+                with m.If(sendable.bit_select(picked, 1) & (~self.o.valid | self.o.ready)):
                     m.d.sync += vector.eq(picked)
                     m.next = "ADDRESS" if words > 1 else "FETCH"
             if words > 1:
                 with m.State("ADDRESS"):
                     m.d.comb += port.addr.eq(vector * words + 1)
-                    m.d.sync += entry[:64].eq(port.data)
+                    m.d.sync += load_address
                     m.next = "FETCH"
             with m.State("FETCH"):
-                if words > 1:
-                    m.d.sync += entry[64:].eq(port.data)
-                else:
-                    m.d.sync += entry.eq(
-                        port.data.word_select(vector % entries, MSIX_ENTRY_SIZE * 8)
-                    )
-                m.d.sync += long.eq(1 if g.block.force_64_bit_addresses else is_long[vector])
+                m.d.comb += fetches.eq(1)
+                if words == 1:
+                    m.d.sync += load_address
+                m.d.sync += content.eq(entry[64 % g.data_width :][:32])
                 with m.If(sendable.bit_select(vector, 1)):
                     m.d.comb += sent.eq(1 << vector)
                     m.d.sync += [self.o.valid.eq(1), requester_id.eq(self.control.requester_id)]
                 m.next = "IDLE"
         m.d.comb += [
             self.former.eq(former_beat(m, self.o, ~allowed)),
-            self.o.p.hdr.eq(
-                memory_header(
-                    address=entry[2:64],
-                    long=long,
-                    length=Const(1, 10),
-                    first_be=Const(0xF, 4),
-                    last_be=Const(0, 4),
-                    requester_id=requester_id,
-                    write=True,
-                )
-            ),
-            self.o.p.data.eq(entry[64:96]),
+            self.o.p.hdr.eq(header),
+            data.View(RequestHeader, self.o.p.hdr).requester_id.eq(requester_id),
+            self.o.p.data.eq(content),
             self.o.p.strb.eq(1),
             self.o.p.sop.eq(1),
             self.o.p.eop.eq(1),
         ]
+
+    @staticmethod
+    def _pick(m, sendable, fetched):
+        """The vector to send next, selected round robin.
+
+        Registered: selection is as long a path as the read of the table. It is only a hint:
+        `sendable` decides in the cycle itself. After a pause, a vector other than the last one
+        leaves one cycle later.
+        """
+        picked = Signal(range(max(len(sendable), 2)))
+        if len(sendable) > 1:
+            others = sendable & ~fetched
+            with m.If(others.any() & ~others.bit_select(picked, 1)):
+                m.d.sync += picked.eq(round_robin(others, picked))
+        return picked
