@@ -29,9 +29,11 @@ class BarAccess(wiring.Component):
     fifos : Out(FifoHostPort)
         RAM of the FIFO BAR.
     index_write, index_read : Out(WordWrite), Out(WordRead), 32 bits
-        Index words, in lane 0 of words of the FIFO BAR. Read data is valid in the next cycle.
+        Index words, in lane 0 of words of the FIFO BAR. Read data is valid two cycles later.
+    index_write_ready, index_read_ready : In(1)
+        The host may write in the next cycle, may read in this one.
     index_read_hit : In(1)
-        With the data of ``index_read``: there is an index word, which replaces lane 0 of the RAM.
+        In the cycle after ``index_read``: there is an index word, which replaces lane 0 of the RAM.
     msix : Out(MsixHostPort)
         MSI-X BAR.
     """
@@ -47,6 +49,8 @@ class BarAccess(wiring.Component):
                 "fifos": Out(FifoHostPort(geometry)),
                 "index_write": Out(WordWrite(address, 32)),
                 "index_read": Out(WordRead(address, 32)),
+                "index_write_ready": In(1),
+                "index_read_ready": In(1),
                 "index_read_hit": In(1),
                 "msix": Out(MsixHostPort(geometry)),
             }
@@ -67,10 +71,11 @@ class BarAccess(wiring.Component):
             ~(self.reads.requested & ~self.reads.ready)
             & self.fifos.write_ready
             & self.msix.write_ready
+            & self.index_write_ready
         )
         m.d.comb += [
             accepted.eq(self.writes.valid & self.writes.ready),
-            self.reads.ready.eq(~accepted & self.msix.read_ready),
+            self.reads.ready.eq(~accepted & self.msix.read_ready & self.index_read_ready),
             self.fifos.write_to_device.eq(self.writes.ready & write.to_device_queue),
             self.register_write.enable.eq(accepted & (write.target == Target.REGISTERS)),
             self.fifos.write.enable.eq(accepted & (write.target == Target.FIFOS)),
@@ -95,7 +100,7 @@ class BarAccess(wiring.Component):
         m.d.sync += [
             address_q.eq(reads.address),
             from_registers_q.eq(reads.target == Target.REGISTERS),
-            other_q.eq(self.index_read.data | self.register_read.data | self.msix.read_controls),
+            other_q.eq(self.register_read.data | self.msix.read_controls),
         ]
         m.d.comb += [
             self.register_read.enable.eq(from_registers_q),
@@ -109,5 +114,7 @@ class BarAccess(wiring.Component):
             self.index_read.address.eq(reads.address),
             self.msix.read.enable.eq(reads.enable & (reads.target == Target.MSIX)),
             self.msix.read.address.eq(reads.address),
-            reads.data.eq(self.fifos.read.data | self.msix.read.data | other_q),
+            reads.data.eq(
+                self.fifos.read.data | self.msix.read.data | self.index_read.data | other_q
+            ),
         ]

@@ -26,6 +26,8 @@ from .geometry import Geometry
 from .ingress import RequestIngress
 from .interfaces import FunctionControl
 from .msix import MsixController
+from .queues.device_queues import DeviceQueues
+from .queues.driver_queues import DriverQueues
 from .queues.index_words import IndexWords
 from .queues.memory import FifoMemory
 from .queues.pop import PopEngine
@@ -113,6 +115,8 @@ class AmpPciCore(wiring.Component):
         m.submodules.completer = completer = Completer(g)
         m.submodules.registers = registers = RegisterBar(g)
         m.submodules.indices = indices = IndexWords(g)
+        m.submodules.driver_queues = driver_queues = DriverQueues(g)
+        m.submodules.device_queues = device_queues = DeviceQueues(g)
         m.submodules.memory = memory = FifoMemory(g)
         m.submodules.msix = msix = MsixController(g)
         m.submodules.pop = pop = PopEngine(g)
@@ -133,16 +137,24 @@ class AmpPciCore(wiring.Component):
             (access.index_write, indices.write),
             (access.index_read, indices.read),
             (access.msix, msix.host),
-            (indices.driver, pop.indices),
+            (indices.driver, driver_queues.update),
+            (driver_queues.engine, pop.queues),
             (pop.ram, memory.pop),
             (pop.o, wiring.flipped(self.m_axis_msg)),
             (wiring.flipped(self.s_axis_msg), push.i),
-            (indices.device, push.indices),
+            (indices.device, device_queues.update),
+            (device_queues.engine, push.queues),
             (push.ram, memory.push),
             (window.fence, push.writes),
             (wiring.flipped(self.rx_cpl_tlp), window.completions),
         ):
             wiring.connect(m, source, sink)
+        for views, queues in (
+            (indices.driver_tails, driver_queues),
+            (indices.device_heads, device_queues),
+        ):
+            for view, port in zip(views, queues.views, strict=True):
+                wiring.connect(m, view, port)
         self._connect_control(m, completer, msix, window, reset)
         if self._own_config:
             m.d.comb += [
@@ -155,14 +167,19 @@ class AmpPciCore(wiring.Component):
         holds_writes = self._connect_writes(m, msix, window)
 
         m.d.comb += [
+            access.index_write_ready.eq(indices.write_ready),
+            access.index_read_ready.eq(indices.read_ready),
             access.index_read_hit.eq(indices.read_hit),
-            indices.doorbell.eq(registers.doorbell),
+            driver_queues.doorbell.eq(registers.doorbell),
+            driver_queues.clear.eq(indices.clear),
+            device_queues.clear.eq(indices.clear),
+            device_queues.filling.eq(push.filling),
             self.doorbell.eq(registers.doorbell),
-            pop.has_space.eq(push.has_space),
-            self.device_queue_ready.eq(push.has_space),
+            pop.has_space.eq(device_queues.has_space),
+            self.device_queue_ready.eq(device_queues.has_space),
             self.status_transactions_pending.eq(window.outstanding),
             reset.request.eq(self.function_reset),
-            reset.busy.eq(msix.busy | holds_writes),
+            reset.busy.eq(msix.busy | indices.clear | holds_writes),
             reset.settled.eq(self.status_config_settled),
             self.function_reset_done.eq(reset.done),
             self.host_reset.eq(reset.host_reset),
@@ -251,7 +268,7 @@ class AmpPciCore(wiring.Component):
         errors = ingress.errors
         m.d.comb += [
             counters.messages_to_device.eq(pop.o.valid & pop.o.ready & pop.o.p.tlast),
-            counters.messages_to_driver.eq(push.indices.advance.valid),
+            counters.messages_to_driver.eq(push.queues.advance),
             counters.malformed_packets.eq(push.malformed),
             counters.dropped_packets.eq(push.dropped),
             counters.sanitised_indices.eq(indices.sanitised),

@@ -4,7 +4,11 @@
 A word is ``data_width`` bits of a BAR, naturally aligned.
 """
 
-from amaranth.hdl import Cat, Value, unsigned
+import enum
+import itertools
+from collections.abc import Iterable
+
+from amaranth.hdl import Cat, Const, Shape, Value, unsigned
 from amaranth.lib import data
 
 from models.layout import PAGE, LayoutError, SharedLayout
@@ -14,7 +18,34 @@ from .block_options import NO_OPTIONS, BlockOptions
 from .queues.modulo import index_width
 from .tlp import check_data_width
 
-__all__ = ["Geometry"]
+__all__ = ["Geometry", "IndexKind", "SlotPlace"]
+
+
+class IndexKind(enum.Enum):
+    """The index words of a FIFO, in the order of :attr:`Geometry.index_words`."""
+
+    DRIVER_HEAD = enum.auto()
+    DRIVER_TAIL = enum.auto()
+    DEVICE_HEAD = enum.auto()
+    DEVICE_TAIL = enum.auto()
+
+
+class SlotPlace(data.StructLayout):
+    """A slot of a queue: its ``index``; its ``place``, as :meth:`Geometry.place_of_slot` gives it;
+    and ``next``, the index of the slot after it."""
+
+    def __init__(self, geometry: "Geometry"):
+        super().__init__(
+            {
+                "index": geometry.index_shape,
+                "place": geometry.place_shape,
+                "next": geometry.index_shape,
+            }
+        )
+
+
+def _select(word: int, bits: Iterable[int]) -> tuple[int, ...]:
+    return tuple(word >> bit & 1 for bit in bits)
 
 
 class Geometry:
@@ -34,10 +65,8 @@ class Geometry:
         Bits of a word address within the largest BAR.
     fifo_shape
         Shape of a FIFO number: at least one bit, because Verilog has no signals of zero bits.
-    index_shape, indices_shape
-        Shapes of a queue index, and of one for each FIFO.
-    advance_shape
-        Structure with which an engine advances an index: ``valid``, ``fifo``, ``value``.
+    index_shape
+        Shape of a queue index.
     slot_words
         Words in a slot.
     bank_bit
@@ -51,6 +80,10 @@ class Geometry:
         queue, head before tail.
     index_bits
         Bits of a word address that differ among them.
+    fifo_bits
+        Those of them that number the FIFO.
+    kind_bits
+        Of the other ones as few as tell apart the index words of a FIFO.
 
     Raises
     ------
@@ -72,10 +105,6 @@ class Geometry:
         self.num_fifos = check_num_fifos(num_fifos)
         self.fifo_shape = range(max(num_fifos, 2))
         self.index_shape = unsigned(index_width(layout.queue.capacity))
-        self.indices_shape = data.ArrayLayout(self.index_shape, num_fifos)
-        self.advance_shape = data.StructLayout(
-            {"valid": 1, "fifo": self.fifo_shape, "value": self.index_shape}
-        )
         self.shell = shell
         self.layout = layout
         self.lanes = data_width // 32
@@ -113,6 +142,20 @@ class Geometry:
             for bit in range(self.word_address_bits)
             if len({word >> bit & 1 for word in self.index_words}) > 1
         ]
+        first_fifo_bit = (layout.fifo_stride // self.word_bytes).bit_length() - 1
+        self.fifo_bits = [bit for bit in self.index_bits if bit >= first_fifo_bit]
+        others = [bit for bit in self.index_bits if bit < first_fifo_bit]
+        kinds = self.index_words[: len(IndexKind)]
+        self.kind_bits = next(
+            list(bits)
+            for count in range(len(others) + 1)
+            for bits in itertools.combinations(others, count)
+            if len({_select(word, bits) for word in kinds}) == len(kinds)
+        )
+        self._kinds = {
+            kind: [(bit, word >> bit & 1) for bit in others]
+            for kind, word in zip(IndexKind, kinds, strict=True)
+        }
 
     def word(self, offset: int) -> int:
         """Word address of the byte at ``offset`` in its BAR."""
@@ -145,9 +188,39 @@ class Geometry:
         shared = [bit for bit in range(len(address)) if bit not in self.index_bits]
         return Cat(address[bit] == (self.index_words[0] >> bit & 1) for bit in shared).all()
 
-    def which_index(self, word: int) -> int:
-        """Number of the index word at word address ``word``: its :attr:`index_bits`."""
-        return sum((word >> bit & 1) << place for place, bit in enumerate(self.index_bits))
+    def is_index(self, address: Value, kind: IndexKind) -> Value:
+        """The word address, of which :meth:`may_be_index` holds, is that of an index word of this
+        kind: of an existing FIFO or of the windows beyond the last one."""
+        return Cat(address[bit] == value for bit, value in self._kinds[kind]).all()
+
+    @property
+    def place_shape(self) -> Shape:
+        """Shape of a slot's place in its page: see :meth:`place_of_slot`."""
+        return unsigned((PAGE // self.word_bytes // self._place_words - 1).bit_length())
+
+    @property
+    def _place_words(self) -> int:
+        """Words in a unit of places: a slot, if slots are aligned to their size in the page."""
+        first = self.layout.queue.slots_offset // self.word_bytes
+        return 1 if first % self.slot_words else self.slot_words
+
+    def place_of_slot(self, index: Value) -> Value:
+        """Place of slot ``index`` in its page: in slots if slots are aligned, else in words."""
+        first = self.layout.queue.slots_offset // self.word_bytes
+        place = index * (self.slot_words // self._place_words) + first // self._place_words
+        return place[: self.place_shape.width]
+
+    def word_of_slot(self, queue_offset: int, fifo: Value, place: Value, word: Value) -> Value:
+        """Word address in the FIFO BAR of word ``word`` of the slot at ``place``.
+
+        ``queue_offset`` is the queue's byte offset in a FIFO's window. A queue lies within a page.
+        """
+        if self._place_words == 1:
+            in_page = (place + word)[: len(place)]
+        else:
+            in_page = Cat(word[: self.slot_words.bit_length() - 1], place)
+        pages = self.layout.fifo_stride // PAGE
+        return Cat(in_page, Const(queue_offset // PAGE, (pages - 1).bit_length()), fifo)
 
     def lane(self, offset: int) -> int:
         """Lane, within its word, of the dword at byte ``offset``."""

@@ -8,10 +8,19 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .dma.limits import PENDING_WRITES
-from .geometry import Geometry
+from .geometry import Geometry, SlotPlace
 from .requests import Target
 
-__all__ = ["BarRead", "FunctionControl", "QueueIndices", "WordRead", "WordWrite", "WriteFence"]
+__all__ = [
+    "BarRead",
+    "FunctionControl",
+    "IndexUpdate",
+    "IndexView",
+    "QueuePort",
+    "WordRead",
+    "WordWrite",
+    "WriteFence",
+]
 
 
 class WordWrite(wiring.Signature):
@@ -99,26 +108,86 @@ class BarRead(wiring.Signature):
         )
 
 
-class QueueIndices(wiring.Signature):
-    """Indices of one kind of queue, for the engine that owns one of the two.
+class IndexUpdate(wiring.Signature):
+    """Host writes of the indices of one kind of queue, as they take effect.
 
     Attributes
     ----------
-    head, tail : Out
-        Indices, an element for each FIFO.
-    rewritten : Out(num_fifos)
-        The host writes the index that the engine owns: it changes on the edge that ends this cycle.
-    advance : In
-        ``valid``, ``fifo``, ``value``: the engine moves the index that it owns.
+    head, tail : Out(1)
+        The host wrote the head, the tail of ``fifo``: it becomes ``index`` on the edge that ends
+        this cycle.
+    fifo : Out, index : Out(index)
+        FIFO, and the value below the capacity.
+    coming_head, coming_tail : Out(1), coming_fifo : Out
+        ``head``, ``tail`` and ``fifo`` of the next cycle.
     """
 
     def __init__(self, geometry: Geometry):
         super().__init__(
             {
-                "head": Out(geometry.indices_shape),
-                "tail": Out(geometry.indices_shape),
-                "rewritten": Out(geometry.num_fifos),
-                "advance": In(geometry.advance_shape),
+                "head": Out(1),
+                "tail": Out(1),
+                "fifo": Out(geometry.fifo_shape),
+                "index": Out(geometry.index_shape),
+                "coming_head": Out(1),
+                "coming_tail": Out(1),
+                "coming_fifo": Out(geometry.fifo_shape),
+            }
+        )
+
+
+class IndexView(wiring.Signature):
+    """Read of an index that an engine owns, for the host.
+
+    Attributes
+    ----------
+    fifo : Out
+        FIFO.
+    index : In(index), moved : In(1)
+        Combinational: whether the engine has moved the index since the last host write that took
+        effect before this cycle or does in it; then the index.
+    """
+
+    def __init__(self, geometry: Geometry):
+        super().__init__(
+            {"fifo": Out(geometry.fifo_shape), "index": In(geometry.index_shape), "moved": In(1)}
+        )
+
+
+class QueuePort(wiring.Signature):
+    """The queues of one kind, for the engine that owns one of the two indices of each.
+
+    An item is a message for the pop engine, a free slot for the push engine.
+
+    Attributes
+    ----------
+    has_one, has_two : Out(num_fifos)
+        The queue has at least one, at least two items.
+    fifo : In, slot : Out(SlotPlace)
+        The FIFO whose next item the engine may begin, and the slot at the index that the engine
+        owns, combinational.
+    hold : Out(1)
+        A host write takes effect: the engine must neither begin an item nor advance in this cycle.
+        Never in two consecutive cycles, except while the function is being reset.
+    rewritten : Out(1)
+        It is of the index of ``advance_fifo``.
+    advance : In(1), advance_fifo : In, next_index : In(index)
+        The engine takes an item: its index of ``advance_fifo`` becomes ``next_index`` on the edge
+        that ends this cycle.
+    """
+
+    def __init__(self, geometry: Geometry):
+        super().__init__(
+            {
+                "has_one": Out(geometry.num_fifos),
+                "has_two": Out(geometry.num_fifos),
+                "fifo": In(geometry.fifo_shape),
+                "slot": Out(SlotPlace(geometry)),
+                "hold": Out(1),
+                "rewritten": Out(1),
+                "advance": In(1),
+                "advance_fifo": In(geometry.fifo_shape),
+                "next_index": In(geometry.index_shape),
             }
         )
 

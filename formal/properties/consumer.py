@@ -6,8 +6,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 
-from amaranth.hdl import Cat, Mux, Signal
-from amaranth.lib import data, wiring
+from amaranth.hdl import Array, Cat, Mux, Signal
+from amaranth.lib import wiring
 
 from hdl.geometry import Geometry
 from hdl.queues.pop import PopEngine
@@ -16,12 +16,15 @@ from ..geometry import geometry
 from ..harness import Harness, Part
 from ..proof import Mutant, Proof
 from ..ring import (
+    Queues,
     SlotAccess,
-    add_indices,
     add_memory,
     add_pop,
+    cycles_to_clear,
     distance,
     in_bank,
+    is_slot,
+    last_slot,
     slot_address,
     successor,
 )
@@ -29,6 +32,7 @@ from ..ring import (
 __all__ = ["PROOFS"]
 
 CAPACITY = geometry(128, 1).layout.queue.capacity
+ROUND_ROBIN = "round_robin(waiting, last)"
 
 
 class Reading:
@@ -73,50 +77,60 @@ class Reading:
         h.ensure(~read | (access.word == self.word))
         h.ensure(~read | ~self.begun | same)
 
-    def explain(self, h: Harness, g: Geometry, part: Part) -> None:
+    def explain(self, h: Harness, g: Geometry, part: Part, queues: Queues) -> None:
         """Relate the registers of the engine to this object, for the induction."""
         h.ensure(part.inside("active") == self.begun)
         h.ensure(part.inside("word") == self.word)
         h.ensure(~self.begun | (part.inside("last_fifo") == self.fifo))
-        h.ensure(~self.begun | (part.inside("last_slot") == self.slot))
+        h.ensure(~self.begun | (last_slot(g, part).index == self.slot))
         h.ensure((self.word != 0) == self.begun)
         h.ensure(part.inside("last_fifo") < g.num_fifos)
-        h.ensure(part.inside("last_slot") < CAPACITY)
+        for fifo in range(g.num_fifos):
+            mine = self.begun & (self.fifo == fifo) & ~part.inside("aborted")
+            h.ensure(~mine | (self.slot == queues.driver_tail(fifo)))
+        last = last_slot(g, part)
+        h.ensure(last.index < CAPACITY)
+        h.ensure(~self.begun | is_slot(g, last))
 
 
-def reads_stay_in_queue(h: Harness) -> None:
-    g = geometry(128, 3)
-    indices, _, _ = add_indices(h, g, driven=("driver_advance",))
-    pop, part = add_pop(h, g, indices)
-    reading = Reading(h, g, pop, part)
-    reading.ensure_whole(h)
-    reading.explain(h, g, part)
-    for fifo in range(g.num_fifos):
-        tail, snapshot = indices.driver.tail[fifo], indices.driver.head[fifo]
-        here = reading.first & (reading.access.fifo == fifo)
-        h.ensure(~here | ((reading.access.slot == tail) & (tail != snapshot)))
-    h.cover(indices.sanitised & reading.begun)
-    h.cover(reading.last & (reading.access.slot == CAPACITY - 1))
+def reads_stay_in_queue(fifos: int) -> Callable[[Harness], None]:
+    """A host that writes anything at any time and resets."""
+
+    def fill(h: Harness) -> None:
+        g = geometry(128, fifos)
+        queues = Queues(h, g, driver=True, driven=("engine",))
+        pop, part = add_pop(h, g, queues)
+        reading = Reading(h, g, pop, part)
+        reading.ensure_whole(h)
+        reading.explain(h, g, part, queues)
+        for fifo in range(fifos):
+            tail, limit = queues.driver_tail(fifo), queues.doorbell_head(fifo)
+            here = reading.first & (reading.access.fifo == fifo)
+            h.ensure(~here | ((reading.access.slot == tail) & (tail != limit)))
+        h.cover(queues.words.sanitised & reading.begun)
+        h.cover(reading.last & (reading.access.slot == CAPACITY - 1))
+
+    return fill
 
 
 def tail_follows_reads(h: Harness) -> None:
     g = geometry(128, 2)
-    indices, _, _ = add_indices(h, g, driven=("driver_advance",))
-    pop, part = add_pop(h, g, indices)
+    queues = Queues(h, g, driver=True, driven=("engine",))
+    pop, part = add_pop(h, g, queues)
     reading = Reading(h, g, pop, part)
-    reading.explain(h, g, part)
-    moves = pop.indices.advance
-    spoilt_now = indices.reset | pop.indices.rewritten.bit_select(reading.access.fifo, 1)
+    reading.explain(h, g, part, queues)
+    port = pop.queues
+    spoilt_now = queues.words.reset | (reading.begun & port.rewritten)
     spoilt = Signal()
     with h.m.If(reading.begun | reading.read):
         h.m.d.sync += spoilt.eq((reading.begun & spoilt) | spoilt_now)
     h.ensure(~reading.begun | (part.inside("aborted") == spoilt))
     untouched = ~spoilt_now & ~(reading.begun & spoilt)
-    h.ensure(moves.valid == (reading.last & untouched))
-    h.ensure(~moves.valid | (moves.fifo == reading.access.fifo))
-    h.ensure(~moves.valid | (moves.value == successor(reading.access.slot, CAPACITY)))
+    h.ensure(port.advance == (reading.last & untouched))
+    h.ensure(~port.advance | ((port.advance_fifo == reading.access.fifo) & ~port.hold))
+    h.ensure(~port.advance | (port.next_index == successor(reading.access.slot, CAPACITY)))
     h.cover(reading.last & ~untouched & ~spoilt_now)
-    h.cover(moves.valid & moves.fifo[0])
+    h.cover(port.advance & port.advance_fifo[0])
 
 
 def messages_are_delivered(h: Harness) -> None:
@@ -126,19 +140,20 @@ def messages_are_delivered(h: Harness) -> None:
     """
     g = geometry(128, 2)
     queue = g.layout.queue
-    indices, inner, written = add_indices(h, g, driven=("driver_advance", "reset"))
+    queues = Queues(h, g, driver=True, driven=("engine", "reset"))
+    written = queues.host
     memory, store = add_memory(h, g, written, driven=("pop",))
-    pop, part = add_pop(h, g, indices, driven=("ram_data",))
+    pop, part = add_pop(h, g, queues, driven=("ram_data",))
     wiring.connect(h.m, pop.ram, memory.pop)
     reading = Reading(h, g, pop, part)
     reading.ensure_whole(h)
-    reading.explain(h, g, part)
+    reading.explain(h, g, part, queues)
 
     host = SlotAccess(g, g.layout.driver_queue, written.address)
     writes = written.enable
     for fifo in range(g.num_fifos):
         base = g.layout.driver_queue_base(fifo)
-        tail, snapshot = indices.driver.tail[fifo], indices.driver.head[fifo]
+        tail, limit = queues.driver_tail(fifo), queues.doorbell_head(fifo)
         here = writes & (written.address == g.word(base + queue.head_offset))
         posted = h.signal(g.index_shape, f"posted_{fifo}")
         with h.m.If(here):
@@ -163,20 +178,23 @@ def messages_are_delivered(h: Harness) -> None:
         stages = [posted]
         for stage in range(2):
             stages.append(h.register(stages[-1], f"posted_{fifo}_{stage}"))
-        head = inner.inside(f"driver_head_{fifo}", "index")
         h.ensure(tail == delivered)
-        h.ensure(head == stages[-1])
-        h.ensure(inner.inside(f"driver_head_{fifo}", "word") == posted)
-        h.ensure(~inner.inside(f"driver_tail_{fifo}", "written_q"))
-        h.ensure(~inner.inside(f"driver_tail_{fifo}", "updates"))
-        way = [distance(tail, index, CAPACITY) for index in (snapshot, *reversed(stages))]
+        h.ensure(queues.driver_head(fifo) == stages[-1])
+        h.ensure(queues.word(base + queue.head_offset) == posted)
+        way = [distance(tail, index, CAPACITY) for index in (limit, *reversed(stages))]
         for nearer, further in itertools.pairwise(way):
             h.ensure(nearer <= further)
-        for index in (tail, snapshot, *stages):
+        for index in (tail, limit, *stages):
             h.ensure(index < CAPACITY)
         mine = reading.begun & (reading.fifo == fifo)
-        h.ensure(~mine | ((reading.slot == tail) & (snapshot != tail)))
+        h.ensure(~mine | ((reading.slot == tail) & pop.queues.has_one[fifo]))
+        # Words are cleared only before the first message.
+        h.ensure(~queues.words.clear | ((tail == 0) & (limit == 0) & (posted == 0)))
     h.ensure(~reading.begun | ~part.inside("aborted"))
+    h.ensure(~queues.words.clear | ~reading.begun)
+    kinds = queues.words_part.inside("lands"), queues.words_part.inside("coming")
+    for kind in kinds:
+        h.ensure(queues.words.clear | ~kind[1])
 
     fifo = h.constant(1, "watched_fifo")
     slot = h.constant(g.index_shape, "watched_slot")
@@ -207,33 +225,113 @@ def messages_are_delivered(h: Harness) -> None:
     h.cover(pop.o.valid & shows & beat.tlast & shown.any())
 
 
-def doorbells_sample_the_head(h: Harness) -> None:
-    """Three cycles after a doorbell, the sampled head is the one written before it."""
-    g = geometry(128, 2)
-    indices, part, _ = add_indices(h, g)
-    for fifo in range(g.num_fifos):
-        word = part.inside(f"driver_head_{fifo}", "word")
-        rung = [indices.doorbell[fifo]]
-        heads = [word]
-        undone = Signal(3, name=f"undone_{fifo}")
-        h.m.d.sync += undone.eq(Cat(indices.reset | indices.driver.rewritten[fifo], undone))
-        for stage in range(3):
-            rung.append(h.register(rung[-1], f"rung_{fifo}_{stage}"))
-            heads.append(h.register(heads[-1], f"head_{fifo}_{stage}"))
-        heard = rung[-1] & ~undone.any() & (heads[-1] < CAPACITY)
-        # For the induction: the word in each stage between the write and the index.
-        fresh = part.inside(f"driver_head_{fifo}", "written_q")
-        settles = part.inside(f"driver_head_{fifo}", "updates")
-        index = part.inside(f"driver_head_{fifo}", "index")
-        counts = Mux(settles, part.inside("modulo", "remainder"), index)
-        h.ensure(~fresh | (part.inside("merged_q") == word))
-        h.ensure(fresh | (word >= CAPACITY) | (counts == word))
-        h.ensure(~heard | (indices.driver.head[fifo] == heads[-1]))
-        h.cover(heard & (indices.driver.head[fifo] == CAPACITY - 1))
+def doorbells_sample_the_head(fifos: int) -> Callable[[Harness], None]:
+    """The doorbells of one FIFO, which the solver chooses; the host does anything.
+
+    A head beyond the capacity is not compared: the remainder has a proof of its own.
+    """
+
+    def fill(h: Harness) -> None:
+        g = geometry(128, fifos)
+        queues = Queues(h, g, driver=True)
+        driver, part, words = queues.driver, queues.driver_part, queues.words
+        fifo = h.constant(g.fifo_shape, "watched_fifo")
+        h.assume(fifo < fifos)
+        base = [g.layout.driver_queue_base(number) for number in range(fifos)]
+        head, tail = (
+            Array(g.word(at + offset) for at in base)[fifo]
+            for offset in (g.layout.queue.head_offset, g.layout.queue.tail_offset)
+        )
+        writes = words.write.enable & ~words.reset
+        writes_tail = writes & (words.write.address == tail)
+        rings = driver.doorbell.bit_select(fifo, 1)
+        # The head that the host has written, whole, and the one that each doorbell samples.
+        posted, known = h.signal(g.index_shape, "posted"), h.signal(1, "known")
+        with h.m.If(writes & (words.write.address == head)):
+            h.m.d.sync += [
+                posted.eq(words.write.data),
+                known.eq(words.write.mask.all() & (words.write.data < CAPACITY)),
+            ]
+        with h.m.If(words.clear):
+            h.m.d.sync += known.eq(0)
+        latest = [Cat(posted, known)]
+        for age in range(2):
+            latest.append(h.latched(latest[-1], rings if not age else 1, f"rung_{age}"))
+        h.assume(~(queues.host.enable & driver.doorbell.any()))
+        samples = part.inside("count") & (part.inside("count_fifo") == fifo)
+        # With several FIFOs a doorbell is selected one cycle before it samples.
+        seen = latest[1 if fifos == 1 else 2]
+        at_sample = queues.driver_head(fifo)
+        h.ensure(~samples | ~seen[-1] | (at_sample == seen[:-1]))
+        owed = Signal()
+        written_q = h.register(writes_tail, "tail_written_q")
+        selected = (
+            samples if fifos == 1 else part.inside("selects") & (part.inside("selected") == fifo)
+        )
+        with h.m.If(rings):
+            h.m.d.sync += owed.eq(1)
+        with h.m.Elif(selected | written_q):
+            h.m.d.sync += owed.eq(0)
+        with h.m.If(words.clear):
+            h.m.d.sync += owed.eq(0)
+        waiting = part.inside("waiting").bit_select(fifo, 1)
+        h.ensure(waiting == owed)
+        # What a doorbell sampled is in force until the next one.
+        applies = Signal()
+        limit = h.latched(at_sample, samples, "limit")
+        forgets = words.driver.tail & (words.driver.fifo == fifo)
+        with h.m.If(samples):
+            h.m.d.sync += applies.eq(1)
+        with h.m.If(forgets | words.clear):
+            h.m.d.sync += applies.eq(0)
+        h.ensure(~applies | (queues.doorbell_head(fifo) == limit))
+        # An engine takes no item of a queue that has started over.
+        takes = driver.engine.advance & (driver.engine.advance_fifo == fifo)
+        h.assume(~takes | applies)
+        current = queues.driver_tail(fifo)
+        one = driver.engine.has_one.bit_select(fifo, 1)
+        two = driver.engine.has_two.bit_select(fifo, 1)
+        h.ensure(one == (applies & (current != limit)))
+        h.ensure(two == (one & (successor(current, CAPACITY) != limit)))
+        # Cycles that a doorbell waits, apart from those that a host write takes from it.
+        waited = h.signal(range(2 * fifos), "waited")
+        if fifos == 1:
+            delayed = words.driver.head | words.driver.tail
+        else:
+            overtakes = words.driver.coming_head & part.inside("waiting").bit_select(
+                words.driver.coming_fifo, 1
+            )
+            delayed = words.driver.coming_tail | overtakes
+            last = part.inside("last")
+            h.ensure(last < fifos)
+            turns = Mux(last >= fifo, fifo + fifos - 1 - last, fifo - 1 - last)
+            h.ensure(waited + turns < fifos)
+        with h.m.If(~waiting | selected | words.clear):
+            h.m.d.sync += waited.eq(0)
+        with h.m.Elif(~delayed & ~waited.all()):
+            h.m.d.sync += waited.eq(waited + 1)
+        h.ensure(waited < fifos)
+        # For the induction: the head on its way, and that a doorbell waits only for earlier ones.
+        stages = [Cat(posted, known)]
+        for age in range(2):
+            stages.append(h.signal(len(stages[0]), f"stage_{age}"))
+            h.m.d.sync += stages[-1].eq(Mux(words.clear, 0, stages[-2]))
+        h.ensure(words.clear | ~stages[-1][-1] | (at_sample == stages[-1][:-1]))
+        comes = words.driver.coming_head & (words.driver.coming_fifo == fifo)
+        if fifos == 1:
+            rung = h.register(rings, "rung")
+            late = h.register(rung, "rung_before") & h.register(delayed, "delayed_before")
+            h.ensure(~waiting | rung | late)
+        else:
+            h.ensure(~waiting | comes | (latest[1] == latest[0]))
+        h.cover(samples & seen[-1] & (at_sample == CAPACITY - 1))
+        h.cover(waiting & (waited == fifos - 1))
+
+    return fill
 
 
 def queues_are_served_in_bounded_time(width: int, fifos: int) -> Callable[[Harness], None]:
-    """Any indices that change at any time, except those of the waiting queue."""
+    """Any queues that change at any time, except the waiting one."""
 
     def fill(h: Harness) -> None:
         g = geometry(width, fifos)
@@ -241,16 +339,16 @@ def queues_are_served_in_bounded_time(width: int, fifos: int) -> Callable[[Harne
         part = h.add("pop", pop)
         fifo = h.constant(range(fifos), "waiting_fifo")
         h.assume(fifo < fifos)
-        tail = data.View(g.indices_shape, pop.indices.tail)[fifo]
-        snapshot = data.View(g.indices_shape, pop.indices.head)[fifo]
-        has_message = (tail != snapshot) & pop.has_space.bit_select(fifo, 1) & ~pop.reset
+        queues = pop.queues
+        has_message = (queues.has_one & pop.has_space).bit_select(fifo, 1) & ~pop.reset
         begins = part.inside("step") & ~part.inside("active") & (part.inside("fifo") == fifo)
-        # Cycles in which the stream stalls do not count, and do not reset the count.
+        # Cycles in which the stream or a host write stalls do not count, and do not reset the
+        # count.
         limit = fifos * g.slot_words
         waited = h.signal(range(2 * limit), "waited")
         with h.m.If(~has_message | begins):
             h.m.d.sync += waited.eq(0)
-        with h.m.Elif(~waited.all() & (~pop.o.valid | pop.o.ready)):
+        with h.m.Elif(~waited.all() & (~pop.o.valid | pop.o.ready) & ~queues.hold):
             h.m.d.sync += waited.eq(waited + 1)
         h.ensure(waited < limit)
         # For the induction: FIFOs before the waiting one, and words left of the message in flight.
@@ -269,20 +367,26 @@ def queues_are_served_in_bounded_time(width: int, fifos: int) -> Callable[[Harne
 
 
 PROOFS = (
-    Proof(
-        property="reads-stay-in-queue",
-        statement="every read is of a slot of a driver queue, a message begins at tail and only if "
-        "tail is not the doorbell head, its words are read in order, and every index is below 62; "
-        "for a host that writes anything at any time and resets, three FIFOs, 128 bits",
-        source="patch series, spsc_recv; virtio-msg over shared memory, hostile peers",
-        module="hdl.queues.pop",
-        harness=reads_stay_in_queue,
-        depth=2,
-        mutant=Mutant(
+    *(
+        Proof(
+            property=f"reads-stay-in-queue-{fifos}",
+            statement="every read is of a slot of a driver queue, a message begins at tail and "
+            "only if tail is not the doorbell head, its words are read in order, and every index "
+            "is below 62; for a host that writes anything at any time and resets, "
+            f"{fifos} FIFO{'s' * (fifos > 1)}, 128 bits",
+            source="patch series, spsc_recv; virtio-msg over shared memory, hostile peers",
             module="hdl.queues.pop",
-            before="(tail[fifo] != self.indices.head[fifo]) & self.has_space[fifo]",
-            after="self.has_space[fifo]",
-        ),
+            harness=reads_stay_in_queue(fifos),
+            depth=2,
+            cover_depth=20 + cycles_to_clear(fifos),
+            mutant=Mutant(
+                module="hdl.queues.pop",
+                before="queues.has_one & self.has_space",
+                after="self.has_space",
+                depth=20 + cycles_to_clear(fifos),
+            ),
+        )
+        for fifos in (1, 3, 8)
     ),
     Proof(
         property="tail-follows-reads",
@@ -313,26 +417,38 @@ PROOFS = (
             after="driver_pop.en.eq(1)",
         ),
     ),
-    Proof(
-        property="doorbells-sample-the-head",
-        statement="three cycles after a doorbell the doorbell head is the head that the host wrote "
-        "before, unless that is beyond the capacity, or the host has reset the function or written "
-        "the tail since; any host, two FIFOs",
-        source="patch series, vmsg_bus_amp_pci_process",
-        module="hdl.queues.index_words",
-        harness=doorbells_sample_the_head,
-        depth=5,
-        mutant=Mutant(
-            module="hdl.queues.index_words",
-            before="with m.If(doorbell_q2[fifo]):",
-            after="with m.If(doorbell_q2[fifo] & ~self.device.rewritten.any()):",
-        ),
+    *(
+        Proof(
+            property=f"doorbells-sample-the-head-{fifos}",
+            statement="a doorbell samples the head that the host wrote before it, and no later "
+            f"one, within {fifos} cycle{'s' * (fifos > 1)} in which no host write goes before it, "
+            "unless the host resets the function or writes the tail after it; the queue has "
+            "exactly the messages from tail to the head sampled last; any doorbells, any host and "
+            f"any engine, {fifos} FIFO{'s' * (fifos > 1)}",
+            source="patch series, vmsg_bus_amp_pci_process",
+            module="hdl.queues.driver_queues",
+            harness=doorbells_sample_the_head(fifos),
+            depth=5,
+            cover_depth=20 + cycles_to_clear(fifos),
+            mutant=Mutant(
+                module="hdl.queues.driver_queues",
+                before=before,
+                after=after,
+                depth=20 + cycles_to_clear(fifos),
+            ),
+        )
+        for fifos, before, after in (
+            (1, "waiting & ~update.head & ~update.tail", "waiting & ~update.tail"),
+            (3, "Mux(overtaken, update.coming_fifo, round_robin(waiting, last))", ROUND_ROBIN),
+            (8, "kept = waiting[index] & ~Mux", "kept = (waiting[index] & ~overtaken) & ~Mux"),
+        )
     ),
     *(
         Proof(
             property=f"queues-are-served-in-bounded-time-{fifos}",
             statement="a queue with a message starts within "
-            f"{fifos * geometry(width, fifos).slot_words} cycles in which the stream is ready, for "
+            f"{fifos * geometry(width, fifos).slot_words} cycles in which neither the stream nor a "
+            "host write stalls, for "
             f"any activity of the other FIFOs; any host, {fifos} FIFOs, {width} bits",
             source="no doorbell is lost; patch series, vmsg_bus_amp_pci_process",
             module="hdl.queues.pop",

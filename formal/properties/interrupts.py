@@ -15,7 +15,7 @@ from models.shell import MSIX_CONTROL_OFFSET, MSIX_ENTRY_SIZE
 from ..geometry import geometry
 from ..harness import Harness
 from ..proof import Mutant, Proof
-from ..ring import add_indices
+from ..ring import Queues, cycles_to_clear
 
 __all__ = ["PROOFS"]
 
@@ -256,27 +256,27 @@ def interrupts_follow_head(h: Harness) -> None:
     The host does not write head.
     """
     g = geometry(128, FIFOS)
-    indices, inner, host = add_indices(h, g, driven=("reset",))
+    queues = Queues(h, g, device=True, driven=("reset",))
+    words, engine = queues.words, queues.device.engine
     vectors = Vectors(h, g)
-    advance = indices.device.advance
-    h.m.d.comb += indices.reset.eq(vectors.msix.control.reset)
+    h.m.d.comb += words.reset.eq(vectors.msix.control.reset)
     for fifo in range(FIFOS):
-        head = g.word(g.layout.device_queue_base(fifo) + g.layout.queue.head_offset)
-        h.assume(~(host.enable & (host.address == head)))
-        advances = advance.valid & (advance.fifo == fifo)
+        offset = g.layout.device_queue_base(fifo) + g.layout.queue.head_offset
+        h.assume(~(queues.host.enable & (queues.host.address == g.word(offset))))
+        advances = engine.advance & (engine.advance_fifo == fifo)
         h.assume(vectors.msix.raised[g.shell.vector_of(fifo, FIFOS)] == advances)
         # The head after the newest message; the host's view is one cycle behind.
         newest = h.signal(g.index_shape, f"newest_{fifo}")
         with h.m.If(advances):
-            h.m.d.sync += newest.eq(advance.value)
-        with h.m.If(vectors.msix.control.reset):
+            h.m.d.sync += newest.eq(engine.next_index)
+        with h.m.If(words.clear):
             h.m.d.sync += newest.eq(0)
-        reset_q = h.register(vectors.msix.control.reset, f"head_reset_q_{fifo}")
-        visible = Mux(reset_q, 0, h.register(newest, f"newest_q_{fifo}"))
-        h.ensure(inner.inside(f"device_head_{fifo}", "word") == visible)
-        h.ensure(indices.device.head[fifo] == newest)
-        h.ensure(~inner.inside(f"device_head_{fifo}", "written_q"))
-        h.ensure(~inner.inside(f"device_head_{fifo}", "updates"))
+        visible = h.register(newest, f"newest_q_{fifo}")
+        cleared = queues.clears(offset)
+        h.ensure((words.clear & ~cleared) | (queues.word(offset) == 0))
+        h.ensure(words.clear | (queues.shown_head(fifo) == visible))
+        h.ensure(~queues.clears(offset, 4) | (queues.shown_head(fifo) == 0))
+        h.ensure(words.clear | (queues.device_head(fifo) == newest))
     # An expected interrupt was raised two or more cycles ago, so its head is visible to the host.
     h.ensure(~vectors.begins | vectors.of(vectors.expected, vectors.vector))
     h.cover(vectors.begins & (vectors.vector == 1))
@@ -344,13 +344,15 @@ PROOFS = (
         statement="when an interrupt leaves, the head that the host reads is past the message that "
         "raised it; three FIFOs, 128 bits",
         source="patch series, vmsg_bus_amp_pci_send",
-        module="hdl.queues.index_words",
+        module="hdl.queues.index_memory",
         harness=interrupts_follow_head,
-        depth=3,
+        depth=4,
+        cover_depth=20 + cycles_to_clear(FIFOS),
         mutant=Mutant(
-            module="hdl.queues.index_words",
-            before="with m.If(advanced_q & ~written_q & ~self.updates & ~self.write):",
-            after="with m.If(advanced_q & ~written_q & ~self.write & ~self.advance):",
+            module="hdl.queues.index_memory",
+            before="views.enable.eq(values.enable)",
+            after="views.enable.eq(values.enable & ~views.enable)",
+            depth=20 + cycles_to_clear(FIFOS),
         ),
     ),
 )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 from amaranth.hdl import Cat, Const, Mux, Signal
 from amaranth.lib import wiring
@@ -18,12 +19,15 @@ from ..geometry import geometry
 from ..harness import Harness, Part
 from ..proof import Mutant, Proof
 from ..ring import (
+    Queues,
     SlotAccess,
-    add_indices,
     add_memory,
     add_push,
+    cycles_to_clear,
     distance,
     in_bank,
+    is_slot,
+    last_slot,
     slot_address,
     successor,
 )
@@ -97,40 +101,43 @@ class Filling:
         h.ensure((part.inside("word") != 0) == active)
         h.ensure(~active | (part.inside("word") == self.word))
         h.ensure(~active | (part.inside("last_fifo") == self.fifo))
-        h.ensure(~active | (part.inside("last_slot") == self.slot))
+        h.ensure(~active | (last_slot(g, part).index == self.slot))
         h.ensure(part.inside("last_fifo") < g.num_fifos)
-        h.ensure(part.inside("last_slot") < CAPACITY)
+        last = last_slot(g, part)
+        h.ensure(last.index < CAPACITY)
+        h.ensure(~active | is_slot(g, last))
         h.ensure(~part.inside("padding") | active)
         h.ensure(~(part.inside("draining") & active))
 
 
-def writes_stay_in_queue(h: Harness) -> None:
-    g = geometry(128, 3)
-    indices, _, _ = add_indices(h, g, driven=("device_advance",))
-    push, part = add_push(h, g, indices)
-    filling = Filling(h, g, push)
-    filling.explain(h, g, part)
-    access, writes = filling.access, push.ram.valid
-    same = (access.fifo == filling.fifo) & (access.slot == filling.slot)
-    h.ensure(~writes | access.inside)
-    h.ensure(~writes | filling.first | (same & (access.word == filling.word)))
-    moves = push.indices.advance
-    h.ensure(~moves.valid | (filling.last & (moves.fifo == access.fifo)))
-    h.ensure(~moves.valid | (moves.value == successor(access.slot, CAPACITY)))
-    h.ensure(push.raised == Mux(moves.valid, Const(1) << moves.fifo, 0))
-    for fifo in range(g.num_fifos):
-        head, tail = indices.device.head[fifo], indices.device.tail[fifo]
-        here = filling.first & (access.fifo == fifo)
-        tail_before = h.register(tail, f"tail_before_{fifo}")
-        h.ensure(~here | ((access.slot == head) & (successor(head, CAPACITY) != tail_before)))
-        # For the induction: `slot_free` is one cycle old.
-        mine = part.inside("active") & (filling.fifo == fifo)
-        h.ensure(~mine | part.inside("aborted") | (filling.slot == head))
-        vacant = part.inside("free", "slot_free")[fifo]
-        is_reset = h.register(indices.reset, f"reset_before_{fifo}")
-        h.ensure(~vacant | is_reset | (successor(head, CAPACITY) != tail_before))
-    h.cover(indices.sanitised & filling.written)
-    h.cover(moves.valid & (access.slot == CAPACITY - 1))
+def writes_stay_in_queue(fifos: int) -> Callable[[Harness], None]:
+    """Any packets, and a host that writes anything at any time and resets."""
+
+    def fill(h: Harness) -> None:
+        g = geometry(128, fifos)
+        queues = Queues(h, g, device=True, driven=("engine",))
+        push, part = add_push(h, g, queues)
+        filling = Filling(h, g, push)
+        filling.explain(h, g, part)
+        access, writes, port = filling.access, push.ram.valid, push.queues
+        same = (access.fifo == filling.fifo) & (access.slot == filling.slot)
+        h.ensure(~writes | access.inside)
+        h.ensure(~writes | filling.first | (same & (access.word == filling.word)))
+        h.ensure(~port.advance | (filling.last & (port.advance_fifo == access.fifo) & ~port.hold))
+        h.ensure(~port.advance | (port.next_index == successor(access.slot, CAPACITY)))
+        h.ensure(push.raised == Mux(port.advance, Const(1) << port.advance_fifo, 0))
+        for fifo, tail_before in enumerate(queues.tails_before):
+            head = queues.device_head(fifo)
+            here = filling.first & (access.fifo == fifo)
+            full = successor(head, CAPACITY) == tail_before
+            h.ensure(~here | ((access.slot == head) & ~full))
+            # For the induction.
+            mine = part.inside("active") & (filling.fifo == fifo)
+            h.ensure(~mine | part.inside("aborted") | (filling.slot == head))
+        h.cover(queues.words.sanitised & filling.written)
+        h.cover(port.advance & (access.slot == CAPACITY - 1))
+
+    return fill
 
 
 def messages_are_stored(h: Harness) -> None:
@@ -138,22 +145,24 @@ def messages_are_stored(h: Harness) -> None:
     given and writes into no device queue. The data is compared in one word of one slot."""
     g = geometry(128, 2)
     queue, words = g.layout.queue, g.slot_words
-    indices, inner, host = add_indices(h, g, driven=("device_advance", "reset"))
+    queues = Queues(h, g, device=True, driven=("engine", "reset"))
+    host = queues.host
     memory, store = add_memory(h, g, host, driven=("push",))
-    push, part = add_push(h, g, indices, driven=("ram_ready",))
+    push, part = add_push(h, g, queues, driven=("ram_ready",))
     wiring.connect(h.m, push.ram, memory.push)
     packet = PacketTracker(h, g, push)
     filling = Filling(h, g, push)
     filling.explain(h, g, part)
-    moves = push.indices.advance
+    port = push.queues
+    moves = port.advance
 
     # Each message advances head once, when it is whole; nothing else does.
     completed = packet.ends & packet.good
-    owed = h.latch("owed", rises=completed & ~moves.valid, falls=moves.valid)
+    owed = h.latch("owed", rises=completed & ~moves, falls=moves)
     owed_fifo = h.latched(packet.fifo, packet.accepted, "owed_fifo")
-    h.ensure(~moves.valid | owed | completed)
+    h.ensure(~moves | owed | completed)
     h.ensure(~(owed & packet.accepted))
-    h.ensure(~moves.valid | (moves.fifo == Mux(owed, owed_fifo, packet.fifo)))
+    h.ensure(~moves | (port.advance_fifo == Mux(owed, owed_fifo, packet.fifo)))
     h.ensure(push.malformed == (packet.ends & ~packet.good))
     h.ensure(~push.dropped)
     active, padding = part.inside("active"), part.inside("padding")
@@ -175,12 +184,12 @@ def messages_are_stored(h: Harness) -> None:
     reads, visibles = [], []
     for fifo in range(g.num_fifos):
         base = g.layout.device_queue_base(fifo)
-        head, tail = indices.device.head[fifo], indices.device.tail[fifo]
+        head, tail = queues.device_head(fifo), queues.device_tail(fifo)
         here = writes & (write_address == g.word(base + queue.tail_offset))
         read = h.signal(g.index_shape, f"read_{fifo}")
         reads.append(read)
         # The head that the host may have read: it does not read in a cycle in which it writes.
-        shown = inner.inside(f"device_head_{fifo}", "word")
+        shown = queues.shown_head(fifo)
         visible_before = h.signal(g.index_shape, f"visible_{fifo}")
         visible = Mux(could_read, shown, visible_before)
         h.m.d.sync += visible_before.eq(visible)
@@ -198,9 +207,9 @@ def messages_are_stored(h: Harness) -> None:
         for stage in range(2):
             stages.append(h.register(stages[-1], f"read_{fifo}_{stage}"))
         h.ensure(tail == stages[-1])
-        h.ensure(inner.inside(f"device_tail_{fifo}", "word") == read)
-        h.ensure(~inner.inside(f"device_head_{fifo}", "written_q"))
-        h.ensure(~inner.inside(f"device_head_{fifo}", "updates"))
+        h.ensure(queues.word(base + queue.tail_offset) == read)
+        # Words are cleared only before the first message.
+        h.ensure(~queues.words.clear | ((head == 0) & (tail == 0) & (read == 0) & (shown == 0)))
         way = [
             distance(tail, index, CAPACITY) for index in (*reversed(stages), visible, shown, head)
         ]
@@ -208,9 +217,13 @@ def messages_are_stored(h: Harness) -> None:
             h.ensure(nearer <= further)
         for index in (*stages, visible):
             h.ensure(index < CAPACITY)
-        h.ensure(~part.inside("free", "slot_free")[fifo] | (successor(head, CAPACITY) != tail))
+        h.ensure(~port.has_one[fifo] | (successor(head, CAPACITY) != tail))
         mine = active & (part.inside("last_fifo") == fifo)
         h.ensure(~mine | ((filling.slot == head) & (successor(head, CAPACITY) != tail)))
+
+    h.ensure(~queues.words.clear | ~active)
+    for kind in ("lands", "coming"):
+        h.ensure(queues.words.clear | ~queues.words_part.inside(kind)[2])
 
     fifo = h.constant(1, "watched_fifo")
     slot = h.constant(g.index_shape, "watched_slot")
@@ -231,10 +244,10 @@ def messages_are_stored(h: Harness) -> None:
         h.m.d.comb += now.eq(0)
     h.m.d.sync += draft.eq(now)
     to_watched = (filling.access.fifo == fifo) & (filling.access.slot == slot)
-    content = h.latched(now, moves.valid & to_watched, "content")
+    content = h.latched(now, moves & to_watched, "content")
     address = slot_address(g, g.layout.device_queue, fifo, slot, word)
     stored = store.row(h, in_bank(g, address), "device_bank")
-    start, end = Mux(fifo, reads[1], reads[0]), indices.device.head[fifo]
+    start, end = Mux(fifo, reads[1], reads[0]), queues.device_head(fifo)
     place = distance(start, slot, CAPACITY)
     is_seen = place < distance(start, Mux(fifo, visibles[1], visibles[0]), CAPACITY)
     h.ensure(~is_seen | (stored == content))
@@ -247,7 +260,7 @@ def messages_are_stored(h: Harness) -> None:
     h.ensure(~in_progress | (filling.word <= word) | (settled == draft))
     h.ensure(~(in_progress & padding) | (filling.word > word) | (draft == 0))
     h.cover(is_seen & (word == words - 1) & content.any())
-    h.cover(moves.valid & owed & (moves.value == 2))
+    h.cover(moves & owed & (port.next_index == 2))
     h.cover(packet.ends & ~packet.good & active)
 
 
@@ -307,8 +320,8 @@ def messages_wait_for_writes(h: Harness) -> None:
     with h.m.Elif(left & (owed_by_slot != 0)):
         h.m.d.sync += owed_by_slot.eq(owed_by_slot - 1)
     still = Mux(part.inside("padding"), owed_by_slot, owed)
-    h.ensure(~push.indices.advance.valid | (still == 0))
-    h.cover(push.indices.advance.valid & (pending != 0))
+    h.ensure(~push.queues.advance | (still == 0))
+    h.cover(push.queues.advance & (pending != 0))
 
     # For the induction: the engine counts at least as many.
     counted, counts = part.inside("fence", "counted"), part.inside("fence", "remaining")
@@ -325,21 +338,27 @@ def messages_wait_for_writes(h: Harness) -> None:
 
 
 PROOFS = (
-    Proof(
-        property="writes-stay-in-queue",
-        statement="every write is to a slot of a device queue, a message begins at head and only "
-        "if the queue was not full in the previous cycle, head advances by one, with the last word "
-        "only and with the FIFO's interrupt, and every index is below 62; for any packets and a "
-        "host that writes anything at any time and resets, three FIFOs, 128 bits",
-        source="patch series, spsc_send; virtio-msg over shared memory, hostile peers",
-        module="hdl.queues.push",
-        harness=writes_stay_in_queue,
-        depth=3,
-        mutant=Mutant(
+    *(
+        Proof(
+            property=f"writes-stay-in-queue-{fifos}",
+            statement="every write is to a slot of a device queue, a message begins at head and "
+            "only if the queue was not full in the previous cycle, head advances by one, with the "
+            "last word only and with the FIFO's interrupt, and every index is below 62; for any "
+            "packets and a host that writes anything at any time and resets, "
+            f"{fifos} FIFO{'s' * (fifos > 1)}, 128 bits",
+            source="patch series, spsc_send; virtio-msg over shared memory, hostile peers",
             module="hdl.queues.push",
-            before="has_slot = active | (free.slot_free.bit_select(fifo, 1) & ~abort)",
-            after="has_slot = active | ~abort",
-        ),
+            harness=writes_stay_in_queue(fifos),
+            depth=3,
+            cover_depth=20 + cycles_to_clear(fifos),
+            mutant=Mutant(
+                module="hdl.queues.push",
+                before="queues.has_one.bit_select(fifo, 1) & ~self.reset",
+                after="~self.reset",
+                depth=20 + cycles_to_clear(fifos),
+            ),
+        )
+        for fifos in (1, 3, 8)
     ),
     Proof(
         property="messages-are-stored",

@@ -175,8 +175,8 @@ PROOFS = (
         "any host, two FIFOs, 128 bits",
         popped_messages_hold,
         "hdl.queues.pop",
-        "step.eq(can_load & (active | any_ready))",
-        "step.eq(active | any_ready)",
+        "step.eq(can_load & (active | any_ready)",
+        "step.eq((active | any_ready)",
     ),
     _proof(
         "interrupts-hold-64",
@@ -184,8 +184,8 @@ PROOFS = (
         "two vectors, 64 bits",
         interrupts_hold(64),
         "hdl.msix",
-        "with m.If(sendable.any() & (~self.o.valid | self.o.ready)):",
-        "with m.If(sendable.any()):",
+        "sendable.bit_select(picked, 1) & (~self.o.valid | self.o.ready)",
+        "sendable.bit_select(picked, 1)",
         mutant_depth=30,
     ),
     _proof(

@@ -1,133 +1,56 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The index words of every queue, and the driver heads that doorbells sample.
+"""The index words as the host reads and writes them.
 
-The words are registers, not RAM, so that moving an index costs no RAM cycle; the host reads and
-writes them at their addresses in the FIFO BAR. Source of the semantics: the patch series,
-``spsc_load_index`` and ``spsc_store_index``, and the Linux driver's write-combined stores.
+Source of the semantics: the patch series, ``spsc_load_index`` and ``spsc_store_index``, and the
+Linux driver's write-combined stores.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..geometry import Geometry
-from ..interfaces import QueueIndices, WordRead, WordWrite
-from .modulo import IndexModulo, index_width
+from ..geometry import Geometry, IndexKind
+from ..interfaces import IndexUpdate, IndexView, WordRead, WordWrite
+from .modulo import IndexModulo
 
-__all__ = ["IndexWord", "IndexWords"]
+__all__ = ["IndexWords"]
 
 WORD = 32
 
 
-def merge_bytes(mask, data, former):
-    """``data`` in the bytes of ``mask``, ``former`` elsewhere; ``WORD`` bits."""
-    return Cat(
-        Mux(mask[byte], data.word_select(byte, 8), former.word_select(byte, 8))
-        for byte in range(WORD // 8)
-    )
-
-
-class IndexWord(wiring.Component):
-    """One index word: the 32 bits that the host reads back, and the index that engines use.
-
-    A host write changes ``word`` on the edge that ends its cycle. The next cycle the parent reduces
-    the word modulo the capacity; the cycle after that ``updates`` is high and ``index`` loads
-    ``remainder``. ``index`` follows an engine's ``advance`` on the edge that ends its cycle, and
-    ``word`` one cycle later. The host write wins where both meet.
-
-    Parameters
-    ----------
-    capacity : int
-        Slots of the queue.
-    owned : bool
-        An engine of the gateware advances the index.
-
-    Attributes
-    ----------
-    reset : In(1)
-        Clears both values.
-    write : In(1)
-        The host writes the word.
-    write_data : In(32), write_mask : In(4)
-        Data and bytes of the write.
-    remainder : In(index)
-        The word written two cycles ago, modulo the capacity.
-    advance : In(1), next_index : In(index)
-        With ``owned``: the engine sets the index.
-    word : Out(32)
-        The value that the host reads.
-    index : Out(index)
-        The value that engines use.
-    updates : Out(1)
-        ``index`` takes over a host write on the edge that ends this cycle.
-    """
-
-    def __init__(self, capacity: int, *, owned: bool):
-        self._owned = owned
-        index = index_width(capacity)
-        super().__init__(
-            {
-                "reset": In(1),
-                "write": In(1),
-                "write_data": In(WORD),
-                "write_mask": In(WORD // 8),
-                "remainder": In(index),
-                **({"advance": In(1), "next_index": In(index)} if owned else {}),
-                "word": Out(WORD),
-                "index": Out(index),
-                "updates": Out(1),
-            }
-        )
-
-    def elaborate(self, platform):
-        m = Module()
-        written_q = Signal()
-        m.d.sync += [
-            written_q.eq(self.write & ~self.reset),
-            self.updates.eq(written_q & ~self.reset),
-        ]
-        with m.If(self.write):
-            m.d.sync += self.word.eq(merge_bytes(self.write_mask, self.write_data, self.word))
-        if self._owned:
-            advanced_q = Signal()
-            m.d.sync += advanced_q.eq(self.advance & ~self.reset)
-            with m.If(self.advance):
-                m.d.sync += self.index.eq(self.next_index)
-            with m.If(advanced_q & ~written_q & ~self.updates & ~self.write):
-                m.d.sync += self.word.eq(self.index)
-        with m.If(self.updates):
-            m.d.sync += self.index.eq(self.remainder)
-        with m.If(self.reset):
-            m.d.sync += [self.word.eq(0), self.index.eq(0)]
-        return m
-
-
 class IndexWords(wiring.Component):
-    """Head and tail of the driver queue and of the device queue of each FIFO.
+    """The index words of every queue: any 32 bits that the host wrote, until an engine moves the
+    index.
 
-    A host write takes effect for the engines two cycles after the edge that ends its cycle, and so
-    does a doorbell; see :class:`IndexWord`.
+    A host write takes effect two cycles after the edge that ends its cycle: it is reduced modulo
+    the capacity, and leaves on ``driver`` or ``device``. After a reset each word is zeroed
+    likewise, one per cycle.
 
     Attributes
     ----------
     reset : In(1)
-        Clears every word and every sampled head.
+        Clears every word.
+    clear : Out(1)
+        From the cycle of ``reset`` until every index is zero.
+    busy : Out(1)
+        Words are being cleared.
     write : In(WordWrite(word_address_bits, 32))
         Host write to lane 0 of a word of the FIFO BAR, at an address of which
         :meth:`~hdl.geometry.Geometry.may_be_index` holds.
+    write_ready : Out(1)
+        The host may write in the next cycle. Low while words are cleared, and in the cycle of the
+        write of an index that an engine owns: such writes hold the engine.
     read : In(WordRead(word_address_bits, 32))
-        Host read of lane 0 of a word of the FIFO BAR. Data is valid in the next cycle: zero where
+        Host read of lane 0 of a word of the FIFO BAR. Data is valid two cycles later: zero where
         there is no index word, or nothing was read.
     read_hit : Out(1)
-        With the data of ``read``: there is an index word.
-    doorbell : In(num_fifos)
-        Samples the head of the driver queue.
-    driver : Out(QueueIndices)
-        Driver queues. ``head`` is the head that the last doorbell sampled: messages in
-        ``[tail, head)`` may be popped. The host write of a tail sets ``head`` too: the queue starts
-        over, and the doorbells before do not apply to it.
-    device : Out(QueueIndices)
-        Device queues.
+        One cycle after ``read``: there is an index word.
+    read_ready : Out(1)
+        The host may read in this cycle. Low while words are cleared.
+    driver, device : Out(IndexUpdate)
+        Host writes to the indices of the driver queues and of the device queues.
+    driver_tails, device_heads : Out(IndexView), arrays of 2
+        The indices that engines own, for reads and for writes.
     sanitised : Out(1)
         One-cycle pulse: the host wrote an index beyond the capacity.
     """
@@ -137,12 +60,17 @@ class IndexWords(wiring.Component):
         super().__init__(
             {
                 "reset": In(1),
+                "clear": Out(1),
+                "busy": Out(1, init=1),
                 "write": In(WordWrite(geometry.word_address_bits, WORD)),
+                "write_ready": Out(1),
                 "read": In(WordRead(geometry.word_address_bits, WORD)),
                 "read_hit": Out(1),
-                "doorbell": In(geometry.num_fifos),
-                "driver": Out(QueueIndices(geometry)),
-                "device": Out(QueueIndices(geometry)),
+                "read_ready": Out(1),
+                "driver": Out(IndexUpdate(geometry)),
+                "device": Out(IndexUpdate(geometry)),
+                "driver_tails": Out(IndexView(geometry)).array(2),
+                "device_heads": Out(IndexView(geometry)).array(2),
                 "sanitised": Out(1),
             }
         )
@@ -150,118 +78,159 @@ class IndexWords(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         g = self._geometry
-        m.submodules.modulo = modulo = IndexModulo(g.layout.queue.capacity)
-        words = self._add_words(m, modulo.remainder)
-        self._connect_write(m, words, modulo)
-        self._connect_read(m, words)
-        self._connect_engines(m, words)
-        self._sample_heads(m, words, modulo.remainder)
+        # Distributed RAM: a word is read in the cycle in which it is merged with a write.
+        m.submodules.words = words = memory.Memory(
+            shape=WORD,
+            depth=1 << (len(g.kind_bits) + len(g.fifo_bits)),
+            init=[],
+            attrs={"ram_style": "distributed", "no_rw_check": 1},
+        )
+        clearing = self._clear(m, words.depth)
+        self._write(m, words, clearing)
+        self._read(m, words)
         return m
 
-    def _add_words(self, m, remainder):
-        """Add the index words. Returns them by name, an element for each FIFO."""
+    def _place(self, address):
+        """Place in the RAM of the index word at ``address``."""
         g = self._geometry
-        words = {}
-        for name, owned in (
-            ("driver_head", False),
-            ("driver_tail", True),
-            ("device_head", True),
-            ("device_tail", False),
-        ):
-            words[name] = []
-            for fifo in range(g.num_fifos):
-                word = IndexWord(g.layout.queue.capacity, owned=owned)
-                m.submodules[f"{name}_{fifo}"] = word
-                m.d.comb += [word.reset.eq(self.reset), word.remainder.eq(remainder)]
-                words[name].append(word)
-        return words
+        return Cat(*(address[bit] for bit in g.kind_bits), self._fifo(address))
 
-    def _numbered(self, words):
-        """Each word with its number among the index words."""
-        g, queue = self._geometry, self._geometry.layout.queue
-        for fifo in range(g.num_fifos):
-            driver = g.layout.driver_queue_base(fifo)
-            device = g.layout.device_queue_base(fifo)
-            for name, offset in (
-                ("driver_head", driver + queue.head_offset),
-                ("driver_tail", driver + queue.tail_offset),
-                ("device_head", device + queue.head_offset),
-                ("device_tail", device + queue.tail_offset),
-            ):
-                yield words[name][fifo], g.which_index(g.word(offset))
+    def _fifo(self, address):
+        return Cat(address[bit] for bit in self._geometry.fifo_bits)
 
-    def _connect_write(self, m, words, modulo):
-        number = Cat(self.write.address[bit] for bit in self._geometry.index_bits)
-        former = Signal(WORD)
+    def _kinds(self, address):
+        """Whether ``address``, of which ``may_be_index`` holds, is that of an index word of each
+        kind."""
+        g = self._geometry
+        exists = 1 if g.num_fifos == 1 << len(g.fifo_bits) else self._fifo(address) < g.num_fifos
+        return Cat(g.is_index(address, kind) & exists for kind in IndexKind)
+
+    def _clear(self, m, depth):
+        """Count through the words. Returns the place of the word that is cleared."""
+        clearing = Signal(range(depth))
+        # The last word that is cleared takes effect two cycles after `busy` falls.
+        busy_q = Signal(init=1)
+        ends = Signal(init=1)
+        with m.If(self.reset):
+            m.d.sync += [self.busy.eq(1), clearing.eq(0)]
+        with m.Elif(self.busy):
+            m.d.sync += [clearing.eq(clearing + 1), self.busy.eq(clearing != depth - 1)]
+        m.d.sync += [busy_q.eq(self.busy), ends.eq(self.reset | self.busy | busy_q)]
+        m.d.comb += [self.clear.eq(self.reset | ends), self.read_ready.eq(~self.busy)]
+        return clearing
+
+    def _write(self, m, words, clearing):
+        g = self._geometry
+        port = words.write_port()
+        former = words.read_port(domain="comb")
+        m.submodules.modulo = modulo = IndexModulo(g.layout.queue.capacity)
+        write = self.write
+        kinds = self._kinds(write.address)
+        cleared = Cat(clearing[: len(g.kind_bits)] == place for place in self._kind_places())
+        writes = Signal()
+        place = Signal.like(clearing)
+        merged = Signal(WORD)
         merged_q = Signal(WORD)
-        written_q = Signal()
-        updates = Signal()
-        m.d.sync += [
-            written_q.eq(0),
-            updates.eq(written_q & ~self.reset),
-            merged_q.eq(merge_bytes(self.write.mask, self.write.data, former)),
-        ]
-        for word, place in self._numbered(words):
-            m.d.comb += [
-                word.write.eq(self.write.enable & (number == place)),
-                word.write_data.eq(self.write.data),
-                word.write_mask.eq(self.write.mask),
-            ]
-            with m.If(number == place):
-                m.d.comb += former.eq(word.word)
-            with m.If(word.write):
-                m.d.sync += written_q.eq(~self.reset)
+        # By kind: the write is in `merged_q`, its remainder is valid.
+        coming = Signal(len(IndexKind))
+        lands = Signal(len(IndexKind))
+        coming_fifo = Signal(g.fifo_shape)
+        fifo = Signal(g.fifo_shape)
+        by_host = Signal(2)
+        # A write of some bytes keeps the others as the host sees them.
+        index, moved = self._view(m, 1, kinds, self._fifo(write.address))
+        kept = Signal(WORD)
+        m.d.comb += kept.eq(Mux(moved, index, former.data))
         m.d.comb += [
+            writes.eq(write.enable & kinds.any()),
+            place.eq(Mux(self.busy, clearing, self._place(write.address))),
+            former.addr.eq(place),
+            *(
+                merged.word_select(byte, 8).eq(
+                    Mux(
+                        write.mask[byte],
+                        write.data.word_select(byte, 8),
+                        kept.word_select(byte, 8),
+                    )
+                    & (~self.busy).replicate(8)
+                )
+                for byte in range(WORD // 8)
+            ),
+            port.en.eq(self.busy | writes),
+            port.addr.eq(place),
+            port.data.eq(merged),
             modulo.value.eq(merged_q),
-            self.sanitised.eq(updates & modulo.out_of_range),
+            self.sanitised.eq(by_host[1] & modulo.out_of_range),
+            self.write_ready.eq(~(self.reset | self.busy) & ~(write.enable & self._owned(kinds))),
         ]
+        m.d.sync += [
+            merged_q.eq(merged),
+            coming.eq(Mux(self.busy, cleared, kinds & write.enable.replicate(len(kinds)))),
+            coming_fifo.eq(place[len(g.kind_bits) :]),
+            lands.eq(coming),
+            fifo.eq(coming_fifo),
+            by_host.eq(Cat(writes & ~self.reset, by_host[0] & ~self.reset)),
+        ]
+        with m.If(self.reset):
+            m.d.sync += [coming.eq(0), lands.eq(0)]
+        for update, first in ((self.driver, 0), (self.device, 2)):
+            m.d.comb += [
+                Cat(update.head, update.tail).eq(lands[first : first + 2]),
+                Cat(update.coming_head, update.coming_tail).eq(coming[first : first + 2]),
+                update.fifo.eq(fifo),
+                update.coming_fifo.eq(coming_fifo),
+                update.index.eq(modulo.remainder),
+            ]
 
-    def _connect_read(self, m, words):
+    def _kind_places(self):
+        """The low bits of the place of a word of each kind."""
         g = self._geometry
+        for word in g.index_words[: len(IndexKind)]:
+            yield sum((word >> bit & 1) << at for at, bit in enumerate(g.kind_bits))
+
+    @staticmethod
+    def _owned(kinds):
+        """The word is one that an engine owns."""
+        by_kind = dict(zip(IndexKind, kinds, strict=True))
+        return by_kind[IndexKind.DRIVER_TAIL] | by_kind[IndexKind.DEVICE_HEAD]
+
+    def _view(self, m, port, kinds, fifo):
+        """The index that an engine owns, if the word is that of one, and whether it shows."""
+        index = Signal(self._geometry.index_shape, name=f"index_{port}")
+        moved = Signal(name=f"moved_{port}")
+        by_kind = dict(zip(IndexKind, kinds, strict=True))
+        for views, kind in (
+            (self.driver_tails, IndexKind.DRIVER_TAIL),
+            (self.device_heads, IndexKind.DEVICE_HEAD),
+        ):
+            m.d.comb += views[port].fifo.eq(fifo)
+            with m.If(by_kind[kind]):
+                m.d.comb += [index.eq(views[port].index), moved.eq(views[port].moved)]
+        return index, moved
+
+    def _read(self, m, words):
+        g = self._geometry
+        port = words.read_port(domain="comb")
         # Split over two cycles: the address bits that all index words share are compared in the
         # cycle of the read, the bits that tell them apart in the next one.
         may_hit_q = Signal()
-        number_q = Signal(len(g.index_bits))
+        address_q = Signal.like(self.read.address)
         m.d.sync += [
             may_hit_q.eq(self.read.enable & g.may_be_index(self.read.address)),
-            number_q.eq(Cat(self.read.address[bit] for bit in g.index_bits)),
+            address_q.eq(self.read.address),
         ]
-        hits = []
-        data = 0
-        for word, place in self._numbered(words):
-            hit = may_hit_q & (number_q == place)
-            hits.append(hit)
-            data = data | Mux(hit, word.word, 0)
-        m.d.comb += [self.read_hit.eq(Cat(hits).any()), self.read.data.eq(data)]
-
-    def _connect_engines(self, m, words):
-        for queue, owned, heads, tails in (
-            (self.driver, "driver_tail", None, words["driver_tail"]),
-            (self.device, "device_head", words["device_head"], words["device_tail"]),
-        ):
-            for fifo, word in enumerate(words[owned]):
-                m.d.comb += [
-                    word.advance.eq(queue.advance.valid & (queue.advance.fifo == fifo)),
-                    word.next_index.eq(queue.advance.value),
-                    queue.rewritten[fifo].eq(word.updates),
-                    queue.tail[fifo].eq(tails[fifo].index),
-                ]
-                if heads is not None:
-                    m.d.comb += queue.head[fifo].eq(heads[fifo].index)
-
-    def _sample_heads(self, m, words, remainder):
-        # A doorbell waits two cycles, as the host write before it does.
-        doorbell_q = Signal.like(self.doorbell)
-        doorbell_q2 = Signal.like(self.doorbell)
-        m.d.sync += [doorbell_q.eq(self.doorbell), doorbell_q2.eq(doorbell_q)]
-        for fifo, head in enumerate(words["driver_head"]):
-            doorbell_head = self.driver.head[fifo]
-            with m.If(doorbell_q2[fifo]):
-                m.d.sync += doorbell_head.eq(head.index)
-            # A host write of the tail starts the queue over (the Linux driver zeroes it when it
-            # reloads), so earlier doorbells do not apply to it.
-            with m.If(words["driver_tail"][fifo].updates):
-                m.d.sync += doorbell_head.eq(remainder)
-            with m.If(self.reset):
-                # A doorbell in the cycle of the reset samples the head that the reset clears.
-                m.d.sync += [doorbell_head.eq(0), doorbell_q2[fifo].eq(0)]
+        kinds = self._kinds(address_q)
+        index, moved = self._view(m, 0, kinds, self._fifo(address_q))
+        m.d.comb += [
+            port.addr.eq(self._place(address_q)),
+            self.read_hit.eq(may_hit_q & kinds.any()),
+        ]
+        # Two registers, so that `moved`, which is late, need only clear one of them.
+        word_q = Signal(WORD)
+        index_q = Signal(g.index_shape)
+        m.d.sync += [word_q.eq(port.data), index_q.eq(index)]
+        with m.If(~self.read_hit | moved):
+            m.d.sync += word_q.eq(0)
+        with m.If(~self.read_hit | ~moved):
+            m.d.sync += index_q.eq(0)
+        m.d.comb += self.read.data.eq(word_q | index_q)

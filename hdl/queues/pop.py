@@ -10,16 +10,15 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..arbiter import round_robin
-from ..geometry import Geometry
-from ..interfaces import QueueIndices, WordRead
-from .message import message_signature, word_of_slot
-from .modulo import successor
+from ..geometry import Geometry, SlotPlace
+from ..interfaces import QueuePort, WordRead
+from .message import message_signature
 
 __all__ = ["PopEngine"]
 
 
 class PopEngine(wiring.Component):
-    """Streams each message of ``[tail, head)`` out, one word per cycle, back to back.
+    """Streams each message of a driver queue out, one word per cycle, back to back.
 
     A FIFO is served only while its device queue has space, so that the device side can answer the
     message. The tail advances with the last word of the message. When the host resets the function
@@ -32,8 +31,8 @@ class PopEngine(wiring.Component):
         Messages, each a whole slot.
     reset : In(1)
         The function is being reset.
-    indices : In(QueueIndices)
-        Driver queues; the engine owns the tail.
+    queues : In(QueuePort)
+        Driver queues; the engine owns the tails.
     has_space : In(num_fifos)
         The device queue of the FIFO has space for one more message.
     ram : Out(WordRead(word_address_bits, data_width))
@@ -46,7 +45,7 @@ class PopEngine(wiring.Component):
             {
                 "o": Out(message_signature(geometry.data_width)),
                 "reset": In(1),
-                "indices": In(QueueIndices(geometry)),
+                "queues": In(QueuePort(geometry)),
                 "has_space": In(geometry.num_fifos),
                 "ram": Out(WordRead(geometry.word_address_bits, geometry.data_width)),
             }
@@ -56,16 +55,10 @@ class PopEngine(wiring.Component):
         m = Module()
         g = self._geometry
         words = g.slot_words
-        capacity = g.layout.queue.capacity
-        tail = self.indices.tail
+        queues = self.queues
 
         ready = Signal(g.num_fifos)
-        m.d.comb += [
-            ready[fifo].eq(
-                (tail[fifo] != self.indices.head[fifo]) & self.has_space[fifo] & ~self.reset
-            )
-            for fifo in range(g.num_fifos)
-        ]
+        m.d.comb += ready.eq(queues.has_one & self.has_space & ~self.reset.replicate(g.num_fifos))
 
         # The message in flight: `active` after its first word, `aborted` once its index must not
         # advance.
@@ -73,33 +66,37 @@ class PopEngine(wiring.Component):
         aborted = Signal()
         word = Signal(range(max(words, 2)))
         last_fifo = Signal(g.fifo_shape)
-        last_slot = Signal.like(tail[0])
+        last_slot = Signal(SlotPlace(g))
 
         fifo = Signal(g.fifo_shape)
-        slot = Signal.like(last_slot)
+        slot = Signal(SlotPlace(g))
         can_load = ~self.o.valid | self.o.ready
         step = Signal()
         if g.num_fifos > 1:
             in_flight = [~aborted & (last_fifo == index) for index in range(g.num_fifos)]
             grant = self._grant(m, ready, active, in_flight, starts=step & ~active)
             any_ready = ready.bit_select(grant, 1)
-            m.d.comb += fifo.eq(Mux(active, last_fifo, grant))
+            m.d.comb += [
+                fifo.eq(Mux(active, last_fifo, grant)),
+                queues.fifo.eq(grant),
+            ]
         else:
             any_ready = ready.any()
-        m.d.comb += slot.eq(Mux(active, last_slot, tail[fifo]))
+        m.d.comb += slot.eq(Mux(active, last_slot, queues.slot))
 
         is_last = word == words - 1
         # With several words per slot, the last word is never the first.
-        ends = can_load & active & is_last if words > 1 else step
-        abort = self.reset | self.indices.rewritten.bit_select(fifo, 1)
+        ends = step & active & is_last if words > 1 else step
+        ended = last_slot if words > 1 else slot
+        abort = self.reset | queues.rewritten
         m.d.comb += [
-            step.eq(can_load & (active | any_ready)),
+            step.eq(can_load & (active | any_ready) & ~queues.hold),
             # Without `step` the data read is not used.
             self.ram.enable.eq(can_load),
-            self.ram.address.eq(word_of_slot(g, g.layout.driver_queue, fifo, slot, word)),
-            self.indices.advance.valid.eq(ends & ~abort & ~(active & aborted)),
-            self.indices.advance.fifo.eq(fifo),
-            self.indices.advance.value.eq(successor(slot, capacity)),
+            self.ram.address.eq(g.word_of_slot(g.layout.driver_queue, fifo, slot.place, word)),
+            queues.advance.eq(ends & ~abort & ~(active & aborted)),
+            queues.advance_fifo.eq(last_fifo if words > 1 else fifo),
+            queues.next_index.eq(ended.next),
         ]
         with m.If(can_load):
             m.d.sync += self.o.valid.eq(step)
@@ -129,15 +126,16 @@ class PopEngine(wiring.Component):
         the FIFO starts a message or is no longer ready.
         """
         g = self._geometry
-        capacity = g.layout.queue.capacity
-        tail, head = self.indices.tail, self.indices.head
         grant = Signal(g.fifo_shape)
         ready_next = Signal(g.num_fifos)
         for fifo in range(g.num_fifos):
-            has_another = successor(tail[fifo], capacity) != head[fifo]
             popping = Mux(active, in_flight[fifo], (grant == fifo) & ready[fifo])
             m.d.comb += ready_next[fifo].eq(
-                Mux(popping, has_another & self.has_space[fifo] & ~self.reset, ready[fifo])
+                Mux(
+                    popping,
+                    self.queues.has_two[fifo] & self.has_space[fifo] & ~self.reset,
+                    ready[fifo],
+                )
             )
         holds = Mux(active, ready_next, ready).bit_select(grant, 1) & ~starts
         with m.If(~holds & ready_next.any()):

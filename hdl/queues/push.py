@@ -9,12 +9,10 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..geometry import Geometry
-from ..interfaces import QueueIndices, WriteFence
+from ..geometry import Geometry, SlotPlace
+from ..interfaces import QueuePort, WriteFence
 from .fence import SlotFence
-from .free_slots import FreeSlots
-from .message import message_signature, slot_word_layout, word_of_slot
-from .modulo import successor
+from .message import message_signature, slot_word_layout
 from .packet_check import PacketCheck
 
 __all__ = ["PushEngine"]
@@ -44,10 +42,10 @@ class PushEngine(wiring.Component):
         The function is being reset, or ``host_reset`` pulses.
     writes : In(WriteFence())
         DMA writes, with ``fenced``.
-    indices : In(QueueIndices)
-        Device queues; the engine owns the head.
-    has_space : Out(num_fifos)
-        The FIFO has space for one more message than those accepted before this cycle.
+    queues : In(QueuePort)
+        Device queues; the engine owns the heads.
+    filling : Out(num_fifos)
+        A slot of the FIFO is being filled, or its first word is written in this cycle.
     raised : Out(num_fifos)
         One-cycle pulse in the cycle before head changes.
     malformed, dropped : Out(1)
@@ -65,8 +63,8 @@ class PushEngine(wiring.Component):
                 "i": In(message_signature(geometry.data_width)),
                 "reset": In(1),
                 "writes": In(WriteFence()),
-                "indices": In(QueueIndices(geometry)),
-                "has_space": Out(n),
+                "queues": In(QueuePort(geometry)),
+                "filling": Out(n),
                 "raised": Out(n),
                 "malformed": Out(1),
                 "dropped": Out(1),
@@ -78,10 +76,8 @@ class PushEngine(wiring.Component):
         m = Module()
         g = self._geometry
         words = g.slot_words
-        capacity = g.layout.queue.capacity
-        beat, advance = self.i.p, self.indices.advance
+        beat, queues = self.i.p, self.queues
         m.submodules.check = check = PacketCheck(g)
-        m.submodules.free = free = FreeSlots(g)
 
         # The slot being filled: `active` after its first word, `padding` once the last beat of its
         # packet is accepted and zeros follow, `aborted` once its head must not advance.
@@ -90,19 +86,20 @@ class PushEngine(wiring.Component):
         aborted = Signal()
         word = Signal(range(max(words, 2)))
         last_fifo = Signal(g.fifo_shape)
-        last_slot = Signal.like(self.indices.head[0])
+        last_slot = Signal(SlotPlace(g))
 
         fifo = Signal(g.fifo_shape)
-        slot = Signal.like(last_slot)
+        slot = Signal(SlotPlace(g))
         accepted = Signal()
         written = Signal()
         abort = Signal()
         m.d.comb += [
             fifo.eq(Mux(active, last_fifo, beat.tdest) if g.num_fifos > 1 else 0),
-            slot.eq(Mux(active, last_slot, self.indices.head[fifo])),
+            queues.fifo.eq(beat.tdest),
+            slot.eq(Mux(active, last_slot, queues.slot)),
             accepted.eq(self.i.valid & self.i.ready),
             written.eq(self.ram.valid & self.ram.ready),
-            abort.eq(self.reset | self.indices.rewritten.bit_select(fifo, 1)),
+            abort.eq(self.reset | queues.rewritten),
         ]
 
         # Packets that are accepted without being stored. `draining`: the rest of one;
@@ -121,13 +118,13 @@ class PushEngine(wiring.Component):
         ]
 
         is_last = word == words - 1
-        has_slot = active | (free.slot_free.bit_select(fifo, 1) & ~abort)
+        has_slot = active | (queues.has_one.bit_select(fifo, 1) & ~self.reset & ~queues.hold)
         due = Signal()
         stall = Signal()
         m.d.comb += [
             due.eq(padding | (self.i.valid & ~discard & has_slot)),
-            self.ram.valid.eq(due & ~(is_last & stall)),
-            self.ram.p.address.eq(word_of_slot(g, g.layout.device_queue, fifo, slot, word)),
+            self.ram.valid.eq(due & ~(is_last & (stall | queues.hold))),
+            self.ram.p.address.eq(g.word_of_slot(g.layout.device_queue, fifo, slot.place, word)),
             self.ram.p.data.eq(beat.tdata),
             self.ram.p.mask.eq(Mux(padding, 0, beat.tkeep)),
             self.i.ready.eq(Mux(discard, 1, written) & ~padding),
@@ -142,24 +139,19 @@ class PushEngine(wiring.Component):
             m.d.comb += [fence.due.eq(due & is_last & ~written), stall.eq(fence.stall)]
 
         completes = Signal()
+        ended = last_slot if words > 1 else slot
         aborts = abort | (active & aborted)
         m.d.comb += [
             completes.eq(written & is_last & (padding | (beat.tlast & ~check.malformed))),
-            advance.valid.eq(completes & ~aborts),
-            advance.fifo.eq(fifo),
-            advance.value.eq(successor(slot, capacity)),
-            self.raised.eq(Mux(advance.valid, 1 << fifo, 0)),
+            queues.advance.eq(completes & ~aborts),
+            queues.advance_fifo.eq(last_fifo if words > 1 else fifo),
+            queues.next_index.eq(ended.next),
+            self.raised.eq(Mux(queues.advance, 1 << queues.advance_fifo, 0)),
             # Reported once per packet: with its last beat, or when its slot is complete but its
             # queue was reset or rewritten.
             self.malformed.eq(accepted & beat.tlast & (discard | check.malformed) & ~drops),
             self.dropped.eq((accepted & beat.tlast & drops) | (completes & aborts)),
-            free.head.eq(self.indices.head),
-            free.tail.eq(self.indices.tail),
-            free.rewritten.eq(self.indices.rewritten),
-            free.fifo.eq(fifo),
-            free.filling.eq(active | written),
-            free.advances.eq(advance.valid),
-            self.has_space.eq(free.has_space),
+            self.filling.eq(Mux(active | written, 1 << fifo, 0)),
         ]
 
         with m.If(written):

@@ -78,9 +78,11 @@ class Bars:
     async def _run(self, ctx):
         bench, dut, rng = self._bench, self._dut, self._bench.rng
         reads, fifos, msix = dut.reads, dut.fifos, dut.msix
+        write_readies = (fifos.write_ready, msix.write_ready, dut.index_write_ready)
+        read_readies = (msix.read_ready, dut.index_read_ready)
         request = None
         # Reads of the last cycle and of the one before it, by BAR.
-        last = {"fifos": [None, None], "msix": [None, None], "index": None}
+        last = {"fifos": [None, None], "msix": [None, None], "index": [None, None]}
         stalled_by_write = False
         may_write = True
         while True:
@@ -89,15 +91,13 @@ class Bars:
             if ctx.get(register.enable):
                 value = self._shown(Target.REGISTERS, ctx.get(register.address))
             ctx.set(register.data, value)
-            index = last["index"]
-            has_index = index is not None and index & 1
-            ctx.set(dut.index_read_hit, has_index)
-            ctx.set(dut.index_read.data, self._indices.get(index, 0) if has_index else 0)
+            ctx.set(dut.index_read_hit, last["index"][0] is not None)
+            ctx.set(dut.index_read.data, last["index"][1] or 0)
             ctx.set(fifos.read.data, last["fifos"][1] or 0)
             table = last["msix"][1] or 0
             ctx.set(msix.read.data, table & ~CONTROLS)
             ctx.set(msix.read_controls, (last["msix"][0] or 0) & CONTROLS)
-            for signal in (fifos.write_ready, msix.write_ready, msix.read_ready):
+            for signal in (*write_readies, *read_readies):
                 ctx.set(signal, rng.random() < self._ready)
             if request is None and not bench.stalls() and not bench.ended:
                 target = rng.choice([Target.REGISTERS, Target.FIFOS, Target.FIFOS, Target.MSIX])
@@ -109,25 +109,27 @@ class Bars:
 
             ports = (dut.register_write, fifos.write, dut.index_write, msix.write)
             values = [field for port in ports for field in (port.enable, *_fields(port))]
-            will_write = ctx.get(fifos.write_ready) and ctx.get(msix.write_ready)
+            will_write = all(ctx.get(signal) for signal in write_readies)
+            may_read = all(ctx.get(signal) for signal in read_readies)
             _, _, ready, enable, *sampled = await ctx.tick().sample(
                 *(reads.ready, reads.enable),
                 *(dut.writes.valid, dut.writes.ready, dut.writes.p.to_device_queue),
                 *(fifos.write_to_device, fifos.read.enable, fifos.read.address, fifos.read_hides),
                 *(dut.index_read.enable, dut.index_read.address),
-                *(msix.read_ready, msix.read.enable, msix.read.address),
+                *(msix.read.enable, msix.read.address),
                 *(reads.data, *values),
             )
             write_valid, write_ready, device, to_device, fifo_reads, fifo_address, hides, *rest = (
                 sampled
             )
-            index_reads, index_address, msix_ready, msix_reads, msix_address, data, *writes = rest
+            index_reads, index_address, msix_reads, msix_address, data, *writes = rest
             now = bench.cycle
             self.returned[now - 2] = data
             accepted = write_valid and write_ready
             assert not (accepted and enable), "two accesses in one cycle"
             assert may_write or not accepted, "a write to a BAR that is not ready"
-            if stalled_by_write and msix_ready:
+            assert may_read or not enable, "a read of a BAR that is not ready"
+            if stalled_by_write and may_read:
                 assert ready, "a read that a write stalled does not win the next cycle"
             stalled_by_write = request is not None and accepted
             may_write = will_write
@@ -136,7 +138,11 @@ class Bars:
             last["msix"][1] = last["msix"][0]
             last["fifos"][0] = self._word(Target.FIFOS, fifo_address) if fifo_reads else None
             last["msix"][0] = self._word(Target.MSIX, msix_address) if msix_reads else None
-            last["index"] = index_address if index_reads else None
+            hit = index_reads and index_address & 1
+            last["index"] = [
+                self._indices.get(index_address, 0) if hit else None,
+                last["index"][0],
+            ]
             if enable:
                 self.reads.append((*request, now, self._shown(*request)))
                 request = None

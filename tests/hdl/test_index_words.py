@@ -1,181 +1,219 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The index words of all queues: host accesses, doorbells, engines and reset, cycle by cycle."""
+"""The index words: what the host reads back, what the queues receive, and the reset."""
 
 import pytest
-from amaranth.hdl import Value
-from index_model import IndexModel, merged
-from simulation import simulate
-from streams import geometry, seeded
+from index_host import LAYOUTS, queue_id
+from streams import Bench, geometry
 
+from hdl.geometry import IndexKind
 from hdl.queues.index_words import IndexWords
-from hdl.queues.modulo import index_width
-from models.layout import SMALL_PAGES, SPSC_PAGES
+from models.layout import PAGE, SharedLayout
 
-CYCLES = 400
+OWNED = (IndexKind.DRIVER_TAIL, IndexKind.DEVICE_HEAD)
+"""Indices that engines own."""
+
+FAR_PAGES = SharedLayout(
+    name="far-pages", fifo_stride=8 * PAGE, driver_queue=6 * PAGE, device_queue=PAGE
+)
+"""Many addresses that may be that of an index word are none."""
 
 
-class Model:
-    """All index words, and the heads that doorbells sample.
-
-    Attributes
-    ----------
-    words : dict
-        An :class:`IndexModel` by name (``driver_head`` and so on) and FIFO.
-    places : dict
-        The key in ``words`` of each word address.
-    doorbell_heads : list
-        The head of each driver queue, for the engine.
-    """
-
-    def __init__(self, g):
-        self._capacity = g.layout.queue.capacity
-        self._fifos = g.num_fifos
-        self.words, self.places = {}, {}
-        queue = g.layout.queue
-        for fifo in range(g.num_fifos):
-            for kind, base in (
-                ("driver", g.layout.driver_queue_base(fifo)),
-                ("device", g.layout.device_queue_base(fifo)),
-            ):
-                for end, offset in (("head", queue.head_offset), ("tail", queue.tail_offset)):
-                    self.words[f"{kind}_{end}", fifo] = IndexModel(self._capacity)
-                    self.places[(base + offset) // g.word_bytes] = (f"{kind}_{end}", fifo)
-        self.clear()
-
-    def clear(self):
-        for word in self.words.values():
-            word.clear()
-        self.doorbell_heads = [0] * self._fifos
-        # Doorbells of the last two cycles, each with the head that it samples.
-        self._doorbells = [{}, {}]
-
-    def indices(self, name):
-        return [self.words[name, fifo].index for fifo in range(self._fifos)]
-
-    def rewritten(self, name):
-        return [self.words[name, fifo].updates for fifo in range(self._fifos)]
-
-    def step(self, *, reset, write, doorbells, advances):
-        """A cycle; ``write`` is address, data and mask or None."""
-        if reset:
-            self.clear()
-            return
-        # A doorbell takes effect as late as a host write, so it samples all those before it.
-        heads = {fifo: self.words["driver_head", fifo].word for fifo in doorbells}
-        for fifo, head in self._doorbells[1].items():
-            self.doorbell_heads[fifo] = head % self._capacity
-        self._doorbells = [heads, self._doorbells[0]]
-        for fifo in range(self._fifos):
-            tail = self.words["driver_tail", fifo]
-            if tail.updates:
-                self.doorbell_heads[fifo] = tail.remainder
-        for key, word in self.words.items():
-            written = write[1:] if write and self.places.get(write[0]) == key else None
-            word.step(write=written, advance=advances.get(key))
+def merged(word, data, mask):
+    """``word`` with the bytes of ``mask`` from ``data``."""
+    for byte in range(4):
+        if mask >> byte & 1:
+            field = 0xFF << 8 * byte
+            word = word & ~field | data & field
+    return word
 
 
 class Host:
-    """Random accesses of the host: one per cycle, most of them to index words."""
+    """Random accesses of the host, at most one per cycle.
 
-    def __init__(self, g, model, rng):
-        self._g, self._model, self._rng = g, model, rng
+    Attributes
+    ----------
+    reads : dict
+        Reads that were compared: of index words, by kind and by whether the queue answered for its
+        engine; of other words, by None.
+    beyond : int
+        Writes beyond the capacity that were reported.
+    resets : int
+        Resets.
+    """
 
-    def address(self):
-        """An address at which the host may write: some have no index word."""
-        word = self._rng.choice([*self._model.places])
-        for bit in self._g.index_bits:
-            if self._rng.random() < 0.02:
+    def __init__(self, bench, g):
+        self._bench, self._g = bench, g
+        self._capacity = g.layout.queue.capacity
+        kinds = [(kind, fifo) for fifo in range(g.num_fifos) for kind in IndexKind]
+        self._places = dict(zip(g.index_words, kinds, strict=True))
+        # What the host reads, the writes that take effect in the next cycle and in this one, each
+        # kind, FIFO, index, and whether the word was beyond the capacity.
+        self._words = dict.fromkeys(kinds, 0)
+        self._coming = self._lands = None
+        # Data of the read of the cycle before.
+        self._expected = 0
+        # Words whose zero has not taken effect since the reset, and cycles since the last busy one.
+        self._unzeroed = set(kinds)
+        self._busy_for, self._idle_for = 0, 0
+        self.reads, self.beyond, self.resets = {}, 0, 0
+        bench.process(self._run)
+
+    def _address(self):
+        """An address of which ``may_be_index`` holds: some have no index word."""
+        rng, g = self._bench.rng, self._g
+        word = rng.choice(g.index_words)
+        for bit in g.index_bits:
+            if rng.random() < 0.05:
                 word ^= 1 << bit
         return word
 
-    def write(self):
-        rng, capacity = self._rng, self._g.layout.queue.capacity
-        small = rng.randrange(capacity + 2)
+    def _write(self):
+        rng = self._bench.rng
+        small = rng.randrange(self._capacity + 2)
         data = rng.choice([small, small, 0, rng.getrandbits(32)])
-        return self.address(), data, rng.choice([0xF, 0xF, 0xF, rng.getrandbits(4)])
+        return self._address(), data, rng.choice([0xF, 0xF, 0xF, rng.getrandbits(4)])
 
+    async def _run(self, ctx):
+        bench, dut, rng = self._bench, self._bench.dut, self._bench.rng
+        may_write = False
+        # Addresses of the reads of the cycle before, and of that before.
+        reads_before = ["unused", "unused"]
+        while True:
+            self._check_busy(ctx)
+            self._check_read(ctx, *reads_before)
+            self._check_updates(ctx)
 
-def packed(values, width):
-    return sum(value << width * place for place, value in enumerate(values))
-
-
-@pytest.mark.parametrize(
-    "width, fifos, layout",
-    [(64, 1, SMALL_PAGES), (128, 3, SPSC_PAGES), (256, 8, SPSC_PAGES), (512, 1, SPSC_PAGES)],
-    ids=lambda value: getattr(value, "name", str(value)),
-)
-def test_host_engines_and_doorbells(width, fifos, layout):
-    g = geometry(width, fifos, layout=layout)
-    dut = IndexWords(g)
-    rng = seeded(width, layout.name)
-    model = Model(g)
-    host = Host(g, model, rng)
-    bits = index_width(layout.queue.capacity)
-    owned = ("driver_tail", "device_head")
-    # Cycles of host writes beyond the capacity, of pulses that report them, and of resets.
-    beyond, reported, resets = [], [], []
-
-    def check_indices(ctx):
-        for port, expected in (
-            (dut.driver.head, model.doorbell_heads),
-            (dut.driver.tail, model.indices("driver_tail")),
-            (dut.device.head, model.indices("device_head")),
-            (dut.device.tail, model.indices("device_tail")),
-        ):
-            assert ctx.get(Value.cast(port)) == packed(expected, bits)
-        for port, name in ((dut.driver, owned[0]), (dut.device, owned[1])):
-            assert ctx.get(port.rewritten) == packed(model.rewritten(name), 1)
-
-    async def bench(ctx):
-        read = before = None
-        for now in range(CYCLES):
-            check_indices(ctx)
-            key = model.places.get(read)
-            assert ctx.get(dut.read_hit) == (key is not None)
-            found = ctx.get(dut.read.data)
-            # Either value of a word that an engine advances in the cycle of the read.
-            assert found in ((before, model.words[key].word) if key else (0,))
-            if ctx.get(dut.sanitised):
-                reported.append(now)
-
-            reset = rng.random() < 0.01
-            choice = rng.choice(["write", "write", "read", "read", "doorbell", "idle"])
-            write = host.write() if choice == "write" else None
-            read = host.address() if choice == "read" else None
-            if choice == "read" and rng.random() < 0.2:
-                read = rng.getrandbits(g.word_address_bits)
-            before = model.words[model.places[read]].word if read in model.places else None
-            doorbells = rng.sample(range(fifos), rng.randint(1, fifos)) * (choice == "doorbell")
-            ctx.set(dut.write.enable, write is not None)
-            address, data, mask = write or host.write()
+            busy = self._busy_for > 0
+            reset = not bench.ended and rng.random() < 0.01
+            writes = may_write and not bench.ended and not bench.idles()
+            reads = not writes and not bench.stalls()
+            address, data, mask = write = self._write()
+            read = self._address() if rng.random() < 0.9 else rng.getrandbits(len(dut.read.address))
+            ctx.set(dut.reset, reset)
+            ctx.set(dut.write.enable, writes)
             ctx.set(dut.write.address, address)
             ctx.set(dut.write.data, data)
             ctx.set(dut.write.mask, mask)
-            ctx.set(dut.read.enable, read is not None)
-            ctx.set(dut.read.address, host.address() if read is None else read)
-            ctx.set(dut.doorbell, sum(1 << fifo for fifo in doorbells))
-            ctx.set(dut.reset, reset)
+            # The data of a read beside a write, or while words are cleared, is not used.
+            ctx.set(dut.read.enable, reads or (writes and rng.random() < 0.5))
+            ctx.set(dut.read.address, read)
+            if not reads:
+                read = "nothing" if not writes else "unused"
+            reads_before = ["unused" if busy or reset else read, reads_before[0]]
 
-            advances = {}
-            for port, name in zip((dut.driver, dut.device), owned, strict=True):
-                fifo = rng.randrange(fifos)
-                # An engine does not advance an index that the host rewrites in this cycle.
-                valid = rng.random() < 0.4 and not model.words[name, fifo].updates
-                value = rng.randrange(layout.queue.capacity)
-                ctx.set(port.advance, {"valid": valid, "fifo": fifo, "value": value})
-                if valid:
-                    advances[name, fifo] = value
-            if write and write[0] in model.places:
-                key = model.places[write[0]]
-                if merged(model.words[key].word, *write[1:]) >= layout.queue.capacity:
-                    beyond.append(now)
-            if reset:
-                resets.append(now)
-            model.step(reset=reset, write=write, doorbells=doorbells, advances=advances)
+            place = self._places.get(address) if writes else None
+            self._show(ctx, place)
+            owned = place is not None and place[0] in OWNED
+            may_write = ctx.get(dut.write_ready)
+            assert may_write == (not (reset or busy or owned))
+            self._check_clear(ctx.get(dut.clear), reset)
+            self._end(place, write, reset)
             await ctx.tick()
 
-    simulate(dut, bench)
-    # A reset may or may not hide the report of a write shortly before it.
-    hidden = sum(any(cycle <= reset <= cycle + 2 for reset in resets) for cycle in beyond)
-    late = sum(cycle >= CYCLES - 2 for cycle in beyond)
-    assert len(beyond) - hidden - late <= len(reported) <= len(beyond)
+    def _show(self, ctx, place):
+        """What the host sees of the word at ``place`` that it writes in this cycle, beside random
+        indices of the engines."""
+        dut, rng = self._bench.dut, self._bench.rng
+        self._shown = self._words.get(place)
+        for kind, views in zip(OWNED, (dut.driver_tails, dut.device_heads), strict=True):
+            moved, index = rng.getrandbits(1), rng.randrange(self._capacity)
+            ctx.set(views[1].moved, moved)
+            ctx.set(views[1].index, index)
+            if place is not None and place[0] == kind:
+                assert ctx.get(views[1].fifo) == place[1]
+                self._shown = index if moved else self._shown
+
+    def _end(self, place, write, reset):
+        """End a cycle in which the host made ``write``, to ``place`` or to no index word."""
+        if self._lands is not None:
+            self._unzeroed.discard(self._lands[:2])
+        self._lands, self._coming = self._coming, None
+        if place is not None:
+            word = self._words[place] = merged(self._shown, *write[1:])
+            self._coming = (*place, word % self._capacity, word >= self._capacity)
+        if reset:
+            self._lands = self._coming = None
+            self._words = dict.fromkeys(self._words, 0)
+            self._unzeroed = set(self._words)
+            self.resets += 1
+
+    def _check_busy(self, ctx):
+        busy = ctx.get(self._bench.dut.busy)
+        self._busy_for = self._busy_for + 1 if busy else 0
+        self._idle_for = 0 if busy else self._idle_for + 1
+        words = len(IndexKind) << (self._g.num_fifos - 1).bit_length()
+        assert self._busy_for <= words or self.resets, "the words are not cleared at one per cycle"
+        assert ctx.get(self._bench.dut.read_ready) == (not busy)
+
+    def _check_clear(self, clear, reset):
+        assert clear or not (reset or self._unzeroed), "an index is not zero yet"
+        assert not clear or reset or self._idle_for <= 2, "`clear` does not end"
+
+    def _check_read(self, ctx, before, before_that):
+        """Check ``read_hit`` of the read of the cycle before, beside random indices of the engines;
+        and the data of the read before that one."""
+        dut, rng = self._bench.dut, self._bench.rng
+        if before_that != "unused":
+            assert ctx.get(dut.read.data) == self._expected, f"read of {before_that}"
+        views = dict(zip(OWNED, (dut.driver_tails[0], dut.device_heads[0]), strict=True))
+        answers = {}
+        for kind, view in views.items():
+            moved, index = rng.getrandbits(1), rng.randrange(self._capacity)
+            ctx.set(view.moved, moved)
+            ctx.set(view.index, index)
+            answers[kind] = index if moved else None
+        self._expected = 0
+        if before == "unused":
+            return
+        place = self._places.get(before)
+        assert ctx.get(dut.read_hit) == (place is not None)
+        if place is None:
+            self.reads[None] = self.reads.get(None, 0) + (before != "nothing")
+            return
+        kind, fifo = place
+        answer = answers.get(kind)
+        if kind in OWNED:
+            assert ctx.get(views[kind].fifo) == fifo
+        self._expected = self._words[place] if answer is None else answer
+        case = (kind, answer is not None)
+        self.reads[case] = self.reads.get(case, 0) + 1
+
+    def _check_updates(self, ctx):
+        """Check the writes that the queues receive. Those that clear words come in any order."""
+        dut = self._bench.dut
+        names = (("driver", "head"), ("driver", "tail"), ("device", "head"), ("device", "tail"))
+        coming, lands = [], []
+        for kind, (queue, end) in zip(IndexKind, names, strict=True):
+            update = getattr(dut, queue)
+            if ctx.get(getattr(update, f"coming_{end}")):
+                coming.append((kind, ctx.get(update.coming_fifo)))
+            if ctx.get(getattr(update, end)):
+                lands.append((kind, ctx.get(update.fifo), ctx.get(update.index)))
+        if self._coming is None and coming and self._idle_for <= 1:
+            (word,) = coming
+            self._coming = (*word, 0, False)
+        assert coming == ([self._coming[:2]] if self._coming else [])
+        beyond = False
+        if self._lands is None:
+            assert not lands
+        elif self._lands[1] < self._g.num_fifos:
+            assert lands == [self._lands[:3]]
+            beyond = self._lands[3]
+        assert ctx.get(dut.sanitised) == beyond
+        self.beyond += beyond
+
+
+CASES = [(64, 1), (128, 3), (256, 8), (512, 1)]
+
+
+@pytest.mark.parametrize("width, fifos", CASES)
+@pytest.mark.parametrize("layout", [*LAYOUTS, FAR_PAGES], ids=queue_id)
+def test_host_accesses_and_reset(width, fifos, layout):
+    g = geometry(width, fifos, layout=layout)
+    bench = Bench(IndexWords(g), width, fifos, layout.name, period=120)
+    host = Host(bench, g)
+    bench.run()
+    expected = {(kind, False) for kind in IndexKind} | {(kind, True) for kind in OWNED} | {None}
+    assert host.reads.keys() == expected
+    assert host.beyond > 10
+    assert host.resets

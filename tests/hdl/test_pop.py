@@ -5,9 +5,9 @@ from collections import deque
 
 import pytest
 from amaranth.hdl import Value
+from engine_queues import EngineQueues
 from streams import SIZES, Bench, decode, geometry
 
-from hdl.queues.modulo import index_width
 from hdl.queues.pop import PopEngine
 from models.layout import SMALL_PAGES, SPSC_PAGES
 
@@ -23,6 +23,8 @@ class DriverSide:
         Probability, in a cycle, that the host rewrites a tail or resets the function.
     space : float
         Probability, in a cycle, that the device queue of a FIFO has space.
+    holds : float
+        Probability, in a cycle, that a host write of another tail holds the engine.
 
     Attributes
     ----------
@@ -31,11 +33,13 @@ class DriverSide:
     sent, overtaken, advanced : int
         Messages received; of these, messages of queues that were cleared after they began; advances
         of a tail.
+    held : list
+        Cycles in which the engine was held.
     """
 
-    def __init__(self, bench, g, *, clears=0.0, space=1.0, preloaded=0):
+    def __init__(self, bench, g, *, clears=0.0, space=1.0, holds=0.0, preloaded=()):
         self._bench, self._g = bench, g
-        self._clears, self._space = clears, space
+        self._clears, self._space, self._holds = clears, space, holds
         n = g.num_fifos
         self._capacity = g.layout.queue.capacity
         self._memory = {}
@@ -47,13 +51,15 @@ class DriverSide:
         # After a queue was cleared, no slot is filled until a message in flight has been read.
         self._pause = 0
         self.sent = self.overtaken = self.advanced = 0
+        self.held = []
         self._posts = 0
-        for fifo in range(n):
-            for _ in range(preloaded):
-                self._post(fifo)
+        for fifo, count in enumerate(preloaded):
+            for _ in range(count):
+                self.post(fifo)
         bench.process(self._run)
 
-    def _post(self, fifo):
+    def post(self, fifo):
+        """Put a message into a queue, unless it is full."""
         g, queue = self._g, self._g.layout.queue
         head = self._head[fifo]
         if queue.next(head) == self._tail[fifo]:
@@ -76,10 +82,9 @@ class DriverSide:
         self._pause = 2
 
     async def _run(self, ctx):
-        bench, dut, n = self._bench, self._bench.dut, self._g.num_fifos
+        bench, dut, n = self._bench, self._bench.dut.engine, self._g.num_fifos
         rng = bench.rng
-        indices = dut.indices
-        bits = index_width(self._capacity)
+        queues = dut.queues
         shape = dut.o.p.shape()
         stalled, sop, resetting = False, True, 0
         before = None
@@ -92,20 +97,21 @@ class DriverSide:
             if clears and not resetting:
                 rewritten = {rng.randrange(n): rng.randrange(self._capacity)}
             space = sum((bench.ended or rng.random() < self._space) << fifo for fifo in range(n))
-            for port, values in ((indices.head, self._head), (indices.tail, self._tail)):
-                packed = sum(value << bits * fifo for fifo, value in enumerate(values))
-                ctx.set(Value.cast(port), packed)
-            ctx.set(indices.rewritten, sum(1 << fifo for fifo in rewritten))
+            items = [(self._head[fifo] - self._tail[fifo]) % self._capacity for fifo in range(n)]
+            holds = rng.random() < self._holds
+            held = bench.dut.drive(ctx, self._tail, items, rewritten, holds=holds)
             ctx.set(dut.reset, resetting > 0)
             ctx.set(dut.has_space, space)
 
             values = (
                 *(dut.o.valid, dut.o.ready, Value.cast(dut.o.p)),
                 *(dut.ram.enable, dut.ram.address),
-                *(indices.advance.valid, indices.advance.fifo, indices.advance.value),
+                *(queues.advance, queues.advance_fifo, queues.next_index),
             )
             _, _, valid, ready, beat, *ram, advances, fifo, value = await ctx.tick().sample(*values)
             beat = decode(shape, beat)
+            if held:
+                self.held.append(bench.cycle)
             if valid and not stalled and sop:
                 self._begin(beat["tdest"], before)
             if valid and ready:
@@ -117,7 +123,8 @@ class DriverSide:
             if ram[0]:
                 ctx.set(dut.ram.data, self._memory.get(ram[1], 0))
             if advances:
-                assert not resetting and fifo not in rewritten, "a queue that starts over advances"
+                assert not resetting, "a queue that starts over advances"
+                assert not held, "a tail advances in the cycle of a host write"
                 assert value == self._g.layout.queue.next(self._tail[fifo])
                 self._tail[fifo] = value
                 self.advanced += 1
@@ -126,7 +133,7 @@ class DriverSide:
             for fifo, index in rewritten.items():
                 self._clear(fifo, index)
             if not (resetting or self._pause or bench.ended or bench.idles()):
-                self._post(rng.randrange(n))
+                self.post(rng.randrange(n))
 
     def _begin(self, fifo, before):
         """Check that a message may begin: its first word was read in the cycle ``before``."""
@@ -162,16 +169,15 @@ def receive(bench, g, driver):
             driver.received(beat["tdest"], content)
             words.clear()
 
-    return bench.sink(bench.dut.o, accept)
+    return bench.sink(bench.dut.engine.o, accept)
 
 
-@pytest.mark.parametrize("clears", [0, 0.03])
+@pytest.mark.parametrize("clears, holds", [(0, 0), (0.03, 0), (0, 0.5), (0.03, 0.2)])
 @pytest.mark.parametrize("width, fifos", [*SIZES, (512, 1)])
-def test_messages_are_sent_once_and_in_order(width, fifos, clears):
+def test_messages_are_sent_once_and_in_order(width, fifos, clears, holds):
     g = geometry(width, fifos, layout=SMALL_PAGES)
-    dut = PopEngine(g)
-    bench = Bench(dut, width, fifos, clears)
-    driver = DriverSide(bench, g, clears=clears, space=0.7)
+    bench = Bench(EngineQueues(PopEngine(g), g), "pop", width, fifos, clears, holds)
+    driver = DriverSide(bench, g, clears=clears, space=0.7, holds=holds)
     receive(bench, g, driver)
     bench.run()
     assert not any(driver.messages)
@@ -182,16 +188,48 @@ def test_messages_are_sent_once_and_in_order(width, fifos, clears):
 
 @pytest.mark.parametrize("width", [64, 512])
 @pytest.mark.parametrize("fifos", [1, 3])
-def test_fifos_are_served_round_robin_back_to_back(width, fifos):
+@pytest.mark.parametrize("holds", [0, 0.3])
+def test_fifos_are_served_round_robin_back_to_back(width, fifos, holds):
     g = geometry(width, fifos, layout=SPSC_PAGES)
-    dut = PopEngine(g)
     # The host adds no messages.
-    bench = Bench(dut, width, fifos, paces=((1, 0),))
-    driver = DriverSide(bench, g, preloaded=6)
+    bench = Bench(EngineQueues(PopEngine(g), g), "pop", width, fifos, holds, paces=((1, 0),))
+    driver = DriverSide(bench, g, preloaded=[6] * fifos, holds=holds)
     received = receive(bench, g, driver)
     bench.run()
     cycles = [beat["cycle"] for beat in received]
-    assert cycles == list(range(cycles[0], cycles[0] + 6 * fifos * g.slot_words))
+    assert len(cycles) == 6 * fifos * g.slot_words
+    # A beat follows in each cycle but those after a host write.
+    span = range(cycles[0], cycles[-1] + 1)
+    assert cycles == [cycle for cycle in span if cycle - 1 not in driver.held]
     order = [beat["tdest"] for beat in received if beat["tlast"]]
     assert order[:fifos] == sorted(set(order), key=order.index)
     assert order == order[:fifos] * 6
+
+
+@pytest.mark.parametrize("width", [64, 512])
+def test_fifo_that_runs_empty_costs_no_cycle(width):
+    counts = [1, 4, 2, 6]
+    g = geometry(width, len(counts), layout=SPSC_PAGES)
+    bench = Bench(EngineQueues(PopEngine(g), g), "pop", width, "unequal", paces=((1, 0),))
+    driver = DriverSide(bench, g, preloaded=counts)
+    received = receive(bench, g, driver)
+    bench.run()
+    cycles = [beat["cycle"] for beat in received]
+    assert cycles == list(range(cycles[0], cycles[0] + sum(counts) * g.slot_words))
+
+
+@pytest.mark.parametrize("fifo", [0, 1, 2])
+def test_message_that_comes_during_another_follows_at_once(fifo):
+    g = geometry(64, 3, layout=SPSC_PAGES)
+    bench = Bench(EngineQueues(PopEngine(g), g), "pop", fifo, "late", paces=((1, 0),))
+    driver = DriverSide(bench, g, preloaded=[0, 1, 0])
+    received = receive(bench, g, driver)
+
+    async def late(ctx):
+        await ctx.tick().repeat(5)
+        driver.post(fifo)
+
+    bench.process(late)
+    bench.run()
+    cycles = [beat["cycle"] for beat in received]
+    assert cycles == list(range(cycles[0], cycles[0] + 2 * g.slot_words))

@@ -4,11 +4,10 @@
 from dataclasses import dataclass, field
 
 import pytest
-from amaranth.hdl import Value
+from engine_queues import EngineQueues
 from streams import SIZES, UNTHROTTLED, Bench, geometry
 
 from hdl.dma.limits import PENDING_WRITES
-from hdl.queues.modulo import index_width
 from hdl.queues.push import PushEngine
 from models.layout import MIN_MESSAGE, SMALL_PAGES, SPSC_PAGES
 
@@ -68,6 +67,8 @@ class DeviceSide:
         Probability, in a cycle, that a DMA write is accepted.
     drains : float
         Probability, in a cycle, that the driver takes a message.
+    holds : float
+        Probability, in a cycle, that a host write of another head holds the engine.
 
     Attributes
     ----------
@@ -75,20 +76,20 @@ class DeviceSide:
         Packets on the stream so far.
     outcomes : list
         ``stored``, ``malformed`` or ``dropped``, in the order of the packets.
+    held : list
+        Cycles in which the engine was held.
     """
 
-    def __init__(self, bench, g, *, clears=0.0, writes=0.0, drains=0.3):
+    def __init__(self, bench, g, *, clears=0.0, writes=0.0, drains=0.3, holds=0.0):
         self._bench, self._g = bench, g
-        self._clears, self._writes, self._drains = clears, writes, drains
+        self._clears, self._writes, self._drains, self._holds = clears, writes, drains, holds
         self._capacity = g.layout.queue.capacity
         n = g.num_fifos
         self._head, self._tail = [0] * n, [0] * n
-        self.packets, self.outcomes = [], []
+        self.packets, self.outcomes, self.held = [], [], []
         self._resets, self._rewrites = [], []
         self._memory = {}
         self._bursts = []
-        # Cycles for which each queue had two free slots or more.
-        self._roomy = [0] * n
         self._first = True
 
     def word(self, word):
@@ -122,9 +123,8 @@ class DeviceSide:
         return (self._tail[fifo] - self._head[fifo] - 1) % self._capacity
 
     async def run(self, ctx):
-        bench, dut, n = self._bench, self._bench.dut, self._g.num_fifos
-        rng, indices = bench.rng, dut.indices
-        bits = index_width(self._capacity)
+        bench, dut, n = self._bench, self._bench.dut.engine, self._g.num_fifos
+        rng, queues = bench.rng, dut.queues
         resetting = 0
         accepts = False
         while True:
@@ -135,10 +135,9 @@ class DeviceSide:
             rewritten = {}
             if clears and not resetting:
                 rewritten = {rng.randrange(n): rng.randrange(self._capacity)}
-            for port, values in ((indices.head, self._head), (indices.tail, self._tail)):
-                packed = sum(value << bits * fifo for fifo, value in enumerate(values))
-                ctx.set(Value.cast(port), packed)
-            ctx.set(indices.rewritten, sum(1 << fifo for fifo in rewritten))
+            free = [self._free(fifo) for fifo in range(n)]
+            holds = rng.random() < self._holds
+            held = bench.dut.drive(ctx, self._head, free, rewritten, holds=holds)
             ctx.set(dut.reset, resetting > 0)
             reported, accepts = (
                 accepts,
@@ -153,14 +152,18 @@ class DeviceSide:
 
             values = (
                 *(dut.i.valid, dut.i.ready, dut.i.p.tlast),
-                *(indices.advance.valid, indices.advance.fifo, indices.advance.value),
-                *(dut.raised, dut.malformed, dut.dropped, dut.has_space),
+                *(queues.advance, queues.advance_fifo, queues.next_index),
+                *(dut.raised, dut.malformed, dut.dropped, dut.filling),
+                *(dut.ram.valid, dut.ram.ready),
             )
             _, _, *sampled = await ctx.tick().sample(*values)
-            valid, ready, last, advances, fifo, value, raised, malformed, dropped, space = sampled
+            valid, ready, last, advances, fifo, value, raised, malformed, dropped, *rest = sampled
+            filling, stores, accepted = rest
             self._follow_stream(valid, ready and last)
-            self._check_space(space)
+            self._check_filling(filling, stores and accepted)
             assert raised == (1 << fifo if advances else 0)
+            if held:
+                self.held.append(bench.cycle)
             if resetting:
                 self._resets.append(bench.cycle)
             self._rewrites += [(bench.cycle, index) for index in rewritten]
@@ -172,7 +175,8 @@ class DeviceSide:
                 if happens:
                     self._finish(name)
             if advances:
-                assert not resetting and fifo not in rewritten, "a queue that starts over advances"
+                assert not resetting, "a queue that starts over advances"
+                assert not held, "a head advances in the cycle of a host write"
                 assert value == self._g.layout.queue.next(self._head[fifo])
                 self._head[fifo] = value
             self._drain(rng)
@@ -196,21 +200,21 @@ class DeviceSide:
         if valid and ends:
             self._first = True
 
-    def _check_space(self, space):
-        """``has_space`` counts the slot that is being filled, and follows a cycle later."""
-        filled = None
-        if len(self.outcomes) < len(self.packets):
-            packet = self._present()
-            begun = packet.stored is not None and packet.stored < self._bench.cycle
-            # One that is longer than its slot is discarded from there on.
-            if begun and packet.words < self._g.slot_words:
-                filled = packet.fifo
-        for fifo in range(self._g.num_fifos):
-            free = self._free(fifo) - (fifo == filled)
-            has_space = space >> fifo & 1
-            assert not has_space or free > 0 or self._cleared(fifo, self._bench.cycle - 1)
-            self._roomy[fifo] = self._roomy[fifo] + 1 if self._free(fifo) > 1 else 0
-            assert has_space or self._roomy[fifo] < 3
+    def _check_filling(self, filling, stores):
+        """``filling`` follows the words of a slot, from the first one on."""
+        filled = self._filled()
+        if stores:
+            filled = self._present().fifo
+        assert filling == (0 if filled is None else 1 << filled)
+
+    def _filled(self):
+        """The FIFO of the slot that has been begun, or None."""
+        if len(self.outcomes) == len(self.packets):
+            return None
+        packet = self._present()
+        begun = packet.stored is not None and packet.stored < self._bench.cycle
+        # One that is longer than its slot is discarded from there on.
+        return packet.fifo if begun and packet.words < self._g.slot_words else None
 
     def _cleared(self, fifo, since):
         """Whether the host rewrote the head or reset the function."""
@@ -250,8 +254,8 @@ class DeviceSide:
 def run(width, fifos, **options):
     """Send packets of every kind; returns the device side."""
     g = geometry(width, fifos, layout=SMALL_PAGES)
-    dut = PushEngine(g)
-    bench = Bench(dut, width, fifos, *options)
+    bench = Bench(EngineQueues(PushEngine(g), g), "push", width, fifos, *options.items())
+    dut = bench.dut.engine
     side = DeviceSide(bench, g, **options)
 
     def packets():
@@ -262,8 +266,8 @@ def run(width, fifos, **options):
 
     # In this order: words are stored before their slot is checked, and a packet is seen before the
     # source makes the next one.
-    # A reset or a new head withdraws a word.
-    bench.sink(dut.ram, side.store, defined=side.word, holds="clears" not in options)
+    # A reset or a host write of a head withdraws a word.
+    bench.sink(dut.ram, side.store, defined=side.word, holds=not {"clears", "holds"} & {*options})
     bench.process(side.run)
     bench.source(dut.i, packets())
     bench.run()
@@ -272,8 +276,9 @@ def run(width, fifos, **options):
 
 
 @pytest.mark.parametrize("width, fifos", [*SIZES, (512, 1)])
-def test_messages_are_stored_and_others_discarded(width, fifos):
-    side = run(width, fifos, writes=0.1)
+@pytest.mark.parametrize("options", [{}, {"holds": 0.5}], ids=["alone", "holds"])
+def test_messages_are_stored_and_others_discarded(width, fifos, options):
+    side = run(width, fifos, writes=0.1, **options)
     assert side.outcomes == [
         "stored" if packet.is_message else "malformed" for packet in side.packets
     ]
@@ -281,18 +286,23 @@ def test_messages_are_stored_and_others_discarded(width, fifos):
 
 
 @pytest.mark.parametrize("width, fifos", [*SIZES, (512, 1)])
-def test_reset_and_new_head_drop_the_packet_in_flight(width, fifos):
-    side = run(width, fifos, clears=0.05)
+@pytest.mark.parametrize("options", [{}, {"holds": 0.2}], ids=["alone", "holds"])
+def test_reset_and_new_head_drop_the_packet_in_flight(width, fifos, options):
+    side = run(width, fifos, clears=0.05, **options)
     assert side.outcomes.count("stored") > 3
 
 
 @pytest.mark.parametrize("width", [64, 512])
-def test_one_word_per_cycle(width):
+@pytest.mark.parametrize("holds", [0, 0.5])
+def test_one_word_per_cycle(width, holds):
+    """The first word and the last word of a slot wait for the cycle after a host write."""
     g = geometry(width, layout=SPSC_PAGES)
-    dut = PushEngine(g)
-    bench = Bench(dut, width, paces=UNTHROTTLED)
-    side = DeviceSide(bench, g)
-    count = 4
+    bench = Bench(
+        EngineQueues(PushEngine(g), g), "push", width, holds, paces=UNTHROTTLED, period=120
+    )
+    dut = bench.dut.engine
+    side = DeviceSide(bench, g, holds=holds)
+    count = 8
 
     def packets():
         for _ in range(count):
@@ -310,9 +320,16 @@ def test_one_word_per_cycle(width):
                 for place, word in enumerate(words)
             ]
 
-    words = bench.sink(dut.ram, side.store, defined=side.word)
+    words = bench.sink(dut.ram, side.store, defined=side.word, holds=not holds)
     bench.process(side.run)
     bench.source(dut.i, packets())
     bench.run()
     cycles = [word["cycle"] for word in words]
-    assert cycles == list(range(cycles[0], cycles[0] + count * g.slot_words))
+    expected = []
+    now = cycles[0]
+    for place in range(count * g.slot_words):
+        waits = place % g.slot_words in (0, g.slot_words - 1)
+        now += waits and now in side.held
+        expected.append(now)
+        now += 1
+    assert cycles == expected
