@@ -181,7 +181,7 @@ def test_failed_reads_are_answered_with_an_error(width):
         bench.count(getattr(dut.errors, f"completion_{name}"))
         for name in ("unsupported", "aborted", "unexpected")
     ]
-    bench.run(drain=200)
+    bench.run(drain=1000)
     ranges = [request_bytes(read) for read in completer.failed]
 
     def is_failed(address):

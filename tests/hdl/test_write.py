@@ -62,7 +62,7 @@ def test_bytes_are_written_once_and_in_order(width, size_code):
     assert [(answer["id"], answer["resp"]) for answer in answers] == [
         (burst.id, OKAY if burst.is_served(width // 8) else SLVERR) for burst, _ in sent
     ]
-    assert len(accepted) == len(departed) == len(sent) > 5
+    assert len(accepted) == len(departed) == len(sent) > 2
 
 
 @pytest.mark.parametrize("width", [64, 256])
