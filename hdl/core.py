@@ -268,7 +268,7 @@ class AmpPciCore(wiring.Component):
         errors = ingress.errors
         m.d.comb += [
             counters.messages_to_device.eq(pop.o.valid & pop.o.ready & pop.o.p.tlast),
-            counters.messages_to_driver.eq(push.queues.advance),
+            counters.messages_to_driver.eq(push.raised.any()),
             counters.malformed_packets.eq(push.malformed),
             counters.dropped_packets.eq(push.dropped),
             counters.sanitised_indices.eq(indices.sanitised),

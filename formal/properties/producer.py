@@ -125,7 +125,7 @@ def writes_stay_in_queue(fifos: int) -> Callable[[Harness], None]:
         h.ensure(~writes | filling.first | (same & (access.word == filling.word)))
         h.ensure(~port.advance | (filling.last & (port.advance_fifo == access.fifo) & ~port.hold))
         h.ensure(~port.advance | (port.next_index == successor(access.slot, CAPACITY)))
-        h.ensure(push.raised == Mux(port.advance, Const(1) << port.advance_fifo, 0))
+        h.ensure(push.raised == Mux(port.advance & ~push.reset, Const(1) << port.advance_fifo, 0))
         for fifo, tail_before in enumerate(queues.tails_before):
             head = queues.device_head(fifo)
             here = filling.first & (access.fifo == fifo)

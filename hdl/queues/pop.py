@@ -94,7 +94,9 @@ class PopEngine(wiring.Component):
             # Without `step` the data read is not used.
             self.ram.enable.eq(can_load),
             self.ram.address.eq(g.word_of_slot(g.layout.driver_queue, fifo, slot.place, word)),
-            queues.advance.eq(ends & ~abort & ~(active & aborted)),
+            # Neither a reset need stop the tail, which it clears afterwards, nor a rewrite, which
+            # holds the engine: both are late.
+            queues.advance.eq(ends & ~(active & aborted)),
             queues.advance_fifo.eq(last_fifo if words > 1 else fifo),
             queues.next_index.eq(ended.next),
         ]

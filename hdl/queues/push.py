@@ -143,10 +143,12 @@ class PushEngine(wiring.Component):
         aborts = abort | (active & aborted)
         m.d.comb += [
             completes.eq(written & is_last & (padding | (beat.tlast & ~check.malformed))),
-            queues.advance.eq(completes & ~aborts),
+            # Neither a reset need stop the head, which it clears afterwards, nor a rewrite, which
+            # holds the engine: both are late.
+            queues.advance.eq(completes & ~(active & aborted)),
             queues.advance_fifo.eq(last_fifo if words > 1 else fifo),
             queues.next_index.eq(ended.next),
-            self.raised.eq(Mux(queues.advance, 1 << queues.advance_fifo, 0)),
+            self.raised.eq(Mux(completes & ~aborts, 1 << queues.advance_fifo, 0)),
             # Reported once per packet: with its last beat, or when its slot is complete but its
             # queue was reset or rewritten.
             self.malformed.eq(accepted & beat.tlast & (discard | check.malformed) & ~drops),
