@@ -39,6 +39,16 @@ def read_slot(ctx, slot):
     return ctx.get(slot.index), ctx.get(slot.place), ctx.get(slot.next)
 
 
+def check_view(ctx, bench, shown):
+    """Check one view of a queue component: ``shown`` has the index that the host reads of each
+    FIFO, None if the engine has not moved it since the host wrote it."""
+    view = bench.rng.choice(list(bench.dut.views))
+    fifo = bench.rng.randrange(len(shown))
+    ctx.set(view.fifo, fifo)
+    found = ctx.get(view.index) if ctx.get(view.moved) else None
+    assert found == shown[fifo], f"the host reads another index of FIFO {fifo}"
+
+
 class IndexHost:
     """Drives an ``IndexUpdate`` and ``clear`` as the index words do.
 

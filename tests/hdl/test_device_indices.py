@@ -2,7 +2,15 @@
 """The device queues: their free slots, while the host and the engine move indices."""
 
 import pytest
-from index_host import QUEUES, IndexHost, queue_geometry, queue_id, read_slot, slot_at
+from index_host import (
+    QUEUES,
+    IndexHost,
+    check_view,
+    queue_geometry,
+    queue_id,
+    read_slot,
+    slot_at,
+)
 from queue_models import DeviceModel
 from streams import Bench
 
@@ -85,7 +93,7 @@ class DeviceSide:
             if rewritten and lands:
                 self._views[lands[1]] = None
                 advanced.pop(lands[1], None)
-            self._check_view(ctx)
+            check_view(ctx, self._bench, self._views)
             for fifo_before, index in advanced.items():
                 self._views[fifo_before] = index
             advanced = {fifo: after} if advances else {}
@@ -98,13 +106,6 @@ class DeviceSide:
                 model.cleared()
             host.end(write, reset=reset)
             await ctx.tick()
-
-    def _check_view(self, ctx):
-        view = self._bench.rng.choice(list(self._bench.dut.views))
-        fifo = self._bench.rng.randrange(self._g.num_fifos)
-        ctx.set(view.fifo, fifo)
-        found = ctx.get(view.index) if ctx.get(view.moved) else None
-        assert found == self._views[fifo], "the host reads another head"
 
     def _check_bounds(self, has_one, has_two):
         """No more slots than are free, except for the cycle after a tail that the host rewound."""

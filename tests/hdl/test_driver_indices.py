@@ -2,7 +2,15 @@
 """The driver queues: each doorbell samples the head before it, whatever the host writes next."""
 
 import pytest
-from index_host import QUEUES, IndexHost, queue_geometry, queue_id, read_slot, slot_at
+from index_host import (
+    QUEUES,
+    IndexHost,
+    check_view,
+    queue_geometry,
+    queue_id,
+    read_slot,
+    slot_at,
+)
 from queue_models import DriverModel
 from simulation import simulate
 from streams import Bench
@@ -83,7 +91,7 @@ class DriverSide:
             if rewritten and host.lands[1] < n:
                 self._views[host.lands[1]] = None
                 advanced.pop(host.lands[1], None)
-            self._check_view(ctx)
+            check_view(ctx, self._bench, self._views)
 
             for fifo_before, index in advanced.items():
                 self._views[fifo_before] = index
@@ -94,13 +102,6 @@ class DriverSide:
             self._follow(now, write, doorbells, reset)
             host.end(write, reset=reset)
             await ctx.tick()
-
-    def _check_view(self, ctx):
-        view = self._bench.rng.choice(list(self._bench.dut.views))
-        fifo = self._bench.rng.randrange(self._g.num_fifos)
-        ctx.set(view.fifo, fifo)
-        found = ctx.get(view.index) if ctx.get(view.moved) else None
-        assert found == self._views[fifo], "the host reads another tail"
 
     def _follow(self, now, write, doorbells, reset):
         """What the events of this cycle mean for the messages."""
