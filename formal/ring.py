@@ -8,7 +8,7 @@ from typing import Any
 from amaranth.hdl import Cat, Const, Mux, Signal, Value
 from amaranth.lib import data, wiring
 
-from hdl.geometry import Geometry, IndexKind, SlotPlace
+from hdl.geometry import Geometry, IndexKind, SlotLimit, SlotPlace
 from hdl.interfaces import WordWrite
 from hdl.queues.device_queues import DeviceQueues
 from hdl.queues.driver_queues import DriverQueues
@@ -181,6 +181,16 @@ class Queues:
         """The slot at an index that an engine owns."""
         return data.View(SlotPlace(self._g), self._value(part, fifo, name, "values"))
 
+    def _limit(self, part: Part, fifo: int | Value, name: str) -> Any:
+        """A limit of the items of a queue."""
+        return data.View(SlotLimit(self._g), self._value(part, fifo, name))
+
+    def _is_limit(self, limit: Any) -> Value:
+        """The slot before the limit is that before its index."""
+        return (limit.before < self._capacity) & (
+            successor(limit.before, self._capacity) == limit.index
+        )
+
     def _bound_slot(self, part: Part, fifo: int, name: str, offset: int) -> None:
         """Once the index word at ``offset`` is cleared, the slot is zero, and then a slot."""
         h, slot, cleared = self._h, self._slot(part, fifo, name), self.clears(offset)
@@ -190,7 +200,7 @@ class Queues:
 
     def driver_head(self, fifo: int | Value) -> Value:
         """Driver head of ``fifo``, as the last host write that took effect left it."""
-        return self._value(self.driver_part, fifo, "heads")
+        return self._limit(self.driver_part, fifo, "heads").index
 
     def driver_tail(self, fifo: int | Value) -> Value:
         """Driver tail of ``fifo``."""
@@ -198,15 +208,15 @@ class Queues:
 
     def doorbell_head(self, fifo: int | Value) -> Value:
         """Driver head that the last doorbell of ``fifo`` sampled."""
-        return self._value(self.driver_part, fifo, "doorbell_heads")
+        return self._limit(self.driver_part, fifo, "doorbell_heads").index
 
     def device_head(self, fifo: int | Value) -> Value:
         """Device head of ``fifo``."""
         return self._slot(self.device_part, fifo, "heads").index
 
     def device_tail(self, fifo: int | Value) -> Value:
-        """Device tail of ``fifo``."""
-        return self._value(self.device_part, fifo, "tails")
+        """Device tail of ``fifo``: the slot before it stays empty."""
+        return successor(self._limit(self.device_part, fifo, "limits").index, self._capacity)
 
     def shown_head(self, fifo: int | Value) -> Value:
         """Device head of ``fifo`` as the host sees it, if it did not write the head."""
@@ -221,6 +231,11 @@ class Queues:
         g = self._g
         place = Const(self._place(g.word(offset)))
         return self.words_part.row(self._h, place, "words")
+
+    def merges(self, offset: int) -> Value:
+        """The host wrote some bytes of the index word at byte ``offset`` in the cycle before."""
+        at = self.words_part.inside("place_q") == self._place(self._g.word(offset))
+        return self.words_part.inside("merges") & at
 
     def clears(self, offset: int, after: int = 3) -> Value:
         """Words are being cleared, and the one at byte ``offset`` was ``after`` cycles ago; after
@@ -242,7 +257,7 @@ class Queues:
         self._clears = self.words.clear | h.register(self.words.clear, "was_cleared")
         self._elapsed = Mux(busy, part.inside("clearing"), depth + ~busy_q + ~ends)
         clears = ends & ~self.words.reset
-        h.ensure(~(clears & coming.any()) | (part.inside("merged_q") == 0))
+        h.ensure(~(clears & coming.any()) | (part.inside("word") == 0))
         h.ensure(~(clears & lands.any()) | (part.inside("modulo", "remainder") == 0))
         kinds = len(IndexKind)
         for after, by_kind, fifo in (
@@ -255,6 +270,7 @@ class Queues:
                 of_fifo = (fifo == number // kinds) | (self._g.num_fifos == 1)
                 h.ensure(~here | ((by_kind == 1 << number % kinds) & of_fifo))
         h.ensure(~self.words.busy | part.inside("ends"))
+        h.ensure(~(ends & part.inside("merges")))
         h.ensure(~part.inside("busy_q") | part.inside("ends"))
         # The name of each partial sum of the modulo ends with its largest value.
         for signal in part.signals("modulo"):
@@ -268,8 +284,10 @@ class Queues:
             tail, limit = self.driver_tail(fifo), self.doorbell_head(fifo)
             for index in (self.driver_head(fifo), limit):
                 h.ensure(index < capacity)
-            offset = self._g.layout.driver_queue_base(fifo) + self._g.layout.queue.tail_offset
-            self._bound_slot(part, fifo, "tails", offset)
+            base = self._g.layout.driver_queue_base(fifo)
+            for name in ("heads", "doorbell_heads"):
+                h.ensure(self._is_limit(self._limit(part, fifo, name)))
+            self._bound_slot(part, fifo, "tails", base + self._g.layout.queue.tail_offset)
             one, two = engine.has_one[fifo], engine.has_two[fifo]
             h.ensure(~one | (tail != limit))
             h.ensure(~two | (one & (successor(tail, capacity) != limit)))
@@ -291,6 +309,7 @@ class Queues:
             base = layout.device_queue_base(fifo)
             self._bound_slot(part, fifo, "heads", base + layout.queue.head_offset)
             h.ensure(~self.clears(base + layout.queue.tail_offset) | (tail == 0))
+            h.ensure(self._is_limit(self._limit(part, fifo, "limits")))
 
 
 def is_slot(g: Geometry, slot: Any) -> Value:
@@ -354,6 +373,7 @@ def add_memory(
         memory.host.write.address.eq(host.address),
         memory.host.write.data.eq(host.data),
         memory.host.write.mask.eq(host.mask),
+        memory.host.write_to_driver.eq(host.enable & ~to_device),
         memory.host.write_to_device.eq(host.enable & to_device),
     ]
     h.assume(~(host.enable & h.register(~memory.push.ready, "push_waited")))

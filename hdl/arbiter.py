@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Round-robin selection, and an arbiter of TLP streams."""
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -9,14 +9,28 @@ __all__ = ["PacketArbiter", "round_robin"]
 
 
 def round_robin(requests: Value, last: Value) -> Value:
-    """Index of the first set bit of ``requests`` after bit ``last``, cyclic; 0 if none is set."""
+    """Index of the first set bit of ``requests`` after bit ``last``, cyclic; undefined if none is
+    set."""
     count = len(requests)
-    pick: Value | int = 0
-    for index in reversed(range(count)):
-        pick = Mux(requests[index], index, pick)
-    for index in reversed(range(1, count)):
-        pick = Mux(requests[index] & (last < index), index, pick)
-    return Value.cast(pick)
+    if count == 1:
+        return Const(0, 1)
+    later = requests & Cat(Const(0, 1), *(last < index for index in range(1, count)))
+    bits = (count - 1).bit_length()
+    return Mux(later.any(), Cat(_first(later, bits)), Cat(_first(requests, bits)))
+
+
+def _first(requests: Value, bits: int) -> list[Value]:
+    """The ``bits`` bits of the index of the first set bit, by a tree: a chain of multiplexers is
+    slower."""
+    if not bits:
+        return []
+    half = 1 << bits - 1
+    lower = _first(requests[:half], bits - 1)
+    if len(requests) <= half:
+        return [*lower, Const(0, 1)]
+    upper = _first(requests[half:], bits - 1)
+    in_lower = requests[:half].any()
+    return [*(Mux(in_lower, *pair) for pair in zip(lower, upper, strict=True)), ~in_lower]
 
 
 class PacketArbiter(wiring.Component):

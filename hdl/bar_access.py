@@ -15,8 +15,8 @@ __all__ = ["BarAccess"]
 
 
 class BarAccess(wiring.Component):
-    """One access per cycle. A write wins over a read; a read that a write stalls wins the next
-    cycle.
+    """One access per cycle. A write wins over a read; no further write wins over a read that one
+    has stalled.
 
     Attributes
     ----------
@@ -75,8 +75,11 @@ class BarAccess(wiring.Component):
         )
         m.d.comb += [
             accepted.eq(self.writes.valid & self.writes.ready),
-            self.reads.ready.eq(~accepted & self.msix.read_ready & self.index_read_ready),
-            self.fifos.write_to_device.eq(self.writes.ready & write.to_device_queue),
+            self.reads.ready.eq(
+                ~accepted & self.fifos.read_ready & self.msix.read_ready & self.index_read_ready
+            ),
+            self.fifos.write_to_driver.eq(accepted & write.to_driver_queue),
+            self.fifos.write_to_device.eq(accepted & write.to_device_queue),
             self.register_write.enable.eq(accepted & (write.target == Target.REGISTERS)),
             self.fifos.write.enable.eq(accepted & (write.target == Target.FIFOS)),
             self.index_write.enable.eq(accepted & write.to_indices),
@@ -100,7 +103,7 @@ class BarAccess(wiring.Component):
         m.d.sync += [
             address_q.eq(reads.address),
             from_registers_q.eq(reads.target == Target.REGISTERS),
-            other_q.eq(self.register_read.data | self.msix.read_controls),
+            other_q.eq(self.register_read.data | self.msix.read.data),
         ]
         m.d.comb += [
             self.register_read.enable.eq(from_registers_q),
@@ -112,9 +115,7 @@ class BarAccess(wiring.Component):
             # is not used.
             self.index_read.enable.eq(to_fifos),
             self.index_read.address.eq(reads.address),
-            self.msix.read.enable.eq(reads.enable & (reads.target == Target.MSIX)),
+            self.msix.read.enable.eq(reads.target == Target.MSIX),
             self.msix.read.address.eq(reads.address),
-            reads.data.eq(
-                self.fifos.read.data | self.msix.read.data | self.index_read.data | other_q
-            ),
+            reads.data.eq(self.fifos.read.data | self.index_read.data | other_q),
         ]

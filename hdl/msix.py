@@ -38,9 +38,7 @@ class MsixHostPort(wiring.Signature):
     write_ready : In(1)
         The host may write in the next cycle. Low while the table is cleared.
     read : Out(WordRead(word_address_bits, data_width))
-        Read. Data is the table part of the word, two cycles later; zero when nothing was read.
-    read_controls : In(data_width)
-        Mask and pending bits of the word, one cycle after the read; zero when nothing was read.
+        Read. Data is valid one cycle later; zero when nothing was read.
     read_ready : In(1)
         The host may read in this cycle. Low while the table is cleared, and in the cycle after a
         write, in which the write takes effect.
@@ -53,7 +51,6 @@ class MsixHostPort(wiring.Signature):
                 "write": Out(WordWrite(address, width)),
                 "write_ready": In(1),
                 "read": Out(WordRead(address, width)),
-                "read_controls": In(width),
                 "read_ready": In(1),
             }
         )
@@ -122,7 +119,7 @@ class MsixController(wiring.Component):
             attrs={"ram_style": "distributed", "no_rw_check": 1},
         )
         port = table.write_port(granularity=8)
-        host_port = table.read_port()
+        host_port = table.read_port(domain="comb")
         sender_port = table.read_port()
         # Nonzero bytes in the upper half of each address of a word. An address above 4 GiB changes
         # the header's format, and the output of the table is too late to select it.
@@ -210,7 +207,7 @@ class MsixController(wiring.Component):
                 m.d.sync += masked[vector].eq(data_q[32 * lane])
 
     def _read_words(self, m, port, masked, pending):
-        """Serve host reads: mask and pending bits after one cycle, the table after two."""
+        """Serve host reads."""
         g = self._geometry
         read_q = Signal()
         address_q = Signal.like(self.host.read.address)
@@ -223,17 +220,18 @@ class MsixController(wiring.Component):
         with m.If(address_q == g.word(pba_offset)):
             m.d.comb += controls[32 * g.lane(pba_offset) :][: self._vectors].eq(pending)
 
-        # The first cycle reads the RAM; the second one registers its output, which is late.
+        word, in_table = self._table_word(self.host.read.address)
+        table_q = Signal(g.data_width, reset_less=True)
+        in_table_q = Signal()
         m.d.comb += [
-            port.addr.eq(self._table_word(self.host.read.address)[0]),
-            # Always enabled: `enable` is late.
-            port.en.eq(1),
-            self.host.read_controls.eq(Mux(read_q, controls, 0)),
+            port.addr.eq(word),
+            self.host.read.data.eq(Mux(in_table_q, table_q, 0) | Mux(read_q, controls, 0)),
         ]
         m.d.sync += [
             read_q.eq(self.host.read.enable),
             address_q.eq(self.host.read.address),
-            self.host.read.data.eq(Mux(read_q & self._table_word(address_q)[1], port.data, 0)),
+            table_q.eq(port.data),
+            in_table_q.eq(self.host.read.enable & in_table),
         ]
 
     def _stored_bytes(self, m, word):

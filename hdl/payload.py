@@ -5,7 +5,7 @@ Words are aligned to their address, a payload to its first dword (generic TLP in
 verilog-pcie).
 """
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -72,11 +72,12 @@ class PayloadAligner(wiring.Component):
         lanes = g.lanes
         word, beat = self.i.p, self.o.p
 
-        rotated = Signal(g.data_width)
+        # Select before rotating: synthesis merges this selection with that of the data's source.
+        selected = Signal(g.data_width)
         previous = Signal(g.data_width)
         started = Signal()
         m.d.comb += [
-            rotated.eq(rotate_right_lanes(word.data, word.offset, 32, lanes)),
+            beat.data.eq(rotate_right_lanes(selected, word.offset, 32, lanes)),
             self.o.valid.eq(self.i.valid & (word.direct | ~word.first)),
             self.i.ready.eq(~self.o.valid | self.o.ready),
             beat.strb.eq(word.strb | (~word.last).replicate(lanes)),
@@ -84,12 +85,14 @@ class PayloadAligner(wiring.Component):
             beat.eop.eq(word.last),
         ]
         for lane in range(lanes):
-            from_previous = ~word.direct & (word.offset + lane < lanes)
-            m.d.comb += beat.data.word_select(lane, 32).eq(
-                Mux(from_previous, previous.word_select(lane, 32), rotated.word_select(lane, 32))
+            # If dwords move, lane 0 of a word belongs to the beat that the word completes.
+            moves = (word.offset <= lane) if lane < lanes - 1 else Const(1)
+            from_previous = ~word.direct & moves if lane else Const(0)
+            m.d.comb += selected.word_select(lane, 32).eq(
+                Mux(from_previous, previous.word_select(lane, 32), word.data.word_select(lane, 32))
             )
         with m.If(self.i.valid & self.i.ready):
-            m.d.sync += previous.eq(rotated)
+            m.d.sync += previous.eq(word.data)
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += started.eq(~word.last)
         return m

@@ -72,13 +72,14 @@ class ReadRequest(data.StructLayout):
 def write_layout(geometry: Geometry) -> data.StructLayout:
     """A word write: ``data`` in the bytes of ``mask`` to word address ``address`` of ``target``.
 
-    ``to_device_queue``: the word is RAM of the bank of the device queues.
+    ``to_driver_queue``, ``to_device_queue``: the word is RAM of the bank of these queues.
     ``to_indices``: it lies where index words may, as
     :meth:`~hdl.geometry.Geometry.may_be_index` says, and bytes of lane 0 are written.
     """
     return data.StructLayout(
         {
             "target": Target,
+            "to_driver_queue": 1,
             "to_device_queue": 1,
             "to_indices": 1,
             "address": geometry.word_address_bits,

@@ -286,7 +286,9 @@ def completions_are_complete(h: Harness) -> None:
 
     # There is space for each word that is in flight.
     arrived = data.View(WordFetch(g), part.inside("packetizer", "arrived"))
-    waiting = part.inside("packetizer", "beats", "level") + arrived.valid + stage.valid
+    stored = part.inside("packetizer", "beats", "level")
+    h.ensure(part.inside("packetizer", "beats", "o__valid") == (stored != 0))
+    waiting = stored + arrived.valid + stage.valid
     h.ensure(waiting <= 16 - part.inside("packetizer", "has_space"))
 
     # For the induction: the queued request keeps its plan.
@@ -303,6 +305,13 @@ def completions_are_complete(h: Harness) -> None:
         )
         waits = (place - consume)[: len(at)] < level
         h.ensure(~waits | (other.sole == (other.single & other.whole)))
+        # The address has a memory and a register of its own.
+        address = part.row(h, Const(place, len(at)), "planner", "addresses")
+        h.ensure(~waits | (address == other.request.address))
+        is_first = waits & (consume == place)
+        h.ensure(~is_first | (part.inside("planner", "first") == other.request.address))
+    h.ensure(part.inside("planner", "place") == produce)
+    h.ensure(part.inside("planner", "second_place") == (consume + 1)[: len(consume)])
     rest = data.View(RestPlan(g), part.inside("fetcher", "rest"))
     h.ensure(~rest.single | rest.whole)
     h.ensure((level <= depth) & ((produce - consume - level)[: len(produce)] == 0))
@@ -400,8 +409,9 @@ def payloads_are_aligned(h: Harness) -> None:
     h.ensure(count < words)
     h.ensure((count == 0) | same)
     previous = part.inside("previous")
-    for lane in range(lanes):
-        number = (count - 1) * lanes + (offset + lane)[: g.lane_bits]
+    # Lane 0 moves to no earlier beat.
+    for lane in range(1, lanes):
+        number = (count - 1) * lanes + lane
         h.ensure((count == 0) | (previous.word_select(lane, 32) == number[:32]))
     h.cover(leaves & beat.eop & (offset == 3) & (length == 7))
 
@@ -459,8 +469,8 @@ PROOFS = (
         depth=3,
         mutant=Mutant(
             module="hdl.payload",
-            before="word.offset + lane < lanes)",
-            after="word.offset + lane <= lanes)",
+            before="(word.offset <= lane)",
+            after="(word.offset < lane)",
         ),
     ),
 )

@@ -244,29 +244,35 @@ def doorbells_sample_the_head(fifos: int) -> Callable[[Harness], None]:
             Array(g.word(at + offset) for at in base)[fifo]
             for offset in (g.layout.queue.head_offset, g.layout.queue.tail_offset)
         )
-        writes = words.write.enable & ~words.reset
-        writes_tail = writes & (words.write.address == tail)
+        # A write of some bytes takes effect one cycle later than a whole one.
+        writes, whole = words.write.enable & ~words.reset, words.write.mask.all()
+        writes_head, writes_tail = (writes & (words.write.address == at) for at in (head, tail))
+        merges_head, merges_tail = (
+            h.register(write & ~whole, f"merges_{name}")
+            for write, name in ((writes_head, "head"), (writes_tail, "tail"))
+        )
         rings = driver.doorbell.bit_select(fifo, 1)
         # The head that the host has written, whole, and the one that each doorbell samples.
         posted, known = h.signal(g.index_shape, "posted"), h.signal(1, "known")
-        with h.m.If(writes & (words.write.address == head)):
-            h.m.d.sync += [
-                posted.eq(words.write.data),
-                known.eq(words.write.mask.all() & (words.write.data < CAPACITY)),
-            ]
+        with h.m.If(writes_head & whole):
+            h.m.d.sync += [posted.eq(words.write.data), known.eq(words.write.data < CAPACITY)]
+        with h.m.Elif(merges_head):
+            h.m.d.sync += known.eq(0)
         with h.m.If(words.clear):
             h.m.d.sync += known.eq(0)
         latest = [Cat(posted, known)]
         for age in range(2):
             latest.append(h.latched(latest[-1], rings if not age else 1, f"rung_{age}"))
+        # A doorbell is a host write too.
         h.assume(~(queues.host.enable & driver.doorbell.any()))
+        h.assume(~driver.doorbell.any() | h.register(words.write_ready, "may_ring"))
         samples = part.inside("count") & (part.inside("count_fifo") == fifo)
         # With several FIFOs a doorbell is selected one cycle before it samples.
         seen = latest[1 if fifos == 1 else 2]
         at_sample = queues.driver_head(fifo)
         h.ensure(~samples | ~seen[-1] | (at_sample == seen[:-1]))
         owed = Signal()
-        written_q = h.register(writes_tail, "tail_written_q")
+        written_q = h.register((writes_tail & whole) | merges_tail, "tail_written_q")
         selected = (
             samples if fifos == 1 else part.inside("selects") & (part.inside("selected") == fifo)
         )
@@ -458,8 +464,8 @@ PROOFS = (
             depth=2,
             mutant=Mutant(
                 module="hdl.arbiter",
-                before="pick = Mux(requests[index] & (last < index), index, pick)",
-                after="pick = Mux(requests[index] & (last + 1 < index), index, pick)",
+                before="*(last < index for",
+                after="*(last + 1 < index for",
                 depth=30,
             ),
         )

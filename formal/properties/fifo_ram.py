@@ -47,7 +47,9 @@ def reserved_pages_read_zero(h: Harness) -> None:
     write, read, push = memory.host.write, memory.host.read, memory.push
     written = WordPlace(g, write.address)
     h.assume(~(read.enable & write.enable))
+    h.assume(memory.host.write_to_driver == (write.enable & written.in_driver))
     h.assume(memory.host.write_to_device == (write.enable & written.in_device))
+    h.assume(~read.enable | memory.host.read_ready)
     h.assume(~push.valid | WordPlace(g, push.p.address).in_device)
 
     watched = h.constant(g.word_address_bits, "watched")
@@ -55,15 +57,20 @@ def reserved_pages_read_zero(h: Harness) -> None:
     is_ram = place.in_driver | place.in_device
     # The word that was written last, in a register that only writes to its address change.
     content = h.signal(g.data_width, "content")
-    by_host = write.enable & (write.address == watched) & is_ram
     pushed, pushed_to = part.inside("pushed"), part.inside("push_address")
-    by_push = pushed & ~memory.host.write_to_device & (pushed_to == watched)
+    from_host, host_address = part.inside("from_host"), part.inside("host_address")
+    by_push = pushed & ~from_host & (pushed_to == watched)
     with h.m.If(by_push):
         h.m.d.sync += content.eq(part.inside("push_data"))
-    for byte in range(g.word_bytes):
-        bits = slice(8 * byte, 8 * byte + 8)
-        with h.m.If(by_host & write.mask[byte]):
-            h.m.d.sync += content[bits].eq(write.data[bits])
+    # A write of the bank of the device queues is made one cycle later.
+    for by_host, data, mask in (
+        (memory.host.write_to_driver & (write.address == watched), write.data, write.mask),
+        (from_host & (host_address == watched), part.inside("host_data"), part.inside("host_mask")),
+    ):
+        for byte in range(g.word_bytes):
+            bits = slice(8 * byte, 8 * byte + 8)
+            with h.m.If(by_host & mask[byte]):
+                h.m.d.sync += content[bits].eq(data[bits])
     stored = Mux(
         place.in_device,
         part.row(h, place.row, "device_bank"),
@@ -88,6 +95,7 @@ def reserved_pages_read_zero(h: Harness) -> None:
         part.inside("from_device") == h.register(read.enable & reads.in_device, "from_device_q")
     )
     h.ensure(~pushed | WordPlace(g, pushed_to).in_device)
+    h.ensure(~from_host | WordPlace(g, host_address).in_device)
     h.cover(shows & ~is_ram & h.register(write.enable & (write.address == watched), "was_written"))
     h.cover(read.data.any() & h.register(h.register(read.enable & place.in_device, "a"), "b"))
 
@@ -105,8 +113,8 @@ PROOFS = (
         depth=3,
         mutant=Mutant(
             module="hdl.queues.memory",
-            before="host.write.enable & g.in_driver_bank(host.write.address)",
-            after="host.write.enable & ~host.write_to_device",
+            before="m.If(host.write_to_driver)",
+            after="m.If(host.write.enable & ~host.write_to_device)",
         ),
     ),
 )

@@ -272,11 +272,14 @@ def interrupts_follow_head(h: Harness) -> None:
         with h.m.If(words.clear):
             h.m.d.sync += newest.eq(0)
         visible = h.register(newest, f"newest_q_{fifo}")
+        h.ensure(~queues.merges(offset))
         cleared = queues.clears(offset)
         h.ensure((words.clear & ~cleared) | (queues.word(offset) == 0))
         h.ensure(words.clear | (queues.shown_head(fifo) == visible))
         h.ensure(~queues.clears(offset, 4) | (queues.shown_head(fifo) == 0))
         h.ensure(words.clear | (queues.device_head(fifo) == newest))
+    for kind in ("lands", "coming"):
+        h.ensure(words.clear | ~queues.words_part.inside(kind)[2])
     # An expected interrupt was raised two or more cycles ago, so its head is visible to the host.
     h.ensure(~vectors.begins | vectors.of(vectors.expected, vectors.vector))
     h.cover(vectors.begins & (vectors.vector == 1))

@@ -180,7 +180,7 @@ def messages_are_stored(h: Harness) -> None:
     write_address = host.address
     writes = host.enable
     h.assume(~(writes & SlotAccess(g, g.layout.device_queue, write_address).inside))
-    could_read = h.register(~writes, "could_read")
+    could_read = h.register(~writes & memory.host.read_ready, "could_read")
     reads, visibles = [], []
     for fifo in range(g.num_fifos):
         base = g.layout.device_queue_base(fifo)
@@ -254,6 +254,8 @@ def messages_are_stored(h: Harness) -> None:
     # For the induction: a word in the register before the RAM counts as stored.
     under_way = store.inside("pushed") & (store.inside("push_address") == address)
     settled = Mux(under_way, store.inside("push_data"), stored)
+    host_place = SlotAccess(g, g.layout.device_queue, store.inside("host_address"))
+    h.ensure(~(store.inside("from_host") & host_place.inside))
     handed_over = place < distance(start, end, CAPACITY)
     h.ensure(~handed_over | (settled == content))
     in_progress = active & (filling.fifo == fifo) & (filling.slot == slot)
@@ -273,7 +275,9 @@ def host_reads_are_of_the_ram(h: Harness) -> None:
     address = memory.host.read.address
     in_device = address[g.bank_bit] == g.device_bank
     writes_device = memory.host.write.address[g.bank_bit] == g.device_bank
+    h.assume(memory.host.write_to_driver == (memory.host.write.enable & ~writes_device))
     h.assume(memory.host.write_to_device == (memory.host.write.enable & writes_device))
+    h.assume(~memory.host.read.enable | memory.host.read_ready)
     row = Mux(
         in_device,
         part.row(h, in_bank(g, address), "device_bank"),
@@ -353,7 +357,7 @@ PROOFS = (
             cover_depth=20 + cycles_to_clear(fifos),
             mutant=Mutant(
                 module="hdl.queues.push",
-                before="queues.has_one.bit_select(fifo, 1) & ~self.reset",
+                before="queues.has_one.bit_select(beat.tdest, 1) & ~self.reset",
                 after="~self.reset",
                 depth=20 + cycles_to_clear(fifos),
             ),

@@ -221,19 +221,21 @@ def completions_are_planned(h: Harness) -> None:
     planned, departed = part.inside("planned"), part.inside("departed")
     h.ensure(planned == h.register(accepted, "accepted_q"))
     arrived = data.View(WordFetch(g), part.inside("packetizer", "arrived"))
-    waiting, oldest = (part.inside("packetizer", "beats", name) for name in ("level", "consume"))
-    newest = part.inside("packetizer", "beats", "produce")
+    waiting, oldest, following = (
+        part.inside("packetizer", "beats", name) for name in ("level", "oldest_place", "next_place")
+    )
     stages = (fetched, arrived)
     for stage in stages:
         h.ensure(~(stage.valid & stage.closes & stage.first) | stage.direct)
         h.ensure(~(stage.valid & stage.closes) | stage.last)
     beats = []
     for place in range(1 << len(oldest)):
-        row = part.row(h, Const(place, len(oldest)), "packetizer", "beats", "storage")
+        row = part.row(h, Const(place, len(oldest)), "packetizer", "beats", "early")
         is_stored = (place - oldest)[: len(oldest)] < waiting
         beats.append(is_stored & data.View(CompletionBeat(g), row).closes)
     behind_queue = sum([*beats, *(stage.valid & stage.closes for stage in stages)], start=Const(0))
-    h.ensure((newest - oldest - waiting)[: len(newest)] == 0)
+    h.ensure((following - oldest - waiting)[: len(oldest)] == 0)
+    h.ensure(part.inside("packetizer", "beats", "o__valid") == (waiting != 0))
     h.ensure(waiting + arrived.valid + fetched.valid <= 16 - part.inside("packetizer", "has_space"))
     inside, former_items = part.inside("tracker", "inside"), part.inside("tracker", "former_items")
     counted = inside + planned - departed

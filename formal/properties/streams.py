@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 from amaranth.hdl import Cat, Mux, Value
+from amaranth.lib import data
 
 from hdl.arbiter import PacketArbiter
 from hdl.completer import Completer
@@ -18,7 +19,7 @@ from hdl.dma.read_return import ReadReturn
 from hdl.dma.write import WriteRequester
 from hdl.dma.write_pieces import PieceFinder
 from hdl.dma.write_words import WriteCollector
-from hdl.fifo import SkidBuffer, StreamFifo
+from hdl.fifo import LateFifo, SkidBuffer, StreamFifo
 from hdl.ingress import RequestIngress
 from hdl.msix import MsixController
 from hdl.queues.pop import PopEngine
@@ -67,6 +68,41 @@ def buffered_words_hold(depth: int) -> Callable[[Harness], None]:
     return fill
 
 
+def late_fifo_keeps_order(h: Harness) -> None:
+    """Follow one word, chosen by the solver."""
+    fifo = LateFifo(8, 8, depth=4)
+    part = h.add("fifo", fifo)
+    pushes, pops = fifo.i.valid & fifo.i.ready, fifo.o.valid & fifo.o.ready
+    following, newest_at, oldest = (
+        part.inside(f"{name}_place") for name in ("next", "newest", "oldest")
+    )
+    newest, only = part.inside("newest"), part.inside("only")
+    queued = h.signal(1, "queued")
+    chooses = pushes & h.free(1, "chosen") & ~queued
+    word = data.View(fifo.i.p.shape(), h.latched(Value.cast(fifo.i.p), chooses, "word"))
+    at = h.latched(following, chooses, "at")
+    mine = queued & (oldest == at)
+    h.m.d.sync += queued.eq(chooses | (queued & ~(mine & pops)))
+    h.ensure(~(mine & fifo.o.valid) | (Value.cast(fifo.o.p) == Value.cast(word)))
+    h.ensure(fifo.o.valid == (fifo.level != 0))
+    h.ensure_held(fifo.o, "words")
+    h.cover(mine & only)
+    h.cover(mine & (fifo.level == 4))
+
+    # For the induction: places, and what the RAM has.
+    pushed = h.register(pushes, "pushed")
+    size = len(at)
+    h.ensure(fifo.level <= 4)
+    h.ensure((following - oldest - fifo.level)[:size] == 0)
+    h.ensure((fifo.level == 0) | (following == (newest_at + 1)[:size]))
+    h.ensure(only == (pushed & (fifo.level == 1)))
+    h.ensure(~queued | ((at - oldest)[:size] < fifo.level))
+    h.ensure(~queued | (part.row(h, at, "early") == word.early))
+    is_newest = at == newest_at
+    h.ensure(~(queued & is_newest) | (newest == word.late))
+    h.ensure(~queued | (is_newest & pushed) | (part.row(h, at, "late") == word.late))
+
+
 def skid_buffer_keeps_order(h: Harness) -> None:
     """The skid buffer equals a FIFO model of two entries, and follows the handshake rule."""
     stage = SkidBuffer(8)
@@ -99,10 +135,12 @@ def completions_hold(h: Harness) -> None:
     h.ensure_held(completer.o, "completions")
     # The FIFO does not overflow: stored beats are not overwritten.
     level = part.inside("packetizer", "beats", "level")
-    produce, consume = (part.inside("packetizer", "beats", name) for name in ("produce", "consume"))
-    depth = 1 << len(produce)
-    h.ensure(level <= depth)
-    h.ensure((produce - consume - level)[: len(produce)] == 0)
+    following, oldest = (
+        part.inside("packetizer", "beats", f"{name}_place") for name in ("next", "oldest")
+    )
+    h.ensure(level <= 1 << len(oldest))
+    h.ensure((following - oldest - level)[: len(oldest)] == 0)
+    h.ensure(part.inside("packetizer", "beats", "o__valid") == (level != 0))
 
 
 def reads_of_host_memory_hold(h: Harness) -> None:
@@ -223,6 +261,20 @@ PROOFS = (
         "hdl.fifo",
         "can_load.eq(~self.o.valid | self.o.ready)",
         "can_load.eq(~self.o.valid | self.o.ready | push)",
+    ),
+    Proof(
+        property="late-fifo-keeps-order",
+        statement="words leave a FIFO of late words in order, each once, and hold until accepted; "
+        "depth 4",
+        source=RULE,
+        module="hdl.fifo",
+        harness=late_fifo_keeps_order,
+        depth=2,
+        mutant=Mutant(
+            module="hdl.fifo",
+            before="only.eq(push & empties)",
+            after="only.eq(push & (self.level == 0))",
+        ),
     ),
     Proof(
         property="skid-buffer-keeps-order",

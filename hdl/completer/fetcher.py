@@ -136,6 +136,7 @@ class WordFetcher(wiring.Component):
         beats_left = Signal(10 - lane_bits)
         one_more = Signal()
         last_step = Signal()
+        # The word of the next step, unless that begins a request.
         next_word = Signal.like(current.word)
         last_completion = Signal()
         is_last = Mux(busy, last_step, current.single)
@@ -148,15 +149,18 @@ class WordFetcher(wiring.Component):
             step.eq(self.words.requested & self.words.ready),
             self.words.enable.eq(step),
             self.words.target.eq(request.target),
-            self.words.address.eq(Mux(busy, next_word, current.word)),
+            self.words.address.eq(Mux(busy | continued, next_word, request.address[lane_bits:])),
             self.i.ready.eq(step & closes),
         ]
 
         fetched, header = self.fetched, self.fetched.header
         m.d.sync += fetched.valid.eq(step)
+        with m.If(Mux(busy, step & last_step, ~step)):
+            m.d.sync += next_word.eq(rest.word)
+        with m.Elif(step):
+            m.d.sync += next_word.eq(self.words.address + 1)
         with m.If(step):
             m.d.sync += [
-                next_word.eq(self.words.address + 1),
                 busy.eq(~is_last),
                 fetched.first.eq(~busy),
                 fetched.last.eq(is_last),

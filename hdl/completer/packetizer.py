@@ -2,14 +2,14 @@
 """Completion packetizer: makes the beats of completions from the words that were read."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import data, fifo, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..fifo import LateFifo
 from ..geometry import Geometry
 from ..payload import PayloadAligner
 from ..tlp import CompletionHeader, CompletionStatus, TlpFormat, TlpType, raw_signature
 from .fetcher import READ_LATENCY, CompletionFields, WordFetch
-from .planner import has_next
 
 __all__ = ["BEAT_DEPTH", "CompletionBeat", "CompletionPacketizer"]
 
@@ -18,13 +18,12 @@ BEAT_DEPTH = 16
 
 
 class CompletionBeat(data.StructLayout):
-    """A beat of a completion and the header fields that vary; ``closes``: the last beat of its
-    request."""
+    """What a beat of a completion has beside its data: ``strb``, ``sop`` and ``eop``; ``closes``,
+    it is the last beat of its request; and the header fields that vary."""
 
     def __init__(self, geometry: Geometry):
         super().__init__(
             {
-                "data": geometry.data_width,
                 "strb": geometry.lanes,
                 "sop": 1,
                 "eop": 1,
@@ -66,14 +65,13 @@ class CompletionPacketizer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         g = self._geometry
-        layout = CompletionBeat(g)
         m.submodules.aligner = aligner = PayloadAligner(g)
-        m.submodules.beats = beats = fifo.SyncFIFO(width=layout.size, depth=BEAT_DEPTH)
+        m.submodules.beats = beats = LateFifo(CompletionBeat(g), g.data_width, depth=BEAT_DEPTH)
 
         arrived = Signal(WordFetch(g))
         m.d.sync += arrived.eq(self.fetched)
         word, aligned = aligner.i.p, aligner.o.p
-        entry = Signal(layout)
+        entry = beats.i.p.early
         m.d.comb += [
             aligner.i.valid.eq(arrived.valid),
             aligner.o.ready.eq(1),
@@ -83,24 +81,21 @@ class CompletionPacketizer(wiring.Component):
             word.offset.eq(arrived.offset),
             word.direct.eq(arrived.direct),
             word.strb.eq(arrived.strb),
-            entry.data.eq(aligned.data),
+            beats.i.p.late.eq(aligned.data),
             entry.strb.eq(aligned.strb),
             entry.sop.eq(aligned.sop),
             entry.eop.eq(aligned.eop),
             entry.closes.eq(arrived.closes),
             entry.header.eq(arrived.header),
-            beats.w_data.eq(entry),
-            beats.w_en.eq(aligner.o.valid),
-            beats.r_en.eq(self.o.ready),
+            beats.i.valid.eq(aligner.o.valid),
+            beats.o.ready.eq(self.o.ready),
+            self.o.valid.eq(beats.o.valid),
         ]
-        m.d.sync += [
-            self.o.valid.eq(has_next(beats)),
-            # `level` does not count a beat for each cycle of the read, for the cycle in which the
-            # beat is written, and for this register.
-            self.has_space.eq(beats.level <= BEAT_DEPTH - (READ_LATENCY + 2)),
-        ]
+        # `level` does not count a beat for each cycle of the read, for the cycle in which the beat
+        # is written, and for this register.
+        m.d.sync += self.has_space.eq(beats.level <= BEAT_DEPTH - (READ_LATENCY + 2))
 
-        beat = data.View(layout, beats.r_data)
+        beat = beats.o.p.early
         fields = beat.header
         header = Signal(CompletionHeader)
         with_data = fields.status == CompletionStatus.SUCCESS
@@ -120,7 +115,7 @@ class CompletionPacketizer(wiring.Component):
             header.word0.fmt.eq(
                 Mux(with_data, TlpFormat.DATA_3DW.value, TlpFormat.HEADER_3DW.value)
             ),
-            self.o.p.data.eq(beat.data),
+            self.o.p.data.eq(beats.o.p.late),
             self.o.p.strb.eq(beat.strb),
             self.o.p.sop.eq(beat.sop),
             self.o.p.eop.eq(beat.eop),

@@ -5,7 +5,7 @@ Rules of PCI Express Base 4.0: byte count and lower address, section 2.2.9; spli
 """
 
 from amaranth.hdl import Module, Mux, Signal, Value, signed
-from amaranth.lib import data, fifo, stream, wiring
+from amaranth.lib import data, fifo, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..geometry import Geometry
@@ -140,6 +140,7 @@ class CompletionPlanner(wiring.Component):
             queue.w_en.eq(self.i.valid & self.i.ready),
             queue.r_en.eq(self.o.valid & self.o.ready),
             self.o.p.eq(queue.r_data),
+            self.o.p.request.address.eq(self._first_address(m, queue)),
         ]
         m.d.sync += [
             # Leave space for the request of this cycle, which `level` does not count yet.
@@ -147,3 +148,31 @@ class CompletionPlanner(wiring.Component):
             self.o.valid.eq(has_next(queue)),
         ]
         return m
+
+    def _first_address(self, m, queue):
+        """The address of the request at the output of the queue.
+
+        It has a register of its own, because the output of the queue is late and the way to the
+        block RAMs is long.
+        """
+        address = self.i.p.address
+        m.submodules.addresses = addresses = memory.Memory(
+            shape=len(address), depth=REQUEST_DEPTH, init=[], attrs={"ram_style": "distributed"}
+        )
+        write, second = addresses.write_port(), addresses.read_port(domain="comb")
+        first = Signal.like(address)
+        place = Signal(range(REQUEST_DEPTH))
+        second_place = Signal(range(REQUEST_DEPTH), init=1)
+        m.d.comb += [
+            write.en.eq(queue.w_en),
+            write.addr.eq(place),
+            write.data.eq(address),
+            second.addr.eq(second_place),
+        ]
+        with m.If(queue.w_en):
+            m.d.sync += place.eq(place + 1)
+        with m.If(queue.r_en):
+            m.d.sync += second_place.eq(second_place + 1)
+        with m.If(queue.r_en | (queue.level == 0)):
+            m.d.sync += first.eq(Mux(queue.level > 1, second.data, address))
+        return first

@@ -5,7 +5,7 @@ Rules of PCI Express Base 4.0: 4 KiB crossing, section 2.2.7; unsupported reques
 writes, 2.7.2.
 """
 
-from amaranth.hdl import Const, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -17,6 +17,14 @@ from ..tlp import CompletionStatus
 from .decoder import RequestBeat
 
 __all__ = ["WriteAligner"]
+
+
+def _beyond(lane: int, offset: int, bits: int) -> int:
+    """``offset`` if it is above ``lane``, else a larger one that is."""
+    for bit in reversed(range(bits)):
+        if offset <= lane:
+            offset |= 1 << bit
+    return offset
 
 
 class WriteAligner(wiring.Component):
@@ -112,7 +120,6 @@ class WriteAligner(wiring.Component):
         offset = Signal(range(g.lanes))
         word = Signal(g.word_address_bits)
         target = Signal(Target)
-        held_data = Signal(g.data_width)
         held_mask = Signal(g.word_bytes)
         now_offset = Signal.like(offset)
         now_word = Signal.like(word)
@@ -126,13 +133,11 @@ class WriteAligner(wiring.Component):
         with m.Else():
             m.d.comb += [now_offset.eq(offset), now_word.eq(word), now_target.eq(target)]
 
-        rotated_data = Signal(g.data_width)
         rotated_mask = Signal(g.word_bytes)
         # Bytes of lanes that lie in this word; those of the other lanes spill into the next one.
         current = Signal(g.word_bytes)
         spill = Signal(g.word_bytes)
         m.d.comb += [
-            rotated_data.eq(rotate_left_lanes(beat.data, now_offset, 32, g.lanes)),
             rotated_mask.eq(rotate_left_lanes(beat.enables, now_offset, 4, g.lanes)),
             spill.eq(rotated_mask & ~current),
         ]
@@ -141,15 +146,17 @@ class WriteAligner(wiring.Component):
             m.d.comb += current.word_select(lane, 4).eq(in_word.replicate(4))
 
         out = self.writes.p
+        in_fifos = target == Target.FIFOS
+        now_in_fifos = now_target == Target.FIFOS
         with m.If(self.writes.ready):
             m.d.sync += self.writes.valid.eq(flush | (accepted & active))
             with m.If(flush):
                 m.d.sync += [
                     out.target.eq(target),
-                    out.to_device_queue.eq(self._to_device_queue(target, word)),
-                    out.to_indices.eq(self._to_indices(target, word, held_mask[:4])),
+                    out.to_driver_queue.eq(in_fifos & g.in_driver_bank(word)),
+                    out.to_device_queue.eq(in_fifos & g.in_device_bank(word)),
+                    out.to_indices.eq(in_fifos & g.may_be_index(word) & held_mask[:4].any()),
                     out.address.eq(word),
-                    out.data.eq(held_data),
                     out.mask.eq(held_mask),
                     flush.eq(0),
                 ]
@@ -158,37 +165,55 @@ class WriteAligner(wiring.Component):
                 lane0_mask = Mux(current[0], beat.enables, held)[:4]
                 m.d.sync += [
                     out.target.eq(now_target),
-                    out.to_device_queue.eq(
-                        accepted & active & self._to_device_queue(now_target, now_word)
-                    ),
-                    out.to_indices.eq(self._to_indices(now_target, now_word, lane0_mask)),
+                    out.to_driver_queue.eq(now_in_fifos & g.in_driver_bank(now_word)),
+                    out.to_device_queue.eq(now_in_fifos & g.in_device_bank(now_word)),
+                    out.to_indices.eq(now_in_fifos & g.may_be_index(now_word) & lane0_mask.any()),
                     out.address.eq(now_word),
                     out.mask.eq((rotated_mask & current) | (held & ~current)),
                 ]
-                for lane in range(g.lanes):
-                    m.d.sync += out.data.word_select(lane, 32).eq(
-                        Mux(
-                            current[4 * lane],
-                            rotated_data.word_select(lane, 32),
-                            held_data.word_select(lane, 32),
-                        )
-                    )
+        self._move_data(m, accepted, flush, now_offset)
         with m.If(accepted):
             m.d.sync += [
-                flush.eq(active & beat.eop & spill.any()),
+                flush.eq(active & beat.eop & self._spills(now_offset)),
                 writing.eq(active & ~beat.eop),
                 target.eq(now_target),
                 offset.eq(now_offset),
                 word.eq(now_word + 1),
-                held_data.eq(rotated_data),
                 held_mask.eq(spill),
             ]
 
-    def _to_device_queue(self, target, word):
-        return (target == Target.FIFOS) & self._geometry.in_device_bank(word)
+    def _spills(self, offset):
+        """Whether a byte of the beat lies in the next word: ``spill`` itself is late."""
+        lanes = self._geometry.lanes
+        return Cat(
+            self.i.p.enables.word_select(lane, 4).any() & (offset >= lanes - lane)
+            for lane in range(1, lanes)
+        ).any()
 
-    def _to_indices(self, target, word, lane0_mask):
-        return (target == Target.FIFOS) & self._geometry.may_be_index(word) & lane0_mask.any()
+    def _move_data(self, m, accepted, flush, offset):
+        """Move each dword to its lane of this word, or hold it for the next one.
+
+        Of a lane that is not written, the data does not matter. It is what takes the fewest lookup
+        tables.
+        """
+        g = self._geometry
+        lanes = [self.i.p.data.word_select(lane, 32) for lane in range(g.lanes)]
+        moved = Signal(g.data_width)
+        # The last lane never spills.
+        held = Signal(g.data_width - 32)
+        for lane in range(g.lanes):
+            here = moved.word_select(lane, 32)
+            if lane == g.lanes - 1:
+                m.d.comb += here.eq(Array(reversed(lanes))[offset])
+                break
+            waits = held.word_select(lane, 32)
+            in_word = [lanes[lane - by] if by <= lane else waits for by in range(g.lanes)]
+            m.d.comb += here.eq(Mux(flush, waits, Array(in_word)[offset]))
+            spills = [lanes[lane - _beyond(lane, by, g.lane_bits)] for by in range(g.lanes)]
+            with m.If(accepted):
+                m.d.sync += waits.eq(Array(spills)[offset])
+        with m.If(self.writes.ready):
+            m.d.sync += self.writes.p.data.eq(moved)
 
     def _read(self, m, served, flush, offset_dwords):
         beat, request = self.i.p, self.reads.p

@@ -5,9 +5,10 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..geometry import Geometry
+from ..geometry import Geometry, SlotLimit
 from ..interfaces import IndexUpdate, IndexView, QueuePort
 from .index_memory import FifoValues, OwnedIndices
+from .modulo import predecessor
 from .occupancy import Occupancy
 
 __all__ = ["DeviceQueues"]
@@ -50,10 +51,14 @@ class DeviceQueues(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         g = self._geometry
+        capacity = g.layout.queue.capacity
         update, engine = self.update, self.engine
+        limit = SlotLimit(g)
         m.submodules.heads = heads = OwnedIndices(g, reads=2)
-        m.submodules.tails = tails = FifoValues(g.num_fifos, g.index_shape, reads=2)
-        m.submodules.occupancy = occupancy = Occupancy(g, spare=1)
+        m.submodules.limits = limits = FifoValues(
+            g.num_fifos, limit, reads=2, init=limit.at(capacity - 1)
+        )
+        m.submodules.occupancy = occupancy = Occupancy(g, cleared_items=capacity - 1)
         # One cycle after a host write both indices are in their memories.
         landed = Signal()
         landed_fifo = Signal(g.fifo_shape)
@@ -71,21 +76,23 @@ class DeviceQueues(wiring.Component):
             heads.advance_fifo.eq(engine.advance_fifo),
             heads.advance_index.eq(engine.next_index),
             Cat(*heads.read_fifo).eq(Cat(engine.fifo, landed_fifo)),
-            tails.enable.eq(update.tail),
-            tails.fifo.eq(update.fifo),
-            tails.value.eq(update.index),
-            Cat(*tails.read_fifo).eq(Cat(engine.advance_fifo, landed_fifo)),
+            # The slot before the tail stays empty.
+            limits.enable.eq(update.tail),
+            limits.fifo.eq(update.fifo),
+            limits.value.index.eq(predecessor(update.index, capacity)),
+            limits.value.before.eq(predecessor(predecessor(update.index, capacity), capacity)),
+            Cat(*limits.read_fifo).eq(Cat(engine.advance_fifo, landed_fifo)),
             occupancy.clear.eq(self.clear),
             occupancy.forget.eq(update.head),
             occupancy.forget_fifo.eq(update.fifo),
             occupancy.count.eq(landed),
             occupancy.count_fifo.eq(landed_fifo),
             occupancy.count_slot.eq(heads.read_slot[1]),
-            occupancy.count_limit.eq(tails.read_value[1]),
+            occupancy.count_limit.eq(limits.read_value[1]),
             occupancy.advance.eq(engine.advance),
             occupancy.advance_fifo.eq(engine.advance_fifo),
             occupancy.advance_index.eq(engine.next_index),
-            occupancy.advance_limit.eq(tails.read_value[0]),
+            occupancy.advance_limit.eq(limits.read_value[0]),
             engine.has_one.eq(occupancy.has_one),
             engine.has_two.eq(occupancy.has_two),
             engine.slot.eq(heads.read_slot[0]),

@@ -6,9 +6,10 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..arbiter import round_robin
-from ..geometry import Geometry
+from ..geometry import Geometry, SlotLimit
 from ..interfaces import IndexUpdate, IndexView, QueuePort
 from .index_memory import FifoValues, OwnedIndices
+from .modulo import predecessor
 from .occupancy import Occupancy
 
 __all__ = ["DriverQueues"]
@@ -53,10 +54,13 @@ class DriverQueues(wiring.Component):
         m = Module()
         g = self._geometry
         update, engine = self.update, self.engine
-        m.submodules.heads = heads = FifoValues(g.num_fifos, g.index_shape, reads=1)
+        limit = SlotLimit(g)
+        m.submodules.heads = heads = FifoValues(g.num_fifos, limit, reads=1, init=limit.at(0))
         m.submodules.tails = tails = OwnedIndices(g, reads=2)
-        m.submodules.doorbell_heads = limits = FifoValues(g.num_fifos, g.index_shape, reads=1)
-        m.submodules.occupancy = occupancy = Occupancy(g, spare=0)
+        m.submodules.doorbell_heads = limits = FifoValues(
+            g.num_fifos, limit, reads=1, init=limit.at(0)
+        )
+        m.submodules.occupancy = occupancy = Occupancy(g, cleared_items=0)
         samples, fifo = self._sample(m)
 
         for outer, inner in zip(self.views, tails.views, strict=True):
@@ -64,7 +68,8 @@ class DriverQueues(wiring.Component):
         m.d.comb += [
             heads.enable.eq(update.head),
             heads.fifo.eq(update.fifo),
-            heads.value.eq(update.index),
+            heads.value.index.eq(update.index),
+            heads.value.before.eq(predecessor(update.index, g.layout.queue.capacity)),
             heads.read_fifo[0].eq(fifo),
             tails.rewrite.eq(update.tail),
             tails.rewrite_fifo.eq(update.fifo),

@@ -25,6 +25,8 @@ class FifoValues(wiring.Component):
         Shape of a value.
     reads : int
         Read ports.
+    init
+        Initial value of every FIFO, default zero.
 
     Attributes
     ----------
@@ -34,8 +36,9 @@ class FifoValues(wiring.Component):
         Reads: the value before the write of this cycle.
     """
 
-    def __init__(self, num_fifos: int, shape, *, reads: int):
+    def __init__(self, num_fifos: int, shape, *, reads: int, init=None):
         self._num_fifos = num_fifos
+        self._init = init
         self._shape = shape
         fifo = range(max(num_fifos, 2))
         super().__init__(
@@ -51,7 +54,7 @@ class FifoValues(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         if self._num_fifos == 1:
-            only = Signal(self._shape, reset_less=True)
+            only = Signal(self._shape, init=self._init, reset_less=True)
             with m.If(self.enable):
                 m.d.sync += only.eq(self.value)
             m.d.comb += [value.eq(only) for value in self.read_value]
@@ -59,7 +62,7 @@ class FifoValues(wiring.Component):
         m.submodules.memory = values = memory.Memory(
             shape=self._shape,
             depth=self._num_fifos,
-            init=[],
+            init=[] if self._init is None else [self._init] * self._num_fifos,
             attrs={"ram_style": "distributed", "no_rw_check": 1},
         )
         write = values.write_port()

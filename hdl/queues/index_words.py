@@ -22,9 +22,9 @@ class IndexWords(wiring.Component):
     """The index words of every queue: any 32 bits that the host wrote, until an engine moves the
     index.
 
-    A host write takes effect two cycles after the edge that ends its cycle: it is reduced modulo
-    the capacity, and leaves on ``driver`` or ``device``. After a reset each word is zeroed
-    likewise, one per cycle.
+    A host write takes effect two cycles after the edge that ends its cycle, a write of some bytes
+    three: it is reduced modulo the capacity, and leaves on ``driver`` or ``device``. After a reset
+    each word is zeroed likewise, one per cycle.
 
     Attributes
     ----------
@@ -38,15 +38,17 @@ class IndexWords(wiring.Component):
         Host write to lane 0 of a word of the FIFO BAR, at an address of which
         :meth:`~hdl.geometry.Geometry.may_be_index` holds.
     write_ready : Out(1)
-        The host may write in the next cycle. Low while words are cleared, and in the cycle of the
-        write of an index that an engine owns: such writes hold the engine.
+        The host may write in the next cycle. Low while words are cleared; in the cycle of a write
+        of some bytes; and when an index that an engine owns is written: such writes hold the
+        engine.
     read : In(WordRead(word_address_bits, 32))
         Host read of lane 0 of a word of the FIFO BAR. Data is valid two cycles later: zero where
         there is no index word, or nothing was read.
     read_hit : Out(1)
         One cycle after ``read``: there is an index word.
     read_ready : Out(1)
-        The host may read in this cycle. Low while words are cleared.
+        The host may read in this cycle. Low while words are cleared, and in the cycle after a
+        write of some bytes.
     driver, device : Out(IndexUpdate)
         Host writes to the indices of the driver queues and of the device queues.
     driver_tails, device_heads : Out(IndexView), arrays of 2
@@ -116,63 +118,106 @@ class IndexWords(wiring.Component):
         with m.Elif(self.busy):
             m.d.sync += [clearing.eq(clearing + 1), self.busy.eq(clearing != depth - 1)]
         m.d.sync += [busy_q.eq(self.busy), ends.eq(self.reset | self.busy | busy_q)]
-        m.d.comb += [self.clear.eq(self.reset | ends), self.read_ready.eq(~self.busy)]
+        m.d.comb += self.clear.eq(self.reset | ends)
         return clearing
 
     def _write(self, m, words, clearing):
-        g = self._geometry
+        """Write a word of the RAM, and reduce it to an index: the word that is cleared, a partial
+        write, or a whole one."""
+        g, write = self._geometry, self.write
         port = words.write_port()
-        former = words.read_port(domain="comb")
-        m.submodules.modulo = modulo = IndexModulo(g.layout.queue.capacity)
+        kinds, place = self._kinds(write.address), self._place(write.address)
+        merges, merged, merged_kinds, merged_place = self._merge(m, words, kinds, place)
+        whole = Signal()
+        # By kind.
+        written = Signal(len(IndexKind))
+        m.d.comb += whole.eq(write.enable & write.mask.all() & kinds.any())
+        with m.If(self.busy):
+            m.d.comb += [
+                port.addr.eq(clearing),
+                written.eq(Cat(clearing[: len(g.kind_bits)] == at for at in self._kind_places())),
+            ]
+        with m.Elif(merges):
+            m.d.comb += [
+                port.addr.eq(merged_place),
+                port.data.eq(merged),
+                written.eq(merged_kinds),
+            ]
+        with m.Else():
+            m.d.comb += [
+                port.addr.eq(place),
+                port.data.eq(write.data),
+                written.eq(kinds & whole.replicate(len(kinds))),
+            ]
+        m.d.comb += [
+            port.en.eq(self.busy | merges | whole),
+            self.write_ready.eq(
+                ~(self.reset | self.busy)
+                & ~(write.enable & (self._owned(kinds) | ~write.mask.all()))
+                & ~(merges & self._owned(merged_kinds))
+            ),
+        ]
+        self._apply(m, written, port, by_host=merges | whole)
+
+    def _merge(self, m, words, kinds, place):
+        """Merge a write of some bytes with the others as the host sees them, one cycle later: the
+        index that an engine owns is late. Returns whether there is one, the word, its kind and its
+        place in the RAM."""
         write = self.write
-        kinds = self._kinds(write.address)
-        cleared = Cat(clearing[: len(g.kind_bits)] == place for place in self._kind_places())
-        writes = Signal()
-        place = Signal.like(clearing)
-        merged = Signal(WORD)
-        merged_q = Signal(WORD)
-        # By kind: the write is in `merged_q`, its remainder is valid.
+        former = words.read_port(domain="comb")
+        index, moved = self._view(m, 1, kinds, self._fifo(write.address))
+        merges = Signal()
+        former_q = Signal(WORD)
+        index_q = Signal.like(index)
+        moved_q = Signal()
+        data_q = Signal.like(write.data)
+        mask_q = Signal.like(write.mask)
+        kinds_q = Signal(len(kinds))
+        place_q = Signal(len(place))
+        m.d.comb += former.addr.eq(place)
+        m.d.sync += [
+            merges.eq(write.enable & ~write.mask.all() & kinds.any() & ~self.reset),
+            former_q.eq(former.data),
+            index_q.eq(index),
+            moved_q.eq(moved),
+            data_q.eq(write.data),
+            mask_q.eq(write.mask),
+            kinds_q.eq(kinds),
+            place_q.eq(place),
+        ]
+        kept = Mux(moved_q, index_q, former_q)
+        merged = Cat(
+            Mux(mask_q[byte], data_q.word_select(byte, 8), kept[8 * byte : 8 * byte + 8])
+            for byte in range(WORD // 8)
+        )
+        m.d.comb += self.read_ready.eq(~(self.busy | merges))
+        return merges, merged, kinds_q, place_q
+
+    def _apply(self, m, written, port, by_host):
+        """Reduce the word that is written to an index, and pass it on, by its kind."""
+        g = self._geometry
+        m.submodules.modulo = modulo = IndexModulo(g.layout.queue.capacity)
+        word = Signal(WORD)
+        # The write is in `word`; its remainder is valid.
         coming = Signal(len(IndexKind))
         lands = Signal(len(IndexKind))
         coming_fifo = Signal(g.fifo_shape)
         fifo = Signal(g.fifo_shape)
-        by_host = Signal(2)
-        # A write of some bytes keeps the others as the host sees them.
-        index, moved = self._view(m, 1, kinds, self._fifo(write.address))
-        kept = Signal(WORD)
-        m.d.comb += kept.eq(Mux(moved, index, former.data))
-        m.d.comb += [
-            writes.eq(write.enable & kinds.any()),
-            place.eq(Mux(self.busy, clearing, self._place(write.address))),
-            former.addr.eq(place),
-            *(
-                merged.word_select(byte, 8).eq(
-                    Mux(
-                        write.mask[byte],
-                        write.data.word_select(byte, 8),
-                        kept.word_select(byte, 8),
-                    )
-                    & (~self.busy).replicate(8)
-                )
-                for byte in range(WORD // 8)
-            ),
-            port.en.eq(self.busy | writes),
-            port.addr.eq(place),
-            port.data.eq(merged),
-            modulo.value.eq(merged_q),
-            self.sanitised.eq(by_host[1] & modulo.out_of_range),
-            self.write_ready.eq(~(self.reset | self.busy) & ~(write.enable & self._owned(kinds))),
-        ]
+        by_host_q = Signal(2)
         m.d.sync += [
-            merged_q.eq(merged),
-            coming.eq(Mux(self.busy, cleared, kinds & write.enable.replicate(len(kinds)))),
-            coming_fifo.eq(place[len(g.kind_bits) :]),
+            word.eq(port.data),
+            coming.eq(written),
+            coming_fifo.eq(port.addr[len(g.kind_bits) :]),
             lands.eq(coming),
             fifo.eq(coming_fifo),
-            by_host.eq(Cat(writes & ~self.reset, by_host[0] & ~self.reset)),
+            by_host_q.eq(Cat(by_host, by_host_q[0])),
         ]
         with m.If(self.reset):
-            m.d.sync += [coming.eq(0), lands.eq(0)]
+            m.d.sync += [coming.eq(0), lands.eq(0), by_host_q.eq(0)]
+        m.d.comb += [
+            modulo.value.eq(word),
+            self.sanitised.eq(by_host_q[1] & modulo.out_of_range),
+        ]
         for update, first in ((self.driver, 0), (self.device, 2)):
             m.d.comb += [
                 Cat(update.head, update.tail).eq(lands[first : first + 2]),
@@ -225,12 +270,11 @@ class IndexWords(wiring.Component):
             port.addr.eq(self._place(address_q)),
             self.read_hit.eq(may_hit_q & kinds.any()),
         ]
-        # Two registers, so that `moved`, which is late, need only clear one of them.
+        # Select behind the registers: `moved` is late.
         word_q = Signal(WORD)
         index_q = Signal(g.index_shape)
-        m.d.sync += [word_q.eq(port.data), index_q.eq(index)]
-        with m.If(~self.read_hit | moved):
-            m.d.sync += word_q.eq(0)
-        with m.If(~self.read_hit | ~moved):
-            m.d.sync += index_q.eq(0)
-        m.d.comb += self.read.data.eq(word_q | index_q)
+        moved_q = Signal()
+        m.d.sync += [word_q.eq(port.data), index_q.eq(index), moved_q.eq(moved)]
+        with m.If(~self.read_hit):
+            m.d.sync += [word_q.eq(0), index_q.eq(0)]
+        m.d.comb += self.read.data.eq(Mux(moved_q, index_q, word_q))

@@ -6,7 +6,7 @@ queues in the other, which the push engine writes and the host reads. With a lay
 pages read zero, a bank has no more than the pages of its queues.
 """
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -24,14 +24,16 @@ class FifoHostPort(wiring.Signature):
     ----------
     write : Out(WordWrite(word_address_bits, data_width))
         Write. It wins over the push engine.
-    write_to_device : Out(1)
-        The write is to RAM of the bank of the device queues. Valid early: it may be high without
-        ``write.enable`` when the write that is valid waits for ``write_ready``.
+    write_to_driver, write_to_device : Out(1)
+        High with ``write.enable`` if the word is RAM of the bank of the driver queues, of the
+        device queues.
     write_ready : In(1)
         The host may write in the next cycle. Low while a host write stalls a push, so that no push
-        stalls for more than one cycle.
+        stalls for more than two cycles.
     read : Out(WordRead(word_address_bits, data_width))
         Read. Data is valid two cycles later, and zero when nothing was read or a word without RAM.
+    read_ready : In(1)
+        The host may read in this cycle. Low in the cycle after a write to a device queue.
     read_hides : Out(1)
         In the cycle after a read: lane 0 reads as zero, because another module has that word.
     """
@@ -41,9 +43,11 @@ class FifoHostPort(wiring.Signature):
         super().__init__(
             {
                 "write": Out(WordWrite(address, width)),
+                "write_to_driver": Out(1),
                 "write_to_device": Out(1),
                 "write_ready": In(1),
                 "read": Out(WordRead(address, width)),
+                "read_ready": In(1),
                 "read_hides": Out(1),
             }
         )
@@ -65,7 +69,7 @@ class FifoMemory(wiring.Component):
         the next read.
     push : In(stream of slot_word_layout)
         Write of a whole word of a device queue by the push engine: zero in the bytes outside the
-        mask. The RAM is written one cycle after the word is accepted, two if the host writes.
+        mask. The RAM is written one cycle after the word is accepted, later if the host writes.
     """
 
     def __init__(self, geometry: Geometry):
@@ -96,13 +100,25 @@ class FifoMemory(wiring.Component):
         device_host = device.read_port()
 
         host, push = self.host, self.push
-        # Register the push: `valid` is late. While the host writes, the registered word waits.
+        # Register both writes of the bank: they are late. While the host writes, the pushed word
+        # waits.
+        from_host = Signal()
+        host_address = Signal.like(host.write.address)
+        host_data = Signal.like(host.write.data, reset_less=True)
+        host_mask = Signal.like(host.write.mask)
+        m.d.sync += [
+            from_host.eq(host.write_to_device),
+            host_address.eq(host.write.address),
+            host_data.eq(host.write.data),
+            host_mask.eq(host.write.mask),
+        ]
         pushed = Signal()
         push_address = Signal.like(push.p.address)
         push_data = Signal.like(push.p.data, reset_less=True)
         m.d.comb += [
-            push.ready.eq(~(pushed & host.write_to_device)),
+            push.ready.eq(~(pushed & from_host)),
             host.write_ready.eq(push.ready),
+            host.read_ready.eq(~from_host),
         ]
         with m.If(push.ready):
             m.d.sync += [
@@ -116,20 +132,19 @@ class FifoMemory(wiring.Component):
             with m.If(push.ready & ~push.p.mask[byte]):
                 m.d.sync += push_data[8 * byte : 8 * byte + 8].eq(0)
 
-        # Register the output of the block RAM, which is late; clear the register if the read was
-        # of the other bank, of a reserved page or none.
+        # Registers directly behind the block RAM, which synthesis can move into it; the words are
+        # masked behind them, if the read was of the other bank, of a reserved page or none.
         from_driver = Signal()
         from_device = Signal()
-        driver_word = Signal(g.data_width)
-        device_word = Signal(g.data_width)
+        driver_word = Signal(g.data_width, reset_less=True)
+        device_word = Signal(g.data_width, reset_less=True)
         read_driver = g.in_driver_bank(host.read.address)
         read_device = g.in_device_bank(host.read.address)
-        from_host = host.write_to_device
         m.d.comb += [
             driver_write.addr.eq(g.bank_address(host.write.address)),
             driver_write.data.eq(host.write.data),
-            device_write.addr.eq(g.bank_address(Mux(from_host, host.write.address, push_address))),
-            device_write.data.eq(Mux(from_host, host.write.data, push_data)),
+            device_write.addr.eq(g.bank_address(Mux(from_host, host_address, push_address))),
+            device_write.data.eq(Mux(from_host, host_data, push_data)),
             driver_host.addr.eq(g.bank_address(host.read.address)),
             device_host.addr.eq(g.bank_address(host.read.address)),
             # Always enabled: `read.enable` is late.
@@ -138,25 +153,27 @@ class FifoMemory(wiring.Component):
             driver_pop.addr.eq(g.bank_address(self.pop.address)),
             driver_pop.en.eq(self.pop.enable),
             self.pop.data.eq(driver_pop.data),
-            host.read.data.eq(driver_word | device_word),
         ]
-        with m.If(host.write.enable & g.in_driver_bank(host.write.address)):
+        with m.If(host.write_to_driver):
             m.d.comb += driver_write.en.eq(host.write.mask)
         with m.If(from_host):
-            m.d.comb += device_write.en.eq(host.write.mask)
+            m.d.comb += device_write.en.eq(host_mask)
         with m.Elif(pushed):
             m.d.comb += device_write.en.eq((1 << g.word_bytes) - 1)
         m.d.sync += [
+            driver_word.eq(driver_host.data),
+            device_word.eq(device_host.data),
             from_driver.eq(host.read.enable & read_driver),
             from_device.eq(host.read.enable & read_device),
         ]
-        for word, read, port in (
-            (driver_word, from_driver, driver_host),
-            (device_word, from_device, device_host),
+        shown = []
+        for name, word, read in (
+            ("driver", driver_word, from_driver),
+            ("device", device_word, from_device),
         ):
-            shown = read & ~host.read_hides
-            m.d.sync += [
-                word[:32].eq(Mux(shown, port.data[:32], 0)),
-                word[32:].eq(Mux(read, port.data[32:], 0)),
-            ]
+            # Of lane 0, and of the other lanes.
+            shows = Signal(2, name=f"shows_{name}")
+            m.d.sync += shows.eq(Cat(read & ~host.read_hides, read))
+            shown += [Cat(Mux(shows[0], word[:32], 0), Mux(shows[1], word[32:], 0))]
+        m.d.comb += host.read.data.eq(shown[0] | shown[1])
         return m

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Arithmetic on SPSC indices: the successor, and the reduction of untrusted indices.
+"""Arithmetic on SPSC indices: successor and predecessor, and the reduction of untrusted indices.
 
 The peer is hostile, so an index that it writes may have any value. It is reduced modulo the
 capacity (the patch series, ``spsc_load_index``).
@@ -9,7 +9,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["IndexModulo", "index_width", "successor"]
+__all__ = ["IndexModulo", "index_width", "predecessor", "successor"]
 
 
 def index_width(capacity: int) -> int:
@@ -23,6 +23,13 @@ def successor(index: Value, capacity: int) -> Value:
     # Bit by bit: a carry chain is slower for a count this short.
     after = Cat(index[bit] ^ index[:bit].all() for bit in range(width))
     return after if capacity == 1 << width else Mux(index == capacity - 1, 0, after)
+
+
+def predecessor(index: Value, capacity: int) -> Value:
+    """The index before ``index``, ``capacity - 1`` before 0; ``index_width(capacity)`` bits."""
+    width = index_width(capacity)
+    before = Cat(index[bit] ^ ~index[:bit].any() for bit in range(width))
+    return before if capacity == 1 << width else Mux(index == 0, capacity - 1, before)
 
 
 def _residues(value: Value, capacity: int, bound: int) -> tuple[Value, int]:

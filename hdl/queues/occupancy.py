@@ -5,8 +5,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..geometry import Geometry, SlotPlace
-from .modulo import successor
+from ..geometry import Geometry, SlotLimit, SlotPlace
 
 __all__ = ["Occupancy"]
 
@@ -20,9 +19,9 @@ class Occupancy(wiring.Component):
     Parameters
     ----------
     geometry : Geometry
-    spare : int
-        Slots before the limit that are no items: 0 for a consumer; 1 for a producer, whose queue is
-        full with one slot empty.
+    cleared_items : int
+        Items of a queue whose indices are zero: 0 for a consumer; for a producer, whose queue is
+        full with one slot empty, the capacity less one.
 
     Attributes
     ----------
@@ -31,18 +30,17 @@ class Occupancy(wiring.Component):
         then every index is zero.
     forget : In(1), forget_fifo : In
         ``fifo`` has no item from the next cycle on.
-    count : In(1), count_fifo : In, count_slot : In(SlotPlace), count_limit : In(index)
+    count : In(1), count_fifo : In, count_slot : In(SlotPlace), count_limit : In(SlotLimit)
         The items of ``count_fifo`` are those from the slot to the limit. ``forget`` wins over it.
-    advance : In(1), advance_fifo : In, advance_index, advance_limit : In(index)
+    advance : In(1), advance_fifo : In, advance_index : In(index), advance_limit : In(SlotLimit)
         The engine takes an item of ``advance_fifo``: its index moves to ``advance_index``. The
         limit is the one before ``count`` of this cycle.
     has_one, has_two : Out(num_fifos)
         The queue has at least one, at least two items.
     """
 
-    def __init__(self, geometry: Geometry, *, spare: int):
-        self._capacity = geometry.layout.queue.capacity
-        self._spare = spare
+    def __init__(self, geometry: Geometry, *, cleared_items: int):
+        self._cleared_items = cleared_items
         fifo, index, n = geometry.fifo_shape, geometry.index_shape, geometry.num_fifos
         super().__init__(
             {
@@ -52,11 +50,11 @@ class Occupancy(wiring.Component):
                 "count": In(1),
                 "count_fifo": In(fifo),
                 "count_slot": In(SlotPlace(geometry)),
-                "count_limit": In(index),
+                "count_limit": In(SlotLimit(geometry)),
                 "advance": In(1),
                 "advance_fifo": In(fifo),
                 "advance_index": In(index),
-                "advance_limit": In(index),
+                "advance_limit": In(SlotLimit(geometry)),
                 "has_one": Out(n),
                 "has_two": Out(n),
             }
@@ -64,21 +62,17 @@ class Occupancy(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        # Whether each of three consecutive indices is short of the limit.
+        slot, limit = self.count_slot, self.count_limit
+        # Whether each of three slots is short of the limit.
         short = Signal(3)
-        indices = [self.count_slot.index, self.count_slot.next]
-        while len(indices) < len(short) + self._spare:
-            indices.append(successor(indices[-1], self._capacity))
-        m.d.comb += [
-            short[place].eq(index != self.count_limit)
-            for place, index in enumerate(indices[self._spare :])
-        ]
         one_after = Signal()
         two_after = Signal()
-        index = self._after(self.advance_index, self._spare)
         m.d.comb += [
-            one_after.eq(index != self.advance_limit),
-            two_after.eq(one_after & (successor(index, self._capacity) != self.advance_limit)),
+            short[0].eq(slot.index != limit.index),
+            short[1].eq(slot.next != limit.index),
+            short[2].eq(slot.next != limit.before),
+            one_after.eq(self.advance_index != self.advance_limit.index),
+            two_after.eq(one_after & (self.advance_index != self.advance_limit.before)),
         ]
         cleared = Signal()
         m.d.sync += cleared.eq(self.clear)
@@ -88,23 +82,17 @@ class Occupancy(wiring.Component):
             with m.If(self.count & (self.count_fifo == fifo)):
                 m.d.sync += [
                     one.eq(Mux(advances, short[1], short[0])),
-                    two.eq(Mux(advances, short[1] & short[2], short[0] & short[1])),
+                    two.eq(short[1] & Mux(advances, short[2], short[0])),
                 ]
             with m.Elif(advances):
                 m.d.sync += [one.eq(one_after), two.eq(two_after)]
             with m.If(self.forget & (self.forget_fifo == fifo)):
                 m.d.sync += [one.eq(0), two.eq(0)]
-        free = (self._capacity - 1) * self._spare
         with m.If(cleared):
             m.d.sync += [
-                self.has_one.eq(-1 if free >= 1 else 0),
-                self.has_two.eq(-1 if free >= 2 else 0),
+                self.has_one.eq(-1 if self._cleared_items >= 1 else 0),
+                self.has_two.eq(-1 if self._cleared_items >= 2 else 0),
             ]
         with m.If(self.clear):
             m.d.sync += [self.has_one.eq(0), self.has_two.eq(0)]
         return m
-
-    def _after(self, index, steps):
-        for _ in range(steps):
-            index = successor(index, self._capacity)
-        return index

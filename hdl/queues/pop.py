@@ -85,8 +85,9 @@ class PopEngine(wiring.Component):
         m.d.comb += slot.eq(Mux(active, last_slot, queues.slot))
 
         is_last = word == words - 1
-        # With several words per slot, the last word is never the first.
-        ends = step & active & is_last if words > 1 else step
+        # With several words per slot, the last word is never the first: `any_ready`, which is late,
+        # does not matter.
+        ends = can_load & ~queues.hold & active & is_last if words > 1 else step
         ended = last_slot if words > 1 else slot
         abort = self.reset | queues.rewritten
         m.d.comb += [

@@ -118,7 +118,7 @@ class PushEngine(wiring.Component):
         ]
 
         is_last = word == words - 1
-        has_slot = active | (queues.has_one.bit_select(fifo, 1) & ~self.reset & ~queues.hold)
+        has_slot = active | (queues.has_one.bit_select(beat.tdest, 1) & ~self.reset & ~queues.hold)
         due = Signal()
         stall = Signal()
         m.d.comb += [
@@ -139,10 +139,16 @@ class PushEngine(wiring.Component):
             m.d.comb += [fence.due.eq(due & is_last & ~written), stall.eq(fence.stall)]
 
         completes = Signal()
+        # With several words per slot, the last word is never the first: `has_slot`, which is late,
+        # does not matter.
+        ends = written & is_last
+        if words > 1:
+            ends = active & is_last & (padding | self.i.valid) & ~(stall | queues.hold)
+            ends = ends & self.ram.ready
         ended = last_slot if words > 1 else slot
         aborts = abort | (active & aborted)
         m.d.comb += [
-            completes.eq(written & is_last & (padding | (beat.tlast & ~check.malformed))),
+            completes.eq(ends & (padding | (beat.tlast & ~check.malformed))),
             # Neither a reset need stop the head, which it clears afterwards, nor a rewrite, which
             # holds the engine: both are late.
             queues.advance.eq(completes & ~(active & aborted)),
@@ -152,7 +158,7 @@ class PushEngine(wiring.Component):
             # Reported once per packet: with its last beat, or when its slot is complete but its
             # queue was reset or rewritten.
             self.malformed.eq(accepted & beat.tlast & (discard | check.malformed) & ~drops),
-            self.dropped.eq((accepted & beat.tlast & drops) | (completes & aborts)),
+            self.dropped.eq((self.i.valid & ~padding & beat.tlast & drops) | (completes & aborts)),
             self.filling.eq(Mux(active | written, 1 << fifo, 0)),
         ]
 

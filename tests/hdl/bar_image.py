@@ -173,12 +173,10 @@ class AccessLog:
         in_fifos = word["target"] == Target.FIFOS.value
         offset, layout = word["address"] * g.word_bytes, g.layout
         half = 1 << (layout.driver_queue ^ layout.device_queue).bit_length() - 1
-        to_device_queue = (
-            in_fifos
-            and layout.is_ram(offset, g.num_fifos)
-            and (offset ^ layout.device_queue) & half == 0
-        )
-        assert word["to_device_queue"] == to_device_queue, f"to_device_queue of {word}"
+        is_ram = in_fifos and layout.is_ram(offset, g.num_fifos)
+        in_device = (offset ^ layout.device_queue) & half == 0
+        assert word["to_driver_queue"] == (is_ram and not in_device), f"to_driver_queue of {word}"
+        assert word["to_device_queue"] == (is_ram and in_device), f"to_device_queue of {word}"
         may_be_index = (word["address"] ^ g.index_words[0]) & self._shared == 0
         to_indices = in_fifos and may_be_index and word["mask"] & 0xF != 0
         assert word["to_indices"] == to_indices, f"to_indices of {word}"

@@ -9,9 +9,6 @@ from hdl.bar_access import BarAccess
 from hdl.requests import Target
 from hdl.tlp import DATA_WIDTHS
 
-CONTROLS = 0xFFFF_FFFF
-"""Bits of an MSI-X word that are not in the table's RAM."""
-
 
 class Reader(Elaboratable):
     """The component, and the gate that reads a word when it may be read."""
@@ -79,7 +76,7 @@ class Bars:
         bench, dut, rng = self._bench, self._dut, self._bench.rng
         reads, fifos, msix = dut.reads, dut.fifos, dut.msix
         write_readies = (fifos.write_ready, msix.write_ready, dut.index_write_ready)
-        read_readies = (msix.read_ready, dut.index_read_ready)
+        read_readies = (fifos.read_ready, msix.read_ready, dut.index_read_ready)
         request = None
         # Reads of the last cycle and of the one before it, by BAR.
         last = {"fifos": [None, None], "msix": [None, None], "index": [None, None]}
@@ -94,9 +91,7 @@ class Bars:
             ctx.set(dut.index_read_hit, last["index"][0] is not None)
             ctx.set(dut.index_read.data, last["index"][1] or 0)
             ctx.set(fifos.read.data, last["fifos"][1] or 0)
-            table = last["msix"][1] or 0
-            ctx.set(msix.read.data, table & ~CONTROLS)
-            ctx.set(msix.read_controls, (last["msix"][0] or 0) & CONTROLS)
+            ctx.set(msix.read.data, last["msix"][0] or 0)
             for signal in (*write_readies, *read_readies):
                 ctx.set(signal, rng.random() < self._ready)
             if request is None and not bench.stalls() and not bench.ended:
@@ -113,15 +108,16 @@ class Bars:
             may_read = all(ctx.get(signal) for signal in read_readies)
             _, _, ready, enable, *sampled = await ctx.tick().sample(
                 *(reads.ready, reads.enable),
-                *(dut.writes.valid, dut.writes.ready, dut.writes.p.to_device_queue),
-                *(fifos.write_to_device, fifos.read.enable, fifos.read.address, fifos.read_hides),
+                *(dut.writes.valid, dut.writes.ready),
+                *(dut.writes.p.to_driver_queue, dut.writes.p.to_device_queue),
+                *(fifos.write_to_driver, fifos.write_to_device),
+                *(fifos.read.enable, fifos.read.address, fifos.read_hides),
                 *(dut.index_read.enable, dut.index_read.address),
                 *(msix.read.enable, msix.read.address),
                 *(reads.data, *values),
             )
-            write_valid, write_ready, device, to_device, fifo_reads, fifo_address, hides, *rest = (
-                sampled
-            )
+            write_valid, write_ready, driver, device, to_driver, to_device, *rest = sampled
+            fifo_reads, fifo_address, hides, *rest = rest
             index_reads, index_address, msix_reads, msix_address, data, *writes = rest
             now = bench.cycle
             self.returned[now - 2] = data
@@ -156,7 +152,8 @@ class Bars:
                     self._write(target, port)
                     self.written.append((target.name, *port, now))
                     if target is Target.FIFOS:
-                        assert to_device == device
+                        assert (to_driver, to_device) == (driver, device)
+            assert writes[4] or not (to_driver or to_device)
 
 
 def _fields(port):
@@ -173,8 +170,11 @@ def words(bench, g, sent):
             "address": rng.randrange(4),
             "data": rng.getrandbits(g.data_width),
             "mask": rng.getrandbits(g.word_bytes),
-            "to_device_queue": target is Target.FIFOS and rng.getrandbits(1),
+            **dict.fromkeys(("to_driver_queue", "to_device_queue"), 0),
         }
+        if target is Target.FIFOS:
+            # Of a reserved page, no RAM.
+            word[rng.choice(["to_driver_queue", "to_device_queue", "to_indices"])] = 1
         word["to_indices"] = target is Target.FIFOS and word["address"] & 1 and word["mask"] & 0xF
         word["to_indices"] = bool(word["to_indices"])
         sent.append(word)

@@ -39,6 +39,8 @@ class Host:
         Writes beyond the capacity that were reported.
     resets : int
         Resets.
+    merged : int
+        Writes of some bytes of an index word.
     """
 
     def __init__(self, bench, g):
@@ -50,12 +52,14 @@ class Host:
         # kind, FIFO, index, and whether the word was beyond the capacity.
         self._words = dict.fromkeys(kinds, 0)
         self._coming = self._lands = None
+        # The write of some bytes of the cycle before: place and word.
+        self._merging = None
         # Data of the read of the cycle before.
         self._expected = 0
         # Words whose zero has not taken effect since the reset, and cycles since the last busy one.
         self._unzeroed = set(kinds)
         self._busy_for, self._idle_for = 0, 0
-        self.reads, self.beyond, self.resets = {}, 0, 0
+        self.reads, self.beyond, self.resets, self.merged = {}, 0, 0, 0
         bench.process(self._run)
 
     def _address(self):
@@ -99,13 +103,16 @@ class Host:
             ctx.set(dut.read.address, read)
             if not reads:
                 read = "nothing" if not writes else "unused"
-            reads_before = ["unused" if busy or reset else read, reads_before[0]]
+            stalls = busy or reset or self._merging is not None
+            reads_before = ["unused" if stalls else read, reads_before[0]]
 
             place = self._places.get(address) if writes else None
             self._show(ctx, place)
-            owned = place is not None and place[0] in OWNED
+            partial = writes and mask != 0xF
+            applied = self._merging[0] if self._merging else None if partial else place
+            owned = applied is not None and applied[0] in OWNED
             may_write = ctx.get(dut.write_ready)
-            assert may_write == (not (reset or busy or owned))
+            assert may_write == (not (reset or busy or owned or partial))
             self._check_clear(ctx.get(dut.clear), reset)
             self._end(place, write, reset)
             await ctx.tick()
@@ -128,11 +135,18 @@ class Host:
         if self._lands is not None:
             self._unzeroed.discard(self._lands[:2])
         self._lands, self._coming = self._coming, None
+        applied, self._merging = self._merging, None
         if place is not None:
-            word = self._words[place] = merged(self._shown, *write[1:])
+            applied = place, merged(self._shown, *write[1:])
+            if write[2] != 0xF:
+                self._merging, applied = applied, None
+                self.merged += 1
+        if applied is not None:
+            place, word = applied
+            self._words[place] = word
             self._coming = (*place, word % self._capacity, word >= self._capacity)
         if reset:
-            self._lands = self._coming = None
+            self._lands = self._coming = self._merging = None
             self._words = dict.fromkeys(self._words, 0)
             self._unzeroed = set(self._words)
             self.resets += 1
@@ -143,7 +157,7 @@ class Host:
         self._idle_for = 0 if busy else self._idle_for + 1
         words = len(IndexKind) << (self._g.num_fifos - 1).bit_length()
         assert self._busy_for <= words or self.resets, "the words are not cleared at one per cycle"
-        assert ctx.get(self._bench.dut.read_ready) == (not busy)
+        assert ctx.get(self._bench.dut.read_ready) == (not busy and self._merging is None)
 
     def _check_clear(self, clear, reset):
         assert clear or not (reset or self._unzeroed), "an index is not zero yet"
@@ -217,3 +231,4 @@ def test_host_accesses_and_reset(width, fifos, layout):
     assert host.reads.keys() == expected
     assert host.beyond > 10
     assert host.resets
+    assert host.merged > 10

@@ -43,7 +43,7 @@ class Queues:
 def test_items_follow_every_event(fifos, layout, spare):
     g = queue_geometry(fifos, layout)
     capacity = layout.queue.capacity
-    dut = Occupancy(g, spare=spare)
+    dut = Occupancy(g, cleared_items=spare * (capacity - 1))
     bench = Bench(dut, fifos, layout.name, spare, period=80)
     rng = bench.rng
     queues = Queues(fifos, capacity, spare)
@@ -51,6 +51,11 @@ def test_items_follow_every_event(fifos, layout, spare):
 
     def near(index):
         return (index + rng.choice([0, 1, 1, 2, 2, 3, rng.randrange(capacity)])) % capacity
+
+    def stored(limit):
+        """The SlotLimit of a head, or of a tail before which a slot stays empty."""
+        index = (limit - spare) % capacity
+        return {"index": index, "before": (index - 1) % capacity}
 
     async def run(ctx):
         clearing = settling = False
@@ -75,13 +80,16 @@ def test_items_follow_every_event(fifos, layout, spare):
                 ("count", counts),
                 ("count_fifo", count_fifo),
                 ("count_slot", {"index": index, "place": 0, "next": (index + 1) % capacity}),
-                ("count_limit", limit),
+                ("count_limit", stored(limit)),
                 ("forget", forgets),
                 ("forget_fifo", forget_fifo),
                 ("advance", advances),
                 ("advance_fifo", fifo),
                 ("advance_index", after if advances else rng.randrange(capacity)),
-                ("advance_limit", queues.limit[fifo] if advances else rng.randrange(capacity)),
+                (
+                    "advance_limit",
+                    stored(queues.limit[fifo] if advances else rng.randrange(capacity)),
+                ),
             ):
                 ctx.set(getattr(dut, name), value)
             coincided.add((counts and count_fifo == fifo, advances))
