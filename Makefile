@@ -68,7 +68,7 @@ $(VENV)/.synth $(VENV)/.formal: $(VENV)/.%: $(READY)
 formal: $(VENV)/.formal ## Run the proofs, and the mutants that they must reject
 	@$(RUN) -m formal $(ARGS)
 
-synth: $(VENV)/.synth ## Measure area and frequency of every configuration; ARGS=--headline for two
+synth: $(VENV)/.synth ## Measure area and frequency of every configuration; ARGS=--headline for CI's
 	@$(RUN) -m synth $(ARGS)
 
 figures: $(VENV)/.formal $(VENV)/.synth ## Run formal, bench and synth, and record their figures

@@ -24,12 +24,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from hdl.verilog import TOPS
 from sim.lab.bench.bounds import FIGURES
+from synth.designs import Design
 
 __all__ = [
     "ALL_FIFOS",
@@ -56,7 +57,7 @@ ALL_FIFOS = "all_fifos"
 INTERRUPTS = "push_interrupts"
 """Figure of the cycles that has no bound: interrupts raised for 61 messages."""
 
-LINE_LENGTH = 160
+LINE_LENGTH = 190
 """Records of the baseline's file that fit are written on one line."""
 
 Baseline = Mapping[str, Any]
@@ -73,14 +74,26 @@ class SynthesisPoint:
     data_width: int
     num_fifos: int
     dma: bool
+    layout: str
     target: str
     speed_grade: int | None
+
+    @classmethod
+    def of(cls, design: Design, target: str, speed_grade: int | None) -> SynthesisPoint:
+        """The point of a design."""
+        return cls(**asdict(design), target=target, speed_grade=speed_grade)
+
+    @property
+    def design(self) -> Design:
+        """The design."""
+        return Design(**{field.name: getattr(self, field.name) for field in fields(Design)})
 
     def __str__(self) -> str:
         dma = "" if self.dma else " without DMA"
         grade = f" speed {self.speed_grade}" if self.speed_grade else ""
         return (
-            f"{self.top}, {self.data_width} bits, {self.num_fifos} FIFO{dma}, {self.target}{grade}"
+            f"{self.top}, {self.data_width} bits, {self.num_fifos} FIFO{dma}, {self.layout}, "
+            f"{self.target}{grade}"
         )
 
 

@@ -10,11 +10,14 @@ from formal.properties import PROOFS
 from hdl.verilog import TOPS
 from models.shell import MAX_FIFOS
 from sim.lab.bench.bounds import FIGURES
+from synth.limits import SEEDS
 
 from .baseline import ALL_FIFOS, INTERRUPTS, AreaFigures, Baseline, SynthesisPoint, synthesis
+from .charts import charts
 from .compare import AREA, CYCLES
 from .summary import summary
 from .tables import table
+from .trials import trials
 
 __all__ = ["DOCUMENT", "render"]
 
@@ -22,6 +25,12 @@ DOCUMENT = Path("docs/figures.md")
 
 MESSAGES = 61
 """Messages of the figures that fill a queue."""
+
+
+_AREA_COLUMNS = (
+    *("top", "bits", "FIFOs", "DMA", "layout", "target", "speed"),
+    *("LUT", "FF", "block RAM", "MHz"),
+)
 
 
 def render(baseline: Baseline) -> str:
@@ -61,15 +70,20 @@ def _sections(baseline: Baseline) -> Iterator[str]:
     )
     yield (
         "## Area and frequency\n\n"
-        "Lookup tables have four inputs on the ECP5 (LFE5U-85F, out of context), up to six "
-        "elsewhere; block\nRAMs have 18 Kibit on the ECP5, 18 or 36 Kibit elsewhere. The "
-        "frequency is the median over three\nseeds for the two headline designs (128 bits, one "
-        "FIFO, DMA), and from one seed for the others.\n\n"
+        "Lookup tables have four inputs on the ECP5 and Nexus, up to six elsewhere; block RAMs "
+        "have 18 Kibit\non the ECP5 and Nexus, 18 or 36 Kibit elsewhere. Paths from and to ports "
+        "are not timed. Targets: ecp5\nis an LFE5U-85F; lifcl a LIFCL-40 (Nexus); xc7 and xcup are "
+        "7 Series and UltraScale+, without place and\nroute. The frequency is the median over "
+        f"{len(SEEDS)} seeds for designs with a limit of the frequency, on the\nECP5, and from one "
+        "seed for the others. The limits are those of the slowest ECP5.\n\n"
+        + charts(baseline)
+        + "\n"
         + table(
-            ("top", "bits", "FIFOs", "DMA", "target", "speed", "LUT", "FF", "block RAM", "MHz"),
+            _AREA_COLUMNS,
             (_area_row(point, area) for point, area in synthesis(baseline).items()),
         )
     )
+    yield f"## Options tried\n\n{trials()}"
 
 
 def _proofs(baseline: Baseline) -> str:
@@ -157,6 +171,7 @@ def _area_row(point: SynthesisPoint, area: AreaFigures) -> tuple[object, ...]:
         point.data_width,
         point.num_fifos,
         "yes" if point.dma else "no",
+        point.layout,
         point.target,
         point.speed_grade or "",
         area.lut4,

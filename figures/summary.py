@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from hdl.verilog import TOPS
 from sim.lab.bench.bounds import FIGURES
-from synth.designs import DESIGNS, SPEED_GRADES, Design, limits_of
+from synth.designs import DESIGNS, SPEED_GRADES
+from synth.limits import limits_of
 
 from .baseline import Baseline, SynthesisPoint, synthesis
 from .tables import table
@@ -33,15 +34,17 @@ def summary(baseline: Baseline) -> str:
     areas = synthesis(baseline)
     rows = []
     for design in DESIGNS:
-        limits = limits_of(design, SPEED_GRADES[0])
+        limits = limits_of(design)
         if not limits:
             continue
-        slow, fast = (areas[_on_ecp5(design, grade)] for grade in SPEED_GRADES)
+        slow, fast = (areas[SynthesisPoint.of(design, "ecp5", grade)] for grade in SPEED_GRADES)
         rows.append(
             (
                 design.top,
                 design.data_width,
+                design.num_fifos,
                 "yes" if design.dma else "no",
+                design.layout,
                 f"{slow.lut4:,}",
                 f"{slow.ff:,}",
                 slow.bram,
@@ -50,17 +53,6 @@ def summary(baseline: Baseline) -> str:
                 "; ".join(map(str, limits)),
             )
         )
-    names = ("LFE5U-85F, one FIFO", "bits", "DMA", "LUT4", "FF", "block RAM")
+    names = ("LFE5U-85F", "bits", "FIFOs", "DMA", "layout", "LUT4", "FF", "block RAM")
     grades = (f"MHz, speed {grade}" for grade in SPEED_GRADES)
     return cycles + "\n" + table((*names, *grades, "must reach"), rows)
-
-
-def _on_ecp5(design: Design, speed_grade: int) -> SynthesisPoint:
-    return SynthesisPoint(
-        top=design.top,
-        data_width=design.data_width,
-        num_fifos=design.num_fifos,
-        dma=design.dma,
-        target="ecp5",
-        speed_grade=speed_grade,
-    )

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,24 @@ from typing import Any
 from rich.table import Table
 
 from hdl.verilog import generate
+from models.layout import layout_of
 from sim.build import BUILD_ROOT
 from sim.console import console as wide_console
 from sim.toolchain import add_own_programs
 
-from .designs import SPEED_GRADES, Design, limits_of
-from .tools import SynthesisError, place, read, synthesise, versions, warm_up
+from .designs import ECP5, NEXUS, SPEED_GRADES, Design
+from .limits import HEADLINE_LIMITS, LIMITS, SEEDS, is_placed_for_ci, seeds_of
+from .nexus import SPEED_GRADES as NEXUS_SPEED_GRADES
+from .tools import (
+    Area,
+    SynthesisError,
+    place,
+    place_nexus,
+    read,
+    synthesise,
+    versions,
+    warm_up,
+)
 
 __all__ = ["run_synthesis"]
 
@@ -29,8 +41,7 @@ Figures = dict[str, Any]
 def run_synthesis(
     designs: Sequence[Design],
     *,
-    speed_grades: Sequence[int] = SPEED_GRADES,
-    xilinx: bool = True,
+    headline: bool = False,
     jobs: int = 1,
 ) -> int:
     """Synthesise ``designs`` and write ``synth/report.json`` below the build root.
@@ -39,10 +50,9 @@ def run_synthesis(
     ----------
     designs
         Designs to synthesise.
-    speed_grades
-        Speed grades of the ECP5 to place each design in.
-    xilinx
-        Whether to map to the Xilinx families as well.
+    headline
+        Only what the limits that CI holds need: the slowest ECP5, and area alone if a design has no
+        limit of the frequency among them.
     jobs
         Designs in parallel.
 
@@ -66,7 +76,7 @@ def run_synthesis(
     failures: list[str] = []
     with ThreadPoolExecutor(jobs) as pool:
         tasks = {
-            pool.submit(_entries_of, design, folder, speed_grades, xilinx): design
+            pool.submit(_entries_of, design, folder, headline): design
             for design in sorted(designs, key=_run_time_key, reverse=True)
         }
         for task in as_completed(tasks):
@@ -98,17 +108,34 @@ def run_synthesis(
 
 
 def missed(configurations: Iterable[Figures]) -> list[str]:
-    """One line for each limit that is not met."""
+    """One line for each limit of the designs in the report that is not met.
+
+    A relative limit is missed if its reference is not in the report, and a limit that CI holds if
+    the figure was not measured.
+    """
+    measured = {
+        _design_of(entry): entry
+        for entry in configurations
+        if entry["target"] == ECP5 and entry["speed_grade"] == SPEED_GRADES[0]
+    }
     lines = []
-    for entry in configurations:
-        if entry["target"] != "ecp5":
+    for limit in LIMITS:
+        if limit.design not in measured:
             continue
-        for limit in limits_of(_design_of(entry), entry["speed_grade"]):
-            if not limit.met(entry[limit.key]):
-                lines.append(
-                    f"{_design_of(entry).name} on speed grade {entry['speed_grade']}: {limit}, "
-                    f"is {entry[limit.key]:g}"
-                )
+        where = f"{limit.design.name} on speed grade {SPEED_GRADES[0]}: {limit}"
+        value = measured[limit.design][limit.key]
+        reference = None
+        if limit.reference:
+            if limit.reference not in measured:
+                lines.append(f"{where}, which was not synthesised")
+                continue
+            reference = measured[limit.reference][limit.key]
+        if value is None:
+            if limit in HEADLINE_LIMITS:
+                lines.append(f"{where}, was not measured")
+        elif not limit.met(value, reference):
+            of = f" = {limit.bound(reference):g}" if limit.reference else ""
+            lines.append(f"{where}{of}, is {value:g}")
     return lines
 
 
@@ -118,6 +145,7 @@ def _design_of(entry: Figures) -> Design:
         data_width=entry["data_width"],
         num_fifos=entry["num_fifos"],
         dma=entry["dma"],
+        layout=entry["layout"],
     )
 
 
@@ -130,9 +158,7 @@ def _table_key(designs: Sequence[Design], entry: Figures) -> tuple[int, str, int
     return designs.index(_design_of(entry)), entry["target"], entry["speed_grade"] or 0
 
 
-def _entries_of(
-    design: Design, folder: Path, speed_grades: Sequence[int], xilinx: bool
-) -> list[Figures]:
+def _entries_of(design: Design, folder: Path, headline: bool) -> list[Figures]:
     """The report entries of a design."""
     verilog = folder / f"{design.name}.v"
     verilog.write_text(
@@ -141,71 +167,74 @@ def _entries_of(
             num_fifos=design.num_fifos,
             data_width=design.data_width,
             dma=design.dma,
+            layout=layout_of(design.layout),
         )
     )
     rtlil, read_seconds = read(verilog)
     entries: list[Figures] = []
     for target in design.families:
-        if target == "ecp5":
-            entries += _ecp5(design, rtlil, read_seconds, folder, speed_grades)
-            continue
-        if not xilinx:
+        if headline and target != ECP5:
             continue
         netlist = folder / f"{design.name}-{target}.json"
-        area, seconds = synthesise(rtlil, design.module, target, netlist)
-        entries.append(
-            _entry(
-                design,
-                target,
-                area.__dict__,
-                read_seconds + seconds,
-                speed_grade=None,
-                fmax_mhz=None,
-            )
-        )
+        area, seconds = synthesise(rtlil, design.module, target, netlist, lanes=design.lanes)
+        seconds += read_seconds
+        if target == ECP5:
+            entries += _on_ecp5(design, netlist, area, seconds, headline)
+        elif target == NEXUS:
+            entries += _on_nexus(design, netlist, area, seconds)
+        else:
+            entries.append(_entry(design, target, area, seconds, None, {}))
     return entries
 
 
-def _ecp5(
-    design: Design, rtlil: Path, read_seconds: float, folder: Path, speed_grades: Sequence[int]
+def _on_ecp5(
+    design: Design, netlist: Path, area: Area, seconds: float, headline: bool
 ) -> Iterator[Figures]:
-    netlist = folder / f"{design.name}-ecp5.json"
-    area, seconds = synthesise(rtlil, design.module, "ecp5", netlist)
-    synthesis = read_seconds + seconds
-    for speed_grade in speed_grades:
-        runs = [
-            place(
+    if headline and not is_placed_for_ci(design):
+        yield _entry(design, ECP5, area, seconds, SPEED_GRADES[0], {})
+        return
+    for speed_grade in SPEED_GRADES[: 1 if headline else None]:
+        runs = {
+            seed: place(
                 netlist,
                 speed_grade=speed_grade,
                 seed=seed,
                 timing_weight=design.timing_weight,
             )
-            for seed in design.seeds
-        ]
-        yield _entry(
-            design,
-            "ecp5",
-            area.__dict__,
-            synthesis + sum(seconds for _, seconds in runs),
-            speed_grade=speed_grade,
-            fmax_mhz=round(statistics.median(fmax for fmax, _ in runs), 1),
-            seeds={
-                str(seed): round(fmax, 1)
-                for seed, (fmax, _) in zip(design.seeds, runs, strict=True)
-            },
-        )
+            for seed in seeds_of(design)
+        }
+        yield _entry(design, ECP5, area, seconds, speed_grade, runs)
+
+
+def _on_nexus(design: Design, netlist: Path, area: Area, seconds: float) -> Iterator[Figures]:
+    for speed_grade in NEXUS_SPEED_GRADES:
+        runs = {
+            seed: place_nexus(netlist, speed_grade=speed_grade, seed=seed) for seed in SEEDS[:1]
+        }
+        yield _entry(design, NEXUS, area, seconds, speed_grade, runs)
 
 
 def _entry(
-    design: Design, target: str, area: dict[str, int], seconds: float, **more: Any
+    design: Design,
+    target: str,
+    area: Area,
+    seconds: float,
+    speed_grade: int | None,
+    runs: Mapping[int, tuple[float, float]],
 ) -> Figures:
-    return {
+    """A report entry; ``runs`` has frequency and seconds by placement seed."""
+    entry = {
         **design.__dict__,
         "target": target,
-        **area,
-        "seconds": round(seconds, 1),
-        **more,
+        **area.__dict__,
+        "seconds": round(seconds + sum(spent for _, spent in runs.values()), 1),
+        "speed_grade": speed_grade,
+        "fmax_mhz": None,
     }
+    if runs:
+        entry["fmax_mhz"] = round(statistics.median(fmax for fmax, _ in runs.values()), 1)
+        entry["seeds"] = {str(seed): round(fmax, 1) for seed, (fmax, _) in runs.items()}
+    return entry
 
 
 def _summary(entry: Figures) -> str:
@@ -218,13 +247,14 @@ def _summary(entry: Figures) -> str:
 
 def _table(configurations: Iterable[Figures]) -> Table:
     table = Table(box=None)
-    for column in ("top", "bits", "FIFOs", "DMA", "target", "speed"):
+    for column in ("top", "layout", "bits", "FIFOs", "DMA", "target", "speed"):
         table.add_column(column)
     for column in ("LUT", "FF", "block RAM", "MHz", "s"):
         table.add_column(column, justify="right")
     for entry in configurations:
         table.add_row(
             entry["top"],
+            entry["layout"],
             str(entry["data_width"]),
             str(entry["num_fifos"]),
             "yes" if entry["dma"] else "no",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Designs to synthesise, their target families, and their limits."""
+"""Designs to synthesise, and their target families."""
 
 from __future__ import annotations
 
@@ -7,24 +7,40 @@ import itertools
 from dataclasses import dataclass
 
 from hdl.verilog import MODULE_NAMES, SHIMS, TOPS, default_data_width
+from models.layout import LAYOUTS, SPSC_PAGES
 from models.shell import MAX_FIFOS
 
-__all__ = ["DESIGNS", "FAMILIES", "HEADLINES", "SPEED_GRADES", "Design", "Limit", "limits_of"]
+__all__ = [
+    "DESIGNS",
+    "ECP5",
+    "FAMILIES",
+    "FIFO_CURVE",
+    "LIVE_PAGES",
+    "NEXUS",
+    "SPEED_GRADES",
+    "XILINX_FAMILIES",
+    "Design",
+]
 
 WIDTHS = (64, 128)
 FIFOS = (1, MAX_FIFOS)
 SPEED_GRADES = (6, 8)
 """Speed grades of the ECP5: the slowest and the fastest."""
 
-FAMILIES = ("ecp5", "xcup", "xc7")
+ECP5 = "ecp5"
+NEXUS = "lifcl"
+XILINX_FAMILIES = ("xcup", "xc7")
+
+FAMILIES = (ECP5, *XILINX_FAMILIES)
 """Target families. Only the first has an open place and route tool, and thus a frequency."""
 
 SHIM_FAMILIES = dict.fromkeys(SHIMS, ("xcup",)) | {"xilinx-7": ("xc7",)}
 """Target families of the hard-block tops, for comparison with the core. Yosys has no family with an
 Intel hard block, and does not distinguish UltraScale from UltraScale+."""
 
-HEADLINE_SEEDS = (1, 2, 3)
-"""Placement seeds; the frequency of a headline design is the median over them."""
+
+LIVE_PAGES = "live-pages"
+"""Name of the layout with the fewest block RAMs for eight FIFOs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,17 +57,21 @@ class Design:
         Number of FIFOs.
     dma
         Whether the design has a DMA window.
+    layout
+        Name of the layout of the shared memory.
     """
 
     top: str
     data_width: int
     num_fifos: int
     dma: bool
+    layout: str = SPSC_PAGES.name
 
     @property
     def name(self) -> str:
         """Short unique name, also used for files."""
-        return f"{self.top}-w{self.data_width}-f{self.num_fifos}-{'dma' if self.dma else 'nodma'}"
+        name = f"{self.top}-w{self.data_width}-f{self.num_fifos}-{'dma' if self.dma else 'nodma'}"
+        return name if self.layout == SPSC_PAGES.name else f"{name}-{self.layout}"
 
     @property
     def module(self) -> str:
@@ -60,13 +80,14 @@ class Design:
 
     @property
     def families(self) -> tuple[str, ...]:
-        """Target families."""
-        return SHIM_FAMILIES.get(self.top, FAMILIES)
+        """Target families.
 
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """Placement seeds over which the median is taken."""
-        return HEADLINE_SEEDS if self in HEADLINES else HEADLINE_SEEDS[:1]
+        Nexus is for comparison, for 128 bits, one FIFO and DMA: a LIFCL-40 has 84 block RAMs.
+        """
+        if self.top in SHIM_FAMILIES:
+            return SHIM_FAMILIES[self.top]
+        is_compared = (self.data_width, self.num_fifos, self.dma) == (128, 1, True)
+        return (*FAMILIES, NEXUS) if is_compared else FAMILIES
 
     @property
     def timing_weight(self) -> int:
@@ -77,51 +98,29 @@ class Design:
         """
         return 200 if self.num_fifos == 1 else 20
 
+    @property
+    def lanes(self) -> int:
+        """Dwords in a word."""
+        return self.data_width // 32
 
-DESIGNS = tuple(
+
+FIFO_CURVE = tuple(
+    Design(top="core", data_width=128, num_fifos=fifos, dma=False) for fifos in (1, 2, 4, MAX_FIFOS)
+)
+"""Designs of the charts of area and frequency over the number of FIFOs."""
+
+_MATRIX = tuple(
     Design(top=top, data_width=width, num_fifos=fifos, dma=dma)
     for top, width, fifos, dma in itertools.product(TOPS, WIDTHS, FIFOS, (True, False))
-) + tuple(
-    Design(top=top, data_width=default_data_width(top), num_fifos=1, dma=True) for top in SHIMS
 )
 
-HEADLINES = tuple(Design(top=top, data_width=128, num_fifos=1, dma=True) for top in TOPS)
-"""The designs whose figures are quoted."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limit:
-    """A bound on a figure of a design.
-
-    Attributes
-    ----------
-    key
-        Key of the figure in the report.
-    value
-        The bound.
-    is_minimum
-        True for a lower bound, false for an upper bound.
-    """
-
-    key: str
-    value: float
-    is_minimum: bool
-
-    def met(self, value: float) -> bool:
-        """Whether ``value`` is within the bound."""
-        return value >= self.value if self.is_minimum else value <= self.value
-
-    def __str__(self) -> str:
-        return f"{self.key} {'at least' if self.is_minimum else 'at most'} {self.value:g}"
-
-
-def limits_of(design: Design, speed_grade: int) -> tuple[Limit, ...]:
-    """Limits of the design on an ECP5 of this speed grade."""
-    limits: list[Limit] = []
-    if design.top not in TOPS:
-        return ()
-    if design.data_width == 128 and design.num_fifos == 1 and speed_grade == SPEED_GRADES[0]:
-        limits.append(Limit(key="fmax_mhz", value=125.0, is_minimum=True))
-    if design.data_width == 64 and design.num_fifos == 1 and not design.dma:
-        limits.append(Limit(key="lut4", value=2000, is_minimum=False))
-    return tuple(limits)
+DESIGNS = (
+    *_MATRIX,
+    *(design for design in FIFO_CURVE if design not in _MATRIX),
+    *(
+        Design(top="core", data_width=128, num_fifos=MAX_FIFOS, dma=False, layout=name)
+        for name in (LIVE_PAGES,)
+        if name in LAYOUTS
+    ),
+    *(Design(top=top, data_width=default_data_width(top), num_fifos=1, dma=True) for top in SHIMS),
+)

