@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The FIFO keeps every word in order, holds ``depth`` words, and accepts one per cycle."""
+"""The FIFOs keep every word in order, hold ``depth`` words, and accept one per cycle."""
 
 import random
 
 import pytest
 from simulation import simulate
+from streams import Bench
 
-from hdl.fifo import DISTRIBUTED_DEPTH, StreamFifo
+from hdl.fifo import DISTRIBUTED_DEPTH, LateFifo, StreamFifo
 
 DEPTHS = [2, 8, 16, 32, 64]
 COUNT = 400
@@ -77,3 +78,49 @@ def test_ready_and_half_empty_follow_the_level(depth):
 def test_depth_is_checked(depth):
     with pytest.raises(ValueError, match=f"depth is {depth}: must be a power of two of 2 or more"):
         StreamFifo(8, depth=depth)
+
+
+@pytest.mark.parametrize("depth", [2, 4, 16])
+@pytest.mark.parametrize("width", [1, 64])
+def test_late_parts_stay_with_their_words(depth, width):
+    dut = LateFifo(8, width, depth=depth)
+    bench = Bench(dut, depth, width)
+    rng = bench.rng
+    stored, levels = [], set()
+    popped = 0
+
+    async def run(ctx):
+        nonlocal popped
+        while True:
+            level = len(stored)
+            levels.add(level)
+            assert ctx.get(dut.level) == level
+            assert ctx.get(dut.o.valid) == (level > 0)
+            assert ctx.get(dut.i.ready) == (level < depth)
+            if stored:
+                assert (ctx.get(dut.o.p.early), ctx.get(dut.o.p.late)) == stored[0]
+            word = rng.getrandbits(8), rng.getrandbits(width)
+            valid, ready = not bench.ended and not bench.idles(), not bench.stalls()
+            ctx.set(dut.i.p.early, word[0])
+            ctx.set(dut.i.p.late, word[1])
+            ctx.set(dut.i.valid, valid)
+            ctx.set(dut.o.ready, ready)
+            if stored and ready:
+                stored.pop(0)
+                popped += 1
+            if valid and level < depth:
+                stored.append(word)
+            await ctx.tick()
+
+    bench.process(run)
+    bench.run()
+    assert popped > 100
+    assert levels == set(range(depth + 1))
+
+
+@pytest.mark.parametrize("depth", [1, 3, 32])
+def test_depth_of_late_words_is_checked(depth):
+    with pytest.raises(
+        ValueError, match=f"depth is {depth}: must be a power of two from 2 to {DISTRIBUTED_DEPTH}"
+    ):
+        LateFifo(8, 8, depth=depth)

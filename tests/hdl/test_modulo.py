@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Index arithmetic: ``IndexModulo`` computes ``%`` for every capacity, the successor wraps."""
+"""Index arithmetic: ``IndexModulo`` computes ``%`` for every capacity, neighbours wrap."""
 
 import random
 
@@ -8,7 +8,7 @@ from amaranth.hdl import Module, Signal
 from amaranth.sim import Simulator
 from simulation import simulate
 
-from hdl.queues.modulo import IndexModulo, index_width, successor
+from hdl.queues.modulo import IndexModulo, index_width, predecessor, successor
 
 CAPACITIES = [2, 7, 31, 32, 61, 62, 63, 64, 100, 4096, 65535]
 
@@ -38,16 +38,21 @@ def test_remainder_and_range_check(capacity):
 
 
 @pytest.mark.parametrize("capacity", [3, *CAPACITIES[:9]])
-def test_successor_wraps(capacity):
+def test_successor_and_predecessor_wrap(capacity):
     module = Module()
     index = Signal(index_width(capacity))
     after = Signal.like(index)
-    module.d.comb += after.eq(successor(index, capacity))
+    before = Signal.like(index)
+    module.d.comb += [
+        after.eq(successor(index, capacity)),
+        before.eq(predecessor(index, capacity)),
+    ]
 
     async def bench(ctx):
         for value in range(capacity):
             ctx.set(index, value)
             assert ctx.get(after) == (value + 1) % capacity
+            assert ctx.get(before) == (value - 1) % capacity
 
     simulator = Simulator(module)
     simulator.add_testbench(bench)
