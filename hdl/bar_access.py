@@ -111,8 +111,8 @@ class BarAccess(wiring.Component):
             self.fifos.read.enable.eq(reads.enable & to_fifos),
             self.fifos.read.address.eq(reads.address),
             self.fifos.read_hides.eq(self.index_read_hit),
-            # Not gated with `reads.enable`, which is late: the data of a word that is not fetched
-            # is not used.
+            # Not gated with `reads.enable`, which is late, and neither is `msix.read`: the
+            # data of a word that is not fetched is not used.
             self.index_read.enable.eq(to_fifos),
             self.index_read.address.eq(reads.address),
             self.msix.read.enable.eq(reads.target == Target.MSIX),

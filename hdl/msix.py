@@ -29,7 +29,7 @@ def interrupt_signature() -> stream.Signature:
 
 
 class MsixHostPort(wiring.Signature):
-    """Access of the host to the MSI-X BAR. It never reads and writes in the same cycle.
+    """Access of the host to the MSI-X BAR. It never fetches a word in the cycle of a write.
 
     Attributes
     ----------
@@ -38,7 +38,8 @@ class MsixHostPort(wiring.Signature):
     write_ready : In(1)
         The host may write in the next cycle. Low while the table is cleared.
     read : Out(WordRead(word_address_bits, data_width))
-        Read. Data is valid one cycle later; zero when nothing was read.
+        Read. Data is valid one cycle later; zero when nothing was read. ``enable`` may be high
+        where the word is not fetched.
     read_ready : In(1)
         The host may read in this cycle. Low while the table is cleared, and in the cycle after a
         write, in which the write takes effect.

@@ -9,6 +9,7 @@ from . import (
     completions,
     configuration,
     consumer,
+    doorbells,
     fifo_ram,
     hard_blocks,
     index,
@@ -26,6 +27,7 @@ __all__ = ["PROOFS"]
 GROUPS = (
     index,
     consumer,
+    doorbells,
     producer,
     fifo_ram,
     interrupts,

@@ -155,6 +155,8 @@ class WordFetcher(wiring.Component):
 
         fetched, header = self.fetched, self.fetched.header
         m.d.sync += fetched.valid.eq(step)
+        # A further completion begins in the last word of the one before, if that lay past its
+        # payload.
         with m.If(Mux(busy, step & last_step, ~step)):
             m.d.sync += next_word.eq(rest.word)
         with m.Elif(step):

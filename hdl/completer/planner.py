@@ -12,7 +12,7 @@ from ..geometry import Geometry
 from ..requests import BLOCK_BITS, ReadRequest
 from ..tlp import CompletionStatus
 
-__all__ = ["REQUEST_DEPTH", "CompletionPlan", "CompletionPlanner", "first_byte", "has_next"]
+__all__ = ["REQUEST_DEPTH", "CompletionPlan", "CompletionPlanner", "first_byte"]
 
 REQUEST_DEPTH = 16
 """Depth of the request queue: requests that wait while completions stall, so that posted writes
@@ -29,7 +29,7 @@ def bytes_after(last_be: Value) -> Value:
     return Mux(last_be[3], 0, Mux(last_be[2], 1, Mux(last_be[1], 2, 3)))
 
 
-def has_next(queue: fifo.SyncFIFO) -> Value:
+def _has_next(queue: fifo.SyncFIFO) -> Value:
     """``queue`` is not empty in the next cycle; registered, it drives ``valid``."""
     return queue.w_en | (queue.level > 1) | ((queue.level == 1) & ~queue.r_en)
 
@@ -145,7 +145,7 @@ class CompletionPlanner(wiring.Component):
         m.d.sync += [
             # Leave space for the request of this cycle, which `level` does not count yet.
             self.i.ready.eq(queue.level <= REQUEST_DEPTH - 2),
-            self.o.valid.eq(has_next(queue)),
+            self.o.valid.eq(_has_next(queue)),
         ]
         return m
 
