@@ -21,10 +21,10 @@ def random_packet(rng, step, slot):
 
 
 def is_message(beats, slot):
-    """Whether the bytes are consecutive, and as many as a message has."""
+    """Whether the bytes are consecutive, in each beat, and as many as a message has."""
     enabled = [bit for beat in beats for bit in beat]
     size = sum(enabled)
-    return MIN_MESSAGE <= size <= slot and all(enabled[:size])
+    return MIN_MESSAGE <= size <= slot and all(enabled[:size]) and all(map(any, beats))
 
 
 @pytest.mark.parametrize("width", DATA_WIDTHS)
