@@ -24,10 +24,17 @@ EXPECTED = baseline.load(Path(__file__).parents[3] / baseline.BASELINE)["cycles"
 
 def check(top, fifos, width, simulator=None):
     configuration = build_configuration(top, num_fifos=fifos, data_width=width, simulator=simulator)
-    name = f"bench-{simulator or 'best'}-{top}-{width}"
+    name = f"bench-{simulator or 'best'}-{top}-{fifos}-{width}"
     measured = command.measure(configuration, BUILD_ROOT / "test" / name)
+    expected = EXPECTED[top][str(width)]
+    if fifos > 1:
+        # The doorbell of one of them is selected first.
+        expected = {
+            key: value + (key in ("doorbell_to_stream_cycles", "doorbell_to_msix_cycles"))
+            for key, value in expected.items()
+        }
     # The baseline has six digits.
-    assert measured["one"] == pytest.approx(EXPECTED[top][str(width)], rel=1e-5)
+    assert measured["one"] == pytest.approx(expected, rel=1e-5)
     assert all(entry["ok"] for entry in command.check_figures(measured["one"], width).values())
     if fifos > 1:
         rates = {key: measured["every"][key] for key in command.RATE_KEYS}
@@ -37,7 +44,8 @@ def check(top, fifos, width, simulator=None):
 @MINUTES
 @pytest.mark.parametrize("top", sorted(BUILDS))
 def test_cycle_counts_match_baseline(top):
-    """On builds of several FIFOs, one FIFO is as fast as on a build of one."""
+    """On builds of several FIFOs, one FIFO is as fast as on a build of one, but for a cycle of the
+    doorbell."""
     check(top, *BUILDS[top])
 
 
