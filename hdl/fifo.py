@@ -104,8 +104,7 @@ class StreamFifo(wiring.Component):
 class LateFifo(wiring.Component):
     """FIFO in distributed RAM for words of which a part is late in the cycle.
 
-    The throughput is one word per cycle, the latency one cycle. The late part enters a register,
-    and the RAM from there. The output is not registered.
+    The throughput is one word per cycle, the latency one cycle. The output is not registered.
 
     Parameters
     ----------
@@ -113,6 +112,9 @@ class LateFifo(wiring.Component):
         Shapes of the parts of the payload.
     depth : int
         Words, a power of two from 2 to :data:`DISTRIBUTED_DEPTH`.
+    registered : bool
+        The late part enters a register, and the RAM from there, which takes a lookup table for each
+        of its bits. Otherwise it enters the RAM.
 
     Attributes
     ----------
@@ -129,12 +131,13 @@ class LateFifo(wiring.Component):
         ``depth`` is not a power of two, or out of range.
     """
 
-    def __init__(self, early: ShapeLike, late: ShapeLike, *, depth: int):
+    def __init__(self, early: ShapeLike, late: ShapeLike, *, depth: int, registered: bool = True):
         if not 2 <= depth <= DISTRIBUTED_DEPTH or depth & (depth - 1):
             raise ValueError(
                 f"depth is {depth}: must be a power of two from 2 to {DISTRIBUTED_DEPTH}"
             )
         self._shapes = {"early": early, "late": late}
+        self._registered = registered
         self._depth = depth
         payload = stream.Signature(data.StructLayout(self._shapes))
         super().__init__(
@@ -145,14 +148,10 @@ class LateFifo(wiring.Component):
         m = Module()
         early_write, early_read = self._add_part(m, "early")
         late_write, late_read = self._add_part(m, "late")
-        newest = Signal(self._shapes["late"], reset_less=True)
-        # The late part of the only word is not in the RAM yet.
-        only = Signal()
         push = Signal()
         pop = Signal()
         empties = (self.level == 0) | ((self.level == 1) & pop)
         next_place = Signal(range(self._depth))
-        newest_place = Signal(range(self._depth))
         oldest_place = Signal(range(self._depth))
         m.d.comb += [
             self.i.ready.eq(~self.level[-1]),
@@ -161,26 +160,39 @@ class LateFifo(wiring.Component):
             early_write.en.eq(push),
             early_write.addr.eq(next_place),
             early_write.data.eq(self.i.p.early),
-            # Until the next push, the same part is written again and again.
-            late_write.en.eq(1),
-            late_write.addr.eq(newest_place),
-            late_write.data.eq(newest),
             early_read.addr.eq(oldest_place),
             late_read.addr.eq(oldest_place),
             self.o.p.early.eq(early_read.data),
-            self.o.p.late.eq(Mux(only, newest, late_read.data)),
         ]
-        m.d.sync += [only.eq(push & empties), self.o.valid.eq(push | ~empties)]
+        m.d.sync += self.o.valid.eq(push | ~empties)
         with m.If(push):
-            m.d.sync += [
-                newest.eq(self.i.p.late),
-                newest_place.eq(next_place),
-                next_place.eq(next_place + 1),
-            ]
+            m.d.sync += next_place.eq(next_place + 1)
         with m.If(pop):
             m.d.sync += oldest_place.eq(oldest_place + 1)
         with m.If(push ^ pop):
             m.d.sync += self.level.eq(self.level + Mux(pop, -1, 1))
+        if not self._registered:
+            m.d.comb += [
+                late_write.en.eq(push),
+                late_write.addr.eq(next_place),
+                late_write.data.eq(self.i.p.late),
+                self.o.p.late.eq(late_read.data),
+            ]
+            return m
+        newest = Signal(self._shapes["late"], reset_less=True)
+        newest_place = Signal(range(self._depth))
+        # The late part of the only word is not in the RAM yet.
+        only = Signal()
+        m.d.comb += [
+            # Until the next push, the same part is written again and again.
+            late_write.en.eq(1),
+            late_write.addr.eq(newest_place),
+            late_write.data.eq(newest),
+            self.o.p.late.eq(Mux(only, newest, late_read.data)),
+        ]
+        m.d.sync += only.eq(push & empties)
+        with m.If(push):
+            m.d.sync += [newest.eq(self.i.p.late), newest_place.eq(next_place)]
         return m
 
     def _add_part(self, m, name):
@@ -218,18 +230,29 @@ class SkidBuffer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        # The word accepted in the cycle in which the output stalled.
-        skid = Signal(self._shape)
-        skid_valid = Signal()
-        m.d.comb += self.i.ready.eq(~skid_valid)
-        with m.If(~self.o.valid | self.o.ready):
-            m.d.sync += [
-                self.o.valid.eq(skid_valid | self.i.valid),
-                self.o.p.eq(Mux(skid_valid, skid, self.i.p)),
-                skid_valid.eq(0),
-            ]
-        with m.Else():
-            m.d.sync += skid_valid.eq(skid_valid | self.i.valid)
-        with m.If(~skid_valid):
-            m.d.sync += skid.eq(self.i.p)
+        # Two registers that take turns. Whether one is loaded does not depend on `o.ready`, which
+        # is late, and neither does its wide payload.
+        full = Signal()
+        loads_second = Signal()
+        reads_second = Signal()
+        first = Signal(self._shape, reset_less=True)
+        second = Signal(self._shape, reset_less=True)
+        push = Signal()
+        pop = Signal()
+        m.d.comb += [
+            self.i.ready.eq(~full),
+            self.o.p.eq(Mux(reads_second, second, first)),
+            push.eq(self.i.valid & self.i.ready),
+            pop.eq(self.o.valid & self.o.ready),
+        ]
+        with m.If(~full & ~loads_second):
+            m.d.sync += first.eq(self.i.p)
+        with m.If(~full & loads_second):
+            m.d.sync += second.eq(self.i.p)
+        m.d.sync += [
+            loads_second.eq(loads_second ^ push),
+            reads_second.eq(reads_second ^ pop),
+            self.o.valid.eq(full | push | (self.o.valid & ~self.o.ready)),
+            full.eq((full | (push & self.o.valid)) & ~self.o.ready),
+        ]
         return m

@@ -187,11 +187,14 @@ class MsixController(wiring.Component):
             m.d.sync += [self.busy.eq(1), clearing.eq(0), masked.eq(-1)]
         with m.Elif(self.busy):
             m.d.sync += [clearing.eq(clearing + 1), self.busy.eq(clearing != self._depth - 1)]
+        with m.If(self.control.reset | self.busy):
+            m.d.sync += data_q.eq(0)
         word, in_table = self._table_word(address_q)
+        m.d.comb += port.data.eq(data_q)
         with m.If(self.busy):
             m.d.comb += [port.addr.eq(clearing), port.en.eq(-1)]
         with m.Else():
-            m.d.comb += [port.addr.eq(word), port.data.eq(data_q)]
+            m.d.comb += port.addr.eq(word)
             with m.If(write_q & in_table):
                 m.d.comb += port.en.eq(mask_q & self._stored_bytes(m, port.addr))
 
@@ -223,17 +226,18 @@ class MsixController(wiring.Component):
 
         word, in_table = self._table_word(self.host.read.address)
         table_q = Signal(g.data_width, reset_less=True)
-        in_table_q = Signal()
         m.d.comb += [
             port.addr.eq(word),
-            self.host.read.data.eq(Mux(in_table_q, table_q, 0) | Mux(read_q, controls, 0)),
+            self.host.read.data.eq(table_q | Mux(read_q, controls, 0)),
         ]
         m.d.sync += [
             read_q.eq(self.host.read.enable),
             address_q.eq(self.host.read.address),
             table_q.eq(port.data),
-            in_table_q.eq(self.host.read.enable & in_table),
         ]
+        # Synthesis maps this to the synchronous reset of the register.
+        with m.If(~(self.host.read.enable & in_table)):
+            m.d.sync += table_q.eq(0)
 
     def _stored_bytes(self, m, word):
         """Mask of the bytes of ``word`` that the table's memory stores: neither the control dwords
@@ -264,12 +268,16 @@ class MsixController(wiring.Component):
             & self.control.bus_master_enable
             & ~self.control.reset
         )
-        sendable = Signal(vectors)
+        # `allowed` is late. One cycle late, it still decides well when to look at a vector; itself,
+        # it decides whether the vector is sent.
+        allowed_q = Signal()
+        due = Signal(vectors)
         vector = Signal(range(max(vectors, 2)))
         sent = Signal(vectors)
         fetches = Signal()
-        m.d.comb += sendable.eq(Mux(allowed, pending & ~masked, 0))
-        picked = self._pick(m, sendable, Mux(fetches, 1 << vector, 0))
+        m.d.comb += due.eq(pending & ~masked)
+        m.d.sync += allowed_q.eq(allowed)
+        picked = self._pick(m, due, Mux(fetches, 1 << vector, 0))
         sent_vector = Signal.like(vector)
         refusable = Signal()
         refused = Signal(vectors)
@@ -300,40 +308,51 @@ class MsixController(wiring.Component):
         content = Signal(32)
         number = vector % entries
         entry = port.data.word_select(number, MSIX_ENTRY_SIZE * 8) if words == 1 else port.data
-        load_address = header.eq(
-            memory_header(
-                address=entry[2:64],
-                long=Const(1)
-                if g.block.force_64_bit_addresses
-                else upper.word_select(number, 4).any(),
-                length=Const(1, 10),
-                first_be=Const(0xF, 4),
-                last_be=Const(0, 4),
-                requester_id=Const(0, 16),
-                write=True,
-            )
-        )
+        long = Const(1) if g.block.force_64_bit_addresses else upper.word_select(number, 4).any()
+        loads = Signal()
+        with m.If(loads):
+            m.d.sync += [
+                header.eq(
+                    memory_header(
+                        address=entry[2:64],
+                        long=long,
+                        length=Const(1, 10),
+                        first_be=Const(0xF, 4),
+                        last_be=Const(0, 4),
+                        requester_id=Const(0, 16),
+                        write=True,
+                    )
+                ),
+                header[2:32].eq(entry[2:32]),
+            ]
+        # Synthesis maps this to a synchronous reset too.
+        with m.If(loads & ~long):
+            m.d.sync += header[2:32].eq(0)
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += port.addr.eq(picked * words if words > 1 else picked // entries)
-                with m.If(sendable.bit_select(picked, 1) & (~self.o.valid | self.o.ready)):
+                due_next = allowed_q & due.bit_select(picked, 1)
+                with m.If(due_next & (~self.o.valid | self.o.ready)):
                     m.d.sync += vector.eq(picked)
                     m.next = "ADDRESS" if words > 1 else "FETCH"
             if words > 1:
                 with m.State("ADDRESS"):
                     m.d.comb += port.addr.eq(vector * words + 1)
-                    m.d.sync += load_address
+                    m.d.comb += loads.eq(1)
                     m.next = "FETCH"
             with m.State("FETCH"):
                 m.d.comb += fetches.eq(1)
                 if words == 1:
-                    m.d.sync += load_address
-                m.d.sync += content.eq(entry[64 % g.data_width :][:32])
-                with m.If(sendable.bit_select(vector, 1)):
+                    m.d.comb += loads.eq(1)
+                m.d.sync += [
+                    content.eq(entry[64 % g.data_width :][:32]),
+                    requester_id.eq(self.control.requester_id),
+                ]
+                with m.If(allowed & due.bit_select(vector, 1)):
                     m.d.comb += sent.eq(1 << vector)
-                    m.d.sync += [self.o.valid.eq(1), requester_id.eq(self.control.requester_id)]
+                    m.d.sync += self.o.valid.eq(1)
                 m.next = "IDLE"
         m.d.comb += [
             self.former.eq(former_beat(m, self.o, ~allowed)),
@@ -346,16 +365,16 @@ class MsixController(wiring.Component):
         ]
 
     @staticmethod
-    def _pick(m, sendable, fetched):
+    def _pick(m, due, fetched):
         """The vector to send next, selected round robin.
 
         Registered: selection is as long a path as the read of the table. It is only a hint:
-        `sendable` decides in the cycle itself. After a pause, a vector other than the last one
+        `due` decides in the cycle itself. After a pause, a vector other than the last one
         leaves one cycle later.
         """
-        picked = Signal(range(max(len(sendable), 2)))
-        if len(sendable) > 1:
-            others = sendable & ~fetched
+        picked = Signal(range(max(len(due), 2)))
+        if len(due) > 1:
+            others = due & ~fetched
             with m.If(others.any() & ~others.bit_select(picked, 1)):
                 m.d.sync += picked.eq(round_robin(others, picked))
         return picked

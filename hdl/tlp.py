@@ -22,6 +22,7 @@ __all__ = [
     "TlpType",
     "check_data_width",
     "coded_dwords",
+    "coded_mask",
     "completion_signature",
     "first_dword",
     "header_signature",
@@ -314,6 +315,15 @@ def coded_dwords(code: Value) -> Value:
     """
     limited = Mux(code > LARGEST_SIZE_CODE, LARGEST_SIZE_CODE, code)
     return (Const(coded_size(0) // 4) << limited)[:11]
+
+
+def coded_mask(code: Value) -> Value:
+    """:func:`coded_dwords` less one, 10 bits: a mask, in gates instead of a carry chain."""
+    smallest = coded_size(0) // 4 - 1
+    # As many ones as the code says, and no more than there are places for.
+    ones = (1 << len(code)) - 1
+    above = (Const((1 << ones) - 1) << code)[ones : ones + LARGEST_SIZE_CODE]
+    return Cat(Const(smallest), above)
 
 
 def payload_lanes(dwords: ValueLike, lanes: int) -> Value:

@@ -312,7 +312,7 @@ def completions_are_complete(h: Harness) -> None:
         h.ensure(~is_first | (part.inside("planner", "first") == other.request.address))
     h.ensure(part.inside("planner", "place") == produce)
     h.ensure(part.inside("planner", "second_place") == (consume + 1)[: len(consume)])
-    rest = data.View(RestPlan(g), part.inside("fetcher", "rest"))
+    rest = data.View(RestPlan(), part.inside("fetcher", "rest"))
     h.ensure(~rest.single | rest.whole)
     h.ensure((level <= depth) & ((produce - consume - level)[: len(produce)] == 0))
     h.ensure(~completer.i.ready | (level < depth))
@@ -340,12 +340,15 @@ def completions_are_complete(h: Harness) -> None:
         answer.good,
         (answer.place & (most - 1)) == 0,
         (answer.left != 0) & (answer.left <= request.length_m1),
-        rest.word == first_word,
+        part.inside("fetcher", "rest_word") == first_word,
         rest.length_m1 == (answer.left - 1)[:10],
         ~part.inside("fetcher", "prepared") | (rest.extent == (answer.length - 1)[:10]),
         ~part.inside("fetcher", "prepared") | (rest.whole == answer.whole),
         ~part.inside("fetcher", "prepared") | (rest.single == (answer.words == 1)),
         ~part.inside("fetcher", "prepared") | rest.single | (rest.pair == (answer.words == 2)),
+        busy
+        | ~part.inside("fetcher", "prepared")
+        | (part.inside("fetcher", "next_word") == first_word),
     ):
         h.ensure(~(mine & continued) | right)
     for right in (

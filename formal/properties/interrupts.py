@@ -63,6 +63,9 @@ class Vectors:
             & msix.control.bus_master_enable
             & ~msix.control.reset
         )
+        h.ensure(part.inside("allowed_q") == h.register(self.allowed, "allowed_q"))
+        # The host waits for `write_ready`.
+        h.assume(~(msix.host.write.enable & msix.busy))
         self.masks: list[Signal] = []
         self.expected: list[Signal] = []
         reset_q = h.register(msix.control.reset, "reset_q")
@@ -117,7 +120,7 @@ class Vectors:
 
 def interrupts_match_pending_bits(h: Harness) -> None:
     vectors = Vectors(h, geometry(128, FIFOS))
-    allowed = h.register(vectors.allowed, "allowed_q")
+    allowed = vectors.part.inside("allowed_q")
     mask = h.register(Cat(*vectors.masks), "mask_q").bit_select(vectors.vector, 1)
     h.ensure(~vectors.begins | vectors.of(vectors.expected, vectors.vector))
     h.ensure(~vectors.begins | (allowed & ~mask))
@@ -125,10 +128,11 @@ def interrupts_match_pending_bits(h: Harness) -> None:
 
 
 def cycles_to_leave(width: int) -> int:
-    """Cycles within which a pending interrupt leaves: a turn of each vector, and the last cycle of
-    one that is masked while its entry is fetched."""
+    """Cycles within which a pending interrupt leaves: a turn of each vector, and before it the one
+    in which it becomes allowed, or the last one of a vector that is masked while its entry is
+    fetched."""
     words = max(1, MSIX_ENTRY_SIZE * 8 // width)
-    return FIFOS * (1 + words) + (words > 1)
+    return 1 + FIFOS * (1 + words)
 
 
 def interrupts_leave_in_bounded_time(width: int) -> Callable[[Harness], None]:
@@ -159,7 +163,7 @@ def interrupts_leave_in_bounded_time(width: int) -> Callable[[Harness], None]:
         after = Mux(picked == current, rounds * cycles - 1, from_pick)
         cycles_left = Mux(
             vectors.state == 0,
-            from_pick,
+            from_pick + ~vectors.part.inside("allowed_q"),
             Mux(current == vector, fetch_cycles, fetch_cycles + 1 + after),
         )
         h.ensure(wait_cycles + cycles_left < limit)
@@ -202,7 +206,6 @@ def interrupts_use_table_entry(width: int) -> Callable[[Harness], None]:
         clear = msix.control.reset | msix.busy
         with h.m.If(clear):
             h.m.d.sync += [dword.eq(0) for dword in entry]
-        h.assume(~(msix.host.write.enable & msix.busy))
         stable = h.count("stable", 3, while_=~writes & ~clear)
 
         header = RequestHeader(msix.o.p.hdr)

@@ -210,7 +210,7 @@ def completions_are_planned(h: Harness) -> None:
     h.ensure(~completer.i.ready | (level < depth))
     exempt = former | fell
     h.ensure(~queued | exempt | ((plan.extent & ~mask) == 0))
-    rest = data.View(RestPlan(g), part.inside("fetcher", "rest"))
+    rest = data.View(RestPlan(), part.inside("fetcher", "rest"))
     continued, prepared = (part.inside("fetcher", name) for name in ("continued", "prepared"))
     h.ensure(~(is_first & continued & prepared) | exempt | ((rest.extent & ~mask) == 0))
     plan_valid = part.inside("planner", "o__valid")
@@ -338,8 +338,8 @@ PROOFS = (
         harness=completions_are_planned,
         mutant=Mutant(
             module="hdl.completer",
-            before="(payload_mask & ~(largest - 1)[:10]).any()",
-            after="(payload_mask & ~(largest - 1)[:10]).all()",
+            before="(payload_mask & ~coded_mask(code)).any()",
+            after="(payload_mask & ~coded_mask(code)).all()",
         ),
     ),
     Proof(

@@ -68,39 +68,45 @@ def buffered_words_hold(depth: int) -> Callable[[Harness], None]:
     return fill
 
 
-def late_fifo_keeps_order(h: Harness) -> None:
+def late_fifo_keeps_order(registered: bool) -> Callable[[Harness], None]:
     """Follow one word, chosen by the solver."""
-    fifo = LateFifo(8, 8, depth=4)
-    part = h.add("fifo", fifo)
-    pushes, pops = fifo.i.valid & fifo.i.ready, fifo.o.valid & fifo.o.ready
-    following, newest_at, oldest = (
-        part.inside(f"{name}_place") for name in ("next", "newest", "oldest")
-    )
-    newest, only = part.inside("newest"), part.inside("only")
-    queued = h.signal(1, "queued")
-    chooses = pushes & h.free(1, "chosen") & ~queued
-    word = data.View(fifo.i.p.shape(), h.latched(Value.cast(fifo.i.p), chooses, "word"))
-    at = h.latched(following, chooses, "at")
-    mine = queued & (oldest == at)
-    h.m.d.sync += queued.eq(chooses | (queued & ~(mine & pops)))
-    h.ensure(~(mine & fifo.o.valid) | (Value.cast(fifo.o.p) == Value.cast(word)))
-    h.ensure(fifo.o.valid == (fifo.level != 0))
-    h.ensure_held(fifo.o, "words")
-    h.cover(mine & only)
-    h.cover(mine & (fifo.level == 4))
 
-    # For the induction: places, and what the RAM has.
-    pushed = h.register(pushes, "pushed")
-    size = len(at)
-    h.ensure(fifo.level <= 4)
-    h.ensure((following - oldest - fifo.level)[:size] == 0)
-    h.ensure((fifo.level == 0) | (following == (newest_at + 1)[:size]))
-    h.ensure(only == (pushed & (fifo.level == 1)))
-    h.ensure(~queued | ((at - oldest)[:size] < fifo.level))
-    h.ensure(~queued | (part.row(h, at, "early") == word.early))
-    is_newest = at == newest_at
-    h.ensure(~(queued & is_newest) | (newest == word.late))
-    h.ensure(~queued | (is_newest & pushed) | (part.row(h, at, "late") == word.late))
+    def build(h: Harness) -> None:
+        fifo = LateFifo(8, 8, depth=4, registered=registered)
+        part = h.add("fifo", fifo)
+        pushes, pops = fifo.i.valid & fifo.i.ready, fifo.o.valid & fifo.o.ready
+        following, oldest = part.inside("next_place"), part.inside("oldest_place")
+        queued = h.signal(1, "queued")
+        chooses = pushes & h.free(1, "chosen") & ~queued
+        word = data.View(fifo.i.p.shape(), h.latched(Value.cast(fifo.i.p), chooses, "word"))
+        at = h.latched(following, chooses, "at")
+        mine = queued & (oldest == at)
+        h.m.d.sync += queued.eq(chooses | (queued & ~(mine & pops)))
+        h.ensure(~(mine & fifo.o.valid) | (Value.cast(fifo.o.p) == Value.cast(word)))
+        h.ensure(fifo.o.valid == (fifo.level != 0))
+        h.ensure_held(fifo.o, "words")
+        h.cover(mine & (fifo.level == 4))
+
+        # For the induction: places, and what the RAM has.
+        size = len(at)
+        h.ensure(fifo.level <= 4)
+        h.ensure((following - oldest - fifo.level)[:size] == 0)
+        h.ensure(~queued | ((at - oldest)[:size] < fifo.level))
+        h.ensure(~queued | (part.row(h, at, "early") == word.early))
+        late_is_stored = part.row(h, at, "late") == word.late
+        if not registered:
+            h.ensure(~queued | late_is_stored)
+            return
+        pushed = h.register(pushes, "pushed")
+        newest_at, newest, only = (part.inside(name) for name in ("newest_place", "newest", "only"))
+        is_newest = at == newest_at
+        h.ensure((fifo.level == 0) | (following == (newest_at + 1)[:size]))
+        h.ensure(only == (pushed & (fifo.level == 1)))
+        h.ensure(~(queued & is_newest) | (newest == word.late))
+        h.ensure(~queued | (is_newest & pushed) | late_is_stored)
+        h.cover(mine & only)
+
+    return build
 
 
 def skid_buffer_keeps_order(h: Harness) -> None:
@@ -117,7 +123,11 @@ def skid_buffer_keeps_order(h: Harness) -> None:
     h.ensure(stage.o.valid == (stored != 0))
     h.ensure(stage.i.ready == (stored != 2))
     h.ensure(~stage.o.valid | (stage.o.p == oldest))
-    h.ensure(~part.inside("skid_valid") | (part.inside("skid") == newest))
+    first, second, loads_second, reads_second = (
+        part.inside(name) for name in ("first", "second", "loads_second", "reads_second")
+    )
+    h.ensure((loads_second ^ reads_second) == (stored == 1))
+    h.ensure((stored == 0) | (Mux(loads_second, first, second) == newest))
     h.ensure_held(stage.o, "words")
     h.cover(leaves & (stored == 2))
 
@@ -183,6 +193,13 @@ def writes_hold(h: Harness) -> None:
     h.ensure_held(requester.o, "writes")
     h.ensure_held(requester.b, "responses")
     h.ensure(~(part.inside("sender", "sending") & part.inside("sender", "discarding")))
+    for stage in (("words",), ("sender", "stage")):
+        full, valid, loads_second, reads_second = (
+            part.inside(*stage, name)
+            for name in ("full", "o__valid", "loads_second", "reads_second")
+        )
+        h.ensure(~full | valid)
+        h.ensure((loads_second ^ reads_second) == (valid & ~full))
 
 
 def _proof(
@@ -222,8 +239,8 @@ PROOFS = (
         "two vectors, 64 bits",
         interrupts_hold(64),
         "hdl.msix",
-        "sendable.bit_select(picked, 1) & (~self.o.valid | self.o.ready)",
-        "sendable.bit_select(picked, 1)",
+        "due_next & (~self.o.valid | self.o.ready)",
+        "due_next",
         mutant_depth=30,
     ),
     _proof(
@@ -262,19 +279,39 @@ PROOFS = (
         "can_load.eq(~self.o.valid | self.o.ready)",
         "can_load.eq(~self.o.valid | self.o.ready | push)",
     ),
-    Proof(
-        property="late-fifo-keeps-order",
-        statement="words leave a FIFO of late words in order, each once, and hold until accepted; "
-        "depth 4",
-        source=RULE,
-        module="hdl.fifo",
-        harness=late_fifo_keeps_order,
-        depth=2,
-        mutant=Mutant(
+    *(
+        Proof(
+            property=f"late-fifo-keeps-order{suffix}",
+            statement="words leave a FIFO of late words in order, each once, and hold until "
+            f"accepted; depth 4, {name}",
+            source=RULE,
             module="hdl.fifo",
-            before="only.eq(push & empties)",
-            after="only.eq(push & (self.level == 0))",
-        ),
+            harness=late_fifo_keeps_order(registered),
+            depth=2,
+            mutant=mutant,
+        )
+        for suffix, name, registered, mutant in (
+            (
+                "",
+                "with a register",
+                True,
+                Mutant(
+                    module="hdl.fifo",
+                    before="only.eq(push & empties)",
+                    after="only.eq(push & (self.level == 0))",
+                ),
+            ),
+            (
+                "-at-once",
+                "without a register",
+                False,
+                Mutant(
+                    module="hdl.fifo",
+                    before="late_write.addr.eq(next_place)",
+                    after="late_write.addr.eq(oldest_place)",
+                ),
+            ),
+        )
     ),
     Proof(
         property="skid-buffer-keeps-order",
@@ -285,8 +322,8 @@ PROOFS = (
         harness=skid_buffer_keeps_order,
         mutant=Mutant(
             module="hdl.fifo",
-            before="Mux(skid_valid, skid, self.i.p)",
-            after="Mux(skid_valid & self.i.valid, skid, self.i.p)",
+            before="loads_second.eq(loads_second ^ push)",
+            after="loads_second.eq(loads_second ^ self.i.valid)",
         ),
     ),
     _proof(

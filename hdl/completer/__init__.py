@@ -14,7 +14,7 @@ from ..departures import DepartureTracker
 from ..geometry import Geometry
 from ..interfaces import BarRead, FunctionControl
 from ..requests import BLOCK_BITS, ReadRequest
-from ..tlp import coded_dwords, raw_signature
+from ..tlp import coded_dwords, coded_mask, raw_signature
 from .fetcher import WordFetch, WordFetcher
 from .packetizer import BEAT_DEPTH, CompletionPacketizer
 from .planner import REQUEST_DEPTH, CompletionPlan, CompletionPlanner, first_byte
@@ -78,13 +78,13 @@ class Completer(wiring.Component):
         m.submodules.packetizer = packetizer = CompletionPacketizer(g)
         m.submodules.tracker = tracker = DepartureTracker(MAX_REQUESTS)
 
-        largest = coded_dwords(self.control.max_payload_size)
+        code = self.control.max_payload_size
         # The largest payload is a power of two: `payload_mask` selects the dword within it.
         payload_mask = Signal(10)
         payload_block = Signal(len(BLOCK_BITS))
         m.d.sync += [
-            payload_mask.eq((largest - 1)[:10]),
-            payload_block.eq(largest[BLOCK_BITS.start :]),
+            payload_mask.eq(coded_mask(code)),
+            payload_block.eq(coded_dwords(code)[BLOCK_BITS.start :]),
         ]
 
         wiring.connect(m, wiring.flipped(self.i), planner.i)
@@ -108,7 +108,7 @@ class Completer(wiring.Component):
         m.d.sync += [
             memory_space_enable_q.eq(self.control.memory_space_enable),
             setting_fell.eq(
-                (payload_mask & ~(largest - 1)[:10]).any()
+                (payload_mask & ~coded_mask(code)).any()
                 | (memory_space_enable_q & ~self.control.memory_space_enable)
             ),
             tracker.planned.eq(self.i.valid & self.i.ready),

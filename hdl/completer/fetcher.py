@@ -56,21 +56,12 @@ class WordFetch(data.StructLayout):
 
 
 class RestPlan(data.StructLayout):
-    """The next completion of a request that has further ones: ``word``, address of its first word;
-    ``length_m1``, dwords of the request from there on, less one; ``extent``, ``single``, ``pair``
-    and ``whole`` as in :class:`~hdl.completer.planner.CompletionPlan`."""
+    """The next completion of a request that has further ones: ``length_m1``, dwords of the request
+    from there on, less one; ``extent``, ``single``, ``pair`` and ``whole`` as in
+    :class:`~hdl.completer.planner.CompletionPlan`."""
 
-    def __init__(self, geometry: Geometry):
-        super().__init__(
-            {
-                "word": geometry.word_address_bits,
-                "length_m1": 10,
-                "extent": 10,
-                "single": 1,
-                "pair": 1,
-                "whole": 1,
-            }
-        )
+    def __init__(self) -> None:
+        super().__init__({"length_m1": 10, "extent": 10, "single": 1, "pair": 1, "whole": 1})
 
 
 class NextCompletion(data.StructLayout):
@@ -78,7 +69,7 @@ class NextCompletion(data.StructLayout):
     first dword; ``skipped`` and ``tail`` as in :class:`~hdl.completer.planner.CompletionPlan`."""
 
     def __init__(self, geometry: Geometry):
-        rest = {name: field.shape for name, field in RestPlan(geometry)}
+        rest = {name: field.shape for name, field in RestPlan()}
         super().__init__({**rest, "offset": geometry.lane_bits, "skipped": 2, "tail": signed(4)})
 
 
@@ -136,8 +127,10 @@ class WordFetcher(wiring.Component):
         beats_left = Signal(10 - lane_bits)
         one_more = Signal()
         last_step = Signal()
+        # The first word of the next completion of a request.
+        rest_word = Signal(g.word_address_bits)
         # The word of the next step, unless that begins a request.
-        next_word = Signal.like(current.word)
+        next_word = Signal.like(rest_word)
         last_completion = Signal()
         is_last = Mux(busy, last_step, current.single)
         # A rest that lies in one word is the whole rest.
@@ -158,7 +151,7 @@ class WordFetcher(wiring.Component):
         # A further completion begins in the last word of the one before, if that lay past its
         # payload.
         with m.If(Mux(busy, step & last_step, ~step)):
-            m.d.sync += next_word.eq(rest.word)
+            m.d.sync += next_word.eq(rest_word)
         with m.Elif(step):
             m.d.sync += next_word.eq(self.words.address + 1)
         with m.If(step):
@@ -180,8 +173,8 @@ class WordFetcher(wiring.Component):
                     prepared.eq(0),
                     continued.eq(~current.whole),
                     # From the plan: the maximum payload size may have changed since.
-                    rest.word.eq(
-                        (Cat(current.offset, current.word) + current.extent + 1) >> lane_bits
+                    rest_word.eq(
+                        (Cat(current.offset, self.words.address) + current.extent + 1) >> lane_bits
                     ),
                     rest.length_m1.eq(current.length_m1 + ~current.extent),
                     fetched.offset.eq(Mux(success, current.offset, 0)),
@@ -192,7 +185,7 @@ class WordFetcher(wiring.Component):
                     ),
                     header.byte_count.eq((current.length_m1 << 2) + current.tail),
                     header.completer_id.eq(self.completer_id),
-                    header.length.eq(Mux(success, current.extent + 1, 0)),
+                    header.length.eq(current.extent + 1),
                     header.status.eq(request.status),
                     header.requester_id.eq(request.requester_id),
                     header.tag.eq(request.tag),
@@ -201,12 +194,16 @@ class WordFetcher(wiring.Component):
                     header.tc.eq(request.tc),
                     header.locked.eq(request.locked),
                 ]
+        # Synthesis maps this to the synchronous reset of the register. Without a step, which is
+        # late, the header does not matter.
+        with m.If(~busy & ~success):
+            m.d.sync += header.length.eq(0)
         return m
 
     def _plan_rest(self, m, continued, prepared):
         """Plan the next completion of a request."""
         lane_bits = self._geometry.lane_bits
-        rest = Signal(RestPlan(self._geometry))
+        rest = Signal(RestPlan())
         fits = (rest.length_m1 & ~self.mask) == 0
         m.d.sync += [
             prepared.eq(continued),
@@ -227,7 +224,6 @@ class WordFetcher(wiring.Component):
             m.d.comb += current.tail.eq(4 - plan.after)
         with m.Else():
             m.d.comb += [
-                current.word.eq(plan.request.address[lane_bits:]),
                 current.offset.eq(plan.request.address[:lane_bits]),
                 current.length_m1.eq(plan.request.length_m1),
                 *(

@@ -66,7 +66,10 @@ class CompletionPacketizer(wiring.Component):
         m = Module()
         g = self._geometry
         m.submodules.aligner = aligner = PayloadAligner(g)
-        m.submodules.beats = beats = LateFifo(CompletionBeat(g), g.data_width, depth=BEAT_DEPTH)
+        # Two lanes are selected early enough.
+        m.submodules.beats = beats = LateFifo(
+            CompletionBeat(g), g.data_width, depth=BEAT_DEPTH, registered=g.lanes > 2
+        )
 
         arrived = Signal(WordFetch(g))
         m.d.sync += arrived.eq(self.fetched)

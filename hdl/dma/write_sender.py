@@ -120,22 +120,27 @@ class WriteSender(wiring.Component):
             self.segments.ready.eq(done_q),
             self.sent.eq(done_q & segment.ends),
         ]
-        tlp_departs, burst_departs = self._send(m, stage.o)
+        tlp_departed, burst_departed = self._send(m, stage.o)
+        # Without a TLP.
+        segment_ended = Signal()
+        burst_ended = Signal()
         m.submodules.tracker = tracker = DepartureTracker(MAX_TLPS)
         m.d.comb += [
             # No TLP begins while bus mastering is off, so one counted in the cycle of the fall
             # began before it.
             tracker.fell.eq(~self.bus_master_enable),
+            tracker.departed.eq(tlp_departed),
             self.former.eq(tracker.former),
+            self.segment_departed.eq(tlp_departed | segment_ended),
+            self.burst_departed.eq(burst_departed | burst_ended),
         ]
         m.d.sync += [
             tracker.planned.eq(starts),
-            tracker.departed.eq(tlp_departs),
-            self.segment_departed.eq(tlp_departs | (discarding & last_beat) | skips),
+            segment_ended.eq((discarding & last_beat) | skips),
             done_q.eq(starts | self.discards | skips),
             sending.eq(starts | (sending & ~(last_beat & stage.i.ready))),
             discarding.eq(self.discards | (discarding & ~last_beat)),
-            self.burst_departed.eq(burst_departs | (discarding & last_beat & ends) | skips),
+            burst_ended.eq((discarding & last_beat & ends) | skips),
         ]
 
         out = stage.i.p.tlp
@@ -176,31 +181,38 @@ class WriteSender(wiring.Component):
     def _send(self, m, source):
         """Connect ``o`` to ``source``; without space for a confirmation, ``source`` stalls.
 
-        Returns whether a TLP leaves ``o``, and whether the last TLP of a burst has departed.
+        Returns whether a TLP left ``o`` in the cycle before, and whether the last TLP of a burst
+        had departed then.
         """
         has_space = Signal()
-        tlp_departs = Signal()
-        burst_departs = Signal()
+        leaves = Signal()
+        ends_tlp = source.p.tlp.eop
         m.d.comb += [
             self.o.valid.eq(source.valid & has_space),
             self.o.p.eq(source.p.tlp),
             source.ready.eq(self.o.ready & has_space),
-            tlp_departs.eq(source.valid & source.ready & source.p.tlp.eop),
+            leaves.eq(source.valid & source.ready),
         ]
-        if self._geometry.block.sequence_numbers:
-            m.submodules.queue = queue = ConfirmationQueue()
-            m.d.comb += [
-                has_space.eq(queue.has_space),
-                queue.accepted.eq(tlp_departs),
-                queue.mark.eq(source.p.ends_burst),
-                queue.confirmed.eq(self.confirmed),
-                burst_departs.eq(queue.marked),
-                self.empty.eq(queue.empty),
-            ]
-        else:
-            m.d.comb += [
-                has_space.eq(1),
-                burst_departs.eq(source.valid & source.ready & source.p.ends_burst),
-                self.empty.eq(1),
-            ]
-        return tlp_departs, burst_departs
+        # `leaves` is late: register it by itself.
+        left = Signal()
+        left_tlp = Signal()
+        left_burst = Signal()
+        m.d.sync += [
+            left.eq(leaves),
+            left_tlp.eq(ends_tlp),
+            left_burst.eq(source.p.ends_burst),
+        ]
+        if not self._geometry.block.sequence_numbers:
+            m.d.comb += [has_space.eq(1), self.empty.eq(1)]
+            return left & left_tlp, left & left_burst
+        m.submodules.queue = queue = ConfirmationQueue()
+        confirmed_burst = Signal()
+        m.d.comb += [
+            has_space.eq(queue.has_space),
+            queue.accepted.eq(leaves & ends_tlp),
+            queue.mark.eq(source.p.ends_burst),
+            queue.confirmed.eq(self.confirmed),
+            self.empty.eq(queue.empty),
+        ]
+        m.d.sync += confirmed_burst.eq(queue.marked)
+        return left & left_tlp, confirmed_burst

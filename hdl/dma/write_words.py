@@ -115,17 +115,6 @@ class WriteCollector(wiring.Component):
                 request.eq(self.aw.p),
                 request_aborted.eq(self.reset),
             ]
-        with m.If(self.begun):
-            m.d.sync += [
-                request_valid.eq(0),
-                burst_valid.eq(1),
-                served.eq(check.served & ~request_aborted),
-                Cat(lowest, word).eq(request.addr),
-                size.eq(request.size),
-                beats_m1.eq(request.len),
-                is_last.eq(request.len == 0),
-            ]
-
         # Words are assembled in the output register itself; `valid` rises when the word is
         # complete.
         word_empty = Signal(init=1)
@@ -153,7 +142,18 @@ class WriteCollector(wiring.Component):
         )
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
-        with m.If(accept):
+        # Whether a burst begins is late: until it does, its address is loaded again and again.
+        with m.If(self.begun):
+            m.d.sync += [request_valid.eq(0), burst_valid.eq(1)]
+        with m.If(~burst_valid):
+            m.d.sync += [
+                served.eq(check.served & ~request_aborted),
+                Cat(lowest, word).eq(request.addr),
+                size.eq(request.size),
+                beats_m1.eq(request.len),
+                is_last.eq(request.len == 0),
+            ]
+        with m.Elif(accept):
             m.d.sync += [
                 lowest.eq(highest + 1),
                 beats_m1.eq(beats_m1 - 1),

@@ -94,7 +94,8 @@ class RequestDecoder(wiring.Component):
         # Section 2.2.9: the completion of a request other than a memory read has lower address 0
         # and byte count 4, or the operand size of an AtomicOp. The payload of a CAS has two.
         has_address = is_memory | is_locked
-        operand = Mux(is_cas, word0.length >> 1, word0.length)
+        length_m1 = (word0.length - 1)[:10]
+        operand_m1 = Mux(is_cas, length_m1 >> 1, length_m1)
         enables = self._enables(m, header)
         with m.If(self.i.ready):
             m.d.sync += [
@@ -112,18 +113,23 @@ class RequestDecoder(wiring.Component):
                 decoded.poisoned.eq(word0.ep),
                 decoded.other_function.eq(i.func_num != 0),
                 # Used for memory requests only.
-                decoded.crosses.eq(crosses(header.low_address[2:12], (word0.length - 1)[:10])),
+                decoded.crosses.eq(crosses(header.low_address[2:12], length_m1)),
                 decoded.target.eq(self._target(m)),
                 decoded.address.eq(Mux(has_address, header.low_address[2:], 0)),
-                decoded.length_m1.eq(Mux(has_address | is_atomic, operand, 1) - 1),
-                decoded.first_be.eq(Mux(has_address, header.first_be, 0xF)),
-                decoded.last_be.eq(Mux(has_address, header.last_be, 0xF)),
+                decoded.length_m1.eq(operand_m1),
+                decoded.first_be.eq(header.first_be),
+                decoded.last_be.eq(header.last_be),
                 decoded.requester_id.eq(header.requester_id),
                 decoded.tag.eq(header.tag),
                 decoded.tc.eq(word0.tc),
                 decoded.attr.eq(word0.attr),
                 decoded.ido.eq(word0.ido),
             ]
+        # Synthesis maps these to the synchronous set or reset of the registers.
+        with m.If(self.i.ready & ~has_address):
+            m.d.sync += [decoded.first_be.eq(0xF), decoded.last_be.eq(0xF)]
+        with m.If(self.i.ready & ~(has_address | is_atomic)):
+            m.d.sync += decoded.length_m1.eq(0)
         return m
 
     def _target(self, m):
@@ -156,11 +162,12 @@ class RequestDecoder(wiring.Component):
             ]
         with m.Else():
             m.d.comb += [now_remaining.eq(remaining), now_last_be.eq(last_be)]
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [
-                remaining.eq(Mux(now_remaining > g.lanes, now_remaining - g.lanes, 0)),
-                last_be.eq(now_last_be),
-            ]
+        accepted = self.i.valid & self.i.ready
+        with m.If(accepted):
+            m.d.sync += [remaining.eq(now_remaining - g.lanes), last_be.eq(now_last_be)]
+        # This, too, becomes a synchronous reset.
+        with m.If(accepted & (now_remaining <= g.lanes)):
+            m.d.sync += remaining.eq(0)
         enables = Signal(g.word_bytes)
         for lane in range(g.lanes):
             enabled = Mux(now_remaining == lane + 1, now_last_be, 0xF)

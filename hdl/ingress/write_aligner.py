@@ -106,8 +106,8 @@ class WriteAligner(wiring.Component):
                     bits = (g.bar_sizes[bar] // 4 - 1).bit_length()
                     m.d.comb += offset.eq(beat.address[:bits])
             with m.Default():
-                # Only for the lower address of an error completion.
-                m.d.comb += offset.eq(beat.address[:5])
+                # Only for the lower address of an error completion, which has five bits of it.
+                m.d.comb += offset.eq(beat.address)
         return offset
 
     def _write(self, m, accepted, served, flush, offset_dwords):
@@ -124,17 +124,20 @@ class WriteAligner(wiring.Component):
         now_offset = Signal.like(offset)
         now_word = Signal.like(word)
         now_target = Signal.like(target)
-        with m.If(beat.sop):
+        starts = beat.sop & ~flush
+        first_word = offset_dwords[g.lane_bits :]
+        with m.If(starts):
             m.d.comb += [
                 now_offset.eq(beat.address[: g.lane_bits]),
-                now_word.eq(offset_dwords[g.lane_bits :]),
+                now_word.eq(first_word),
                 now_target.eq(beat.target),
             ]
         with m.Else():
             m.d.comb += [now_offset.eq(offset), now_word.eq(word), now_target.eq(target)]
 
         rotated_mask = Signal(g.word_bytes)
-        # Bytes of lanes that lie in this word; those of the other lanes spill into the next one.
+        # Bytes of lanes that lie in this word; those of the other lanes spill into the next one. In
+        # a flush, none: the word is what has spilt.
         current = Signal(g.word_bytes)
         spill = Signal(g.word_bytes)
         m.d.comb += [
@@ -143,34 +146,25 @@ class WriteAligner(wiring.Component):
         ]
         for lane in range(g.lanes):
             in_word = (now_offset <= lane) if lane < g.lanes - 1 else Const(1)
-            m.d.comb += current.word_select(lane, 4).eq(in_word.replicate(4))
+            m.d.comb += current.word_select(lane, 4).eq((in_word & ~flush).replicate(4))
 
         out = self.writes.p
-        in_fifos = target == Target.FIFOS
-        now_in_fifos = now_target == Target.FIFOS
+        in_fifos = now_target == Target.FIFOS
+        held = Mux(starts, 0, held_mask)
+        lane0_mask = Mux(current[0], beat.enables, held)[:4]
+        # Selected last: `starts` is late.
+        may_be_index = Mux(starts, g.may_be_index(first_word), g.may_be_index(word))
         with m.If(self.writes.ready):
-            m.d.sync += self.writes.valid.eq(flush | (accepted & active))
-            with m.If(flush):
-                m.d.sync += [
-                    out.target.eq(target),
-                    out.to_driver_queue.eq(in_fifos & g.in_driver_bank(word)),
-                    out.to_device_queue.eq(in_fifos & g.in_device_bank(word)),
-                    out.to_indices.eq(in_fifos & g.may_be_index(word) & held_mask[:4].any()),
-                    out.address.eq(word),
-                    out.mask.eq(held_mask),
-                    flush.eq(0),
-                ]
-            with m.Else():
-                held = Mux(beat.sop, 0, held_mask)
-                lane0_mask = Mux(current[0], beat.enables, held)[:4]
-                m.d.sync += [
-                    out.target.eq(now_target),
-                    out.to_driver_queue.eq(now_in_fifos & g.in_driver_bank(now_word)),
-                    out.to_device_queue.eq(now_in_fifos & g.in_device_bank(now_word)),
-                    out.to_indices.eq(now_in_fifos & g.may_be_index(now_word) & lane0_mask.any()),
-                    out.address.eq(now_word),
-                    out.mask.eq((rotated_mask & current) | (held & ~current)),
-                ]
+            m.d.sync += [
+                self.writes.valid.eq(flush | (accepted & active)),
+                flush.eq(0),
+                out.target.eq(now_target),
+                out.to_driver_queue.eq(in_fifos & g.in_driver_bank(now_word)),
+                out.to_device_queue.eq(in_fifos & g.in_device_bank(now_word)),
+                out.to_indices.eq(in_fifos & may_be_index & lane0_mask.any()),
+                out.address.eq(now_word),
+                out.mask.eq((rotated_mask & current) | (held & ~current)),
+            ]
         self._move_data(m, accepted, flush, now_offset)
         with m.If(accepted):
             m.d.sync += [

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from ..geometry import Geometry, SlotLimit
 from ..interfaces import IndexUpdate, IndexView, QueuePort
 from .index_memory import FifoValues, OwnedIndices
-from .modulo import predecessor
+from .modulo import predecessor, second_predecessor
 from .occupancy import Occupancy
 
 __all__ = ["DeviceQueues"]
@@ -80,7 +80,7 @@ class DeviceQueues(wiring.Component):
             limits.enable.eq(update.tail),
             limits.fifo.eq(update.fifo),
             limits.value.index.eq(predecessor(update.index, capacity)),
-            limits.value.before.eq(predecessor(predecessor(update.index, capacity), capacity)),
+            limits.value.before.eq(second_predecessor(update.index, capacity)),
             Cat(*limits.read_fifo).eq(Cat(engine.advance_fifo, landed_fifo)),
             occupancy.clear.eq(self.clear),
             occupancy.forget.eq(update.head),

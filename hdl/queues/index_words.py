@@ -138,18 +138,14 @@ class IndexWords(wiring.Component):
                 written.eq(Cat(clearing[: len(g.kind_bits)] == at for at in self._kind_places())),
             ]
         with m.Elif(merges):
-            m.d.comb += [
-                port.addr.eq(merged_place),
-                port.data.eq(merged),
-                written.eq(merged_kinds),
-            ]
+            m.d.comb += [port.addr.eq(merged_place), written.eq(merged_kinds)]
         with m.Else():
             m.d.comb += [
                 port.addr.eq(place),
-                port.data.eq(write.data),
                 written.eq(kinds & whole.replicate(len(kinds))),
             ]
         m.d.comb += [
+            port.data.eq(Mux(merges | self.busy, merged, write.data)),
             port.en.eq(self.busy | merges | whole),
             self.write_ready.eq(
                 ~(self.reset | self.busy)
@@ -161,37 +157,40 @@ class IndexWords(wiring.Component):
 
     def _merge(self, m, words, kinds, place):
         """Merge a write of some bytes with the others as the host sees them, one cycle later: the
-        index that an engine owns is late. Returns whether there is one, the word, its kind and its
-        place in the RAM."""
+        index that an engine owns is late. Returns whether there is one; the word, zero while words
+        are cleared; its kind and its place in the RAM."""
         write = self.write
         former = words.read_port(domain="comb")
         index, moved = self._view(m, 1, kinds, self._fifo(write.address))
         merges = Signal()
-        former_q = Signal(WORD)
-        index_q = Signal.like(index)
-        moved_q = Signal()
-        data_q = Signal.like(write.data)
-        mask_q = Signal.like(write.mask)
         kinds_q = Signal(len(kinds))
         place_q = Signal(len(place))
+        # The bytes of the word by where they come from, each zero where others apply: synthesis
+        # maps that to the synchronous reset of the registers.
+        former_q = Signal(WORD)
+        index_q = Signal(WORD)
+        data_q = Signal(WORD)
         m.d.comb += former.addr.eq(place)
         m.d.sync += [
             merges.eq(write.enable & ~write.mask.all() & kinds.any() & ~self.reset),
-            former_q.eq(former.data),
-            index_q.eq(index),
-            moved_q.eq(moved),
-            data_q.eq(write.data),
-            mask_q.eq(write.mask),
             kinds_q.eq(kinds),
             place_q.eq(place),
+            former_q.eq(former.data),
+            index_q.eq(index),
+            data_q.eq(write.data),
         ]
-        kept = Mux(moved_q, index_q, former_q)
-        merged = Cat(
-            Mux(mask_q[byte], data_q.word_select(byte, 8), kept[8 * byte : 8 * byte + 8])
-            for byte in range(WORD // 8)
-        )
+        clears = self.reset | self.busy
+        for byte in range(WORD // 8):
+            bits = slice(8 * byte, 8 * byte + 8)
+            written = write.mask[byte]
+            with m.If(clears | written | moved):
+                m.d.sync += former_q[bits].eq(0)
+            with m.If(clears | written | ~moved):
+                m.d.sync += index_q[bits].eq(0)
+            with m.If(clears | ~written):
+                m.d.sync += data_q[bits].eq(0)
         m.d.comb += self.read_ready.eq(~(self.busy | merges))
-        return merges, merged, kinds_q, place_q
+        return merges, former_q | index_q | data_q, kinds_q, place_q
 
     def _apply(self, m, written, port, by_host):
         """Reduce the word that is written to an index, and pass it on, by its kind."""

@@ -9,7 +9,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["IndexModulo", "index_width", "predecessor", "successor"]
+__all__ = ["IndexModulo", "index_width", "predecessor", "second_predecessor", "successor"]
 
 
 def index_width(capacity: int) -> int:
@@ -30,6 +30,14 @@ def predecessor(index: Value, capacity: int) -> Value:
     width = index_width(capacity)
     before = Cat(index[bit] ^ ~index[:bit].any() for bit in range(width))
     return before if capacity == 1 << width else Mux(index == 0, capacity - 1, before)
+
+
+def second_predecessor(index: Value, capacity: int) -> Value:
+    """The predecessor of the :func:`predecessor` of ``index``."""
+    if capacity % 2 or capacity < 4:
+        return predecessor(predecessor(index, capacity), capacity)
+    # An even capacity: bit 0 is the same.
+    return Cat(index[0], predecessor(index[1:], capacity // 2))
 
 
 def _residues(value: Value, capacity: int, bound: int) -> tuple[Value, int]:

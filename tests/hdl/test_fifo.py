@@ -82,9 +82,10 @@ def test_depth_is_checked(depth):
 
 @pytest.mark.parametrize("depth", [2, 4, 16])
 @pytest.mark.parametrize("width", [1, 64])
-def test_late_parts_stay_with_their_words(depth, width):
-    dut = LateFifo(8, width, depth=depth)
-    bench = Bench(dut, depth, width)
+@pytest.mark.parametrize("registered", [True, False])
+def test_late_parts_stay_with_their_words(depth, width, registered):
+    dut = LateFifo(8, width, depth=depth, registered=registered)
+    bench = Bench(dut, depth, width, registered)
     rng = bench.rng
     stored, levels = [], set()
     popped = 0

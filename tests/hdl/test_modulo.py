@@ -8,7 +8,7 @@ from amaranth.hdl import Module, Signal
 from amaranth.sim import Simulator
 from simulation import simulate
 
-from hdl.queues.modulo import IndexModulo, index_width, predecessor, successor
+from hdl.queues.modulo import IndexModulo, index_width, predecessor, second_predecessor, successor
 
 CAPACITIES = [2, 7, 31, 32, 61, 62, 63, 64, 100, 4096, 65535]
 
@@ -43,9 +43,11 @@ def test_successor_and_predecessor_wrap(capacity):
     index = Signal(index_width(capacity))
     after = Signal.like(index)
     before = Signal.like(index)
+    second_before = Signal.like(index)
     module.d.comb += [
         after.eq(successor(index, capacity)),
         before.eq(predecessor(index, capacity)),
+        second_before.eq(second_predecessor(index, capacity)),
     ]
 
     async def bench(ctx):
@@ -53,6 +55,7 @@ def test_successor_and_predecessor_wrap(capacity):
             ctx.set(index, value)
             assert ctx.get(after) == (value + 1) % capacity
             assert ctx.get(before) == (value - 1) % capacity
+            assert ctx.get(second_before) == (value - 2) % capacity
 
     simulator = Simulator(module)
     simulator.add_testbench(bench)
