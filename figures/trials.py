@@ -119,6 +119,34 @@ TRIALS = (
         is_used="one FIFO",
     ),
     Trial(
+        option="`--placer-heap-timingweight 40` for 20",
+        design="endpoint, 8 FIFOs, DMA; seeds 1, 2, 3, `--tmg-ripup`",
+        without="107.1, 116.3, 94.3",
+        with_option="103.3, 122.5, 106.3",
+        is_used="several FIFOs",
+    ),
+    Trial(
+        option="`--placer-heap-timingweight 60` for 20",
+        design="endpoint, 8 FIFOs, DMA; seeds 1, 2, 3, `--tmg-ripup`",
+        without="107.1, 122.1, 107.7",
+        with_option="127.0, 118.8, unfinished after 9 minutes",
+        is_used="no",
+    ),
+    Trial(
+        option="`abc9 -D 7500`: up to that delay, logic becomes smaller instead of faster",
+        design=f"{_CORE_8}; seeds 1, 2, 3, `--tmg-ripup`",
+        without="123.3, 124.8, 116.9; 2,881 LUT4",
+        with_option="121.3, 122.0, 120.5; 2,899 LUT4",
+        is_used="64 bits",
+    ),
+    Trial(
+        option="the same",
+        design=f"{_CORE_1}; seeds 1, 2, 3, `--tmg-ripup`",
+        without="130.8, 129.8, 129.0; 5,256 LUT4",
+        with_option="119.1, 131.7, 126.2; 5,142 LUT4",
+        is_used="64 bits",
+    ),
+    Trial(
         option="`--freq 160` for 125, with `--tmg-ripup`",
         design=f"{_CORE_1}; seed 1, earlier gateware",
         without="127.6 in 69 s",
@@ -160,8 +188,8 @@ def trials() -> str:
         "  --freq 125 --placer-heap-timingweight 200 --seed SEED --timing-allow-fail "
         "--report REPORT\n"
         "```\n\n"
-        "with a timing weight of 20 for 8 FIFOs, and the netlist of `python -m synth --only "
-        "DESIGN`.\n\n"
+        "with a timing weight of 20 for 8 FIFOs unless the option says otherwise, and the netlist "
+        "of `python -m synth --only DESIGN`.\n\n"
         + table(
             ("option", "design", "without", "with", "used"),
             (

@@ -176,7 +176,14 @@ def _entries_of(design: Design, folder: Path, headline: bool) -> list[Figures]:
         if headline and target != ECP5:
             continue
         netlist = folder / f"{design.name}-{target}.json"
-        area, seconds = synthesise(rtlil, design.module, target, netlist, lanes=design.lanes)
+        area, seconds = synthesise(
+            rtlil,
+            design.module,
+            target,
+            netlist,
+            lanes=design.lanes,
+            delay_ps=design.delay_ps,
+        )
         seconds += read_seconds
         if target == ECP5:
             entries += _on_ecp5(design, netlist, area, seconds, headline)

@@ -96,7 +96,15 @@ class Design:
         The block RAMs of several FIFOs occupy several rows. The larger weight crowds cells between
         the rows: routing then takes up to twelve minutes, without a higher frequency.
         """
-        return 200 if self.num_fifos == 1 else 20
+        return 200 if self.num_fifos == 1 else 40
+
+    @property
+    def delay_ps(self) -> int | None:
+        """Delay of the longest path up to which logic becomes smaller instead of faster.
+
+        Designs of two lanes have time to spare. The others become slower.
+        """
+        return 7500 if self.lanes == 2 else None
 
     @property
     def lanes(self) -> int:

@@ -87,9 +87,9 @@ _ALL_FIFOS = _design("core", 128, MAX_FIFOS, dma=False)
 HEADLINE_LIMITS = (
     *(_frequency(_design(top, 128, 1, dma=True), 130) for top in TOPS),
     _frequency(_ALL_FIFOS, 125),
-    _frequency(_design("endpoint", 128, MAX_FIFOS, dma=True), 105),
+    _frequency(_design("endpoint", 128, MAX_FIFOS, dma=True), 115),
     Limit(design=_ALL_FIFOS, key="lut4", value=1.4, reference=_ONE_FIFO),
-    Limit(design=_design("core", 64, 1, dma=False), key="lut4", value=1600),
+    Limit(design=_design("core", 64, 1, dma=False), key="lut4", value=1300),
     *(
         Limit(design=design, key="bram", value=56)
         for design in DESIGNS

@@ -163,7 +163,13 @@ def read(verilog: Path) -> tuple[Path, float]:
 
 
 def synthesise(
-    source: Path, module: str, target: str, netlist: Path, *, lanes: int
+    source: Path,
+    module: str,
+    target: str,
+    netlist: Path,
+    *,
+    lanes: int,
+    delay_ps: int | None = None,
 ) -> tuple[Area, float]:
     """Synthesise ``module`` for one of :data:`~synth.designs.FAMILIES`.
 
@@ -175,6 +181,9 @@ def synthesise(
         Output: the netlist as JSON for nextpnr, with log and statistics beside it.
     lanes
         Dwords in a word, for the placement of the block RAMs.
+    delay_ps
+        Of an ECP5: delay of the longest path up to which logic becomes smaller instead of faster;
+        None for the fastest.
 
     Returns
     -------
@@ -188,9 +197,10 @@ def synthesise(
     """
     statistics = netlist.with_suffix(".stat.json")
     if target == ECP5:
+        delay = "" if delay_ps is None else f" -D {delay_ps}"
         flow = (
             f"{ABC9_SCRIPT}; synth_ecp5 -top {module} -run :map_luts; "
-            f"abc9 -maxlut {LARGEST_LUT} -W {WIRE_PS}; clean; "
+            f"abc9 -maxlut {LARGEST_LUT} -W {WIRE_PS}{delay}; clean; "
             f"synth_ecp5 -top {module} -run map_cells: -json {_reachable(netlist)}"
         )
     elif target == NEXUS:

@@ -44,8 +44,8 @@ def check(top, fifos, width, simulator=None):
 @MINUTES
 @pytest.mark.parametrize("top", sorted(BUILDS))
 def test_cycle_counts_match_baseline(top):
-    """On builds of several FIFOs, one FIFO is as fast as on a build of one, but for a cycle of the
-    doorbell."""
+    """On builds of several FIFOs, one FIFO is as fast as on a build of one, except for a cycle of
+    the doorbell."""
     check(top, *BUILDS[top])
 
 
