@@ -323,9 +323,10 @@ class MsixController(wiring.Component):
                         write=True,
                     )
                 ),
+                # In place of a multiplexer with zero: the reset below.
                 header[2:32].eq(entry[2:32]),
             ]
-        # Synthesis maps this to a synchronous reset too.
+        # Synthesis maps this to the synchronous reset of the register.
         with m.If(loads & ~long):
             m.d.sync += header[2:32].eq(0)
         with m.If(self.o.ready):

@@ -196,13 +196,10 @@ class WriteSender(wiring.Component):
         # `leaves` is late: register it by itself.
         left = Signal()
         left_tlp = Signal()
-        left_burst = Signal()
-        m.d.sync += [
-            left.eq(leaves),
-            left_tlp.eq(ends_tlp),
-            left_burst.eq(source.p.ends_burst),
-        ]
+        m.d.sync += [left.eq(leaves), left_tlp.eq(ends_tlp)]
         if not self._geometry.block.sequence_numbers:
+            left_burst = Signal()
+            m.d.sync += left_burst.eq(source.p.ends_burst)
             m.d.comb += [has_space.eq(1), self.empty.eq(1)]
             return left & left_tlp, left & left_burst
         m.submodules.queue = queue = ConfirmationQueue()

@@ -115,6 +115,7 @@ class WriteCollector(wiring.Component):
                 request.eq(self.aw.p),
                 request_aborted.eq(self.reset),
             ]
+
         # Words are assembled in the output register itself; `valid` rises when the word is
         # complete.
         word_empty = Signal(init=1)
