@@ -82,7 +82,7 @@ class BarAccess(wiring.Component):
             self.fifos.write_to_device.eq(accepted & write.to_device_queue),
             self.register_write.enable.eq(accepted & (write.target == Target.REGISTERS)),
             self.fifos.write.enable.eq(accepted & (write.target == Target.FIFOS)),
-            self.index_write.enable.eq(accepted & write.to_indices),
+            self.index_write.enable.eq(accepted & write.may_be_index & write.lane_0),
             self.msix.write.enable.eq(accepted & (write.target == Target.MSIX)),
         ]
         for port in (self.register_write, self.fifos.write, self.index_write, self.msix.write):

@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Stream buffers: FIFOs with a registered output and with a registered input, and a skid buffer.
+"""Stream buffers: a FIFO with a registered output, the places of a ring, and a skid buffer.
 
 The FIFOs of :mod:`amaranth.lib.fifo` drive their output from the block RAM without a register, and
 define the result of a read during a write to the same word; both are expensive in an FPGA.
 """
 
 from amaranth.hdl import Module, Mux, ShapeLike, Signal
-from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["LateFifo", "SkidBuffer", "StreamFifo"]
+__all__ = ["RingPlaces", "SkidBuffer", "StreamFifo"]
 
 DISTRIBUTED_DEPTH = 16
 """Largest depth that uses distributed RAM, which has a combinational read port."""
+
+
+def _check_depth(depth: int) -> None:
+    if depth < 2 or depth & (depth - 1):
+        raise ValueError(f"depth is {depth}: must be a power of two of 2 or more")
 
 
 class StreamFifo(wiring.Component):
@@ -43,8 +48,7 @@ class StreamFifo(wiring.Component):
     """
 
     def __init__(self, shape: ShapeLike, *, depth: int):
-        if depth < 2 or depth & (depth - 1):
-            raise ValueError(f"depth is {depth}: must be a power of two of 2 or more")
+        _check_depth(depth)
         self._shape = shape
         self._depth = depth
         super().__init__(
@@ -101,109 +105,59 @@ class StreamFifo(wiring.Component):
         return pointer
 
 
-class LateFifo(wiring.Component):
-    """FIFO in distributed RAM for words of which a part is late in the cycle.
-
-    The throughput is one word per cycle, the latency one cycle. The output is not registered.
+class RingPlaces(wiring.Component):
+    """Where a ring in memory is written and read.
 
     Parameters
     ----------
-    early, late : ShapeLike
-        Shapes of the parts of the payload.
     depth : int
-        Words, a power of two from 2 to :data:`DISTRIBUTED_DEPTH`.
-    registered : bool
-        The late part enters a register, and the RAM from there, which takes a lookup table for each
-        of its bits. Otherwise it enters the RAM.
+        Places, a power of two of 2 or more.
 
     Attributes
     ----------
-    i : In(stream of a struct of ``early`` and ``late``)
-        Input.
-    o : Out(stream of the same struct)
-        Output; ``valid`` is registered.
+    push, pop : In(1)
+        An item enters, an item leaves. ``pop`` may be late in the cycle.
+    next_place, oldest_place : Out(range(depth))
+        Place of the item that enters next, and of the one that leaves next.
     level : Out(range(depth + 1))
-        Words inside.
+        Items inside.
+    empties : Out(1)
+        None of the items remains after this cycle.
+    has_item : Out(1)
+        ``level`` is not zero; registered.
 
     Raises
     ------
     ValueError
-        ``depth`` is not a power of two, or out of range.
+        ``depth`` is not a power of two, or less than 2.
     """
 
-    def __init__(self, early: ShapeLike, late: ShapeLike, *, depth: int, registered: bool = True):
-        if not 2 <= depth <= DISTRIBUTED_DEPTH or depth & (depth - 1):
-            raise ValueError(
-                f"depth is {depth}: must be a power of two from 2 to {DISTRIBUTED_DEPTH}"
-            )
-        self._shapes = {"early": early, "late": late}
-        self._registered = registered
+    def __init__(self, depth: int):
+        _check_depth(depth)
         self._depth = depth
-        payload = stream.Signature(data.StructLayout(self._shapes))
         super().__init__(
-            {"i": In(payload), "o": Out(payload), "level": Out(range(depth + 1))},
+            {
+                "push": In(1),
+                "pop": In(1),
+                "next_place": Out(range(depth)),
+                "oldest_place": Out(range(depth)),
+                "level": Out(range(depth + 1)),
+                "empties": Out(1),
+                "has_item": Out(1),
+            }
         )
 
     def elaborate(self, platform):
         m = Module()
-        early_write, early_read = self._add_part(m, "early")
-        late_write, late_read = self._add_part(m, "late")
-        push = Signal()
-        pop = Signal()
-        empties = (self.level == 0) | ((self.level == 1) & pop)
-        next_place = Signal(range(self._depth))
-        oldest_place = Signal(range(self._depth))
-        m.d.comb += [
-            self.i.ready.eq(~self.level[-1]),
-            push.eq(self.i.valid & self.i.ready),
-            pop.eq(self.o.valid & self.o.ready),
-            early_write.en.eq(push),
-            early_write.addr.eq(next_place),
-            early_write.data.eq(self.i.p.early),
-            early_read.addr.eq(oldest_place),
-            late_read.addr.eq(oldest_place),
-            self.o.p.early.eq(early_read.data),
-        ]
-        m.d.sync += self.o.valid.eq(push | ~empties)
-        with m.If(push):
-            m.d.sync += next_place.eq(next_place + 1)
-        with m.If(pop):
-            m.d.sync += oldest_place.eq(oldest_place + 1)
-        with m.If(push ^ pop):
-            m.d.sync += self.level.eq(self.level + Mux(pop, -1, 1))
-        if not self._registered:
-            m.d.comb += [
-                late_write.en.eq(push),
-                late_write.addr.eq(next_place),
-                late_write.data.eq(self.i.p.late),
-                self.o.p.late.eq(late_read.data),
-            ]
-            return m
-        newest = Signal(self._shapes["late"], reset_less=True)
-        newest_place = Signal(range(self._depth))
-        # The late part of the only word is not in the RAM yet.
-        only = Signal()
-        m.d.comb += [
-            # Until the next push, the same part is written again and again.
-            late_write.en.eq(1),
-            late_write.addr.eq(newest_place),
-            late_write.data.eq(newest),
-            self.o.p.late.eq(Mux(only, newest, late_read.data)),
-        ]
-        m.d.sync += only.eq(push & empties)
-        with m.If(push):
-            m.d.sync += [newest.eq(self.i.p.late), newest_place.eq(next_place)]
+        m.d.comb += self.empties.eq((self.level == 0) | ((self.level == 1) & self.pop))
+        m.d.sync += self.has_item.eq(self.push | ~self.empties)
+        with m.If(self.push):
+            m.d.sync += self.next_place.eq(self.next_place + 1)
+        with m.If(self.pop):
+            m.d.sync += self.oldest_place.eq(self.oldest_place + 1)
+        with m.If(self.push ^ self.pop):
+            m.d.sync += self.level.eq(self.level + Mux(self.pop, -1, 1))
         return m
-
-    def _add_part(self, m, name):
-        """Add the RAM of a part of the words; returns its ports."""
-        m.submodules[name] = part = memory.Memory(
-            shape=self._shapes[name],
-            depth=self._depth,
-            init=[],
-            attrs={"ram_style": "distributed", "no_rw_check": 1},
-        )
-        return part.write_port(), part.read_port(domain="comb")
 
 
 class SkidBuffer(wiring.Component):

@@ -73,15 +73,16 @@ def write_layout(geometry: Geometry) -> data.StructLayout:
     """A word write: ``data`` in the bytes of ``mask`` to word address ``address`` of ``target``.
 
     ``to_driver_queue``, ``to_device_queue``: the word is RAM of the bank of these queues.
-    ``to_indices``: it lies where index words may, as
-    :meth:`~hdl.geometry.Geometry.may_be_index` says, and bytes of lane 0 are written.
+    ``may_be_index``: it lies where index words may, as
+    :meth:`~hdl.geometry.Geometry.may_be_index` says. ``lane_0``: bytes of lane 0 are written.
     """
     return data.StructLayout(
         {
             "target": Target,
             "to_driver_queue": 1,
             "to_device_queue": 1,
-            "to_indices": 1,
+            "may_be_index": 1,
+            "lane_0": 1,
             "address": geometry.word_address_bits,
             "data": geometry.data_width,
             "mask": geometry.word_bytes,

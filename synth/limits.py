@@ -89,7 +89,7 @@ HEADLINE_LIMITS = (
     _frequency(_ALL_FIFOS, 125),
     _frequency(_design("endpoint", 128, MAX_FIFOS, dma=True), 115),
     Limit(design=_ALL_FIFOS, key="lut4", value=1.4, reference=_ONE_FIFO),
-    Limit(design=_design("core", 64, 1, dma=False), key="lut4", value=1300),
+    Limit(design=_design("core", 64, 1, dma=False), key="lut4", value=1250),
     *(
         Limit(design=design, key="bram", value=56)
         for design in DESIGNS

@@ -10,13 +10,13 @@ from hdl.completer import Completer, CompletionPlan, WordFetch
 from hdl.completer.fetcher import RestPlan
 from hdl.geometry import Geometry
 from hdl.ingress import RequestBeat, RequestIngress
-from hdl.payload import PayloadAligner
 from hdl.requests import BLOCK_BITS, ReadRequest, Target
 from hdl.tlp import CompletionStatus, RequestHeader, TlpType
 
 from ..geometry import geometry
 from ..harness import Harness
 from ..proof import Mutant, Proof
+from .payload import is_direct, last_strobes, num_words
 
 __all__ = ["PROOFS"]
 
@@ -34,27 +34,6 @@ POSTED = (
     "100-----",  # prefixes
 )
 """Fmt and Type of every TLP (PCI Express Base 4.0 table 2-3); malformed TLPs do not arrive."""
-
-
-def _is_direct(offset: Value, dwords: Value, lanes: int) -> Value:
-    """No dword of a payload moves to an earlier beat than its word."""
-    return (offset == 0) | (offset + dwords <= lanes)
-
-
-def _last_strobes(dwords: Value, lanes: int) -> Value:
-    """``strb`` of the last beat of a payload of ``dwords`` dwords, at least one."""
-    rest = dwords[: lanes.bit_length() - 1]
-    return Cat(*((rest == 0) | (rest > lane) for lane in range(lanes - 1)), rest == 0)
-
-
-def _num_words(offset: Value, dwords: Value, lanes: int) -> Value:
-    """Words that the aligner accepts for ``dwords`` dwords from lane ``offset`` of the first word.
-
-    One for each beat and, where dwords move, one more at the beginning.
-    """
-    beats = (dwords + (lanes - 1)) >> (lanes.bit_length() - 1)
-    single = offset + dwords <= lanes
-    return Mux(single, 1, beats + (offset != 0))
 
 
 def _crossed(first: Value, more: Value) -> Value:
@@ -173,7 +152,7 @@ class ExpectedCompletions:
         to_boundary = most - (self.place & (most - 1))
         self.length = Mux(self.left < to_boundary, self.left, to_boundary)[:11]
         self.offset = self.place[: g.lane_bits]
-        self.words = Mux(self.good, _num_words(self.offset, self.length, g.lanes), 1)
+        self.words = Mux(self.good, num_words(self.offset, self.length, g.lanes), 1)
         self.whole = ~self.good | (self.length == self.left)
         self.first = self.left == request.length_m1 + 1
         end_be = Mux(request.length_m1 == 0, request.first_be, request.last_be)
@@ -222,8 +201,9 @@ def completions_are_complete(h: Harness) -> None:
     seen = h.latch("seen", rises=chooses, falls=0)
     h.m.d.comb += chooses.eq(taken & h.free(1, "chosen") & ~seen)
     request = data.View(ReadRequest(g), h.latched(completer.i.p, chooses, "request"))
-    produce, consume = (part.inside("planner", "queue", name) for name in ("produce", "consume"))
-    level = part.inside("planner", "queue", "level")
+    produce, consume, level = (
+        part.inside("planner", "places", name) for name in ("next_place", "oldest_place", "level")
+    )
     at = h.latched(produce, chooses, "at")
     queued = h.signal(1, "queued")
     mine = queued & (consume == at)
@@ -265,17 +245,19 @@ def completions_are_complete(h: Harness) -> None:
     stage = data.View(WordFetch(g), part.inside("fetcher", "fetched"))
     stepped = h.register(mine & step, "stepped")
     started = h.register(starts, "started")
-    strobes = Mux(answer.good, _last_strobes(answer.length, g.lanes), 0)
-    direct = ~answer.good | _is_direct(answer.offset, answer.length, g.lanes)
+    strobes = Mux(answer.good, last_strobes(answer.length, g.lanes), 0)
+    direct = ~answer.good | is_direct(answer.offset, answer.length, g.lanes)
     for name, right in (
         ("first", starts),
         ("last", last),
         ("closes", done),
-        ("offset", Mux(answer.good, answer.offset, 0)),
+        ("offset", answer.offset),
         ("direct", direct),
         ("strb", strobes),
     ):
         when = stepped if name in ("first", "last", "closes") else started
+        if name == "offset":
+            when &= h.register(answer.good, "was_good")
         said = Value.cast(getattr(stage, name))
         h.ensure(~when | (said == h.register(right, f"expected_{name}", shape=said.shape())))
     for name, right in answer.header(completer_id).items():
@@ -286,13 +268,13 @@ def completions_are_complete(h: Harness) -> None:
 
     # There is space for each word that is in flight.
     arrived = data.View(WordFetch(g), part.inside("packetizer", "arrived"))
-    stored = part.inside("packetizer", "beats", "level")
-    h.ensure(part.inside("packetizer", "beats", "o__valid") == (stored != 0))
+    stored = part.inside("packetizer", "beats", "places", "level")
+    h.ensure(part.inside("packetizer", "beats", "places", "has_item") == (stored != 0))
     waiting = stored + arrived.valid + stage.valid
-    h.ensure(waiting <= 16 - part.inside("packetizer", "has_space"))
+    h.ensure(waiting <= 15 - part.inside("packetizer", "has_space"))
 
     # For the induction: the queued request keeps its plan.
-    row = part.row(h, at, "planner", "queue", "storage")
+    row = part.row(h, at, "planner", "plans")
     plan = data.View(
         CompletionPlan(g), h.latched(part.inside("planner", "plan"), chooses, "planned")
     )
@@ -300,9 +282,7 @@ def completions_are_complete(h: Harness) -> None:
     behind = (at - consume)[: len(at)]
     h.ensure(~queued | ((behind < level) & (row == Value.cast(plan))))
     for place in range(depth):
-        other = data.View(
-            CompletionPlan(g), part.row(h, Const(place, len(at)), "planner", "queue", "storage")
-        )
+        other = data.View(CompletionPlan(g), part.row(h, Const(place, len(at)), "planner", "plans"))
         waits = (place - consume)[: len(at)] < level
         h.ensure(~waits | (other.sole == (other.single & other.whole)))
         # The address has a memory and a register of its own.
@@ -310,14 +290,13 @@ def completions_are_complete(h: Harness) -> None:
         h.ensure(~waits | (address == other.request.address))
         is_first = waits & (consume == place)
         h.ensure(~is_first | (part.inside("planner", "first") == other.request.address))
-    h.ensure(part.inside("planner", "place") == produce)
     h.ensure(part.inside("planner", "second_place") == (consume + 1)[: len(consume)])
     rest = data.View(RestPlan(), part.inside("fetcher", "rest"))
     h.ensure(~rest.single | rest.whole)
     h.ensure((level <= depth) & ((produce - consume - level)[: len(produce)] == 0))
     h.ensure(~completer.i.ready | (level < depth))
     h.ensure(~queued | seen)
-    some = part.inside("planner", "o__valid")
+    some = part.inside("planner", "places", "has_item")
     busy, continued = (part.inside("fetcher", name) for name in ("busy", "continued"))
     h.ensure(~(some | busy | continued) | (level != 0))
     h.ensure(~busy | (part.inside("fetcher", "last_completion") == ~continued))
@@ -364,61 +343,6 @@ def completions_are_complete(h: Harness) -> None:
     h.cover(done & ~answer.good)
 
 
-def payloads_are_aligned(h: Harness) -> None:
-    """The value of each dword is its number. The words of a payload arrive in order, with any
-    pauses."""
-    g = geometry(128, 1)
-    lanes = g.lanes
-    aligner = PayloadAligner(g)
-    part = h.add("aligner", aligner, driven=("i_payload",))
-    length, offset = h.free(11, "length"), h.free(g.lane_bits, "offset")
-    h.assume((length != 0) & (length <= 1024))
-    count = h.signal(10, "words_before")
-    beats = h.signal(10, "beats_before")
-    words = _num_words(offset, length, lanes)
-    goes = aligner.i.valid & aligner.i.ready
-    same = h.register((count + goes != 0) & ~(goes & (count + 1 == words)), "goes_on")
-    for what, name in ((length, "length"), (offset, "offset")):
-        h.assume(~same | (what == h.register(what, f"{name}_before")))
-    word, beat = aligner.i.p, aligner.o.p
-    last = count + 1 == words
-    direct = _is_direct(offset, length, lanes)
-    h.m.d.comb += [
-        word.data.eq(Cat((count * lanes + lane)[:32] | Const(0, 32) for lane in range(lanes))),
-        word.first.eq(count == 0),
-        word.last.eq(last),
-        word.offset.eq(offset),
-        word.direct.eq(direct),
-        word.strb.eq(_last_strobes(length, lanes)),
-    ]
-    with h.m.If(goes):
-        h.m.d.sync += count.eq(Mux(last, 0, count + 1))
-    leaves = aligner.o.valid & aligner.o.ready
-    with h.m.If(leaves):
-        h.m.d.sync += beats.eq(Mux(beat.eop, 0, beats + 1))
-    place = beats * lanes
-    h.ensure(~aligner.o.valid | (place < length))
-    h.ensure(~aligner.o.valid | (beat.sop == (beats == 0)))
-    h.ensure(~aligner.o.valid | (beat.eop == (place + lanes >= length)))
-    for lane in range(lanes):
-        here = aligner.o.valid & (place + lane < length)
-        h.ensure(~aligner.o.valid | (beat.strb[lane] == (place + lane < length)))
-        h.ensure(~here | (beat.data.word_select(lane, 32) == offset + place + lane))
-    h.ensure(~leaves | goes)
-    h.ensure(~(goes & last) | leaves)
-    # For the induction: the position in the payload, and the previous word.
-    h.ensure(beats == Mux((count == 0) | direct, count, count - 1))
-    h.ensure(part.inside("started") == (beats != 0))
-    h.ensure(count < words)
-    h.ensure((count == 0) | same)
-    previous = part.inside("previous")
-    # Lane 0 moves to no earlier beat.
-    for lane in range(1, lanes):
-        number = (count - 1) * lanes + lane
-        h.ensure((count == 0) | (previous.word_select(lane, 32) == number[:32]))
-    h.cover(leaves & beat.eop & (offset == 3) & (length == 7))
-
-
 def _first_bit(bits: Value) -> Value:
     return Mux(bits[0] | ~bits.any(), 0, Mux(bits[1], 1, Mux(bits[2], 2, 3)))
 
@@ -456,24 +380,10 @@ PROOFS = (
         depth=3,
         mutant=Mutant(
             module="hdl.completer.fetcher",
-            before="rest.length_m1.eq(current.length_m1 + ~current.extent)",
-            after="rest.length_m1.eq(current.length_m1 - current.extent)",
+            before="Cat(1, current.extent)",
+            after="Cat(0, current.extent)",
             depth=40,
         ),
         cover_depth=40,
-    ),
-    Proof(
-        property="payloads-are-aligned",
-        statement="each beat has the right dwords, strobes, sop and eop; payloads of 1 to 1,024 "
-        "dwords from any lane of the first word, with any pauses, 128 bits",
-        source="generic TLP interface of verilog-pcie",
-        module="hdl.payload",
-        harness=payloads_are_aligned,
-        depth=3,
-        mutant=Mutant(
-            module="hdl.payload",
-            before="(word.offset <= lane)",
-            after="(word.offset < lane)",
-        ),
     ),
 )

@@ -13,12 +13,13 @@ from amaranth.lib import data
 
 from hdl.completer import Completer, CompletionPlan, WordFetch
 from hdl.completer.fetcher import RestPlan
-from hdl.completer.packetizer import CompletionBeat
+from hdl.completer.packetizer import BeatFields
 from hdl.config_space import ConfigSpace
 from hdl.departures import DepartureTracker
 from hdl.dma.limits import REQUEST_BYTES
 from hdl.dma.read_issue import ReadIssuer
 from hdl.dma.read_split import ReadPiece
+from hdl.payload import payload_context
 from hdl.tlp import CompletionStatus, RequestHeader, TlpType
 
 from ..geometry import geometry
@@ -181,8 +182,9 @@ def completions_are_planned(h: Harness) -> None:
     # It leaves the queue with its last word read, and is tracked for one more cycle.
     entered, is_first_q = h.signal(1, "entered"), h.signal(1, "is_first_q")
     chooses = accepted & h.free(1, "chosen") & ~entered
-    produce, consume = (part.inside("planner", "queue", name) for name in ("produce", "consume"))
-    level = part.inside("planner", "queue", "level")
+    produce, consume, level = (
+        part.inside("planner", "places", name) for name in ("next_place", "oldest_place", "level")
+    )
     at = h.latched(produce, chooses, "at")
     queued = entered & ~(is_first_q & (consume != at))
     is_first = queued & (consume == at)
@@ -202,7 +204,7 @@ def completions_are_planned(h: Harness) -> None:
     h.cover(begins_q & former & (excess != 0))
 
     # Invariants: the queue keeps the plans.
-    plan = data.View(CompletionPlan(g), part.row(h, at, "planner", "queue", "storage"))
+    plan = data.View(CompletionPlan(g), part.row(h, at, "planner", "plans"))
     depth = 1 << len(consume)
     behind = (at - consume)[: len(at)]
     h.ensure(~queued | (behind < level))
@@ -213,7 +215,7 @@ def completions_are_planned(h: Harness) -> None:
     rest = data.View(RestPlan(), part.inside("fetcher", "rest"))
     continued, prepared = (part.inside("fetcher", name) for name in ("continued", "prepared"))
     h.ensure(~(is_first & continued & prepared) | exempt | ((rest.extent & ~mask) == 0))
-    plan_valid = part.inside("planner", "o__valid")
+    plan_valid = part.inside("planner", "places", "has_item")
     h.ensure(~(plan_valid | busy | continued) | (level != 0))
     h.ensure(~busy | (part.inside("fetcher", "last_completion") == ~continued))
 
@@ -222,7 +224,8 @@ def completions_are_planned(h: Harness) -> None:
     h.ensure(planned == h.register(accepted, "accepted_q"))
     arrived = data.View(WordFetch(g), part.inside("packetizer", "arrived"))
     waiting, oldest, following = (
-        part.inside("packetizer", "beats", name) for name in ("level", "oldest_place", "next_place")
+        part.inside("packetizer", "beats", "places", name)
+        for name in ("level", "oldest_place", "next_place")
     )
     stages = (fetched, arrived)
     for stage in stages:
@@ -230,21 +233,19 @@ def completions_are_planned(h: Harness) -> None:
         h.ensure(~(stage.valid & stage.closes) | stage.last)
     beats = []
     for place in range(1 << len(oldest)):
-        row = part.row(h, Const(place, len(oldest)), "packetizer", "beats", "early")
+        row = part.row(h, Const(place, len(oldest)), "packetizer", "beats", "context")
         is_stored = (place - oldest)[: len(oldest)] < waiting
-        beats.append(is_stored & data.View(CompletionBeat(g), row).closes)
+        beats.append(is_stored & data.View(payload_context(g, BeatFields), row).fields.closes)
     behind_queue = sum([*beats, *(stage.valid & stage.closes for stage in stages)], start=Const(0))
     h.ensure((following - oldest - waiting)[: len(oldest)] == 0)
-    h.ensure(part.inside("packetizer", "beats", "o__valid") == (waiting != 0))
-    h.ensure(waiting + arrived.valid + fetched.valid <= 16 - part.inside("packetizer", "has_space"))
+    h.ensure(part.inside("packetizer", "beats", "places", "has_item") == (waiting != 0))
+    h.ensure(waiting + arrived.valid + fetched.valid <= 15 - part.inside("packetizer", "has_space"))
     inside, former_items = part.inside("tracker", "inside"), part.inside("tracker", "former_items")
     counted = inside + planned - departed
     h.ensure(counted == level + behind_queue)
     h.ensure(~(queued & former & ~fell) | (former_items - departed > behind_queue + behind))
     for place in range(depth):
-        other = data.View(
-            CompletionPlan(g), part.row(h, Const(place, len(at)), "planner", "queue", "storage")
-        )
+        other = data.View(CompletionPlan(g), part.row(h, Const(place, len(at)), "planner", "plans"))
         is_queued = (place - consume)[: len(at)] < level
         h.ensure(~is_queued | (other.sole == (other.single & other.whole)))
     h.ensure(~rest.single | rest.whole)

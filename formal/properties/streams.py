@@ -10,7 +10,6 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 from amaranth.hdl import Cat, Mux, Value
-from amaranth.lib import data
 
 from hdl.arbiter import PacketArbiter
 from hdl.completer import Completer
@@ -19,7 +18,7 @@ from hdl.dma.read_return import ReadReturn
 from hdl.dma.write import WriteRequester
 from hdl.dma.write_pieces import PieceFinder
 from hdl.dma.write_words import WriteCollector
-from hdl.fifo import LateFifo, SkidBuffer, StreamFifo
+from hdl.fifo import SkidBuffer, StreamFifo
 from hdl.ingress import RequestIngress
 from hdl.msix import MsixController
 from hdl.queues.pop import PopEngine
@@ -66,47 +65,6 @@ def buffered_words_hold(depth: int) -> Callable[[Harness], None]:
         h.ensure_held(buffer.o, "words")
 
     return fill
-
-
-def late_fifo_keeps_order(registered: bool) -> Callable[[Harness], None]:
-    """Follow one word, chosen by the solver."""
-
-    def build(h: Harness) -> None:
-        fifo = LateFifo(8, 8, depth=4, registered=registered)
-        part = h.add("fifo", fifo)
-        pushes, pops = fifo.i.valid & fifo.i.ready, fifo.o.valid & fifo.o.ready
-        following, oldest = part.inside("next_place"), part.inside("oldest_place")
-        queued = h.signal(1, "queued")
-        chooses = pushes & h.free(1, "chosen") & ~queued
-        word = data.View(fifo.i.p.shape(), h.latched(Value.cast(fifo.i.p), chooses, "word"))
-        at = h.latched(following, chooses, "at")
-        mine = queued & (oldest == at)
-        h.m.d.sync += queued.eq(chooses | (queued & ~(mine & pops)))
-        h.ensure(~(mine & fifo.o.valid) | (Value.cast(fifo.o.p) == Value.cast(word)))
-        h.ensure(fifo.o.valid == (fifo.level != 0))
-        h.ensure_held(fifo.o, "words")
-        h.cover(mine & (fifo.level == 4))
-
-        # For the induction: places, and what the RAM has.
-        size = len(at)
-        h.ensure(fifo.level <= 4)
-        h.ensure((following - oldest - fifo.level)[:size] == 0)
-        h.ensure(~queued | ((at - oldest)[:size] < fifo.level))
-        h.ensure(~queued | (part.row(h, at, "early") == word.early))
-        late_is_stored = part.row(h, at, "late") == word.late
-        if not registered:
-            h.ensure(~queued | late_is_stored)
-            return
-        pushed = h.register(pushes, "pushed")
-        newest_at, newest, only = (part.inside(name) for name in ("newest_place", "newest", "only"))
-        is_newest = at == newest_at
-        h.ensure((fifo.level == 0) | (following == (newest_at + 1)[:size]))
-        h.ensure(only == (pushed & (fifo.level == 1)))
-        h.ensure(~(queued & is_newest) | (newest == word.late))
-        h.ensure(~queued | (is_newest & pushed) | late_is_stored)
-        h.cover(mine & only)
-
-    return build
 
 
 def skid_buffer_keeps_order(h: Harness) -> None:
@@ -278,40 +236,6 @@ PROOFS = (
         "hdl.fifo",
         "can_load.eq(~self.o.valid | self.o.ready)",
         "can_load.eq(~self.o.valid | self.o.ready | push)",
-    ),
-    *(
-        Proof(
-            property=f"late-fifo-keeps-order{suffix}",
-            statement="words leave a FIFO of late words in order, each once, and hold until "
-            f"accepted; depth 4, {name}",
-            source=RULE,
-            module="hdl.fifo",
-            harness=late_fifo_keeps_order(registered),
-            depth=2,
-            mutant=mutant,
-        )
-        for suffix, name, registered, mutant in (
-            (
-                "",
-                "with a register",
-                True,
-                Mutant(
-                    module="hdl.fifo",
-                    before="only.eq(push & empties)",
-                    after="only.eq(push & (self.level == 0))",
-                ),
-            ),
-            (
-                "-at-once",
-                "without a register",
-                False,
-                Mutant(
-                    module="hdl.fifo",
-                    before="late_write.addr.eq(next_place)",
-                    after="late_write.addr.eq(oldest_place)",
-                ),
-            ),
-        )
     ),
     Proof(
         property="skid-buffer-keeps-order",

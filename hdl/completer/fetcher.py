@@ -176,10 +176,11 @@ class WordFetcher(wiring.Component):
                     rest_word.eq(
                         (Cat(current.offset, self.words.address) + current.extent + 1) >> lane_bits
                     ),
-                    rest.length_m1.eq(current.length_m1 + ~current.extent),
-                    fetched.offset.eq(Mux(success, current.offset, 0)),
-                    fetched.direct.eq(direct | ~success),
-                    fetched.strb.eq(Mux(success, strobes, 0)),
+                    # One less than the difference: the lowest bit borrows.
+                    rest.length_m1.eq((Cat(0, current.length_m1) - Cat(1, current.extent)) >> 1),
+                    fetched.offset.eq(current.offset),
+                    fetched.direct.eq(direct),
+                    fetched.strb.eq(strobes),
                     header.lower_address.eq(
                         Cat(current.skipped, Mux(continued, 0, request.address[:5]))
                     ),
@@ -197,7 +198,7 @@ class WordFetcher(wiring.Component):
         # Synthesis maps this to the synchronous reset of the register. Without a step, which is
         # late, the header does not matter.
         with m.If(~busy & ~success):
-            m.d.sync += header.length.eq(0)
+            m.d.sync += [header.length.eq(0), fetched.strb.eq(0)]
         return m
 
     def _plan_rest(self, m, continued, prepared):

@@ -5,32 +5,23 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..fifo import LateFifo
 from ..geometry import Geometry
-from ..payload import PayloadAligner
+from ..payload import PayloadQueue
 from ..tlp import CompletionHeader, CompletionStatus, TlpFormat, TlpType, raw_signature
 from .fetcher import READ_LATENCY, CompletionFields, WordFetch
 
-__all__ = ["BEAT_DEPTH", "CompletionBeat", "CompletionPacketizer"]
+__all__ = ["BEAT_DEPTH", "BeatFields", "CompletionPacketizer"]
 
 BEAT_DEPTH = 16
 """Depth of the beat queue; one lookup-table RAM holds as many."""
 
 
-class CompletionBeat(data.StructLayout):
-    """What a beat of a completion has beside its data: ``strb``, ``sop`` and ``eop``; ``closes``,
-    it is the last beat of its request; and the header fields that vary."""
+class BeatFields(data.Struct):
+    """What a beat of a completion has beside its payload: ``closes``, it is the last beat of its
+    request; and the header fields that vary."""
 
-    def __init__(self, geometry: Geometry):
-        super().__init__(
-            {
-                "strb": geometry.lanes,
-                "sop": 1,
-                "eop": 1,
-                "closes": 1,
-                "header": CompletionFields,
-            }
-        )
+    closes: 1
+    header: CompletionFields
 
 
 class CompletionPacketizer(wiring.Component):
@@ -65,41 +56,30 @@ class CompletionPacketizer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         g = self._geometry
-        m.submodules.aligner = aligner = PayloadAligner(g)
-        # Two lanes are selected early enough.
-        m.submodules.beats = beats = LateFifo(
-            CompletionBeat(g), g.data_width, depth=BEAT_DEPTH, registered=g.lanes > 2
-        )
+        m.submodules.beats = beats = PayloadQueue(g, BeatFields, depth=BEAT_DEPTH)
 
         arrived = Signal(WordFetch(g))
         m.d.sync += arrived.eq(self.fetched)
-        word, aligned = aligner.i.p, aligner.o.p
-        entry = beats.i.p.early
+        word = beats.i.p
         m.d.comb += [
-            aligner.i.valid.eq(arrived.valid),
-            aligner.o.ready.eq(1),
+            beats.i.valid.eq(arrived.valid),
             word.data.eq(self.data),
             word.first.eq(arrived.first),
             word.last.eq(arrived.last),
             word.offset.eq(arrived.offset),
             word.direct.eq(arrived.direct),
             word.strb.eq(arrived.strb),
-            beats.i.p.late.eq(aligned.data),
-            entry.strb.eq(aligned.strb),
-            entry.sop.eq(aligned.sop),
-            entry.eop.eq(aligned.eop),
-            entry.closes.eq(arrived.closes),
-            entry.header.eq(arrived.header),
-            beats.i.valid.eq(aligner.o.valid),
+            word.fields.closes.eq(arrived.closes),
+            word.fields.header.eq(arrived.header),
             beats.o.ready.eq(self.o.ready),
             self.o.valid.eq(beats.o.valid),
         ]
         # `level` does not count a beat for each cycle of the read, for the cycle in which the beat
-        # is written, and for this register.
-        m.d.sync += self.has_space.eq(beats.level <= BEAT_DEPTH - (READ_LATENCY + 2))
+        # is written, and for this register; and one place is that of the beat that is being filled.
+        m.d.sync += self.has_space.eq(beats.level <= BEAT_DEPTH - (READ_LATENCY + 3))
 
-        beat = beats.o.p.early
-        fields = beat.header
+        beat = beats.o.p.context
+        fields = beat.fields.header
         header = Signal(CompletionHeader)
         with_data = fields.status == CompletionStatus.SUCCESS
         completion = Const(TlpType.COMPLETION.value, 5)
@@ -118,11 +98,11 @@ class CompletionPacketizer(wiring.Component):
             header.word0.fmt.eq(
                 Mux(with_data, TlpFormat.DATA_3DW.value, TlpFormat.HEADER_3DW.value)
             ),
-            self.o.p.data.eq(beats.o.p.late),
+            self.o.p.data.eq(beats.o.p.data),
             self.o.p.strb.eq(beat.strb),
             self.o.p.sop.eq(beat.sop),
             self.o.p.eop.eq(beat.eop),
             self.o.p.hdr.eq(header),
-            self.closes.eq(beat.closes),
+            self.closes.eq(beat.fields.closes),
         ]
         return m

@@ -5,9 +5,10 @@ Rules of PCI Express Base 4.0: byte count and lower address, section 2.2.9; spli
 """
 
 from amaranth.hdl import Module, Mux, Signal, Value, signed
-from amaranth.lib import data, fifo, memory, stream, wiring
+from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..fifo import RingPlaces
 from ..geometry import Geometry
 from ..requests import BLOCK_BITS, ReadRequest
 from ..tlp import CompletionStatus
@@ -27,11 +28,6 @@ def first_byte(first_be: Value) -> Value:
 def bytes_after(last_be: Value) -> Value:
     """Bytes of the last dword after the last enabled one (table 2-38)."""
     return Mux(last_be[3], 0, Mux(last_be[2], 1, Mux(last_be[1], 2, 3)))
-
-
-def _has_next(queue: fifo.SyncFIFO) -> Value:
-    """``queue`` is not empty in the next cycle; registered, it drives ``valid``."""
-    return queue.w_en | (queue.level > 1) | ((queue.level == 1) & ~queue.r_en)
 
 
 class CompletionPlan(data.StructLayout):
@@ -91,7 +87,8 @@ class CompletionPlanner(wiring.Component):
         m = Module()
         g = self._geometry
         layout = CompletionPlan(g)
-        m.submodules.queue = queue = fifo.SyncFIFO(width=layout.size, depth=REQUEST_DEPTH)
+        m.submodules.places = places = RingPlaces(REQUEST_DEPTH)
+        write, read = self._add_memory(m, "plans", layout)
         plan = Signal(layout)
         request = self.i.p
         success = request.status == CompletionStatus.SUCCESS
@@ -136,43 +133,45 @@ class CompletionPlanner(wiring.Component):
             plan.skipped.eq(skipped),
             plan.after.eq(after),
             plan.tail.eq(4 - skipped - after),
-            queue.w_data.eq(plan),
-            queue.w_en.eq(self.i.valid & self.i.ready),
-            queue.r_en.eq(self.o.valid & self.o.ready),
-            self.o.p.eq(queue.r_data),
-            self.o.p.request.address.eq(self._first_address(m, queue)),
+            places.push.eq(self.i.valid & self.i.ready),
+            places.pop.eq(self.o.valid & self.o.ready),
+            write.en.eq(places.push),
+            write.addr.eq(places.next_place),
+            write.data.eq(plan),
+            read.addr.eq(places.oldest_place),
+            self.o.valid.eq(places.has_item),
+            self.o.p.eq(read.data),
+            self.o.p.request.address.eq(self._first_address(m, places)),
         ]
-        m.d.sync += [
-            # Leave space for the request of this cycle, which `level` does not count yet.
-            self.i.ready.eq(queue.level <= REQUEST_DEPTH - 2),
-            self.o.valid.eq(_has_next(queue)),
-        ]
+        # Leave space for the request of this cycle, which `level` does not count yet.
+        m.d.sync += self.i.ready.eq(places.level <= REQUEST_DEPTH - 2)
         return m
 
-    def _first_address(self, m, queue):
+    def _first_address(self, m, places):
         """The address of the request at the output of the queue.
 
         It has a register of its own, because the output of the queue is late and the way to the
         block RAMs is long.
         """
         address = self.i.p.address
-        m.submodules.addresses = addresses = memory.Memory(
-            shape=len(address), depth=REQUEST_DEPTH, init=[], attrs={"ram_style": "distributed"}
-        )
-        write, second = addresses.write_port(), addresses.read_port(domain="comb")
+        write, second = self._add_memory(m, "addresses", len(address))
         first = Signal.like(address)
-        place = Signal(range(REQUEST_DEPTH))
         second_place = Signal(range(REQUEST_DEPTH), init=1)
         m.d.comb += [
-            write.en.eq(queue.w_en),
-            write.addr.eq(place),
+            write.en.eq(places.push),
+            write.addr.eq(places.next_place),
             write.data.eq(address),
             second.addr.eq(second_place),
         ]
-        with m.If(queue.w_en):
-            m.d.sync += place.eq(place + 1)
-        with m.If(queue.r_en):
+        with m.If(places.pop):
             m.d.sync += second_place.eq(second_place + 1)
-        with m.If(queue.r_en | (queue.level == 0)):
-            m.d.sync += first.eq(Mux(queue.level > 1, second.data, address))
+        with m.If(places.pop | (places.level == 0)):
+            m.d.sync += first.eq(Mux(places.level > 1, second.data, address))
         return first
+
+    def _add_memory(self, m, name, shape):
+        """Add a RAM of the queue; returns its ports."""
+        m.submodules[name] = part = memory.Memory(
+            shape=shape, depth=REQUEST_DEPTH, init=[], attrs={"ram_style": "distributed"}
+        )
+        return part.write_port(), part.read_port(domain="comb")

@@ -152,9 +152,10 @@ class BurstCheck(wiring.Component):
         m = Module()
         burst = self.burst
         in_page = burst.addr[:PAGE_BITS]
-        # `served` is low for larger sizes: leave out the upper bits of `size`.
+        # `served` is low for larger sizes: leave out the bits that only they have.
         size = burst.size[: self._largest_size.bit_length()]
-        last_addr = Signal(PAGE_BITS + 1 + len(burst.len))
+        longest = (1 << len(burst.len)) - 1 << self._largest_size
+        last_addr = Signal(range((1 << PAGE_BITS) + longest))
         m.d.comb += [
             last_addr.eq(last_byte(in_page, size) + (burst.len << size)),
             self.last_addr.eq(last_addr),

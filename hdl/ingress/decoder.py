@@ -115,7 +115,7 @@ class RequestDecoder(wiring.Component):
                 # Used for memory requests only.
                 decoded.crosses.eq(crosses(header.low_address[2:12], length_m1)),
                 decoded.target.eq(self._target(m)),
-                decoded.address.eq(Mux(has_address, header.low_address[2:], 0)),
+                decoded.address.eq(header.low_address[2:]),
                 decoded.length_m1.eq(operand_m1),
                 decoded.first_be.eq(header.first_be),
                 decoded.last_be.eq(header.last_be),
@@ -127,7 +127,7 @@ class RequestDecoder(wiring.Component):
             ]
         # Synthesis maps these to the synchronous set or reset of the registers.
         with m.If(self.i.ready & ~has_address):
-            m.d.sync += [decoded.first_be.eq(0xF), decoded.last_be.eq(0xF)]
+            m.d.sync += [decoded.first_be.eq(0xF), decoded.last_be.eq(0xF), decoded.address.eq(0)]
         with m.If(self.i.ready & ~(has_address | is_atomic)):
             m.d.sync += decoded.length_m1.eq(0)
         return m

@@ -140,13 +140,13 @@ class WriteAligner(wiring.Component):
         # a flush, none: the word is what has spilt.
         current = Signal(g.word_bytes)
         spill = Signal(g.word_bytes)
-        m.d.comb += [
-            rotated_mask.eq(rotate_left_lanes(beat.enables, now_offset, 4, g.lanes)),
-            spill.eq(rotated_mask & ~current),
-        ]
+        m.d.comb += rotated_mask.eq(rotate_left_lanes(beat.enables, now_offset, 4, g.lanes))
         for lane in range(g.lanes):
             in_word = (now_offset <= lane) if lane < g.lanes - 1 else Const(1)
-            m.d.comb += current.word_select(lane, 4).eq((in_word & ~flush).replicate(4))
+            m.d.comb += [
+                current.word_select(lane, 4).eq((in_word & ~flush).replicate(4)),
+                spill.word_select(lane, 4).eq(Mux(in_word, 0, rotated_mask.word_select(lane, 4))),
+            ]
 
         out = self.writes.p
         in_fifos = now_target == Target.FIFOS
@@ -161,7 +161,8 @@ class WriteAligner(wiring.Component):
                 out.target.eq(now_target),
                 out.to_driver_queue.eq(in_fifos & g.in_driver_bank(now_word)),
                 out.to_device_queue.eq(in_fifos & g.in_device_bank(now_word)),
-                out.to_indices.eq(in_fifos & may_be_index & lane0_mask.any()),
+                out.may_be_index.eq(in_fifos & may_be_index),
+                out.lane_0.eq(lane0_mask.any()),
                 out.address.eq(now_word),
                 out.mask.eq((rotated_mask & current) | (held & ~current)),
             ]

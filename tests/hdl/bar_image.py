@@ -178,8 +178,8 @@ class AccessLog:
         assert word["to_driver_queue"] == (is_ram and not in_device), f"to_driver_queue of {word}"
         assert word["to_device_queue"] == (is_ram and in_device), f"to_device_queue of {word}"
         may_be_index = (word["address"] ^ g.index_words[0]) & self._shared == 0
-        to_indices = in_fifos and may_be_index and word["mask"] & 0xF != 0
-        assert word["to_indices"] == to_indices, f"to_indices of {word}"
+        assert word["may_be_index"] == (in_fifos and may_be_index), f"may_be_index of {word}"
+        assert word["lane_0"] == (word["mask"] & 0xF != 0), f"lane_0 of {word}"
 
     def read(self, request):
         """Add a read request."""

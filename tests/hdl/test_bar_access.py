@@ -174,8 +174,8 @@ def words(bench, g, sent):
         # Of a reserved page: no RAM.
         ram = rng.choice(["driver", "device", None]) if target is Target.FIFOS else None
         word["to_driver_queue"], word["to_device_queue"] = ram == "driver", ram == "device"
-        word["to_indices"] = target is Target.FIFOS and word["address"] & 1 and word["mask"] & 0xF
-        word["to_indices"] = bool(word["to_indices"])
+        word["may_be_index"] = target is Target.FIFOS and word["address"] & 1
+        word["lane_0"] = word["mask"] & 0xF != 0
         sent.append(word)
         yield [word]
 
@@ -184,7 +184,7 @@ def expected_writes(word, width):
     """Writes of the BARs that a word write makes."""
     fields = (word["address"], word["data"], word["mask"])
     found = [(Target(word["target"]).name, *fields)]
-    if word["to_indices"]:
+    if word["may_be_index"] and word["lane_0"]:
         found.append(("index", word["address"], word["data"] & 0xFFFF_FFFF, word["mask"] & 0xF))
     return found
 

@@ -25,7 +25,7 @@ def fetches(request, max_payload, lanes):
                     "first": place == 0,
                     "last": place == len(words) - 1,
                     "closes": split.is_last and place == len(words) - 1,
-                    "offset": split.start % lanes if success else 0,
+                    **({"offset": split.start % lanes} if success else {}),
                     "direct": split.is_direct(lanes) if success else 1,
                     "strb": split.strb(lanes),
                     "header": {

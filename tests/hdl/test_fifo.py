@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The FIFOs keep every word in order, hold ``depth`` words, and accept one per cycle."""
+"""FIFOs keep every word in order, hold ``depth`` words, and accept one per cycle."""
 
 import random
 
@@ -7,7 +7,7 @@ import pytest
 from simulation import simulate
 from streams import Bench
 
-from hdl.fifo import DISTRIBUTED_DEPTH, LateFifo, StreamFifo
+from hdl.fifo import DISTRIBUTED_DEPTH, RingPlaces, StreamFifo
 
 DEPTHS = [2, 8, 16, 32, 64]
 COUNT = 400
@@ -81,47 +81,40 @@ def test_depth_is_checked(depth):
 
 
 @pytest.mark.parametrize("depth", [2, 4, 16])
-@pytest.mark.parametrize("width", [1, 64])
-@pytest.mark.parametrize("registered", [True, False])
-def test_late_parts_stay_with_their_words(depth, width, registered):
-    dut = LateFifo(8, width, depth=depth, registered=registered)
-    bench = Bench(dut, depth, width, registered)
-    rng = bench.rng
-    stored, levels = [], set()
-    popped = 0
+def test_places_of_a_ring(depth):
+    """As of a list: items enter unless it is full, and leave unless it is empty."""
+    dut = RingPlaces(depth)
+    bench = Bench(dut, depth)
+    places, levels = [], set()
+    entered = 0
 
     async def run(ctx):
-        nonlocal popped
+        nonlocal entered
         while True:
-            level = len(stored)
-            levels.add(level)
-            assert ctx.get(dut.level) == level
-            assert ctx.get(dut.o.valid) == (level > 0)
-            assert ctx.get(dut.i.ready) == (level < depth)
-            if stored:
-                assert (ctx.get(dut.o.p.early), ctx.get(dut.o.p.late)) == stored[0]
-            word = rng.getrandbits(8), rng.getrandbits(width)
-            valid, ready = not bench.ended and not bench.idles(), not bench.stalls()
-            ctx.set(dut.i.p.early, word[0])
-            ctx.set(dut.i.p.late, word[1])
-            ctx.set(dut.i.valid, valid)
-            ctx.set(dut.o.ready, ready)
-            if stored and ready:
-                stored.pop(0)
-                popped += 1
-            if valid and level < depth:
-                stored.append(word)
+            push = len(places) < depth and not bench.ended and not bench.idles()
+            pop = bool(places) and not bench.stalls()
+            ctx.set(dut.push, push)
+            ctx.set(dut.pop, pop)
+            levels.add(len(places))
+            assert ctx.get(dut.level) == len(places)
+            assert ctx.get(dut.has_item) == bool(places)
+            assert ctx.get(dut.next_place) == entered % depth
+            assert ctx.get(dut.empties) == (len(places) == pop)
+            if places:
+                assert ctx.get(dut.oldest_place) == places[0]
+            if push:
+                places.append(entered % depth)
+                entered += 1
+            if pop:
+                places.pop(0)
             await ctx.tick()
 
     bench.process(run)
     bench.run()
-    assert popped > 100
+    assert entered > 100
     assert levels == set(range(depth + 1))
 
 
-@pytest.mark.parametrize("depth", [1, 3, 32])
-def test_depth_of_late_words_is_checked(depth):
-    with pytest.raises(
-        ValueError, match=f"depth is {depth}: must be a power of two from 2 to {DISTRIBUTED_DEPTH}"
-    ):
-        LateFifo(8, 8, depth=depth)
+def test_places_of_a_ring_are_a_power_of_two():
+    with pytest.raises(ValueError, match="depth is 6: must be a power of two of 2 or more"):
+        RingPlaces(6)

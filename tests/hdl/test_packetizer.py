@@ -37,7 +37,8 @@ def completions(request, max_payload, rng):
 def fetched_words(split, answer, lanes, rng):
     """The words of a completion as the fetcher reports them, and their content."""
     addresses = split.words(lanes) if split.dwords else [0]
-    offset = split.start % lanes if split.dwords else 0
+    # Without data there is nothing to move.
+    offset = split.start % lanes if split.dwords else rng.randrange(lanes)
     memory = bytearray(rng.randbytes(4 * lanes * len(addresses)))
     memory[4 * offset : 4 * offset + len(answer.payload)] = answer.payload
     for place in range(len(addresses)):
