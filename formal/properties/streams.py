@@ -101,14 +101,14 @@ def completions_hold(h: Harness) -> None:
     completer = Completer(geometry(128, 2))
     part = h.add("completer", completer)
     h.ensure_held(completer.o, "completions")
-    # The FIFO does not overflow: stored beats are not overwritten.
-    level = part.inside("packetizer", "beats", "level")
-    following, oldest = (
-        part.inside("packetizer", "beats", f"{name}_place") for name in ("next", "oldest")
+    # The queue does not overflow: stored beats are not overwritten.
+    level, following, oldest, has_item = (
+        part.inside("packetizer", "beats", "places", name)
+        for name in ("level", "next_place", "oldest_place", "has_item")
     )
-    h.ensure(level <= 1 << len(oldest))
+    h.ensure(level < 1 << len(oldest))
     h.ensure((following - oldest - level)[: len(oldest)] == 0)
-    h.ensure(part.inside("packetizer", "beats", "o__valid") == (level != 0))
+    h.ensure(has_item == (level != 0))
 
 
 def reads_of_host_memory_hold(h: Harness) -> None:
