@@ -18,6 +18,7 @@ from typing import Any
 from ...serve.qemu import DEVICE, OLDEST
 from ..errors import DownloadError, UnavailableError
 from .apt import PackageSource, PrivateApt, mirrors, unpack
+from .libraries import LOADER, libraries_of, loader_of
 from .machine import Debian, require_debian
 from .store import Store
 
@@ -27,8 +28,6 @@ NAME = "qemu"
 RECIPE = 1
 """Version of the folder that :func:`fetch` makes; increment it when the contents change."""
 PACKAGES = ("qemu-system-x86", "libc6")
-LOADER = "ld-linux-x86-64.so.2"
-LIBRARY_FOLDERS = ("usr/lib/x86_64-linux-gnu", "usr/lib")
 FIRMWARE = ("usr/share/seabios/*.bin", "usr/share/qemu/*.bin", "usr/share/qemu/*.rom")
 BACKPORTED = ("trixie", "trixie-backports")
 """The first suites with such a QEMU; later releases include it."""
@@ -152,17 +151,11 @@ def fetch(store: Store, release: Debian, notify: Callable[[str], None]) -> None:
 
 def prune(root: Path, runtime: Path) -> None:
     """Copy QEMU's run-time files from the unpacked packages to ``runtime``."""
-    folders = [root / name for name in LIBRARY_FOLDERS]
-    loader = folders[0] / LOADER
     program = root / "usr/bin" / PROGRAM
-    path = ":".join(map(str, folders))
-    loader_output = _output([str(loader), "--library-path", path, "--list", str(program)])
-    libraries = re.findall(r"=> (/\S+) ", loader_output)
-    if "not found" in loader_output or not libraries:
-        raise DownloadError(f"the loader of the fetched QEMU reports:\n{loader_output}")
+    libraries = libraries_of(root, program, "QEMU")
     for folder, files in (
         ("bin", [program]),
-        ("lib", [loader, *map(Path, libraries)]),
+        ("lib", [loader_of(root), *libraries]),
         ("firmware", [file for pattern in FIRMWARE for file in sorted(root.glob(pattern))]),
     ):
         target = _make_folder(runtime / folder)

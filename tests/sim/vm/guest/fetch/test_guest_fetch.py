@@ -6,6 +6,7 @@ from __future__ import annotations
 import platform
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from guest_fakes import program, qemu
@@ -158,37 +159,105 @@ def test_needed_dependencies_of_headers(monkeypatch):
     assert sorted(found) == sorted(depends)
 
 
-def test_include_path_becomes_relative(tmp_path):
-    makefile = tmp_path / "Makefile"
-    makefile.write_text("include /usr/src/linux-headers-1-common/Makefile\n")
-    fetch_kernel.relocate(tmp_path)
-    assert makefile.read_text() == "include ../linux-headers-1-common/Makefile\n"
+def test_kernel_must_be_new_enough():
+    fields = {"Depends": "linux-base-amd64, linux-image-6.1.0-57-amd64 (= 6.1.192-3)"}
+    with pytest.raises(DownloadError, match=r"linux-image-amd64 is Linux 6.1.0.*: must be 6.12"):
+        fetch_kernel.release_of(fields, fetch_kernel.FULL)
+    fields = {"Depends": "linux-base-amd64 (= 7.2.13-1), linux-image-7.2.13+deb14-amd64"}
+    assert fetch_kernel.release_of(fields, fetch_kernel.FULL) == "7.2.13+deb14-amd64"
 
 
-@pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="no dpkg here")
-def test_only_kernel_is_extracted_from_package(tmp_path):
-    package = tmp_path / "package"
-    for name, text in {
-        "DEBIAN/control": "Package: k\nVersion: 1\nArchitecture: all\nMaintainer: x\n"
-        "Description: x\n",
-        "boot/vmlinuz-1-cloud": "kernel",
-        "boot/System.map-1": "map",
-        "lib/modules/1/m.ko": "module",
-    }.items():
-        path = package / name
+def test_sources_of_full_kernel_by_release():
+    backports = PackageSource("mirror:/a", ("bookworm-backports",))
+    bookworm, full = Debian("bookworm", 12), fetch_kernel.FULL
+    found = fetch_kernel.sources_for(bookworm, MACHINE, full)
+    assert found == ([*MACHINE, backports], "bookworm-backports")
+    assert fetch_kernel.sources_for(bookworm, MACHINE, fetch_kernel.CLOUD) == (MACHINE, None)
+    for release in (Debian("trixie", 13), Debian("sid", None)):
+        assert fetch_kernel.sources_for(release, MACHINE, full) == (MACHINE, None)
+
+
+def test_empty_image_package_depends_on_kernel_and_modules():
+    class Apt:
+        def show(self, name: str) -> dict[str, str]:
+            assert name == "linux-image-7"
+            return {"Depends": "dracut | x, linux-base-7, linux-binary-7 (= 1), linux-modules-7"}
+
+    found = fetch_kernel.image_packages(Apt(), "linux-image-7", modules=True)
+    assert found == ["linux-image-7", "linux-binary-7", "linux-modules-7"]
+    found = fetch_kernel.image_packages(Apt(), "linux-image-7", modules=False)
+    assert found == ["linux-image-7", "linux-binary-7"]
+
+
+def test_paths_of_headers_become_relative(tmp_path):
+    headers = tmp_path / "linux-headers-1"
+    headers.mkdir()
+    makefile = headers / "Makefile"
+    makefile.write_text(
+        "KBUILD_OUTPUT=/usr/src/linux-headers-1\ninclude /usr/src/linux-headers-1-common/Makefile\n"
+    )
+    (tmp_path / "linux-headers-1-common").mkdir()
+    (tmp_path / "linux-headers-1-common/Makefile").write_text("all:\n\t@echo $(KBUILD_OUTPUT)\n")
+    fetch_kernel.relocate(headers)
+    made = subprocess.run(["make", "-s", "-C", headers], capture_output=True, text=True, check=True)
+    assert made.stdout.strip() == str(headers)
+
+
+def make_package(folder, files) -> Path:
+    """A Debian package with files."""
+    control = "Package: k\nVersion: 1\nArchitecture: all\nMaintainer: x\nDescription: x\n"
+    for name, text in {"DEBIAN/control": control, **files}.items():
+        path = folder / "package" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    archive = tmp_path / "k.deb"
-    subprocess.run(["dpkg-deb", "-b", package, archive], check=True, capture_output=True)
-    root = tmp_path / "root"
+    archive = folder / "k.deb"
+    command = ["dpkg-deb", "-b", folder / "package", archive]
+    subprocess.run(command, check=True, capture_output=True)
+    return archive
+
+
+def extracted(archive, root, *, modules: bool) -> dict[str, str]:
+    """What the store keeps of a package of Linux 1-x."""
     root.mkdir()
-    fetch_kernel._extract_boot(archive, root)
-    files = [str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()]
-    assert files == ["boot/vmlinuz-1-cloud"]
-    assert (root / files[0]).read_text() == "kernel"
+    fetch_kernel._extract_kernel(archive, root, "1-x", modules=modules)
+    files = (path for path in root.rglob("*") if path.is_file())
+    return {str(path.relative_to(root)): path.read_text() for path in files}
+
+
+needs_dpkg = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="no dpkg here")
+
+
+@needs_dpkg
+def test_kernel_and_modules_are_extracted_from_package(tmp_path):
+    archive = make_package(
+        tmp_path,
+        {
+            "boot/vmlinuz-1-x": "kernel",
+            "boot/System.map-1-x": "map",
+            "lib/modules/1-x/kernel/fs/m.ko.xz": "module",
+            "lib/modules/1-x/modules.builtin": "list",
+            "lib/modules/1-x/modules.order": "order",
+        },
+    )
+    kernel = {"boot/vmlinuz-1-x": "kernel"}
+    assert extracted(archive, tmp_path / "image", modules=False) == kernel
+    both = {**kernel, "modules/kernel/fs/m.ko.xz": "module", "modules/modules.builtin": "list"}
+    assert extracted(archive, tmp_path / "both", modules=True) == both
     archive.write_bytes(archive.read_bytes()[:200])
     with pytest.raises(DownloadError, match=r"cannot extract k.deb"):
-        fetch_kernel._extract_boot(archive, root)
+        extracted(archive, tmp_path / "broken", modules=True)
+
+
+@needs_dpkg
+def test_kernel_of_merged_system_is_extracted_beside_its_modules(tmp_path):
+    """Debian sid: the kernel is in ``linux-binary-…``, below /usr."""
+    files = {
+        "usr/lib/modules/1-x/vmlinuz": "kernel",
+        "usr/lib/modules/1-x/kernel/m.ko": "module",
+        "usr/lib/modules/2-x/vmlinuz": "another",
+    }
+    found = extracted(make_package(tmp_path, files), tmp_path / "root", modules=True)
+    assert found == {"boot/vmlinuz-1-x": "kernel", "modules/kernel/m.ko": "module"}
 
 
 def test_prune_keeps_run_time_files(tmp_path):
