@@ -34,7 +34,7 @@ class Entry:
     mode
         Type and permissions, as in ``st_mode``.
     contents
-        Contents of a file.
+        Contents of a file, or target of a link.
     device
         Major and minor number of a device.
     """
@@ -53,6 +53,11 @@ def folder(name: str) -> Entry:
 def file(name: str, contents: bytes, *, executable: bool = False) -> Entry:
     """A file with mode 755 or 644."""
     return Entry(name, stat.S_IFREG | (0o755 if executable else 0o644), contents)
+
+
+def link(name: str, target: str) -> Entry:
+    """A symbolic link."""
+    return Entry(name, stat.S_IFLNK | 0o777, target.encode())
 
 
 def console() -> Entry:

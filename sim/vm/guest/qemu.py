@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,10 @@ from ..serve.qemu import memory_arguments
 from .fetch.qemu import Qemu
 
 MEMORY_MB = 256
-DEFAULT_APPEND = "console=ttyS0 panic=-1 quiet"
+BASE_APPEND = "console=ttyS0 panic=-1"
+"""Kernel parameters of every guest: a panic ends the machine."""
+DEFAULT_APPEND = f"{BASE_APPEND} quiet"
+"""Those of the built-in guest."""
 GDB_PORT = 1234
 """Port of QEMU's gdb server, option ``-s``."""
 
@@ -37,6 +41,17 @@ class Guest:
         Listen for gdb.
     wait
         Do not start until gdb continues.
+    processors
+        Number of processors.
+    reboots
+        A reboot starts the machine again; otherwise it ends QEMU.
+    sockets
+        Sockets for the serial ports, in place of ``console`` and ``results``. QEMU connects to
+        them. The first is also the monitor's, by the key Ctrl-A C.
+    log
+        File of the first serial port's output, with ``sockets``.
+    arguments
+        Further arguments of QEMU.
     """
 
     kernel: Path
@@ -48,6 +63,11 @@ class Guest:
     results: int | None = None
     gdb: bool = False
     wait: bool = False
+    processors: int = 1
+    reboots: bool = False
+    sockets: Sequence[Path] = ()
+    log: Path | None = None
+    arguments: Sequence[str] = ()
 
 
 def command_line(qemu: Qemu, guest: Guest) -> list[str]:
@@ -57,14 +77,20 @@ def command_line(qemu: Qemu, guest: Guest) -> list[str]:
     """
     command: list[str] = [
         *qemu.command,
-        *("-M", "q35", "-accel", "tcg", "-cpu", "max", "-smp", "1"),
+        *("-M", "q35", "-accel", "tcg", "-cpu", "max", "-smp", str(guest.processors)),
         *memory_arguments(guest.memory_mb),
-        *("-nodefaults", "-display", "none", "-no-reboot"),
+        *("-nodefaults", "-display", "none"),
         *("-kernel", str(guest.kernel)),
     ]
+    if not guest.reboots:
+        command.append("-no-reboot")
     if guest.initrd is not None:
         command += ["-initrd", str(guest.initrd)]
-    command += ["-append", guest.append, "-serial", guest.console]
+    command += ["-append", guest.append]
+    if guest.sockets:
+        command += _socket_arguments(guest)
+    else:
+        command += ["-serial", guest.console]
     if guest.results is not None:
         path = f"/dev/fd/{guest.results}"
         command += ["-chardev", f"file,id=results,path={path}", "-serial", "chardev:results"]
@@ -72,4 +98,18 @@ def command_line(qemu: Qemu, guest: Guest) -> list[str]:
         command.append("-s")
     if guest.wait:
         command.append("-S")
-    return [*command, "-device", guest.device]
+    return [*command, *guest.arguments, "-device", guest.device]
+
+
+def _socket_arguments(guest: Guest) -> list[str]:
+    """Options for serial ports at :attr:`Guest.sockets`."""
+    arguments: list[str] = []
+    for number, path in enumerate(guest.sockets):
+        options = f"socket,id=serial{number},path={path}"
+        if number == 0:
+            options += ",mux=on"
+            if guest.log is not None:
+                options += f",logfile={guest.log},logappend=on"
+            arguments += ["-monitor", "chardev:serial0"]
+        arguments += ["-chardev", options, "-serial", f"chardev:serial{number}"]
+    return arguments
