@@ -44,8 +44,8 @@ demo: $(READY) ## Exchange messages between a driver and devices through the gat
 waves: $(READY) ## Run the demo with recorded waves, and print how to open them
 	@$(RUN) -m sim demo --waves fst $(ARGS)
 
-guest: $(READY) ## Drive the gateware from a Linux guest on QEMU; KERNEL= INITRD= boot your own
-	@$(RUN) -m sim guest $(if $(KERNEL),--kernel $(KERNEL)) $(if $(INITRD),--initrd $(INITRD)) $(ARGS)
+guest: $(READY) ## Drive the gateware from a Linux guest on QEMU; DRIVER= tests your driver, KERNEL= INITRD= boot your own
+	@$(RUN) -m sim guest $(if $(DRIVER),--driver $(DRIVER)) $(if $(KERNEL),--kernel $(KERNEL)) $(if $(INITRD),--initrd $(INITRD)) $(ARGS)
 
 test: lint ## Lint, unit tests, and the regressions on each installed simulator
 	@$(RUN) -m pytest -n auto --dist worksteal -q -rs $(ARGS)

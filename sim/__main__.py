@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -31,6 +32,10 @@ from .toolchain import (
     find_for_fst,
 )
 from .vm.guest.command import run_guest
+from .vm.guest.kit.command import KitOptions
+from .vm.guest.kit.lengths import SOAK_S
+from .vm.guest.kit.tests import NAMES as BATTERY
+from .vm.guest.options import GuestOptions
 from .vm.serve.command import run_serve
 from .vm.serve.devices import KINDS
 
@@ -101,16 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     guest = commands.add_parser(
         "guest", parents=[recording], help="a Linux guest on QEMU drives the gateware"
     )
-    guest.add_argument("--kernel", type=Path, metavar="FILE", help="boot your own guest")
-    guest.add_argument(
-        "--initrd", type=Path, metavar="FILE", help="initial RAM disk of your own guest"
-    )
-    guest.add_argument("--append", metavar="TEXT", help="the kernel's command line")
-    guest.add_argument(
-        "--device", action="append", metavar=DEVICE, help="as in serve, for your own guest"
-    )
-    guest.add_argument("--gdb", action="store_true", help="QEMU listens for gdb")
-    guest.add_argument("--wait", action="store_true", help="as --gdb, and start when gdb continues")
+    _add_guest_arguments(guest)
     bench = commands.add_parser("bench", help="cycles against their bounds, and simulation speed")
     bench.add_argument(
         "--sim", choices=SIMULATORS, help="counts the cycles; default: the best installed"
@@ -126,6 +122,92 @@ def _parser() -> argparse.ArgumentParser:
     fuzz.add_argument("--seconds", type=float, default=60.0, help="default: %(default)g")
     fuzz.add_argument("--top", choices=sorted(TOPS))
     return parser
+
+
+def _add_guest_arguments(guest: argparse.ArgumentParser) -> None:
+    guest.add_argument("--kernel", type=Path, metavar="FILE", help="boot your own kernel")
+    guest.add_argument(
+        "--initrd", type=Path, metavar="FILE", help="initial RAM disk of your own guest"
+    )
+    machine = guest.add_argument_group("machine")
+    machine.add_argument("--append", default="", metavar="TEXT", help="further kernel parameters")
+    machine.add_argument("--smp", type=int, default=1, metavar="N", help="processors; default: 1")
+    machine.add_argument("--memory", type=int, metavar="MB", help="guest memory, in MiB")
+    machine.add_argument(
+        "--qemu-args", default="", metavar="TEXT", help="further arguments of QEMU, as in a shell"
+    )
+    own = guest.add_argument_group("your own driver or guest")
+    own.add_argument("--device", action="append", default=[], metavar=DEVICE, help="as in serve")
+    own.add_argument("--revision", choices=REVISIONS, default=V1.revision, help="wire revision")
+    own.add_argument("--gdb", action="store_true", help="QEMU listens for gdb")
+    own.add_argument("--wait", action="store_true", help="as --gdb, and start when gdb continues")
+    driver = guest.add_argument_group("your own driver")
+    driver.add_argument(
+        "--driver", type=Path, metavar="DIR", help="build its modules, and run a battery of tests"
+    )
+    driver.add_argument(
+        "--make",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="variable for the build, such as CONFIG_VIRTIO_MSG=m",
+    )
+    driver.add_argument(
+        "--headers", type=Path, metavar="DIR", help="folder to build modules for --kernel in"
+    )
+    driver.add_argument(
+        "--only", action="append", default=[], choices=BATTERY, metavar="TEST", help="run this test"
+    )
+    driver.add_argument("--long", action="store_true", help="the tests at their long length")
+    driver.add_argument(
+        "--soak",
+        nargs="?",
+        type=int,
+        const=SOAK_S,
+        default=0,
+        metavar="SECONDS",
+        help=f"use all devices at once; default: {SOAK_S} s",
+    )
+    driver.add_argument("--keep", action="store_true", help="leave the guest at a shell")
+
+
+def _guest(options: argparse.Namespace, configuration: BuildConfiguration) -> int:
+    for name, low in (("smp", 1), ("memory", 1), ("soak", 0)):
+        value = getattr(options, name)
+        if value is not None and value < low:
+            raise ValueError(f"--{name} is {value}: must be {low} or more")
+    kit = None
+    if options.driver is not None:
+        kit = KitOptions(
+            options.driver,
+            make=options.make,
+            headers=options.headers,
+            tests=options.only,
+            long=options.long,
+            soak_s=options.soak,
+            keep=options.keep,
+        )
+    else:
+        for name in ("make", "headers", "only", "long", "soak", "keep"):
+            if getattr(options, name):
+                raise ValueError(f"--{name} is for a driver of your own: add DRIVER=")
+    return run_guest(
+        configuration,
+        kernel=options.kernel,
+        initrd=options.initrd,
+        options=GuestOptions(
+            append=options.append,
+            devices=options.device,
+            gdb=options.gdb,
+            wait=options.wait,
+            revision=options.revision,
+            processors=options.smp,
+            memory_mb=options.memory or 0,
+            qemu_arguments=shlex.split(options.qemu_args),
+        ),
+        kit=kit,
+        seed=options.seed,
+    )
 
 
 def _configuration(options: argparse.Namespace) -> BuildConfiguration:
@@ -174,16 +256,7 @@ def _execute(options: argparse.Namespace) -> int:
     if options.command == "demo":
         return run_demo(configuration, revision=options.revision, seed=options.seed)
     if options.command == "guest":
-        return run_guest(
-            configuration,
-            kernel=options.kernel,
-            initrd=options.initrd,
-            append=options.append,
-            devices=options.device,
-            gdb=options.gdb,
-            wait=options.wait,
-            seed=options.seed,
-        )
+        return _guest(options, configuration)
     if options.command == "serve":
         return run_serve(
             configuration,

@@ -6,7 +6,6 @@ from __future__ import annotations
 import random
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +22,22 @@ from ...workload import SECTORS
 from ..serve.devices import parse_devices
 from ..serve.server import Server
 from . import facts, initramfs
-from .errors import DownloadError, GuestError
+from .errors import DownloadError, GuestError, OptionError
 from .fetch import kernel as fetch_kernel
 from .fetch import qemu as fetch_qemu
 from .fetch.qemu import Qemu
 from .fetch.store import Store
+from .kit.command import KitOptions, run_kit
+from .options import GuestOptions
 from .own import boot_own
 from .program import compile_program
-from .qemu import DEFAULT_APPEND
 from .report import GuestReport, HostRecord, make_report
 from .reporter import GuestReporter
 from .session import TIMEOUT_S, GuestSession
 
 STORE = Path(__file__).resolve().parents[3] / ".cache" / "guest"
 """Folder of downloads."""
+DEFAULT_OPTIONS = GuestOptions()
 
 
 def run_guest(
@@ -44,33 +45,36 @@ def run_guest(
     *,
     kernel: Path | None = None,
     initrd: Path | None = None,
-    append: str | None = None,
-    devices: Sequence[str] | None = None,
-    gdb: bool = False,
-    wait: bool = False,
+    options: GuestOptions = DEFAULT_OPTIONS,
+    kit: KitOptions | None = None,
     seed: int | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> int:
-    """Boot the built-in guest and write ``guest/report.json`` below the build root, or boot the
-    user's own guest.
+    """Boot a guest and write ``guest/report.json`` below the build root.
+
+    With ``kit`` it runs the battery on the user's driver; otherwise, with ``kernel`` or ``initrd``,
+    it is the user's own guest, on the terminal and without a report. The default is the built-in
+    guest.
 
     Parameters
     ----------
     configuration
         The build of the endpoint.
     kernel, initrd
-        Files of the user's own guest, which is attached to the terminal. Either selects it; the
-        default kernel is the distribution's.
-    append
-        The kernel's command line, instead of the default one.
-    devices
-        Devices behind the endpoint, for the user's own guest.
-    gdb, wait
-        QEMU listens for gdb; it does not start until gdb continues. For the user's own guest.
+        Files of the user's own guest. The default kernel is the distribution's.
+    options
+        Options of the machine.
+    kit
+        Options of the kit, with the user's driver.
     seed
         Seed of all random numbers; the default is :func:`sim.run.new_seed`.
     timeout_s
         Time limit of the built-in guest.
+
+    Raises
+    ------
+    OptionError
+        The built-in guest cannot follow an option.
 
     Returns
     -------
@@ -79,7 +83,9 @@ def run_guest(
     """
     terminal = console()
     # Checked before anything is fetched or built.
-    parse_devices(devices or (), configuration.num_fifos)
+    parse_devices(options.devices, configuration.num_fifos)
+    if kit is None and kernel is None and initrd is None:
+        check_builtin(options)
     output = ReportFolder(BUILD_ROOT / "guest")
     folder = output.path
     reporter = GuestReporter(terminal)
@@ -88,25 +94,37 @@ def run_guest(
     seed = new_seed() if seed is None else seed
     try:
         qemu = fetch_qemu.find(store, reporter.note)
-        if kernel is not None or initrd is not None:
+        if kit is not None:
+            report = run_kit(
+                configuration,
+                qemu,
+                store,
+                kit,
+                options,
+                kernel=kernel,
+                initrd=initrd,
+                seed=seed,
+                folder=folder,
+                terminal=terminal,
+                notify=reporter.note,
+            )
+        elif kernel is not None or initrd is not None:
             if kernel is None:
                 kernel = fetch_kernel.find(store, reporter.note).image
             return boot_own(
                 configuration,
                 qemu,
+                options,
                 kernel=kernel,
                 initrd=initrd,
-                append=append,
-                devices=devices,
-                gdb=gdb,
-                wait=wait,
                 seed=seed,
                 folder=folder,
                 terminal=terminal,
             )
-        report = _run_builtin(
-            configuration, qemu, store, reporter, folder, seed, append or DEFAULT_APPEND, timeout_s
-        )
+        else:
+            report = _run_builtin(
+                configuration, qemu, store, reporter, folder, seed, options, timeout_s
+            )
     except GuestError as error:
         download_failed = isinstance(error, DownloadError)
         problems = [str(error)]
@@ -118,8 +136,29 @@ def run_guest(
     report["qemu"] = qemu.version
     report["wall_s"] = round(time.monotonic() - started, 3)
     status = output.write(report)
-    _print_result(report, output, reporter, terminal)
+    if kit is None:
+        _print_result(report, output, reporter, terminal)
     return status
+
+
+def check_builtin(options: GuestOptions) -> None:
+    """Require that the built-in guest can follow the options.
+
+    Raises
+    ------
+    OptionError
+        It cannot; the text names the option.
+    """
+    for name, is_given in (
+        ("--device", bool(options.devices)),
+        ("--gdb", options.gdb),
+        ("--wait", options.wait),
+        (f"--revision {options.revision}", options.revision != facts.DIALECT.revision),
+    ):
+        if is_given:
+            raise OptionError(
+                f"{name} is for a driver or a guest of your own: add DRIVER= or KERNEL= INITRD="
+            )
 
 
 def _run_builtin(
@@ -129,7 +168,7 @@ def _run_builtin(
     reporter: GuestReporter,
     folder: Path,
     seed: int,
-    append: str,
+    options: GuestOptions,
     timeout_s: float,
 ) -> dict[str, Any]:
     kernel = fetch_kernel.find(store, reporter.note)
@@ -167,7 +206,7 @@ def _run_builtin(
             session = GuestSession(
                 server, reporter, guest_report, host_record, folder, timeout_s=timeout_s
             )
-            session.run(qemu, kernel.image, initrd, append)
+            session.run(qemu, kernel.image, initrd, options)
         try:
             server.check()
         except SimulationError as error:

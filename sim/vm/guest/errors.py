@@ -25,3 +25,7 @@ class UnavailableError(GuestError):
 
 class ProgramError(GuestError):
     """The guest's program or module did not compile; the text has the compiler's last lines."""
+
+
+class OptionError(GuestError):
+    """An option that has no effect on this guest; the text names it and says what to add."""

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -19,22 +20,20 @@ from ..serve.devices import DEFAULT
 from ..serve.server import Server
 from .errors import GuestError
 from .fetch.qemu import Qemu
-from .qemu import GDB_PORT, Guest, command_line
+from .options import GuestOptions
+from .qemu import BASE_APPEND, Guest, command_line, print_gdb_usage
+from .terminal import KEYS, Terminal
 
-DEFAULT_APPEND = "console=ttyS0"
 MEMORY_MB = 1024
 
 
 def boot_own(
     configuration: BuildConfiguration,
     qemu: Qemu,
+    options: GuestOptions,
     *,
     kernel: Path,
     initrd: Path | None,
-    append: str | None,
-    devices: Sequence[str] | None,
-    gdb: bool,
-    wait: bool,
     seed: int,
     folder: Path,
     terminal: Console,
@@ -56,13 +55,15 @@ def boot_own(
             raise GuestError(f"{name} is {path}: there is no such file")
     trace, accesses = folder / "trace.jsonl", folder / "accesses.txt"
     with tempfile.TemporaryDirectory(prefix="amp-guest-") as socket_folder:
-        control = Path(socket_folder) / "control"
+        sockets = Path(socket_folder)
+        control = sockets / "control"
         server = Server(
             configuration,
-            Path(socket_folder) / "socket",
-            devices=tuple(devices or DEFAULT),
+            sockets / "socket",
+            devices=tuple(options.devices or DEFAULT),
             folder=folder,
             seed=seed,
+            revision=options.revision,
             trace=trace,
             accesses=accesses,
             control=control,
@@ -71,18 +72,24 @@ def boot_own(
             guest = Guest(
                 kernel=kernel,
                 initrd=initrd,
-                append=DEFAULT_APPEND if append is None else append,
+                append=options.appended(BASE_APPEND),
                 device=server.device_argument,
-                memory_mb=MEMORY_MB,
-                console="mon:stdio",
-                gdb=gdb,
-                wait=wait,
+                memory_mb=options.memory_mb or MEMORY_MB,
+                gdb=options.gdb,
+                wait=options.wait,
+                processors=options.processors,
+                sockets=[sockets / "console"],
+                log=folder / "console.log",
+                arguments=options.qemu_arguments,
             )
-            _print_usage(terminal, trace, accesses, control, gdb or wait, wait)
-            reader = threading.Thread(target=_write_events, args=(server, folder / "events.log"))
+            _print_usage(terminal, trace, accesses, control, options)
+            keyboard = Terminal(server.type)
+            reader = threading.Thread(
+                target=_write_events, args=(server, folder / "events.log", keyboard)
+            )
             reader.start()
             try:
-                status = subprocess.run(command_line(qemu, guest)).returncode
+                status = _run(qemu, guest, keyboard)
             finally:
                 server.stop()
                 reader.join()
@@ -97,28 +104,58 @@ def boot_own(
     return status
 
 
+def _run(qemu: Qemu, guest: Guest, keyboard: Terminal) -> int:
+    """Run QEMU with its serial port on the terminal; returns its exit status."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(guest.sockets[0]))
+        listener.listen(1)
+        process = subprocess.Popen(command_line(qemu, guest), stdin=subprocess.DEVNULL)
+        connected = threading.Event()
+        connection: list[socket.socket] = []
+
+        def output() -> None:
+            with contextlib.suppress(OSError):
+                connection.append(listener.accept()[0])
+                connected.set()
+                while data := connection[0].recv(1 << 12):
+                    keyboard.output(data)
+
+        thread = threading.Thread(target=output, daemon=True)
+        thread.start()
+        try:
+            keyboard.run(
+                lambda data: connection[0].sendall(data) if connected.is_set() else None,
+                lambda: process.poll() is None,
+            )
+        finally:
+            process.kill()
+            status = process.wait()
+        if connected.is_set():
+            thread.join()
+            connection[0].close()
+    return status
+
+
 def _print_usage(
-    terminal: Console, trace: Path, accesses: Path, control: Path, gdb: bool, wait: bool
+    terminal: Console, trace: Path, accesses: Path, control: Path, options: GuestOptions
 ) -> None:
     terminal.print(
-        "Ctrl-A X ends the machine, Ctrl-A H lists more keys. The guest's serial output reaches "
-        "the terminal unfiltered.",
+        f"{KEYS} The guest's serial output reaches the terminal unfiltered.",
         style="italic",
     )
     for name, file in (("message", trace), ("access", accesses)):
         print_plain(terminal, f"Each {name}: tail -f {file}")
     print_plain(terminal, f"Change devices: echo '{MARK}help' | nc -N -U {control}")
-    if gdb:
-        terminal.print(f"gdb VMLINUX -ex 'target remote :{GDB_PORT}'", markup=False)
-        terminal.print("(boot with kernel parameter nokaslr, so that addresses match the symbols)")
-    if wait:
-        terminal.print("The machine waits for gdb's “continue”.")
+    if options.gdb or options.wait:
+        print_gdb_usage(terminal, wait=options.wait)
 
 
-def _write_events(server: Server, path: Path) -> None:
+def _write_events(server: Server, path: Path, keyboard: Terminal) -> None:
     """Write the server's events to a file, except messages, which the trace has."""
     with path.open("w", encoding="utf-8") as file:
         for event in server.events():
+            if event["kind"] == "console":
+                keyboard.console(str(event["text"]))
             if event["kind"] != "message":
                 # Escape guest text: each event is one line of this file.
                 facts = (f"{name}={str(value).rstrip()}" for name, value in event.items())

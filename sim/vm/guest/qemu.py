@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Console
+
 from ..serve.qemu import memory_arguments
 from .fetch.qemu import Qemu
 
@@ -99,6 +101,14 @@ def command_line(qemu: Qemu, guest: Guest) -> list[str]:
     if guest.wait:
         command.append("-S")
     return [*command, *guest.arguments, "-device", guest.device]
+
+
+def print_gdb_usage(terminal: Console, *, wait: bool) -> None:
+    """Print how to connect gdb to a machine that listens for it."""
+    terminal.print(f"gdb VMLINUX -ex 'target remote :{GDB_PORT}'", markup=False)
+    terminal.print("(boot with kernel parameter nokaslr, so that addresses match the symbols)")
+    if wait:
+        terminal.print("The machine waits for gdb's “continue”.")
 
 
 def _socket_arguments(guest: Guest) -> list[str]:

@@ -18,7 +18,8 @@ from ...workload import TYPED
 from ..serve.server import Server
 from .facts import CONSOLE_LINE
 from .fetch.qemu import Qemu
-from .qemu import Guest, command_line
+from .options import GuestOptions
+from .qemu import DEFAULT_APPEND, MEMORY_MB, Guest, command_line
 from .report import FAILED, GuestReport, HostRecord
 from .reporter import GuestReporter
 
@@ -80,15 +81,18 @@ class GuestSession:
         self._typed = False
         self._open_sources = {"guest", "server"}
 
-    def run(self, qemu: Qemu, kernel: Path, initrd: Path, append: str) -> None:
+    def run(self, qemu: Qemu, kernel: Path, initrd: Path, options: GuestOptions) -> None:
         """Boot the guest; returns when QEMU and the simulation have ended."""
         pipe_read, pipe_write = os.pipe()
         guest = Guest(
             kernel=kernel,
             initrd=initrd,
-            append=append,
+            append=options.appended(DEFAULT_APPEND),
             device=self._server.device_argument,
+            memory_mb=options.memory_mb or MEMORY_MB,
+            processors=options.processors,
             results=pipe_write,
+            arguments=options.qemu_arguments,
         )
         readers = [
             threading.Thread(target=self._read_guest, args=(pipe_read,), daemon=True),

@@ -6,7 +6,9 @@ A machine on which a test failed is ended, and the next test gets a new one.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -15,6 +17,7 @@ from rich.console import Console
 
 from ...serve.devices import DeviceSpec
 from ...serve.server import ServeError, Server
+from ..terminal import Terminal
 from . import endpoint_log
 from .kernel_log import KernelLog, LogFinding
 from .lengths import BOOT_S, DEVICES_S, Length
@@ -179,6 +182,32 @@ class Battery:
                 raise MachineError("\n".join(answer.lines))
             self.call("test_devices", DEVICES_S, *self.expected)
 
+    def keep(self, terminal: Terminal) -> None:
+        """Leave the guest at a shell on the terminal, until the shell, the machine or the input ends.
+
+        Raises
+        ------
+        MachineError
+            The machine does not come up.
+        """
+        self.bring_up()
+        machine = self.machine
+        shell = machine.start("test_shell")
+        ended = threading.Event()
+
+        def wait() -> None:
+            with contextlib.suppress(MachineError):
+                machine.finish(shell, None)
+            ended.set()
+
+        threading.Thread(target=wait, daemon=True).start()
+        self.on_console, self.watch.on_console = terminal.output, terminal.console
+        terminal.run(
+            machine.console.sendall,
+            lambda: machine.is_running and not ended.is_set(),
+            ends_with_input=True,
+        )
+
     def close(self) -> None:
         """Close the files; the server has ended."""
         self.watch.join()
@@ -271,10 +300,8 @@ class Battery:
             self.end_machine()
 
     def _print_blocked(self) -> None:
-        try:
+        with contextlib.suppress(MachineError):
             self.machine.call("test_blocked", timeout_s=BLOCKED_S)
-        except MachineError:
-            pass
         time.sleep(SETTLE_S)
 
     def _accept_devices(self, answer: Answer) -> None:

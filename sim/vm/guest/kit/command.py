@@ -15,6 +15,7 @@ from models.devices.storage import SECTOR
 
 from .... import toolchain
 from ....build import BuildConfiguration
+from ....command import print_failure
 from ....console import list_files, print_plain
 from ....run import SimulationError
 from ...serve.devices import DEFAULT, parse_devices
@@ -24,13 +25,14 @@ from ..fetch import userland as fetch_userland
 from ..fetch.qemu import Qemu
 from ..fetch.store import Store
 from ..options import GuestOptions
-from ..qemu import BASE_APPEND, Guest
+from ..qemu import BASE_APPEND, Guest, print_gdb_usage
+from ..terminal import KEYS, Terminal
 from . import image
 from .battery import Battery
 from .driver import find_driver
 from .kernel import GuestKernel, find_kernel
 from .lengths import LONG, SHORT
-from .machine import Machine
+from .machine import Machine, MachineError
 from .modules import Module, load_order
 from .results import Result, print_failure_details, print_table, summary
 
@@ -85,7 +87,7 @@ def run_kit(
     terminal: Console,
     notify: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Run the battery; returns the report.
+    """Run the battery and print its results; returns the report.
 
     Parameters
     ----------
@@ -120,6 +122,8 @@ def run_kit(
         f"Linux {guest_kernel.release or guest_kernel.image}, driver of {kit.driver}: "
         f"{', '.join(module.name for module in modules)}",
     )
+    if options.gdb or options.wait:
+        print_gdb_usage(terminal, wait=options.wait)
     base, driver = _ordered(modules, guest_kernel)
     archive = folder / "initramfs"
     archive.write_bytes(
@@ -183,11 +187,14 @@ def run_kit(
             )
             try:
                 results = battery.run(kit.tests)
+                if kit.keep:
+                    _keep(battery, server, terminal)
             finally:
                 battery.end_machine()
                 server.stop()
                 battery.close()
         problems = _problems(results, server)
+    _print_results(results, folder, terminal)
     return {
         "ok": not problems,
         "problems": problems,
@@ -206,9 +213,15 @@ def run_kit(
     }
 
 
-def print_kit_result(
-    report: dict[str, Any], results: Sequence[Result], folder: Path, terminal: Console
-) -> None:
+def _keep(battery: Battery, server: Server, terminal: Console) -> None:
+    print_plain(terminal, f"The guest is at a shell; exit ends it. {KEYS}")
+    try:
+        battery.keep(Terminal(server.type))
+    except MachineError as error:
+        print_failure(terminal, "The guest is not at a shell:", str(error))
+
+
+def _print_results(results: Sequence[Result], folder: Path, terminal: Console) -> None:
     """Print the failures, the table and the files."""
     for result in results:
         if result.ok is False:

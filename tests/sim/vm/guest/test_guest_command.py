@@ -13,6 +13,7 @@ from sim.vm.guest import command
 from sim.vm.guest.errors import DOWNLOAD_FAILED, DownloadError, UnavailableError
 from sim.vm.guest.fetch import qemu as fetch_qemu
 from sim.vm.guest.fetch.qemu import Qemu
+from sim.vm.guest.options import GuestOptions
 from sim.vm.serve.devices import DeviceError
 
 
@@ -69,4 +70,52 @@ def test_invalid_device_is_refused_before_download(folders, monkeypatch):
     )
     (folders / "image").touch()
     with pytest.raises(DeviceError, match="has 0 bytes"):
-        command.run_guest(BuildConfiguration(), devices=[f"blk={folders}/image"])
+        command.run_guest(
+            BuildConfiguration(), options=GuestOptions(devices=[f"blk={folders}/image"])
+        )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--device", "rng"], "--device is for a driver or a guest of your own"),
+        (["--gdb"], "--gdb is for a driver or a guest"),
+        (["--wait"], "--wait is for a driver or a guest"),
+        (["--revision", "r1"], "--revision r1 is for a driver or a guest"),
+        (["--keep"], "--keep is for a driver of your own: add DRIVER="),
+        (["--soak"], "--soak is for a driver of your own"),
+        (["--long"], "--long is for a driver of your own"),
+        (["--only", "entropy"], "--only is for a driver of your own"),
+        (["--make", "A=1"], "--make is for a driver of your own"),
+        (["--headers", "x"], "--headers is for a driver of your own"),
+        (["--smp", "0"], "--smp is 0: must be 1 or more"),
+        (["--memory", "0"], "--memory is 0: must be 1 or more"),
+        (["--soak", "-1", "--driver", "x"], "--soak is -1: must be 0 or more"),
+    ],
+)
+def test_option_without_effect_is_refused(arguments, text, monkeypatch, capsys):
+    monkeypatch.setattr(
+        fetch_qemu, "find", lambda *arguments: pytest.fail("a download was started")
+    )
+    assert main(["guest", *arguments]) == 1
+    assert text in capsys.readouterr().err
+
+
+def test_kit_report_is_written(folders, monkeypatch):
+    """The command passes its options to the kit, and writes the kit's report."""
+    made = []
+
+    def run_kit(configuration, qemu, store, kit, options, **rest):
+        made.append((kit, options, rest))
+        return {"ok": False, "problems": ["console: no"], "battery": []}
+
+    monkeypatch.setattr(fetch_qemu, "find", lambda *arguments: Qemu(("qemu",), "fake"))
+    monkeypatch.setattr(command, "run_kit", run_kit)
+    arguments = ["--driver", "d", "--revision", "r1", "--smp", "2", "--qemu-args", "-d 'a b'"]
+    assert main(["guest", *arguments, "--only", "entropy", "--soak"]) == 1
+    kit, options, _ = made[0]
+    assert str(kit.driver) == "d" and kit.tests == ["entropy"] and kit.soak_s == 3600
+    assert options.revision == "r1" and options.processors == 2
+    assert options.qemu_arguments == ["-d", "a b"]
+    report = json.loads((folders / "build/guest/report.json").read_text())
+    assert report["problems"] == ["console: no"] and report["qemu"] == "fake"

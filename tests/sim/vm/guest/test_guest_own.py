@@ -13,6 +13,7 @@ from rich.console import Console
 from sim.build import BuildConfiguration
 from sim.vm.guest import own
 from sim.vm.guest.fetch.qemu import Qemu
+from sim.vm.guest.options import GuestOptions
 
 
 @pytest.fixture
@@ -40,6 +41,9 @@ def boot(tmp_path, monkeypatch):
         def stop(self) -> None:
             pass
 
+        def type(self, text: str) -> None:
+            pass
+
         def check(self):
             return SimpleNamespace(waves=tmp_path / "waves.vcd", log=tmp_path / "sim.log")
 
@@ -50,15 +54,15 @@ def boot(tmp_path, monkeypatch):
 
     def boot(**changes):
         terminal = io.StringIO()
-        facts = {"initrd": None, "append": None, "devices": None, "gdb": False, "wait": False}
         status = own.boot_own(
             BuildConfiguration(),
             qemu,
+            GuestOptions(**changes),
             kernel=tmp_path / "kernel",
+            initrd=None,
             seed=1,
             folder=tmp_path,
             terminal=Console(file=terminal, width=200),
-            **{**facts, **changes},
         )
         arguments = (tmp_path / "arguments").read_text().splitlines()
         return status, arguments, terminal.getvalue(), made[-1]
@@ -69,13 +73,17 @@ def boot(tmp_path, monkeypatch):
 def test_guest_uses_terminal(boot, tmp_path):
     status, arguments, text, options = boot()
     assert status == 4
-    assert arguments[arguments.index("-serial") + 1] == "mon:stdio"
-    assert arguments[arguments.index("-append") + 1] == "console=ttyS0"
+    serial = arguments[arguments.index("-chardev") + 1]
+    assert serial.startswith("socket,id=serial0,path=") and f"logfile={tmp_path}" in serial
+    assert arguments[arguments.index("-append") + 1] == "console=ttyS0 panic=-1"
     assert arguments[-2:] == ["-device", "DEVICE"] and "-s" not in arguments
     assert options["devices"] == own.DEFAULT and options["trace"] == tmp_path / "trace.jsonl"
+    assert options["revision"] == "v1"
     assert "gdb" not in text and f"tail -f {tmp_path}/trace.jsonl" in text
     assert f"'!help' | nc -N -U {options['control']}" in text
-    assert "serial output reaches the terminal unfiltered" in " ".join(text.split())
+    words = " ".join(text.split())
+    assert "serial output reaches the terminal unfiltered" in words
+    assert "Ctrl-A V sends typed text to the virtio console" in words
     assert "waves.vcd" in text
     assert (tmp_path / "events.log").read_text().splitlines() == [
         "kind=client state=connected",
@@ -83,9 +91,24 @@ def test_guest_uses_terminal(boot, tmp_path):
     ]
 
 
+def test_console_output_is_escaped(boot, capsys):
+    boot()
+    assert "[virtio console] \\x1b[2J21 °C\n" in capsys.readouterr().out
+
+
 def test_gdb_is_explained(boot):
     _, arguments, text, options = boot(gdb=True, wait=True, append="x", devices=["rng"])
     assert "-s" in arguments and "-S" in arguments
-    assert arguments[arguments.index("-append") + 1] == "x"
+    assert arguments[arguments.index("-append") + 1] == "console=ttyS0 panic=-1 x"
     assert "target remote :1234" in text and "“continue”" in text
     assert options["devices"] == ("rng",)
+
+
+def test_options_of_machine_reach_qemu_and_server(boot):
+    _, arguments, _, options = boot(
+        processors=2, memory_mb=300, qemu_arguments=["-d", "int"], revision="r1"
+    )
+    assert arguments[arguments.index("-smp") + 1] == "2"
+    assert arguments[arguments.index("-m") + 1] == "300M"
+    assert arguments[arguments.index("-d") + 1] == "int"
+    assert options["revision"] == "r1"

@@ -50,3 +50,23 @@ def test_command_line_of_own_guest():
     assert "-s" in command and "-S" not in command
     waiting = lines(wait=True)
     assert "-s" in waiting and "-S" in waiting
+
+
+def test_command_line_of_guest_with_sockets():
+    command = lines(
+        sockets=[Path("c"), Path("a")],
+        log=Path("l"),
+        reboots=True,
+        processors=2,
+        arguments=["-d", "int"],
+    )
+    assert pairs(command) >= {
+        ("-chardev", "socket,id=serial0,path=c,mux=on,logfile=l,logappend=on"),
+        ("-serial", "chardev:serial0"),
+        ("-monitor", "chardev:serial0"),
+        ("-chardev", "socket,id=serial1,path=a"),
+        ("-serial", "chardev:serial1"),
+        ("-smp", "2"),
+        ("-d", "int"),
+    }
+    assert "-no-reboot" not in command

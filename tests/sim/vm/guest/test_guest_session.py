@@ -16,6 +16,7 @@ from models.bus import Direction
 from sim.vm.guest import session as session_module
 from sim.vm.guest.facts import CONSOLE_LINE
 from sim.vm.guest.fetch.qemu import Qemu
+from sim.vm.guest.options import GuestOptions
 from sim.vm.guest.report import GuestReport, HostRecord
 from sim.vm.guest.reporter import GuestReporter
 from sim.vm.guest.session import GuestSession
@@ -72,7 +73,7 @@ def run(tmp_path):
             session = GuestSession(
                 server, reporter, guest_report, record, tmp_path, timeout_s=timeout_s
             )
-            session.run(qemu, tmp_path / "kernel", tmp_path / "initrd", "append")
+            session.run(qemu, tmp_path / "kernel", tmp_path / "initrd", GuestOptions())
         return session, guest_report, record, server
 
     return run
