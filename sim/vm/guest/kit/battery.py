@@ -19,7 +19,7 @@ from ...serve.devices import DeviceSpec
 from ...serve.server import ServeError, Server
 from ..terminal import Terminal
 from . import endpoint_log
-from .kernel_log import KernelLog, LogFinding
+from .kernel_log import KernelLog
 from .lengths import BOOT_S, DEVICES_S, Length
 from .machine import Answer, GuestTimeoutError, Machine, MachineError
 from .results import Details, Result, print_result
@@ -183,7 +183,7 @@ class Battery:
             self.call("test_devices", DEVICES_S, *self.expected)
 
     def keep(self, terminal: Terminal) -> None:
-        """Leave the guest at a shell on the terminal, until the shell, the machine or the input ends.
+        """Leave the guest at a shell on the terminal, until it, the machine or the input ends.
 
         Raises
         ------
@@ -280,18 +280,22 @@ class Battery:
             self._print_blocked()
         findings = self._log.take()
         errors = self.watch.take_errors()
-        problem = problem or _first_problem(findings, errors)
-        result.ok = problem is None
-        if problem is None:
+        problems = [
+            *(f"kernel log, {finding.kind}: {finding.line.strip()}" for finding in findings),
+            *([] if problem is None else problem.splitlines() or ["failed"]),
+            *(f"server: {error}" for error in errors),
+        ]
+        result.ok = not problems
+        if result.ok:
             return
-        result.finding = problem.splitlines()[0] if problem else "failed"
+        result.finding, *others = problems
         view = endpoint_log.view(
             self._folder / "trace.jsonl", self._folder / "accesses.txt", self.revision
         )
         log = [line for finding in findings for line in finding.lines]
         result.details = Details(
             view.stopped,
-            [*answer.lines, *problem.splitlines()[1:], *(f"server: {text}" for text in errors)],
+            [*answer.lines, *(line for line in others if line not in answer.lines)],
             log or self._log.last(LOG_LINES),
             view.messages,
             view.accesses,
@@ -327,10 +331,3 @@ class Battery:
                 if hashlib.md5(data).hexdigest() != expected:
                     return f"the image has other bytes at {offset} than the guest wrote"
         return None
-
-
-def _first_problem(findings: Sequence[LogFinding], errors: Sequence[str]) -> str | None:
-    """A line about the first finding of the log or error of the server."""
-    if findings:
-        return f"kernel log, {findings[0].kind}: {findings[0].line.strip()}"
-    return f"server: {errors[0]}" if errors else None

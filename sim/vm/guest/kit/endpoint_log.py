@@ -15,7 +15,9 @@ from models.messages import Message, decode, describe
 
 READ_BYTES = 1 << 20
 """Bytes at the end of a file that are considered."""
-SHOWN_MESSAGES, SHOWN_ACCESSES = 12, 12
+SHOWN_MESSAGES, SHOWN_ACCESSES = 8, 12
+SHOWN_OF_DEVICE = 4
+"""Last messages of each device that are shown, although others have later ones."""
 ACCESS_TIME = re.compile(r"\s*([\d.]+) ns")
 
 
@@ -49,13 +51,24 @@ class _Traffic:
     last
         The last message to the driver: its time and text.
     lines
-        All messages, a line each.
+        All messages: the place of the device, and a line.
     """
 
     outstanding: dict[tuple[Any, ...], str] = field(default_factory=dict)
     available: dict[tuple[Any, ...], str] = field(default_factory=dict)
     last: tuple[float, str] | None = None
-    lines: list[str] = field(default_factory=list)
+    lines: list[tuple[tuple[Any, ...], str]] = field(default_factory=list)
+
+    def last_lines(self) -> list[str]:
+        """The last lines, and those of each device, in order."""
+        shown = set(range(max(0, len(self.lines) - SHOWN_MESSAGES), len(self.lines)))
+        of_device: dict[tuple[Any, ...], int] = {}
+        for index in reversed(range(len(self.lines))):
+            place = self.lines[index][0]
+            of_device[place] = of_device.get(place, 0) + 1
+            if of_device[place] <= SHOWN_OF_DEVICE:
+                shown.add(index)
+        return [self.lines[index][1] for index in sorted(shown)]
 
 
 def view(trace: Path, accesses: Path, revision: str) -> EndpointView:
@@ -72,7 +85,7 @@ def view(trace: Path, accesses: Path, revision: str) -> EndpointView:
     access_lines = last_lines(accesses)
     return EndpointView(
         _verdict(traffic, access_lines),
-        traffic.lines[-SHOWN_MESSAGES:],
+        traffic.last_lines(),
         [line.strip() for line in access_lines[-SHOWN_ACCESSES:]],
     )
 
@@ -112,16 +125,22 @@ def _follow(entries: Iterable[dict[str, Any]], revision: str) -> _Traffic:
             text = describe(message, brief=True)
         except ValueError:
             text = f"not a message of {revision}: {entry.get('raw')}"
-        traffic.lines.append(f"{time_ns:>14.1f} ns  {arrow}  {text}")
+        place = (
+            entry.get("fifo", 0),
+            message is None or message.bus,
+            0 if message is None else message.dev_num,
+        )
+        traffic.lines.append((place, f"{time_ns:>14.1f} ns  {arrow}  {text}"))
         if not to_device:
             traffic.last = (time_ns, text)
         if message is not None:
-            _note(traffic, entry.get("fifo", 0), message, text, to_device)
+            _note(traffic, place, message, text, to_device)
     return traffic
 
 
-def _note(traffic: _Traffic, fifo: int, message: Message, text: str, to_device: bool) -> None:
-    place = (fifo, message.bus, message.dev_num)
+def _note(
+    traffic: _Traffic, place: tuple[Any, ...], message: Message, text: str, to_device: bool
+) -> None:
     if message.kind.value == "request" and to_device:
         traffic.outstanding[(*place, message.layout.msg_id, message.token)] = text
     elif message.kind.value == "response":

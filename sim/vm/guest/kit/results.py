@@ -14,7 +14,7 @@ from ....console import print_plain
 from ....shown import styled
 
 WORDS = {True: ("passed", "green"), False: ("FAILED", "bold red"), None: ("not run", "yellow")}
-SHOWN_LINES = 40
+SHOWN_LINES = 60
 """Lines of one part of a failure that are printed; the report has all."""
 
 
