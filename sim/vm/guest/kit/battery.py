@@ -226,11 +226,11 @@ class Battery:
         self._events.flush()
 
     def _skip_reason(self, test: BatteryTest) -> str | None:
+        if self._failed_starts >= MOST_FAILED_STARTS:
+            return "the machine does not come up"
         missing = [kind for kind in test.kinds if VIRTIO_IDS[kind] not in self.expected]
         if missing:
             return f"no device {', '.join(missing)}"
-        if self._failed_starts >= MOST_FAILED_STARTS:
-            return "the machine does not come up"
         if not self.expected and test not in (LOAD, DEVICES):
             return "no device is found"
         return test.applies(self)
@@ -261,14 +261,14 @@ class Battery:
         except (MachineError, ServeError, TestFailedError) as error:
             problem = str(error)
         result.seconds = time.monotonic() - started
-        if problem is not None and not self._loaded and test is not LOAD:
+        if problem is not None and not self._loaded:
             self._failed_starts += 1
         difference = self.watch.counts.since(counts)
         result.messages, result.interrupts = difference.messages, difference.interrupts
         size = answer.number("bytes")
         result.bytes_per_s = size / result.seconds if size and result.seconds else None
         self._judge(result, problem, answer)
-        if test is DEVICES and not result.ok:
+        if test is DEVICES and answer.status:
             self._accept_devices(answer)
         return result
 

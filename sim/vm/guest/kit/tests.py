@@ -149,9 +149,14 @@ def _updown(bench: Bench) -> Answer:
     return bench.call("test_network_updown", bench.length.updowns)
 
 
+def typed_text(size: int) -> str:
+    """The text of ``size`` characters that is typed."""
+    return "".join(random.Random(size).choices(string.ascii_letters + string.digits, k=size))
+
+
 def _console(bench: Bench) -> Answer:
     size = bench.length.console_bytes
-    text = "".join(random.Random(size).choices(string.ascii_letters + string.digits, k=size))
+    text = typed_text(size)
     limit_s = bench.limit_s(bench.length.limit_s)
     number = bench.machine.start("test_console", size, int(bench.length.limit_s / 2))
     bench.machine.wait_mark(number, "typing", limit_s)
