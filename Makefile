@@ -16,10 +16,10 @@ REGRESS := tests/test_regressions.py tests/test_fusesoc.py tests/test_how_to.py 
   tests/sim/vm/serve tests/synth
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo waves guest test lint words verilog regress fuzz bench synth formal figures compare clean
+.PHONY: help setup demo waves guest test lint words verilog regress fuzz bench synth formal figures compare clean clean-cache
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
 
 setup: $(READY) ## Make .venv and install the dependencies that constraints.txt pins
 
@@ -101,3 +101,6 @@ verilog: $(READY) ## Write every top, or TOP=, to build/verilog, with port list 
 
 clean: ## Remove build/, but not .venv
 	@rm -rf build
+
+clean-cache: ## Remove the cached builds, but not reports and downloads
+	@rm -rf build/cache build/ccache

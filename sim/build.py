@@ -28,6 +28,7 @@ from models.layout import SPSC_PAGES, layout_of
 from models.shell import AMP_PCI, shell_of
 
 from . import toolchain
+from .cache import prune
 from .errors import CommandFailedError
 
 BUILD_ROOT = Path(os.environ.get("VIRTIO_MSG_AMP_BUILD", "build")).absolute()
@@ -204,6 +205,7 @@ def build(configuration: BuildConfiguration) -> Built:
             folder.mkdir(parents=True)
             _run_builder(simulator.name, configuration, source, folder, options)
             marker.touch()
+            prune(BUILD_ROOT / "cache")
     return Built(folder=folder, verilog=source, simulator=simulator.name)
 
 
