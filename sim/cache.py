@@ -113,7 +113,7 @@ def _size(folder: Path) -> int:
 
 
 def _remove(entry: CacheEntry) -> bool:
-    """Remove an entry, unless a process holds its lock. The lock remains: others may wait for it."""
+    """Remove an entry unless a process holds its lock, which remains: others may wait for it."""
     # Not opened for writing: this is no use.
     with contextlib.suppress(OSError), entry.lock.open("r") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
