@@ -156,6 +156,9 @@ def _add_guest_arguments(guest: argparse.ArgumentParser) -> None:
         "--headers", type=Path, metavar="DIR", help="folder to build modules for --kernel in"
     )
     driver.add_argument(
+        "--modules", type=Path, metavar="DIR", help="modules of --kernel; default: --headers"
+    )
+    driver.add_argument(
         "--only", action="append", default=[], choices=BATTERY, metavar="TEST", help="run this test"
     )
     driver.add_argument("--long", action="store_true", help="the tests at their long length")
@@ -182,13 +185,14 @@ def _guest(options: argparse.Namespace, configuration: BuildConfiguration) -> in
             options.driver,
             make=options.make,
             headers=options.headers,
+            modules=options.modules,
             tests=options.only,
             long=options.long,
             soak_s=options.soak,
             keep=options.keep,
         )
     else:
-        for name in ("make", "headers", "only", "long", "soak", "keep"):
+        for name in ("make", "headers", "modules", "only", "long", "soak", "keep"):
             if getattr(options, name):
                 raise ValueError(f"--{name} is for a driver of your own: add DRIVER=")
     return run_guest(

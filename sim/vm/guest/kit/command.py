@@ -52,8 +52,8 @@ class KitOptions:
         The user's directory.
     make
         Assignments for make's command line.
-    headers
-        Folder of the headers of the user's kernel.
+    headers, modules
+        Folders of the headers and of the modules of the user's kernel.
     tests
         Names of the tests to run; all by default.
     long
@@ -67,6 +67,7 @@ class KitOptions:
     driver: Path
     make: Sequence[str] = ()
     headers: Path | None = None
+    modules: Path | None = None
     tests: Sequence[str] = ()
     long: bool = False
     soak_s: int = 0
@@ -115,7 +116,9 @@ def run_kit(
     """
     if initrd is not None and not initrd.is_file():
         raise GuestError(f"INITRD is {initrd}: there is no such file")
-    guest_kernel = find_kernel(store, notify, image=kernel, headers=kit.headers)
+    guest_kernel = find_kernel(
+        store, notify, image=kernel, headers=kit.headers, modules=kit.modules
+    )
     modules = find_driver(kit.driver, guest_kernel, folder, kit.make)
     print_plain(
         terminal,

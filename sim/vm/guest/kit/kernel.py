@@ -69,6 +69,7 @@ def find_kernel(
     *,
     image: Path | None = None,
     headers: Path | None = None,
+    modules: Path | None = None,
 ) -> GuestKernel:
     """The kernel in ``image``, or the distribution's, downloaded if missing.
 
@@ -80,6 +81,8 @@ def find_kernel(
         The user's kernel. Of one in ``arch/x86/boot`` the folder above is its headers.
     headers
         Folder of the user's headers.
+    modules
+        Folder of the user's modules; by default that of the headers.
 
     Raises
     ------
@@ -89,8 +92,9 @@ def find_kernel(
         As :func:`sim.vm.guest.fetch.kernel.find`.
     """
     if image is None:
-        if headers is not None:
-            raise KernelError(f"--headers is {headers}: needs the kernel as well, KERNEL=")
+        for name, folder in (("headers", headers), ("modules", modules)):
+            if folder is not None:
+                raise KernelError(f"--{name} is {folder}: needs the kernel as well, KERNEL=")
         kernel = fetch_kernel.find(store, notify, fetch_kernel.FULL)
         compiler, note = _compiler(kernel.headers)
         index = ModuleIndex(kernel.modules)
@@ -104,11 +108,13 @@ def find_kernel(
         headers = tree if (tree / "Makefile").is_file() else None
     elif headers is not None and not (headers / "Makefile").is_file():
         raise KernelError(f"--headers is {headers}: has no Makefile")
+    if modules is not None and not modules.is_dir():
+        raise KernelError(f"--modules is {modules}: there is no such folder")
     compiler, note = _compiler(headers)
     return GuestKernel(
         image,
         release_of_image(image),
-        ModuleIndex(headers),
+        ModuleIndex(modules or headers),
         headers,
         compiler=compiler,
         compiler_note=note,

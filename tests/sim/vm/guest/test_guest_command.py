@@ -88,6 +88,7 @@ def test_invalid_device_is_refused_before_download(folders, monkeypatch):
         (["--only", "entropy"], "--only is for a driver of your own"),
         (["--make", "A=1"], "--make is for a driver of your own"),
         (["--headers", "x"], "--headers is for a driver of your own"),
+        (["--modules", "x"], "--modules is for a driver of your own"),
         (["--smp", "0"], "--smp is 0: must be 1 or more"),
         (["--memory", "0"], "--memory is 0: must be 1 or more"),
         (["--soak", "-1", "--driver", "x"], "--soak is -1: must be 0 or more"),

@@ -152,6 +152,9 @@ def test_own_kernel_is_found_with_its_tree(tmp_path):
     found = find_kernel(store, pytest.fail, image=path)
     assert found.headers == tmp_path / "linux" and found.release == RELEASE
     assert found.modules.has("virtio_blk") and found.compiler == "gcc"
+    (tmp_path / "empty").mkdir()
+    found = find_kernel(store, pytest.fail, image=path, modules=tmp_path / "empty")
+    assert found.headers == tmp_path / "linux" and not found.modules.has("virtio_blk")
 
 
 def test_missing_files_of_own_kernel_are_named(tmp_path):
@@ -160,7 +163,11 @@ def test_missing_files_of_own_kernel_are_named(tmp_path):
         find_kernel(store, pytest.fail, image=tmp_path / "gone")
     with pytest.raises(KernelError, match=r"--headers is .*: needs the kernel as well"):
         find_kernel(store, pytest.fail, headers=tmp_path)
+    with pytest.raises(KernelError, match=r"--modules is .*: needs the kernel as well"):
+        find_kernel(store, pytest.fail, modules=tmp_path)
     image(tmp_path / "bzImage")
+    with pytest.raises(KernelError, match=r"--modules is .*gone: there is no such folder"):
+        find_kernel(store, pytest.fail, image=tmp_path / "bzImage", modules=tmp_path / "gone")
     with pytest.raises(KernelError, match=r"--headers is .*: has no Makefile"):
         find_kernel(store, pytest.fail, image=tmp_path / "bzImage", headers=tmp_path)
 
