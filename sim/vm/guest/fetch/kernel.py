@@ -20,7 +20,7 @@ from .apt import PackageSource, PrivateApt, mirrors, unpack
 from .machine import Debian, installed, require_debian
 from .store import Store
 
-RECIPE = 2
+RECIPE = 1
 USE_YOUR_OWN = "use your own kernel, KERNEL=… INITRD=…"
 # Dependencies of the headers that are fetched; the compiler is the machine's.
 NEEDED_PREFIXES = ("linux-headers-", "linux-kbuild-")

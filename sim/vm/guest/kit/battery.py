@@ -250,7 +250,10 @@ class Battery:
             else:
                 self.bring_up()
             self._failed_starts = 0
-            # The boot is not part of the test.
+            # The start is not part of the test: what it warns about is a finding of the first.
+            if test is not LOAD:
+                self._log.take()
+                self.watch.take_errors()
             started, counts = time.monotonic(), self.watch.counts
             answer = test.run(self)
             if answer.status:

@@ -197,7 +197,8 @@ def run_kit(
                 server.stop()
                 battery.close()
         problems = _problems(results, server)
-    _print_results(results, folder, terminal)
+    waves = None if server.outcome is None else server.outcome.waves
+    _print_results(results, folder, waves, terminal)
     return {
         "ok": not problems,
         "problems": problems,
@@ -224,7 +225,9 @@ def _keep(battery: Battery, server: Server, terminal: Console) -> None:
         print_failure(terminal, "The guest is not at a shell:", str(error))
 
 
-def _print_results(results: Sequence[Result], folder: Path, terminal: Console) -> None:
+def _print_results(
+    results: Sequence[Result], folder: Path, waves: Path | None, terminal: Console
+) -> None:
     """Print the failures, the table and the files."""
     for result in results:
         if result.ok is False:
@@ -236,6 +239,7 @@ def _print_results(results: Sequence[Result], folder: Path, terminal: Console) -
             "console": folder / "console.log",
             "message trace": folder / "trace.jsonl",
             "accesses": folder / "accesses.txt",
+            "waves": waves,
             "report": folder / "report.json",
         },
     )

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .kernel import GuestKernel
@@ -81,6 +81,14 @@ def find_driver(
     return modules
 
 
+def _macros(variables: Sequence[str]) -> Iterator[str]:
+    """Compiler options for the kernel's options in ``variables``, as its own header has them."""
+    for variable in variables:
+        name, _, value = variable.partition("=")
+        if name.startswith("CONFIG_") and value in ("y", "m"):
+            yield f"-D{name}{'_MODULE' if value == 'm' else ''}=1"
+
+
 def _nothing_built(source: Path, tree: Path) -> str:
     """Why a tree has no module."""
     if tree == source:
@@ -114,6 +122,8 @@ def _build(
     )
     # pahole, which BTF needs, is not among the headers' programs.
     common = [f"CC={kernel.compiler}", "CONFIG_DEBUG_INFO_BTF_MODULES=", *variables]
+    if macros := " ".join(_macros(variables)):
+        common.append(f"KCPPFLAGS={macros}")
     texts = [
         (tree / name).read_text(errors="replace") for name in MAKEFILES if (tree / name).is_file()
     ]

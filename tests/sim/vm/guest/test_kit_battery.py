@@ -154,8 +154,36 @@ def test_kernel_log_is_finding_although_test_passes(run, status):
     assert result.details.log == ["line", "Oops: 0002 [#1]", "Call Trace:"]
 
 
+def test_warning_of_start_is_finding_of_load_only(run):
+    """A driver that always warns when it is loaded fails one test, not all."""
+    machines = []
+
+    def warn(name):
+        if name == "driver":
+            machines[-1].on_console(b"WARNING: CPU: 0\n")
+        return OK
+
+    original = FakeMachine.wait_ready
+
+    def wait_ready(self, timeout_s):
+        machines.append(self)
+        return original(self, timeout_s)
+
+    FakeMachine.wait_ready = wait_ready
+    try:
+        results = by_name(run({"test_load": warn}, ["entropy"]))
+    finally:
+        FakeMachine.wait_ready = original
+    assert {name: result.ok for name, result in results.items()} == {
+        "load": False,
+        "devices": True,
+        "entropy": True,
+    }
+
+
 def test_error_of_server_is_finding(run, monkeypatch):
-    taken = iter([[], [], [], ["unmapped memory: MRd is refused"]])
+    # Before and after load; before devices, after its start and after it.
+    taken = iter([[], [], [], [], ["unmapped memory: MRd is refused"]])
     monkeypatch.setattr(
         "sim.vm.guest.kit.watch.ServerWatch.take_errors", lambda self: next(taken, [])
     )

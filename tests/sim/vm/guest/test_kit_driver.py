@@ -55,10 +55,11 @@ def built(tmp_path) -> str:
 
 def test_kbuild_tree_is_copied_and_built(build, tmp_path, kernel):
     files = {"Kbuild": "obj-m := amp.o\n", "amp.c": "", "old.ko": "stale"}
-    modules, arguments = build(files, built(tmp_path), ["CONFIG_X=m"])
+    modules, arguments = build(files, built(tmp_path), ["CONFIG_X=m", "CONFIG_Y=y", "V=1"])
     assert [found.name for found in modules] == ["amp"]
     assert f"M={tmp_path}/out/driver" in arguments and arguments[-1] == "modules"
-    assert {"-C", str(kernel.headers), "CC=gcc", "CONFIG_X=m"} <= set(arguments)
+    assert {"-C", str(kernel.headers), "CC=gcc", "CONFIG_X=m", "V=1"} <= set(arguments)
+    assert "KCPPFLAGS=-DCONFIG_X_MODULE=1 -DCONFIG_Y=1" in arguments
     assert not (tmp_path / "source/amp.ko").exists()
 
 
