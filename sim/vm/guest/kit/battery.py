@@ -26,6 +26,8 @@ from .results import Details, Result, print_result
 from .tests import DEVICES, LOAD, TESTS, VIRTIO_IDS, BatteryTest, TestFailedError
 from .watch import ServerWatch
 
+TRACE, ACCESSES = "trace.jsonl", "accesses.txt"
+"""Files of messages and accesses."""
 SETTLE_S = 0.3
 """Time after a test in which its last lines of the kernel log arrive."""
 BLOCKED_S = 3.0
@@ -292,9 +294,7 @@ class Battery:
         if result.ok:
             return
         result.finding, *others = problems
-        view = endpoint_log.view(
-            self._folder / "trace.jsonl", self._folder / "accesses.txt", self.revision
-        )
+        view = endpoint_log.view(self._folder / TRACE, self._folder / ACCESSES, self.revision)
         log = [line for finding in findings for line in finding.lines]
         result.details = Details(
             view.stopped,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,8 @@ from ..options import GuestOptions
 from ..qemu import BASE_APPEND, Guest, print_gdb_usage
 from ..terminal import KEYS, Terminal
 from . import image
-from .battery import Battery
+from .battery import ACCESSES, TRACE, Battery
+from .bounded_file import BoundedFile
 from .driver import find_driver
 from .kernel import GuestKernel, find_kernel
 from .lengths import LONG, SHORT
@@ -140,8 +142,12 @@ def run_kit(
     )
     length = LONG if kit.long else SHORT
     devices = options.devices or _default_devices(folder / "disk.img", length.disk_sectors)
-    with tempfile.TemporaryDirectory(prefix="amp-guest-") as socket_folder:
-        sockets = Path(socket_folder)
+    with contextlib.ExitStack() as stack:
+        sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="amp-guest-")))
+        trace, accesses = (
+            stack.enter_context(BoundedFile(sockets / name, folder / name))
+            for name in (TRACE, ACCESSES)
+        )
         server = Server(
             configuration,
             sockets / "socket",
@@ -149,8 +155,8 @@ def run_kit(
             folder=folder,
             seed=seed,
             revision=options.revision,
-            trace=folder / "trace.jsonl",
-            accesses=folder / "accesses.txt",
+            trace=trace.pipe,
+            accesses=accesses.pipe,
             control=sockets / "control",
         )
 
@@ -237,8 +243,8 @@ def _print_results(
         terminal,
         {
             "console": folder / "console.log",
-            "message trace": folder / "trace.jsonl",
-            "accesses": folder / "accesses.txt",
+            "message trace": folder / TRACE,
+            "accesses": folder / ACCESSES,
             "waves": waves,
             "report": folder / "report.json",
         },
