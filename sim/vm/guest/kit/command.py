@@ -33,14 +33,15 @@ from .battery import ACCESSES, TRACE, Battery
 from .bounded_file import BoundedFile
 from .driver import find_driver
 from .kernel import GuestKernel, find_kernel
-from .lengths import LONG, SHORT
+from .lengths import HUNG_TASK_S, LONG, SHORT
 from .machine import Machine, MachineError
 from .modules import Module, load_order
 from .results import Result, print_failure_details, print_table, summary
 
 BASE_MODULES = ("virtio_blk", "virtio_net", "virtio_console", "virtio_rng", "ext4")
 """Modules of the kernel that the tests use."""
-KIT_APPEND = f"{BASE_APPEND} sysrq_always_enabled=1 log_buf_len=1M"
+# Linux gives its process 1 the parameters that it does not know as environment.
+KIT_APPEND = f"{BASE_APPEND} sysrq_always_enabled=1 log_buf_len=1M HUNG_TASK_S={HUNG_TASK_S}"
 MEMORY_MB = 512
 
 

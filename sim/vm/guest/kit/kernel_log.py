@@ -85,12 +85,6 @@ class KernelLog:
             self._following = 0
             return found
 
-    @property
-    def has_panic(self) -> bool:
-        """Whether one of the findings not yet taken ends the machine."""
-        with self._lock:
-            return any(finding.kind == "panic" for finding in self._findings)
-
     def _add(self, line: str) -> None:
         if self._following:
             # An oops has several such lines: all belong to the first.

@@ -124,11 +124,6 @@ class Machine:
             thread.start()
 
     @property
-    def pid(self) -> int:
-        """Process id of QEMU."""
-        return self._process.pid
-
-    @property
     def is_running(self) -> bool:
         """Whether QEMU has not ended."""
         return self._process.poll() is None

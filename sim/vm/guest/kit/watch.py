@@ -53,7 +53,6 @@ class ServerWatch:
         self._interrupts = 0
         self._printed = ""
         self._errors: list[str] = []
-        self._ended = False
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
@@ -68,12 +67,6 @@ class ServerWatch:
         """What the consoles got, the latest."""
         with self._lock:
             return self._printed
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether the server has ended."""
-        with self._lock:
-            return self._ended
 
     def take_errors(self) -> list[str]:
         """The errors and hints since the last call."""
@@ -105,5 +98,3 @@ class ServerWatch:
                 self._log(shown(" ".join(facts)))
             if kind == "console":
                 self.on_console(str(event["text"]))
-        with self._lock:
-            self._ended = True

@@ -39,7 +39,6 @@ class FakeMachine:
         Functions that were called.
     """
 
-    pid = 0
     is_running = True
 
     def __init__(self, answers: dict[str, Callable[..., Answer]]) -> None:
