@@ -13,7 +13,7 @@ REGRESS := tests/test_regressions.py tests/test_fusesoc.py tests/test_how_to.py 
   tests/test_litepcie.py tests/models/test_fuzz_messages.py \
   tests/hdl/test_modulo.py tests/hdl/test_newest_amaranth.py tests/hdl/test_verilog.py \
   tests/sim/lab/test_amaranth_system.py tests/sim/lab/test_bench.py tests/sim/lab/test_demo.py \
-  tests/sim/vm/serve tests/synth
+  tests/sim/native tests/sim/vm/serve tests/synth
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo waves guest test lint words verilog regress fuzz bench synth formal figures compare clean clean-cache

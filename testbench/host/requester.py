@@ -11,10 +11,9 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import cocotb
-from cocotb.triggers import Event, Timer
-from cocotb.utils import get_sim_time
+from models.runtime import Event, sleep
 
+from ..runtime import CocotbRuntime, TimedRuntime
 from ..tlp import MEMORY_READS, CplStatus, Tlp
 from ..tlp.packets import more_to_come, request_bytes
 
@@ -59,19 +58,19 @@ class Pending:
         The request with its tag.
     deadline_ns
         Simulation time at which it fails.
+    done
+        Set when it is complete or has timed out.
     completions
         Completions received so far.
     timed_out
         Whether it has timed out.
-    done
-        Set when it is complete or has timed out.
     """
 
     request: Tlp
     deadline_ns: float
+    done: Event
     completions: list[Tlp] = field(default_factory=list)
     timed_out: bool = False
-    done: Event = field(default_factory=Event)
 
     async def answers(self) -> list[Tlp]:
         """Wait for all completions of the request.
@@ -143,15 +142,20 @@ class Requester:
         Maximum number of outstanding requests, 1 to 256.
     timeout_us
         Completion timeout in simulated microseconds.
+    runtime
+        Tasks, events and time; those of cocotb by default.
     """
 
-    def __init__(self, *, tags: int = 32, timeout_us: float = 100.0) -> None:
+    def __init__(
+        self, *, tags: int = 32, timeout_us: float = 100.0, runtime: TimedRuntime | None = None
+    ) -> None:
         if not 1 <= tags <= 256:
             raise ValueError(f"tags is {tags}: must be 1 to 256")
         self.timeout_us = timeout_us
+        self._runtime = CocotbRuntime() if runtime is None else runtime
         # Least recently used tag first, so that a late completion does not match a new request.
         self._free = deque(range(tags))
-        self._freed = Event()
+        self._freed = self._runtime.event()
         self._pending: dict[int, Pending] = {}
         self._expiring = False
 
@@ -166,11 +170,12 @@ class Requester:
             self._freed.clear()
             await self._freed.wait()
         request.tag = self._free.popleft()
-        pending = Pending(request, get_sim_time("ns") + 1000 * self.timeout_us)
+        deadline_ns = self._runtime.now_ns + 1000 * self.timeout_us
+        pending = Pending(request, deadline_ns, self._runtime.event())
         self._pending[request.tag] = pending
         if not self._expiring:
             self._expiring = True
-            cocotb.start_soon(self._expire_requests())
+            self._runtime.spawn(self._expire_requests())
         return pending
 
     def receive(self, answer: Tlp) -> None:
@@ -205,8 +210,8 @@ class Requester:
         # One timer for all requests: a timer for each costs more than the request itself. A
         # timed-out request keeps its tag until its completion, which no other request may receive.
         while any(not pending.timed_out for pending in self._pending.values()):
-            await Timer(max(self.timeout_us / 2, 0.001), "us", round_mode="ceil")
-            now = get_sim_time("ns")
+            await sleep(self._runtime, max(self.timeout_us / 2, 0.001))
+            now = self._runtime.now_ns
             for pending in self._pending.values():
                 if now >= pending.deadline_ns:
                     pending.timed_out = True

@@ -2,8 +2,9 @@
 """A thin host on TLPs: BAR accesses, raw packets and MSI-X, without a model of the fabric.
 
 It is 20 to 30 times as fast as a root complex model. :class:`testbench.host.bfm.EndpointBfm` and
-:class:`testbench.host.bfm.CoreBfm` connect it to ports. For an independent implementation use
-:mod:`testbench.host.root_complex`.
+:class:`testbench.host.bfm.CoreBfm` connect it to ports in cocotb,
+:class:`sim.native.host.NativeHost` to the gateware as compiled code. For an independent
+implementation use :mod:`testbench.host.root_complex`.
 """
 
 from __future__ import annotations
@@ -12,14 +13,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import cocotb
-from cocotb.triggers import Event, First, Timer
-from cocotb.utils import get_sim_time
-
 from models import runtime as contract
 from models.bus import InterruptLog
 from models.shell import MSIX_ENTRY_SIZE
 
+from ..runtime import CocotbRuntime, TimedRuntime
 from ..stream.tlp import TlpPacket
 from ..tlp import MEMORY_READS, MEMORY_WRITES, Tlp
 from ..tlp.packets import memory_read, memory_write
@@ -47,6 +45,8 @@ class TlpHost(ABC):
         Whether the design may use 8-bit tags for its reads rather than 5-bit tags.
     memory_options
         Arguments of :class:`~testbench.host.memory_completer.MemoryCompleter`.
+    runtime
+        Tasks, events and time; those of cocotb by default.
 
     Attributes
     ----------
@@ -66,6 +66,8 @@ class TlpHost(ABC):
         which ends the test.
     requester
         Tags and outstanding requests of the host.
+    runtime
+        Tasks, events and time.
     """
 
     def __init__(
@@ -80,21 +82,23 @@ class TlpHost(ABC):
         msi_address: int = 0xFEE0_0000,
         extended_tags: bool = False,
         memory_options: Mapping[str, Any] | None = None,
+        runtime: TimedRuntime | None = None,
     ) -> None:
+        self.runtime = runtime = CocotbRuntime() if runtime is None else runtime
         self.num_fifos = num_fifos
         self.requester_id = requester_id
         self.max_payload_size = max_payload_size
         self.max_read_request_size = max_read_request_size
-        self.requester = Requester(tags=tags, timeout_us=timeout_us)
+        self.requester = Requester(tags=tags, timeout_us=timeout_us, runtime=runtime)
         self.msi_address = msi_address
         self.extended_tags = extended_tags
         self.memory = MemoryCompleter(
             self.complete_nowait, **{"completer_id": requester_id, **(memory_options or {})}
         )
         self._serving = False
-        self._rescheduled = Event()
+        self._rescheduled = runtime.event()
         self.bars: dict[int, int] = {}
-        self._interrupts = InterruptLog(Event)
+        self._interrupts = InterruptLog(runtime.event)
         self.interrupts = self._interrupts.counts
         self.on_interrupt: list[Callable[[int], None]] = []
         self.on_request: Callable[[Tlp], None] | None = None
@@ -238,21 +242,21 @@ class TlpHost(ABC):
             raise UnexpectedTlp(f"not a memory request: {tlp}")
 
     def _serve(self, tlp: Tlp) -> None:
-        now = get_sim_time("ns")
+        now = self.runtime.now_ns
         self.memory.take(tlp, now, self.max_payload_size)
         if self.memory.run(now) is None:
             return
         self._rescheduled.set()
         if not self._serving:
             self._serving = True
-            cocotb.start_soon(self._serve_later())
+            self.runtime.spawn(self._serve_later())
 
     async def _serve_later(self) -> None:
         # One task serves all reads; it ends when none is in flight.
-        while (due := self.memory.run(get_sim_time("ns"))) is not None:
+        while (due := self.memory.run(self.runtime.now_ns)) is not None:
             self._rescheduled.clear()
-            wait = max(due - get_sim_time("ns"), 0.001)
-            await First(Timer(wait, "ns", round_mode="ceil"), self._rescheduled.wait())
+            wait_ns = max(due - self.runtime.now_ns, 0.001)
+            await self.runtime.wait(self._rescheduled, wait_ns / 1000)
         self._serving = False
 
     def _interrupted(self, tlp: Tlp) -> None:

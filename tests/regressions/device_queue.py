@@ -8,6 +8,7 @@ import cocotb
 from models.layout import MIN_MESSAGE
 from testbench.bench import Bench
 from testbench.device_port import StreamDevicePort
+from testbench.queue_access import QueueAccess
 from testbench.stream import pacing
 from testbench.stream.axis import AxisMessage
 from tests.regressions.queue_host import FULL, QUEUE, SEED, QueueBench, slot_bytes
@@ -367,6 +368,7 @@ class PortBench(QueueBench):
 
     def __init__(self, dut):
         Bench.__init__(self, dut)
+        QueueAccess.__init__(self, self.host, self.parameters.shell, self.parameters.layout)
         self.port = StreamDevicePort(dut)
         self.source, self.sink = self.port.source, self.port.sink
 

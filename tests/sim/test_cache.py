@@ -67,9 +67,9 @@ def test_other_files_remain(tmp_path):
 def test_lock_of_build_is_its_last_use(tmp_path):
     """Every use of an entry by the builder makes it the newest."""
     folder = tmp_path / "entry"
-    with build_module._locked(folder):
+    with build_module.locked(folder):
         pass
     os.utime(lock_of(folder), (1, 1))
-    with build_module._locked(folder):
+    with build_module.locked(folder):
         pass
     assert lock_of(folder).stat().st_mtime > NOW

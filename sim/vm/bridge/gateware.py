@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The simulated endpoint as a :class:`~sim.vm.bridge.function.PciFunction`: accesses become TLPs.
 
+The endpoint runs on either engine, see :class:`GatewareFunction`.
+
 The bridge is the root complex. It assigns its own BAR addresses, since the guest's move while
 software sizes the BARs. It fills in the MSI-X table with its own addresses: a write to them is an
 interrupt, every other write goes to guest memory. Configuration writes of software reach the
@@ -18,12 +20,9 @@ from collections.abc import (
     Iterable,
     Iterator,
     Mapping,
-    Sequence,
 )
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, TypeVar
-
-import cocotb
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from models.config_space import (
     COMMAND,
@@ -37,16 +36,20 @@ from models.config_space import (
     bar_offset,
     coded_size,
 )
-from models.devices import VirtioDevice
+from models.runtime import sleep
 from models.shell import MSIX_CONTROL_OFFSET, MSIX_ENTRY_SIZE
 from testbench.host.requester import HostError, split
-from testbench.system import GatewareSystem
 from testbench.timing import CLOCK_PERIOD_NS
 
 from .bus_master import BusMaster, msix_message
 from .function import FunctionAccessError
 from .guest_memory import GuestMemory
-from .simulation import SimulationReadiness
+from .simulation import POLL_CYCLES, SimulationReadiness
+
+if TYPE_CHECKING:
+    from testbench.system import GatewareSystem
+
+    from ...native.system import NativeSystem
 
 _T = TypeVar("_T")
 
@@ -62,21 +65,19 @@ RESET_CYCLES = 100
 
 
 class GatewareFunction:
-    """Implements :class:`~sim.vm.bridge.function.PciFunction`; construct it in a cocotb test.
+    """Implements :class:`~sim.vm.bridge.function.PciFunction` with the system of either engine.
 
     Parameters
     ----------
-    dut
-        The design's top, an endpoint.
-    devices_by_fifo
-        For each FIFO the devices behind it, by number.
-    revision
-        Wire revision.
+    system
+        The gateware, an endpoint, with its device side and without drivers.
+    poll_cycles
+        As for :class:`~sim.vm.bridge.simulation.SimulationReadiness`.
 
     Attributes
     ----------
     system
-        The gateware and its device side.
+        The same.
     readiness
         Waits for files while the gateware is idle.
     bus_master
@@ -84,18 +85,12 @@ class GatewareFunction:
     """
 
     def __init__(
-        self,
-        dut: Any,
-        devices_by_fifo: Sequence[Mapping[int, VirtioDevice]],
-        *,
-        revision: str = "v1",
+        self, system: GatewareSystem | NativeSystem, *, poll_cycles: int = POLL_CYCLES
     ) -> None:
-        self.system = system = GatewareSystem(
-            dut, devices_by_fifo, revision=revision, drivers=False, max_payload_size=128
-        )
+        self.system = system
         # A violation is reported, but does not end the simulation of a running guest.
         system.monitor.fatal = False
-        self.host = system.host
+        self.host: Any = system.host
         self.memory = GuestMemory()
         self.bus_master = BusMaster(self.host, self.memory)
         self.bus_master.on_interrupt.append(lambda vector: self.on_interrupt(vector))
@@ -104,7 +99,7 @@ class GatewareFunction:
         self.vectors = 0
         self.on_interrupt: Callable[[int], None] = lambda vector: None
         self.readiness = SimulationReadiness(
-            clock_period_ns=CLOCK_PERIOD_NS, busy=self._busy, activity=self._activity
+            self._run_cycles, busy=self._busy, activity=self._activity, poll_cycles=poll_cycles
         )
         self._unmasked: frozenset[int] = frozenset()
 
@@ -131,7 +126,8 @@ class GatewareFunction:
         with _access_errors(f"read of {size} bytes at {offset:#x} of configuration space"):
             # Reading all of configuration space takes a thousand reads: keep every tag in use.
             for group in _grouped(_dwords(offset, size), READS_AT_ONCE):
-                reads = [cocotb.start_soon(self._config_read(*piece)) for piece in group]
+                spawn = self.system.runtime.spawn
+                reads: list[Any] = [spawn(self._config_read(*piece)) for piece in group]
                 for result in [await read for read in reads]:
                     if isinstance(result, HostError):
                         raise result
@@ -166,8 +162,8 @@ class GatewareFunction:
             await self.host.bar_write(bar, offset, data)
             return
         self.host.bar_write_nowait(bar, offset, data)
-        if self.host.source.pending > MOST_WAITING_WRITES:
-            await self.host.source.drained()
+        if self.host.pending > MOST_WAITING_WRITES:
+            await self.host.drained()
 
     async def set_unmasked_vectors(self, vectors: Collection[int]) -> None:
         """As :meth:`PciFunction.set_unmasked_vectors`."""
@@ -267,15 +263,16 @@ class GatewareFunction:
         finally:
             await self.host.config_write(COMMAND, command, 2)
 
+    async def _run_cycles(self, cycles: int) -> None:
+        await sleep(self.system.runtime, cycles * CLOCK_PERIOD_NS / 1000)
+
     def _busy(self) -> bool:
-        system = self.system
-        return bool(
-            self.host.source.pending or self.host.requester.outstanding or system.dma.under_way
-        )
+        host = self.host
+        return bool(host.pending or host.requester.outstanding or self.system.dma.under_way)
 
     def _activity(self) -> Hashable:
         port = self.system.port
-        return (self.host.sink.received, port.sink.received, port.source.pending)
+        return (self.host.received, port.received, port.pending)
 
 
 def _dwords(offset: int, size: int) -> Iterator[tuple[int, int]]:

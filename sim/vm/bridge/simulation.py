@@ -7,14 +7,12 @@ depends on time alone, so only idle cycles are skipped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-
-from cocotb.triggers import Timer
+from collections.abc import Awaitable, Callable, Hashable
 
 from .files import BlockingReadiness
 
 POLL_CYCLES = 4
-"""Cycles between two polls of the files: the delay of a request."""
+"""Default number of cycles between two polls of the files: the delay of a request."""
 IDLE_CYCLES = 128
 """Cycles without activity at the ports after which the design is idle: many times the latency
 between any two ports (docs/figures.md: doorbell to MSI-X in about 15)."""
@@ -25,19 +23,27 @@ class SimulationReadiness(BlockingReadiness):
 
     Parameters
     ----------
-    clock_period_ns
-        Period of the simulated clock.
+    run_cycles
+        Runs the simulation for a number of clock cycles.
     busy
         Returns whether requests are in flight, all of which complete.
     activity
         Returns a value that changes with any activity at the design's ports.
+    poll_cycles
+        Cycles between two polls of the files.
     """
 
     def __init__(
-        self, *, clock_period_ns: float, busy: Callable[[], bool], activity: Callable[[], Hashable]
+        self,
+        run_cycles: Callable[[int], Awaitable[object]],
+        *,
+        busy: Callable[[], bool],
+        activity: Callable[[], Hashable],
+        poll_cycles: int = POLL_CYCLES,
     ) -> None:
         super().__init__()
-        self._poll_ns = POLL_CYCLES * clock_period_ns
+        self._run_cycles = run_cycles
+        self._poll_cycles = poll_cycles
         self._busy = busy
         self._activity = activity
         self._last_activity = activity()
@@ -70,8 +76,8 @@ class SimulationReadiness(BlockingReadiness):
         self._idle_cycles = 0
 
     async def _run(self) -> None:
-        self._idle_cycles += POLL_CYCLES
-        await Timer(self._poll_ns, "ns")
+        self._idle_cycles += self._poll_cycles
+        await self._run_cycles(self._poll_cycles)
 
     def _is_idle(self) -> bool:
         activity = self._activity()

@@ -201,6 +201,8 @@ def _run_builtin(
             folder=folder,
             seed=seed,
             trace=folder / "trace.jsonl",
+            engine=options.engine,
+            window_us=options.window_us,
         )
         with server:
             session = GuestSession(

@@ -28,6 +28,8 @@ class GuestOptions:
         Guest memory in units of 2**20 bytes; 0 for the default.
     qemu_arguments
         Further arguments of QEMU.
+    engine, window_us
+        As in :class:`~sim.vm.serve.server.Server`.
     """
 
     append: str = ""
@@ -38,6 +40,8 @@ class GuestOptions:
     processors: int = 1
     memory_mb: int = 0
     qemu_arguments: Sequence[str] = ()
+    engine: str | None = None
+    window_us: tuple[float, float] | None = None
 
     def appended(self, default: str) -> str:
         """The kernel's command line."""

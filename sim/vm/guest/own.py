@@ -67,6 +67,8 @@ def boot_own(
             trace=trace,
             accesses=accesses,
             control=control,
+            engine=options.engine,
+            window_us=options.window_us,
         )
         with server:
             guest = Guest(

@@ -63,6 +63,8 @@ def run_serve(
     accesses: Path | None = None,
     control: Path | None = None,
     quiet: bool = False,
+    engine: str | None = None,
+    window_us: tuple[float, float] | None = None,
 ) -> int:
     """Serve until Ctrl-C or SIGTERM.
 
@@ -71,7 +73,7 @@ def run_serve(
 
     Parameters
     ----------
-    configuration, path, seed, revision, trace, accesses, control, quiet
+    configuration, path, seed, revision, trace, accesses, control, quiet, engine, window_us
         As in :class:`Server`.
     devices
         As in :class:`Server`; the default is :data:`DEFAULT`.
@@ -94,6 +96,8 @@ def run_serve(
         accesses=accesses,
         control=control,
         quiet=quiet,
+        engine=engine,
+        window_us=window_us,
     )
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.stop())
@@ -112,7 +116,7 @@ def run_serve(
             terminal,
             ("The AMP PCI endpoint", "bold"),
             f", {configuration.num_fifos} FIFO(s), {configuration.data_width} bits, on "
-            f"{simulator}: {', '.join(devices)}",
+            f"{simulator} ({server.engine} engine): {', '.join(devices)}",
         )
         terminal.print(f"QEMU {OLDEST[0]}.{OLDEST[1]} or newer attaches it with", style="italic")
         print_plain(

@@ -22,14 +22,18 @@ from typing import Any
 
 from ...build import BUILD_ROOT, BuildConfiguration, build
 from ...errors import CommandFailedError
+from ...native.library import build_library
 from ...run import Outcome, SimulationError, simulate
 from ..vfio_user.server import listening
 from .control import CONTROL, ControlChannel
 from .devices import DEFAULT, parse_devices
 from .events import Event, EventChannel
+from .native import run_process
 from .qemu import device_argument
 
 SCENARIO = "sim.vm.serve.scenario"
+NATIVE, COCOTB = ENGINES = ("native", "cocotb")
+"""What runs the gateware: compiled code alone, or cocotb on a simulator."""
 POLL_S = 0.1
 """Interval of checks that a simulation that has not connected yet is still alive."""
 COMMAND_S = 10.0
@@ -48,6 +52,23 @@ class RefusedCommandError(ServeError):
 
 class StoppedError(ServeError):
     """The server was stopped before it was listening."""
+
+
+def engine_of(engine: str | None, simulator: str | None) -> str:
+    """The engine of a server.
+
+    Raises
+    ------
+    ServeError
+        There is no such engine, or the simulator does not run on it.
+    """
+    if engine is None:
+        return COCOTB if simulator == "icarus" else NATIVE
+    if engine not in ENGINES:
+        raise ServeError(f"engine is {engine}: must be one of {', '.join(ENGINES)}")
+    if engine == NATIVE and simulator == "icarus":
+        raise ServeError(f"engine is {NATIVE}: icarus runs only on {COCOTB}")
+    return engine
 
 
 class Server:
@@ -76,6 +97,10 @@ class Server:
         :mod:`sim.vm.serve.remote`.
     quiet
         :meth:`events` omits messages and interrupts.
+    engine
+        One of :data:`ENGINES`; the default is the fastest for the build's simulator.
+    window_us
+        Record waves only between these microseconds of simulated time.
 
     Raises
     ------
@@ -86,6 +111,8 @@ class Server:
 
     Attributes
     ----------
+    engine
+        The engine, one of :data:`ENGINES`.
     report
         Totals of the simulation, once it has stopped.
     outcome
@@ -105,7 +132,13 @@ class Server:
         accesses: Path | None = None,
         control: Path | None = None,
         quiet: bool = False,
+        engine: str | None = None,
+        window_us: tuple[float, float] | None = None,
     ) -> None:
+        self.engine = engine_of(engine, configuration.simulator)
+        if window_us is not None and (self.engine != NATIVE or configuration.waves is None):
+            raise ServeError(f"a window of waves needs waves and the {NATIVE} engine")
+        self._window_us = window_us
         if configuration.top != "endpoint" or not configuration.dma:
             raise ServeError("only an endpoint with its DMA window can be served")
         self.path = path.absolute()
@@ -138,6 +171,12 @@ class Server:
         return device_argument(self.path)
 
     @property
+    def pid(self) -> int:
+        """Process of the simulation, while it is listening."""
+        assert self._pid is not None, "the simulation has not started"
+        return self._pid
+
+    @property
     def stopping(self) -> bool:
         """Whether :meth:`stop` was called."""
         return self._stopping.is_set()
@@ -150,7 +189,10 @@ class Server:
                 for path in (self.path, self._control)
                 if path is not None
             ]
-            build(self._configuration)
+            if self.engine == NATIVE:
+                build_library(self._configuration)
+            else:
+                build(self._configuration)
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="amp-serve-")))
             stack.callback(self._join)
             self._start(folder / "control", listeners)
@@ -273,9 +315,14 @@ class Server:
 
     def _simulate(self, control: str) -> None:
         try:
-            self.outcome = simulate(
-                self._configuration, SCENARIO, self._folder, environment={CONTROL: control}
-            )
+            if self.engine == NATIVE:
+                self.outcome = run_process(
+                    self._configuration, self._folder, control, window_us=self._window_us
+                )
+            else:
+                self.outcome = simulate(
+                    self._configuration, SCENARIO, self._folder, environment={CONTROL: control}
+                )
         except Exception as error:
             # check() raises it, in the caller's thread.
             self._failure = error
@@ -316,6 +363,7 @@ class Server:
     def _settings(self) -> dict[str, Any]:
         return {
             "devices": [asdict(spec) for spec in self._specs],
+            "num_fifos": self._configuration.num_fifos,
             "seed": self._seed,
             "revision": self._revision,
             "folder": os.getcwd(),

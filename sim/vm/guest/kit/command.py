@@ -159,6 +159,8 @@ def run_kit(
             trace=trace.pipe,
             accesses=accesses.pipe,
             control=sockets / "control",
+            engine=options.engine,
+            window_us=options.window_us,
         )
 
         def start(on_console: Callable[[bytes], None]) -> Machine:

@@ -8,7 +8,7 @@ from vfio_host import SEED, socket_folder, socket_in
 from models import config_space as space
 from models.devices.block import SECTOR
 from sim import toolchain
-from sim.vm.serve.server import Server
+from sim.vm.serve.server import COCOTB, NATIVE, Server, engine_of
 from sim.vm.vfio_user import wire
 from sim.vm.vfio_user.client import Client
 
@@ -25,27 +25,31 @@ def image(tmp_path_factory):
 def pytest_generate_tests(metafunc):
     if "server" not in metafunc.fixturenames:
         return
-    simulators = toolchain.SIMULATORS
-    # The second simulator cross-checks the first; only --regress runs every test on both.
+    engines = [(NATIVE, "verilator"), *((COCOTB, name) for name in toolchain.SIMULATORS)]
+    # The others cross-check the first; only --regress runs every test on all.
     everything = metafunc.config.getoption("--regress")
     if not everything and metafunc.function.__name__ != "test_all_devices_transfer_data":
-        simulators = [first_simulator()]
-    metafunc.parametrize("server", simulators, indirect=True, scope="module")
+        simulator = first_simulator()
+        engines = [(engine_of(None, simulator), simulator)]
+    names = ["-".join(engine) for engine in engines]
+    metafunc.parametrize("server", engines, ids=names, indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module")
 def server(request, image, tmp_path_factory):
-    require_simulator(request.param)
+    engine, simulator = request.param
+    require_simulator(simulator)
     devices = ["rng", f"blk={image}", "console", "net", "1:console"]
     folder = tmp_path_factory.mktemp("serve")
     with (
         socket_folder() as name,
         Server(
-            build_configuration(simulator=request.param),
+            build_configuration(simulator=simulator),
             socket_in(name),
             devices,
             folder=folder,
             seed=SEED,
+            engine=engine,
         ) as server,
     ):
         yield server

@@ -14,7 +14,7 @@ from sim.run import new_seed
 from sim.vm.bridge.files import BlockingReadiness, run_alone
 from sim.vm.serve.command import ServePrinter
 from sim.vm.serve.console_text import LONGEST_LINE, LONGEST_WAIT_S, PATIENCE_S, ConsoleText
-from sim.vm.serve.scenario import Service
+from sim.vm.serve.service import Service
 
 TEXT = "temperature: 21 °C\nnaïve 😀 €\n\nlast\n"
 

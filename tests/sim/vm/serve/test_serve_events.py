@@ -4,7 +4,6 @@
 import os
 import threading
 
-from sim.vm.bridge import simulation
 from sim.vm.bridge.files import run_alone
 from sim.vm.bridge.simulation import IDLE_CYCLES, SimulationReadiness
 from sim.vm.serve.events import EventChannel
@@ -38,22 +37,20 @@ class Cycles:
 
     passed = 0
 
-    def __init__(self, time, unit):
-        assert unit == "ns"
-        self.time = time
+    def __init__(self, cycles):
+        self.cycles = cycles
 
     def __await__(self):
-        Cycles.passed += self.time
+        Cycles.passed += self.cycles
         return iter(())
 
 
-def test_simulation_runs_until_idle_and_after_each_listener(monkeypatch):
-    monkeypatch.setattr(simulation, "Timer", Cycles)
+def test_simulation_runs_until_idle_and_after_each_listener():
     reading, writing = os.pipe()
     pipe_read, pipe_write = os.pipe()
     activity = [0]
     readiness = SimulationReadiness(
-        clock_period_ns=1, busy=lambda: False, activity=lambda: tuple(activity)
+        Cycles, busy=lambda: False, activity=lambda: tuple(activity), poll_cycles=4
     )
     passed = []
 

@@ -19,8 +19,8 @@ from models.virtual_time import run
 from sim.vm.bridge.files import BlockingReadiness
 from sim.vm.serve.devices import parse_devices
 from sim.vm.serve.events import EventChannel
-from sim.vm.serve.scenario import Service
 from sim.vm.serve.served import MOST_REMOVED, ServedDevices
+from sim.vm.serve.service import Service
 from sim.vm.vfio_user.session import Verb
 from testbench.tlp.traffic import Traffic
 from testbench.trace import MessageTrace

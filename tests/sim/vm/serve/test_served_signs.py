@@ -10,7 +10,7 @@ from models.drivers import EntropyDriver
 from models.layout import SPSC_PAGES
 from models.shell import AMP_PCI
 from models.virtqueue import Buffer
-from sim.vm.serve.scenario import MOST_REFUSALS
+from sim.vm.serve.service import MOST_REFUSALS
 from sim.vm.vfio_user import wire
 from sim.vm.vfio_user.client import Client
 
