@@ -16,6 +16,8 @@ Keys of the baseline:
     Speed of simulation, by simulator and host.
 ``bridge``
     Access rates of a guest, by what serves them.
+``native``
+    Ratios of the native engine, by name.
 ``synthesis``
     Area and frequency: one entry for each design, target and speed grade.
 """
@@ -30,6 +32,7 @@ from typing import Any
 
 from hdl.verilog import TOPS
 from sim.lab.bench.bounds import FIGURES
+from sim.lab.bench.native import LIMITS as NATIVE_LIMITS
 from synth.designs import Design
 
 __all__ = [
@@ -154,6 +157,7 @@ def from_reports(reports: Reports) -> Baseline:
             for simulator, hosts in bench["simulation"].items()
         },
         "bridge": bench["bridge"],
+        "native": {name: bench["native"][name] for name in NATIVE_LIMITS},
         "synthesis": [
             {**asdict(point), **asdict(area)} for point, area in synthesis_of(synth).items()
         ],

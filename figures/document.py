@@ -10,6 +10,7 @@ from formal.properties import PROOFS
 from hdl.verilog import TOPS
 from models.shell import MAX_FIFOS
 from sim.lab.bench.bounds import FIGURES
+from sim.lab.bench.native import LIMITS as NATIVE_LIMITS
 from synth.limits import SEEDS
 
 from .baseline import ALL_FIFOS, INTERRUPTS, AreaFigures, Baseline, SynthesisPoint, synthesis
@@ -65,8 +66,14 @@ def _sections(baseline: Baseline) -> Iterator[str]:
     yield (
         "## Accesses of a guest\n\n"
         "Dword reads, and posted quadword writes followed by a read, from a client of\n"
-        "`python -m sim serve`; served from memory, and by the simulated gateware. The best of\n"
-        f"several rounds.\n\n{_guest_accesses(baseline)}"
+        "`python -m sim serve`; served from memory, by the native engine, and by cocotb on each\n"
+        f"simulator. The best of several rounds.\n\n{_guest_accesses(baseline)}"
+    )
+    yield (
+        "## Native engine\n\n"
+        "Rates as multiples of those from memory, and of those of the thin host in cocotb: "
+        "messages there\nand back, cycles under DMA, and bytes of block requests of 4 KiB.\n\n"
+        f"{_native_engine(baseline)}"
     )
     yield (
         "## Area and frequency\n\n"
@@ -162,6 +169,13 @@ def _guest_accesses(baseline: Baseline) -> str:
             )
             for server, rates in baseline["bridge"].items()
         ),
+    )
+
+
+def _native_engine(baseline: Baseline) -> str:
+    return table(
+        ("figure", "measured", "at least"),
+        ((f"`{name}`", baseline["native"][name], limit) for name, limit in NATIVE_LIMITS.items()),
     )
 
 

@@ -14,6 +14,7 @@ from formal.properties import PROOFS
 from hdl.tlp import DATA_WIDTHS
 from hdl.verilog import TOPS
 from sim.lab.bench.bounds import FIGURES
+from sim.lab.bench.native import LIMITS as NATIVE_LIMITS
 from synth.designs import DESIGNS
 from synth.limits import HEADLINES, is_placed_for_ci
 
@@ -56,6 +57,7 @@ def reports():
             "push_interrupts": {top: dict.fromkeys(widths, 61) for top in TOPS},
             "simulation": {"verilator": {"thin": speed, "root_complex": speed}},
             "bridge": {"memory": rates, "verilator": {**rates, **ratios}},
+            "native": dict.fromkeys(NATIVE_LIMITS, 20.0),
         },
         "synth": {
             "tools": {"yosys": "2"},

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Rates of guest accesses: served by the gateware, and by the same server from memory.
+"""Rates of guest accesses: served by the gateware on each engine, and by the same server from
+memory.
 
 The client is :class:`~sim.vm.vfio_user.client.Client`, so that only the server and the function
 behind it are measured. QEMU adds to that: ``make guest`` measures the rates that a guest sees.
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,7 +25,7 @@ from models.shell import AMP_PCI
 from ...build import BuildConfiguration
 from ...vm.bridge.files import BlockingReadiness, run_alone
 from ...vm.bridge.stub import MemoryFunction
-from ...vm.serve.server import Server
+from ...vm.serve.server import COCOTB, NATIVE, Server
 from ...vm.vfio_user import wire
 from ...vm.vfio_user.client import Client
 from ...vm.vfio_user.server import VfioUserServer, listening
@@ -31,34 +33,49 @@ from ...vm.vfio_user.server import VfioUserServer, listening
 READS, WRITES = 1000, 4000
 REPETITIONS = 3
 """Measurements, of which the best counts: other processes load the machine."""
+FAST_REPETITIONS = 12
+"""Measurements from memory and from the native engine, which take a fraction of a second."""
 QUADWORD = 8
 MIN_RATIO = 0.04
-"""Limit for the gateware on Verilator, as a fraction of the rate from memory: a ratio does not
-depend on the machine's speed."""
+"""Limit for cocotb on Verilator, as a fraction of the rate from memory: a ratio does not depend on
+the machine's speed."""
+IDLE_S = 1.0
+"""Time in which an idle server's processor time is measured."""
 
 Rates = dict[str, float]
 
 
 def measure_bridge(simulators: list[str], folder: Path) -> dict[str, Rates]:
-    """Accesses per second: from ``memory``, and from the gateware on each simulator.
+    """Accesses per second: from ``memory``, from the ``native`` engine, and from cocotb on each
+    simulator.
 
-    The latter have ``reads_ratio`` and ``writes_ratio``, the fraction of the rate from memory.
+    All but the first have ``reads_ratio`` and ``writes_ratio``, the fraction of the rate from
+    memory; the native one has ``idle``, the share of a processor that it takes without accesses.
     """
     with tempfile.TemporaryDirectory(prefix="amp-bench-") as name:
         path = Path(name) / "socket"
         with _memory_server(path):
-            rates = {"memory": _best_rates(path)}
-        for simulator in simulators:
+            rates = {"memory": _best_rates(path, FAST_REPETITIONS)}
+        for source, simulator, engine in (
+            *([("native", "verilator", NATIVE)] if "verilator" in simulators else []),
+            *((simulator, simulator, COCOTB) for simulator in simulators),
+        ):
             served = Server(
-                BuildConfiguration(simulator=simulator), path, folder=folder / f"bridge-{simulator}"
+                BuildConfiguration(simulator=simulator),
+                path,
+                folder=folder / f"bridge-{source}",
+                engine=engine,
             )
             with served:
-                measured = _best_rates(path)
+                is_native = engine == NATIVE
+                measured = _best_rates(path, FAST_REPETITIONS if is_native else REPETITIONS)
+                if is_native:
+                    measured["idle"] = _idle_share(served)
             served.check()
             for kind in ("reads", "writes"):
                 ratio = measured[f"{kind}_per_s"] / rates["memory"][f"{kind}_per_s"]
                 measured[f"{kind}_ratio"] = round(ratio, 3)
-            rates[simulator] = measured
+            rates[source] = measured
     return rates
 
 
@@ -70,9 +87,22 @@ def missed_limits(rates: dict[str, Rates]) -> Iterator[str]:
             yield f"bridge on verilator: {kind} is {ratio:g}, must reach {MIN_RATIO:g}"
 
 
-def _best_rates(path: Path) -> Rates:
-    repetitions = [_measure_rates(path) for _ in range(REPETITIONS)]
-    return {key: max(rates[key] for rates in repetitions) for key in repetitions[0]}
+def _idle_share(served: Server) -> float:
+    """Share of a processor that the process of ``served`` takes."""
+    before = _processor_seconds(served.pid)
+    time.sleep(IDLE_S)
+    return round((_processor_seconds(served.pid) - before) / IDLE_S, 3)
+
+
+def _processor_seconds(pid: int) -> float:
+    # Behind the name, which may have spaces: user and system time are fields 14 and 15 of all.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _best_rates(path: Path, repetitions: int) -> Rates:
+    measured = [_measure_rates(path) for _ in range(repetitions)]
+    return {key: max(rates[key] for rates in measured) for key in measured[0]}
 
 
 def _measure_rates(path: Path) -> Rates:

@@ -23,12 +23,19 @@ from ...run import simulate
 from .bounds import FIGURES
 from .bridge import Rates, measure_bridge, missed_limits
 from .measures import FOLDER
+from .native import LIMITS as NATIVE_LIMITS
+from .native import measure_native, profile_blocks
+from .native import missed_limits as missed_native_limits
+from .native import ratios as native_ratios
 
 __all__ = ["check_figures", "measure", "run_bench"]
 
 Figures = dict[str, float]
 CheckedFigures = dict[str, dict[str, Any]]
 
+HOSTS = ("thin", "root_complex")
+SPEEDS = (*HOSTS, "thin_dma", "thin_blocks")
+"""Measurements of ``speed``, by the names of their files."""
 RATE_KEYS = ("pop_cycles_per_message", "push_cycles_per_message", "both_cycles_per_message")
 
 
@@ -75,9 +82,7 @@ def _simulation_speed(simulator: str, folder: Path) -> dict[str, Any]:
         seed=1,
         environment={FOLDER: str(folder.absolute())},
     )
-    return {
-        host: json.loads((folder / f"{host}.json").read_text()) for host in ("thin", "root_complex")
-    }
+    return {name: json.loads((folder / f"{name}.json").read_text()) for name in SPEEDS}
 
 
 def run_bench(*, simulator: str | None = None, jobs: int = 1) -> int:
@@ -134,6 +139,19 @@ def run_bench(*, simulator: str | None = None, jobs: int = 1) -> int:
     with console.status("timing a guest's accesses ..."):
         bridge = measure_bridge(list(toolchain.available()), folder)
 
+    # It needs Verilator.
+    has_native = "verilator" in speed
+    native: dict[str, Any] = {}
+    if has_native:
+        with console.status("timing the native engine ..."):
+            native_rates, shares = measure_native(), profile_blocks()
+        native = {
+            **native_ratios(native_rates, speed["verilator"], bridge),
+            "idle_processor_share": bridge["native"]["idle"],
+            "rates": {"native": native_rates, "cocotb": speed["verilator"]},
+            "block_request_shares": shares,
+        }
+
     failures = [
         f"{where}: {key} is {entry['value']:g}, must reach {entry['limit']:g}"
         for where, checked in (
@@ -144,6 +162,7 @@ def run_bench(*, simulator: str | None = None, jobs: int = 1) -> int:
         if not entry["ok"]
     ]
     failures += missed_limits(bridge)
+    failures += missed_native_limits(native) if has_native else []
     report = {
         "ok": not failures,
         "failures": failures,
@@ -158,14 +177,19 @@ def run_bench(*, simulator: str | None = None, jobs: int = 1) -> int:
             }
             for top in TOPS
         },
-        "simulation": speed,
+        "simulation": {
+            name: {host: speeds[host] for host in HOSTS} for name, speeds in speed.items()
+        },
         "bridge": bridge,
+        "native": native,
     }
     status = output.write(report)
     for top in TOPS:
         console.print(_cycles_table(top, tops[top], every[top]))
     console.print(_speed_table(speed))
     console.print(_bridge_table(bridge))
+    if has_native:
+        console.print(_native_table(native))
     for failure in failures:
         print_failure(console, "missed:", failure)
     output.print_report_path(console)
@@ -195,11 +219,12 @@ def _speed_table(speed: Mapping[str, Any]) -> Table:
     for column in ("simulator", "host", "cycles/s", "messages/s", "ratio"):
         table.add_column(column, justify="left" if column in ("simulator", "host") else "right")
     slowest = min(
-        (figures["messages_per_second"] for hosts in speed.values() for figures in hosts.values()),
+        (hosts[host]["messages_per_second"] for hosts in speed.values() for host in HOSTS),
         default=1.0,
     )
     for simulator, hosts in speed.items():
-        for host, figures in hosts.items():
+        for host in HOSTS:
+            figures = hosts[host]
             table.add_row(
                 simulator,
                 host.replace("_", " "),
@@ -222,4 +247,17 @@ def _bridge_table(bridge: Mapping[str, Rates]) -> Table:
             for text in (f"{rates[f'{kind}_per_s']:,.0f}", f"{rates.get(f'{kind}_ratio', 1):.3f}")
         ]
         table.add_row(source, *cells)
+    return table
+
+
+def _native_table(native: Mapping[str, Any]) -> Table:
+    table = Table(title="native engine", box=None, title_justify="left")
+    table.add_column("ratio")
+    table.add_column("measured / limit", justify="right")
+    for name, limit in NATIVE_LIMITS.items():
+        value = native[name]
+        colour = "green" if value >= limit else "red"
+        table.add_row(name, f"[{colour}]{value:g}[/] / {limit:g}")
+    for part, share in native["block_request_shares"].items():
+        table.add_row(f"time of a block request: {part}", f"{share:.0%}")
     return table

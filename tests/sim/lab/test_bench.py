@@ -16,6 +16,7 @@ from sim.build import BUILD_ROOT, BuildConfiguration
 from sim.lab.bench import command
 from sim.lab.bench.bounds import FIGURES
 from sim.lab.bench.bridge import MIN_RATIO
+from sim.lab.bench.native import LIMITS as NATIVE_LIMITS
 from sim.run import SimulationError
 
 MINUTES = pytest.mark.regress(reason="counts cycles for minutes")
@@ -118,15 +119,21 @@ def fake(monkeypatch, tmp_path):
         every = {"every": one} if configuration.num_fifos == MAX_FIFOS else {}
         return {"one": one, **every}
 
-    speed = {"cycles_per_second": 10, "messages_per_second": 2.0}
+    speed = {"cycles_per_second": 10, "messages_per_second": 2.0, "bytes_per_second": 5.0}
+    fast = {key: 20 * value for key, value in speed.items()}
     monkeypatch.setattr(command, "ProcessPoolExecutor", InlineExecutor)
     monkeypatch.setattr(command, "measure", measure)
     monkeypatch.setattr(
-        command, "_simulation_speed", lambda *_: {"thin": speed, "root_complex": speed}
+        command, "_simulation_speed", lambda *_: dict.fromkeys(command.SPEEDS, speed)
     )
     rates = {"reads_per_s": 100, "writes_per_s": 200}
     shares = {"reads_ratio": MIN_RATIO, "writes_ratio": MIN_RATIO}
-    bridge = {"memory": rates, "verilator": rates | shares}
+    native = {"reads_ratio": 0.5, "writes_ratio": 0.5, "idle": 0.0}
+    bridge = {"memory": rates, "native": rates | native, "verilator": rates | shares}
+    monkeypatch.setattr(
+        command, "measure_native", lambda: dict.fromkeys(("messages", "dma", "blocks"), fast)
+    )
+    monkeypatch.setattr(command, "profile_blocks", lambda: {"gateware": 1.0})
     monkeypatch.setattr(command, "measure_bridge", lambda *_: bridge)
     monkeypatch.setattr(command, "BUILD_ROOT", tmp_path)
     return figures, bridge, tmp_path / "bench" / "report.json"
@@ -141,6 +148,8 @@ def test_report_of_passing_bench(fake):
     for entry in report["widths"]["128"].values():
         assert entry["value"] == entry["bound"]
     assert set(report["simulation"]) == set(toolchain.available())
+    ratios = {key: report["native"][key] for key in NATIVE_LIMITS}
+    assert ratios == dict(zip(NATIVE_LIMITS, (0.5, 0.5, 20, 20, 20), strict=True))
 
 
 @pytest.mark.parametrize(
@@ -163,6 +172,16 @@ def test_slow_bridge_fails_command(fake):
     assert command.run_bench() == 1
     assert json.loads(path.read_text())["failures"] == [
         f"bridge on verilator: reads_ratio is 0.039, must reach {MIN_RATIO:g}"
+    ]
+
+
+def test_slow_native_engine_fails_command(fake):
+    _, bridge, path = fake
+    bridge["native"] |= {"writes_ratio": 0.29, "idle": 0.1}
+    assert command.run_bench() == 1
+    assert json.loads(path.read_text())["failures"] == [
+        "native engine: posted_writes_of_memory is 0.29, must reach 0.3",
+        "native engine: an idle server takes 0.1 of a processor, at most 0.02",
     ]
 
 
