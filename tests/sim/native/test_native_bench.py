@@ -11,6 +11,7 @@ from models.dma import DmaError
 from sim.build import BuildConfiguration, BuildError, verilog_file
 from sim.native import library
 from sim.native.endpoint import StreamProtocolError
+from sim.native.host import MOST_WAITING
 from sim.native.library import build_library
 from sim.native.system import NativeBench
 from testbench.host.requester import TlpTimeout
@@ -102,6 +103,25 @@ def test_messages_in_both_directions(bench):
     bench.run(main())
     assert bench.host.interrupts[0] > 0
     assert bench.endpoint.value("count_messages_to_driver") == len(messages)
+
+
+def test_posted_writes_wait_only_until_they_are_accepted():
+    with NativeBench(BuildConfiguration()) as bench:
+
+        async def main():
+            await bench.start()
+            access = queues(bench)
+            before = bench.cycles
+            for number in range(3 * MOST_WAITING):
+                await access.store(access.driver(0, access.queue.slots_offset), number)
+                assert bench.host.pending <= MOST_WAITING + 1
+            await bench.host.drained()
+            assert not bench.host.pending
+            # A packet of one beat each cycle, and some cycles for each wait.
+            assert bench.cycles - before < 6 * MOST_WAITING
+            await bench.finish()
+
+        bench.run(main())
 
 
 def test_dma_without_bus_master_fails():
@@ -211,7 +231,7 @@ def test_stream_errors_are_raised(monkeypatch, tmp_path):
     monkeypatch.setattr(library, "verilog_file", lambda configuration: faulty)
     with (
         NativeBench(BuildConfiguration(data_width=64)) as bench,
-        pytest.raises(StreamProtocolError, match="tx_tlp: sop before the eop"),
+        pytest.raises(StreamProtocolError, match="tx_tlp: strb is not contiguous"),
     ):
         bench.run(bench.start())
 
