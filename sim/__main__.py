@@ -110,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--revision", choices=REVISIONS, default=V1.revision, help="wire revision")
     serve.add_argument("--trace", type=Path, metavar="FILE", help="every message, as JSON lines")
     serve.add_argument(
-        "--accesses", type=Path, metavar="FILE", help="every guest access, as JSON lines"
+        "--accesses", type=Path, metavar="FILE", help="every guest access, a line of text each"
     )
     serve.add_argument(
         "--control",

@@ -49,6 +49,10 @@ VERILATOR_MAKE_VARIABLES = (
 )
 
 
+BUILD_LINES = 20
+"""Lines of a compiler's log that its error shows."""
+
+
 class BuildError(CommandFailedError):
     """The simulator could not build the gateware; the text says where its log is."""
 
@@ -110,6 +114,13 @@ class Built:
     folder: Path
     verilog: Path
     simulator: str
+
+
+def tail(log: Path, lines: int) -> str:
+    """The last lines of a log."""
+    if not log.exists():
+        return "no log"
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
 
 
 @contextmanager
@@ -258,7 +269,6 @@ def _run_builder(
             )
     except (RuntimeError, SystemExit) as error:
         log = folder / "build.log"
-        last_lines = log.read_text(errors="replace").splitlines()[-20:] if log.exists() else []
         raise BuildError(
-            "\n".join([f"{simulator} could not build the gateware, log {log}", *last_lines])
+            f"{simulator} could not build the gateware, log {log}\n{tail(log, BUILD_LINES)}"
         ) from error

@@ -13,12 +13,14 @@ from pathlib import Path
 from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import get_runner
 
-from .build import TIMESCALE, BuildConfiguration, Built, build
+from .build import TIMESCALE, BuildConfiguration, Built, build, tail
 from .errors import CommandFailedError
 
 # cocotbext-pcie and cocotbext-axi use names that cocotb 2 deprecates.
 PYTHON_WARNINGS = "ignore::DeprecationWarning"
 LOG_NAME = "sim.log"
+LOG_LINES = 60
+"""Lines of a simulation's log that its error shows."""
 
 
 class SimulationError(CommandFailedError):
@@ -51,6 +53,12 @@ def new_seed() -> int:
     """The seed in the environment variable ``SEED``, or a random one."""
     value = os.environ.get("SEED")
     return int(value, 0) if value else random.SystemRandom().randrange(1 << 31)
+
+
+def python_path() -> str:
+    """``PYTHONPATH`` of a simulation: it imports this copy of the project, wherever it starts."""
+    source_root = str(Path(__file__).resolve().parent.parent)
+    return os.pathsep.join(part for part in (source_root, os.environ.get("PYTHONPATH")) if part)
 
 
 def simulate(
@@ -93,7 +101,6 @@ def simulate(
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / LOG_NAME
     results = folder / "results.xml"
-    source_root = str(Path(__file__).resolve().parent.parent)
     variables = {
         "NUM_FIFOS": str(configuration.num_fifos),
         "COMPLETION_TIMEOUT": str(configuration.completion_timeout),
@@ -103,9 +110,7 @@ def simulate(
         "TOP": configuration.top,
         "PCI_SHELL": configuration.shell,
         "SHARED_LAYOUT": configuration.layout,
-        "PYTHONPATH": os.pathsep.join(
-            part for part in (source_root, os.environ.get("PYTHONPATH")) if part
-        ),
+        "PYTHONPATH": python_path(),
         "PYTHONWARNINGS": PYTHON_WARNINGS,
         "COCOTB_ANSI_OUTPUT": "0",
         **(environment or {}),
@@ -119,16 +124,18 @@ def simulate(
     try:
         tests, failures = get_results(results)
     except RuntimeError as error:
-        raise SimulationError(f"ended without results: {where}\n{_tail(log)}") from error
+        raise SimulationError(f"ended without results: {where}\n{tail(log, LOG_LINES)}") from error
     if failures:
-        raise SimulationError(f"{failures} of {tests} tests failed: {where}\n{_tail(log)}")
+        raise SimulationError(
+            f"{failures} of {tests} tests failed: {where}\n{tail(log, LOG_LINES)}"
+        )
     if not tests:
         raise SimulationError(f"no test ran: {where}")
     if runner_error is not None:
-        raise SimulationError(f"{runner_error}: {where}\n{_tail(log)}")
+        raise SimulationError(f"{runner_error}: {where}\n{tail(log, LOG_LINES)}")
     # Icarus continues after a failed assertion in the gateware, so the test would pass.
     if any(line.startswith("ERROR:") for line in log.read_text(errors="replace").splitlines()):
-        raise SimulationError(f"the gateware asserted: {where}\n{_tail(log)}")
+        raise SimulationError(f"the gateware asserted: {where}\n{tail(log, LOG_LINES)}")
     return Outcome(tests=tests, log=log, waves=_waves(built, configuration, folder), seed=seed)
 
 
@@ -176,12 +183,6 @@ def _run(
     return None
 
 
-def _tail(log: Path, lines: int = 60) -> str:
-    if not log.exists():
-        return "no log"
-    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
-
-
 def _waves(built: Built, configuration: BuildConfiguration, folder: Path) -> Path | None:
     if configuration.waves is None:
         return None
@@ -189,4 +190,4 @@ def _waves(built: Built, configuration: BuildConfiguration, folder: Path) -> Pat
     return folder / name if (folder / name).exists() else None
 
 
-__all__ = ["Outcome", "SimulationError", "new_seed", "simulate"]
+__all__ = ["LOG_LINES", "Outcome", "SimulationError", "new_seed", "python_path", "simulate"]

@@ -16,6 +16,7 @@ from testbench.timing import CLOCK_PERIOD_NS
 
 from .. import toolchain
 from ..build import (
+    BUILD_LINES,
     BUILD_ROOT,
     VERILATOR_ARGUMENTS,
     BuildConfiguration,
@@ -23,6 +24,7 @@ from ..build import (
     builder_environment,
     digest,
     locked,
+    tail,
     verilog_file,
 )
 from ..cache import prune
@@ -43,7 +45,6 @@ WAVE_CLASSES = {
 }
 """Header and class of Verilator for each format of waves."""
 WAVE_LIBRARIES: Mapping[str, tuple[str, ...]] = {"vcd": (), "fst": ("-lz", "-llz4")}
-LAST_LINES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,9 +174,9 @@ def _compile(
             log.write(" ".join(command) + "\n")
             log.flush()
             if subprocess.run(command, stdout=log, stderr=subprocess.STDOUT).returncode:
-                lines = Path(log.name).read_text(errors="replace").splitlines()[-LAST_LINES:]
                 raise BuildError(
-                    "\n".join([f"the native engine was not built, log {log.name}", *lines])
+                    f"the native engine was not built, log {log.name}\n"
+                    f"{tail(Path(log.name), BUILD_LINES)}"
                 )
     # The objects are ten times as large as the library.
     shutil.rmtree(objects)

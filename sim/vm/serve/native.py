@@ -15,11 +15,10 @@ from typing import Any
 from hdl.block_options import NO_OPTIONS
 from testbench.timing import CLOCK_PERIOD_NS
 
-from ...build import BuildConfiguration
+from ...build import BuildConfiguration, tail
 from ...native.endpoint import FOREVER
-from ...native.library import build_library
 from ...native.system import NativeSystem
-from ...run import LOG_NAME, Outcome, SimulationError
+from ...run import LOG_LINES, LOG_NAME, Outcome, SimulationError, python_path
 from ..bridge.gateware import GatewareFunction
 from .control import CONTROL, ControlChannel
 from .service import MAX_PAYLOAD_SIZE, Session
@@ -28,7 +27,6 @@ SETTINGS = "NATIVE_SETTINGS"
 """Environment variable: the build and the file of its waves, as JSON."""
 POLL_CYCLES = 8
 """Cycles between two polls of the files; they take about as long as the poll."""
-LAST_LINES = 60
 
 
 def run_process(
@@ -56,7 +54,6 @@ def run_process(
     SimulationError
         The process failed; the text has the end of its log.
     """
-    build_library(configuration)
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / LOG_NAME
@@ -70,7 +67,11 @@ def run_process(
         "waves": None if waves is None else str(waves),
         "window": _cycles(window_us),
     }
-    environment = {CONTROL: control, SETTINGS: json.dumps(settings)}
+    environment = {
+        CONTROL: control,
+        SETTINGS: json.dumps(settings),
+        "PYTHONPATH": python_path(),
+    }
     with log.open("wb") as output:
         status = subprocess.run(
             [sys.executable, "-m", __spec__.name],
@@ -80,8 +81,7 @@ def run_process(
             stderr=subprocess.STDOUT,
         ).returncode
     if status:
-        lines = log.read_text(errors="replace").splitlines()[-LAST_LINES:]
-        raise SimulationError("\n".join([f"the simulation failed, log {log}", *lines]))
+        raise SimulationError(f"the simulation failed, log {log}\n{tail(log, LOG_LINES)}")
     written = waves if waves is not None and waves.exists() else None
     return Outcome(tests=1, log=log, waves=written, seed=0)
 
